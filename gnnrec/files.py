@@ -1,0 +1,69 @@
+"""Files that are complete or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from gnnrec.errors import UserError
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's contents."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file) -> str:  # Python 3.10
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A directory that appears under its name when the block ends, or not at all.
+
+    Args:
+        target: The final path. Its parents are made.
+        overwrite: Replace a directory that is there already; without it that is a :class:`UserError`.
+
+    Yields:
+        An empty directory beside ``target`` to write into. It is removed when the block raises.
+    """
+    target = Path(target)
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists already: choose another directory or pass --overwrite")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
+        aside.mkdir()
+    except OSError as error:
+        raise UserError(f"{target}: cannot write there ({error.strerror}): choose another directory") from error
+    try:
+        yield aside
+        if target.exists():
+            retired = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
+            os.rename(target, retired)
+            os.rename(aside, target)
+            shutil.rmtree(retired)
+        else:
+            os.rename(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file aside and renames it into place."""
+    aside = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
