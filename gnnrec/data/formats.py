@@ -1,0 +1,177 @@
+"""Which layout a ratings file has: how it is separated, which column holds what, and the movies file beside it.
+
+Known are GroupLens' ``ratings.csv`` / ``movies.csv`` (ml-latest-small, ml-20m, ml-25m, ml-32m), their ``::`` files
+(ml-1m, ml-10m) and Kaggle's ``rating.csv`` / ``movie.csv``. Any other CSV or Parquet file works too: its columns are
+guessed from usual names or named by option.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gzip
+import zlib
+from pathlib import Path
+from typing import TextIO
+
+from gnnrec.errors import UserError
+
+RATINGS_FILES = ("ratings.csv", "rating.csv", "ratings.dat", "ratings.csv.gz", "rating.csv.gz", "ratings.parquet")
+MOVIES_BESIDE = {  # known ratings file -> the movies files that may lie beside it
+    "ratings.csv": ("movies.csv",),
+    "ratings.csv.gz": ("movies.csv", "movies.csv.gz"),
+    "rating.csv": ("movie.csv",),
+    "rating.csv.gz": ("movie.csv", "movie.csv.gz"),
+    "ratings.dat": ("movies.dat",),
+    "ratings.parquet": ("movies.parquet",),
+}
+RATINGS_ROLES = ("user", "movie", "rating", "timestamp")
+MOVIES_ROLES = ("movie", "title", "genres")
+READING_ERRORS = (OSError, EOFError, zlib.error)
+
+_USUAL_NAMES = {  # compared in lower case, letters only
+    "user": ("userid", "user", "uid", "customerid", "reviewerid", "memberid"),
+    "movie": ("movieid", "movie", "itemid", "item", "iid", "productid", "asin", "parentasin", "bookid"),
+    "rating": ("rating", "ratings", "score", "stars", "overall", "value"),
+    "timestamp": ("timestamp", "time", "ts", "unixreviewtime", "datetime", "date"),
+    "title": ("title", "name", "movietitle"),
+    "genres": ("genres", "genre", "categories", "category"),
+}
+_OPTIONAL = ("timestamp", "title", "genres")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How to read one file.
+
+    Attributes:
+        path: The file.
+        kind: ``csv`` (any separator), ``dat`` (``::`` between, no header) or ``parquet``.
+        columns: Role (``user``, ``movie``, ``rating``, ``timestamp``, ``title``, ``genres``) -> column name.
+        header: All column names in file order.
+        delimiter: One character; ``::`` for ``dat``.
+        grouplens: A GroupLens or Kaggle layout: its rating scale is known and ids of mixed kinds are a mistake.
+    """
+
+    path: Path
+    kind: str
+    columns: dict[str, str]
+    header: list[str]
+    delimiter: str = ","
+    grouplens: bool = False
+
+
+def open_text(path: Path) -> TextIO:
+    """Opens a text file, gunzipped where its name ends in ``.gz``; bytes that are not UTF-8 become surrogates."""
+    opener = gzip.open if path.name.endswith(".gz") else open
+    return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def locate_ratings(path: Path) -> Path:
+    """The ratings file: ``path`` itself, or the known ratings file in the directory ``path``."""
+    path = Path(path).expanduser()
+    if path.is_dir():
+        for name in RATINGS_FILES:
+            if (path / name).is_file():
+                return path / name
+        raise UserError(
+            f"{path}: none of {', '.join(RATINGS_FILES)} is in this directory: name the file with --ratings"
+        )
+    if not path.exists():
+        raise UserError(f"{path} does not exist: check the path given to --ratings")
+    return path
+
+
+def locate_movies(ratings: Path) -> Path | None:
+    """The known movies file beside a known ratings file, or None."""
+    for name in MOVIES_BESIDE.get(ratings.name, ()):
+        if (ratings.parent / name).is_file():
+            return ratings.parent / name
+    return None
+
+
+def describe(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -> Layout:
+    """Finds out the layout of a file from its name and first line.
+
+    Args:
+        path: A ratings file or a movies file.
+        roles: :data:`RATINGS_ROLES` or :data:`MOVIES_ROLES`.
+        named: Role -> column name given by option, or None where it is to be guessed.
+
+    Raises:
+        UserError: The file is missing, unreadable or empty, or a column cannot be found.
+    """
+    if path.suffix in (".parquet", ".pq"):
+        header, kind, delimiter = _parquet_header(path), "parquet", ""
+    else:
+        line = _first_line(path)
+        if "::" in line and line.count("::") + 1 in (len(roles) - 1, len(roles)):
+            header, kind, delimiter = list(roles[: line.count("::") + 1]), "dat", "::"
+        else:
+            delimiter = max(",\t;|", key=line.count)
+            header, kind = next(csv.reader([line], delimiter=delimiter)), "csv"
+    columns = _match_columns(path, header, roles, named)
+    chosen = any(named.get(role) for role in roles)
+    grouplens = not chosen and (kind == "dat" or [header[i] for i in range(min(3, len(header)))] == _GROUPLENS_HEADER)
+    return Layout(path, kind, columns, header, delimiter, grouplens)
+
+
+_GROUPLENS_HEADER = ["userId", "movieId", "rating"]
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with open_text(path) as file:
+            line = next((line for line in file if line.strip()), "")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: check the path") from None
+    except READING_ERRORS as error:
+        raise unreadable(path, error) from None
+    if not line:
+        raise UserError(f"{path} is empty: check that it was copied or downloaded completely")
+    return line.rstrip("\r\n")
+
+
+def _parquet_header(path: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path).names
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: check the path") from None
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    """The error for a file that the system or its decompressor cannot read."""
+    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+    return UserError(f"{path} cannot be read ({reason}): check that it is complete and that you may read it")
+
+
+def _match_columns(path: Path, header: list[str], roles: tuple[str, ...], named: dict[str, str | None]) -> dict:
+    columns = {}
+    for role in roles:
+        name = named.get(role)
+        guesses = _USUAL_NAMES[role]
+        if role == "movie" and "title" in roles:  # a movies file may name its ids otherwise than the ratings file
+            name, guesses = name if name in header else None, (*guesses, "id")
+        if name is None:
+            usual = {"".join(filter(str.isalpha, column.lower())): column for column in reversed(header)}
+            name = next((usual[guess] for guess in guesses if guess in usual), None)
+            if name is None and role in _OPTIONAL:
+                continue
+        if name is None or name not in header:
+            missing = f"column {name!r}" if name else f"{role} column"
+            raise UserError(
+                f"{path} line 1: there is no {missing} among {', '.join(header)}: name it with --{role}_column"
+            )
+        if header.count(name) > 1:
+            raise UserError(f"{path} line 1: column {name!r} occurs more than once: rename one of them")
+        columns[role] = name
+    taken = list(columns.values())
+    for role, name in columns.items():
+        if taken.count(name) > 1:
+            raise UserError(f"{path} line 1: column {name!r} would serve as more than one: set --{role}_column")
+    return columns

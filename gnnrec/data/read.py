@@ -1,0 +1,140 @@
+"""Reads a ratings file into columns: encoded ids, ratings and times in seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from gnnrec.data import check, ids
+from gnnrec.data.formats import READING_ERRORS, Layout, open_text, unreadable
+from gnnrec.errors import UserError
+
+_WORDS = pa.dictionary(pa.int32(), pa.string())
+_GAP = "gap "  # the empty columns between two colons
+
+
+@dataclasses.dataclass
+class Ratings:
+    """The columns of a ratings file, in its own row order.
+
+    Attributes:
+        user: Encoded user ids.
+        movie: Encoded movie ids.
+        rating: float32 ``[ratings]``, finite.
+        timestamp: int64 ``[ratings]`` in seconds since 1970, or None.
+    """
+
+    user: ids.EncodedIds
+    movie: ids.EncodedIds
+    rating: np.ndarray
+    timestamp: np.ndarray | None
+
+
+def read_ratings(layout: Layout) -> Ratings:
+    """Reads a file without malformed rows, missing values or infinities.
+
+    Raises:
+        UserError: One line with the file, the line in it and what is wrong there.
+    """
+    try:
+        columns = _read_parquet(layout) if layout.kind == "parquet" else _read_text(layout)
+        if not len(columns["rating"]):
+            raise UserError(f"{layout.path} has no ratings (only a header): check that it is complete")
+        if any(column.null_count for column in columns.values()):
+            check.refuse(layout)
+        rating = columns.pop("rating").to_numpy()
+        if not np.isfinite(rating).all():
+            check.refuse(layout)
+        user = _encode(layout, "user", columns)
+        movie = _encode(layout, "movie", columns)
+        timestamp = _seconds(columns.pop("timestamp")) if "timestamp" in columns else None
+    except pa.ArrowInvalid as error:
+        check.refuse(layout, reason=str(error))
+    except READING_ERRORS as error:
+        raise unreadable(layout.path, error) from None
+    if len(user.raw) < 2:
+        raise UserError(f"{layout.path} has ratings of one user only: at least two users are needed")
+    return Ratings(user, movie, rating, timestamp)
+
+
+def _encode(layout: Layout, role: str, columns: dict[str, pa.ChunkedArray]) -> ids.EncodedIds:
+    encoded = ids.encode(columns.pop(role))
+    if encoded.mixed and layout.grouplens:
+        check.refuse(layout, integer_ids=(role,))
+    return encoded
+
+
+def _read_text(layout: Layout) -> dict[str, pa.ChunkedArray]:
+    columns = dict(layout.columns)
+    names = None
+    if layout.kind == "dat":  # a::b is a, nothing and b between single colons
+        names = [name for role in layout.header for name in (role, _GAP + role)][:-1]
+    gaps = [name for name in names or () if name.startswith(_GAP)]
+    failure = None
+    for id_type in (pa.int64(), _WORDS) if layout.grouplens else (_WORDS,):
+        for time_type in _time_types(layout):
+            types = {"user": id_type, "movie": id_type, "rating": pa.float32(), "timestamp": time_type}
+            try:
+                table = pa_csv.read_csv(
+                    str(layout.path),
+                    pa_csv.ReadOptions(column_names=names),
+                    pa_csv.ParseOptions(
+                        delimiter=layout.delimiter[0],
+                        quote_char=False if names else '"',
+                        newlines_in_values=not layout.grouplens,
+                    ),
+                    pa_csv.ConvertOptions(
+                        column_types={columns[role]: types[role] for role in columns} | dict.fromkeys(gaps, pa.null()),
+                        include_columns=[*columns.values(), *gaps],
+                        null_values=check.MISSING,
+                        strings_can_be_null=True,
+                    ),
+                )
+                return {role: table.column(name) for role, name in columns.items()}
+            except pa.ArrowInvalid as error:
+                failure = failure or error
+                if "conversion error" not in str(error):
+                    raise
+    raise failure
+
+
+def _time_types(layout: Layout) -> tuple[pa.DataType, ...]:
+    """Types to try for the times, by what stands in the first row."""
+    name = layout.columns.get("timestamp")
+    if name is None:
+        return (pa.int64(),)
+    with open_text(layout.path) as file:
+        rows = check.text_rows(layout, file)
+        first = next((row[layout.header.index(name)] for _, row in rows if len(row) == len(layout.header)), "")
+    if check.as_number(first) is not None:
+        return (pa.int64(), pa.float64())
+    zoned = first.endswith("Z") or "+" in first
+    return (pa.timestamp("us", tz="UTC" if zoned else None),)
+
+
+def _read_parquet(layout: Layout) -> dict[str, pa.ChunkedArray]:
+    table = pq.read_table(layout.path, columns=list(layout.columns.values()))
+    columns = {role: table.column(name) for role, name in layout.columns.items()}
+    columns["rating"] = columns["rating"].cast(pa.float32(), safe=False)
+    for role in ("user", "movie"):
+        if pa.types.is_floating(columns[role].type) or pa.types.is_integer(columns[role].type):
+            columns[role] = columns[role].cast(pa.int64())
+    return columns
+
+
+def _seconds(column: pa.ChunkedArray) -> np.ndarray:
+    """int64 seconds since 1970 from integers, floats, dates, times or ISO 8601 strings."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_date(kind):
+        column = column.cast(pa.timestamp("us"))
+    if pa.types.is_timestamp(column.type):
+        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+        return column.cast(pa.int64()).to_numpy() // per_second
+    if pa.types.is_floating(column.type):
+        column = pc.floor(column)
+    return column.cast(pa.int64()).to_numpy()
