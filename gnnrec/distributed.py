@@ -1,0 +1,183 @@
+"""Ranks, devices and collectives: the only place that knows gloo from NCCL."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from gnnrec.errors import UserError
+
+Reduce = Callable[[Tensor], Tensor]
+
+
+def identity(tensor: Tensor) -> Tensor:
+    """The ``reduce`` hook where everything is on one rank."""
+    return tensor
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """Sums forward and sums backward.
+
+    Each rank's loss is its own share of the global loss, and the reduced value enters all of them; the derivative of
+    the global loss by one rank's partial sum is therefore the sum of the derivatives that all ranks hold.
+    """
+
+    @staticmethod
+    def forward(ctx, tensor: Tensor) -> Tensor:
+        return _all_reduce(tensor.clone())
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return _all_reduce(gradient.clone(memory_format=torch.contiguous_format))
+
+
+def _all_reduce(tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
+    dist.all_reduce(tensor, op=op)
+    return tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """The ranks of this job, seen from one of them.
+
+    Attributes:
+        rank: 0 to ``size - 1``.
+        size: Number of ranks.
+        device: Where this rank computes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_main(self) -> bool:
+        """True on rank 0, which alone writes shared files and logs."""
+        return self.rank == 0
+
+    def reduce(self, tensor: Tensor) -> Tensor:
+        """Differentiable sum over ranks (see :class:`_SumOverRanks`); the identity on one rank."""
+        return tensor if self.size == 1 else _SumOverRanks.apply(tensor)
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        """Sum over ranks in place, without gradient."""
+        return tensor if self.size == 1 else _all_reduce(tensor)
+
+    def max_(self, tensor: Tensor) -> Tensor:
+        """Maximum over ranks in place, without gradient."""
+        return tensor if self.size == 1 else _all_reduce(tensor, dist.ReduceOp.MAX)
+
+    def total(self, number: float) -> float:
+        """Sum of one number over ranks, in float64."""
+        return self.sum_(torch.tensor(float(number), dtype=torch.float64, device=self.device)).item()
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """The same-shaped tensors of all ranks, stacked: ``[size, ...]``."""
+        if self.size == 1:
+            return tensor[None]
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.stack(parts)
+
+    def gather_objects(self, item) -> list:
+        """One picklable object of each rank, on every rank."""
+        if self.size == 1:
+            return [item]
+        parts = [None] * self.size
+        dist.all_gather_object(parts, item)
+        return parts
+
+    def broadcast_object(self, item):
+        """Rank 0's picklable object, on every rank."""
+        box = [item]
+        if self.size > 1:
+            dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            self.total(0)
+
+    def replicate(self, module: nn.Module) -> nn.Module:
+        """DDP around the replicated part of a model, with gradients *summed* over ranks.
+
+        One bucket, so that every rank issues the same collectives in the same order; it shares the process group with
+        :meth:`reduce`. Buffers are not broadcast: they are equal by construction.
+        """
+        if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
+            return module
+        wrapped = DistributedDataParallel(
+            module, bucket_cap_mb=1 << 20, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+        wrapped.register_comm_hook(None, _sum_gradients)
+        return wrapped
+
+    def print(self, *values) -> None:
+        """Prints on rank 0."""
+        if self.is_main:
+            print(*values, flush=True)
+
+
+def _sum_gradients(state, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    work = dist.all_reduce(bucket.buffer(), async_op=True)
+    return work.get_future().then(lambda future: future.value()[0])
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The module inside DDP."""
+    return module.module if isinstance(module, DistributedDataParallel) else module
+
+
+def start(device: str = "auto", timeout_minutes: float = 30) -> World:
+    """Joins the process group that torchrun describes in the environment; one rank without torchrun.
+
+    Args:
+        device: ``auto`` (CUDA where there is any), ``cpu``, ``cuda``.
+        timeout_minutes: After this time a collective that a rank does not join fails.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {device}: choose auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if on_gpu:
+        if local_rank >= torch.cuda.device_count():
+            raise UserError(
+                f"local rank {local_rank} has no GPU ({torch.cuda.device_count()} visible): "
+                "lower --nproc-per-node or pass --device cpu"
+            )
+        torch.cuda.set_device(local_rank)
+    where = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    if size == 1:
+        return World(device=where)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=timeout_minutes))
+    return World(rank=dist.get_rank(), size=dist.get_world_size(), device=where)
+
+
+def stop() -> None:
+    """Leaves the process group, if this process is in one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def share_cores() -> None:
+    """Divides this machine's cores between its ranks, unless OMP_NUM_THREADS was set on purpose.
+
+    torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight each.
+    """
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    chosen = os.environ.get("OMP_NUM_THREADS")
+    if chosen is None or (ranks > 1 and chosen == "1"):
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        torch.set_num_threads(max(1, cores // ranks))

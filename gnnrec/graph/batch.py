@@ -1,0 +1,248 @@
+"""What one step computes on: message edges in both directions, and targets."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gnnrec.graph.folds import Epoch, Step
+from gnnrec.graph.ragged import counting_sort, owners
+from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.statistics import MessageStatistics, message_statistics
+
+
+@dataclasses.dataclass
+class Messages:
+    """Edges that carry messages in one direction, sorted by receiver, and the same edges sorted by sender.
+
+    The second order is what the backward pass sums over, so nothing is sorted or scattered there. An excluded edge
+    may stay in the lists with weight 0.
+
+    Attributes:
+        pointer: int64 ``[receivers + 1]``.
+        sender: int32 ``[edges]``, sorted by receiver.
+        sender_pointer: int64 ``[senders + 1]``.
+        receiver: int32 ``[edges]``, sorted by sender.
+        order: ``[edges]``: position (by receiver) of each edge by sender.
+        weight: 1 or 0, float ``[edges]`` by receiver.
+        weight_by_sender: The same by sender.
+        residual: Rating minus closed-form biases, times weight, float ``[edges]`` by receiver.
+        residual_by_sender: The same by sender.
+        level: Rating level, uint8 ``[edges]`` by receiver.
+        num_levels: Number of rating levels.
+        degree: Message degree of receivers in the whole graph, float ``[receivers]``.
+        sender_degree: Message degree of senders in the whole graph, float ``[senders]``.
+        inflation: Edges in the whole graph over edges drawn, float ``[receivers]``, or None where all are there.
+        total: Sum of inflated weights of each receiver over all ranks, float ``[receivers]``.
+    """
+
+    pointer: Tensor
+    sender: Tensor
+    sender_pointer: Tensor
+    receiver: Tensor
+    order: Tensor
+    weight: Tensor
+    weight_by_sender: Tensor
+    residual: Tensor
+    residual_by_sender: Tensor
+    level: Tensor
+    num_levels: int
+    degree: Tensor
+    sender_degree: Tensor
+    inflation: Tensor | None
+    total: Tensor
+
+    @property
+    def num_receivers(self) -> int:
+        return self.pointer.numel() - 1
+
+    @property
+    def num_senders(self) -> int:
+        return self.sender_pointer.numel() - 1
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """Receiver of each edge by receiver, int32 ``[edges]``."""
+        return owners(self.pointer)
+
+    @cached_property
+    def level_slot(self) -> Tensor:
+        """``receiver * num_levels + level`` of each edge by receiver, int64 ``[edges]``."""
+        return self.owner.to(torch.int64) * self.num_levels + self.level
+
+    @cached_property
+    def level_counts(self) -> Tensor:
+        """Weight of each receiver's edges at each rating level, float ``[receivers, num_levels]``."""
+        return self.level_histogram(self.weight)
+
+    def level_histogram(self, weight: Tensor) -> Tensor:
+        """Sums ``weight`` (float ``[edges]``, differentiable) by receiver and level: ``[receivers, num_levels]``."""
+        flat = weight.new_zeros(self.num_receivers * self.num_levels)
+        return flat.index_add(0, self.level_slot, weight).view(self.num_receivers, self.num_levels)
+
+
+@dataclasses.dataclass
+class Targets:
+    """Supervised ratings of this rank in a step, sorted by user.
+
+    Attributes:
+        pointer: int64 ``[users of the batch + 1]``.
+        movie: int32 ``[targets]``.
+        rating: float ``[targets]``.
+        count: Targets of all ranks, at least 1.
+    """
+
+    pointer: Tensor
+    movie: Tensor
+    rating: Tensor
+    count: int
+
+
+@dataclasses.dataclass
+class Batch:
+    """One step's inputs on one rank.
+
+    Attributes:
+        users: Local rows of the users in the batch, int64 ``[users]``, seeds first; None for all in row order.
+        user_rows: Their global rows, int64 ``[users]``.
+        to_users: Messages from movies to the users.
+        to_movies: Messages from the users to all movies.
+        mean: Mean rating of the message edges, scalar tensor.
+        user_bias: Closed-form biases, ``[users]``.
+        movie_bias: Closed-form biases, ``[movies]``.
+        targets: What is supervised; None in inference.
+    """
+
+    users: Tensor | None
+    user_rows: Tensor
+    to_users: Messages
+    to_movies: Messages
+    mean: Tensor
+    user_bias: Tensor
+    movie_bias: Tensor
+    targets: Targets | None = None
+
+
+def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
+    """All users and all their message edges; shares the graph's arrays."""
+    residual, residual_by_movie = statistics.residuals(graph)
+    to_users = Messages(
+        pointer=graph.user_ptr,
+        sender=graph.movie,
+        sender_pointer=graph.movie_ptr,
+        receiver=graph.user,
+        order=graph.order,
+        weight=statistics.weight,
+        weight_by_sender=statistics.weight_by_movie,
+        residual=residual,
+        residual_by_sender=residual_by_movie,
+        level=graph.level,
+        num_levels=graph.num_levels,
+        degree=statistics.user_degree,
+        sender_degree=statistics.movie_degree,
+        inflation=None,
+        total=statistics.user_degree,
+    )
+    to_movies = Messages(
+        pointer=graph.movie_ptr,
+        sender=graph.user,
+        sender_pointer=graph.user_ptr,
+        receiver=graph.movie,
+        order=graph.inverse_order,
+        weight=statistics.weight_by_movie,
+        weight_by_sender=statistics.weight,
+        residual=residual_by_movie,
+        residual_by_sender=residual,
+        level=graph.level_by_movie,
+        num_levels=graph.num_levels,
+        degree=statistics.movie_degree,
+        sender_degree=statistics.user_degree,
+        inflation=None,
+        total=statistics.movie_degree,
+    )
+    return Batch(
+        users=None,
+        user_rows=graph.user_rows,
+        to_users=to_users,
+        to_movies=to_movies,
+        mean=statistics.mean,
+        user_bias=statistics.user_bias,
+        movie_bias=statistics.movie_bias,
+    )
+
+
+def sampled_messages(
+    graph: RankGraph,
+    statistics: MessageStatistics,
+    receiver: Tensor,
+    sender: Tensor,
+    edge: Tensor,
+    residual: Tensor,
+    num_receivers: int,
+    degrees: tuple[Tensor, Tensor],
+    inflation: Tensor,
+    num_senders: int,
+) -> Messages:
+    """Sorts sampled edges both ways and drops those that carry no message in this step.
+
+    Args:
+        graph: The rank's graph.
+        statistics: Those of the step.
+        receiver: Receivers in the batch, ``[sampled]``, in any order.
+        sender: Senders in the batch, ``[sampled]``.
+        edge: Positions by user, ``[sampled]``.
+        residual: Residuals of the sampled edges, float ``[sampled]``.
+        num_receivers: Receivers in the batch.
+        degrees: Message degrees of receivers and of senders in the whole graph.
+        inflation: Edges in the whole graph over edges drawn, float ``[receivers]``.
+        num_senders: Senders in the batch.
+    """
+    kept = statistics.weight[edge] > 0
+    receiver, sender, edge, residual = receiver[kept], sender[kept], edge[kept], residual[kept]
+    pointer, order = counting_sort(receiver, num_receivers)
+    sender, edge, residual = sender[order].to(torch.int32), edge[order], residual[order]
+    sender_pointer, order = counting_sort(sender, num_senders)
+    ones = torch.ones_like(residual)
+    return Messages(
+        pointer=pointer,
+        sender=sender,
+        sender_pointer=sender_pointer,
+        receiver=owners(pointer)[order],
+        order=order,
+        weight=ones,
+        weight_by_sender=ones,
+        residual=residual,
+        residual_by_sender=residual[order],
+        level=graph.level[edge],
+        num_levels=graph.num_levels,
+        degree=degrees[0],
+        sender_degree=degrees[1],
+        inflation=inflation,
+        total=pointer.diff() * inflation,
+    )
+
+
+def step_targets(graph: RankGraph, epoch: Epoch, step: Step, num_users: int) -> Targets:
+    """The targets of a step; users of the batch that are not seeds have none."""
+    counts, edge = epoch.targets(step.fold, step.seeds)
+    pointer = counts.new_zeros(num_users + 1)
+    torch.cumsum(counts, 0, out=pointer[1 : counts.numel() + 1])
+    pointer[counts.numel() + 1 :] = edge.numel()
+    return Targets(pointer, graph.movie[edge], graph.rating[edge], max(step.num_targets, 1))
+
+
+def fold_statistics(graph: RankGraph, epoch: Epoch, fold: int, exclude: bool = True) -> MessageStatistics:
+    """Statistics of the edges that pass messages while ``fold`` is supervised.
+
+    Args:
+        graph: The rank's graph.
+        epoch: Folds.
+        fold: The supervised fold.
+        exclude: False lets targets into their own message graph: only for the test that shows what this would do.
+    """
+    if not exclude:
+        return message_statistics(graph)
+    return message_statistics(graph, (epoch.fold == fold, epoch.fold_by_movie == fold))

@@ -1,0 +1,146 @@
+"""K-fold supervision: which edges are targets, and which users are seeds, in every step of an epoch.
+
+Each message edge has a fold, drawn anew every epoch. An epoch is K passes over the users; pass ``f`` supervises the
+edges of fold ``f``, and no edge of fold ``f`` passes a message during it. A step takes one slice of every shard's
+shuffled users, so every rank has the same number of steps, every edge is a target exactly once an epoch, and nothing
+depends on the number of ranks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gnnrec import counters
+from gnnrec.graph.ragged import offsets, ranges
+from gnnrec.graph.rank_graph import RankGraph
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One optimizer step.
+
+    Attributes:
+        epoch: Epoch, from 0.
+        index: Step within the epoch, from 0.
+        fold: The fold whose edges are targets and not messages.
+        seeds: Local rows of this rank's seed users, int64, or None for all users in row order.
+        num_targets: Targets of all ranks in this step.
+    """
+
+    epoch: int
+    index: int
+    fold: int
+    seeds: Tensor | None
+    num_targets: int
+
+
+class Epoch:
+    """Folds and steps of one epoch.
+
+    Args:
+        graph: The rank's graph.
+        seed: Seed of the run.
+        epoch: Epoch, from 0.
+        folds: K, 2 to 256.
+        seed_users: Seed users a step over all ranks; 0 for all users.
+    """
+
+    def __init__(self, graph: RankGraph, seed: int, epoch: int, folds: int, seed_users: int = 0):
+        self.graph, self.seed, self.epoch, self.num_folds = graph, seed, epoch, folds
+        self.slices = -(-graph.num_users_global // seed_users) if seed_users > 0 else 1
+        stream = counters.key(seed, "fold", epoch)
+        self.fold = counters.integers(stream, graph.edge_id, folds).to(torch.uint8)
+
+    @property
+    def num_steps(self) -> int:
+        return self.num_folds * self.slices
+
+    @cached_property
+    def fold_by_movie(self) -> Tensor:
+        """uint8 ``[edges]`` in the order by movie."""
+        return self.fold[self.graph.order]
+
+    @cached_property
+    def _targets(self) -> Tensor:
+        """Positions by user of all edges, sorted by fold, then user."""
+        return torch.argsort(self.fold, stable=True)
+
+    @cached_property
+    def _target_ptr(self) -> Tensor:
+        """Where each (fold, user) list starts in :attr:`_targets`: ``[folds * users + 1]``."""
+        graph = self.graph
+        owner = torch.repeat_interleave(torch.arange(graph.num_users, device=graph.device), graph.user_degree)
+        lists = owner.add_(self.fold.to(torch.int64), alpha=graph.num_users)
+        return offsets(torch.bincount(lists, minlength=self.num_folds * graph.num_users))
+
+    def targets(self, fold: int, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The target edges of some users.
+
+        Args:
+            fold: Fold.
+            seeds: Local user rows, or None for all in row order.
+
+        Returns:
+            Targets a user, int64 ``[seeds]``, and the positions by user of the targets, grouped by user.
+        """
+        first = fold * self.graph.num_users
+        starts = self._target_ptr[first : first + self.graph.num_users + 1]
+        if seeds is None:
+            return starts.diff(), self._targets[int(starts[0]) : int(starts[-1])]
+        counts = starts.diff()[seeds]
+        return counts, self._targets[ranges(starts[seeds], counts)]
+
+    def steps(self, start: int = 0) -> Iterator[Step]:
+        """The steps of this epoch from step ``start`` on."""
+        totals = self._target_totals
+        for fold in range(start // self.slices, self.num_folds):
+            slices = self._seed_slices(fold)
+            for position, seeds in enumerate(slices):
+                index = fold * self.slices + position
+                if index >= start:
+                    yield Step(self.epoch, index, fold, seeds, totals[index])
+
+    @cached_property
+    def _target_totals(self) -> list[int]:
+        """Targets of all ranks in every step: one collective an epoch."""
+        counts = [self._local_targets(fold) for fold in range(self.num_folds)]
+        return self.graph.world.sum_(torch.cat(counts)).tolist()
+
+    def _local_targets(self, fold: int) -> Tensor:
+        users = self.graph.num_users
+        lists = self._target_ptr[fold * users : (fold + 1) * users + 1].diff()
+        if self.slices == 1:
+            return lists.sum()[None]
+        order, pointer = self._slices(fold)
+        in_order = offsets(lists[order])
+        return in_order[pointer].diff()
+
+    def _seed_slices(self, fold: int) -> list[Tensor | None]:
+        if self.slices == 1:
+            return [None]
+        order, pointer = self._slices(fold)
+        return list(torch.split(order, pointer.diff().tolist()))
+
+    def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
+        """Local users sorted by step, and where each step starts ``[slices + 1]``.
+
+        A shard of ``n`` users in random order gives its user number ``i`` to step ``(i * slices // n + shard) % slices``:
+        equal slices of every shard, rotated so that shards smaller than the number of steps do not crowd into few of
+        them.
+        """
+        part, device = self.graph.part, self.graph.device
+        sizes = torch.tensor(part.shards, device=device).diff()
+        shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes)
+        stream = counters.key(self.seed, "shuffle", self.epoch, fold)
+        shuffled = counters.permutation(stream, self.graph.user_rows)
+        shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
+        place = torch.arange(shuffled.numel(), device=device) - (offsets(sizes)[:-1])[shard]
+        step = (place * self.slices // sizes[shard] + shard + part.first_shard) % self.slices
+        # Within a step users are sorted by row: their memory is then read in order.
+        by_row = torch.argsort(step * self.graph.num_users + shuffled)
+        return shuffled[by_row], offsets(torch.bincount(step, minlength=self.slices))

@@ -1,0 +1,85 @@
+"""PyG's own neighbour samplers (pyg-lib or torch-sparse) in the place of ours."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import torch_geometric.typing
+from torch import Tensor
+from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NeighborSampler, NodeSamplerInput
+
+from gnnrec.errors import UserError
+from gnnrec.graph.hetero import hetero_data
+from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, _inflation
+
+
+def available() -> str | None:
+    """Which library PyG would sample with, or None."""
+    if torch_geometric.typing.WITH_PYG_LIB:
+        return "pyg-lib"
+    return "torch-sparse" if torch_geometric.typing.WITH_TORCH_SPARSE else None
+
+
+class PyGSampler(BaseSampler):
+    """PyG's sampler over this rank's graph, with seed users and all movies as seeds.
+
+    It draws from this rank's own raters of a movie, not from the global list: each rank draws up to
+    ``raters_per_movie`` of them, so results depend on the number of ranks, unlike those of our own sampler. It works
+    on the CPU and holds an int64 copy of the graph both ways (32 bytes an edge and more).
+
+    Args:
+        graph: The rank's graph, on the CPU.
+        movies_per_user, raters_per_movie, hops: As in :class:`gnnrec.graph.sampler.BipartiteSampler`.
+    """
+
+    def __init__(self, graph: RankGraph, movies_per_user: int, raters_per_movie: int, hops: int):
+        if available() is None:
+            raise UserError(
+                "loader.sampler=pyg needs pyg-lib or torch-sparse, and neither is installed: "
+                "install one of them or set loader.sampler=own"
+            )
+        self.graph, self.movies_per_user, self.raters_per_movie = graph, movies_per_user, raters_per_movie
+        # In the second hop movies find nothing new: all of them are seeds already.
+        fan_outs = {
+            RATED_BY: [movies_per_user] * min(hops, 2),
+            RATES: [raters_per_movie] + [0] * (min(hops, 2) - 1),
+        }
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*without a 'pyg-lib' installation.*")
+            self.sampler = NeighborSampler(hetero_data(graph), fan_outs)
+
+    def set_step(self, epoch: int, step: int) -> None:
+        """PyG's samplers draw from their own global state; there is nothing to say."""
+
+    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
+        """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
+        movies = torch.arange(self.graph.num_movies)
+        # NeighborSampler.sample_from_nodes takes seeds of one type; the method behind it takes several.
+        out = self.sampler._sample({USER: inputs.node, MOVIE: movies})
+        out.edge = {kind: self._positions(kind, edge) for kind, edge in out.edge.items()}
+        out.metadata = (inputs.input_id, inputs.time)
+        return out
+
+    def sample_from_edges(self, inputs, neg_sampling=None) -> HeteroSamplerOutput:
+        """Not offered: seeds are users. PyG's ``LinkNeighborLoader`` over :func:`hetero_data` samples edges."""
+        raise NotImplementedError("seeds are users; see gnnrec.graph.sampler.BipartiteSampler.sample_from_edges")
+
+    def _positions(self, kind: tuple, edge: Tensor) -> Tensor:
+        """Positions by user of sampled edges, through the sort by receiver that PyG did."""
+        permutation = self.sampler.edge_permutation
+        permutation = permutation.get(kind) if permutation else None
+        return edge if permutation is None else permutation[edge]
+
+    def inflation(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges on this rank over edges drawn, of users (local rows) and of all movies."""
+        dtype = self.graph.dtype
+        return (
+            _inflation(self.graph.user_degree[users], self.movies_per_user, dtype),
+            _inflation(self.graph.movie_ptr.diff(), self.raters_per_movie, dtype),
+        )
+
+    @property
+    def edge_permutation(self) -> None:
+        return None

@@ -1,0 +1,68 @@
+"""Index arithmetic on ragged lists (CSR), on any device, without Python loops."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def offsets(counts: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
+    """CSR offsets ``[n + 1]`` of lists with ``counts`` ``[n]`` entries."""
+    pointer = torch.zeros(counts.numel() + 1, dtype=dtype, device=counts.device)
+    torch.cumsum(counts, 0, out=pointer[1:])
+    return pointer
+
+
+def owners(pointer: Tensor, dtype: torch.dtype = torch.int32) -> Tensor:
+    """The list that each entry belongs to, ``[pointer[-1]]``."""
+    lists = torch.arange(pointer.numel() - 1, dtype=dtype, device=pointer.device)
+    return torch.repeat_interleave(lists, pointer.diff().to(torch.int64))
+
+
+def ranges(starts: Tensor, counts: Tensor) -> Tensor:
+    """Concatenates ``starts[i], starts[i] + 1, ..., starts[i] + counts[i] - 1`` for all ``i`` (int64)."""
+    counts = counts.to(torch.int64)
+    pointer = offsets(counts)
+    shift = torch.repeat_interleave(starts.to(torch.int64) - pointer[:-1], counts)
+    return shift.add_(torch.arange(shift.numel(), device=shift.device))
+
+
+def counting_sort(keys: Tensor, num_keys: int) -> tuple[Tensor, Tensor]:
+    """Stable sort of small integers.
+
+    Args:
+        keys: Integers in ``[0, num_keys)``, ``[n]``.
+        num_keys: Number of possible keys.
+
+    Returns:
+        CSR offsets of the keys, int64 ``[num_keys + 1]``, and the order, int32 or int64 ``[n]``:
+        ``keys[order]`` ascends.
+    """
+    if keys.device.type != "cpu":
+        pointer = offsets(torch.bincount(keys, minlength=num_keys))
+        return pointer, torch.argsort(keys, stable=True).to(index_dtype(keys.numel()))
+    # scipy's row-to-column conversion is a counting sort: seven times faster than argsort here.
+    import numpy as np
+    import scipy.sparse
+
+    dtype = np.int32 if index_dtype(keys.numel()) == torch.int32 else np.int64
+    row = scipy.sparse.csr_matrix(
+        (
+            np.arange(keys.numel(), dtype=dtype),
+            keys.to(torch.int32).numpy().astype(dtype, copy=False),
+            np.array([0, keys.numel()], dtype=dtype),
+        ),
+        shape=(1, num_keys),
+    )
+    column = row.tocsc()
+    return torch.from_numpy(column.indptr).to(torch.int64), torch.from_numpy(column.data)
+
+
+def index_dtype(count: int) -> torch.dtype:
+    """int32 where it can count to ``count``."""
+    return torch.int32 if count < 2**31 else torch.int64
+
+
+def segment_sum(values: Tensor, pointer: Tensor) -> Tensor:
+    """Sums of consecutive stretches of ``values``: float ``[lists]``, zero where a list is empty."""
+    return torch.segment_reduce(values, "sum", offsets=pointer, axis=0, initial=0)

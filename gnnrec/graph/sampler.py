@@ -1,0 +1,144 @@
+"""Neighbour sampling with tensor operations, on whichever device the graph is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
+
+from gnnrec import counters
+from gnnrec.graph.ragged import offsets
+from gnnrec.graph.rank_graph import RankGraph
+
+USER, MOVIE = "user", "movie"
+RATES = (USER, "rates", MOVIE)
+RATED_BY = (MOVIE, "rated_by", USER)
+
+
+def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
+    """Draws positions in neighbour lists, without replacement, each with the same probability.
+
+    A list with at most ``fan_out`` entries is taken whole. A longer one is cut into ``fan_out`` stretches whose lengths
+    differ by at most one, one position is drawn in each, and all are rotated by one more draw. So every position has
+    probability ``fan_out / degree``, nothing is drawn twice, and nothing is sorted.
+
+    Args:
+        stream: A key made by :func:`gnnrec.counters.key`.
+        ids: Global rows of the nodes, int64 ``[nodes]``; what is drawn depends on them alone.
+        degree: Lengths of their lists, int64 ``[nodes]``.
+        fan_out: Draws a node; negative for all neighbours.
+
+    Returns:
+        The node of each draw and the position in its list, both int64 ``[draws]``, sorted by node.
+    """
+    counts = degree if fan_out < 0 else degree.clamp(max=fan_out)
+    pointer = offsets(counts)
+    node = torch.repeat_interleave(torch.arange(ids.numel(), device=ids.device), counts)
+    number = torch.arange(node.numel(), device=ids.device) - pointer[node]
+    if fan_out < 0:
+        return node, number
+    length = degree[node]
+    first = number * length // max(fan_out, 1)
+    stretch = (number + 1) * length // max(fan_out, 1) - first
+    drawn = first + counters.integers(stream, ids[node] * (fan_out + 1) + number, stretch.clamp(min=1))
+    rotation = counters.integers(stream, ids * (fan_out + 1) + fan_out, degree.clamp(min=1))
+    position = (drawn + rotation[node]) % length.clamp(min=1)
+    return node, torch.where(length > fan_out, position, number)
+
+
+class BipartiteSampler(BaseSampler):
+    """Samples the neighbourhoods of seed users and of *all* movies, behind PyG's sampler interface.
+
+    The movies are a second seed set: their neighbourhoods are drawn from the global rater lists, of which this rank
+    keeps the draws that fall on its own users. So what is drawn does not depend on the number of ranks. Nodes of an
+    output are local user rows and movie rows; its edge ids are positions by user (:class:`RankGraph`).
+
+    Args:
+        graph: The rank's graph.
+        seed: Seed of the run.
+        movies_per_user: Movies drawn for each user; negative for all.
+        raters_per_movie: Raters drawn for each movie over all ranks; negative for all.
+        hops: 1 draws for seeds and movies only, 2 or more also for the raters drawn.
+    """
+
+    def __init__(self, graph: RankGraph, seed: int, movies_per_user: int, raters_per_movie: int, hops: int):
+        self.graph, self.seed, self.hops = graph, seed, hops
+        self.movies_per_user, self.raters_per_movie = movies_per_user, raters_per_movie
+        self.stream = counters.key(seed, "neighbours", 0)
+
+    def set_step(self, epoch: int, step: int) -> None:
+        """Says which step the next draws are for."""
+        self.stream = counters.key(self.seed, "neighbours", epoch, step)
+
+    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
+        """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
+        graph = self.graph
+        seeds = inputs.node.to(graph.device)
+        movie, rater_edge = self._draw_raters()
+        rater = graph.user[rater_edge].to(torch.int64)
+        users, lookup = self._compact(seeds, rater)
+        expanded = users if self.hops > 1 else seeds
+        receiver, position = draw(
+            counters.key(self.stream, "movies"),
+            graph.user_rows[expanded],
+            graph.user_degree[expanded],
+            self.movies_per_user,
+        )
+        edge = graph.user_ptr[expanded][receiver] + position
+        return HeteroSamplerOutput(
+            node={USER: users, MOVIE: torch.arange(graph.num_movies, device=graph.device)},
+            row={RATED_BY: graph.movie[edge].to(torch.int64), RATES: lookup[rater]},
+            col={RATED_BY: receiver, RATES: movie},
+            edge={RATED_BY: edge, RATES: graph.order[rater_edge].to(torch.int64)},
+            batch=None,
+            metadata=(inputs.input_id, inputs.time),
+        )
+
+    def sample_from_edges(self, inputs: EdgeSamplerInput, neg_sampling=None) -> HeteroSamplerOutput:
+        """The sampled neighbourhood of the users of supervised (user, movie) edges, for PyG's ``LinkLoader``."""
+        if neg_sampling is not None:
+            raise NotImplementedError("negatives are drawn by the loss, not by the sampler")
+        users, label = torch.unique(inputs.row, return_inverse=True)
+        out = self.sample_from_nodes(NodeSamplerInput(input_id=None, node=users))
+        labels = torch.stack([label, inputs.col.to(label)])
+        out.metadata = (inputs.input_id, labels, inputs.label, inputs.time)
+        return out
+
+    def _draw_raters(self) -> tuple[Tensor, Tensor]:
+        """Movies and positions by movie of the draws that fall on this rank's users."""
+        graph = self.graph
+        movies = torch.arange(graph.num_movies, device=graph.device)
+        movie, position = draw(
+            counters.key(self.stream, "raters"), movies, graph.movie_degree, self.raters_per_movie
+        )
+        position -= graph.movie_start[movie]
+        owned = (position >= 0) & (position < graph.movie_ptr.diff()[movie])
+        movie, position = movie[owned], position[owned]
+        return movie, graph.movie_ptr[movie] + position
+
+    def _compact(self, seeds: Tensor, raters: Tensor) -> tuple[Tensor, Tensor]:
+        """Users of the batch, seeds first, and where each local user is among them (-1 where it is not)."""
+        present = torch.zeros(self.graph.num_users, dtype=torch.bool, device=self.graph.device)
+        present[raters] = True
+        present[seeds] = False
+        users = torch.cat([seeds, present.nonzero().squeeze(1)])
+        lookup = torch.full((self.graph.num_users,), -1, dtype=torch.int64, device=self.graph.device)
+        lookup[users] = torch.arange(users.numel(), device=users.device)
+        return users, lookup
+
+    def inflation(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges in the whole graph over edges drawn, of users (local rows) and of all movies."""
+        dtype = self.graph.dtype
+        return (
+            _inflation(self.graph.user_degree[users], self.movies_per_user, dtype),
+            _inflation(self.graph.movie_degree, self.raters_per_movie, dtype),
+        )
+
+    @property
+    def edge_permutation(self) -> None:
+        return None
+
+
+def _inflation(degree: Tensor, fan_out: int, dtype: torch.dtype) -> Tensor:
+    drawn = degree if fan_out < 0 else degree.clamp(max=fan_out)
+    return degree.to(dtype) / drawn.clamp(min=1).to(dtype)

@@ -1,0 +1,156 @@
+"""From tables and messages to one vector for each user and each movie."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gnnrec import counters
+from gnnrec.distributed import World
+from gnnrec.graph.batch import Batch
+from gnnrec.models.conv import BipartiteConv, Sources
+from gnnrec.models.gat import BipartiteGATConv
+from gnnrec.models.gcn import BipartiteGCNConv
+from gnnrec.models.options import ModelOptions
+from gnnrec.models.sage import BipartiteSAGEConv
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """Where this step's dropout masks come from.
+
+    Attributes:
+        stream: A key of the step, made by :func:`gnnrec.counters.key`.
+        rate: Share of channels that is dropped.
+    """
+
+    stream: int
+    rate: float
+
+    def drop(self, states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
+        """Inverted dropout with masks that depend on global rows and the place in the model alone."""
+        stream = counters.key(self.stream, *place)
+        mask = counters.dropout_mask(stream, rows, states.shape[1], self.rate)
+        return states * mask.to(states.dtype).mul_(1 / (1 - self.rate))
+
+
+class EncoderLayer(nn.Module):
+    """Message passing in both directions: ``z <- z + W tanh(conv(...))``, users and movies at the same time.
+
+    The first layer sends source tables. Later ones send the states of the layer before through linear maps, and their
+    ``W`` starts at zero: a deeper model starts as the shallower one.
+    """
+
+    def __init__(self, options: ModelOptions, first: bool, num_levels: int, mean_degrees: tuple[float, float]):
+        super().__init__()
+        self.first = first
+        user_degree, movie_degree = mean_degrees
+        self.to_users = _conv(options, first, num_levels, movie_degree, options.user_ids)
+        self.to_movies = _conv(options, first, num_levels, user_degree, options.movie_ids)
+        self.user_out = nn.Linear(options.dim, options.dim, bias=False)
+        self.movie_out = nn.Linear(options.dim, options.dim, bias=False)
+
+    def reset(self) -> None:
+        if not self.first:
+            nn.init.zeros_(self.user_out.weight)
+            nn.init.zeros_(self.movie_out.weight)
+
+
+def _conv(
+    options: ModelOptions, first: bool, num_levels: int, sender_degree: float, receiver_ids: bool
+) -> BipartiteConv:
+    """A layer in one direction.
+
+    Learned gains start where a sum over a receiver's messages has about the spread of one message. Receiver-wise
+    normalisation by the root of the degree does that by itself; symmetric normalisation also divides by the root of the
+    senders' degrees, whose mean is given back.
+    """
+    channels = None if first else options.dim
+    receiver_channels = options.dim if receiver_ids or not first else None
+    if options.architecture == "gcn":
+        gain = math.sqrt(max(sender_degree, 1.0))
+        return BipartiteGCNConv(channels, options.dim, num_levels, gain, self_loops=options.self_loops)
+    if options.architecture == "sage":
+        return BipartiteSAGEConv(
+            channels, options.dim, num_levels, root_weight=not first, restore_degree=options.restore_degree
+        )
+    return BipartiteGATConv(
+        channels, options.dim, num_levels, heads=options.heads, concat=options.concat,
+        restore_degree=options.restore_degree, receiver_channels=receiver_channels,
+    )  # fmt: skip
+
+
+class Encoder(nn.Module):
+    """All layers.
+
+    Args:
+        options: The model's options.
+        num_levels: Rating levels.
+        mean_degrees: Mean message edges of a user and of a movie.
+    """
+
+    def __init__(self, options: ModelOptions, num_levels: int, mean_degrees: tuple[float, float]):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(options, layer == 0, num_levels, mean_degrees) for layer in range(options.layers)
+        )
+
+    def forward(
+        self,
+        batch: Batch,
+        users: dict[str, Tensor],
+        movies: dict[str, Tensor],
+        world: World,
+        noise: Noise | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Vectors of the users of the batch and of all movies.
+
+        Args:
+            batch: Messages.
+            users: Table rows of the users of the batch (:meth:`gnnrec.models.tables.NodeTables.rows`).
+            movies: Table rows of all movies.
+            world: The ranks over which movies are summed.
+            noise: Dropout, or None.
+
+        Returns:
+            Float ``[users, dim]`` and float ``[movies, dim]``; movie vectors are the same on every rank.
+        """
+        movie_rows = torch.arange(batch.movie_bias.numel(), device=batch.movie_bias.device)
+
+        def drop(states: Tensor, rows: Tensor, *place) -> Tensor:
+            return states if noise is None else noise.drop(states, rows, *place)
+
+        user_state = drop(start_state(users), batch.user_rows, "user", "id")
+        movie_state = drop(start_state(movies), movie_rows, "movie", "id")
+        for number, layer in enumerate(self.layers):
+            from_users = layer_sources(layer, users, user_state)
+            from_movies = layer_sources(layer, movies, movie_state)
+            to_users = layer.to_users(from_movies, layer_receiver(layer.to_users, users, user_state), batch.to_users, None)
+            to_movies = layer.to_movies(
+                from_users, layer_receiver(layer.to_movies, movies, movie_state), batch.to_movies, world
+            )
+            hidden = drop(torch.tanh(to_users), batch.user_rows, "user", number)
+            user_state = user_state + layer.user_out(hidden)
+            hidden = drop(torch.tanh(to_movies), movie_rows, "movie", number)
+            movie_state = movie_state + layer.movie_out(hidden)
+        return user_state, movie_state
+
+
+def start_state(tables: dict[str, Tensor]) -> Tensor:
+    """States before the first layer: id rows, or zeros in an inductive model."""
+    return tables["identity"] if "identity" in tables else torch.zeros_like(tables["source"])
+
+
+def layer_sources(layer: EncoderLayer, tables: dict[str, Tensor], state: Tensor) -> Sources:
+    """What one side sends in a layer: its source tables in the first one, its state after that."""
+    return Sources(tables["source"], tables["residual_source"]) if layer.first else Sources(state, state)
+
+
+def layer_receiver(conv: BipartiteConv, tables: dict[str, Tensor], state: Tensor) -> Tensor:
+    """What a layer sees of its receivers: GCN's self loops send what the node itself sends."""
+    if conv.in_channels is None and isinstance(conv, BipartiteGCNConv):
+        return tables["source"]
+    return state

@@ -1,0 +1,44 @@
+"""GCN: messages weighted by ``1 / sqrt(d_i d_j)`` (Kipf and Welling, ICLR 2017), on the bipartite graph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.distributed import World
+from gnnrec.graph.batch import Messages
+from gnnrec.models.conv import BipartiteConv, Partial, Sources
+
+
+class BipartiteGCNConv(BipartiteConv):
+    """``out_i = sum_j message_ij / sqrt(d_i d_j) [+ value_i / d_i] + bias`` with the message degrees of the whole graph.
+
+    It has no denominator. With ``self_loops`` one is added to every degree, and the receiver's own value, transformed
+    like a sender's, joins the sum, as in PyG's ``GCNConv``.
+    """
+
+    def __init__(self, *args, self_loops: bool = False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.self_loops = self_loops
+
+    def partial(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Partial:
+        scale = self._normaliser(messages.sender_degree)
+        counts = None
+        if self.num_levels:
+            counts = messages.level_histogram(messages.weight * scale[messages.sender])
+            sources = Sources(sources.value * scale.unsqueeze(1), sources.residual_value * scale.unsqueeze(1))
+        else:
+            sources = Sources(sources.value * scale.unsqueeze(1))
+        return Partial(self.sum_messages(sources, messages, counts))
+
+    def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
+        scale = self._normaliser(messages.degree).unsqueeze(1)
+        out = partial.numerator * scale
+        if self.self_loops:
+            out = out + self.lin_value(receiver) * scale.square()
+        return self.add_bias(out)
+
+    def _normaliser(self, degree: Tensor) -> Tensor:
+        """``1 / sqrt(degree)``, and 0 where the degree is 0."""
+        degree = degree + 1 if self.self_loops else degree
+        return torch.where(degree > 0, degree.clamp(min=1e-12).rsqrt(), 0)

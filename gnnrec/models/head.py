@@ -1,0 +1,68 @@
+"""Rating heads: a score for a user vector and a movie vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from gnnrec.graph.batch import Targets
+from gnnrec.graph.ragged import owners
+from gnnrec.models.ragged_sum import pair_dot
+
+#: Targets decoded at a time by the MLP head, which bounds its memory to this many rows of hidden units.
+BLOCK = 65536
+
+
+class DotHead(nn.Module):
+    """A ``Linear`` on ``z_u * z_m`` that starts as ones: a dot product with a learned weight a channel."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.linear = nn.Linear(dim, 1, bias=False)
+
+    def reset(self) -> None:
+        nn.init.ones_(self.linear.weight)
+
+    def forward(self, users: Tensor, movies: Tensor, targets: Targets) -> Tensor:
+        """Scores of targets, float ``[targets]``; ``users`` is ``[users, dim]``, ``movies`` ``[movies, dim]``."""
+        return pair_dot(users, movies * self.linear.weight, targets)
+
+    def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
+        """Scores of every movie for each user, float ``[users, movies]``."""
+        return users @ (movies * self.linear.weight).T
+
+
+class MLPHead(nn.Module):
+    """Two fully connected layers on the concatenated vectors, ``Linear(2 dim, hidden) - ReLU - Linear(hidden, 1)``.
+
+    The first layer is computed once a user and once a movie, not once a pair.
+    """
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.user = nn.Linear(dim, hidden)
+        self.movie = nn.Linear(dim, hidden, bias=False)
+        self.out = nn.Linear(hidden, 1, bias=False)
+
+    def reset(self) -> None:
+        """Nothing more than the usual start."""
+
+    def forward(self, users: Tensor, movies: Tensor, targets: Targets) -> Tensor:
+        """Scores of targets, float ``[targets]``, in blocks whose hidden units are computed again going backward."""
+        users, movies = self.user(users), self.movie(movies)
+        owner = owners(targets.pointer)
+        blocks = [
+            checkpoint(self._pairs, users, movies, owner[start : start + BLOCK], targets.movie[start : start + BLOCK],
+                       use_reentrant=False)
+            for start in range(0, max(owner.numel(), 1), BLOCK)
+        ]  # fmt: skip
+        return torch.cat(blocks)
+
+    def _pairs(self, users: Tensor, movies: Tensor, user: Tensor, movie: Tensor) -> Tensor:
+        return self.out(torch.relu(users[user] + movies[movie])).squeeze(1)
+
+    def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
+        """Scores of every movie for each user, float ``[users, movies]``."""
+        users, movies = self.user(users), self.movie(movies)
+        return torch.stack([self.out(torch.relu(user + movies)).squeeze(1) for user in users])

@@ -1,0 +1,45 @@
+"""Options of the model."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass
+class ModelOptions:
+    """The model.
+
+    Args:
+        architecture: Message passing: gcn, sage (GraphSAGE) or gat.
+        dim: Channels of embeddings and layers.
+        layers: Layers of message passing; 0 is biased matrix factorisation.
+        heads: Attention heads (gat).
+        concat: Concatenate attention heads of dim / heads channels; false averages heads of dim channels (gat).
+        self_loops: Count a node among its own neighbours (gcn).
+        restore_degree: Multiply means by the root of the number of ratings they were taken over (sage, gat).
+        user_ids: An id embedding for each user; false makes the model inductive in users.
+        movie_ids: An id embedding for each movie.
+        genres: Genres as movie features, where the data has them.
+        head: Rating head: dot (a Linear on z_u * z_m, starting as ones) or mlp (two layers on both vectors).
+        head_dim: Hidden units of the mlp head.
+        dropout: Dropout rate on id embeddings and hidden states.
+        spread: Standard deviation of initial source rows and user ids.
+        movie_id_spread: Standard deviation of initial movie ids.
+    """
+
+    architecture: Literal["gcn", "sage", "gat"] = "sage"
+    dim: int = 64
+    layers: int = 1
+    heads: int = 2
+    concat: bool = True
+    self_loops: bool = False
+    restore_degree: bool = True
+    user_ids: bool = True
+    movie_ids: bool = True
+    genres: bool = True
+    head: Literal["dot", "mlp"] = "dot"
+    head_dim: int = 64
+    dropout: float = 0.1
+    spread: float = 0.05
+    movie_id_spread: float = 0.1

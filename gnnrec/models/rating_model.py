@@ -1,0 +1,152 @@
+"""The rating model: encoder, rating head, biases."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from gnnrec import counters
+from gnnrec.distributed import World
+from gnnrec.graph.batch import Batch, Targets
+from gnnrec.graph.ragged import owners
+from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.models.encoder import Encoder, Noise
+from gnnrec.models.head import DotHead, MLPHead
+from gnnrec.models.options import ModelOptions
+from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """All that a prediction needs.
+
+    ``rating = offset + user_bias[u] + movie_bias[m] + head(user[u], movie[m])``, clipped to the rating scale when it is
+    shown or evaluated.
+
+    Attributes:
+        user: Float ``[users, dim]``.
+        movie: Float ``[movies, dim]``.
+        user_bias: Float ``[users]``.
+        movie_bias: Float ``[movies]``.
+        offset: Float scalar tensor.
+    """
+
+    user: Tensor
+    movie: Tensor
+    user_bias: Tensor
+    movie_bias: Tensor
+    offset: Tensor
+
+
+class RatingModel(nn.Module):
+    """The replicated part of the model: movie tables, layers and head. User rows are inputs.
+
+    Args:
+        options: The model's options.
+        num_movies: Movies.
+        num_levels: Rating levels.
+        mean_degrees: Mean message edges of a user and of a movie, which set initial gains.
+        world: The ranks.
+        seed: Seed of the run.
+        genres: Float ``[movies, genres]`` membership, or None.
+    """
+
+    def __init__(
+        self,
+        options: ModelOptions,
+        num_movies: int,
+        num_levels: int,
+        mean_degrees: tuple[float, float],
+        world: World,
+        seed: int,
+        genres: Tensor | None = None,
+    ):
+        super().__init__()
+        self.options, self.world, self.seed = options, world, seed
+        self.encoder = Encoder(options, num_levels, mean_degrees)
+        self.head = DotHead(options.dim) if options.head == "dot" else MLPHead(options.dim, options.head_dim)
+        reset_weights(self, seed)
+        self.head.reset()
+        for layer in self.encoder.layers:
+            layer.reset()
+        self.movies = NodeTables(
+            "movie", torch.arange(num_movies), options.dim, seed, options.spread, options.movie_id_spread,
+            ids=options.movie_ids or not options.layers, messages=options.layers > 0,
+        )  # fmt: skip
+        self.genres = None
+        if genres is not None and options.genres:
+            self.genres = GenreFeatures(genres, options.dim, list(self.movies.rows()))
+        self.offset = nn.Parameter(torch.zeros(()))
+        # A multiple of the closed-form biases that cannot turn negative: it would read targets out of them.
+        self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
+
+    def user_tables(self, graph: RankGraph) -> NodeTables:
+        """The rows of this rank's users, outside DDP."""
+        options = self.options
+        return NodeTables(
+            "user", graph.user_rows, options.dim, self.seed, options.spread, options.spread,
+            ids=options.user_ids or not options.layers, messages=options.layers > 0,
+        )  # fmt: skip
+
+    def movie_rows(self) -> dict[str, Tensor]:
+        """Movie tables, genres included."""
+        rows = self.movies.rows()
+        return rows if self.genres is None else self.genres(rows)
+
+    def embed(self, batch: Batch, users: dict[str, Tensor], noise: Noise | None = None) -> Embeddings:
+        """Embeddings of the users of the batch and of all movies.
+
+        Args:
+            batch: Messages and closed-form biases.
+            users: Table rows of the users of the batch.
+            noise: Dropout, or None.
+        """
+        movies = self.movie_rows()
+        user, movie = self.encoder(batch, users, movies, self.world, noise)
+        return self.with_biases(batch, user, movie, users["bias"], movies["bias"])
+
+    def with_biases(self, batch: Batch, user: Tensor, movie: Tensor, user_bias: Tensor, movie_bias: Tensor) -> Embeddings:
+        """Vectors with learned biases and a learned multiple of the closed-form ones."""
+        multiple = softplus(self.bias_multiple)
+        return Embeddings(
+            user=user,
+            movie=movie,
+            user_bias=user_bias + multiple * batch.user_bias,
+            movie_bias=movie_bias + multiple * batch.movie_bias,
+            offset=batch.mean + self.offset,
+        )
+
+    def score(self, embeddings: Embeddings, targets: Targets) -> Tensor:
+        """Predicted ratings of targets, not clipped, float ``[targets]``."""
+        biases = embeddings.user_bias[owners(targets.pointer)] + embeddings.movie_bias[targets.movie]
+        return self.head(embeddings.user, embeddings.movie, targets) + biases + embeddings.offset
+
+    def forward(self, batch: Batch, users: dict[str, Tensor], step_key: int | None = None) -> Tensor:
+        """Sum of squared errors over this rank's targets, float scalar.
+
+        Args:
+            batch: Messages and targets.
+            users: Table rows of the users of the batch.
+            step_key: What this step's dropout masks are drawn from; None switches dropout off.
+        """
+        rate = self.options.dropout
+        noise = Noise(counters.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
+        predicted = self.score(self.embed(batch, users, noise), batch.targets)
+        return (predicted - batch.targets.rating).square().sum()
+
+
+def genre_membership(genres: list[str]) -> Tensor | None:
+    """Float ``[movies, genres]`` from ``|``-separated genre strings; None when there are none at all."""
+    split = [[name for name in text.split("|") if name and name != "(no genres listed)"] for text in genres]
+    names = sorted({name for each in split for name in each})
+    if not names:
+        return None
+    column = {name: number for number, name in enumerate(names)}
+    membership = torch.zeros(len(split), len(names))
+    for row, each in enumerate(split):
+        membership[row, [column[name] for name in each]] = 1
+    return membership

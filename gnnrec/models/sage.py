@@ -1,0 +1,37 @@
+"""GraphSAGE with mean aggregation (Hamilton, Ying and Leskovec, NeurIPS 2017), on the bipartite graph."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from gnnrec.distributed import World
+from gnnrec.graph.batch import Messages
+from gnnrec.models.conv import BipartiteConv, Partial, Sources
+
+
+class BipartiteSAGEConv(BipartiteConv):
+    """``out_i = mean_j message_ij [* sqrt(d_i)] [+ W_root receiver_i] + bias``.
+
+    Args:
+        root_weight: Add the linearly transformed state of the receiver, as PyG's ``SAGEConv`` does.
+        restore_degree: Multiply the mean by ``sqrt(d_i)``: a mean forgets how many ratings it was taken over, and with
+            them how far it can be trusted.
+    """
+
+    def __init__(self, *args, root_weight: bool = False, restore_degree: bool = False, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.restore_degree = restore_degree
+        self.lin_root = nn.Linear(self.in_channels, self.out_channels, bias=False) if root_weight else None
+
+    def partial(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Partial:
+        counts = messages.level_counts if self.num_levels else None
+        return Partial(self.sum_messages(sources, messages, counts))
+
+    def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
+        # Fewer than no edges at all is 0 / 1; sums of inflated weights are at least 1 otherwise.
+        out = partial.numerator / messages.total.clamp(min=1).unsqueeze(1)
+        if self.restore_degree:
+            out = out * messages.degree.sqrt().unsqueeze(1)
+        if self.lin_root is not None:
+            out = out + self.lin_root(receiver)
+        return self.add_bias(out)

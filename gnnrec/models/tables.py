@@ -1,0 +1,99 @@
+"""Learned rows of users and movies. User rows live on the rank that owns the user; movie rows on every rank."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gnnrec import counters
+
+
+class NodeTables(nn.Module):
+    """One row a node in each table. Source tables are what a node sends, the id table is what it is.
+
+    Attributes:
+        source: Float ``[rows, dim]``: the value of its messages.
+        residual_source: Float ``[rows, dim]``: what it sends times the residual of a rating.
+        identity: Float ``[rows, dim]``, the id embedding; absent from an inductive model.
+        bias: Float ``[rows]``.
+
+    Args:
+        kind: ``user`` or ``movie``; part of what initial rows are drawn from.
+        rows: Global row numbers, int64 ``[rows]``: initial rows are the same on whichever rank they live.
+        dim: Channels.
+        seed: Seed of the run.
+        spread: Standard deviation of initial source rows.
+        id_spread: Standard deviation of initial id rows.
+        ids: Have an id table.
+        messages: Have source tables.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        rows: Tensor,
+        dim: int,
+        seed: int,
+        spread: float,
+        id_spread: float,
+        ids: bool = True,
+        messages: bool = True,
+    ):
+        super().__init__()
+
+        def table(name: str, deviation: float) -> nn.Parameter:
+            values = counters.normal_rows(counters.key(seed, "init", kind, name), rows, dim)
+            return nn.Parameter(values.mul_(deviation).to(torch.get_default_dtype()))
+
+        if messages:
+            self.source = table("source", spread)
+            self.residual_source = table("residual_source", spread)
+        if ids:
+            self.identity = table("identity", id_spread)
+        self.bias = nn.Parameter(torch.zeros(rows.numel(), device=rows.device))
+
+    def rows(self, chosen: Tensor | None = None) -> dict[str, Tensor]:
+        """Table name -> the chosen rows (int64 ``[n]``), or all of them."""
+        tables = dict(self.named_parameters(recurse=False))
+        return tables if chosen is None else {name: table.index_select(0, chosen) for name, table in tables.items()}
+
+
+class GenreFeatures(nn.Module):
+    """Learned genre rows, added to the tables of a movie: the sum over its genres, over the root of their number.
+
+    Args:
+        membership: Float ``[movies, genres]``, 1 where a movie has the genre.
+        dim: Channels.
+        tables: Names of the movie tables.
+    """
+
+    def __init__(self, membership: Tensor, dim: int, tables: list[str]):
+        super().__init__()
+        scaled = membership / membership.sum(1, keepdim=True).clamp(min=1).sqrt()
+        self.register_buffer("membership", scaled.to(torch.get_default_dtype()), persistent=False)
+        genres = membership.shape[1]
+        self.tables = nn.ParameterDict(
+            {name: torch.zeros(genres) if name == "bias" else torch.zeros(genres, dim) for name in tables}
+        )
+
+    def forward(self, movies: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The movie tables with genre rows added."""
+        return {name: table + self.membership @ self.tables[name] for name, table in movies.items()}
+
+
+@torch.no_grad()
+def reset_weights(module: nn.Module, seed: int) -> None:
+    """Draws the weights of all linear layers from the seed and their names, the same on every rank.
+
+    Normal with variance ``1 / in_features``, zero biases; attention vectors alike.
+    """
+    for name, parameter in module.named_parameters():
+        leaf = name.rsplit(".", 1)[-1]
+        if leaf in ("weight", "att_src", "att_dst") and parameter.dim() == 2:
+            rows = torch.arange(parameter.shape[0], device=parameter.device)
+            values = counters.normal_rows(counters.key(seed, "init", name), rows, parameter.shape[1])
+            parameter.copy_(values / math.sqrt(parameter.shape[1]))
+        elif leaf == "bias" and parameter.dim() == 1:
+            parameter.zero_()
