@@ -13,13 +13,11 @@ import numpy as np
 import pandas as pd
 
 from gnnrec import files
-from gnnrec.data import check, edges, formats, ids, order, split
+from gnnrec.data import edges, formats, ids, order, rating_scale, split
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepared import SPLIT_NAMES, Manifest, write_prepared
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.errors import UserError
-
-_MAX_LEVELS, _BINS = 64, 20
 
 
 def cache_directory() -> Path:
@@ -43,8 +41,8 @@ class PrepareOptions:
             absent from the file).
         title_column: Column of the titles in the movies file (default: guessed; may be absent).
         genres_column: Column of the genres in the movies file (default: guessed; may be absent).
-        rating_scale: Lowest and highest possible rating (default: 0.5 to 5 or 1 to 5 for GroupLens layouts, else
-            lowest and highest rating in the file).
+        rating_scale: Lowest and highest possible rating, written "MIN MAX" (default: 0.5 to 5 or 1 to 5 for
+            GroupLens layouts, else lowest and highest rating in the file).
         protocol: How ratings are held out: random (each rating on its own) or temporal (each user's last ones).
         test: Share of the ratings held out for testing, from 0 to below 1.
         validation: Share of the remaining ratings held out for validation, from 0 to below 1.
@@ -65,7 +63,7 @@ class PrepareOptions:
     timestamp_column: str | None = None
     title_column: str | None = None
     genres_column: str | None = None
-    rating_scale: tuple[float, float] | None = None
+    rating_scale: tuple[float, float] | str | None = None
     protocol: Literal["random", "temporal"] = "random"
     test: float = 0.1
     validation: float = 0.05
@@ -98,7 +96,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
     with ThreadPoolExecutor(1) as pool:  # checksums beside the parsing: hashlib lets other threads run
         source = pool.submit(_source, options, [ratings_path, *([movies_path] if movies_path else [])])
         ratings = read_ratings(layout)
-        scale = _scale(layout, options.rating_scale, ratings.rating)
+        scale = rating_scale.decide(layout, options.rating_scale, ratings.rating)
         movies = movie_table(ratings.movie.raw, movies_path, _named(options, formats.MOVIES_ROLES))
         manifest, users, arrays = _arrange(ratings, scale, options, source)
     with files.complete_directory(out, options.overwrite) as directory:
@@ -154,7 +152,7 @@ def _arrange(
             "ratings": len(arrays["movie"]),
             "duplicates_dropped": dropped,
         },
-        rating={"min": scale[0], "max": scale[1], "levels": _levels(arrays["rating"], scale)},
+        rating={"min": scale[0], "max": scale[1], "levels": rating_scale.levels(arrays["rating"], scale)},
         split={
             "protocol": options.protocol,
             "test": options.test,
@@ -189,10 +187,7 @@ def _check_options(options: PrepareOptions) -> None:
     for name, known in (("protocol", split.PROTOCOLS), ("order", ("balanced", "metis"))):
         if getattr(options, name) not in known:
             raise UserError(f"--{name} {getattr(options, name)} is unknown: choose {' or '.join(known)}")
-    if options.rating_scale is not None:
-        low, high = options.rating_scale
-        if not (np.isfinite(low) and np.isfinite(high) and low < high):
-            raise UserError(f'--rating_scale "{low:g} {high:g}" is not a scale: give two numbers, the lower one first')
+    rating_scale.parse(options.rating_scale)
 
 
 def _input_files(options: PrepareOptions) -> tuple[Path, Path | None]:
@@ -217,34 +212,6 @@ def _source(options: PrepareOptions, paths: list[Path]) -> dict:
 
 
 _ALL_ROLES = tuple(dict.fromkeys(formats.RATINGS_ROLES + formats.MOVIES_ROLES))
-
-
-def _scale(layout: formats.Layout, given: tuple[float, float] | None, rating: np.ndarray) -> tuple[float, float]:
-    """The rating scale; raises where a rating is off it."""
-    low, high = _decimal(rating.min()), _decimal(rating.max())
-    if given is not None:
-        scale = (float(given[0]), float(given[1]))
-    elif layout.grouplens:
-        whole_stars = layout.kind == "dat" and low >= 1 and bool((rating == np.round(rating)).all())
-        scale = (1.0 if whole_stars else 0.5, 5.0)
-    else:
-        scale = (low, high)
-    if low < scale[0] or high > scale[1]:
-        check.refuse(layout, scale=scale)
-    return scale
-
-
-def _decimal(value: np.float32) -> float:
-    """The shortest decimal number that is this float32: 0.1, not 0.10000000149."""
-    return float(str(np.float32(value)))
-
-
-def _levels(rating: np.ndarray, scale: tuple[float, float]) -> list[float]:
-    distinct = np.sort(pd.unique(rating))
-    if len(distinct) <= _MAX_LEVELS:
-        return [_decimal(level) for level in distinct]
-    width = (scale[1] - scale[0]) / _BINS
-    return [scale[0] + (bin + 0.5) * width for bin in range(_BINS)]
 
 
 def _print_summary(out: Path, manifest: Manifest, user_ptr: np.ndarray, seconds: float) -> None:

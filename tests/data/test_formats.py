@@ -1,0 +1,132 @@
+"""Every layout of a ratings file gives the same prepared dataset."""
+
+from __future__ import annotations
+
+import gzip
+
+import pandas as pd
+import pytest
+
+from gnnrec.data import formats
+from gnnrec.errors import UserError
+
+
+def expect(found: pd.DataFrame, table: pd.DataFrame) -> None:
+    wanted = table.sort_values(["userId", "movieId"], ignore_index=True)
+    pd.testing.assert_frame_equal(found[list(wanted.columns)], wanted, check_dtype=False)
+
+
+def write_double_colons(table: pd.DataFrame, directory, encoding: str) -> None:
+    directory.mkdir()
+    lines = [f"{u}::{m}::{r:g}::{t}\n" for u, m, r, t in table.itertuples(index=False)]
+    (directory / "ratings.dat").write_text("".join(lines))
+    movies = (
+        "5::Am\u00e9lie: the film (2001)::Comedy|Romance\n16::Heat (1995)::Action\n99999::Nobody rated this::Drama\n"
+    )
+    (directory / "movies.dat").write_text(movies, encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_ml_1m_and_ml_10m(table, tmp_path, prepared, edges, encoding):
+    write_double_colons(table, tmp_path / "ml", encoding)
+    data = prepared(tmp_path / "ml", tmp_path / "out")
+    expect(edges(data), table)
+    assert (data.manifest.rating["min"], data.manifest.rating["max"]) == (0.5, 5)
+    assert data.movies["title"].tolist()[:3] == ["Am\u00e9lie: the film (2001)", "Heat (1995)", "27"]
+    assert data.movies["genres"].tolist()[:3] == ["Comedy|Romance", "Action", ""]
+
+
+def test_whole_stars_of_ml_1m_are_on_the_scale_1_to_5(table, tmp_path, prepared):
+    write_double_colons(table[table["rating"] % 1 == 0], tmp_path / "ml", "latin-1")
+    data = prepared(tmp_path / "ml" / "ratings.dat", tmp_path / "out")
+    assert data.manifest.rating == {"min": 1.0, "max": 5.0, "levels": [1, 2, 3, 4, 5]}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
+def test_grouplens_csv_with_movies_beside(table, tmp_path, prepared, edges, suffix):
+    table.to_csv(tmp_path / f"ratings.{suffix}", index=False)
+    (tmp_path / "movies.csv").write_text(
+        'movieId,title,genres\n16,"American President, The (1995)",(no genres listed)\n'
+        '5,"""Great Performances"" Cats (1998)",Musical\n7,Never rated,Drama\n'
+    )
+    data = prepared(tmp_path, tmp_path / "out")
+    expect(edges(data), table)
+    assert data.manifest.rating == {"min": 0.5, "max": 5.0, "levels": [i / 2 for i in range(1, 11)]}
+    assert data.movies["title"].tolist()[:2] == ['"Great Performances" Cats (1998)', "American President, The (1995)"]
+    assert data.movies["genres"].tolist()[:2] == ["Musical", ""]
+    assert data.num_movies == table["movieId"].nunique() and "Never rated" not in set(data.movies["title"])
+    assert [entry["name"] for entry in data.manifest.source["files"]] == [f"ratings.{suffix}", "movies.csv"]
+
+
+def test_kaggle_times(table, tmp_path, prepared, edges):
+    kaggle = table.assign(timestamp=pd.to_datetime(table["timestamp"], unit="s").dt.strftime("%Y-%m-%d %H:%M:%S"))
+    kaggle.to_csv(tmp_path / "rating.csv", index=False, quoting=2)
+    (tmp_path / "movie.csv").write_text('"movieId","title","genres"\n5,"Toy Story (1995)","Animation|Children"\n')
+    data = prepared(tmp_path, tmp_path / "out")
+    expect(edges(data), table)
+    assert data.movies["title"][0] == "Toy Story (1995)"
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S.5", "float"])
+def test_other_times_are_cut_to_seconds(table, tmp_path, prepared, edges, form):
+    moments = pd.to_datetime(table["timestamp"], unit="s")
+    text = table["timestamp"] + 0.25 if form == "float" else moments.dt.strftime(form)
+    table.assign(timestamp=text).to_csv(tmp_path / "some.csv", index=False)
+    expect(edges(prepared(tmp_path / "some.csv", tmp_path / "out")), table)
+
+
+def test_parquet(table, tmp_path, prepared, edges):
+    moments = pd.to_datetime(table["timestamp"], unit="s")
+    table.assign(timestamp=moments).to_parquet(tmp_path / "ratings.parquet")
+    pd.DataFrame({"id": [5], "name": ["Five"]}).to_parquet(tmp_path / "movies.parquet")
+    data = prepared(tmp_path, tmp_path / "out")
+    expect(edges(data), table)
+    assert data.movies["title"][0] == "Five"
+
+
+def test_renamed_columns_string_ids_and_no_times(table, tmp_path, prepared, edges):
+    own = pd.DataFrame(
+        {
+            "stars": table["rating"],
+            "remark": 'said "x;\ny"',
+            "sku": "p" + table["movieId"].astype(str),
+            "who": "\u00fc" + table["userId"].astype(str),
+        }
+    )
+    own.to_csv(tmp_path / "own.csv", index=False, sep=";")
+    named = {"user_column": "who", "movie_column": "sku", "rating_column": "stars"}
+    (tmp_path / "catalogue.csv").write_text("code,label\np16,Sixteen\n")
+    with pytest.raises(UserError, match=r"catalogue.csv line 1: there is no movie column .*--movie_column"):
+        prepared(tmp_path / "own.csv", tmp_path / "out", movies=tmp_path / "catalogue.csv", **named)
+    (tmp_path / "catalogue.csv").write_text("sku,label\np16,Sixteen\n")
+    data = prepared(
+        tmp_path / "own.csv", tmp_path / "out", movies=tmp_path / "catalogue.csv", title_column="label", **named
+    )
+    wanted = pd.DataFrame({"userId": own["who"], "movieId": own["sku"], "rating": own["stars"]})
+    expect(edges(data), wanted)
+    assert data.timestamp is None
+    assert data.movies["movie"].tolist() == sorted(own["sku"].unique())
+    assert dict(zip(data.movies["movie"], data.movies["title"]))["p16"] == "Sixteen"
+
+
+def test_string_ids_in_grouplens_columns(table, tmp_path, prepared, edges):
+    worded = table.assign(userId="u" + table["userId"].astype(str))
+    worded.to_csv(tmp_path / "ratings.csv", index=False)
+    data = prepared(tmp_path, tmp_path / "out")
+    expect(edges(data), worded)
+    assert data.movies["movie"].dtype == "int64"
+
+
+def test_gz_is_read_like_plain_text(tmp_path):
+    with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
+        file.write("\ufeffuser_id\titem_id\tscore\n1\t2\t3\n")
+    layout = formats.describe(tmp_path / "a.csv.gz", formats.RATINGS_ROLES, {})
+    assert (layout.delimiter, layout.grouplens) == ("\t", False)
+    assert layout.columns == {"user": "user_id", "movie": "item_id", "rating": "score"}
+
+
+def test_real_ml_latest_small(ml_latest_small, tmp_path, prepared, edges):
+    data = prepared(ml_latest_small, tmp_path / "out")
+    assert data.manifest.counts == {"users": 610, "movies": 9724, "ratings": 100836, "duplicates_dropped": 0}
+    assert data.movies["title"][0] == "Toy Story (1995)"
+    expect(edges(data), pd.read_csv(ml_latest_small / "ratings.csv"))
