@@ -1,0 +1,33 @@
+"""One rating a pair: the latest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gnnrec.data import edges
+
+USER = np.array([1, 0, 1, 1, 0, 1], np.int32)
+MOVIE = np.array([2, 1, 2, 0, 1, 2], np.int32)
+
+
+@pytest.mark.parametrize(
+    "timestamp, kept", [(None, [4, 3, 5]), ([9, 3, 5, 5, 2, 1], [1, 3, 0]), ([0, 0, 1, 0, 0, 1], [4, 3, 5])]
+)
+@pytest.mark.parametrize("users", [1, 1 << 30], ids=["packed", "too wide to pack"])
+def test_latest_rating_counts(timestamp, kept, users):
+    times = None if timestamp is None else np.array(timestamp)
+    order, dropped = edges.sort_edges(USER * np.int64(users), MOVIE + np.int64(users - 1) * 1000, times)
+    assert (order.tolist(), dropped) == (kept, 3)
+
+
+def test_sorted_by_user_and_movie(table):
+    user, movie = table["userId"].to_numpy(), table["movieId"].to_numpy()
+    order, dropped = edges.sort_edges(user, movie, None)
+    assert dropped == 0 and np.array_equal(order, np.lexsort((movie, user)))
+
+
+def test_reorder_users():
+    arrays = {"movie": np.array([0, 1, 2, 3, 4, 5])}
+    pointers, moved = edges.reorder_users(np.array([0, 2, 3, 6]), arrays, np.array([2, 0, 1]))
+    assert pointers.tolist() == [0, 3, 5, 6] and moved["movie"].tolist() == [3, 4, 5, 0, 1, 2]

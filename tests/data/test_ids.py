@@ -1,0 +1,43 @@
+"""Encoding raw ids: ascending rows, integers where all are integers, hashes that never change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from gnnrec.data import ids
+
+
+@pytest.mark.parametrize("values", [[7, 3, 3, -2, 90], [10**15, -5, 10**15, 4]], ids=["dense", "sparse"])
+def test_integers(values):
+    encoded = ids.encode(pa.chunked_array([values[:2], values[2:]]))
+    assert encoded.raw.tolist() == sorted(set(values))
+    assert encoded.raw[encoded.codes].tolist() == values and encoded.codes.dtype == np.int32
+
+
+def test_strings_that_are_all_integers_become_integers():
+    encoded = ids.encode(pa.chunked_array([["10", "9", "10", "-3"]]).dictionary_encode())
+    assert encoded.raw.tolist() == [-3, 9, 10] and encoded.codes.tolist() == [2, 1, 2, 0]
+
+
+@pytest.mark.parametrize("odd", ["x1", "007", "99999999999999999999", "1.5"])
+def test_one_other_string_keeps_all_as_strings(odd):
+    encoded = ids.encode(pa.chunked_array([["10", odd], ["9", "10"]]))
+    assert encoded.raw.tolist() == sorted(["10", "9", odd])
+    assert encoded.raw[encoded.codes].tolist() == ["10", odd, "9", "10"]
+
+
+def test_unused_dictionary_entries_are_left_out():
+    column = pa.chunked_array([pa.DictionaryArray.from_arrays(pa.array([2, 0, 2]), pa.array(["b", "zz", "a"]))])
+    encoded = ids.encode(column)
+    assert encoded.raw.tolist() == ["a", "b"] and encoded.codes.tolist() == [0, 1, 0]
+
+
+def test_hashes_are_pinned():
+    """Splits and orders of published runs depend on these bits."""
+    assert ids.stable_hash(np.array([5, -1])).tolist() == [5, -1]
+    assert ids.stable_hash(np.array(["anna", "b\u00e9a"], object)).tolist() == [
+        -2620518812930413121,
+        8631588018131611084,
+    ]
