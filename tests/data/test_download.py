@@ -1,0 +1,230 @@
+"""Downloads against a real HTTP server on this machine that misbehaves as asked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from gnnrec.data import download, movielens
+from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.errors import UserError
+
+NAME = "ml-latest-small"
+
+
+def zipped(entries: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in entries.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def dataset(**more: str) -> bytes:
+    ratings = "userId,movieId,rating,timestamp\n" + "".join(
+        f"{user},{movie},{(user + movie) % 10 / 2 + 0.5},{user * 1000 + movie}\n"
+        for user in range(50)
+        for movie in range(40)
+    )
+    members = {"ratings.csv": ratings, "movies.csv": "movieId,title,genres\n1,One,Drama\n", "tags.csv": "userId\n"}
+    return zipped({f"{NAME}/{member}": text for member, text in members.items()} | more)
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``files``; ``drops`` answers break off half way, ``statuses`` come before any file."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        self.files: dict[str, bytes] = {}
+        self.ranges, self.drops, self.statuses, self.requests = True, 0, [], []
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def publish(self, content: bytes, md5: str | None = "right") -> bytes:
+        self.files[f"/{NAME}.zip"] = content
+        if md5:
+            digest = hashlib.md5(content).hexdigest() if md5 == "right" else md5
+            self.files[f"/{NAME}.zip.md5"] = f"MD5 ({NAME}.zip) = {digest}\n".encode()
+        return content
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.server.requests.append((self.path, wanted))
+        content = self.server.files.get(self.path)
+        if self.path.endswith(".zip") and self.server.statuses:
+            return self.send_error(self.server.statuses.pop(0))
+        if content is None:
+            return self.send_error(404)
+        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.server.ranges else 0
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
+            return None
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        body = content[start:]
+        if self.path.endswith(".zip") and self.server.drops:
+            self.server.drops -= 1
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def get(server: Server, directory):
+    return download.fetch(NAME, directory, server.url, backoff=0.001)
+
+
+def zip_requests(server: Server) -> list:
+    return [wanted for path, wanted in server.requests if path.endswith(".zip")]
+
+
+def test_prepare_by_name(server, tmp_path, monkeypatch, capfd):
+    content = server.publish(dataset())
+    monkeypatch.setenv(download.URL_VARIABLE, server.url + "/")
+    options = PrepareOptions(dataset=NAME, download_dir=tmp_path / "cache", shards=2)
+    manifest = prepare(tmp_path / "out", options)
+    assert manifest.counts == {"users": 50, "movies": 40, "ratings": 2000, "duplicates_dropped": 0}
+    assert manifest.source["dataset"] == NAME
+    assert {path.name for path in (tmp_path / "cache").rglob("*")} == {NAME, "ratings.csv", "movies.csv"}
+    out, bar = capfd.readouterr()
+    assert "GroupLens" in out and "Harper and Joseph A. Konstan. 2015" in out
+    assert f"{NAME}.zip: 100%" in bar and f"{len(content) / 1024:.1f}k" in bar
+    prepare(tmp_path / "again", options)
+    assert len(server.requests) == 2  # the second time nothing is fetched
+
+
+def test_broken_connections_are_resumed(server, tmp_path):
+    content = server.publish(dataset())
+    server.drops = 7  # more than the attempts without progress
+    get(server, tmp_path)
+    starts = [int(wanted[6:-1]) for wanted in zip_requests(server)[1:]]
+    assert len(starts) == 7 and starts == sorted(starts) and starts[0] == len(content) // 2
+    assert (tmp_path / NAME / "ratings.csv").stat().st_size > 1000
+
+
+def test_interrupted_download_goes_on(server, tmp_path):
+    content = server.publish(dataset())
+    (tmp_path / f"{NAME}.zip.part").write_bytes(content[:100])
+    get(server, tmp_path)
+    assert zip_requests(server) == ["bytes=100-"]
+
+
+def test_server_without_ranges_starts_again(server, tmp_path):
+    server.publish(dataset())
+    server.ranges, server.drops = False, 1
+    assert (get(server, tmp_path) / "ratings.csv").is_file()
+    assert len(zip_requests(server)) == 2
+
+
+def test_complete_part_and_too_long_part(server, tmp_path):
+    content = server.publish(dataset())
+    part = tmp_path / f"{NAME}.zip.part"
+    part.write_bytes(content)
+    assert (get(server, tmp_path) / "ratings.csv").is_file()
+    part.write_bytes(content + b"more")
+    download.download(f"{server.url}/{NAME}.zip", part, backoff=0.001)
+    assert part.read_bytes() == content
+    assert zip_requests(server) == [f"bytes={len(content)}-", f"bytes={len(content) + 4}-", None]
+
+
+def test_server_errors_are_tried_again_and_refusals_are_not(server, tmp_path):
+    server.publish(dataset())
+    server.statuses = [503, 500, 429]
+    assert (get(server, tmp_path / "a") / "ratings.csv").is_file()
+    server.statuses = [403]
+    with pytest.raises(UserError, match=rf"{NAME}.zip cannot be downloaded \(HTTP 403 .*pass --ratings"):
+        get(server, tmp_path / "b")
+    server.statuses = [503] * 99
+    with pytest.raises(UserError, match="HTTP 503"):
+        get(server, tmp_path / "c")
+    assert len(server.statuses) == 94
+
+
+def test_no_server(tmp_path):
+    with pytest.raises(UserError, match=r"http://127.0.0.1:9/ml-1m.zip.md5 cannot be downloaded \(.*refused"):
+        download.fetch("ml-1m", tmp_path, "http://127.0.0.1:9", backoff=0.001)
+    with pytest.raises(UserError, match=f"set {download.URL_VARIABLE} to one that starts with http"):
+        download.fetch("ml-1m", tmp_path, "elsewhere")
+
+
+def test_wrong_checksum(server, tmp_path):
+    server.publish(dataset(), md5="0" * 32)
+    with pytest.raises(
+        UserError, match=rf"{NAME}.zip arrived with MD5 \w{{32}}, not 0{{32}}: the damaged file is deleted"
+    ):
+        get(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_published_checksum_must_be_the_known_one(server, tmp_path):
+    server.files["/ml-20m.zip.md5"] = b"00000000000000000000000000000000  ml-20m.zip"
+    with pytest.raises(
+        UserError, match=r"ml-20m.zip.md5 says 0{32}, but the published ml-20m.zip has cd245b17a1ae2cc3"
+    ):
+        download.fetch("ml-20m", tmp_path, server.url, backoff=0.001)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unpublished_checksum(server, tmp_path, capsys, monkeypatch):
+    content = server.publish(dataset(), md5=None)
+    get(server, tmp_path / "a")
+    assert f"{NAME}.zip.md5 is not published" in capsys.readouterr().out
+    pinned = movielens.Archive(NAME, ("ratings.csv",), hashlib.md5(content).hexdigest()[::-1], NAME)
+    monkeypatch.setitem(movielens.ARCHIVES, NAME, pinned)
+    with pytest.raises(UserError, match=f"not {pinned.md5}: the damaged file is deleted"):
+        get(server, tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["../evil.csv", "/evil.csv", f"{NAME}/../../evil.csv", "..\\evil.csv", "C:evil.csv"])
+def test_paths_that_lead_out_are_refused(server, tmp_path, name):
+    server.publish(dataset(**{name: "gotcha"}))
+    with pytest.raises(UserError, match="unsafe entry"):
+        get(server, tmp_path / "inner")
+    assert list((tmp_path / "inner").iterdir()) == [] and not list(tmp_path.rglob("evil*"))
+
+
+def test_symbolic_links_are_refused(server, tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        link = zipfile.ZipInfo(f"{NAME}/ratings.csv")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    server.publish(buffer.getvalue())
+    with pytest.raises(UserError, match=f"unsafe entry '{NAME}/ratings.csv'"):
+        get(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"<html>not a zip</html>", zipped({"other/ratings.csv": "x"}), dataset()[:5000]])
+def test_archives_that_are_none(server, tmp_path, content):
+    server.publish(content)
+    with pytest.raises(UserError, match="is damaged|it is not the published archive"):
+        get(server, tmp_path)
+    assert list(tmp_path.iterdir()) == []
