@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -104,7 +105,7 @@ def _malformed(layout: Layout, number: int, fields: list[str]) -> UserError:
     )
 
 
-def _refuse(layout: Layout, reason: str = "a movie id is missing"):
+def _refuse(layout: Layout, reason: str = "a movie id is missing") -> NoReturn:
     if layout.kind != "parquet":
         with open_text(layout.path) as file:
             for number, fields in check.text_rows(layout, file):
