@@ -110,13 +110,11 @@ class World:
         """DDP around the replicated part of a model, with gradients *summed* over ranks.
 
         One bucket, so that every rank issues the same collectives in the same order; it shares the process group with
-        :meth:`reduce`. Buffers are not broadcast: they are equal by construction.
+        :meth:`reduce`.
         """
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
-        wrapped = DistributedDataParallel(
-            module, bucket_cap_mb=1 << 20, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        wrapped = DistributedDataParallel(module, bucket_cap_mb=1 << 20, gradient_as_bucket_view=True)
         wrapped.register_comm_hook(None, _sum_gradients)
         return wrapped
 
@@ -126,7 +124,8 @@ class World:
             print(*values, flush=True)
 
 
-def _sum_gradients(state, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum_gradients(state, bucket):  # DDP compares annotations by identity, so it has none
+    """Communication hook: the sum over ranks, where DDP's own would be the mean."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda future: future.value()[0])
 

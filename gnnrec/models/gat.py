@@ -53,11 +53,22 @@ class BipartiteGATConv(BipartiteConv):
         self.att_rating = nn.Parameter(torch.zeros(self.num_levels, heads)) if self.num_levels else None
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
-    def partial(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Partial:
+    def partial(
+        self,
+        sources: Sources,
+        receiver: Tensor | None,
+        messages: Messages,
+        world: World | None,
+        shift: Tensor | None = None,
+    ) -> Partial:
+        """Sums of this rank; ``shift`` is what to subtract from logits where the caller knows (see :meth:`largest_logit`)."""
         logit = self._logits(sources, receiver, messages)
-        excluded = messages.weight.unsqueeze(1) == 0
-        logit = logit.masked_fill(excluded, -torch.inf)
-        attention = (logit - self._shift(logit, messages, world)[messages.owner]).exp()
+        if shift is None:
+            shift = _largest(logit, messages)
+            shift = shift if world is None else world.max_(shift)
+        # A receiver without messages has no largest logit.
+        shift = torch.where(shift.isfinite(), shift, 0)
+        attention = (logit - shift[messages.owner]).exp()
         per_head = [self._sum_head(sources, messages, attention, head) for head in range(self.heads)]
         denominator = attention.new_zeros(messages.num_receivers, self.heads)
         denominator = denominator.index_add(0, messages.owner, attention)
@@ -82,14 +93,16 @@ class BipartiteGATConv(BipartiteConv):
             logit = logit + (state * self.att_dst).sum(2)[messages.owner]
         if self.num_levels:
             logit = logit + self.att_rating[messages.level.to(torch.int32)]
-        return leaky_relu(logit, self.negative_slope)
+        excluded = messages.weight.unsqueeze(1) == 0
+        return leaky_relu(logit, self.negative_slope).masked_fill(excluded, -torch.inf)
 
     @torch.no_grad()
-    def _shift(self, logit: Tensor, messages: Messages, world: World | None) -> Tensor:
-        """Largest logit of each receiver over all ranks, ``[receivers, heads]``: it keeps ``exp`` in range, and cancels."""
-        shift = torch.segment_reduce(logit, "max", offsets=messages.pointer, axis=0, initial=-torch.inf)
-        shift = shift if world is None else world.max_(shift)
-        return torch.where(shift.isfinite(), shift, 0)
+    def largest_logit(self, sources: Sources, receiver: Tensor | None, messages: Messages) -> Tensor:
+        """Largest logit of each receiver over these messages, float ``[receivers, heads]``, -inf where there are none.
+
+        Subtracted from all logits of a receiver it keeps ``exp`` in range, and cancels.
+        """
+        return _largest(self._logits(sources, receiver, messages), messages)
 
     def _sum_head(self, sources: Sources, messages: Messages, attention: Tensor, head: int) -> Tensor:
         channels = self.att_src.shape[1]
@@ -100,3 +113,8 @@ class BipartiteGATConv(BipartiteConv):
             total = total + ragged_sum(sources.residual_value[:, chosen], messages, weight * messages.residual)
             total = total + messages.level_histogram(weight) @ self.rating[:, chosen]
         return total
+
+
+@torch.no_grad()
+def _largest(logit: Tensor, messages: Messages) -> Tensor:
+    return torch.segment_reduce(logit.detach(), "max", offsets=messages.pointer, axis=0, initial=-torch.inf)

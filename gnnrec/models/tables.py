@@ -64,7 +64,7 @@ class GenreFeatures(nn.Module):
     """Learned genre rows, added to the tables of a movie: the sum over its genres, over the root of their number.
 
     Args:
-        membership: Float ``[movies, genres]``, 1 where a movie has the genre.
+        membership: Float ``[movies, genres]``, 1 where a movie has the genre, on the device of the model.
         dim: Channels.
         tables: Names of the movie tables.
     """
@@ -72,7 +72,8 @@ class GenreFeatures(nn.Module):
     def __init__(self, membership: Tensor, dim: int, tables: list[str]):
         super().__init__()
         scaled = membership / membership.sum(1, keepdim=True).clamp(min=1).sqrt()
-        self.register_buffer("membership", scaled.to(torch.get_default_dtype()), persistent=False)
+        # Not a buffer: DDP would broadcast it in every step.
+        self.membership = scaled.to(torch.get_default_dtype())
         genres = membership.shape[1]
         self.tables = nn.ParameterDict(
             {name: torch.zeros(genres) if name == "bias" else torch.zeros(genres, dim) for name in tables}

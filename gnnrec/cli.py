@@ -1,0 +1,114 @@
+"""``gnnrec COMMAND``: everything but training. ``torchrun -m gnnrec COMMAND`` runs a command on many ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from gnnrec import distributed
+from gnnrec.config import Parser, normalise
+from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.data.synth import SynthOptions, synth
+from gnnrec.errors import UserError
+from gnnrec.inference.evaluate import EvaluateOptions, evaluate
+from gnnrec.inference.export import ExportOptions, export
+from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One subcommand.
+
+    Attributes:
+        help: One line.
+        place: Name and help of the positional path.
+        options: Its options' dataclass.
+        run: Called with the path and the options.
+    """
+
+    help: str
+    place: tuple[str, str]
+    options: type
+    run: Callable[[Path, Any], Any]
+
+
+_OUT = ("out", "directory to make")
+_RUN = ("run", "run directory of train_dist.py")
+
+
+def _recommend(run: Path, options: RecommendOptions) -> None:
+    print_recommendations(options.user, recommend(run, options))
+
+
+def _on_ranks(function: Callable[[Path, Any, distributed.World], Any]) -> Callable[[Path, Any], None]:
+    def call(path: Path, options: Any) -> None:
+        distributed.share_cores()
+        world = distributed.start(options.device)
+        try:
+            function(path, options, world)
+        finally:
+            distributed.stop()
+
+    return call
+
+
+COMMANDS = {
+    "prepare": Command("from a ratings file to a prepared dataset", _OUT, PrepareOptions, prepare),
+    "synth": Command("write a MovieLens-shaped synthetic dataset", _OUT, SynthOptions, synth),
+    "evaluate": Command("score a run on its held-out ratings", _RUN, EvaluateOptions, _on_ranks(evaluate)),
+    "export": Command("write embeddings of all users and movies", _RUN, ExportOptions, _on_ranks(export)),
+    "recommend": Command("print movies for a user", _RUN, RecommendOptions, _recommend),
+}
+
+
+def _parser(name: str, command: Command) -> Parser:
+    parser = Parser(prog=f"gnnrec {name}", description=command.help[0].upper() + command.help[1:] + ".")
+    parser.add_argument(command.place[0], type=Path, help=command.place[1])
+    parser.add_class_arguments(command.options)
+    return parser
+
+
+def run_command(arguments: list[str]) -> None:
+    """Runs ``gnnrec`` with these arguments.
+
+    Raises:
+        UserError: Bad input.
+    """
+    usage = "\n".join(f"  {name:10} {command.help}" for name, command in COMMANDS.items())
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: gnnrec COMMAND ...\n\n{usage}\n\ngnnrec COMMAND --help explains its options.")
+        return
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise UserError(f"{name} is not a command: choose one of {', '.join(COMMANDS)}")
+    command = COMMANDS[name]
+    parser = _parser(name, command)
+    values: Namespace = parser.instantiate_classes(parser.parse_args(normalise(parser, rest)))
+    fields = [field.name for field in dataclasses.fields(command.options)]
+    command.run(values[command.place[0]], command.options(**{field: values[field] for field in fields}))
+
+
+@contextlib.contextmanager
+def exit_on_user_error(program: str) -> Iterator[None]:
+    """Turns a :class:`UserError` into one line and exit code 2. On many ranks the first alone prints it."""
+    try:
+        yield
+    except UserError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{program}: error: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def main() -> None:
+    """The console script."""
+    with exit_on_user_error("gnnrec"):
+        run_command(sys.argv[1:])

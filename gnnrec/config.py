@@ -1,0 +1,179 @@
+"""Every option of training: a YAML file, overridden from the command line.
+
+Each part owns its options; this file puts them together and turns jsonargparse's complaints into one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from gnnrec.errors import UserError
+from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.options import ModelOptions
+from gnnrec.training.options import OptimizerOptions, RegularisationOptions
+from gnnrec.training.tracking import WandbOptions
+
+
+@dataclasses.dataclass
+class TrainConfig:
+    """One training run.
+
+    Args:
+        data: Prepared dataset (a directory made by gnnrec prepare).
+        run_dir: Run directory to make: configuration, metrics, checkpoints, summary.
+        model: The model.
+        loader: How an epoch is cut into steps.
+        optimizer: The optimizer.
+        regularisation: Coupled L2.
+        wandb: Weights & Biases.
+        seed: Seed of initial values, folds, shuffles, draws and dropout.
+        device: auto (CUDA where there is any), cpu or cuda.
+        bf16: Autocast matrix products to bfloat16 on GPUs.
+        refit: Train on train and validation together, once choices are made; nothing is then validated.
+        validate_every: Epochs between validations; 0 validates after the last epoch only.
+        baselines: Fit the global-mean, bias and biased-MF baselines on the same split for the summary.
+        log_every: Steps between records of the training loss.
+        max_steps: Stop after this many steps; 0 for no limit.
+        overwrite: Replace a run directory that is there already.
+    """
+
+    data: Path
+    run_dir: Path
+    model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
+    loader: LoaderOptions = dataclasses.field(default_factory=LoaderOptions)
+    optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
+    regularisation: RegularisationOptions = dataclasses.field(default_factory=RegularisationOptions)
+    wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    bf16: bool = True
+    refit: bool = False
+    validate_every: int = 1
+    baselines: bool = True
+    log_every: int = 10
+    max_steps: int = 0
+    overwrite: bool = False
+
+    def check(self) -> None:
+        """Refuses values that cannot work.
+
+        Raises:
+            UserError: Names the option and what it may be.
+        """
+        bounds = [
+            ("model.dim", self.model.dim >= 1, "at least 1"),
+            ("model.layers", self.model.layers >= 0, "0 or more"),
+            ("model.heads", self.model.heads >= 1, "at least 1"),
+            ("model.dropout", 0 <= self.model.dropout < 1, "from 0 to below 1"),
+            ("loader.folds", 2 <= self.loader.folds <= 256, "2 to 256"),
+            ("loader.seed_users", self.loader.seed_users >= 0, "0 (all) or more"),
+            ("loader.movies_per_user", self.loader.movies_per_user >= -1, "-1 (all) or more"),
+            ("loader.raters_per_movie", self.loader.raters_per_movie >= -1, "-1 (all) or more"),
+            ("optimizer.lr", self.optimizer.lr > 0, "above 0"),
+            ("optimizer.epochs", self.optimizer.epochs >= 1, "at least 1"),
+        ]
+        for name, fine, allowed in bounds:
+            if not fine:
+                raise UserError(f"--{name} {self.value(name)}: must be {allowed}")
+        if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:
+            raise UserError(
+                f"--model.dim {self.model.dim} cannot be divided among --model.heads {self.model.heads}: "
+                "choose a multiple, or --model.concat false"
+            )
+
+    def value(self, name: str) -> Any:
+        """The value of a dotted option name."""
+        found: Any = self
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+
+    def as_dict(self) -> dict:
+        """Nested dictionary of plain values."""
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in dataclasses.asdict(self).items()
+        }
+
+    def yaml(self) -> str:
+        """The resolved configuration as YAML; :func:`read_train_config` reads it back."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False)
+
+
+class Parser(ArgumentParser):
+    """Complains with a :class:`UserError` of one line, and knows the nearest valid name of a mistyped option."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        line = " ".join(message.split())
+        raise UserError(line + self._suggestion(line))
+
+    def _suggestion(self, line: str) -> str:
+        wrong = re.search(r"[Oo]ption '([\w.]+)'|unrecognized arguments: --([\w.-]+)", line)
+        if wrong is None:
+            return ""
+        name = (wrong[1] or wrong[2]).replace("-", "_")
+        known = [action.dest for action in self._actions if action.option_strings]
+        by_leaf = {dest.rsplit(".", 1)[-1]: dest for dest in known}
+        near = difflib.get_close_matches(name, [*known, *by_leaf], n=1, cutoff=0.5)
+        return f" (did you mean {by_leaf.get(near[0], near[0])}?)" if near else ""
+
+    def parse_args(self, args: list[str] | None = None, **kwargs) -> Namespace:
+        return super().parse_args(normalise(self, args) if args is not None else None, **kwargs)
+
+
+def normalise(parser: ArgumentParser, args: list[str]) -> list[str]:
+    """Accepts ``--some-option`` for ``--some_option`` and a bare ``--flag`` for ``--flag true``.
+
+    ``--run`` is short for ``--run_dir``. It has the longer name because torchrun, on Python before 3.12, takes ``--run``
+    for its own ``--run-path`` wherever it stands.
+    """
+    flags = {
+        option for action in parser._actions for option in action.option_strings
+        if getattr(action, "_typehint", None) is bool
+    }  # fmt: skip
+    result = []
+    for position, arg in enumerate(args):
+        if arg.startswith("--"):
+            name, equals, value = arg.partition("=")
+            name = "--" + name[2:].replace("-", "_") if name != "--" else name
+            name = "--run_dir" if name == "--run" else name
+            following = args[position + 1] if position + 1 < len(args) else "--"
+            if name in flags and not equals and (following.startswith("-")):
+                equals, value = "=", "true"
+            arg = name + equals + value
+        result.append(arg)
+    return result
+
+
+def train_parser() -> Parser:
+    """The command line of ``train_dist.py``."""
+    parser = Parser(prog="train_dist.py", description="Trains a GNN recommender; start it with torchrun.")
+    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below.")
+    parser.add_class_arguments(TrainConfig)
+    return parser
+
+
+def parse_train_config(args: list[str]) -> TrainConfig:
+    """Configuration from command-line arguments, checked.
+
+    Raises:
+        UserError: An unknown option or a value that cannot be.
+    """
+    parser = train_parser()
+    values = parser.instantiate_classes(parser.parse_args(args))
+    config = TrainConfig(**{field.name: values[field.name] for field in dataclasses.fields(TrainConfig)})
+    config.check()
+    return config
+
+
+def read_train_config(path: Path) -> TrainConfig:
+    """The configuration of a run, from its ``config.yaml``."""
+    if not path.exists():
+        raise UserError(f"{path} is missing: {path.parent} is not a run directory of train_dist.py")
+    return parse_train_config([f"--config={path}"])

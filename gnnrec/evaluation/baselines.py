@@ -1,0 +1,179 @@
+"""What a graph has to beat: global mean, user and movie biases, biased matrix factorisation.
+
+All are fitted on the same edges as the model and scored on the same held-out ratings, over any number of ranks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from gnnrec import counters
+from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.evaluation.rating import held_out, rating_metrics
+from gnnrec.graph.batch import Targets
+from gnnrec.graph.ragged import owners
+from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
+from gnnrec.graph.statistics import message_statistics
+
+#: Factors of biased MF.
+MF_DIM = 16
+#: Alternating sweeps over users and movies.
+MF_SWEEPS = 10
+#: Ridge strengths a rating (ALS-WR) among which validation chooses.
+MF_GRID = (0.05, 0.1, 0.2)
+#: Rows whose normal equations are held at a time.
+_BLOCK = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Factors:
+    """A biased matrix factorisation.
+
+    Attributes:
+        user: Float ``[users, MF_DIM + 2]``: factors, bias, 1.
+        movie: Float ``[movies, MF_DIM + 2]``: factors, 1, bias.
+        mean: Float scalar.
+    """
+
+    user: Tensor
+    movie: Tensor
+    mean: Tensor
+
+
+@torch.no_grad()
+def fit_baselines(
+    dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int
+) -> dict[str, dict[str, float]]:
+    """Test RMSE and MAE of the baselines.
+
+    The strength of biased MF is chosen on validation among :data:`MF_GRID`. Where validation is part of ``splits``
+    (refitting), it is chosen on validation by fits on train alone, and then refitted on both.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks; every rank calls this.
+        splits: Splits to fit on.
+        seed: Seed of the initial factors.
+
+    Returns:
+        Name -> ``test_rmse``, ``test_mae`` and, for biased MF, the chosen ``strength``.
+    """
+    graph = build_rank_graph(dataset, world, splits)
+    statistics = message_statistics(graph)
+    test = held_out(dataset, graph.part, TEST, world, graph.dtype)
+    scale = dataset.manifest.rating["min"], dataset.manifest.rating["max"]
+
+    def scored(predicted: Tensor) -> dict[str, float]:
+        metrics = rating_metrics(predicted, test.rating, scale, world)
+        return {"test_rmse": metrics.rmse, "test_mae": metrics.mae}
+
+    mean = statistics.mean.expand(test.rating.numel())
+    biases = statistics.user_bias[owners(test.pointer)] + statistics.movie_bias[test.movie]
+    strength = _choose_strength(dataset, world, graph if VALIDATION not in splits else None, seed)
+    factors = fit_biased_mf(graph, strength, seed)
+    return {
+        "global mean": scored(mean),
+        "biases": scored(mean + biases),
+        "biased MF": scored(predict(factors, test)) | {"strength": strength},
+    }
+
+
+def _choose_strength(dataset: PreparedDataset, world: World, graph: RankGraph | None, seed: int) -> float:
+    graph = graph or build_rank_graph(dataset, world)
+    validation = held_out(dataset, graph.part, VALIDATION, world, graph.dtype)
+    scale = dataset.manifest.rating["min"], dataset.manifest.rating["max"]
+
+    def error(strength: float) -> float:
+        predicted = predict(fit_biased_mf(graph, strength, seed), validation)
+        return rating_metrics(predicted, validation.rating, scale, world).rmse
+
+    return min(MF_GRID, key=error)
+
+
+def predict(factors: Factors, targets: Targets) -> Tensor:
+    """Predicted ratings of targets, not clipped, float ``[targets]``."""
+    user = owners(targets.pointer)
+    blocks = [
+        (factors.user[user[start : start + (1 << 18)]] * factors.movie[targets.movie[start : start + (1 << 18)]]).sum(1)
+        for start in range(0, user.numel(), 1 << 18)
+    ]
+    return torch.cat(blocks) + factors.mean if blocks else factors.mean.new_zeros(0)
+
+
+@torch.no_grad()
+def fit_biased_mf(graph: RankGraph, strength: float, seed: int) -> Factors:
+    """Biased MF by alternating least squares with weighted ridge (Zhou et al., "Large-scale parallel collaborative
+    filtering", AAIM 2008): each side in turn solves for its factors and bias, ``(sum x x' + strength n I) w = sum x y``.
+
+    A user's normal equations are local; a movie's are summed over ranks, block by block. So the result does not depend
+    on the number of ranks.
+
+    Args:
+        graph: The rank's graph. Every rank calls this.
+        strength: Ridge a rating.
+        seed: Seed of the initial movie factors.
+    """
+    statistics = message_statistics(graph)
+    stream = counters.key(seed, "init", "biased MF")
+    movie_rows = torch.arange(graph.num_movies, device=graph.device)
+    factors = counters.normal_rows(stream, movie_rows, MF_DIM).to(graph.dtype) * MF_DIM**-0.5
+    movie = torch.cat([factors, torch.ones_like(factors[:, :1]), statistics.movie_bias.unsqueeze(1)], 1)
+    centred, centred_by_movie = graph.rating - statistics.mean, graph.rating_by_movie - statistics.mean
+    for _ in range(MF_SWEEPS):
+        # A user's columns: factors against movie factors, its bias against 1; the movie's bias is known.
+        user = _solve(movie, graph.movie, graph.user_ptr, centred, strength, None)
+        user = torch.cat([user, torch.ones_like(user[:, :1])], 1)
+        # For a movie the last two columns change roles: the user's bias is known, its own bias stands against 1.
+        swapped = torch.cat([user[:, :MF_DIM], user[:, [MF_DIM + 1, MF_DIM]]], 1)
+        movie = _solve(swapped, graph.user, graph.movie_ptr, centred_by_movie, strength, graph.world)
+        movie = torch.cat([movie[:, :MF_DIM], torch.ones_like(movie[:, :1]), movie[:, MF_DIM:]], 1)
+    return Factors(user, movie, statistics.mean)
+
+
+def _solve(
+    table: Tensor, index: Tensor, pointer: Tensor, rating: Tensor, strength: float, world: World | None
+) -> Tensor:
+    """Ridge regression of each row's ratings on the other side's columns, float ``[rows, MF_DIM + 1]``.
+
+    The outer products of the columns are a table of their own, so the normal equations of a row are one ragged sum.
+
+    Args:
+        table: Float ``[others, MF_DIM + 2]``; the last column is known and is subtracted from ratings.
+        index: Other side of each edge.
+        pointer: Offsets of the rows.
+        rating: Centred ratings.
+        strength: Ridge a rating.
+        world: The ranks to sum over, or None.
+    """
+    columns, known = table[:, :-1].contiguous(), table[:, -1]
+    width = columns.shape[1]
+    upper = torch.triu_indices(width, width, device=table.device)
+    products = columns[:, upper[0]] * columns[:, upper[1]]
+    counts = pointer.diff().to(table.dtype)
+    identity = torch.eye(width, dtype=table.dtype, device=table.device)
+    solved = []
+    for first in range(0, pointer.numel() - 1, _BLOCK):
+        rows = pointer[first : first + _BLOCK + 1]
+        edges = slice(int(rows[0]), int(rows[-1]))
+        chosen, offset = index[edges].to(torch.int64), rows - rows[0]
+        left = _bag(products, chosen, offset)
+        right = _bag(columns, chosen, offset, rating[edges] - known[chosen])
+        count = counts[first : first + _BLOCK]
+        if world is not None:
+            left, right, count = world.sum_(left), world.sum_(right), world.sum_(count.clone())
+        matrix = left.new_zeros(left.shape[0], width, width)
+        matrix[:, upper[0], upper[1]] = left
+        matrix[:, upper[1], upper[0]] = left
+        ridge = strength * count.clamp(min=1)
+        solved.append(torch.linalg.solve(matrix + ridge[:, None, None] * identity, right))
+    return torch.cat(solved) if solved else columns.new_zeros(0, width)
+
+
+def _bag(table: Tensor, index: Tensor, pointer: Tensor, weight: Tensor | None = None) -> Tensor:
+    return torch.nn.functional.embedding_bag(
+        index, table, pointer, mode="sum", include_last_offset=True, per_sample_weights=weight
+    )

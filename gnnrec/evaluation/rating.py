@@ -1,0 +1,55 @@
+"""RMSE and MAE over all ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.graph.batch import Targets
+from gnnrec.graph.partition import Partition
+from gnnrec.graph.rank_graph import read_edges
+
+
+@dataclasses.dataclass(frozen=True)
+class RatingMetrics:
+    """Errors of predicted ratings, in rating units.
+
+    Attributes:
+        rmse: Root of the mean squared error.
+        mae: Mean absolute error.
+        count: Ratings, of all ranks.
+    """
+
+    rmse: float
+    mae: float
+    count: int
+
+
+def held_out(dataset: PreparedDataset, part: Partition, split: int, world: World, dtype: torch.dtype) -> Targets:
+    """The ratings of one split that belong to the users of ``part``."""
+    edges = read_edges(dataset, part, (split,))
+    count = max(int(world.total(edges.movie.numel())), 1)
+    on = world.device
+    return Targets(edges.user_ptr.to(on), edges.movie.to(on), edges.rating.to(on, dtype), count)
+
+
+@torch.no_grad()
+def rating_metrics(predicted: Tensor, rating: Tensor, scale: tuple[float, float], world: World) -> RatingMetrics:
+    """Metrics of predictions clipped to the rating scale; sums and counts are all-reduced in float64.
+
+    Args:
+        predicted: Float ``[ratings of this rank]``.
+        rating: Float ``[ratings of this rank]``.
+        scale: Lowest and highest rating.
+        world: The ranks; every rank calls this.
+    """
+    error = predicted.clamp(*scale).double() - rating.double()
+    sums = torch.stack([error.square().sum(), error.abs().sum(), error.new_tensor(error.numel())])
+    square, absolute, count = world.sum_(sums).tolist()
+    if count == 0:
+        return RatingMetrics(float("nan"), float("nan"), 0)
+    return RatingMetrics((square / count) ** 0.5, absolute / count, int(count))

@@ -1,0 +1,31 @@
+"""Options of the loader."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass
+class LoaderOptions:
+    """How an epoch is cut into steps. One dial: from sampled mini-batches of users to all users with all neighbours.
+
+    Args:
+        folds: Parts that the training ratings are cut into each epoch (2 to 256); each is supervised once while it
+            passes no message.
+        seed_users: Seed users in a step, over all ranks; 0 takes all users.
+        movies_per_user: Movies drawn for each user; -1 takes all.
+        raters_per_movie: Raters drawn for each movie, over all ranks; -1 takes all.
+        sampler: own (tensor operations on the device of the graph) or pyg (PyG's, with pyg-lib or torch-sparse, CPU).
+    """
+
+    folds: int = 10
+    seed_users: int = 0
+    movies_per_user: int = -1
+    raters_per_movie: int = -1
+    sampler: Literal["own", "pyg"] = "own"
+
+    @property
+    def samples(self) -> bool:
+        """False where every step takes all users with all neighbours."""
+        return self.seed_users > 0 or self.movies_per_user >= 0 or self.raters_per_movie >= 0

@@ -1,0 +1,168 @@
+"""Embeddings of all users and movies, in Parquet, under raw ids."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from gnnrec import files
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.inference.load import LoadedRun, load_run
+from gnnrec.models.head import DotHead
+
+
+@dataclasses.dataclass
+class ExportOptions:
+    """Options of ``gnnrec export``.
+
+    Args:
+        out: Directory to make.
+        checkpoint: best or last.
+        dtype: Type of the embeddings: float32 or float16.
+        chunk: Users whose messages are worked on at a time.
+        part_rows: Rows in a Parquet file.
+        data: Prepared dataset, where it has moved since training.
+        device: auto, cpu or cuda.
+        overwrite: Replace the output directory if it exists.
+    """
+
+    out: Path
+    checkpoint: Literal["best", "last"] = "best"
+    dtype: Literal["float32", "float16"] = "float32"
+    chunk: int = 65536
+    part_rows: int = 100_000
+    data: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    overwrite: bool = False
+
+
+@torch.no_grad()
+def export(run: Path, options: ExportOptions, world: World) -> dict:
+    """Writes ``users/part-*.parquet``, ``movies/part-*.parquet`` and ``manifest.json``.
+
+    Each rank writes its own users. The directory appears under its name when everything is in it.
+
+    Args:
+        run: Run directory of ``train_dist.py``.
+        options: The options.
+        world: The ranks; every rank calls this, on a file system that they share.
+
+    Returns:
+        The manifest.
+    """
+    started = time.perf_counter()
+    if options.chunk < 1 or options.part_rows < 1:
+        raise UserError("--chunk and --part_rows must be at least 1")
+    loaded = load_run(run, world, options.checkpoint, options.data)
+    embeddings = loaded.embed(options.chunk)
+    manifest = None
+    with _shared_directory(options, world) as aside:
+        users = loaded.dataset.users["user"].iloc[loaded.graph.part.start : loaded.graph.part.stop]
+        first = loaded.graph.part.start
+        _write_parts(aside / "users", "user", users, embeddings.user, embeddings.user_bias, first, options)
+        if world.is_main:
+            vectors = embeddings.movie
+            if isinstance(loaded.model.head, DotHead):
+                vectors = vectors * loaded.model.head.linear.weight
+            else:
+                np.savez(aside / "head.npz", **{k: v.cpu().numpy() for k, v in loaded.model.head.state_dict().items()})
+            movies = loaded.dataset.movies["movie"]
+            _write_parts(aside / "movies", "movie", movies, vectors, embeddings.movie_bias, 0, options)
+        world.barrier()
+        if world.is_main:
+            manifest = _manifest(loaded, options, float(embeddings.offset), aside)
+            files.write_text(aside / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    world.print(
+        f"{options.out}: {loaded.dataset.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
+        f"{loaded.config.model.dim} x {options.dtype}, {time.perf_counter() - started:.1f} s"
+    )
+    return world.broadcast_object(manifest)
+
+
+class _shared_directory:
+    """:func:`gnnrec.files.complete_directory`, opened by rank 0 and written by all."""
+
+    def __init__(self, options: ExportOptions, world: World):
+        self.world = world
+        self.manager = files.complete_directory(options.out, options.overwrite) if world.is_main else None
+
+    def __enter__(self) -> Path:
+        opened = problem = None
+        if self.manager is not None:
+            try:
+                opened = self.manager.__enter__()
+                (opened / "users").mkdir()
+                (opened / "movies").mkdir()
+            except UserError as error:
+                problem = str(error)
+        opened, problem = self.world.broadcast_object((opened, problem))
+        if problem:
+            raise UserError(problem)
+        return opened
+
+    def __exit__(self, *failure) -> None:
+        if failure[0] is None:
+            self.world.barrier()
+        if self.manager is not None:
+            self.manager.__exit__(*failure)
+        if failure[0] is None:
+            self.world.barrier()
+
+
+def _write_parts(
+    directory: Path, kind: str, ids: pd.Series, vectors: Tensor, biases: Tensor, first: int, options: ExportOptions
+) -> None:
+    """Files of at most ``part_rows`` rows, named after their first row; columns: raw id, ``embedding``, ``bias``."""
+    width = vectors.shape[1]
+    for start in range(0, vectors.shape[0], options.part_rows):
+        rows = slice(start, start + options.part_rows)
+        block = vectors[rows].cpu().numpy().astype(options.dtype)
+        table = pa.table(
+            {
+                kind: pa.array(ids.iloc[rows]),
+                "embedding": pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), width),
+                "bias": pa.array(biases[rows].cpu().numpy().astype(np.float32)),
+            }
+        )
+        pq.write_table(table, directory / f"part-{first + start:010d}.parquet")
+
+
+def _manifest(loaded: LoadedRun, options: ExportOptions, offset: float, directory: Path) -> dict:
+    dataset, head = loaded.dataset, loaded.model.head
+    score = "offset + user.bias + movie.bias + dot(user.embedding, movie.embedding)"
+    if not isinstance(head, DotHead):
+        score = (
+            "offset + user.bias + movie.bias + out_weight @ relu(user_weight @ user.embedding + user_bias"
+            " + movie_weight @ movie.embedding), with the arrays of head.npz"
+        )
+    parts = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {
+        "format": "gnnrec-export",
+        "format_version": 1,
+        "dim": loaded.config.model.dim,
+        "dtype": options.dtype,
+        "users": dataset.num_users,
+        "movies": dataset.num_movies,
+        "head": loaded.config.model.head,
+        "score": score,
+        "offset": offset,
+        "rating_scale": [dataset.manifest.rating["min"], dataset.manifest.rating["max"]],
+        "message_splits": "train and validation" if loaded.config.refit else "train",
+        "model_fingerprint": loaded.info.fingerprint,
+        "dataset_fingerprint": dataset.fingerprint,
+        "files": {
+            str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
+            for path in parts
+        },
+    }

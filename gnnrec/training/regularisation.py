@@ -1,0 +1,54 @@
+"""Coupled L2, applied to gradients after they were summed over ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.models.rating_model import RatingModel
+from gnnrec.models.tables import NodeTables
+from gnnrec.training.options import RegularisationOptions
+
+
+class CoupledL2:
+    """Adds the derivative of ``sum over rows of strength_row * |row|^2`` to gradients.
+
+    Args:
+        options: Strengths.
+        graph: The rank's graph: degrees and the number of training ratings.
+        model: The replicated part.
+        users: This rank's user rows.
+    """
+
+    def __init__(self, options: RegularisationOptions, graph: RankGraph, model: RatingModel, users: NodeTables):
+        self.options, self.ratings = options, max(graph.num_edges_global, 1)
+        self.terms: list[tuple[nn.Parameter, Tensor]] = []
+        self._add_tables(users.rows(), graph.user_degree)
+        self._add_tables(model.movies.rows(), graph.movie_degree)
+        if model.genres is not None:
+            members = (model.genres.membership > 0).to(torch.float64)
+            self._add_tables(dict(model.genres.tables.items()), graph.movie_degree.to(torch.float64) @ members)
+        level_counts = torch.bincount(graph.level, minlength=graph.num_levels)
+        level_counts = graph.world.sum_(level_counts)
+        for name, parameter in model.named_parameters():
+            if name.rsplit(".", 1)[-1] == "rating":
+                self._add(parameter, options.sources, level_counts)
+
+    def _add_tables(self, tables: dict[str, nn.Parameter], degree: Tensor) -> None:
+        strengths = {"identity": self.options.ids, "bias": self.options.biases}
+        for name, parameter in tables.items():
+            self._add(parameter, strengths.get(name, self.options.sources), degree)
+
+    def _add(self, parameter: nn.Parameter, strength: float, degree: Tensor) -> None:
+        if strength <= 0:
+            return
+        rows = strength / self.ratings * degree.clamp(min=1).to(torch.float64) ** self.options.degree_power
+        rows = rows.to(parameter)
+        self.terms.append((parameter, rows if parameter.dim() == 1 else rows.unsqueeze(1)))
+
+    @torch.no_grad()
+    def add_to_gradients(self) -> None:
+        """Adds ``2 * strength_row * row`` to each gradient."""
+        for parameter, strength in self.terms:
+            parameter.grad.addcmul_(parameter, strength, value=2)

@@ -1,0 +1,113 @@
+"""Where a run's numbers go: a log line, ``metrics.jsonl`` and Weights & Biases, all from rank 0."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from gnnrec.errors import UserError
+
+
+@dataclasses.dataclass
+class WandbOptions:
+    """Weights & Biases.
+
+    Args:
+        mode: offline (files in the run directory, for wandb sync), online, or disabled (wandb need not be installed).
+        project: Project.
+        entity: Team or user; empty for the default one.
+        name: Name of the run; empty takes the name of the run directory.
+    """
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "gnnrec"
+    entity: str = ""
+    name: str = ""
+
+
+class Tracker:
+    """Takes the numbers of a run. On ranks other than 0 it does nothing.
+
+    Args:
+        run: The run directory.
+        options: Those of W&B.
+        config: The resolved configuration.
+        active: True on rank 0.
+    """
+
+    def __init__(self, run: Path, options: WandbOptions, config: dict, active: bool):
+        self.active = active
+        self._file = self._wandb = None
+        if active:
+            self._file = open(run / "metrics.jsonl", "a", encoding="utf-8")
+            self._wandb = _start_wandb(run, options, config)
+
+    def log(self, step: int, **values: Any) -> None:
+        """Records numbers of one optimizer step; steps must not go back."""
+        if not self.active:
+            return
+        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
+        self._file.flush()
+        if self._wandb is not None:
+            self._wandb.log(values, step=step)
+
+    def summary(self, values: dict) -> None:
+        """Records the results of the run."""
+        if self._wandb is not None:
+            self._wandb.summary.update(values)
+
+    def close(self, exit_code: int = 0) -> None:
+        """Ends the records; may be called more than once."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._wandb is not None:
+            self._wandb.finish(exit_code=exit_code)
+            self._wandb = None
+
+
+def _start_wandb(run: Path, options: WandbOptions, config: dict):
+    if options.mode == "disabled":
+        return None
+    try:
+        import wandb
+    except ImportError:
+        raise UserError(
+            "wandb is not installed: pip install 'gnnrec[wandb]', or switch it off with --wandb.mode disabled"
+        ) from None
+    return wandb.init(
+        project=options.project,
+        entity=options.entity or None,
+        name=options.name or run.name,
+        dir=run,
+        mode=options.mode,
+        config=config,
+        settings=wandb.Settings(silent=True),
+    )
+
+
+class ProgressBar:
+    """Steps of the run on a terminal; nothing when the output goes to a file."""
+
+    def __init__(self, total: int, active: bool):
+        self._bar = tqdm(total=total, unit="step", leave=False, disable=not (active and sys.stderr.isatty()))
+
+    def update(self, **values: str) -> None:
+        self._bar.set_postfix(values, refresh=False)
+        self._bar.update()
+
+    def write(self, line: str) -> None:
+        """Prints a line above the bar."""
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.write(line)
+
+    def close(self) -> None:
+        self._bar.close()

@@ -1,0 +1,189 @@
+"""One training step, and the loop around it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from gnnrec import counters
+from gnnrec.config import TrainConfig
+from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed import World, unwrap
+from gnnrec.evaluation.rating import RatingMetrics, held_out, rating_metrics
+from gnnrec.graph.batch import Batch
+from gnnrec.graph.folds import Epoch, Step
+from gnnrec.graph.loader import RatingLoader
+from gnnrec.graph.partition import PartitionReport, report
+from gnnrec.graph.pyg_sampler import PyGSampler
+from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
+from gnnrec.graph.sampler import BipartiteSampler
+from gnnrec.inference.layerwise import embed_all
+from gnnrec.models.build import build_model
+from gnnrec.models.rating_model import Embeddings, RatingModel
+from gnnrec.models.tables import NodeTables
+from gnnrec.training.optimizer import build_optimizer, learning_rate
+from gnnrec.training.regularisation import CoupledL2
+
+
+@dataclasses.dataclass(frozen=True)
+class StepResult:
+    """What one step did.
+
+    Attributes:
+        step: Where in the epoch.
+        number: Steps of the run taken, this one included.
+        squared_error: Over this rank's targets, before the update; a scalar tensor, so that nothing waits for it.
+        lr: Learning rate.
+    """
+
+    step: Step
+    number: int
+    squared_error: Tensor
+    lr: float
+
+
+class Trainer:
+    """The model, its optimizers and its data on one rank. Every rank makes the same calls.
+
+    Args:
+        config: The configuration.
+        dataset: The prepared dataset.
+        world: The ranks.
+        exclude: Keep targets out of their own message graph. Only tests switch it off.
+    """
+
+    def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
+        self.config, self.dataset, self.world = config, dataset, world
+        self.graph: RankGraph = build_rank_graph(
+            dataset, world, message_splits(config), torch.get_default_dtype()
+        )
+        model, self.users = build_model(config.model, self.graph, dataset, config.seed)
+        self.model: nn.Module = world.replicate(model)
+        self.loader = RatingLoader(self.graph, build_sampler(config, self.graph), exclude)
+        self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
+        self.steps_an_epoch = self.epoch(0).num_steps
+        targets_a_step = self.graph.num_edges_global / self.steps_an_epoch
+        self.optimizers = [build_optimizer(config.optimizer, part, targets_a_step) for part in (model, self.users)]
+        self.steps_taken = 0
+
+    @property
+    def replicated(self) -> RatingModel:
+        """The replicated part of the model, without DDP."""
+        return unwrap(self.model)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole run."""
+        planned = self.config.optimizer.epochs * self.steps_an_epoch
+        return min(planned, self.config.max_steps) if self.config.max_steps else planned
+
+    def epoch(self, number: int) -> Epoch:
+        """Folds and steps of one epoch."""
+        return Epoch(self.graph, self.config.seed, number, self.config.loader.folds, self.config.loader.seed_users)
+
+    def run_epoch(self, number: int) -> Iterator[StepResult]:
+        """Takes the steps of one epoch, and yields after each."""
+        for step, batch in self.loader.steps(self.epoch(number)):
+            if self.steps_taken >= self.total_steps:
+                return
+            lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
+            squared_error = self.backward(step, batch)
+            self.update(lr)
+            self.steps_taken += 1
+            yield StepResult(step, self.steps_taken, squared_error, lr)
+
+    def backward(self, step: Step, batch: Batch) -> Tensor:
+        """Leaves the gradient of the global loss in every parameter; returns this rank's squared error.
+
+        The loss of a rank is its squared error over the number of targets of *all* ranks, and gradients are summed, so
+        the result is the gradient of the global mean. L2 is added once, after the sum.
+        """
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            step_key = counters.key(self.config.seed, "step", step.epoch, step.index)
+            squared_error = self.model(batch, self.users.rows(batch.users), step_key)
+        (squared_error / batch.targets.count).backward()
+        self.regularisation.add_to_gradients()
+        return squared_error.detach()
+
+    def update(self, lr: float) -> None:
+        """One optimizer step on both parts of the model."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+
+    def embed(self) -> Embeddings:
+        """Exact embeddings of this rank's users and of all movies."""
+        return embed_all(self.replicated, self.users, self.graph)
+
+    @torch.no_grad()
+    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
+        """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the rating scale."""
+        embeddings = embeddings or self.embed()
+        targets = held_out(self.dataset, self.graph.part, split, self.world, self.graph.dtype)
+        predicted = self.replicated.score(embeddings, targets)
+        return rating_metrics(predicted, targets.rating, rating_scale(self.dataset), self.world)
+
+    def partition_report(self) -> PartitionReport:
+        """Users, edges and bytes of every rank, and what a step reduces."""
+        return report(self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step())
+
+    def bytes_a_step(self) -> int:
+        """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and DDP's gradients."""
+        options, size = self.config.model, torch.finfo(self.graph.dtype).bits // 8
+        width = options.dim
+        if options.architecture == "gat":
+            width = options.heads + (options.dim if options.concat else options.heads * options.dim)
+        sums = 2 * options.layers * self.graph.num_movies * width * size
+        return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        wanted = self.config.bf16 and self.world.device.type == "cuda"
+        return torch.autocast("cuda", torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def message_splits(config: TrainConfig) -> tuple[int, ...]:
+    """Splits whose edges are messages and targets. The test split never is."""
+    return (TRAIN, VALIDATION) if config.refit else (TRAIN,)
+
+
+def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | PyGSampler | None:
+    """The sampler that the loader's options ask for; None for whole neighbourhoods of all users."""
+    options, hops = config.loader, config.model.layers
+    if not options.samples:
+        return None
+    if options.sampler == "pyg":
+        return PyGSampler(graph, options.movies_per_user, options.raters_per_movie, hops)
+    return BipartiteSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)
+
+
+def rating_scale(dataset: PreparedDataset) -> tuple[float, float]:
+    """Lowest and highest rating."""
+    return dataset.manifest.rating["min"], dataset.manifest.rating["max"]
+
+
+class Throughput:
+    """Targets and steps a second since the last call."""
+
+    def __init__(self) -> None:
+        self.since, self.targets, self.steps = time.perf_counter(), 0, 0
+
+    def add(self, result: StepResult) -> None:
+        self.targets += result.step.num_targets
+        self.steps += 1
+
+    def lap(self) -> tuple[float, float]:
+        """Supervised edges a second over all ranks, and seconds a step; starts anew."""
+        elapsed = max(time.perf_counter() - self.since, 1e-9)
+        rates = self.targets / elapsed, elapsed / max(self.steps, 1)
+        self.__init__()
+        return rates
+
+

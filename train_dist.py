@@ -1,0 +1,28 @@
+"""Trains a GNN recommender on one rank or many.
+
+    torchrun --nproc-per-node 2 train_dist.py --config configs/ml20m_sage.yaml --data PREPARED --run-dir RUNDIR
+
+Every option of the configuration file can be given on the command line too (``--help``).
+"""
+
+import sys
+
+from gnnrec import distributed
+from gnnrec.cli import exit_on_user_error
+from gnnrec.config import parse_train_config
+from gnnrec.training.run import train
+
+
+def main(arguments: list[str]) -> None:
+    config = parse_train_config(arguments)
+    distributed.share_cores()
+    world = distributed.start(config.device)
+    try:
+        train(config, world)
+    finally:
+        distributed.stop()
+
+
+if __name__ == "__main__":
+    with exit_on_user_error("train_dist.py"):
+        main(sys.argv[1:])
