@@ -129,9 +129,9 @@ class Epoch:
     def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
         """Local users sorted by step, and where each step starts ``[slices + 1]``.
 
-        A shard of ``n`` users in random order gives its user number ``i`` to step ``(i * slices // n + shard) % slices``:
-        equal slices of every shard, rotated so that shards smaller than the number of steps do not crowd into few of
-        them.
+        User number ``i`` of a shard of ``n`` users in random order belongs to step ``(i * slices // n + turn) % slices``:
+        equal slices of every shard. ``turn`` is the shard's place in a random order of all shards, so that shards
+        smaller than the number of steps neither crowd into few steps nor always meet the same others.
         """
         part, device = self.graph.part, self.graph.device
         sizes = torch.tensor(part.shards, device=device).diff()
@@ -139,8 +139,10 @@ class Epoch:
         stream = counters.key(self.seed, "shuffle", self.epoch, fold)
         shuffled = counters.permutation(stream, self.graph.user_rows)
         shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
+        every_shard = torch.arange(part.num_shards, device=device)
+        turn = torch.argsort(counters.permutation(counters.key(stream, "shards"), every_shard))
         place = torch.arange(shuffled.numel(), device=device) - (offsets(sizes)[:-1])[shard]
-        step = (place * self.slices // sizes[shard] + shard + part.first_shard) % self.slices
+        step = (place * self.slices // sizes[shard] + turn[shard + part.first_shard]) % self.slices
         # Within a step users are sorted by row: their memory is then read in order.
         by_row = torch.argsort(step * self.graph.num_users + shuffled)
         return shuffled[by_row], offsets(torch.bincount(step, minlength=self.slices))

@@ -96,4 +96,3 @@ class RatingLoader(NeighborLoader):
             user_bias=user_bias,
             movie_bias=statistics.movie_bias,
         )
-

@@ -108,9 +108,7 @@ class BipartiteSampler(BaseSampler):
         """Movies and positions by movie of the draws that fall on this rank's users."""
         graph = self.graph
         movies = torch.arange(graph.num_movies, device=graph.device)
-        movie, position = draw(
-            counters.key(self.stream, "raters"), movies, graph.movie_degree, self.raters_per_movie
-        )
+        movie, position = draw(counters.key(self.stream, "raters"), movies, graph.movie_degree, self.raters_per_movie)
         position -= graph.movie_start[movie]
         owned = (position >= 0) & (position < graph.movie_ptr.diff()[movie])
         movie, position = movie[owned], position[owned]

@@ -47,9 +47,7 @@ class MessageStatistics:
 
 
 @torch.no_grad()
-def message_statistics(
-    graph: RankGraph, excluded: tuple[Tensor, Tensor] | None = None
-) -> MessageStatistics:
+def message_statistics(graph: RankGraph, excluded: tuple[Tensor, Tensor] | None = None) -> MessageStatistics:
     """Degrees and closed-form biases over all ranks.
 
     The biases are ridge estimates in turn, movies first: ``b_m = sum_u (r_um - mean - b_u) / (n_m + shrinkage)``, then

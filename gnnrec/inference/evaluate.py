@@ -47,5 +47,7 @@ def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Rat
         predicted = loaded.model.score(embeddings, targets)
         metrics = rating_metrics(predicted, targets.rating, (scale["min"], scale["max"]), world)
         results[SPLIT_NAMES[split]] = metrics
-        world.print(f"{SPLIT_NAMES[split]:11} RMSE {metrics.rmse:.4f}  MAE {metrics.mae:.4f}  {metrics.count:,} ratings")
+        world.print(
+            f"{SPLIT_NAMES[split]:11} RMSE {metrics.rmse:.4f}  MAE {metrics.mae:.4f}  {metrics.count:,} ratings"
+        )
     return results

@@ -99,9 +99,7 @@ def _add(total: Partial, part: Partial) -> Partial:
 def _movie_degrees(graph: RankGraph, statistics: MessageStatistics) -> Messages:
     """What finishing a movie needs of its messages: degrees over all ranks."""
     empty = graph.movie_ptr.new_zeros(0)
-    return _messages(
-        graph, graph.movie_ptr, empty, empty, empty, statistics.movie_degree, statistics.user_degree
-    )
+    return _messages(graph, graph.movie_ptr, empty, empty, empty, statistics.movie_degree, statistics.user_degree)
 
 
 def _messages(

@@ -112,9 +112,7 @@ class BipartiteConv(nn.Module):
         """Sum of messages with the weights that stand in ``messages``, inflated where they were sampled."""
         total = ragged_sum(sources.value, messages, messages.weight, messages.weight_by_sender)
         if self.num_levels:
-            total = total + ragged_sum(
-                sources.residual_value, messages, messages.residual, messages.residual_by_sender
-            )
+            total = total + ragged_sum(sources.residual_value, messages, messages.residual, messages.residual_by_sender)
             total = total + level_counts @ self.rating
         return inflate(total, messages)
 

@@ -68,7 +68,8 @@ def _conv(
     normalisation by the root of the degree does that by itself; symmetric normalisation also divides by the root of the
     senders' degrees, whose mean is given back.
     """
-    channels = None if first else options.dim
+    averaged = options.architecture == "gat" and not options.concat  # one table row feeds heads x dim channels
+    channels = None if first and not averaged else options.dim
     receiver_channels = options.dim if receiver_ids or not first else None
     if options.architecture == "gcn":
         gain = math.sqrt(max(sender_degree, 1.0))
@@ -128,7 +129,9 @@ class Encoder(nn.Module):
         for number, layer in enumerate(self.layers):
             from_users = layer_sources(layer, users, user_state)
             from_movies = layer_sources(layer, movies, movie_state)
-            to_users = layer.to_users(from_movies, layer_receiver(layer.to_users, users, user_state), batch.to_users, None)
+            to_users = layer.to_users(
+                from_movies, layer_receiver(layer.to_users, users, user_state), batch.to_users, None
+            )
             to_movies = layer.to_movies(
                 from_users, layer_receiver(layer.to_movies, movies, movie_state), batch.to_movies, world
             )

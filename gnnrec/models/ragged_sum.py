@@ -13,9 +13,7 @@ from gnnrec.graph.batch import Messages, Targets
 from gnnrec.graph.ragged import counting_sort, index_dtype, owners
 
 
-def ragged_sum(
-    values: Tensor, messages: Messages, weight: Tensor, weight_by_sender: Tensor | None = None
-) -> Tensor:
+def ragged_sum(values: Tensor, messages: Messages, weight: Tensor, weight_by_sender: Tensor | None = None) -> Tensor:
     """``out[i] = sum over edges e of receiver i: weight[e] * values[sender[e]]``.
 
     Args:

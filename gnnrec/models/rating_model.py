@@ -109,7 +109,9 @@ class RatingModel(nn.Module):
         user, movie = self.encoder(batch, users, movies, self.world, noise)
         return self.with_biases(batch, user, movie, users["bias"], movies["bias"])
 
-    def with_biases(self, batch: Batch, user: Tensor, movie: Tensor, user_bias: Tensor, movie_bias: Tensor) -> Embeddings:
+    def with_biases(
+        self, batch: Batch, user: Tensor, movie: Tensor, user_bias: Tensor, movie_bias: Tensor
+    ) -> Embeddings:
         """Vectors with learned biases and a learned multiple of the closed-form ones."""
         multiple = softplus(self.bias_multiple)
         return Embeddings(

@@ -56,7 +56,9 @@ def prepare_run_directory(config: TrainConfig, world: World) -> None:
         try:
             if config.run_dir.exists() and any(config.run_dir.iterdir()):
                 if not config.overwrite:
-                    raise UserError(f"{config.run_dir} holds a run already: choose another --run-dir or pass --overwrite")
+                    raise UserError(
+                        f"{config.run_dir} holds a run already: choose another --run-dir or pass --overwrite"
+                    )
                 if not (config.run_dir / "config.yaml").exists():
                     raise UserError(f"{config.run_dir} is not a run directory, so --overwrite leaves it alone")
                 shutil.rmtree(config.run_dir)

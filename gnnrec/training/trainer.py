@@ -25,7 +25,6 @@ from gnnrec.graph.sampler import BipartiteSampler
 from gnnrec.inference.layerwise import embed_all
 from gnnrec.models.build import build_model
 from gnnrec.models.rating_model import Embeddings, RatingModel
-from gnnrec.models.tables import NodeTables
 from gnnrec.training.optimizer import build_optimizer, learning_rate
 from gnnrec.training.regularisation import CoupledL2
 
@@ -59,9 +58,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
         self.config, self.dataset, self.world = config, dataset, world
-        self.graph: RankGraph = build_rank_graph(
-            dataset, world, message_splits(config), torch.get_default_dtype()
-        )
+        self.graph: RankGraph = build_rank_graph(dataset, world, message_splits(config), torch.get_default_dtype())
         model, self.users = build_model(config.model, self.graph, dataset, config.seed)
         self.model: nn.Module = world.replicate(model)
         self.loader = RatingLoader(self.graph, build_sampler(config, self.graph), exclude)
@@ -185,5 +182,3 @@ class Throughput:
         rates = self.targets / elapsed, elapsed / max(self.steps, 1)
         self.__init__()
         return rates
-
-

@@ -1,0 +1,37 @@
+"""Configurations for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gnnrec.config import TrainConfig
+from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.options import ModelOptions
+from gnnrec.training.options import OptimizerOptions, RegularisationOptions
+from gnnrec.training.tracking import WandbOptions
+
+#: Sampled mini-batches that divide nothing evenly.
+SAMPLED = {"seed_users": 11, "movies_per_user": 4, "raters_per_movie": 3}
+
+
+def make_config(
+    data: Path | str = "unused",
+    run_dir: Path | str = "unused",
+    model: dict | None = None,
+    loader: dict | None = None,
+    optimizer: dict | None = None,
+    regularisation: dict | None = None,
+    **options,
+) -> TrainConfig:
+    """A small configuration; parts are given as dictionaries of what differs."""
+    config = TrainConfig(
+        data=Path(data),
+        run_dir=Path(run_dir),
+        model=ModelOptions(**{"dim": 8, "spread": 0.3, "movie_id_spread": 0.3} | (model or {})),
+        loader=LoaderOptions(**{"folds": 3} | (loader or {})),
+        optimizer=OptimizerOptions(**{"epochs": 2, "warmup_steps": 2} | (optimizer or {})),
+        regularisation=RegularisationOptions(**regularisation or {}),
+        **{"wandb": WandbOptions(mode="disabled"), "baselines": False} | options,
+    )
+    config.check()
+    return config

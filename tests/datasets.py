@@ -1,0 +1,50 @@
+"""Small prepared datasets for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.data.prepared import PreparedDataset
+
+
+def ratings_table(users: int, movies: int, ratings: int, seed: int = 0) -> pd.DataFrame:
+    """Distinct (user, movie) pairs with long-tailed movies, and half stars that depend on both."""
+    rng = np.random.default_rng(seed)
+    popularity = 1 / np.arange(1, movies + 1) ** 0.7
+    activity = 1 / np.arange(1, users + 1) ** 0.5
+    weight = np.outer(activity, popularity).ravel()
+    pairs = rng.choice(users * movies, size=ratings, replace=False, p=weight / weight.sum())
+    user, movie = np.divmod(pairs, movies)
+    taste = rng.normal(0, 0.6, users)[user] + rng.normal(0, 0.6, movies)[movie]
+    taste += (rng.normal(0, 0.5, (users, 3))[user] * rng.normal(0, 0.5, (movies, 3))[movie]).sum(1)
+    rating = np.clip(np.round(2 * (3.5 + taste + rng.normal(0, 0.4, ratings))) / 2, 0.5, 5)
+    return pd.DataFrame(
+        {
+            "userId": user * 3 + 7,
+            "movieId": movie * 5 + 2,
+            "rating": rating,
+            "timestamp": rng.integers(1e9, 1.5e9, ratings),
+        }
+    )
+
+
+def write_dataset(
+    directory: Path, users: int = 37, movies: int = 29, ratings: int = 431, seed: int = 0, **options
+) -> PreparedDataset:
+    """Prepares ratings made by :func:`ratings_table`, with titles and genres."""
+    directory.mkdir(parents=True, exist_ok=True)
+    table = ratings_table(users, movies, ratings, seed)
+    table.to_csv(directory / "ratings.csv", index=False)
+    ids = np.arange(movies) * 5 + 2
+    genres = ["Drama", "Comedy|Drama", "(no genres listed)", "Action|Comedy|Thriller"]
+    titles = pd.DataFrame(
+        {"movieId": ids, "title": [f"Film {i}" for i in ids], "genres": [genres[i % 4] for i in range(movies)]}
+    )
+    titles.to_csv(directory / "movies.csv", index=False)
+    options = {"ratings": directory / "ratings.csv", "validation": 0.1} | options
+    prepare(directory / "prepared", PrepareOptions(**options))
+    return PreparedDataset(directory / "prepared")

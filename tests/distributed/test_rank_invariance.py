@@ -1,0 +1,127 @@
+"""N ranks compute what one rank computes: gradients, parameters, user rows, losses, embeddings."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.training.trainer import Trainer
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+STEPS = 3
+ARCHITECTURES = ("gcn", "sage", "gat")
+BASE = {"layers": 2, "dropout": 0.2}
+VARIANTS = {
+    "gcn": {"self_loops": True},
+    "sage": {},
+    "gat": {},
+    "gcn without self loops, one layer, MLP head": {"architecture": "gcn", "layers": 1, "head": "mlp"},
+    "sage without user ids": {"architecture": "sage", "user_ids": False},
+    "gat with averaged heads, without movie ids and genres": {
+        "architecture": "gat",
+        "concat": False,
+        "movie_ids": False,
+        "genres": False,
+    },
+    "matrix factorisation": {"layers": 0},
+}
+SCENARIOS = {
+    f"{variant}, {loader}, {optimizer}, {str(dtype).removeprefix('torch.')}": (variant, loader, optimizer, dtype)
+    for variant, loader, optimizer, dtype in itertools.product(
+        VARIANTS, ("full", "sampled"), ("adam", "sgd"), (torch.float64, torch.float32)
+    )
+    if variant in ARCHITECTURES or (optimizer == "sgd" and dtype == torch.float64)
+}
+
+
+def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
+    """Three steps of every scenario: scenario -> name -> tensor; user rows are this rank's."""
+    results = {}
+    for name, (variant, loader, optimizer, dtype) in SCENARIOS.items():
+        torch.set_default_dtype(dtype)
+        config = make_config(
+            model=BASE | ({"architecture": variant} if variant in ARCHITECTURES else {}) | VARIANTS[variant],
+            loader=SAMPLED if loader == "sampled" else {},
+            # Adam divides a gradient by its size: epsilon stands far above the rounding of sums in float32.
+            optimizer={"name": optimizer, "lr": 0.01, "eps": 1e-3},
+        )
+        trainer = Trainer(config, PreparedDataset(data), world)
+        perturb(trainer)
+        results[name] = three_steps(trainer)
+        torch.set_default_dtype(torch.float32)
+    return results
+
+
+@torch.no_grad()
+def perturb(trainer: Trainer) -> None:
+    """Moves every parameter off its start: second layers start at zero, and would hide what is wrong in them."""
+    for name, parameter in trainer.replicated.named_parameters():
+        generator = torch.Generator().manual_seed(len(name))
+        noise = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 0.5
+        parameter.add_(0.4 * noise.to(parameter))
+
+
+def three_steps(trainer: Trainer) -> dict[str, torch.Tensor]:
+    found = {}
+    world = trainer.world
+    for number, (step, batch) in enumerate(itertools.islice(trainer.loader.steps(trainer.epoch(0)), STEPS)):
+        found[f"{number} loss"] = world.sum_(trainer.backward(step, batch)) / batch.targets.count
+        for name, parameter in trainer.replicated.named_parameters():
+            found[f"{number} gradient {name}"] = parameter.grad.clone()
+        for name, parameter in trainer.users.named_parameters():
+            found[f"{number} user gradient {name}"] = parameter.grad.clone()
+        trainer.update(0.01)
+    for name, parameter in trainer.replicated.named_parameters():
+        found[f"parameter {name}"] = parameter.detach().clone()
+    for name, parameter in trainer.users.named_parameters():
+        found[f"user row {name}"] = parameter.detach().clone()
+    embeddings = trainer.embed()
+    found["embedding movie"], found["embedding movie bias"] = embeddings.movie, embeddings.movie_bias
+    found["user embedding"], found["user embedding bias"] = embeddings.user, embeddings.user_bias
+    return found
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return str(write_dataset(tmp_path_factory.mktemp("invariance")).directory)
+
+
+@pytest.fixture(scope="module")
+def one_rank(data):
+    return run_on_ranks(1, train_steps, data)[0]
+
+
+@pytest.fixture(scope="module", params=[2, 3, 4])
+def many_ranks(request, data):
+    return run_on_ranks(request.param, train_steps, data)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_ranks_agree_with_one(one_rank, many_ranks, scenario):
+    expected = one_rank[scenario]
+    tolerance = 1e-10 if scenario.endswith("float64") else 1e-5
+    assert any(name.startswith("user row") for name in expected)
+    for name, value in expected.items():
+        parts = [rank[scenario][name] for rank in many_ranks]
+        if "user" in name.split()[:2]:
+            parts = [torch.cat(parts)]
+        for part in parts:
+            torch.testing.assert_close(
+                part, value, rtol=tolerance, atol=tolerance, msg=lambda text, name=name: f"{name}: {text}"
+            )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_parameter_has_a_gradient_that_is_not_zero(one_rank, architecture):
+    gradients = {
+        name: value for name, value in one_rank[f"{architecture}, full, sgd, float64"].items() if name.startswith("0 ")
+    }
+    assert len(gradients) > 20
+    for name, value in gradients.items():
+        assert value.abs().max() > 1e-9, name

@@ -1,0 +1,84 @@
+"""PyG's own samplers in the place of ours: the same kind of batch, trained with the same code."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.graph import pyg_sampler
+from gnnrec.training.trainer import Trainer
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("pyg"))
+
+
+needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="needs pyg-lib or torch-sparse")
+
+
+def trainer_of(dataset, architecture="sage", layers=2, **loader) -> Trainer:
+    config = make_config(
+        model={"architecture": architecture, "layers": layers}, loader=SAMPLED | {"sampler": "pyg"} | loader
+    )
+    return Trainer(config, dataset, World())
+
+
+def test_without_the_libraries_one_line_says_what_to_do(dataset, monkeypatch):
+    monkeypatch.setattr(pyg_sampler, "available", lambda: None)
+    with pytest.raises(UserError, match="loader.sampler=own"):
+        trainer_of(dataset)
+
+
+@needs_library
+@pytest.mark.parametrize("layers", [1, 2])
+def test_batches_hold_true_edges_within_the_fan_out(dataset, layers):
+    trainer = trainer_of(dataset, layers=layers)
+    graph, epoch = trainer.graph, trainer.epoch(0)
+    rated = {
+        (user, int(graph.movie[edge])): float(graph.rating[edge])
+        for user in range(graph.num_users)
+        for edge in range(graph.user_ptr[user], graph.user_ptr[user + 1])
+    }
+    expanded = 0
+    for step, batch in trainer.loader.steps(epoch):
+        assert torch.equal(batch.users[: step.seeds.numel()], step.seeds)
+        statistics = trainer.loader.statistics(epoch, step.fold)
+        for messages, flip in ((batch.to_users, False), (batch.to_movies, True)):
+            user, movie = (messages.sender, messages.owner) if flip else (messages.owner, messages.sender)
+            user = batch.users[user.long()]
+            assert messages.pointer.diff().max() <= (
+                SAMPLED["raters_per_movie"] if flip else SAMPLED["movies_per_user"]
+            )
+            bias = statistics.user_bias[user] + statistics.movie_bias[movie.long()] + statistics.mean
+            expected = torch.tensor([rated[pair] for pair in zip(user.tolist(), movie.tolist())])
+            torch.testing.assert_close(messages.residual, expected - bias)
+        expanded += int(batch.to_users.pointer[-1] - batch.to_users.pointer[step.seeds.numel()])
+    # The second hop draws movies for the raters too; the first does not.
+    assert (expanded > 0) == (layers > 1)
+
+
+@needs_library
+def test_whole_neighbourhoods_equal_our_own_sampler(dataset):
+    """With fan-outs that cut nothing off, both samplers give the same loss and the same gradients."""
+    losses, gradients = [], []
+    for sampler in ("pyg", "own"):
+        trainer = trainer_of(dataset, sampler=sampler, movies_per_user=10_000, raters_per_movie=10_000)
+        step, batch = next(trainer.loader.steps(trainer.epoch(0)))
+        losses.append(trainer.backward(step, batch))
+        gradients.append([parameter.grad for parameter in trainer.replicated.parameters()])
+    torch.testing.assert_close(losses[0], losses[1])
+    for ours, theirs in zip(*gradients):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@needs_library
+@pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
+def test_trains(dataset, architecture):
+    trainer = trainer_of(dataset, architecture, raters_per_movie=8, movies_per_user=8)
+    errors = [sum(result.squared_error.item() for result in trainer.run_epoch(epoch)) for epoch in range(2)]
+    assert errors[1] < errors[0]

@@ -1,0 +1,100 @@
+"""No target reaches its own prediction, and the test would notice if it did."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from gnnrec.distributed import World
+from gnnrec.graph.loader import RatingLoader
+from gnnrec.training.trainer import Trainer
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+
+ARCHITECTURES = ("gcn", "sage", "gat")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("leak"), users=61, movies=31, ratings=900)
+
+
+def predictions(trainer: Trainer, fold: int, exclude: bool, change: bool) -> torch.Tensor:
+    """What a step predicts for its targets, with their ratings changed or not.
+
+    The trainer's parameters are the same in both cases: only the graph that the step sees differs.
+    """
+    graph, epoch = trainer.graph, trainer.epoch(0)
+    if change:
+        rating, level = graph.rating.clone(), graph.level.clone()
+        targets = epoch.fold == fold
+        rating[targets] = 5.5 - rating[targets]
+        level[targets] = 9 - level[targets]
+        changed = dataclasses.replace(graph, rating=rating, level=level)
+        loader = RatingLoader(changed, trainer.loader.neighbor_sampler, exclude)
+    else:
+        loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude)
+    step = next(step for step in epoch.steps() if step.fold == fold)
+    batch = loader.batch(epoch, step)
+    with torch.no_grad():
+        embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users))
+        return trainer.replicated.score(embeddings, batch.targets)
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def architecture(request):
+    return request.param
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_targets_do_not_reach_their_predictions(dataset, architecture, sampled, layers):
+    config = make_config(
+        model={"architecture": architecture, "layers": layers, "self_loops": True}, loader=SAMPLED if sampled else {}
+    )
+    trainer = Trainer(config, dataset, World())
+    with torch.no_grad():
+        for parameter in [*trainer.replicated.parameters(), *trainer.users.parameters()]:
+            parameter.add_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)) - 0.5)
+    before = predictions(trainer, fold=1, exclude=True, change=False)
+    after = predictions(trainer, fold=1, exclude=True, change=True)
+    assert before.numel() > 10
+    assert torch.equal(before, after)
+    leaking_before = predictions(trainer, fold=1, exclude=False, change=False)
+    leaking_after = predictions(trainer, fold=1, exclude=False, change=True)
+    assert (leaking_before - leaking_after).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
+    """First epoch on ratings shuffled at random, scored before each update: no better than their spread."""
+    losses, spread = {}, None
+    for exclude in (True, False):
+        config = make_config(
+            model={"architecture": architecture, "layers": 2},
+            loader={"folds": 10} | (SAMPLED | {"seed_users": 31} if sampled else {}),
+            optimizer={"lr": 0.02, "warmup_steps": 0, "epochs": 20},
+            regularisation={"ids": 1.0, "sources": 1.0},
+        )
+        trainer = Trainer(config, dataset, World(), exclude=exclude)
+        shuffle_ratings(trainer)
+        spread = trainer.graph.rating.var(unbiased=False).item()
+        total = sum(result.squared_error.item() for result in trainer.run_epoch(0))
+        for epoch in range(1, 20 if not exclude else 1):
+            total = sum(result.squared_error.item() for result in trainer.run_epoch(epoch))
+        losses[exclude] = total / trainer.graph.num_edges
+    assert losses[True] >= spread
+    # The same model with its targets in its messages learns to read them.
+    assert losses[False] < spread
+
+
+def shuffle_ratings(trainer: Trainer) -> None:
+    """Permutes ratings over edges, in place, in every array made from them."""
+    graph = trainer.graph
+    order = torch.randperm(graph.num_edges, generator=torch.Generator().manual_seed(0))
+    graph.rating.copy_(graph.rating[order])
+    graph.level.copy_(graph.level[order])
+    for name in ("rating_by_movie", "level_by_movie"):
+        graph.__dict__.pop(name, None)
