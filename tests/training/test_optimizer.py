@@ -1,0 +1,70 @@
+"""The learning-rate schedule and the optimizers' settings."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from gnnrec.training.optimizer import build_optimizer, learning_rate
+from gnnrec.training.options import OptimizerOptions
+
+
+def rates(total: int, **options) -> list[float]:
+    options = OptimizerOptions(**{"lr": 0.4} | options)
+    return [learning_rate(options, step, total) for step in range(total)]
+
+
+def test_warmup_rises_in_equal_steps_to_the_peak():
+    assert rates(100, warmup_steps=8)[:8] == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4])
+
+
+def test_cosine_is_torchs_own_after_the_warmup():
+    parameter = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.4)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=92)
+    expected = []
+    for _ in range(92):
+        expected.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates(100, warmup_steps=8)[8:] == pytest.approx(expected, rel=1e-6)
+    assert rates(92, warmup_steps=0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_constant_stays_at_the_peak():
+    assert rates(20, warmup_steps=4, schedule="constant")[3:] == [0.4] * 17
+
+
+def test_warmup_takes_at_most_half_of_a_short_run():
+    found = rates(10, warmup_steps=50)
+    assert found[:5] == pytest.approx([0.08, 0.16, 0.24, 0.32, 0.4])
+    assert found[5] == pytest.approx(0.4) and all(a > b for a, b in zip(found[5:], found[6:]))
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
+def test_the_shortest_runs_learn_in_every_step(total, schedule):
+    assert all(0 < rate <= 0.4 for rate in rates(total, warmup_steps=50, schedule=schedule))
+
+
+@pytest.mark.parametrize(
+    ("eps", "targets", "expected"), [(0.0, 1000.0, 5e-7), (0.0, 0.0, 5e-4), (0.0, 2e6, 2.5e-10), (1e-3, 1000.0, 1e-3)]
+)
+def test_adam_takes_its_settings_and_epsilon_shrinks_with_targets(eps, targets, expected):
+    module = nn.Linear(2, 2)
+    optimizer = build_optimizer(OptimizerOptions(eps=eps, beta1=0.8, beta2=0.95, lr=0.3), module, targets)
+    (group,) = optimizer.param_groups
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert (group["eps"], group["betas"], group["lr"], group["weight_decay"]) == (expected, (0.8, 0.95), 0.3, 0)
+    assert len(group["params"]) == 2
+
+
+def test_sgd_steps_along_the_gradient_alone():
+    module = nn.Linear(2, 1, bias=False)
+    start = module.weight.detach().clone()
+    optimizer = build_optimizer(OptimizerOptions(name="sgd", lr=0.5), module, 10)
+    for _ in range(2):
+        module.weight.grad = torch.tensor([[1.0, -2.0]])
+        optimizer.step()
+    torch.testing.assert_close(module.weight.detach(), start - torch.tensor([[1.0, -2.0]]))
