@@ -1,0 +1,101 @@
+"""RMSE and MAE against scikit-learn, on one rank and on several."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
+from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.evaluation.rating import RatingMetrics, held_out, rating_metrics
+from gnnrec.graph.partition import partition
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+SCALE = 0.5, 5.0
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("rating"), shards=6)
+
+
+def some(count: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions, many of them off the scale, and ratings."""
+    rng = np.random.default_rng(count)
+    predicted = torch.from_numpy(rng.normal(3, 3, count)).to(dtype)
+    return predicted, torch.from_numpy(rng.integers(1, 11, count) / 2).to(dtype)
+
+
+def assert_metrics(found: RatingMetrics, predicted: torch.Tensor, rating: torch.Tensor, scale=SCALE) -> None:
+    clipped, rating = np.clip(predicted.double().numpy(), *scale), rating.double().numpy()
+    assert found.rmse == pytest.approx(root_mean_squared_error(rating, clipped), rel=1e-12)
+    assert found.mae == pytest.approx(mean_absolute_error(rating, clipped), rel=1e-12)
+    assert found.count == len(rating)
+
+
+@pytest.mark.parametrize("count", [1, 2, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equals_scikit_learn_on_clipped_predictions(count, dtype):
+    predicted, rating = some(count, dtype)
+    assert_metrics(rating_metrics(predicted, rating, SCALE, World()), predicted, rating)
+
+
+def test_clips_to_the_scale_that_is_given():
+    predicted, rating = some(1000)
+    narrow, wide = (rating_metrics(predicted, rating, scale, World()) for scale in ((2.0, 4.0), (-100.0, 100.0)))
+    assert_metrics(narrow, predicted, rating, (2.0, 4.0))
+    assert_metrics(wide, predicted, rating, (-100.0, 100.0))
+    assert narrow.rmse < wide.rmse
+
+
+def test_small_errors_of_many_ratings_are_not_lost_in_float32():
+    rating = torch.full((3_000_000,), 3.0)
+    found = rating_metrics(rating + 1e-3, rating, SCALE, World())
+    assert found.rmse == pytest.approx(1e-3, rel=2e-4) and found.mae == pytest.approx(1e-3, rel=2e-4)
+
+
+def test_nothing_to_score_is_not_a_number():
+    found = rating_metrics(torch.zeros(0), torch.zeros(0), SCALE, World())
+    assert math.isnan(found.rmse) and math.isnan(found.mae) and found.count == 0
+
+
+@pytest.mark.parametrize("split", [VALIDATION, TEST])
+def test_held_out_ratings_are_those_of_the_split(dataset, split):
+    targets = held_out(dataset, partition(dataset.manifest.shards, 0, 1), split, World(), torch.float64)
+    chosen = np.array(dataset.split) == split
+    user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))
+    assert targets.count == chosen.sum() > 10
+    np.testing.assert_array_equal(np.repeat(np.arange(dataset.num_users), targets.pointer.diff()), user[chosen])
+    np.testing.assert_array_equal(targets.movie, dataset.movie[chosen])
+    np.testing.assert_array_equal(targets.rating, dataset.rating[chosen])
+    assert targets.rating.dtype == torch.float64
+
+
+def on_ranks(world: World, directory: str) -> tuple[RatingMetrics, RatingMetrics, torch.Tensor, int]:
+    """Metrics of ratings of which rank 1 has none, of none at all, and this rank's held-out ratings."""
+    predicted, rating = some(100)
+    mine = {0: slice(0, 63), 1: slice(63, 63), 2: slice(63, 100)}[world.rank]
+    dataset = PreparedDataset(Path(directory))
+    part = partition(dataset.manifest.shards, world.rank, world.size)
+    targets = held_out(dataset, part, TEST, world, torch.float32)
+    uneven = rating_metrics(predicted[mine], rating[mine], SCALE, world)
+    nothing = rating_metrics(torch.zeros(0), torch.zeros(0), SCALE, world)
+    return uneven, nothing, targets.rating, targets.count
+
+
+def test_ranks_score_together_even_when_one_has_nothing(dataset):
+    found = run_on_ranks(3, on_ranks, str(dataset.directory))
+    predicted, rating = some(100)
+    expected = dataset.rating[np.array(dataset.split) == TEST]
+    for uneven, nothing, _, count in found:
+        assert_metrics(uneven, predicted, rating)
+        assert uneven == found[0][0]
+        assert nothing.count == 0 and math.isnan(nothing.rmse)
+        assert count == len(expected)
+    np.testing.assert_array_equal(torch.cat([ratings for _, _, ratings, _ in found]), expected)
