@@ -109,6 +109,9 @@ class TrainConfig:
 class Parser(ArgumentParser):
     """Complains with a :class:`UserError` of one line, and knows the nearest valid name of a mistyped option."""
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         line = " ".join(message.split())
         raise UserError(line + self._suggestion(line))

@@ -1,0 +1,89 @@
+"""The launch scripts: well-formed, and clear about wrong options. Nothing is installed here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.commands import ROOT
+
+SCRIPTS = sorted([*(ROOT / "launch").glob("*.sh"), *(ROOT / "launch").glob("*.sbatch"), ROOT / ".ci" / "run"])
+QUICKSTART = ROOT / "launch" / "quickstart.sh"
+
+
+def bash(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        ["bash", *arguments],
+        cwd=ROOT, env=os.environ | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_bash_reads_every_script(script: Path):
+    result = bash("-n", script)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_shellcheck_has_no_complaints():
+    beside_python = Path(sys.executable).parent / "shellcheck"
+    shellcheck = str(beside_python) if beside_python.exists() else shutil.which("shellcheck")
+    if shellcheck is None:
+        pytest.skip("shellcheck is not installed: pip install -e '.[test]'")
+    result = subprocess.run(
+        [shellcheck, "-x", *(str(path.relative_to(ROOT)) for path in SCRIPTS)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rattings", "x.csv"], "--rattings is not an option"),
+        (["x.csv"], "x.csv is not an option"),
+        (["--ratings"], "--ratings needs a value"),
+        (["--out="], "--out needs a value"),
+        (["--ratings", "nothing-here.csv"], "there is no such file"),
+        (["--ratings", "pyproject.toml", "--dataset", "ml-1m"], "either --ratings or --dataset"),
+        (["--movies", "pyproject.toml"], "belongs to --ratings"),
+        (["--ranks", "two"], "must be a number"),
+        (["--ranks", "0"], "must be a number"),
+    ],
+)
+def test_quickstart_refuses_wrong_options_in_one_line(arguments: list[str], says: str):
+    result = bash(QUICKSTART, *arguments)
+    assert result.returncode == 2 and result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1 and says in result.stderr
+
+
+def test_quickstart_explains_itself():
+    result = bash(QUICKSTART, "--help")
+    assert result.returncode == 0
+    for option in ("ratings", "movies", "dataset", "user", "ranks", "out"):
+        assert f"--{option} " in result.stdout
+
+
+def test_environment_refuses_a_python_that_is_none(tmp_path: Path):
+    environment = {"GNNREC_VENV": str(tmp_path / "venv"), "GNNREC_PYTHON": str(tmp_path / "python")}
+    result = bash(ROOT / "launch" / "environment.sh", **environment)
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+    assert "GNNREC_PYTHON" in result.stderr and not (tmp_path / "venv").exists()
+
+
+def test_every_direct_dependency_has_an_exact_version():
+    project = (ROOT / "pyproject.toml").read_text()
+    lists = re.findall(r"(?:dependencies|requires|wandb|metis|torch-sparse|test) = \[(.*?)\n?\]", project, re.DOTALL)
+    wanted = {re.match(r"[\w-]+", name)[0] for block in lists for name in re.findall(r'"([^"]+)"', block)}
+    constraints = (ROOT / "launch" / "constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0] for line in constraints if "==" in line}
+
+    def canonical(names: set[str]) -> set[str]:
+        return {name.lower().replace("_", "-") for name in names}
+
+    assert {"torch", "scipy", "pytest", "wandb"} <= canonical(wanted)
+    assert canonical(wanted) <= canonical(pinned)
