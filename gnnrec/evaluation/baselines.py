@@ -65,10 +65,9 @@ def fit_baselines(
     graph = build_rank_graph(dataset, world, splits)
     statistics = message_statistics(graph)
     test = held_out(dataset, graph.part, TEST, world, graph.dtype)
-    scale = dataset.manifest.rating["min"], dataset.manifest.rating["max"]
 
     def scored(predicted: Tensor) -> dict[str, float]:
-        metrics = rating_metrics(predicted, test.rating, scale, world)
+        metrics = rating_metrics(predicted, test.rating, graph.rating_scale, world)
         return {"test_rmse": metrics.rmse, "test_mae": metrics.mae}
 
     mean = statistics.mean.expand(test.rating.numel())
@@ -85,11 +84,10 @@ def fit_baselines(
 def _choose_strength(dataset: PreparedDataset, world: World, graph: RankGraph | None, seed: int) -> float:
     graph = graph or build_rank_graph(dataset, world)
     validation = held_out(dataset, graph.part, VALIDATION, world, graph.dtype)
-    scale = dataset.manifest.rating["min"], dataset.manifest.rating["max"]
 
     def error(strength: float) -> float:
         predicted = predict(fit_biased_mf(graph, strength, seed), validation)
-        return rating_metrics(predicted, validation.rating, scale, world).rmse
+        return rating_metrics(predicted, validation.rating, graph.rating_scale, world).rmse
 
     return min(MF_GRID, key=error)
 

@@ -14,14 +14,14 @@ def hetero_data(graph: RankGraph) -> HeteroData:
     """This rank's message edges with int64 ``edge_index``: 36 bytes an edge more than the graph itself.
 
     Node types ``user`` (local rows, ``n_id`` = global rows) and ``movie``; relations ``rates`` and its reverse
-    ``rated_by``, edges sorted by user; ``edge_attr`` is the rating scaled to mean 0 and standard deviation 1 over this
-    rank's edges, float ``[edges, 1]``.
+    ``rated_by``, edges sorted by user; ``edge_attr`` is the rating scaled from the rating scale to 0 to 1, float
+    ``[edges, 1]``.
     """
     data = empty_hetero_data(graph)
     data[USER].n_id = graph.user_rows
     user, movie = owners(graph.user_ptr, torch.int64), graph.movie.to(torch.int64)
-    deviation, mean = torch.std_mean(graph.rating) if graph.num_edges > 1 else (torch.ones(()), torch.zeros(()))
-    scaled = ((graph.rating - mean) / deviation.clamp(min=1e-6)).unsqueeze(1)
+    low, high = graph.rating_scale
+    scaled = ((graph.rating - low) / max(high - low, 1e-12)).unsqueeze(1)
     data[RATES].edge_index, data[RATES].edge_attr = torch.stack([user, movie]), scaled
     data[RATED_BY].edge_index, data[RATED_BY].edge_attr = torch.stack([movie, user]), scaled
     return data

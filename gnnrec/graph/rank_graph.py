@@ -33,6 +33,7 @@ class RankGraph:
         rating: float ``[edges]``, by user; its dtype is the dtype of everything computed from it.
         level: uint8 ``[edges]``, by user: nearest rating level.
         num_levels: Number of rating levels.
+        rating_scale: Lowest and highest possible rating.
         edge_id: int64 ``[edges]``, by user: global ids.
         movie_ptr: int64 ``[movies + 1]``, positions by movie.
         user: int32 ``[edges]``, by movie: local user rows.
@@ -50,6 +51,7 @@ class RankGraph:
     rating: Tensor
     level: Tensor
     num_levels: int
+    rating_scale: tuple[float, float]
     edge_id: Tensor
     movie_ptr: Tensor
     user: Tensor
@@ -145,6 +147,7 @@ def build_rank_graph(
         rating=edges.rating.to(on, dtype),
         level=level.to(on),
         num_levels=len(levels),
+        rating_scale=(dataset.manifest.rating["min"], dataset.manifest.rating["max"]),
         edge_id=edges.edge_id.to(on),
         movie_ptr=movie_ptr.to(on),
         user=local[order].to(on),

@@ -40,12 +40,11 @@ def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Rat
     """
     loaded = load_run(run, world, options.checkpoint, options.data)
     embeddings = loaded.embed()
-    scale = loaded.dataset.manifest.rating
     results = {}
     for split in (TEST,) if loaded.config.refit else (VALIDATION, TEST):
         targets = held_out(loaded.dataset, loaded.graph.part, split, world, loaded.graph.dtype)
         predicted = loaded.model.score(embeddings, targets)
-        metrics = rating_metrics(predicted, targets.rating, (scale["min"], scale["max"]), world)
+        metrics = rating_metrics(predicted, targets.rating, loaded.graph.rating_scale, world)
         results[SPLIT_NAMES[split]] = metrics
         world.print(
             f"{SPLIT_NAMES[split]:11} RMSE {metrics.rmse:.4f}  MAE {metrics.mae:.4f}  {metrics.count:,} ratings"

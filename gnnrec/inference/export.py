@@ -157,7 +157,7 @@ def _manifest(loaded: LoadedRun, options: ExportOptions, offset: float, director
         "head": loaded.config.model.head,
         "score": score,
         "offset": offset,
-        "rating_scale": [dataset.manifest.rating["min"], dataset.manifest.rating["max"]],
+        "rating_scale": list(loaded.graph.rating_scale),
         "message_splits": "train and validation" if loaded.config.refit else "train",
         "model_fingerprint": loaded.info.fingerprint,
         "dataset_fingerprint": dataset.fingerprint,

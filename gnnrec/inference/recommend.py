@@ -53,13 +53,12 @@ def recommend(run: Path, options: RecommendOptions) -> pd.DataFrame:
     count = min(options.top, int(scores.isfinite().sum()))
     rating, best = torch.topk(scores, count)
     movies = loaded.dataset.movies.iloc[best.numpy()]
-    scale = loaded.dataset.manifest.rating
     return pd.DataFrame(
         {
             "rank": np.arange(1, count + 1),
             "movie": movies["movie"].to_numpy(),
             "title": movies["title"].to_numpy(),
-            "rating": rating.clamp(scale["min"], scale["max"]).numpy(),
+            "rating": rating.clamp(*loaded.graph.rating_scale).numpy(),
         }
     )
 

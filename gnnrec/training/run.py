@@ -80,7 +80,7 @@ def _fit(trainer: Trainer, tracker: Tracker) -> dict:
     validation: RatingMetrics | None = None
     started, training_seconds, targets = time.perf_counter(), 0.0, 0
     for number in range(config.optimizer.epochs):
-        epoch_started = time.perf_counter()
+        epoch_started, steps_before = time.perf_counter(), trainer.steps_taken
         loss, epoch_targets = _run_epoch(trainer, tracker, bar, number)
         epoch_seconds = time.perf_counter() - epoch_started
         training_seconds, targets = training_seconds + epoch_seconds, targets + epoch_targets
@@ -97,7 +97,9 @@ def _fit(trainer: Trainer, tracker: Tracker) -> dict:
             left = (time.perf_counter() - started) / trainer.steps_taken * (trainer.total_steps - trainer.steps_taken)
             line = (
                 f"epoch {number + 1}/{config.optimizer.epochs}  loss {loss:.4f}  "
-                f"{epoch_targets / epoch_seconds:,.0f} edges/s  {_memory():.2f} GiB  {_clock(left)} left"
+                f"{epoch_targets / epoch_seconds:,.0f} edges/s  "
+                f"{1e3 * epoch_seconds / max(trainer.steps_taken - steps_before, 1):,.0f} ms/step  "
+                f"{_memory():.2f} GiB  {_clock(left)} left"
             )
             bar.write(line + (f"  validation RMSE {validation.rmse:.4f}" if validation else ""))
         if finished:

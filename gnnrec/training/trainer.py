@@ -126,7 +126,7 @@ class Trainer:
         embeddings = embeddings or self.embed()
         targets = held_out(self.dataset, self.graph.part, split, self.world, self.graph.dtype)
         predicted = self.replicated.score(embeddings, targets)
-        return rating_metrics(predicted, targets.rating, rating_scale(self.dataset), self.world)
+        return rating_metrics(predicted, targets.rating, self.graph.rating_scale, self.world)
 
     def partition_report(self) -> PartitionReport:
         """Users, edges and bytes of every rank, and what a step reduces."""
@@ -159,11 +159,6 @@ def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | P
     if options.sampler == "pyg":
         return PyGSampler(graph, options.movies_per_user, options.raters_per_movie, hops)
     return BipartiteSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)
-
-
-def rating_scale(dataset: PreparedDataset) -> tuple[float, float]:
-    """Lowest and highest rating."""
-    return dataset.manifest.rating["min"], dataset.manifest.rating["max"]
 
 
 class Throughput:

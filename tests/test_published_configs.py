@@ -1,0 +1,46 @@
+"""Every file in configs/ is read and takes two steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gnnrec.config import parse_train_config
+from gnnrec.data.prepared import TEST
+from gnnrec.distributed import World
+from gnnrec.training.trainer import Trainer
+from tests.datasets import write_dataset
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+REQUIRED = {"ml20m_gcn", "ml20m_sage", "ml20m_gat", "ml20m_full", "original_report", "quickstart"}
+
+
+def test_the_promised_configs_are_there():
+    assert {path.stem for path in CONFIGS} >= REQUIRED
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("configs"), users=120, movies=60, ratings=2000)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_takes_two_steps(path, dataset):
+    config = parse_train_config(
+        ["--config", str(path), "--data", str(dataset.directory), "--run-dir", "unused", "--max-steps", "2"]
+    )
+    trainer = Trainer(config, dataset, World())
+    results = list(trainer.run_epoch(0))
+    assert [result.number for result in results] == [1, 2]
+    # Better than nothing known at all: the ratings themselves have a mean square of over 10.
+    assert all(0 < result.squared_error / max(result.step.num_targets, 1) < 10 for result in results)
+    assert trainer.evaluate(TEST).rmse < 3
+
+
+@pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
+def test_the_mini_batch_configs_name_their_architecture_and_sample(architecture):
+    path = next(path for path in CONFIGS if path.stem == f"ml20m_{architecture}")
+    config = parse_train_config(["--config", str(path), "--data", "unused", "--run-dir", "unused"])
+    assert config.model.architecture == architecture
+    assert config.loader.samples and config.loader.seed_users > 0 and config.loader.raters_per_movie > 0
