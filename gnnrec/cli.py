@@ -90,7 +90,7 @@ def run_command(arguments: list[str]) -> None:
         raise UserError(f"{name} is not a command: choose one of {', '.join(COMMANDS)}")
     command = COMMANDS[name]
     parser = _parser(name, command)
-    values: Namespace = parser.instantiate_classes(parser.parse_args(normalise(parser, rest)))
+    values: Namespace = parser.instantiate(parser.parse_args(normalise(parser, rest)))
     fields = [field.name for field in dataclasses.fields(command.options)]
     command.run(values[command.place[0]], command.options(**{field: values[field] for field in fields}))
 

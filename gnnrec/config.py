@@ -133,8 +133,8 @@ class Parser(ArgumentParser):
 def normalise(parser: ArgumentParser, args: list[str]) -> list[str]:
     """Accepts ``--some-option`` for ``--some_option`` and a bare ``--flag`` for ``--flag true``.
 
-    ``--run`` is short for ``--run_dir``. It has the longer name because torchrun, on Python before 3.12, takes ``--run``
-    for its own ``--run-path`` wherever it stands.
+    ``--run`` is short for ``--run_dir``. It has the longer name because torchrun, on Python before 3.12, takes
+    ``--run`` for its own ``--run-path`` wherever it stands.
     """
     flags = {
         option for action in parser._actions for option in action.option_strings
@@ -169,7 +169,7 @@ def parse_train_config(args: list[str]) -> TrainConfig:
         UserError: An unknown option or a value that cannot be.
     """
     parser = train_parser()
-    values = parser.instantiate_classes(parser.parse_args(args))
+    values = parser.instantiate(parser.parse_args(args))
     config = TrainConfig(**{field.name: values[field.name] for field in dataclasses.fields(TrainConfig)})
     config.check()
     return config

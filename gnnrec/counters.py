@@ -89,7 +89,7 @@ def uniform(stream: int, counters: Tensor) -> Tensor:
 
 
 def permutation(stream: int, ids: Tensor) -> Tensor:
-    """A random order of ``ids``: indices that sort them by their random bits (ties, which need 2**32 ids, by position)."""
+    """A random order of ``ids``: indices that sort them by their random bits (ties by position)."""
     return torch.argsort(bits(stream, ids), stable=True)
 
 

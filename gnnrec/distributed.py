@@ -173,7 +173,7 @@ def stop() -> None:
 def share_cores() -> None:
     """Divides this machine's cores between its ranks, unless OMP_NUM_THREADS was set on purpose.
 
-    torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight each.
+    torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight.
     """
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     chosen = os.environ.get("OMP_NUM_THREADS")

@@ -105,7 +105,9 @@ def predict(factors: Factors, targets: Targets) -> Tensor:
 @torch.no_grad()
 def fit_biased_mf(graph: RankGraph, strength: float, seed: int) -> Factors:
     """Biased MF by alternating least squares with weighted ridge (Zhou et al., "Large-scale parallel collaborative
-    filtering", AAIM 2008): each side in turn solves for its factors and bias, ``(sum x x' + strength n I) w = sum x y``.
+    filtering", AAIM 2008).
+
+    Each side in turn solves ``(sum x x' + strength n I) w = sum x y`` for its factors and bias.
 
     A user's normal equations are local; a movie's are summed over ranks, block by block. So the result does not depend
     on the number of ranks.

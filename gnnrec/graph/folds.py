@@ -129,9 +129,10 @@ class Epoch:
     def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
         """Local users sorted by step, and where each step starts ``[slices + 1]``.
 
-        User number ``i`` of a shard of ``n`` users in random order belongs to step ``(i * slices // n + turn) % slices``:
-        equal slices of every shard. ``turn`` is the shard's place in a random order of all shards, so that shards
-        smaller than the number of steps neither crowd into few steps nor always meet the same others.
+        User number ``i`` of a shard of ``n`` users in random order belongs to step
+        ``(i * slices // n + turn) % slices``: equal slices of every shard. ``turn`` is the shard's place in a random
+        order of all shards, so that shards smaller than the number of steps neither crowd into few steps nor always
+        meet the same others.
         """
         part, device = self.graph.part, self.graph.device
         sizes = torch.tensor(part.shards, device=device).diff()

@@ -1,4 +1,4 @@
-"""PyG's ``NeighborLoader`` over the steps of an epoch: sampled mini-batches at one end, the whole graph at the other."""
+"""PyG's ``NeighborLoader`` over the steps of an epoch: from sampled mini-batches to the whole graph."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RatingLoader(NeighborLoader):
         super().__init__(
             empty_hetero_data(graph),
             num_neighbors=[-1],
-            input_nodes=(USER, torch.arange(graph.num_users)),
+            input_nodes=(USER, torch.arange(graph.num_users, device=graph.device)),
             # Nothing calls this when whole neighbourhoods are taken, but NeighborLoader wants to have one.
             neighbor_sampler=sampler or BipartiteSampler(graph, 0, -1, -1, 1),
         )

@@ -61,7 +61,7 @@ class BipartiteGATConv(BipartiteConv):
         world: World | None,
         shift: Tensor | None = None,
     ) -> Partial:
-        """Sums of this rank; ``shift`` is what to subtract from logits where the caller knows (see :meth:`largest_logit`)."""
+        """Sums of this rank; ``shift`` is what to subtract from logits, where the caller has :meth:`largest_logit`."""
         logit = self._logits(sources, receiver, messages)
         if shift is None:
             shift = _largest(logit, messages)

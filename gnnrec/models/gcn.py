@@ -11,7 +11,7 @@ from gnnrec.models.conv import BipartiteConv, Partial, Sources
 
 
 class BipartiteGCNConv(BipartiteConv):
-    """``out_i = sum_j message_ij / sqrt(d_i d_j) [+ value_i / d_i] + bias`` with the message degrees of the whole graph.
+    """``out_i = sum_j message_ij / sqrt(d_i d_j) [+ value_i / d_i] + bias``, with degrees of the whole graph.
 
     It has no denominator. With ``self_loops`` one is added to every degree, and the receiver's own value, transformed
     like a sender's, joins the sum, as in PyG's ``GCNConv``.

@@ -25,7 +25,8 @@ def ragged_sum(values: Tensor, messages: Messages, weight: Tensor, weight_by_sen
     Returns:
         Float ``[receivers, channels]``.
     """
-    return _RaggedSum.apply(values, weight, weight_by_sender, messages)
+    # Autocast may have made values bfloat16; sums are taken in the type of the weights.
+    return _RaggedSum.apply(values.to(weight.dtype), weight, weight_by_sender, messages)
 
 
 class _RaggedSum(torch.autograd.Function):

@@ -34,7 +34,7 @@ class OptimizerOptions:
 
 @dataclasses.dataclass
 class RegularisationOptions:
-    """Coupled L2: ``strength * degree ** degree_power / training ratings * |row|^2`` is added to the mean squared error.
+    """Coupled L2: ``strength * degree ** degree_power / training ratings * |row|^2``, added to the mean squared error.
 
     Args:
         ids: Strength on id embeddings.
@@ -44,7 +44,7 @@ class RegularisationOptions:
             ratings.
     """
 
-    ids: float = 300.0
-    sources: float = 120.0
-    biases: float = 10.0
+    ids: float = 750.0
+    sources: float = 300.0
+    biases: float = 25.0
     degree_power: float = -0.25

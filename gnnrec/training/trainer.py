@@ -122,7 +122,7 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
-        """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the rating scale."""
+        """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the scale."""
         embeddings = embeddings or self.embed()
         targets = held_out(self.dataset, self.graph.part, split, self.world, self.graph.dtype)
         predicted = self.replicated.score(embeddings, targets)
@@ -133,7 +133,7 @@ class Trainer:
         return report(self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step())
 
     def bytes_a_step(self) -> int:
-        """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and DDP's gradients."""
+        """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and gradients."""
         options, size = self.config.model, torch.finfo(self.graph.dtype).bits // 8
         width = options.dim
         if options.architecture == "gat":

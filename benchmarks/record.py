@@ -1,0 +1,77 @@
+"""What every result file says beside its figures: command, commit, hardware, versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import torch
+import torch_geometric
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write(name: str, module: str, figures: dict) -> Path:
+    """Writes ``results/NAME.json``.
+
+    Args:
+        name: Name of the result.
+        module: The benchmark's module, which the command is made from.
+        figures: The figures.
+    """
+    record = {
+        "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
+        "commit": _git("rev-parse", "--short", "HEAD")
+        + (" with changes" if _git("status", "--porcelain", "-uno") else ""),
+        "date": time.strftime("%Y-%m-%d"),
+        "hardware": hardware(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "torch_geometric": torch_geometric.__version__,
+        },
+        **figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def hardware() -> str:
+    """Cores, memory and, where there is one, the GPU."""
+    cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().total / 2**30
+    text = f"{cores} CPU cores ({_cpu_name()}), {memory:.0f} GiB memory"
+    return text + (f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ", no GPU")
+
+
+def timed(command: list[str], **environment: str) -> dict[str, float]:
+    """Runs a command as a user would, and returns ``seconds`` and ``peak_gb`` of its largest process.
+
+    The peak is the largest of all children so far, so put small commands first or give each its own process.
+    """
+    started = time.perf_counter()
+    subprocess.run(command, check=True, env=os.environ | environment)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
+    return {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent)
+    return found.stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()

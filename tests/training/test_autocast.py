@@ -1,0 +1,35 @@
+"""Mixed precision, as on GPUs, with the CPU's own bfloat16."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gnnrec.distributed import World
+from gnnrec.training.trainer import Trainer
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("autocast"))
+
+
+@pytest.mark.parametrize("head", ["dot", "mlp"])
+@pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
+def test_bfloat16_is_close_to_float32(dataset, architecture, head, monkeypatch):
+    config = make_config(model={"architecture": architecture, "layers": 2, "head": head}, loader=SAMPLED)
+    gradients = {}
+    for autocast in (False, True):
+        trainer = Trainer(config, dataset, World())
+        if autocast:
+            monkeypatch.setattr(trainer, "_autocast", lambda: torch.autocast("cpu", torch.bfloat16))
+        step, batch = next(trainer.loader.steps(trainer.epoch(0)))
+        trainer.backward(step, batch)
+        parameters = [*trainer.replicated.parameters(), *trainer.users.parameters()]
+        assert all(parameter.dtype == torch.float32 for parameter in parameters)
+        gradients[autocast] = torch.cat([parameter.grad.flatten() for parameter in parameters])
+    difference = (gradients[True] - gradients[False]).norm() / gradients[False].norm()
+    # bfloat16 keeps 8 bits of mantissa; a difference of exactly 0 would mean that nothing was cast.
+    assert 0 < difference < 0.03
