@@ -1,0 +1,251 @@
+"""A whole run on one rank: its directory, its records, its best checkpoint, its summary."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gnnrec.config import TrainConfig, read_train_config
+from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.inference.evaluate import EvaluateOptions, evaluate
+from gnnrec.training.checkpoint import read_info
+from gnnrec.training.run import train
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+
+EPOCHS, FOLDS = 6, 3
+#: Learns train by heart within a few epochs: the best epoch is not the last one.
+OVERFITS = {
+    "optimizer": {"epochs": EPOCHS, "lr": 0.1, "schedule": "constant"},
+    "regularisation": {"ids": 0.0, "sources": 0.0, "biases": 0.0},
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("run"), validation=0.15, test=0.15)
+
+
+def run_of(dataset: PreparedDataset, run_dir: Path, **options) -> tuple[TrainConfig, dict]:
+    config = make_config(dataset.directory, run_dir, **{"log_every": 2, "device": "cpu"} | options)
+    return config, train(config, World())
+
+
+@pytest.fixture(scope="module")
+def run(dataset, tmp_path_factory):
+    """Configuration and summary of one finished run."""
+    return run_of(dataset, tmp_path_factory.mktemp("runs") / "first", baselines=True, **OVERFITS)
+
+
+def records(run_dir: Path) -> list[dict]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def counts_of(dataset: PreparedDataset) -> np.ndarray:
+    return np.bincount(dataset.split, minlength=3)
+
+
+def test_the_summary_says_what_was_done(dataset, run):
+    config, summary = run
+    assert json.loads((config.run_dir / "summary.json").read_text()) == summary
+    expected = {
+        *("test_rmse", "test_mae", "validation_rmse", "validation_mae", "best_epoch", "steps", "baselines"),
+        *("edges_per_second", "training_seconds", "peak_memory_gib", "counts", "world_size", "device", "partition"),
+        *("dataset_fingerprint", "model_fingerprint", "gnnrec_version", "torch_version"),
+    }
+    assert expected <= set(summary)
+    counts = counts_of(dataset)
+    assert summary["counts"] == {
+        "users": dataset.num_users,
+        "movies": dataset.num_movies,
+        "ratings": dataset.num_ratings,
+        "training_ratings": counts[TRAIN],
+        "validation_ratings": counts[VALIDATION],
+        "test_ratings": counts[TEST],
+    }
+    assert summary["steps"] == EPOCHS * FOLDS and summary["world_size"] == 1
+    assert summary["dataset_fingerprint"] == dataset.fingerprint
+    assert set(summary["baselines"]) == {"global mean", "biases", "biased MF"}
+    assert 0 < summary["test_mae"] < summary["test_rmse"] < 3
+    assert summary["edges_per_second"] == pytest.approx(EPOCHS * counts[TRAIN] / summary["training_seconds"])
+
+
+def test_the_run_directory_can_be_read_without_the_program(run):
+    config, _ = run
+    assert {path.name for path in config.run_dir.iterdir()} == {
+        "config.yaml",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoints",
+    }
+    assert {path.name for path in (config.run_dir / "checkpoints").iterdir()} == {"best", "last"}
+    assert read_train_config(config.run_dir / "config.yaml") == config
+
+
+def test_records_go_forward(run):
+    config, _ = run
+    found = records(config.run_dir)
+    for name in ("step", "time"):
+        values = [record[name] for record in found]
+        assert all(a <= b for a, b in zip(values, values[1:]))
+    losses = {record["step"]: record for record in found if "loss" in record}
+    assert list(losses) == list(range(2, EPOCHS * FOLDS + 1, 2))
+    assert all(record["epoch"] == (step - 1) // FOLDS for step, record in losses.items())
+    validated = [record["step"] for record in found if "validation_rmse" in record]
+    assert validated == [FOLDS * (epoch + 1) for epoch in range(EPOCHS)]
+    assert found[-1]["test_rmse"] == run[1]["test_rmse"]
+
+
+def test_the_loss_falls(run):
+    losses = [record["loss"] for record in records(run[0].run_dir) if "loss" in record]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_best_checkpoint_is_the_epoch_with_the_lowest_validation_rmse(run):
+    config, summary = run
+    found = [record["validation_rmse"] for record in records(config.run_dir) if "validation_rmse" in record]
+    best = int(np.argmin(found))
+    assert 0 < best < EPOCHS - 1
+    info = read_info(config.run_dir / "checkpoints" / "best")
+    assert (info.epoch, info.step, info.validation_rmse) == (best + 1, FOLDS * (best + 1), found[best])
+    assert summary["best_epoch"] == best + 1
+    assert summary["validation_rmse"] == pytest.approx(found[best], rel=1e-6)
+    assert summary["model_fingerprint"] == info.fingerprint
+    last = read_info(config.run_dir / "checkpoints" / "last")
+    assert (last.epoch, last.step, last.validation_rmse) == (EPOCHS, EPOCHS * FOLDS, found[-1])
+
+
+def test_evaluate_reproduces_the_summary(run):
+    config, summary = run
+    found = evaluate(config.run_dir, EvaluateOptions(), World())
+    assert set(found) == {"validation", "test"}
+    for name, metrics in found.items():
+        assert metrics.rmse == pytest.approx(summary[f"{name}_rmse"], rel=1e-6)
+        assert metrics.mae == pytest.approx(summary[f"{name}_mae"], rel=1e-6)
+        assert metrics.count == summary["counts"][f"{name}_ratings"]
+    last = evaluate(config.run_dir, EvaluateOptions(checkpoint="last"), World())
+    assert last["validation"].rmse == pytest.approx(
+        read_info(config.run_dir / "checkpoints" / "last").validation_rmse, rel=1e-6
+    )
+    assert last["test"].rmse != found["test"].rmse
+
+
+def test_another_dataset_is_refused(run, tmp_path):
+    other = write_dataset(tmp_path, seed=1)
+    with pytest.raises(UserError, match="not the dataset .* was trained on"):
+        evaluate(run[0].run_dir, EvaluateOptions(data=other.directory), World())
+
+
+def learned(run_dir: Path) -> list[dict]:
+    """Records without clocks and memory."""
+    clocks = {"time", "edges_per_second", "step_seconds", "memory_gib"}
+    return [{name: value for name, value in record.items() if name not in clocks} for record in records(run_dir)]
+
+
+@pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["full", "sampled"])
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others(dataset, tmp_path, loader):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        run_of(dataset, tmp_path / name, seed=seed, loader=loader, model={"dropout": 0.2, "layers": 2})
+    torch.set_num_threads(threads)
+    assert len(learned(tmp_path / "a")) > 4
+    assert learned(tmp_path / "a") == learned(tmp_path / "b")
+    assert learned(tmp_path / "a") != learned(tmp_path / "c")
+
+
+def test_refitting_trains_on_validation_and_does_not_validate(dataset, tmp_path):
+    _, summary = run_of(dataset, tmp_path / "refit", refit=True, baselines=True)
+    counts = counts_of(dataset)
+    assert summary["counts"]["training_ratings"] == counts[TRAIN] + counts[VALIDATION]
+    assert summary["counts"]["test_ratings"] == counts[TEST]
+    assert summary["counts"]["validation_ratings"] == 0
+    assert summary["validation_rmse"] is None and summary["validation_mae"] is None
+    assert not [record for record in records(tmp_path / "refit") if "validation_rmse" in record]
+    best, last = (read_info(tmp_path / "refit" / "checkpoints" / name) for name in ("best", "last"))
+    assert best == last and best.epoch == 2 and best.validation_rmse is None
+    assert set(evaluate(tmp_path / "refit", EvaluateOptions(), World())) == {"test"}
+
+
+@pytest.mark.parametrize(("max_steps", "epochs"), [(1, 1), (3, 1), (4, 2), (1000, 2)])
+def test_max_steps_ends_the_run(dataset, tmp_path, max_steps, epochs):
+    _, summary = run_of(dataset, tmp_path / "run", max_steps=max_steps, log_every=1)
+    steps = min(max_steps, 2 * FOLDS)
+    assert summary["steps"] == steps
+    assert [record["step"] for record in records(tmp_path / "run") if "loss" in record] == list(range(1, steps + 1))
+    last = read_info(tmp_path / "run" / "checkpoints" / "last")
+    assert (last.step, last.epoch) == (steps, epochs)
+    assert (
+        last.validation_rmse == [r for r in records(tmp_path / "run") if "validation_rmse" in r][-1]["validation_rmse"]
+    )
+
+
+@pytest.mark.parametrize(("every", "validated"), [(0, [5]), (2, [2, 4, 5]), (9, [5])])
+def test_validation_comes_as_often_as_asked_and_at_the_end(dataset, tmp_path, every, validated):
+    run_of(dataset, tmp_path / "run", validate_every=every, optimizer={"epochs": 5}, loader={"folds": 2})
+    found = [record["step"] / 2 for record in records(tmp_path / "run") if "validation_rmse" in record]
+    assert found == validated
+
+
+def test_a_dataset_without_validation_keeps_its_last_epoch(tmp_path):
+    dataset = write_dataset(tmp_path, validation=0.0)
+    _, summary = run_of(dataset, tmp_path / "run")
+    best, last = (read_info(tmp_path / "run" / "checkpoints" / name) for name in ("best", "last"))
+    assert best == last and best.epoch == 2
+    assert summary["counts"]["validation_ratings"] == 0
+
+
+def test_a_run_directory_that_holds_something_is_refused_untouched(dataset, run, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in run[0].run_dir.rglob("*")}
+    with pytest.raises(UserError, match="holds a run already: .*--overwrite"):
+        run_of(dataset, run[0].run_dir)
+    assert {path: path.stat().st_mtime_ns for path in run[0].run_dir.rglob("*")} == before
+
+
+def test_overwrite_replaces_a_run(dataset, tmp_path):
+    run_of(dataset, tmp_path / "run", max_steps=1)
+    (tmp_path / "run" / "old").write_text("x")
+    _, summary = run_of(dataset, tmp_path / "run", max_steps=2, overwrite=True)
+    assert summary["steps"] == 2
+    assert not (tmp_path / "run" / "old").exists()
+    assert [record["step"] for record in records(tmp_path / "run") if "loss" in record] == [2]
+
+
+def test_overwrite_leaves_what_is_not_a_run_alone(dataset, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("x")
+    with pytest.raises(UserError, match="thesis is not a run directory"):
+        run_of(dataset, tmp_path / "thesis", overwrite=True)
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter"]
+
+
+def test_an_empty_directory_is_taken(dataset, tmp_path):
+    (tmp_path / "run").mkdir()
+    assert run_of(dataset, tmp_path / "run", max_steps=1)[1]["steps"] == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(dataset, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="--run-dir .*file/run: cannot write there"):
+        run_of(dataset, tmp_path / "file" / "run")
+
+
+def test_no_run_directory_is_made_for_data_that_is_not_there(tmp_path):
+    config = make_config(tmp_path / "nowhere", tmp_path / "run")
+    with pytest.raises(UserError, match="nowhere is not a prepared dataset"):
+        train(config, World())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("missing", ["config.yaml", "checkpoints"])
+def test_what_is_not_a_run_cannot_be_evaluated(dataset, tmp_path, missing):
+    config, _ = run_of(dataset, tmp_path / "run", max_steps=1)
+    (tmp_path / "run" / missing).rename(tmp_path / "away")
+    with pytest.raises(UserError, match=str(config.run_dir)):
+        evaluate(config.run_dir, EvaluateOptions(), World())
