@@ -1,0 +1,254 @@
+"""Exported files: every raw id once, scores that are the model's, the same on any number of ranks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.graph.batch import Targets
+from gnnrec.inference import export as export_module
+from gnnrec.inference.export import ExportOptions, export
+from gnnrec.inference.load import load_run
+from gnnrec.training.run import train
+from tests.configs import make_config
+from tests.datasets import ratings_table, write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+USERS, MOVIES, DIM = 37, 29, 8
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("export"), USERS, MOVIES, shards=7)
+
+
+@pytest.fixture(scope="module", params=["dot", "mlp"])
+def run(request, dataset, tmp_path_factory) -> Path:
+    """A run of a few steps, long enough to move the head off its start."""
+    run_dir = tmp_path_factory.mktemp("runs") / request.param
+    model = {"layers": 2, "head": request.param, "head_dim": 5}
+    train(make_config(dataset.directory, run_dir, model=model, optimizer={"lr": 0.05}), World())
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def dot_run(dataset, tmp_path_factory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    train(make_config(dataset.directory, run_dir, max_steps=2), World())
+    return run_dir
+
+
+def exported(run: Path, out: Path, **options) -> dict:
+    return export(run, ExportOptions(out, **options), World())
+
+
+def table_of(out: Path, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Raw ids, embeddings and biases, in the order of the files' names."""
+    tables = [pq.read_table(path) for path in sorted((out / f"{kind}s").iterdir())]
+    table = pa.concat_tables(tables)
+    assert table.column_names == [kind, "embedding", "bias"]
+    return table[kind].to_pandas().to_numpy(), np.stack(table["embedding"].to_pandas()), table["bias"].to_numpy()
+
+
+def model_scores(run: Path) -> np.ndarray:
+    """The model's own scores of all pairs."""
+    loaded = load_run(run, World())
+    users, movies = loaded.dataset.num_users, loaded.dataset.num_movies
+    movie = torch.arange(movies, dtype=torch.int32).repeat(users)
+    pairs = Targets(torch.arange(users + 1) * movies, movie, torch.zeros(len(movie)), len(movie))
+    with torch.no_grad():
+        return loaded.model.score(loaded.embed(), pairs).view(users, movies).double().numpy()
+
+
+def exported_scores(out: Path) -> np.ndarray:
+    """Scores from nothing but the exported files, as the manifest says."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    _, user, user_bias = table_of(out, "user")
+    _, movie, movie_bias = table_of(out, "movie")
+    user, movie = user.astype(np.float64), movie.astype(np.float64)
+    biases = manifest["offset"] + user_bias[:, None] + movie_bias[None]
+    if manifest["head"] == "dot":
+        assert "dot(user.embedding, movie.embedding)" in manifest["score"]
+        return biases + user @ movie.T
+    head = np.load(out / "head.npz")
+    hidden = (user @ head["user.weight"].T + head["user.bias"])[:, None] + (movie @ head["movie.weight"].T)[None]
+    return biases + np.maximum(hidden, 0) @ head["out.weight"][0]
+
+
+def test_scores_from_the_files_are_the_models(run, tmp_path):
+    exported(run, tmp_path / "out", chunk=5)
+    expected = model_scores(run)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(exported_scores(tmp_path / "out"), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_raw_id_is_there_once_in_row_order(dataset, dot_run, tmp_path):
+    exported(dot_run, tmp_path / "out")
+    source = ratings_table(USERS, MOVIES, 431)
+    for kind, column, rows in (("user", "userId", dataset.users), ("movie", "movieId", dataset.movies)):
+        ids, vectors, biases = table_of(tmp_path / "out", kind)
+        assert set(ids) == set(source[column]) and len(ids) == len(set(ids))
+        np.testing.assert_array_equal(ids, rows[kind])
+        assert vectors.shape == (len(ids), DIM) and vectors.dtype == np.float32
+        assert biases.shape == (len(ids),) and biases.dtype == np.float32
+
+
+def test_string_ids_stay_strings(tmp_path):
+    table = ratings_table(12, 10, 80)
+    table["userId"], table["movieId"] = "u" + table["userId"].astype(str), "tt0" + table["movieId"].astype(str)
+    table.to_csv(tmp_path / "ratings.csv", index=False)
+    prepare(tmp_path / "prepared", PrepareOptions(ratings=tmp_path / "ratings.csv"))
+    train(make_config(tmp_path / "prepared", tmp_path / "run", max_steps=1), World())
+    exported(tmp_path / "run", tmp_path / "out")
+    assert set(table_of(tmp_path / "out", "user")[0]) == set(table["userId"])
+    assert set(table_of(tmp_path / "out", "movie")[0]) == set(table["movieId"])
+
+
+def test_the_manifest_counts_and_checks_every_file(dataset, run, tmp_path):
+    out = tmp_path / "out"
+    returned = exported(run, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert returned == manifest
+    assert (manifest["users"], manifest["movies"]) == (dataset.num_users, dataset.num_movies)
+    assert (manifest["dim"], manifest["dtype"]) == (DIM, "float32")
+    assert manifest["dataset_fingerprint"] == dataset.fingerprint
+    assert manifest["model_fingerprint"] == load_run(run, World()).info.fingerprint
+    assert manifest["rating_scale"] == [dataset.manifest.rating["min"], dataset.manifest.rating["max"]]
+    there = {str(path.relative_to(out)): path for path in out.rglob("*") if path.is_file()}
+    assert set(manifest["files"]) == set(there) - {"manifest.json"}
+    assert ("head.npz" in there) == (manifest["head"] == "mlp")
+    for name, entry in manifest["files"].items():
+        content = there[name].read_bytes()
+        assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_parts_have_the_rows_asked_for_and_are_named_after_the_first(dot_run, tmp_path):
+    exported(dot_run, tmp_path / "whole")
+    exported(dot_run, tmp_path / "parts", part_rows=10)
+    for kind, count in (("user", USERS), ("movie", MOVIES)):
+        paths = sorted((tmp_path / "parts" / f"{kind}s").iterdir())
+        assert [path.name for path in paths] == [f"part-{first:010d}.parquet" for first in range(0, count, 10)]
+        assert [pq.read_metadata(path).num_rows for path in paths] == [
+            min(10, count - first) for first in range(0, count, 10)
+        ]
+        for a, b in zip(table_of(tmp_path / "whole", kind), table_of(tmp_path / "parts", kind)):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_float16_is_float32_rounded(dot_run, tmp_path):
+    for dtype in ("float16", "float32"):
+        manifest = exported(dot_run, tmp_path / dtype, dtype=dtype)
+        assert manifest["dtype"] == dtype
+        schema = pq.read_schema(next((tmp_path / dtype / "users").iterdir()))
+        kind = {"float16": pa.float16(), "float32": pa.float32()}[dtype]
+        assert schema.field("embedding").type == pa.list_(kind, DIM)
+        assert schema.field("bias").type == pa.float32()
+    for kind in ("user", "movie"):
+        half, single = (table_of(tmp_path / dtype, kind)[1] for dtype in ("float16", "float32"))
+        np.testing.assert_array_equal(half, single.astype(np.float16))
+    np.testing.assert_allclose(exported_scores(tmp_path / "float16"), model_scores(dot_run), atol=5e-3)
+
+
+def test_last_and_best_are_told_apart(dataset, tmp_path):
+    config = make_config(
+        dataset.directory, tmp_path / "run", optimizer={"lr": 0.3, "epochs": 4, "schedule": "constant"},
+        regularisation={"ids": 0.0, "sources": 0.0},
+    )  # fmt: skip
+    assert train(config, World())["best_epoch"] < 4
+    vectors = []
+    for name in ("best", "last"):
+        manifest = exported(tmp_path / "run", tmp_path / name, checkpoint=name)
+        assert manifest["model_fingerprint"] == load_run(tmp_path / "run", World(), name).info.fingerprint
+        vectors.append(table_of(tmp_path / name, "movie")[1])
+    assert not np.allclose(*vectors)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_an_export_that_is_there_is_refused_or_replaced(dot_run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("x")
+    with pytest.raises(UserError, match="out exists already: .*--overwrite"):
+        exported(dot_run, tmp_path / "out")
+    assert names(tmp_path / "out") == ["mine"]
+    exported(dot_run, tmp_path / "out", overwrite=True)
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["manifest.json", "movies", "users"]
+
+
+@pytest.mark.parametrize("failing", ["pq.write_table", "_manifest"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_nothing_is_left_of_a_failure(dot_run, tmp_path, monkeypatch, failing, overwrite):
+    def fail(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    if overwrite:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "old").write_text("x")
+    target, _, name = failing.rpartition(".")
+    monkeypatch.setattr(getattr(export_module, target) if target else export_module, name, fail)
+    with pytest.raises(OSError, match="no space"):
+        exported(dot_run, tmp_path / "out", overwrite=overwrite)
+    assert names(tmp_path) == (["out"] if overwrite else [])
+    assert not overwrite or names(tmp_path / "out") == ["old"]
+
+
+@pytest.mark.parametrize("option", ["chunk", "part_rows"])
+def test_sizes_must_be_positive(dot_run, tmp_path, option):
+    with pytest.raises(UserError, match=option):
+        exported(dot_run, tmp_path / "out", **{option: 0})
+    assert names(tmp_path) == []
+
+
+def test_a_dataset_that_has_moved_is_found_by_option(dataset, tmp_path):
+    moved = write_dataset(tmp_path / "here", USERS, MOVIES, shards=7)
+    train(make_config(moved.directory, tmp_path / "run", max_steps=1), World())
+    moved.directory.rename(tmp_path / "there")
+    with pytest.raises(UserError, match="is not a prepared dataset"):
+        exported(tmp_path / "run", tmp_path / "out")
+    exported(tmp_path / "run", tmp_path / "out", data=tmp_path / "there")
+    assert set(table_of(tmp_path / "out", "user")[0]) == set(dataset.users["user"])
+
+
+def export_on_rank(world: World, run: str, out: str) -> tuple[dict, str]:
+    manifest = export(Path(run), ExportOptions(Path(out), chunk=5, part_rows=8), world)
+    try:
+        export(Path(run), ExportOptions(Path(out)), world)
+    except UserError as error:
+        return manifest, str(error)
+    return manifest, ""
+
+
+def test_two_ranks_export_what_one_exports(dataset: PreparedDataset, dot_run, tmp_path):
+    one, _ = export_on_rank(World(), str(dot_run), str(tmp_path / "one"))
+    ranks = run_on_ranks(2, export_on_rank, str(dot_run), str(tmp_path / "two"))
+    assert names(tmp_path) == ["one", "two"]
+    for manifest, refused in ranks:
+        assert manifest == json.loads((tmp_path / "two" / "manifest.json").read_text())
+        assert {name: manifest[name] for name in one if name not in ("files", "offset")} == {
+            name: one[name] for name in one if name not in ("files", "offset")
+        }
+        assert manifest["offset"] == pytest.approx(one["offset"], rel=1e-6)
+        assert "two exists already" in refused
+    for kind in ("user", "movie"):
+        ids, vectors, biases = table_of(tmp_path / "one", kind)
+        found_ids, found_vectors, found_biases = table_of(tmp_path / "two", kind)
+        np.testing.assert_array_equal(found_ids, ids)
+        np.testing.assert_allclose(found_vectors, vectors, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found_biases, biases, rtol=1e-5, atol=1e-6)
+    frame = pd.read_parquet(tmp_path / "two" / "users")
+    assert sorted(frame["user"]) == sorted(dataset.users["user"])
