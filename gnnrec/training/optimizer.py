@@ -5,27 +5,60 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from gnnrec.distributed import World
 from gnnrec.training.options import OptimizerOptions
 
 #: Adam's epsilon times the targets of a step, where epsilon is chosen by rule.
 EPS_TIMES_TARGETS = 5e-4
 
 
-def build_optimizer(options: OptimizerOptions, module: nn.Module, targets_a_step: float) -> torch.optim.Optimizer:
-    """An optimizer over all parameters of ``module``; its learning rate is set by :func:`learning_rate` each step.
+#: Mean degree of receivers, over edges, up to which source tables learn at the full rate.
+FULL_RATE_DEGREE = 1000.0
+
+
+def build_optimizer(
+    options: OptimizerOptions, module: nn.Module, targets_a_step: float, source_rate: float = 1.0
+) -> torch.optim.Optimizer:
+    """An optimizer over all parameters of ``module``; :func:`set_learning_rate` sets its rate in each step.
 
     Args:
         options: The optimizer's options.
         module: The replicated part, or this rank's user rows.
         targets_a_step: Mean number of targets of a step over all ranks.
+        source_rate: Factor of the learning rate of source tables, see :func:`source_rate`.
     """
+    sources, others = [], []
+    for name, parameter in module.named_parameters():
+        (sources if name.rsplit(".", 1)[-1] in ("source", "residual_source") else others).append(parameter)
+    groups = [{"params": others, "rate": 1.0}, {"params": sources, "rate": source_rate}]
+    groups = [group for group in groups if group["params"]]
     if options.name == "sgd":
-        return torch.optim.SGD(module.parameters(), lr=options.lr)
+        return torch.optim.SGD(groups, lr=options.lr)
     eps = options.eps or EPS_TIMES_TARGETS / max(targets_a_step, 1.0)
-    betas = (options.beta1, options.beta2)
-    return torch.optim.Adam(module.parameters(), lr=options.lr, betas=betas, eps=eps, fused=True)
+    return torch.optim.Adam(groups, lr=options.lr, betas=(options.beta1, options.beta2), eps=eps, fused=True)
+
+
+def source_rate(degrees: Tensor, world: World) -> float:
+    """Factor of the learning rate of the tables that receivers of these degrees sum over.
+
+    A receiver adds up ``d`` source rows and divides by ``sqrt(d)``. Where Adam moves all of them the same way by the
+    learning rate, the sum moves by ``sqrt(d)`` times that: past some degree a step throws hidden states out of range.
+
+    Args:
+        degrees: Message degrees of the receivers of this rank, int64 ``[receivers]``.
+        world: The ranks that other receivers are on.
+    """
+    degrees = degrees.to(torch.float64)
+    squares, edges = world.sum_(torch.stack([degrees.square().sum(), degrees.sum()])).tolist()
+    return min(1.0, math.sqrt(FULL_RATE_DEGREE / max(squares / max(edges, 1.0), 1.0)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets the learning rate of one step, times each group's own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["rate"]
 
 
 def learning_rate(options: OptimizerOptions, step: int, total_steps: int) -> float:

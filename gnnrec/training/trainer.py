@@ -25,7 +25,7 @@ from gnnrec.graph.sampler import BipartiteSampler
 from gnnrec.inference.layerwise import embed_all
 from gnnrec.models.build import build_model
 from gnnrec.models.rating_model import Embeddings, RatingModel
-from gnnrec.training.optimizer import build_optimizer, learning_rate
+from gnnrec.training.optimizer import build_optimizer, learning_rate, set_learning_rate, source_rate
 from gnnrec.training.regularisation import CoupledL2
 
 
@@ -65,7 +65,13 @@ class Trainer:
         self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
         self.steps_an_epoch = self.epoch(0).num_steps
         targets_a_step = self.graph.num_edges_global / self.steps_an_epoch
-        self.optimizers = [build_optimizer(config.optimizer, part, targets_a_step) for part in (model, self.users)]
+        # Users sum over the sources of movies, movies over those of users.
+        self.optimizers = [
+            build_optimizer(config.optimizer, model, targets_a_step, source_rate(self.graph.user_degree, world)),
+            build_optimizer(
+                config.optimizer, self.users, targets_a_step, source_rate(self.graph.movie_degree, World())
+            ),
+        ]
         self.steps_taken = 0
 
     @property
@@ -112,8 +118,7 @@ class Trainer:
     def update(self, lr: float) -> None:
         """One optimizer step on both parts of the model."""
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
+            set_learning_rate(optimizer, lr)
             optimizer.step()
 
     def embed(self) -> Embeddings:
