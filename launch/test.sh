@@ -44,5 +44,9 @@ if [[ "${GNNREC_SKIP_TORCH_SPARSE:-}" != 1 ]]; then
     install_torch_sparse
 fi
 
-say "tests: pytest -q $*"
-exec python -m pytest -q "$@"
+# One thread a worker: the tests are small, and several start ranks of their own.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+workers="$(getconf _NPROCESSORS_ONLN)"
+workers=$((workers < 8 ? workers : 8))
+say "tests: pytest -q -n $workers --dist loadgroup $*"
+exec python -m pytest -q -n "$workers" --dist loadgroup "$@" </dev/null

@@ -60,3 +60,10 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     step("evaluate", [*GNNREC, "evaluate", run, "--device", "cpu"])
     step("export", torchrun("-m", "gnnrec.export", run, "--out", export, "--part-rows", 25, "--device", "cpu"))
     return Chain(place, printed)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the chain share one process of pytest-xdist, so that the chain runs once."""
+    for item in items:
+        if "chain" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("chain"))

@@ -1,0 +1,101 @@
+"""The commands in README and docs are accepted by the programs they call, and links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from torch.distributed.run import get_args_parser
+
+from gnnrec.cli import COMMANDS, _parser
+from gnnrec.config import normalise, parse_train_config
+from tests.end_to_end.commands import ROOT
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(document: Path) -> list[list[str]]:
+    """The commands in ```bash blocks, split into words, without comments and with continued lines joined."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def check_training(arguments: list[str]) -> None:
+    if "--config" in arguments:
+        assert (ROOT / arguments[arguments.index("--config") + 1]).is_file()
+    parse_train_config(arguments)
+
+
+def check_command(name: str, arguments: list[str]) -> None:
+    parser = _parser(name, COMMANDS[name])
+    parser.parse_args(normalise(parser, arguments))
+
+
+def check_torchrun(arguments: list[str]) -> None:
+    parsed = get_args_parser().parse_args(arguments)
+    script, rest = parsed.training_script, parsed.training_script_args
+    assert arguments[-len(rest) :] == rest, "torchrun took an option of the program for its own"
+    if script == "train_dist.py":
+        check_training(rest)
+    elif script == "gnnrec":
+        assert parsed.module
+        check_command(rest[0], rest[1:])
+    else:
+        assert (parsed.module, script) == (True, "gnnrec.export")
+        check_command("export", rest)
+
+
+def check_script(script: str, *arguments: str) -> None:
+    text = (ROOT / script).read_text()
+    for option in arguments:
+        assert not option.startswith("--") or f"  {option} " in text, f"{script} does not know {option}"
+
+
+def check(words: list[str]) -> None:
+    """Raises where a program would refuse its options."""
+    program, *arguments = words
+    if program == "gnnrec":
+        check_command(arguments[0], arguments[1:])
+    elif program == "torchrun":
+        check_torchrun(arguments)
+    elif program == "bash":
+        check_script(*arguments)
+    else:
+        assert program in ("source", "sbatch"), f"what is {program}?"
+
+
+CASES = [pytest.param(words, id=f"{path.name}: {' '.join(words)}") for path in DOCUMENTS for words in commands(path)]
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_documented_commands_are_accepted(words: list[str]):
+    check(words)
+
+
+def test_the_readme_has_the_whole_path():
+    text = " ".join(" ".join(words) for words in commands(ROOT / "README.md"))
+    for part in ("quickstart.sh", "test.sh", "prepare", "train_dist.py", "evaluate", "gnnrec.export", "recommend"):
+        assert part in text
+
+
+@pytest.mark.parametrize("wrong", ["gnnrec prepare x --ratngs y", "torchrun -m gnnrec.export run", "python x.py"])
+def test_wrong_commands_would_be_noticed(wrong: str):
+    with pytest.raises(Exception):  # noqa: B017
+        check(shlex.split(wrong))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_named_files_exist(document: Path):
+    text = document.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert all((document.parent / link).exists() for link in links), links
+    named = re.findall(r"`((?:configs|launch|docs)/[\w./-]+)`", text)
+    assert all((ROOT / name).exists() for name in named), named
+
+
+def test_the_readme_names_every_configuration():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in (ROOT / "configs").glob("*.yaml") if path.name not in text] == []
