@@ -189,7 +189,7 @@ def test_normal_rows_are_standard_normal_and_uncorrelated():
     assert abs(scipy.stats.skew(table.ravel())) < 0.05 and abs(scipy.stats.kurtosis(table.ravel())) < 0.1
     between = np.corrcoef(table.T) - np.eye(8)
     assert np.abs(between).max() < 5 / 20_000**0.5
-    next_row = [np.corrcoef(table[:-1, column], table[1:, column])[0, 1] for column in range(8)]
+    next_row = np.corrcoef(table[:-1].T, table[1:].T)[:8, 8:]
     assert np.abs(next_row).max() < 5 / 20_000**0.5
 
 

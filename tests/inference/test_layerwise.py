@@ -64,7 +64,7 @@ def assert_same(found: Embeddings, expected: Embeddings) -> None:
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("chunk", [1, 5, 1000])
+@pytest.mark.parametrize("chunk", [5, 1000])
 def test_chunks_equal_one_pass(dataset, architecture, layers, chunk):
     graph, model, users = perturbed(dataset, World(), architecture=architecture, layers=layers)
     found = embed_all(model, users, graph, chunk)
