@@ -76,8 +76,21 @@ class TrainConfig:
             ("loader.seed_users", self.loader.seed_users >= 0, "0 (all) or more"),
             ("loader.movies_per_user", self.loader.movies_per_user >= -1, "-1 (all) or more"),
             ("loader.raters_per_movie", self.loader.raters_per_movie >= -1, "-1 (all) or more"),
+            ("model.head_dim", self.model.head_dim >= 1, "at least 1"),
+            ("model.spread", self.model.spread >= 0, "0 or more"),
+            ("model.movie_id_spread", self.model.movie_id_spread >= 0, "0 or more"),
             ("optimizer.lr", self.optimizer.lr > 0, "above 0"),
+            ("optimizer.beta1", 0 <= self.optimizer.beta1 < 1, "from 0 to below 1"),
+            ("optimizer.beta2", 0 <= self.optimizer.beta2 < 1, "from 0 to below 1"),
+            ("optimizer.eps", self.optimizer.eps >= 0, "0 (chosen by rule) or more"),
+            ("optimizer.warmup_steps", self.optimizer.warmup_steps >= 0, "0 or more"),
             ("optimizer.epochs", self.optimizer.epochs >= 1, "at least 1"),
+            ("regularisation.ids", self.regularisation.ids >= 0, "0 or more"),
+            ("regularisation.sources", self.regularisation.sources >= 0, "0 or more"),
+            ("regularisation.biases", self.regularisation.biases >= 0, "0 or more"),
+            ("validate_every", self.validate_every >= 0, "0 (after the last epoch) or more"),
+            ("log_every", self.log_every >= 1, "at least 1"),
+            ("max_steps", self.max_steps >= 0, "0 (no limit) or more"),
         ]
         for name, fine, allowed in bounds:
             if not fine:
@@ -102,8 +115,29 @@ class TrainConfig:
         }
 
     def yaml(self) -> str:
-        """The resolved configuration as YAML; :func:`read_train_config` reads it back."""
-        return yaml.safe_dump(self.as_dict(), sort_keys=False)
+        """The resolved configuration as YAML; :func:`read_train_config` reads it back.
+
+        Strings are quoted: YAML would read a run named ``1e3`` as a number.
+        """
+
+        def quoted(values: dict) -> dict:
+            return {
+                key: quoted(value) if isinstance(value, dict) else _Quoted(value) if isinstance(value, str) else value
+                for key, value in values.items()
+            }
+
+        return yaml.dump(quoted(self.as_dict()), Dumper=_Dumper, sort_keys=False)
+
+
+class _Quoted(str):
+    """A string that is written between quotes."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Knows :class:`_Quoted`."""
+
+
+_Dumper.add_representer(_Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
 class Parser(ArgumentParser):

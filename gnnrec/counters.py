@@ -45,7 +45,7 @@ def key(*parts: int | str) -> int:
     """
     state = 0
     for part in parts:
-        word = zlib.crc32(part.encode()) + (len(part) << 32) if isinstance(part, str) else int(part)
+        word = zlib.crc32(part.encode()) + ((len(part) + 1) << 32) if isinstance(part, str) else int(part)
         state = _mix_int(state + _GOLDEN + _mix_int(word + _GOLDEN))
     return state
 

@@ -40,6 +40,8 @@ def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
     target = Path(target)
     if target.exists() and not overwrite:
         raise UserError(f"{target} exists already: choose another directory or pass --overwrite")
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file: choose another directory")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
@@ -48,15 +50,25 @@ def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
         raise UserError(f"{target}: cannot write there ({error.strerror}): choose another directory") from error
     try:
         yield aside
-        if target.exists():
-            retired = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
-            os.rename(target, retired)
-            os.rename(aside, target)
-            shutil.rmtree(retired)
-        else:
-            os.rename(aside, target)
+        replace_directory(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def replace_directory(aside: Path, target: Path) -> None:
+    """Renames ``aside`` to ``target``; what was there is put back when that fails, and removed when it is done."""
+    retired = target.with_name(f".{target.name}.old-{uuid.uuid4().hex[:8]}")
+    replaced = target.exists()
+    if replaced:
+        os.rename(target, retired)
+    try:
+        os.rename(aside, target)
+    except OSError:
+        if replaced:
+            os.rename(retired, target)
+        raise
+    if replaced:
+        shutil.rmtree(retired)
 
 
 def write_text(path: Path, text: str) -> None:

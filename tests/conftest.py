@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# Tests are many small computations, some of them on several ranks at once: more threads only get into each other's way.
+torch.set_num_threads(1)
 
 _BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data" / "ml-latest-small"
 

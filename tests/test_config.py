@@ -145,6 +145,19 @@ BOUNDS = [
     ("loader.raters_per_movie", "-2", "-1"),
     ("optimizer.lr", "0", "1e-9"),
     ("optimizer.epochs", "0", "1"),
+    ("optimizer.beta1", "1.5", "0.5"),
+    ("optimizer.beta2", "-0.1", "0"),
+    ("optimizer.eps", "-1e-8", "0"),
+    ("optimizer.warmup_steps", "-5", "0"),
+    ("model.head_dim", "0", "1"),
+    ("model.spread", "-0.1", "0"),
+    ("model.movie_id_spread", "-0.1", "0"),
+    ("regularisation.ids", "-1", "0"),
+    ("regularisation.sources", "-1", "0"),
+    ("regularisation.biases", "-1", "0"),
+    ("validate_every", "-1", "0"),
+    ("log_every", "0", "1"),
+    ("max_steps", "-1", "0"),
 ]
 
 
@@ -237,7 +250,10 @@ def test_yaml_brings_every_option_back(tmp_path):
     assert read_train_config(path) == config
 
 
-@pytest.mark.parametrize("name", ["", "12", "true", "null", "a: b", "[x]", "# c", "größe", "0x1f", "2020-01-01", "'q'"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "12", "true", "null", "a: b", "[x]", "# c", "größe", "0x1f", "2020-01-01", "'q'", "1e3", "12e4567", '"'],
+)
 def test_yaml_brings_strings_back_as_strings(tmp_path, name):
     config = make_config(data=Path(name), run_dir=Path(name))
     config.wandb.name = name

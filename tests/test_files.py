@@ -82,6 +82,22 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
             pytest.fail("the block must not run")
 
 
+def test_a_file_is_not_replaced_by_a_directory(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="file is a file"):
+        with files.complete_directory(tmp_path / "file", overwrite=True):
+            pytest.fail("the block must not run")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "x"
+
+
+def test_what_was_there_comes_back_when_the_new_one_cannot_be_put_there(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("x")
+    with pytest.raises(FileNotFoundError):
+        files.replace_directory(tmp_path / "missing", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "old").read_text() == "x"
+
+
 def test_text_is_replaced_as_a_whole(tmp_path):
     path = tmp_path / "summary.json"
     files.write_text(path, "first, and longer")

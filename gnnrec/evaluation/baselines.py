@@ -82,6 +82,9 @@ def fit_baselines(
 
 
 def _choose_strength(dataset: PreparedDataset, world: World, graph: RankGraph | None, seed: int) -> float:
+    """The best of :data:`MF_GRID` on validation; the middle one where there is no validation split."""
+    if not dataset.manifest.split["counts"]["validation"]:
+        return MF_GRID[len(MF_GRID) // 2]
     graph = graph or build_rank_graph(dataset, world)
     validation = held_out(dataset, graph.part, VALIDATION, world, graph.dtype)
 

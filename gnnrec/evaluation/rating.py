@@ -19,14 +19,19 @@ class RatingMetrics:
     """Errors of predicted ratings, in rating units.
 
     Attributes:
-        rmse: Root of the mean squared error.
-        mae: Mean absolute error.
+        rmse: Root of the mean squared error; None where there are no ratings.
+        mae: Mean absolute error; None where there are no ratings.
         count: Ratings, of all ranks.
     """
 
-    rmse: float
-    mae: float
+    rmse: float | None
+    mae: float | None
     count: int
+
+    def __str__(self) -> str:
+        return (
+            "no ratings" if self.rmse is None else f"RMSE {self.rmse:.4f}  MAE {self.mae:.4f}  {self.count:,} ratings"
+        )
 
 
 def held_out(dataset: PreparedDataset, part: Partition, split: int, world: World, dtype: torch.dtype) -> Targets:
@@ -51,5 +56,5 @@ def rating_metrics(predicted: Tensor, rating: Tensor, scale: tuple[float, float]
     sums = torch.stack([error.square().sum(), error.abs().sum(), error.new_tensor(error.numel())])
     square, absolute, count = world.sum_(sums).tolist()
     if count == 0:
-        return RatingMetrics(float("nan"), float("nan"), 0)
+        return RatingMetrics(None, None, 0)
     return RatingMetrics((square / count) ** 0.5, absolute / count, int(count))

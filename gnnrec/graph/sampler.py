@@ -72,6 +72,8 @@ class BipartiteSampler(BaseSampler):
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
         """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
+        if inputs.input_type not in (None, USER):
+            raise ValueError(f"seeds are nodes of type {USER!r}, not {inputs.input_type!r}")
         graph = self.graph
         seeds = inputs.node.to(graph.device)
         movie, rater_edge = self._draw_raters()
@@ -98,6 +100,8 @@ class BipartiteSampler(BaseSampler):
         """The sampled neighbourhood of the users of supervised (user, movie) edges, for PyG's ``LinkLoader``."""
         if neg_sampling is not None:
             raise NotImplementedError("negatives are drawn by the loss, not by the sampler")
+        if inputs.input_type not in (None, RATES):
+            raise ValueError(f"supervised edges are {RATES}, not {inputs.input_type}")
         users, label = torch.unique(inputs.row, return_inverse=True)
         out = self.sample_from_nodes(NodeSamplerInput(input_id=None, node=users))
         labels = torch.stack([label, inputs.col.to(label)])

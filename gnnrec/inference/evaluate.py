@@ -46,7 +46,5 @@ def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Rat
         predicted = loaded.model.score(embeddings, targets)
         metrics = rating_metrics(predicted, targets.rating, loaded.graph.rating_scale, world)
         results[SPLIT_NAMES[split]] = metrics
-        world.print(
-            f"{SPLIT_NAMES[split]:11} RMSE {metrics.rmse:.4f}  MAE {metrics.mae:.4f}  {metrics.count:,} ratings"
-        )
+        world.print(f"{SPLIT_NAMES[split]:11} {metrics}")
     return results

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -76,12 +75,7 @@ def save_checkpoint(
     if world.is_main:
         info.files = {path.name: files.sha256(path) for path in sorted(aside.iterdir())}
         files.write_text(aside / "checkpoint.json", json.dumps(dataclasses.asdict(info), indent=1))
-        retired = directory.with_name(f".{directory.name}.old")
-        shutil.rmtree(retired, ignore_errors=True)
-        if directory.exists():
-            os.rename(directory, retired)
-        os.rename(aside, directory)
-        shutil.rmtree(retired, ignore_errors=True)
+        files.replace_directory(aside, directory)
     world.barrier()
 
 
@@ -128,13 +122,21 @@ def load_checkpoint(directory: Path, model: RatingModel, users: NodeTables, part
         first, last = int(match[1]), int(match[2])
         start, stop = max(first, part.start), min(last, part.stop)
         if start < stop:
+            stored = _load(directory, name, info)
+            _check_tables(directory / name, stored, users, last - first)
             for key, row in users.rows().items():
-                stored: Tensor = _load(directory, name, info)[key]
-                row[start - part.start : stop - part.start] = stored[start - first : stop - first].to(row)
+                row[start - part.start : stop - part.start] = stored[key][start - first : stop - first].to(row)
             covered += stop - start
     if covered != part.num_users:
         raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank: use another checkpoint")
     return info
+
+
+def _check_tables(path: Path, stored: dict[str, Tensor], users: NodeTables, rows: int) -> None:
+    expected = {key: (rows, *row.shape[1:]) for key, row in users.rows().items()}
+    found = {key: tuple(table.shape) for key, table in stored.items()}
+    if found != expected:
+        raise UserError(f"{path} holds user tables {found}, and the model of config.yaml has {expected}")
 
 
 def _load(directory: Path, name: str, info: CheckpointInfo) -> dict[str, Tensor]:

@@ -27,7 +27,7 @@ def run_on_ranks(size: int, function: Callable[..., Any], *args: Any) -> list[An
         return [function(World(), *args)]
     with tempfile.TemporaryDirectory() as directory:
         # A server that has imported everything once forks every rank: a rank then starts at once.
-        multiprocessing.set_forkserver_preload(["gnnrec.training.run"])
+        multiprocessing.set_forkserver_preload(["gnnrec.training.run", "gnnrec.cli", "sklearn.metrics", "scipy.stats"])
         mp.start_processes(_main, (size, directory, function, args), nprocs=size, start_method="forkserver")
         return [torch.load(Path(directory) / f"{rank}.pt", weights_only=False) for rank in range(size)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +59,9 @@ def test_small_errors_of_many_ratings_are_not_lost_in_float32():
     assert found.rmse == pytest.approx(1e-3, rel=2e-4) and found.mae == pytest.approx(1e-3, rel=2e-4)
 
 
-def test_nothing_to_score_is_not_a_number():
+def test_nothing_to_score_has_no_error():
     found = rating_metrics(torch.zeros(0), torch.zeros(0), SCALE, World())
-    assert math.isnan(found.rmse) and math.isnan(found.mae) and found.count == 0
+    assert found.rmse is None and found.mae is None and found.count == 0
 
 
 @pytest.mark.parametrize("split", [VALIDATION, TEST])
@@ -96,6 +95,6 @@ def test_ranks_score_together_even_when_one_has_nothing(dataset):
     for uneven, nothing, _, count in found:
         assert_metrics(uneven, predicted, rating)
         assert uneven == found[0][0]
-        assert nothing.count == 0 and math.isnan(nothing.rmse)
+        assert nothing.count == 0 and nothing.rmse is None
         assert count == len(expected)
     np.testing.assert_array_equal(torch.cat([ratings for _, _, ratings, _ in found]), expected)

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import torch
 from torch_geometric.loader import LinkLoader, LinkNeighborLoader, NeighborLoader, NodeLoader
-from torch_geometric.sampler import NodeSamplerInput
+from torch_geometric.sampler import EdgeSamplerInput, NodeSamplerInput
 
 from gnnrec import counters
 from gnnrec.data.prepared import PreparedDataset
@@ -186,6 +186,14 @@ def test_negatives_are_refused(graph):
     )
     with pytest.raises(NotImplementedError):
         next(iter(loader))
+
+
+def test_seeds_of_another_type_are_refused(graph):
+    with pytest.raises(ValueError, match="'user'"):
+        sampler_of(graph).sample_from_nodes(NodeSamplerInput(None, torch.tensor([0]), input_type=MOVIE))
+    with pytest.raises(ValueError, match="rates"):
+        inputs = EdgeSamplerInput(None, torch.tensor([0]), torch.tensor([0]), input_type=RATED_BY)
+        sampler_of(graph).sample_from_edges(inputs)
 
 
 def test_all_neighbours_are_the_whole_graph(graph):

@@ -196,7 +196,6 @@ def test_a_model_of_another_shape_is_refused(dataset, checkpoint, options):
     assert str(checkpoint / "model.pt") in str(caught.value) and "config.yaml" in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="user rows are copied without a look at their tables and widths")
 @pytest.mark.parametrize("different", [{"dim": 5}, {"dim": 4, "messages": False}], ids=str)
 def test_user_rows_of_another_shape_are_refused(dataset, checkpoint, different):
     graph, model, _ = parts(dataset, World(), 0.0)

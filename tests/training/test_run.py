@@ -198,7 +198,17 @@ def test_a_dataset_without_validation_keeps_its_last_epoch(tmp_path):
     _, summary = run_of(dataset, tmp_path / "run")
     best, last = (read_info(tmp_path / "run" / "checkpoints" / name) for name in ("best", "last"))
     assert best == last and best.epoch == 2
-    assert summary["counts"]["validation_ratings"] == 0
+    assert summary["counts"]["validation_ratings"] == 0 and summary["validation_rmse"] is None
+    # NaN is not JSON, and no reader but Python's would take it.
+    for name in ("summary.json", "metrics.jsonl"):
+        assert "NaN" not in (tmp_path / "run" / name).read_text()
+
+
+def test_a_dataset_without_test_ratings_trains(tmp_path, capsys):
+    dataset = write_dataset(tmp_path, test=0.0)
+    _, summary = run_of(dataset, tmp_path / "run", baselines=True)
+    assert summary["test_rmse"] is None and summary["validation_rmse"] > 0
+    assert "no test ratings" in capsys.readouterr().out
 
 
 def test_a_run_directory_that_holds_something_is_refused_untouched(dataset, run, tmp_path):
