@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ class Command:
     options: type
     run: Callable[[Path, Any], Any]
 
+
+#: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
+_WAIT_FOR_RANK_0 = 3.0
 
 _OUT = ("out", "directory to make")
 _RUN = ("run", "run directory of train_dist.py")
@@ -97,12 +101,19 @@ def run_command(arguments: list[str]) -> None:
 
 @contextlib.contextmanager
 def exit_on_user_error(program: str) -> Iterator[None]:
-    """Turns a :class:`UserError` into one line and exit code 2. On many ranks the first alone prints it."""
+    """Turns a :class:`UserError` into one line and exit code 2.
+
+    Usually all ranks of a job have the same to say. Rank 0 says it at once; the others wait, and torchrun ends them
+    meanwhile. A rank that alone is in trouble is heard after the wait.
+    """
     try:
         yield
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"{program}: error: {error}", file=sys.stderr, flush=True)
+        rank = int(os.environ.get("RANK", "0"))
+        if rank > 0:
+            time.sleep(_WAIT_FOR_RANK_0)
+            program = f"{program}: rank {rank}"
+        print(f"{program}: error: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
