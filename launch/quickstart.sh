@@ -86,9 +86,19 @@ stage "train" torchrun --standalone --nproc-per-node "$ranks" train_dist.py \
     --config configs/quickstart.yaml --data "$out/data" --run-dir "$out/run" --overwrite
 stage "export" torchrun --standalone --nproc-per-node "$ranks" -m gnnrec.export "$out/run" \
     --out "$out/export" --overwrite
-if [[ -z "$user" ]]; then
-    user="$(python -c 'import pandas, sys; print(pandas.read_parquet(sys.argv[1])["user"].iloc[0])' \
-        "$out/data/users.parquet")"
+if [[ -z "$user" ]]; then # the one whose mean rating is nearest to that of all
+    user="$(
+        python - "$out/data" <<'PYTHON'
+import sys
+
+import numpy as np
+from gnnrec.data.prepared import PreparedDataset
+
+data = PreparedDataset(sys.argv[1])
+means = np.add.reduceat(data.rating, data.user_ptr[:-1]) / np.diff(data.user_ptr)
+print(data.users["user"].iloc[np.abs(means - data.rating.mean()).argmin()])
+PYTHON
+    )"
 fi
 stage "recommend" gnnrec recommend "$out/run" --user "$user"
 
