@@ -148,6 +148,7 @@ BOUNDS = [
     ("optimizer.beta1", "1.5", "0.5"),
     ("optimizer.beta2", "-0.1", "0"),
     ("optimizer.eps", "-1e-8", "0"),
+    ("optimizer.full_rate_degree", "-1", "0"),
     ("optimizer.warmup_steps", "-5", "0"),
     ("model.head_dim", "0", "1"),
     ("model.spread", "-0.1", "0"),

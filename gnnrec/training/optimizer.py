@@ -14,10 +14,6 @@ from gnnrec.training.options import OptimizerOptions
 EPS_TIMES_TARGETS = 5e-4
 
 
-#: Mean degree of receivers, over edges, up to which source tables learn at the full rate.
-FULL_RATE_DEGREE = 1000.0
-
-
 def build_optimizer(
     options: OptimizerOptions, module: nn.Module, targets_a_step: float, source_rate: float = 1.0
 ) -> torch.optim.Optimizer:
@@ -40,19 +36,22 @@ def build_optimizer(
     return torch.optim.Adam(groups, lr=options.lr, betas=(options.beta1, options.beta2), eps=eps, fused=True)
 
 
-def source_rate(degrees: Tensor, world: World) -> float:
+def source_rate(options: OptimizerOptions, degrees: Tensor, world: World) -> float:
     """Factor of the learning rate of the tables that receivers of these degrees sum over.
 
     A receiver adds up ``d`` source rows and divides by ``sqrt(d)``. Where Adam moves all of them the same way by the
     learning rate, the sum moves by ``sqrt(d)`` times that: past some degree a step throws hidden states out of range.
 
     Args:
+        options: The optimizer's options.
         degrees: Message degrees of the receivers of this rank, int64 ``[receivers]``.
         world: The ranks that other receivers are on.
     """
+    if not options.full_rate_degree:
+        return 1.0
     degrees = degrees.to(torch.float64)
     squares, edges = world.sum_(torch.stack([degrees.square().sum(), degrees.sum()])).tolist()
-    return min(1.0, math.sqrt(FULL_RATE_DEGREE / max(squares / max(edges, 1.0), 1.0)))
+    return min(1.0, math.sqrt(options.full_rate_degree / max(squares / max(edges, 1.0), 1.0)))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -17,6 +17,8 @@ class OptimizerOptions:
         beta2: Decay of Adam's second moment.
         eps: Adam's epsilon; 0 chooses 5e-4 over the targets of a step, so that rarely seen rows do not freeze as data
             grows.
+        full_rate_degree: Mean degree of receivers, over ratings, up to which source tables learn at the full rate; past
+            it their rate falls with the root of that mean. 0 never slows them.
         warmup_steps: Steps over which the learning rate rises from zero.
         schedule: cosine (to zero at the end of the last epoch) or constant.
         epochs: Epochs; each supervises every training rating once.
@@ -27,6 +29,7 @@ class OptimizerOptions:
     beta1: float = 0.9
     beta2: float = 0.99
     eps: float = 0.0
+    full_rate_degree: float = 50.0
     warmup_steps: int = 50
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int = 20

@@ -67,9 +67,14 @@ class Trainer:
         targets_a_step = self.graph.num_edges_global / self.steps_an_epoch
         # Users sum over the sources of movies, movies over those of users.
         self.optimizers = [
-            build_optimizer(config.optimizer, model, targets_a_step, source_rate(self.graph.user_degree, world)),
             build_optimizer(
-                config.optimizer, self.users, targets_a_step, source_rate(self.graph.movie_degree, World())
+                config.optimizer, model, targets_a_step, source_rate(config.optimizer, self.graph.user_degree, world)
+            ),
+            build_optimizer(
+                config.optimizer,
+                self.users,
+                targets_a_step,
+                source_rate(config.optimizer, self.graph.movie_degree, World()),
             ),
         ]
         self.steps_taken = 0
