@@ -14,6 +14,9 @@ from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+# Three fixtures train every scenario: one worker has them all.
+pytestmark = pytest.mark.xdist_group("rank invariance")
+
 STEPS = 3
 ARCHITECTURES = ("gcn", "sage", "gat")
 BASE = {"layers": 2, "dropout": 0.2}

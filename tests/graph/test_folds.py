@@ -13,6 +13,8 @@ from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+pytestmark = pytest.mark.xdist_group("folds")
+
 #: Users, movies, ratings, folds, seed users a step: numbers that divide nothing.
 SIZES = [(37, 29, 431, 3, 11), (23, 41, 307, 7, 5), (101, 17, 613, 2, 13)]
 RANKS = (1, 2, 3, 4, 5)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from gnnrec.training.optimizer import build_optimizer, learning_rate
+from gnnrec.distributed import World
+from gnnrec.training.optimizer import build_optimizer, learning_rate, set_learning_rate, source_rate
 from gnnrec.training.options import OptimizerOptions
 
 
@@ -68,3 +69,26 @@ def test_sgd_steps_along_the_gradient_alone():
         module.weight.grad = torch.tensor([[1.0, -2.0]])
         optimizer.step()
     torch.testing.assert_close(module.weight.detach(), start - torch.tensor([[1.0, -2.0]]))
+
+
+@pytest.mark.parametrize(("full", "expected"), [(0.0, 1.0), (10_000.0, 1.0), (2.0, (2 / (100 / 18)) ** 0.5)])
+def test_source_rate_falls_with_the_mean_degree_over_edges(full, expected):
+    # Degrees 2, 4, 4, 8: over edges their mean is (4 + 16 + 16 + 64) / 18; with a receiver of 0 the same.
+    degrees = torch.tensor([2, 4, 0, 4, 8])
+    options = OptimizerOptions(full_rate_degree=full)
+    assert source_rate(options, degrees, World()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_only_source_tables_learn_slower(name):
+    module = torch.nn.Module()
+    for parameter in ("source", "residual_source", "identity", "bias"):
+        module.register_parameter(parameter, torch.nn.Parameter(torch.ones(3)))
+    optimizer = build_optimizer(OptimizerOptions(name=name), module, 10, source_rate=0.25)
+    set_learning_rate(optimizer, 0.08)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones(3)
+    optimizer.step()
+    moved = {name: float(1 - parameter[0]) for name, parameter in module.named_parameters()}
+    expected = {"source": 0.02, "residual_source": 0.02, "identity": 0.08, "bias": 0.08}
+    assert moved == pytest.approx(expected, rel=1e-3)
