@@ -27,7 +27,9 @@ def write(name: str, module: str, figures: dict) -> Path:
         figures: The figures.
     """
     record = {
-        "command": " ".join(["python", "-m", module, *sys.argv[1:]]),
+        "command": " ".join(
+            ["python", "-m", module, *("PATH" if os.path.isabs(word) else word for word in sys.argv[1:])]
+        ),
         "commit": _git("rev-parse", "--short", "HEAD")
         + (" with changes" if _git("status", "--porcelain", "-uno") else ""),
         "date": time.strftime("%Y-%m-%d"),

@@ -12,8 +12,8 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
-from gnnrec.inference.layerwise import embed_all
 from gnnrec.models.build import build_model
+from gnnrec.models.layerwise import embed_all
 from gnnrec.models.rating_model import Embeddings, RatingModel
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint import CheckpointInfo, load_checkpoint, read_info

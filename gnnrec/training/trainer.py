@@ -22,8 +22,8 @@ from gnnrec.graph.partition import PartitionReport, report
 from gnnrec.graph.pyg_sampler import PyGSampler
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
-from gnnrec.inference.layerwise import embed_all
 from gnnrec.models.build import build_model
+from gnnrec.models.layerwise import embed_all
 from gnnrec.models.rating_model import Embeddings, RatingModel
 from gnnrec.training.optimizer import build_optimizer, learning_rate, set_learning_rate, source_rate
 from gnnrec.training.regularisation import CoupledL2
@@ -65,17 +65,12 @@ class Trainer:
         self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
         self.steps_an_epoch = self.epoch(0).num_steps
         targets_a_step = self.graph.num_edges_global / self.steps_an_epoch
-        # Users sum over the sources of movies, movies over those of users.
+        # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
+        of_movies = source_rate(config.optimizer, self.graph.user_degree, world)
+        of_users = source_rate(config.optimizer, self.graph.movie_degree, World())
         self.optimizers = [
-            build_optimizer(
-                config.optimizer, model, targets_a_step, source_rate(config.optimizer, self.graph.user_degree, world)
-            ),
-            build_optimizer(
-                config.optimizer,
-                self.users,
-                targets_a_step,
-                source_rate(config.optimizer, self.graph.movie_degree, World()),
-            ),
+            build_optimizer(config.optimizer, model, targets_a_step, of_movies),
+            build_optimizer(config.optimizer, self.users, targets_a_step, of_users),
         ]
         self.steps_taken = 0
 

@@ -13,8 +13,8 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import whole_graph
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
-from gnnrec.inference.layerwise import embed_all
 from gnnrec.models.build import build_model
+from gnnrec.models.layerwise import embed_all
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import Embeddings, RatingModel
 from gnnrec.models.tables import NodeTables
