@@ -108,6 +108,7 @@ def exit_on_user_error(program: str) -> Iterator[None]:
     """
     try:
         yield
+        sys.stdout.flush()
     except UserError as error:
         rank = int(os.environ.get("RANK", "0"))
         if rank > 0:
@@ -117,6 +118,10 @@ def exit_on_user_error(program: str) -> Iterator[None]:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the output, such as head, has enough. What Python still holds must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,14 @@ def refusal(capfd: pytest.CaptureFixture, function, *arguments) -> str:
 def test_unknown_command():
     line = fail_with_one_line([*GNNREC, "recomend", "run"])
     assert line.startswith("gnnrec: error: recomend is not a command") and "recommend" in line
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    program = subprocess.Popen([*GNNREC, "--help"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    assert program.wait(timeout=60) == 1
+    program.stderr.close()
 
 
 def test_missing_dataset(tmp_path: Path):
