@@ -89,6 +89,6 @@ def test_only_source_tables_learn_slower(name):
     for parameter in module.parameters():
         parameter.grad = torch.ones(3)
     optimizer.step()
-    moved = {name: float(1 - parameter[0]) for name, parameter in module.named_parameters()}
+    moved = {name: 1 - parameter[0].item() for name, parameter in module.named_parameters()}
     expected = {"source": 0.02, "residual_source": 0.02, "identity": 0.08, "bias": 0.08}
     assert moved == pytest.approx(expected, rel=1e-3)
