@@ -30,8 +30,7 @@ def write(name: str, module: str, figures: dict) -> Path:
         "command": " ".join(
             ["python", "-m", module, *("PATH" if os.path.isabs(word) else word for word in sys.argv[1:])]
         ),
-        "commit": _git("rev-parse", "--short", "HEAD")
-        + (" with changes" if _git("status", "--porcelain", "-uno") else ""),
+        "commit": COMMIT,
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),
         "versions": {
@@ -45,6 +44,15 @@ def write(name: str, module: str, figures: dict) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent)
+    return found.stdout.strip()
+
+
+#: What runs: taken at the start, since the tree may change while a benchmark runs.
+COMMIT = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain", "-uno") else "")
 
 
 def hardware() -> str:
@@ -64,11 +72,6 @@ def timed(command: list[str], **environment: str) -> dict[str, float]:
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
     return {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
-
-
-def _git(*arguments: str) -> str:
-    found = subprocess.run(["git", *arguments], capture_output=True, text=True, cwd=Path(__file__).parent)
-    return found.stdout.strip()
 
 
 def _cpu_name() -> str:

@@ -18,6 +18,7 @@ from gnnrec.graph.batch import Targets
 from gnnrec.graph.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
+from gnnrec.models.ragged_sum import bag, pair_dot
 
 #: Factors of biased MF.
 MF_DIM = 16
@@ -97,12 +98,7 @@ def _choose_strength(dataset: PreparedDataset, world: World, graph: RankGraph | 
 
 def predict(factors: Factors, targets: Targets) -> Tensor:
     """Predicted ratings of targets, not clipped, float ``[targets]``."""
-    user = owners(targets.pointer)
-    blocks = [
-        (factors.user[user[start : start + (1 << 18)]] * factors.movie[targets.movie[start : start + (1 << 18)]]).sum(1)
-        for start in range(0, user.numel(), 1 << 18)
-    ]
-    return torch.cat(blocks) + factors.mean if blocks else factors.mean.new_zeros(0)
+    return pair_dot(factors.user, factors.movie, targets) + factors.mean
 
 
 @torch.no_grad()
@@ -162,9 +158,9 @@ def _solve(
     for first in range(0, pointer.numel() - 1, _BLOCK):
         rows = pointer[first : first + _BLOCK + 1]
         edges = slice(int(rows[0]), int(rows[-1]))
-        chosen, offset = index[edges].to(torch.int64), rows - rows[0]
-        left = _bag(products, chosen, offset)
-        right = _bag(columns, chosen, offset, rating[edges] - known[chosen])
+        chosen, offset = index[edges], rows - rows[0]
+        left = bag(products, chosen, offset)
+        right = bag(columns, chosen, offset, rating[edges] - known[chosen])
         count = counts[first : first + _BLOCK]
         if world is not None:
             left, right, count = world.sum_(left), world.sum_(right), world.sum_(count.clone())
@@ -174,9 +170,3 @@ def _solve(
         ridge = strength * count.clamp(min=1)
         solved.append(torch.linalg.solve(matrix + ridge[:, None, None] * identity, right))
     return torch.cat(solved) if solved else columns.new_zeros(0, width)
-
-
-def _bag(table: Tensor, index: Tensor, pointer: Tensor, weight: Tensor | None = None) -> Tensor:
-    return torch.nn.functional.embedding_bag(
-        index, table, pointer, mode="sum", include_last_offset=True, per_sample_weights=weight
-    )

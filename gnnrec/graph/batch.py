@@ -78,6 +78,31 @@ class Messages:
         """Weight of each receiver's edges at each rating level, float ``[receivers, num_levels]``."""
         return self.level_histogram(self.weight)
 
+    def transposed(self, order: Tensor, level: Tensor) -> Messages:
+        """The same edges in the other direction: senders receive. Nothing may have been sampled.
+
+        Args:
+            order: Position by sender of each edge by receiver, ``[edges]``.
+            level: Rating level by sender, uint8 ``[edges]``.
+        """
+        return Messages(
+            pointer=self.sender_pointer,
+            sender=self.receiver,
+            sender_pointer=self.pointer,
+            receiver=self.sender,
+            order=order,
+            weight=self.weight_by_sender,
+            weight_by_sender=self.weight,
+            residual=self.residual_by_sender,
+            residual_by_sender=self.residual,
+            level=level,
+            num_levels=self.num_levels,
+            degree=self.sender_degree,
+            sender_degree=self.degree,
+            inflation=None,
+            total=self.sender_degree,
+        )
+
     def level_histogram(self, weight: Tensor) -> Tensor:
         """Sums ``weight`` (float ``[edges]``, differentiable) by receiver and level: ``[receivers, num_levels]``."""
         flat = weight.new_zeros(self.num_receivers * self.num_levels)
@@ -146,23 +171,7 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
         inflation=None,
         total=statistics.user_degree,
     )
-    to_movies = Messages(
-        pointer=graph.movie_ptr,
-        sender=graph.user,
-        sender_pointer=graph.user_ptr,
-        receiver=graph.movie,
-        order=graph.inverse_order,
-        weight=statistics.weight_by_movie,
-        weight_by_sender=statistics.weight,
-        residual=residual_by_movie,
-        residual_by_sender=residual,
-        level=graph.level_by_movie,
-        num_levels=graph.num_levels,
-        degree=statistics.movie_degree,
-        sender_degree=statistics.user_degree,
-        inflation=None,
-        total=statistics.movie_degree,
-    )
+    to_movies = to_users.transposed(graph.inverse_order, graph.level_by_movie)
     return Batch(
         users=None,
         user_rows=graph.user_rows,

@@ -34,7 +34,7 @@ class _RaggedSum(torch.autograd.Function):
     def forward(ctx, values, weight, weight_by_sender, messages):
         ctx.save_for_backward(values, weight, weight_by_sender)
         ctx.messages = messages
-        return _bag(values, messages.sender, messages.pointer, weight)
+        return bag(values, messages.sender, messages.pointer, weight)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -45,7 +45,7 @@ class _RaggedSum(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             if weight_by_sender is None:
                 weight_by_sender = weight[messages.order]
-            for_values = _bag(gradient, messages.receiver, messages.sender_pointer, weight_by_sender)
+            for_values = bag(gradient, messages.receiver, messages.sender_pointer, weight_by_sender)
         if ctx.needs_input_grad[1]:
             for_weight = _dots(gradient, values, messages.sender, messages.pointer, messages.owner)
         return for_values, for_weight, None, None
@@ -76,16 +76,27 @@ class _PairDot(torch.autograd.Function):
         gradient = gradient.contiguous()
         for_users = for_movies = None
         if ctx.needs_input_grad[0]:
-            for_users = _bag(movies, targets.movie, targets.pointer, gradient)
+            for_users = bag(movies, targets.movie, targets.pointer, gradient)
         if ctx.needs_input_grad[1]:
             pointer, order = counting_sort(targets.movie, movies.shape[0])
-            for_movies = _bag(users, owners(targets.pointer)[order], pointer, gradient[order])
+            for_movies = bag(users, owners(targets.pointer)[order], pointer, gradient[order])
         return for_users, for_movies, None
 
 
-def _bag(values: Tensor, index: Tensor, pointer: Tensor, weight: Tensor) -> Tensor:
+def bag(values: Tensor, index: Tensor, pointer: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Sums of ``weight[e] * values[index[e]]`` over consecutive lists, with torch's own backward pass.
+
+    Args:
+        values: Float ``[rows, channels]``.
+        index: Rows, integers ``[entries]``.
+        pointer: Offsets of the lists, integers ``[lists + 1]``.
+        weight: Float ``[entries]`` in the dtype of ``values``, or None for ones.
+
+    Returns:
+        Float ``[lists, channels]``, zero where a list is empty.
+    """
     kind = index_dtype(index.numel())
-    return torch.nn.functional.embedding_bag(
+    return torch.nn.functional.embeddingbag(
         index.to(kind),
         values.contiguous(),
         pointer.to(kind),

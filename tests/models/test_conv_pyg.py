@@ -132,20 +132,8 @@ def test_gcn_equals_pyg_on_the_homogeneous_view(edges, self_loops):
     forward = torch.stack([sender, receiver + SENDERS])
     theirs = pyg(torch.cat([senders, receivers]), torch.cat([forward, forward.flip(0)], 1))
     to_receivers = messages_of(*edges)
-    to_senders = Messages(
-        **{name: None for name in ("inflation", "weight_by_sender", "residual", "residual_by_sender")},
-        pointer=to_receivers.sender_pointer,
-        sender=to_receivers.receiver,
-        sender_pointer=to_receivers.pointer,
-        receiver=to_receivers.sender,
-        order=torch.argsort(to_receivers.order),
-        weight=to_receivers.weight_by_sender,
-        level=to_receivers.level,
-        num_levels=LEVELS,
-        degree=to_receivers.sender_degree,
-        sender_degree=to_receivers.degree,
-        total=to_receivers.sender_degree,
-    )
+    level = to_receivers.level[to_receivers.order]
+    to_senders = to_receivers.transposed(torch.argsort(to_receivers.order), level)
     ours = torch.cat(
         [conv(Sources(receivers), senders, to_senders, None), conv(Sources(senders), receivers, to_receivers, None)]
     )
