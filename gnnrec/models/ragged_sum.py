@@ -96,7 +96,7 @@ def bag(values: Tensor, index: Tensor, pointer: Tensor, weight: Tensor | None = 
         Float ``[lists, channels]``, zero where a list is empty.
     """
     kind = index_dtype(index.numel())
-    return torch.nn.functional.embeddingbag(
+    return torch.nn.functional.embedding_bag(
         index.to(kind),
         values.contiguous(),
         pointer.to(kind),
