@@ -14,7 +14,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from gnnrec import distributed
-from gnnrec.config import Parser, normalise
+from gnnrec.config import Parser
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.synth import SynthOptions, synth
 from gnnrec.errors import UserError
@@ -94,7 +94,7 @@ def run_command(arguments: list[str]) -> None:
         raise UserError(f"{name} is not a command: choose one of {', '.join(COMMANDS)}")
     command = COMMANDS[name]
     parser = _parser(name, command)
-    values: Namespace = parser.instantiate(parser.parse_args(normalise(parser, rest)))
+    values: Namespace = parser.instantiate(parser.parse_args(rest))
     fields = [field.name for field in dataclasses.fields(command.options)]
     command.run(values[command.place[0]], command.options(**{field: values[field] for field in fields}))
 

@@ -11,7 +11,8 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.partition import Partition
-from gnnrec.graph.rank_graph import read_edges
+from gnnrec.graph.rank_graph import RankGraph, read_edges
+from gnnrec.models.rating_model import Embeddings, RatingModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,3 +59,20 @@ def rating_metrics(predicted: Tensor, rating: Tensor, scale: tuple[float, float]
     if count == 0:
         return RatingMetrics(None, None, 0)
     return RatingMetrics((square / count) ** 0.5, absolute / count, int(count))
+
+
+@torch.no_grad()
+def score_split(
+    model: RatingModel, embeddings: Embeddings, dataset: PreparedDataset, graph: RankGraph, split: int
+) -> RatingMetrics:
+    """Metrics of a model on one split, over all ranks.
+
+    Args:
+        model: The replicated part, without DDP.
+        embeddings: Exact embeddings of this rank's users and of all movies.
+        dataset: Where the held-out ratings are.
+        graph: The rank's graph. Every rank calls this.
+        split: The split.
+    """
+    targets = held_out(dataset, graph.part, split, graph.world, graph.dtype)
+    return rating_metrics(model.score(embeddings, targets), targets.rating, graph.rating_scale, graph.world)

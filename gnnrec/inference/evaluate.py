@@ -6,11 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, VALIDATION
 from gnnrec.distributed import World
-from gnnrec.evaluation.rating import RatingMetrics, held_out, rating_metrics
+from gnnrec.evaluation.rating import RatingMetrics, score_split
 from gnnrec.inference.load import load_run
 
 
@@ -29,7 +27,6 @@ class EvaluateOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-@torch.no_grad()
 def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, RatingMetrics]:
     """RMSE and MAE by split name: test, and validation unless it was trained on.
 
@@ -42,9 +39,7 @@ def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Rat
     embeddings = loaded.embed()
     results = {}
     for split in (TEST,) if loaded.config.refit else (VALIDATION, TEST):
-        targets = held_out(loaded.dataset, loaded.graph.part, split, world, loaded.graph.dtype)
-        predicted = loaded.model.score(embeddings, targets)
-        metrics = rating_metrics(predicted, targets.rating, loaded.graph.rating_scale, world)
+        metrics = score_split(loaded.model, embeddings, loaded.dataset, loaded.graph, split)
         results[SPLIT_NAMES[split]] = metrics
         world.print(f"{SPLIT_NAMES[split]:11} {metrics}")
     return results

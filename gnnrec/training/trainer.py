@@ -14,7 +14,7 @@ from gnnrec import counters
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed import World, unwrap
-from gnnrec.evaluation.rating import RatingMetrics, held_out, rating_metrics
+from gnnrec.evaluation.rating import RatingMetrics, score_split
 from gnnrec.graph.batch import Batch
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.loader import RatingLoader
@@ -125,13 +125,9 @@ class Trainer:
         """Exact embeddings of this rank's users and of all movies."""
         return embed_all(self.replicated, self.users, self.graph)
 
-    @torch.no_grad()
     def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
         """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the scale."""
-        embeddings = embeddings or self.embed()
-        targets = held_out(self.dataset, self.graph.part, split, self.world, self.graph.dtype)
-        predicted = self.replicated.score(embeddings, targets)
-        return rating_metrics(predicted, targets.rating, self.graph.rating_scale, self.world)
+        return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
 
     def partition_report(self) -> PartitionReport:
         """Users, edges and bytes of every rank, and what a step reduces."""
