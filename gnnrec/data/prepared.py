@@ -7,7 +7,7 @@
 ``user_ptr.npy``    int64 ``[users + 1]``: user ``u`` owns edges ``user_ptr[u]`` to ``user_ptr[u + 1]``
 ``movie.npy``       int32 ``[ratings]``: movie row of each edge, ascending within a user
 ``rating.npy``      float32 ``[ratings]``
-``split.npy``       uint8 ``[ratings]``: :data:`TRAIN`, :data:`VALIDATION` or :data:`TEST`
+``split.npy``       uint8 ``[ratings]``: a position in :data:`SPLIT_NAMES`
 ``timestamp.npy``   int64 ``[ratings]``, seconds since 1970; absent when the source has no times
 ==================  ========================================================================================
 
@@ -31,7 +31,9 @@ from gnnrec.errors import UserError
 FORMAT = "gnnrec-prepared"
 FORMAT_VERSION = 1
 TRAIN, VALIDATION, TEST = 0, 1, 2
-SPLIT_NAMES = ("train", "validation", "test")
+#: What is shown of users who are held out as a whole, and ratings that a ranking protocol leaves out.
+VALIDATION_INPUT, TEST_INPUT, UNUSED = 3, 4, 5
+SPLIT_NAMES = ("train", "validation", "test", "validation_input", "test_input", "unused")
 _REQUIRED_ARRAYS = ("user_ptr", "movie", "rating", "split")
 
 

@@ -29,6 +29,15 @@ class RatingMetrics:
     mae: float | None
     count: int
 
+    def figures(self) -> dict[str, float | None]:
+        """Metric name -> value, as summaries and trackers store them."""
+        return {"rmse": self.rmse, "mae": self.mae}
+
+    @property
+    def loss(self) -> float | None:
+        """What validation minimises."""
+        return self.rmse
+
     def __str__(self) -> str:
         return (
             "no ratings" if self.rmse is None else f"RMSE {self.rmse:.4f}  MAE {self.mae:.4f}  {self.count:,} ratings"
