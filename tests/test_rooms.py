@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gnnrec"
 #: From the lowest to the highest. Training measures itself with evaluation; inference reads what training saved.
-ROOMS = ["data", "graph", "models", "evaluation", "training", "inference"]
+ROOMS = ["data", "graph", "models", "evaluation", "baselines", "training", "inference"]
 
 
 def imported_rooms(path: Path) -> set[str]:

@@ -1,7 +1,4 @@
-"""What a graph has to beat: global mean, user and movie biases, biased matrix factorisation.
-
-All are fitted on the same edges as the model and scored on the same held-out ratings, over any number of ranks.
-"""
+"""Biased matrix factorisation by alternating least squares, over any number of ranks."""
 
 from __future__ import annotations
 
@@ -11,21 +8,17 @@ import torch
 from torch import Tensor
 
 from gnnrec import counters
-from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
+from gnnrec.baselines.baseline import Baseline, Fitted
+from gnnrec.baselines.scoring import fitted_ratings
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.evaluation.rating import held_out, rating_metrics
 from gnnrec.graph.batch import Targets
-from gnnrec.graph.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.models.ragged_sum import bag, pair_dot
 
-#: Factors of biased MF.
-MF_DIM = 16
 #: Alternating sweeps over users and movies.
-MF_SWEEPS = 10
-#: Ridge strengths a rating (ALS-WR) among which validation chooses.
-MF_GRID = (0.05, 0.1, 0.15, 0.2)
+SWEEPS = 10
 #: Rows whose normal equations are held at a time.
 _BLOCK = 8192
 
@@ -35,8 +28,8 @@ class Factors:
     """A biased matrix factorisation.
 
     Attributes:
-        user: Float ``[users, MF_DIM + 2]``: factors, bias, 1.
-        movie: Float ``[movies, MF_DIM + 2]``: factors, 1, bias.
+        user: Float ``[users, dim + 2]``: factors, bias, 1.
+        movie: Float ``[movies, dim + 2]``: factors, 1, bias.
         mean: Float scalar.
     """
 
@@ -45,64 +38,13 @@ class Factors:
     mean: Tensor
 
 
-@torch.no_grad()
-def fit_baselines(
-    dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int
-) -> dict[str, dict[str, float]]:
-    """Test RMSE and MAE of the baselines.
-
-    The strength of biased MF is chosen on validation among :data:`MF_GRID`. Where validation is part of ``splits``
-    (refitting), it is chosen on validation by fits on train alone, and then refitted on both.
-
-    Args:
-        dataset: The prepared dataset.
-        world: The ranks; every rank calls this.
-        splits: Splits to fit on.
-        seed: Seed of the initial factors.
-
-    Returns:
-        Name -> ``test_rmse``, ``test_mae`` and, for biased MF, the chosen ``strength``.
-    """
-    graph = build_rank_graph(dataset, world, splits)
-    statistics = message_statistics(graph)
-    test = held_out(dataset, graph.part, TEST, world, graph.dtype)
-
-    def scored(predicted: Tensor) -> dict[str, float]:
-        metrics = rating_metrics(predicted, test.rating, graph.rating_scale, world)
-        return {"test_rmse": metrics.rmse, "test_mae": metrics.mae}
-
-    mean = statistics.mean.expand(test.rating.numel())
-    biases = statistics.user_bias[owners(test.pointer)] + statistics.movie_bias[test.movie]
-    strength = _choose_strength(dataset, world, graph if VALIDATION not in splits else None, seed)
-    factors = fit_biased_mf(graph, strength, seed)
-    return {
-        "global mean": scored(mean),
-        "biases": scored(mean + biases),
-        "biased MF": scored(predict(factors, test)) | {"strength": strength},
-    }
-
-
-def _choose_strength(dataset: PreparedDataset, world: World, graph: RankGraph | None, seed: int) -> float:
-    """The best of :data:`MF_GRID` on validation; the middle one where there is no validation split."""
-    if not dataset.manifest.split["counts"]["validation"]:
-        return MF_GRID[len(MF_GRID) // 2]
-    graph = graph or build_rank_graph(dataset, world)
-    validation = held_out(dataset, graph.part, VALIDATION, world, graph.dtype)
-
-    def error(strength: float) -> float:
-        predicted = predict(fit_biased_mf(graph, strength, seed), validation)
-        return rating_metrics(predicted, validation.rating, graph.rating_scale, world).rmse
-
-    return min(MF_GRID, key=error)
-
-
 def predict(factors: Factors, targets: Targets) -> Tensor:
     """Predicted ratings of targets, not clipped, float ``[targets]``."""
     return pair_dot(factors.user, factors.movie, targets) + factors.mean
 
 
 @torch.no_grad()
-def fit_biased_mf(graph: RankGraph, strength: float, seed: int) -> Factors:
+def fit_factors(graph: RankGraph, dim: int, strength: float, seed: int) -> Factors:
     """Biased MF by alternating least squares with weighted ridge (Zhou et al., "Large-scale parallel collaborative
     filtering", AAIM 2008).
 
@@ -113,35 +55,36 @@ def fit_biased_mf(graph: RankGraph, strength: float, seed: int) -> Factors:
 
     Args:
         graph: The rank's graph. Every rank calls this.
+        dim: Factors of a row, without its bias.
         strength: Ridge a rating.
         seed: Seed of the initial movie factors.
     """
     statistics = message_statistics(graph)
     stream = counters.key(seed, "init", "biased MF")
     movie_rows = torch.arange(graph.num_movies, device=graph.device)
-    factors = counters.normal_rows(stream, movie_rows, MF_DIM).to(graph.dtype) * MF_DIM**-0.5
+    factors = counters.normal_rows(stream, movie_rows, dim).to(graph.dtype) * dim**-0.5
     movie = torch.cat([factors, torch.ones_like(factors[:, :1]), statistics.movie_bias.unsqueeze(1)], 1)
     centred, centred_by_movie = graph.rating - statistics.mean, graph.rating_by_movie - statistics.mean
-    for _ in range(MF_SWEEPS):
+    for _ in range(SWEEPS):
         # A user's columns: factors against movie factors, its bias against 1; the movie's bias is known.
         user = _solve(movie, graph.movie, graph.user_ptr, centred, strength, None)
         user = torch.cat([user, torch.ones_like(user[:, :1])], 1)
         # For a movie the last two columns change roles: the user's bias is known, its own bias stands against 1.
-        swapped = torch.cat([user[:, :MF_DIM], user[:, [MF_DIM + 1, MF_DIM]]], 1)
+        swapped = torch.cat([user[:, :dim], user[:, [dim + 1, dim]]], 1)
         movie = _solve(swapped, graph.user, graph.movie_ptr, centred_by_movie, strength, graph.world)
-        movie = torch.cat([movie[:, :MF_DIM], torch.ones_like(movie[:, :1]), movie[:, MF_DIM:]], 1)
+        movie = torch.cat([movie[:, :dim], torch.ones_like(movie[:, :1]), movie[:, dim:]], 1)
     return Factors(user, movie, statistics.mean)
 
 
 def _solve(
     table: Tensor, index: Tensor, pointer: Tensor, rating: Tensor, strength: float, world: World | None
 ) -> Tensor:
-    """Ridge regression of each row's ratings on the other side's columns, float ``[rows, MF_DIM + 1]``.
+    """Ridge regression of each row's ratings on the other side's columns, float ``[rows, dim + 1]``.
 
     The outer products of the columns are a table of their own, so the normal equations of a row are one ragged sum.
 
     Args:
-        table: Float ``[others, MF_DIM + 2]``; the last column is known and is subtracted from ratings.
+        table: Float ``[others, dim + 2]``; the last column is known and is subtracted from ratings.
         index: Other side of each edge.
         pointer: Offsets of the rows.
         rating: Centred ratings.
@@ -170,3 +113,14 @@ def _solve(
         ridge = strength * count.clamp(min=1)
         solved.append(torch.linalg.solve(matrix + ridge[:, None, None] * identity, right))
     return torch.cat(solved) if solved else columns.new_zeros(0, width)
+
+
+def fit_biased_mf(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
+    """Biased MF with the ``dim`` and ``strength`` of ``setting``."""
+    graph = build_rank_graph(dataset, world, splits)
+    factors = fit_factors(graph, setting["dim"], setting["strength"], seed)
+    return fitted_ratings(dataset, graph, lambda targets: predict(factors, targets))
+
+
+GRID = tuple({"dim": 16, "strength": strength} for strength in (0.15, 0.05, 0.1, 0.2))
+BIASED_MF = Baseline("biased MF", "rating", GRID, fit_biased_mf)

@@ -1,0 +1,33 @@
+"""Baselines without factors: the global mean, and user and movie biases."""
+
+from __future__ import annotations
+
+from gnnrec.baselines.baseline import Baseline, Fitted
+from gnnrec.baselines.scoring import fitted_ratings
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.graph.ragged import owners
+from gnnrec.graph.rank_graph import build_rank_graph
+from gnnrec.graph.statistics import message_statistics
+
+
+def fit_mean(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
+    """Predicts the mean of the fitted ratings."""
+    graph = build_rank_graph(dataset, world, splits)
+    mean = message_statistics(graph).mean
+    return fitted_ratings(dataset, graph, lambda targets: mean.expand(targets.rating.numel()))
+
+
+def fit_biases(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
+    """Predicts mean + user bias + movie bias (see :func:`gnnrec.graph.statistics.message_statistics`)."""
+    graph = build_rank_graph(dataset, world, splits)
+    known = message_statistics(graph)
+    return fitted_ratings(
+        dataset,
+        graph,
+        lambda targets: known.mean + known.user_bias[owners(targets.pointer)] + known.movie_bias[targets.movie],
+    )
+
+
+GLOBAL_MEAN = Baseline("global mean", "rating", ({},), fit_mean)
+BIASES = Baseline("biases", "rating", ({},), fit_biases)

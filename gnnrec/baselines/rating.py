@@ -1,0 +1,36 @@
+"""What a rating model has to beat, by name."""
+
+from __future__ import annotations
+
+from gnnrec.baselines.baseline import Baseline, fit_best
+from gnnrec.baselines.biased_mf import BIASED_MF
+from gnnrec.baselines.means import BIASES, GLOBAL_MEAN
+from gnnrec.data.prepared import TEST, PreparedDataset
+from gnnrec.distributed import World
+
+#: Name -> baseline, the simplest first.
+RATING_BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in (GLOBAL_MEAN, BIASES, BIASED_MF)}
+#: Those quick enough to stand in the summary of every run.
+QUICK = ("global mean", "biases", "biased MF")
+
+
+def fit_baselines(
+    dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int
+) -> dict[str, dict[str, float]]:
+    """Test RMSE and MAE of the quick baselines, tuned on validation (see :func:`fit_best`).
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks; every rank calls this.
+        splits: Splits to fit on.
+        seed: Seed of the initial factors.
+
+    Returns:
+        Name -> ``test_rmse``, ``test_mae`` and the chosen setting, such as the ``strength`` of biased MF.
+    """
+    rows = {}
+    for name in QUICK:
+        chosen = fit_best(RATING_BASELINES[name], dataset, world, splits, seed)
+        test = chosen.fitted.metrics(TEST)
+        rows[name] = {"test_rmse": test.rmse, "test_mae": test.mae} | chosen.setting
+    return rows

@@ -1,0 +1,32 @@
+"""From a fitted predictor of ratings to its metrics on any split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from gnnrec.baselines.baseline import Fitted
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.evaluation.rating import RatingMetrics, held_out, rating_metrics
+from gnnrec.graph.batch import Targets
+from gnnrec.graph.rank_graph import RankGraph
+
+
+def fitted_ratings(
+    dataset: PreparedDataset, graph: RankGraph, predict: Callable[[Targets], Tensor], found: dict | None = None
+) -> Fitted:
+    """A baseline that predicts ratings.
+
+    Args:
+        dataset: Where the held-out ratings are.
+        graph: The rank's graph that the baseline was fitted on.
+        predict: Held-out ratings of this rank's users -> predictions, not clipped, float ``[targets]``.
+        found: What the fit chose on validation.
+    """
+
+    def metrics(split: int) -> RatingMetrics:
+        targets = held_out(dataset, graph.part, split, graph.world, graph.dtype)
+        return rating_metrics(predict(targets), targets.rating, graph.rating_scale, graph.world)
+
+    return Fitted(metrics, found or {})

@@ -1,0 +1,114 @@
+"""Biased MF against scikit-learn's ridge regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from gnnrec.baselines import biased_mf
+from gnnrec.baselines.biased_mf import Factors, fit_biased_mf, fit_factors, predict
+from gnnrec.baselines.means import fit_biases
+from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.graph.batch import Targets
+from gnnrec.graph.rank_graph import build_rank_graph
+from tests.baselines.data import triples
+from tests.distributed.ranks import run_on_ranks
+
+DIM = 6
+STRENGTH = 0.07
+
+
+@pytest.fixture(scope="module")
+def graph(small):
+    return build_rank_graph(small, World(), dtype=torch.float64)
+
+
+def sweeps(graph, count: int, monkeypatch) -> Factors:
+    monkeypatch.setattr(biased_mf, "SWEEPS", count)
+    return fit_factors(graph, DIM, STRENGTH, 3)
+
+
+def ridge(columns: np.ndarray, rating: np.ndarray) -> np.ndarray:
+    fitted = Ridge(alpha=STRENGTH * max(len(rating), 1), fit_intercept=False, solver="cholesky")
+    return fitted.fit(columns, rating).coef_
+
+
+@pytest.mark.parametrize("block", [5, 8192])
+def test_each_half_sweep_solves_a_ridge_regression(small, graph, monkeypatch, block):
+    """Users of the second sweep against movies of the first, and movies of the first against its users."""
+    monkeypatch.setattr(biased_mf, "_BLOCK", block)
+    first, second = sweeps(graph, 1, monkeypatch), sweeps(graph, 2, monkeypatch)
+    user, movie, rating = triples(small, TRAIN)
+    centred = rating - rating.mean()
+    # Columns: factors, the user's bias (or 1), 1 (or the movie's bias).
+    ones = np.ones(len(rating))
+    by_user = np.column_stack([first.movie[:, :DIM][movie], ones])
+    left = centred - first.movie[:, DIM + 1].numpy()[movie]
+    for row in range(small.num_users):
+        mine = user == row
+        np.testing.assert_allclose(second.user[row, : DIM + 1], ridge(by_user[mine], left[mine]), rtol=1e-7, atol=1e-9)
+    by_movie = np.column_stack([first.user[:, :DIM][user], ones])
+    left = centred - first.user[:, DIM].numpy()[user]
+    rated = 0
+    for row in range(small.num_movies):
+        mine = movie == row
+        found = np.append(first.movie[row, :DIM], first.movie[row, DIM + 1])
+        expected = ridge(by_movie[mine], left[mine]) if mine.any() else np.zeros(DIM + 1)
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+        rated += mine.any()
+    assert rated > 20
+    assert (second.user[:, DIM + 1] == 1).all() and (first.movie[:, DIM] == 1).all()
+
+
+def test_the_penalised_error_falls_in_every_sweep(small, graph, monkeypatch):
+    user, movie, rating = triples(small, TRAIN)
+
+    def objective(factors: Factors) -> float:
+        left = rating - float(factors.mean) - (factors.user[user] * factors.movie[movie]).sum(1).numpy()
+        weights_of_user = factors.user[:, : DIM + 1].square().sum(1).numpy()
+        weights_of_movie = factors.movie.square().sum(1).numpy() - 1
+        return np.square(left).sum() + STRENGTH * (weights_of_user[user] + weights_of_movie[movie]).sum()
+
+    found = [objective(sweeps(graph, count, monkeypatch)) for count in range(1, 8)]
+    assert all(a > b for a, b in zip(found, found[1:]))
+
+
+def test_predictions_of_many_targets():
+    count = 300_000  # more than one block
+    rng = np.random.default_rng(0)
+    user, movie = torch.from_numpy(rng.normal(size=(2, DIM + 2))), torch.from_numpy(rng.normal(size=(9, DIM + 2)))
+    pointer = torch.tensor([0, 100_000, count])
+    chosen = torch.from_numpy(rng.integers(0, 9, count)).to(torch.int32)
+    factors = Factors(user, movie, torch.tensor(3.0, dtype=torch.float64))
+    found = predict(factors, Targets(pointer, chosen, torch.zeros(count), count))
+    every = 3 + user @ movie.T
+    expected = torch.cat([every[0][chosen[:100_000].long()], every[1][chosen[100_000:].long()]])
+    torch.testing.assert_close(found, expected)
+    nothing = Targets(torch.tensor([0, 0, 0]), chosen[:0], torch.zeros(0), 1)
+    assert predict(factors, nothing).shape == (0,)
+
+
+def test_factors_find_what_biases_cannot(low_rank):
+    found = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8, "strength": 0.05}).metrics(TEST)
+    assert found.rmse < 0.6 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
+
+
+def fits(world: World, directory: str) -> tuple[torch.Tensor, torch.Tensor, float]:
+    dataset = PreparedDataset(Path(directory))
+    factors = fit_factors(build_rank_graph(dataset, world, dtype=torch.float64), DIM, STRENGTH, 3)
+    fitted = fit_biased_mf(dataset, world, (TRAIN,), 3, {"dim": DIM, "strength": STRENGTH})
+    return factors.user, factors.movie, fitted.metrics(TEST).rmse
+
+
+def test_three_ranks_fit_what_one_rank_fits(small):
+    user, movie, rmse = fits(World(), str(small.directory))
+    found = run_on_ranks(3, fits, str(small.directory))
+    torch.testing.assert_close(torch.cat([part for part, _, _ in found]), user, rtol=1e-8, atol=1e-10)
+    for _, every_movie, score in found:
+        torch.testing.assert_close(every_movie, movie, rtol=1e-8, atol=1e-10)
+        assert score == pytest.approx(rmse, rel=1e-4)
