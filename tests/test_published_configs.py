@@ -9,7 +9,7 @@ import pytest
 from gnnrec.config import parse_train_config
 from gnnrec.data.prepared import TEST
 from gnnrec.distributed import World
-from gnnrec.training.trainer import Trainer
+from gnnrec.training.rating_trainer import RatingTrainer
 from tests.datasets import write_dataset
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
@@ -30,11 +30,11 @@ def test_takes_two_steps(path, dataset):
     config = parse_train_config(
         ["--config", str(path), "--data", str(dataset.directory), "--run-dir", "unused", "--max-steps", "2"]
     )
-    trainer = Trainer(config, dataset, World())
+    trainer = RatingTrainer(config, dataset, World())
     results = list(trainer.run_epoch(0))
     assert [result.number for result in results] == [1, 2]
     # Better than nothing known at all: the ratings themselves have a mean square of over 10.
-    assert all(0 < result.squared_error / max(result.step.num_targets, 1) < 10 for result in results)
+    assert all(0 < result.loss / max(result.step.num_targets, 1) < 10 for result in results)
     assert trainer.evaluate(TEST).rmse < 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +13,8 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.partition import Partition
 from gnnrec.graph.rank_graph import RankGraph, read_edges
-from gnnrec.models.rating_model import Embeddings, RatingModel
+from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.rating_model import RatingModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,7 @@ class RatingMetrics:
     rmse: float | None
     mae: float | None
     count: int
+    unit: ClassVar[str] = "ratings"
 
     def figures(self) -> dict[str, float | None]:
         """Metric name -> value, as summaries and trackers store them."""
@@ -37,6 +40,10 @@ class RatingMetrics:
     def loss(self) -> float | None:
         """What validation minimises."""
         return self.rmse
+
+    @property
+    def headline(self) -> str:
+        return f"RMSE {self.rmse:.4f}"
 
     def __str__(self) -> str:
         return (

@@ -13,11 +13,12 @@ from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.models.build import build_model
+from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.layerwise import embed_all
-from gnnrec.models.rating_model import Embeddings, RatingModel
+from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint import CheckpointInfo, load_checkpoint, read_info
-from gnnrec.training.trainer import message_splits
+from gnnrec.training.rating_trainer import message_splits
 
 
 @dataclasses.dataclass

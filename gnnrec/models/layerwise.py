@@ -16,9 +16,10 @@ from gnnrec.graph.ragged import counting_sort, owners
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
 from gnnrec.models.conv import BipartiteConv, Partial, Sources
+from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import EncoderLayer, layer_receiver, layer_sources, start_state
 from gnnrec.models.gat import BipartiteGATConv
-from gnnrec.models.rating_model import Embeddings, RatingModel
+from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 
 

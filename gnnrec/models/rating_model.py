@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import torch
@@ -14,32 +13,11 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import Encoder, Noise
 from gnnrec.models.head import DotHead, MLPHead
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
-
-
-@dataclasses.dataclass(frozen=True)
-class Embeddings:
-    """All that a prediction needs.
-
-    ``rating = offset + user_bias[u] + movie_bias[m] + head(user[u], movie[m])``, clipped to the rating scale when it is
-    shown or evaluated.
-
-    Attributes:
-        user: Float ``[users, dim]``.
-        movie: Float ``[movies, dim]``.
-        user_bias: Float ``[users]``.
-        movie_bias: Float ``[movies]``.
-        offset: Float scalar tensor.
-    """
-
-    user: Tensor
-    movie: Tensor
-    user_bias: Tensor
-    movie_bias: Tensor
-    offset: Tensor
 
 
 class RatingModel(nn.Module):

@@ -32,14 +32,14 @@ class CheckpointInfo:
     Attributes:
         epoch: Epochs finished.
         step: Optimizer steps taken.
-        validation_rmse: RMSE on validation at this point, or None.
+        validation: Metrics on validation at this point, name -> value; empty where nothing was validated.
         dataset: Fingerprint of the prepared dataset.
         files: File name -> SHA-256.
     """
 
     epoch: int
     step: int
-    validation_rmse: float | None
+    validation: dict[str, float]
     dataset: str
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 

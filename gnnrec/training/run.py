@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -13,37 +14,47 @@ from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
-from gnnrec.evaluation.rating import RatingMetrics
+from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint import CheckpointInfo, save_checkpoint
-from gnnrec.training.summary import memory_gib, summarise
+from gnnrec.training.rating_trainer import RatingTrainer
+from gnnrec.training.summary import memory_gib, prefixed, summarise
 from gnnrec.training.tracking import ProgressBar, Tracker
 from gnnrec.training.trainer import Throughput, Trainer
 
+#: Told of every validation: epochs finished, and the metrics. It may end the run by raising.
+OnValidation = Callable[[int, Metrics], None]
 
-def train(config: TrainConfig, world: World) -> dict:
+
+def train(config: TrainConfig, world: World, on_validation: OnValidation | None = None) -> dict:
     """Trains, validates, keeps the best and the last checkpoint, and leaves a summary.
 
     Args:
         config: The configuration.
         world: The ranks; every rank calls this.
+        on_validation: Called on every rank after each validation.
 
     Returns:
         The contents of ``summary.json``.
     """
     dataset = PreparedDataset(config.data)
     prepare_run_directory(config, world)
-    trainer = Trainer(config, dataset, world)
+    trainer = build_trainer(config, dataset, world)
     for line in trainer.partition_report().lines():
         world.print(line)
     tracker = Tracker(config.run_dir, config.wandb, config.as_dict(), world.is_main)
     try:
-        summary = _fit(trainer, tracker)
+        summary = _fit(trainer, tracker, on_validation)
         tracker.summary(summary)
     except BaseException:
         tracker.close(exit_code=1)
         raise
     tracker.close()
     return summary
+
+
+def build_trainer(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trainer:
+    """The trainer of the configured objective."""
+    return RatingTrainer(config, dataset, world)
 
 
 def prepare_run_directory(config: TrainConfig, world: World) -> None:
@@ -70,7 +81,7 @@ def prepare_run_directory(config: TrainConfig, world: World) -> None:
         raise UserError(problem)
 
 
-def _fit(trainer: Trainer, tracker: Tracker) -> dict:
+def _fit(trainer: Trainer, tracker: Tracker, on_validation: OnValidation | None) -> dict:
     config, world = trainer.config, trainer.world
     bar = ProgressBar(trainer.total_steps, world.is_main)
     best: float | None = None
@@ -80,8 +91,8 @@ def _fit(trainer: Trainer, tracker: Tracker) -> dict:
         training_seconds, targets = training_seconds + epoch.seconds, targets + epoch.targets
         finished = trainer.steps_taken >= trainer.total_steps
         validation = _validate(trainer, tracker, number, finished)
-        improved = validation is not None and (best is None or validation.rmse < best)
-        best = validation.rmse if improved else best
+        improved = validation is not None and (best is None or validation.loss < best)
+        best = validation.loss if improved else best
         _save(trainer, "last", number + 1, validation)
         if improved or (finished and best is None):
             _save(trainer, "best", number + 1, validation)
@@ -92,14 +103,16 @@ def _fit(trainer: Trainer, tracker: Tracker) -> dict:
                 f"{epoch.targets / epoch.seconds:,.0f} edges/s  {1e3 * epoch.seconds / epoch.steps:,.0f} ms/step  "
                 f"{memory_gib():.2f} GiB  {_clock(left)} left"
             )
-            bar.write(line + (f"  validation RMSE {validation.rmse:.4f}" if validation else ""))
+            bar.write(line + (f"  validation {validation.headline}" if validation else ""))
+        if validation is not None and on_validation is not None:
+            on_validation(number + 1, validation)
         if finished:
             break
     bar.close()
     return summarise(trainer, tracker, training_seconds, targets)
 
 
-def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -> RatingMetrics | None:
+def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -> Metrics | None:
     """Metrics on validation when they are due after epoch ``number``, and there are validation ratings."""
     config = trainer.config
     due = finished or (config.validate_every and (number + 1) % config.validate_every == 0)
@@ -108,13 +121,13 @@ def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -
     metrics = trainer.evaluate(VALIDATION)
     if not metrics.count:
         return None
-    tracker.log(trainer.steps_taken, validation_rmse=metrics.rmse, validation_mae=metrics.mae)
+    tracker.log(trainer.steps_taken, **prefixed("validation", metrics))
     return metrics
 
 
 @dataclasses.dataclass(frozen=True)
 class _EpochResult:
-    """What an epoch did: mean squared error before each update, targets (both over all ranks), steps, time."""
+    """What an epoch did: mean loss a target before each update, targets (both over all ranks), steps, time."""
 
     loss: float
     targets: int
@@ -126,16 +139,16 @@ def _run_epoch(trainer: Trainer, tracker: Tracker, bar: ProgressBar, number: int
     world, every = trainer.world, trainer.config.log_every
     started, steps_before = time.perf_counter(), trainer.steps_taken
     throughput = Throughput()
-    epoch_error = torch.zeros((), dtype=torch.float64, device=world.device)
-    recent_error, recent_targets, epoch_targets = torch.zeros_like(epoch_error), 0, 0
+    epoch_loss = torch.zeros((), dtype=torch.float64, device=world.device)
+    recent_loss, recent_targets, epoch_targets = torch.zeros_like(epoch_loss), 0, 0
     for result in trainer.run_epoch(number):
-        recent_error += result.squared_error
-        epoch_error += result.squared_error
+        recent_loss += result.loss
+        epoch_loss += result.loss
         recent_targets += result.step.num_targets
         epoch_targets += result.step.num_targets
         throughput.add(result)
         if result.number % every == 0:
-            loss = world.sum_(recent_error).item() / max(recent_targets, 1)
+            loss = world.sum_(recent_loss).item() / max(recent_targets, 1)
             edges, seconds = throughput.lap()
             tracker.log(
                 result.number,
@@ -147,24 +160,24 @@ def _run_epoch(trainer: Trainer, tracker: Tracker, bar: ProgressBar, number: int
                 memory_gib=memory_gib(),
             )
             bar_values = {"loss": f"{loss:.4f}", "edges/s": f"{edges:,.0f}", "step": f"{seconds * 1e3:.0f} ms"}
-            recent_error, recent_targets = torch.zeros_like(epoch_error), 0
+            recent_loss, recent_targets = torch.zeros_like(epoch_loss), 0
             bar.update(**bar_values)
         else:
             bar.update()
-    loss = world.sum_(epoch_error).item() / max(epoch_targets, 1)
+    loss = world.sum_(epoch_loss).item() / max(epoch_targets, 1)
     seconds = max(time.perf_counter() - started, 1e-9)
     return _EpochResult(loss, epoch_targets, max(trainer.steps_taken - steps_before, 1), seconds)
 
 
-def _save(trainer: Trainer, name: str, epoch: int, validation: RatingMetrics | None) -> None:
+def _save(trainer: Trainer, name: str, epoch: int, validation: Metrics | None) -> None:
     info = CheckpointInfo(
         epoch=epoch,
         step=trainer.steps_taken,
-        validation_rmse=validation.rmse if validation else None,
+        validation=validation.figures() if validation else {},
         dataset=trainer.dataset.fingerprint,
     )
     directory = trainer.config.run_dir / "checkpoints" / name
-    save_checkpoint(directory, trainer.replicated, trainer.users, trainer.graph.part, trainer.world, info)
+    save_checkpoint(directory, trainer.replicated, trainer.users, trainer.part, trainer.world, info)
 
 
 def _clock(seconds: float) -> str:

@@ -12,27 +12,24 @@ import torch
 
 from gnnrec import __version__, files
 from gnnrec.data.prepared import TEST, VALIDATION
-from gnnrec.evaluation.baselines import fit_baselines
-from gnnrec.evaluation.rating import RatingMetrics
+from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint import load_checkpoint
 from gnnrec.training.tracking import Tracker
-from gnnrec.training.trainer import Trainer, message_splits
+from gnnrec.training.trainer import Trainer
 
 
 def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) -> dict:
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     best = config.run_dir / "checkpoints" / "best"
-    info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.graph.part)
+    info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
     embeddings = trainer.embed()
     test = trainer.evaluate(TEST, embeddings)
     validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
-    baselines = fit_baselines(dataset, world, message_splits(config), config.seed) if config.baselines else {}
+    baselines = trainer.fit_baselines() if config.baselines else {}
     summary = {
-        "test_rmse": test.rmse,
-        "test_mae": test.mae,
-        "validation_rmse": validation.rmse if validation else None,
-        "validation_mae": validation.mae if validation else None,
+        **prefixed("test", test),
+        **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
         "best_epoch": info.epoch,
         "steps": trainer.steps_taken,
         "baselines": baselines,
@@ -43,9 +40,9 @@ def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) 
             "users": dataset.num_users,
             "movies": dataset.num_movies,
             "ratings": dataset.num_ratings,
-            "training_ratings": trainer.graph.num_edges_global,
-            "validation_ratings": validation.count if validation else 0,
-            "test_ratings": test.count,
+            "training_ratings": trainer.num_edges,
+            f"validation_{test.unit}": validation.count if validation else 0,
+            f"test_{test.unit}": test.count,
         },
         "world_size": world.size,
         "device": str(world.device.type),
@@ -58,19 +55,30 @@ def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) 
     if world.is_main:
         files.write_text(config.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
         if test.count:
-            tracker.log(trainer.steps_taken, test_rmse=test.rmse, test_mae=test.mae)
+            tracker.log(trainer.steps_taken, **prefixed("test", test))
         _print_results(config.run_dir, test, baselines)
     return summary
 
 
-def _print_results(run: Path, test: RatingMetrics, baselines: dict) -> None:
+def prefixed(split: str, metrics: Metrics) -> dict[str, float | None]:
+    """Figures under the names that summaries and trackers use: ``test_rmse``."""
+    return {f"{split}_{name}": value for name, value in metrics.figures().items()}
+
+
+def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
     if not test.count:
         print(f"no test ratings to score; {run / 'summary.json'}", flush=True)
         return
-    print(f"{'':14}test RMSE  test MAE")
-    for name, row in baselines.items():
-        print(f"{name:14}{row['test_rmse']:9.4f} {row['test_mae']:9.4f}")
-    print(f"{'this model':14}{test.rmse:9.4f} {test.mae:9.4f}   {run / 'summary.json'}", flush=True)
+    names = list(prefixed("test", test))
+    print(" " * 14 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
+    for row, values in [*baselines.items(), ("this model", prefixed("test", test))]:
+        print(f"{row:14}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
+    print(run / "summary.json", flush=True)
+
+
+def _title(name: str) -> str:
+    """``test_rmse`` as a column's head: ``test RMSE``."""
+    return name.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE").replace("ndcg", "NDCG")
 
 
 def memory_gib() -> float:

@@ -1,4 +1,4 @@
-"""One training step, and the loop around it."""
+"""What every objective's trainer offers to the loop that drives it (:mod:`gnnrec.training.run`)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from gnnrec import counters
 from gnnrec.config import TrainConfig
-from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World, unwrap
-from gnnrec.evaluation.rating import RatingMetrics, score_split
-from gnnrec.graph.batch import Batch
-from gnnrec.graph.folds import Epoch, Step
-from gnnrec.graph.loader import RatingLoader
-from gnnrec.graph.partition import PartitionReport, report
-from gnnrec.graph.pyg_sampler import PyGSampler
-from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
-from gnnrec.graph.sampler import BipartiteSampler
-from gnnrec.models.build import build_model
-from gnnrec.models.layerwise import embed_all
-from gnnrec.models.rating_model import Embeddings, RatingModel
-from gnnrec.training.optimizer import build_optimizer, learning_rate, set_learning_rate, source_rate
-from gnnrec.training.regularisation import CoupledL2
+from gnnrec.evaluation.metrics import Metrics
+from gnnrec.graph.folds import Step
+from gnnrec.graph.partition import Partition, PartitionReport, report
+from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.tables import NodeTables
+from gnnrec.training.optimizer import set_learning_rate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,46 +28,63 @@ class StepResult:
     Attributes:
         step: Where in the epoch.
         number: Steps of the run taken, this one included.
-        squared_error: Over this rank's targets, before the update; a scalar tensor, so that nothing waits for it.
+        loss: Summed over this rank's targets, before the update, without regularisation (squared error of ratings); a
+            scalar tensor, so that nothing waits for it.
         lr: Learning rate.
     """
 
     step: Step
     number: int
-    squared_error: Tensor
+    loss: Tensor
     lr: float
 
 
 class Trainer:
-    """The model, its optimizers and its data on one rank. Every rank makes the same calls.
+    """A model, its optimizers and its data on one rank. Every rank makes the same calls.
 
-    Args:
-        config: The configuration.
-        dataset: The prepared dataset.
-        world: The ranks.
-        exclude: Keep targets out of their own message graph. Only tests switch it off.
+    Attributes:
+        part: The users of this rank.
+        model: The replicated part, in DDP where there are several ranks.
+        users: This rank's user rows; without tables where users have no rows of their own.
+        optimizers: One for each of the two.
+        num_edges: Ratings of all ranks that an epoch supervises.
+        steps_an_epoch: Steps of an epoch.
+        steps_taken: Steps of the run so far.
     """
 
-    def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
+    part: Partition
+    model: nn.Module
+    users: NodeTables
+    optimizers: list[torch.optim.Optimizer]
+    num_edges: int
+    steps_an_epoch: int
+
+    def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World):
         self.config, self.dataset, self.world = config, dataset, world
-        self.graph: RankGraph = build_rank_graph(dataset, world, message_splits(config), torch.get_default_dtype())
-        model, self.users = build_model(config.model, self.graph, dataset, config.seed)
-        self.model: nn.Module = world.replicate(model)
-        self.loader = RatingLoader(self.graph, build_sampler(config, self.graph), exclude)
-        self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
-        self.steps_an_epoch = self.epoch(0).num_steps
-        targets_a_step = self.graph.num_edges_global / self.steps_an_epoch
-        # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
-        of_movies = source_rate(config.optimizer, self.graph.user_degree, world)
-        of_users = source_rate(config.optimizer, self.graph.movie_degree, World())
-        self.optimizers = [
-            build_optimizer(config.optimizer, model, targets_a_step, of_movies),
-            build_optimizer(config.optimizer, self.users, targets_a_step, of_users),
-        ]
         self.steps_taken = 0
 
+    def run_epoch(self, number: int) -> Iterator[StepResult]:
+        """Takes the steps of one epoch, and yields after each."""
+        raise NotImplementedError
+
+    def embed(self) -> Embeddings:
+        """Exact embeddings of this rank's users and of all movies."""
+        raise NotImplementedError
+
+    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> Metrics:
+        """Metrics on one split, over all ranks, with all neighbours."""
+        raise NotImplementedError
+
+    def fit_baselines(self) -> dict[str, dict[str, float]]:
+        """Name -> test metrics of models that this one has to beat, on the same split."""
+        raise NotImplementedError
+
+    def bytes_a_step(self) -> int:
+        """Bytes that a rank hands to collectives in a step."""
+        raise NotImplementedError
+
     @property
-    def replicated(self) -> RatingModel:
+    def replicated(self) -> nn.Module:
         """The replicated part of the model, without DDP."""
         return unwrap(self.model)
 
@@ -85,81 +94,19 @@ class Trainer:
         planned = self.config.optimizer.epochs * self.steps_an_epoch
         return min(planned, self.config.max_steps) if self.config.max_steps else planned
 
-    def epoch(self, number: int) -> Epoch:
-        """Folds and steps of one epoch."""
-        return Epoch(self.graph, self.config.seed, number, self.config.loader.folds, self.config.loader.seed_users)
-
-    def run_epoch(self, number: int) -> Iterator[StepResult]:
-        """Takes the steps of one epoch, and yields after each."""
-        for step, batch in self.loader.steps(self.epoch(number)):
-            if self.steps_taken >= self.total_steps:
-                return
-            lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
-            squared_error = self.backward(step, batch)
-            self.update(lr)
-            self.steps_taken += 1
-            yield StepResult(step, self.steps_taken, squared_error, lr)
-
-    def backward(self, step: Step, batch: Batch) -> Tensor:
-        """Leaves the gradient of the global loss in every parameter; returns this rank's squared error.
-
-        The loss of a rank is its squared error over the number of targets of *all* ranks, and gradients are summed, so
-        the result is the gradient of the global mean. L2 is added once, after the sum.
-        """
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            step_key = counters.key(self.config.seed, "step", step.epoch, step.index)
-            squared_error = self.model(batch, self.users.rows(batch.users), step_key)
-        (squared_error / batch.targets.count).backward()
-        self.regularisation.add_to_gradients()
-        return squared_error.detach()
-
     def update(self, lr: float) -> None:
         """One optimizer step on both parts of the model."""
         for optimizer in self.optimizers:
             set_learning_rate(optimizer, lr)
             optimizer.step()
 
-    def embed(self) -> Embeddings:
-        """Exact embeddings of this rank's users and of all movies."""
-        return embed_all(self.replicated, self.users, self.graph)
-
-    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
-        """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the scale."""
-        return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
-
     def partition_report(self) -> PartitionReport:
         """Users, edges and bytes of every rank, and what a step reduces."""
         return report(self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step())
 
-    def bytes_a_step(self) -> int:
-        """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and gradients."""
-        options, size = self.config.model, torch.finfo(self.graph.dtype).bits // 8
-        width = options.dim
-        if options.architecture == "gat":
-            width = options.heads + (options.dim if options.concat else options.heads * options.dim)
-        sums = 2 * options.layers * self.graph.num_movies * width * size
-        return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
-
     def _autocast(self) -> contextlib.AbstractContextManager:
         wanted = self.config.bf16 and self.world.device.type == "cuda"
         return torch.autocast("cuda", torch.bfloat16) if wanted else contextlib.nullcontext()
-
-
-def message_splits(config: TrainConfig) -> tuple[int, ...]:
-    """Splits whose edges are messages and targets. The test split never is."""
-    return (TRAIN, VALIDATION) if config.refit else (TRAIN,)
-
-
-def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | PyGSampler | None:
-    """The sampler that the loader's options ask for; None for whole neighbourhoods of all users."""
-    options, hops = config.loader, config.model.layers
-    if not options.samples:
-        return None
-    if options.sampler == "pyg":
-        return PyGSampler(graph, options.movies_per_user, options.raters_per_movie, hops)
-    return BipartiteSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)
 
 
 class Throughput:

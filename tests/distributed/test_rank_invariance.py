@@ -9,7 +9,7 @@ import torch
 
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.training.trainer import Trainer
+from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -54,7 +54,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
             # Adam divides a gradient by its size: epsilon stands far above the rounding of sums in float32.
             optimizer={"name": optimizer, "lr": 0.01, "eps": 1e-3},
         )
-        trainer = Trainer(config, PreparedDataset(data), world)
+        trainer = RatingTrainer(config, PreparedDataset(data), world)
         perturb(trainer)
         results[name] = three_steps(trainer)
         torch.set_default_dtype(torch.float32)
@@ -62,7 +62,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
 
 
 @torch.no_grad()
-def perturb(trainer: Trainer) -> None:
+def perturb(trainer: RatingTrainer) -> None:
     """Moves every parameter off its start: second layers start at zero, and would hide what is wrong in them."""
     for name, parameter in trainer.replicated.named_parameters():
         generator = torch.Generator().manual_seed(len(name))
@@ -70,7 +70,7 @@ def perturb(trainer: Trainer) -> None:
         parameter.add_(0.4 * noise.to(parameter))
 
 
-def three_steps(trainer: Trainer) -> dict[str, torch.Tensor]:
+def three_steps(trainer: RatingTrainer) -> dict[str, torch.Tensor]:
     found = {}
     world = trainer.world
     for number, (step, batch) in enumerate(itertools.islice(trainer.loader.steps(trainer.epoch(0)), STEPS)):

@@ -8,7 +8,7 @@ import torch
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.folds import Epoch
-from gnnrec.training.trainer import Trainer
+from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -25,7 +25,7 @@ def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
     found = []
     for data, folds, loader, refit in cases:
         config = make_config(loader={"folds": folds} | loader, refit=refit, model={"layers": 2})
-        trainer = Trainer(config, PreparedDataset(data), world)
+        trainer = RatingTrainer(config, PreparedDataset(data), world)
         graph, epoch = trainer.graph, trainer.epoch(1)
         targets, messages, steps, counts, seeds = [], set(), [], [], []
         for step, batch in trainer.loader.steps(epoch):
@@ -132,7 +132,7 @@ def test_every_user_is_a_seed_once_a_pass(epochs, cases):
 
 
 def test_folds_and_shuffles_change_with_the_epoch_and_the_seed(datasets):
-    trainer = Trainer(make_config(loader={"seed_users": 11}), datasets[0], World())
+    trainer = RatingTrainer(make_config(loader={"seed_users": 11}), datasets[0], World())
     first = trainer.epoch(0)
     for other in (trainer.epoch(1), Epoch(trainer.graph, 1, 0, 3, 11)):
         assert not torch.equal(first.fold, other.fold)
@@ -141,7 +141,7 @@ def test_folds_and_shuffles_change_with_the_epoch_and_the_seed(datasets):
 
 
 def test_steps_can_start_in_the_middle(datasets):
-    epoch = Trainer(make_config(loader={"seed_users": 11}), datasets[0], World()).epoch(0)
+    epoch = RatingTrainer(make_config(loader={"seed_users": 11}), datasets[0], World()).epoch(0)
     everything = list(epoch.steps())
     for start in (1, 4, len(everything) - 1):
         rest = list(epoch.steps(start))
@@ -151,7 +151,7 @@ def test_steps_can_start_in_the_middle(datasets):
 
 def test_slices_of_small_shards_do_not_crowd(datasets):
     """37 users in 37 shards of one user: still about the same number in each of four steps."""
-    epoch = Trainer(make_config(loader={"seed_users": 10}), datasets[0], World()).epoch(0)
+    epoch = RatingTrainer(make_config(loader={"seed_users": 10}), datasets[0], World()).epoch(0)
     assert epoch.graph.part.num_shards == datasets[0].num_users
     sizes = [step.seeds.numel() for step in epoch.steps()]
     assert max(sizes) - min(sizes) <= 1

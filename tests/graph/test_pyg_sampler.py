@@ -8,7 +8,7 @@ import torch
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.graph import pyg_sampler
-from gnnrec.training.trainer import Trainer
+from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 
@@ -21,11 +21,11 @@ def dataset(tmp_path_factory):
 needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="needs pyg-lib or torch-sparse")
 
 
-def trainer_of(dataset, architecture="sage", layers=2, **loader) -> Trainer:
+def trainer_of(dataset, architecture="sage", layers=2, **loader) -> RatingTrainer:
     config = make_config(
         model={"architecture": architecture, "layers": layers}, loader=SAMPLED | {"sampler": "pyg"} | loader
     )
-    return Trainer(config, dataset, World())
+    return RatingTrainer(config, dataset, World())
 
 
 def test_without_the_libraries_one_line_says_what_to_do(dataset, monkeypatch):
@@ -80,5 +80,5 @@ def test_whole_neighbourhoods_equal_our_own_sampler(dataset):
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
 def test_trains(dataset, architecture):
     trainer = trainer_of(dataset, architecture, raters_per_movie=8, movies_per_user=8)
-    errors = [sum(result.squared_error.item() for result in trainer.run_epoch(epoch)) for epoch in range(2)]
+    errors = [sum(result.loss.item() for result in trainer.run_epoch(epoch)) for epoch in range(2)]
     assert errors[1] < errors[0]

@@ -14,9 +14,10 @@ from gnnrec.graph.batch import whole_graph
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.models.build import build_model
+from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.options import ModelOptions
-from gnnrec.models.rating_model import Embeddings, RatingModel
+from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks

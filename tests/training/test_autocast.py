@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gnnrec.distributed import World
-from gnnrec.training.trainer import Trainer
+from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 
@@ -22,7 +22,7 @@ def test_bfloat16_is_close_to_float32(dataset, architecture, head, monkeypatch):
     config = make_config(model={"architecture": architecture, "layers": 2, "head": head}, loader=SAMPLED)
     gradients = {}
     for autocast in (False, True):
-        trainer = Trainer(config, dataset, World())
+        trainer = RatingTrainer(config, dataset, World())
         if autocast:
             monkeypatch.setattr(trainer, "_autocast", lambda: torch.autocast("cpu", torch.bfloat16))
         step, batch = next(trainer.loader.steps(trainer.epoch(0)))

@@ -26,7 +26,7 @@ from tests.distributed.ranks import run_on_ranks
 
 
 def info_of(dataset: PreparedDataset, step: int = 30) -> CheckpointInfo:
-    return CheckpointInfo(epoch=2, step=step, validation_rmse=0.9, dataset=dataset.fingerprint)
+    return CheckpointInfo(epoch=2, step=step, validation={"rmse": 0.9}, dataset=dataset.fingerprint)
 
 
 def parts(dataset: PreparedDataset, world: World, shift: float) -> tuple[RankGraph, RatingModel, NodeTables]:
@@ -82,7 +82,7 @@ def test_files_are_one_for_the_model_and_one_for_each_rank(dataset, of_three_ran
     assert [path.name for path in of_three_ranks.parent.iterdir()] == ["best"]
     info = read_info(of_three_ranks)
     assert info.files == {name: files.sha256(of_three_ranks / name) for name in expected}
-    assert (info.epoch, info.step, info.validation_rmse, info.dataset) == (2, 30, 0.9, dataset.fingerprint)
+    assert (info.epoch, info.step, info.validation, info.dataset) == (2, 30, {"rmse": 0.9}, dataset.fingerprint)
     assert info.fingerprint == info.files["model.pt"]
 
 

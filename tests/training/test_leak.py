@@ -9,7 +9,7 @@ import torch
 
 from gnnrec.distributed import World
 from gnnrec.graph.loader import RatingLoader
-from gnnrec.training.trainer import Trainer
+from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 
@@ -21,7 +21,7 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("leak"), users=61, movies=31, ratings=900)
 
 
-def predictions(trainer: Trainer, fold: int, exclude: bool, change: bool) -> torch.Tensor:
+def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) -> torch.Tensor:
     """What a step predicts for its targets, with their ratings changed or not.
 
     The trainer's parameters are the same in both cases: only the graph that the step sees differs.
@@ -54,7 +54,7 @@ def test_targets_do_not_reach_their_predictions(dataset, architecture, sampled, 
     config = make_config(
         model={"architecture": architecture, "layers": layers, "self_loops": True}, loader=SAMPLED if sampled else {}
     )
-    trainer = Trainer(config, dataset, World())
+    trainer = RatingTrainer(config, dataset, World())
     with torch.no_grad():
         for parameter in [*trainer.replicated.parameters(), *trainer.users.parameters()]:
             parameter.add_(torch.rand(parameter.shape, generator=torch.Generator().manual_seed(1)) - 0.5)
@@ -78,19 +78,19 @@ def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
             optimizer={"lr": 0.02, "warmup_steps": 0, "epochs": 20},
             regularisation={"ids": 1.0, "sources": 1.0},
         )
-        trainer = Trainer(config, dataset, World(), exclude=exclude)
+        trainer = RatingTrainer(config, dataset, World(), exclude=exclude)
         shuffle_ratings(trainer)
         spread = trainer.graph.rating.var(unbiased=False).item()
-        total = sum(result.squared_error.item() for result in trainer.run_epoch(0))
+        total = sum(result.loss.item() for result in trainer.run_epoch(0))
         for epoch in range(1, 20 if not exclude else 1):
-            total = sum(result.squared_error.item() for result in trainer.run_epoch(epoch))
+            total = sum(result.loss.item() for result in trainer.run_epoch(epoch))
         losses[exclude] = total / trainer.graph.num_edges
     assert losses[True] >= spread
     # The same model with its targets in its messages learns to read them.
     assert losses[False] < spread
 
 
-def shuffle_ratings(trainer: Trainer) -> None:
+def shuffle_ratings(trainer: RatingTrainer) -> None:
     """Permutes ratings over edges, in place, in every array made from them."""
     graph = trainer.graph
     order = torch.randperm(graph.num_edges, generator=torch.Generator().manual_seed(0))

@@ -113,12 +113,12 @@ def test_the_best_checkpoint_is_the_epoch_with_the_lowest_validation_rmse(run):
     best = int(np.argmin(found))
     assert 0 < best < EPOCHS - 1
     info = read_info(config.run_dir / "checkpoints" / "best")
-    assert (info.epoch, info.step, info.validation_rmse) == (best + 1, FOLDS * (best + 1), found[best])
+    assert (info.epoch, info.step, info.validation["rmse"]) == (best + 1, FOLDS * (best + 1), found[best])
     assert summary["best_epoch"] == best + 1
     assert summary["validation_rmse"] == pytest.approx(found[best], rel=1e-6)
     assert summary["model_fingerprint"] == info.fingerprint
     last = read_info(config.run_dir / "checkpoints" / "last")
-    assert (last.epoch, last.step, last.validation_rmse) == (EPOCHS, EPOCHS * FOLDS, found[-1])
+    assert (last.epoch, last.step, last.validation["rmse"]) == (EPOCHS, EPOCHS * FOLDS, found[-1])
 
 
 def test_evaluate_reproduces_the_summary(run):
@@ -131,7 +131,7 @@ def test_evaluate_reproduces_the_summary(run):
         assert metrics.count == summary["counts"][f"{name}_ratings"]
     last = evaluate(config.run_dir, EvaluateOptions(checkpoint="last"), World())
     assert last["validation"].rmse == pytest.approx(
-        read_info(config.run_dir / "checkpoints" / "last").validation_rmse, rel=1e-6
+        read_info(config.run_dir / "checkpoints" / "last").validation["rmse"], rel=1e-6
     )
     assert last["test"].rmse != found["test"].rmse
 
@@ -169,7 +169,7 @@ def test_refitting_trains_on_validation_and_does_not_validate(dataset, tmp_path)
     assert summary["validation_rmse"] is None and summary["validation_mae"] is None
     assert not [record for record in records(tmp_path / "refit") if "validation_rmse" in record]
     best, last = (read_info(tmp_path / "refit" / "checkpoints" / name) for name in ("best", "last"))
-    assert best == last and best.epoch == 2 and best.validation_rmse is None
+    assert best == last and best.epoch == 2 and best.validation == {}
     assert set(evaluate(tmp_path / "refit", EvaluateOptions(), World())) == {"test"}
 
 
@@ -182,7 +182,8 @@ def test_max_steps_ends_the_run(dataset, tmp_path, max_steps, epochs):
     last = read_info(tmp_path / "run" / "checkpoints" / "last")
     assert (last.step, last.epoch) == (steps, epochs)
     assert (
-        last.validation_rmse == [r for r in records(tmp_path / "run") if "validation_rmse" in r][-1]["validation_rmse"]
+        last.validation["rmse"]
+        == [r for r in records(tmp_path / "run") if "validation_rmse" in r][-1]["validation_rmse"]
     )
 
 

@@ -1,0 +1,28 @@
+"""What the metrics of every objective have in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Metrics(Protocol):
+    """Metrics of one split, over all ranks.
+
+    Attributes:
+        count: Ratings or users that were measured; 0 where there are none, and then every figure is None.
+        unit: What was counted: ``ratings`` or ``users``.
+    """
+
+    count: int
+    unit: str
+
+    def figures(self) -> dict[str, float | None]:
+        """Metric name -> value, as summaries and trackers store them."""
+
+    @property
+    def loss(self) -> float | None:
+        """What validation minimises."""
+
+    @property
+    def headline(self) -> str:
+        """The one figure that matters most, as text: ``RMSE 0.8012``."""

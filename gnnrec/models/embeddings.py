@@ -1,0 +1,29 @@
+"""What a model leaves behind: one vector and one bias for each user and each movie."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """All that a prediction needs.
+
+    ``rating = offset + user_bias[u] + movie_bias[m] + head(user[u], movie[m])``, clipped to the rating scale when it is
+    shown or evaluated.
+
+    Attributes:
+        user: Float ``[users, dim]``.
+        movie: Float ``[movies, dim]``.
+        user_bias: Float ``[users]``.
+        movie_bias: Float ``[movies]``.
+        offset: Float scalar tensor.
+    """
+
+    user: Tensor
+    movie: Tensor
+    user_bias: Tensor
+    movie_bias: Tensor
+    offset: Tensor

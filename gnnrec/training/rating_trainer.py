@@ -1,0 +1,123 @@
+"""Training on ratings: squared errors of held-out folds, coupled L2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from gnnrec import counters
+from gnnrec.config import TrainConfig
+from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.evaluation.rating import RatingMetrics, score_split
+from gnnrec.graph.batch import Batch
+from gnnrec.graph.folds import Epoch, Step
+from gnnrec.graph.loader import RatingLoader
+from gnnrec.graph.pyg_sampler import PyGSampler
+from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
+from gnnrec.graph.sampler import BipartiteSampler
+from gnnrec.models.build import build_model
+from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.layerwise import embed_all
+from gnnrec.training.optimizer import build_optimizer, learning_rate, source_rate
+from gnnrec.training.regularisation import CoupledL2
+from gnnrec.training.trainer import StepResult, Trainer
+
+
+class RatingTrainer(Trainer):
+    """The model, its optimizers and its data on one rank. Every rank makes the same calls.
+
+    Args:
+        config: The configuration.
+        dataset: The prepared dataset.
+        world: The ranks.
+        exclude: Keep targets out of their own message graph. Only tests switch it off.
+    """
+
+    def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
+        super().__init__(config, dataset, world)
+        self.graph: RankGraph = build_rank_graph(dataset, world, message_splits(config), torch.get_default_dtype())
+        model, self.users = build_model(config.model, self.graph, dataset, config.seed)
+        self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
+        self.model = world.replicate(model)
+        self.loader = RatingLoader(self.graph, build_sampler(config, self.graph), exclude)
+        self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
+        self.steps_an_epoch = self.epoch(0).num_steps
+        targets_a_step = self.num_edges / self.steps_an_epoch
+        # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
+        of_movies = source_rate(config.optimizer, self.graph.user_degree, world)
+        of_users = source_rate(config.optimizer, self.graph.movie_degree, World())
+        self.optimizers = [
+            build_optimizer(config.optimizer, model, targets_a_step, of_movies),
+            build_optimizer(config.optimizer, self.users, targets_a_step, of_users),
+        ]
+
+    def epoch(self, number: int) -> Epoch:
+        """Folds and steps of one epoch."""
+        return Epoch(self.graph, self.config.seed, number, self.config.loader.folds, self.config.loader.seed_users)
+
+    def run_epoch(self, number: int) -> Iterator[StepResult]:
+        """Takes the steps of one epoch, and yields after each."""
+        for step, batch in self.loader.steps(self.epoch(number)):
+            if self.steps_taken >= self.total_steps:
+                return
+            lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
+            loss = self.backward(step, batch)
+            self.update(lr)
+            self.steps_taken += 1
+            yield StepResult(step, self.steps_taken, loss, lr)
+
+    def backward(self, step: Step, batch: Batch) -> Tensor:
+        """Leaves the gradient of the global loss in every parameter; returns this rank's squared error.
+
+        The loss of a rank is its squared error over the number of targets of *all* ranks, and gradients are summed, so
+        the result is the gradient of the global mean. L2 is added once, after the sum.
+        """
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        with self._autocast():
+            step_key = counters.key(self.config.seed, "step", step.epoch, step.index)
+            squared_error = self.model(batch, self.users.rows(batch.users), step_key)
+        (squared_error / batch.targets.count).backward()
+        self.regularisation.add_to_gradients()
+        return squared_error.detach()
+
+    def embed(self) -> Embeddings:
+        """Exact embeddings of this rank's users and of all movies."""
+        return embed_all(self.replicated, self.users, self.graph)
+
+    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
+        """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the scale."""
+        return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
+
+    def fit_baselines(self) -> dict[str, dict[str, float]]:
+        """Global mean, biases and biased MF, fitted on the same edges."""
+        from gnnrec.baselines.rating import fit_baselines
+
+        return fit_baselines(self.dataset, self.world, message_splits(self.config), self.config.seed)
+
+    def bytes_a_step(self) -> int:
+        """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and gradients."""
+        options, size = self.config.model, torch.finfo(self.graph.dtype).bits // 8
+        width = options.dim
+        if options.architecture == "gat":
+            width = options.heads + (options.dim if options.concat else options.heads * options.dim)
+        sums = 2 * options.layers * self.graph.num_movies * width * size
+        return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
+
+
+def message_splits(config: TrainConfig) -> tuple[int, ...]:
+    """Splits whose edges are messages and targets. The test split never is."""
+    return (TRAIN, VALIDATION) if config.refit else (TRAIN,)
+
+
+def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | PyGSampler | None:
+    """The sampler that the loader's options ask for; None for whole neighbourhoods of all users."""
+    options, hops = config.loader, config.model.layers
+    if not options.samples:
+        return None
+    if options.sampler == "pyg":
+        return PyGSampler(graph, options.movies_per_user, options.raters_per_movie, hops)
+    return BipartiteSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)
