@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from gnnrec import files
-from gnnrec.data import edges, formats, ids, order, rating_scale, split
+from gnnrec.data import edges, formats, ids, order, rating_scale, split, split_ranking
 from gnnrec.data.movies import movie_table
-from gnnrec.data.prepared import SPLIT_NAMES, Manifest, write_prepared
+from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest, write_prepared
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.errors import UserError
+
+_SPLIT_OPTIONS = ("test", "validation", "seed", "relevant", "least_relevant", "held_out")
 
 
 def cache_directory() -> Path:
@@ -43,9 +45,16 @@ class PrepareOptions:
         genres_column: Column of the genres in the movies file (default: guessed; may be absent).
         rating_scale: Lowest and highest possible rating, written "MIN MAX" (default: 0.5 to 5 or 1 to 5 for
             GroupLens layouts, else lowest and highest rating in the file).
-        protocol: How ratings are held out: random (each rating on its own) or temporal (each user's last ones).
-        test: Share of the ratings held out for testing, from 0 to below 1.
-        validation: Share of the remaining ratings held out for validation, from 0 to below 1.
+        protocol: How ratings are held out: random (each rating on its own) or temporal (each user's last ones); for
+            ranking also strong (whole users, of whose relevant ratings a share is to be found) or leave-last (each
+            user's last relevant rating for testing, the one before it for validation).
+        test: Share of the ratings held out for testing, from 0 to below 1. With strong: share of the users. Not used
+            by leave-last.
+        validation: Share of the remaining ratings held out for validation, from 0 to below 1. With strong: share of
+            the remaining users. Not used by leave-last.
+        relevant: Lowest rating of a movie that its user likes; strong and leave-last use no rating below it.
+        least_relevant: With strong: users with fewer relevant ratings are not used.
+        held_out: With strong: share of a held-out user's relevant ratings that is to be found, between 0 and 1.
         seed: Seed of the split and of the order of users.
         order: How users are ordered into shards: balanced (random, equal numbers of ratings) or metis (users who rated
             the same movies together; needs pymetis).
@@ -64,9 +73,12 @@ class PrepareOptions:
     title_column: str | None = None
     genres_column: str | None = None
     rating_scale: tuple[float, float] | str | None = None
-    protocol: Literal["random", "temporal"] = "random"
+    protocol: Literal["random", "temporal", "strong", "leave-last"] = "random"
     test: float = 0.1
     validation: float = 0.05
+    relevant: float = 4.0
+    least_relevant: int = 5
+    held_out: float = 0.2
     seed: int = 0
     order: Literal["balanced", "metis"] = "balanced"
     shards: int = 256
@@ -97,6 +109,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
         source = pool.submit(_source, options, [ratings_path, *([movies_path] if movies_path else [])])
         ratings = read_ratings(layout)
         scale = rating_scale.decide(layout, options.rating_scale, ratings.rating)
+        split_ranking.check_relevant(options.protocol, options.relevant, scale)
         movies = movie_table(ratings.movie.raw, movies_path, _named(options, formats.MOVIES_ROLES))
         manifest, users, arrays = _arrange(ratings, scale, options, source)
     with files.complete_directory(out, options.overwrite) as directory:
@@ -133,14 +146,13 @@ def _arrange(
     arrays["user_ptr"] = user_ptr
     arrays["split"] = split.PROTOCOLS[options.protocol](
         split.SplitInput(
-            user_ptr,
-            arrays["movie"],
-            arrays.get("timestamp"),
-            user_hash[row_user],
-            ids.stable_hash(raw_movies),
-            options.test,
-            options.validation,
-            options.seed,
+            user_ptr=user_ptr,
+            movie=arrays["movie"],
+            rating=arrays["rating"],
+            timestamp=arrays.get("timestamp"),
+            user_hash=user_hash[row_user],
+            movie_hash=ids.stable_hash(raw_movies),
+            **{name: getattr(options, name) for name in _SPLIT_OPTIONS},
         )
     )
     split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES)).tolist()
@@ -158,6 +170,7 @@ def _arrange(
             "test": options.test,
             "validation": options.validation,
             "seed": options.seed,
+            **{name: getattr(options, name) for name in split_ranking.RANKING_OPTIONS.get(options.protocol, ())},
             "counts": dict(zip(SPLIT_NAMES, split_counts)),
         },
         order=options.order,
@@ -182,6 +195,10 @@ def _check_options(options: PrepareOptions) -> None:
     for name in ("test", "validation"):
         if not 0 <= getattr(options, name) < 1:
             raise UserError(f"--{name} {getattr(options, name)} is not a share: choose a number from 0 to below 1")
+    if options.least_relevant < 1:
+        raise UserError(f"--least_relevant {options.least_relevant} is too few: choose at least 1")
+    if not 0 < options.held_out < 1:
+        raise UserError(f"--held_out {options.held_out} is not a share: choose a number between 0 and 1")
     if options.shards < 1:
         raise UserError(f"--shards {options.shards} is too few: choose at least 1")
     for name, known in (("protocol", split.PROTOCOLS), ("order", ("balanced", "metis"))):
@@ -218,6 +235,7 @@ def _print_summary(out: Path, manifest: Manifest, user_ptr: np.ndarray, seconds:
     counts, parts = manifest.counts, manifest.split["counts"]
     print(f"{out}: {counts['users']:,} users, {counts['movies']:,} movies, {counts['ratings']:,} ratings")
     print(f"  {counts['duplicates_dropped']:,} duplicates dropped (the latest rating of a pair counts)")
-    print(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in SPLIT_NAMES))
+    named = [name for place, name in enumerate(SPLIT_NAMES) if place <= TEST or parts[name]]
+    print(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in named))
     load = order.imbalance(user_ptr, manifest.shards)
     print(f"  {len(manifest.shards) - 1} shards ({manifest.order}), largest {load:.3f} times the mean; {seconds:.1f} s")

@@ -5,7 +5,6 @@ A protocol is a function from :class:`SplitInput` to uint8 ``[ratings]``; :data:
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -13,59 +12,9 @@ import torch
 
 from gnnrec import counters
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
+from gnnrec.data.split_input import SplitInput
+from gnnrec.data.split_ranking import leave_last, strong
 from gnnrec.errors import UserError
-
-_BLOCK = 1 << 20  # ratings handled at a time
-
-
-@dataclasses.dataclass
-class SplitInput:
-    """What a protocol may look at.
-
-    Attributes:
-        user_ptr: int64 ``[users + 1]``.
-        movie: int32 ``[ratings]``, movie rows.
-        timestamp: int64 ``[ratings]`` or None.
-        user_hash: int64 tensor ``[users]``, hashes of the raw ids by row.
-        movie_hash: int64 tensor ``[movies]``.
-        test: Share of the ratings that goes to the test part.
-        validation: Share of what is left that goes to the validation part.
-        seed: Seed.
-    """
-
-    user_ptr: np.ndarray
-    movie: np.ndarray
-    timestamp: np.ndarray | None
-    user_hash: torch.Tensor
-    movie_hash: torch.Tensor
-    test: float
-    validation: float
-    seed: int
-
-    def key(self, purpose: str) -> int:
-        """The random stream for a purpose."""
-        return counters.key(self.seed, "split", purpose)
-
-    def user_blocks(self):
-        """Ranges of rows ``(first user, end)`` of about a million ratings, at least one user each."""
-        first, users = 0, len(self.user_ptr) - 1
-        while first < users:
-            end = int(np.searchsorted(self.user_ptr, self.user_ptr[first] + _BLOCK, side="right")) - 1
-            end = max(first + 1, end)
-            yield first, end
-            first = end
-
-    def pair_counters(self) -> Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]:
-        """A function from a range of users to (edge -> user offset in the range, edge -> counter of its raw ids)."""
-        of_user = counters.bits(self.key("user"), self.user_hash)
-        of_movie = counters.bits(self.key("movie"), self.movie_hash)
-
-        def block(first: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
-            owner = torch.from_numpy(np.repeat(np.arange(end - first), np.diff(self.user_ptr[first : end + 1])))
-            movie = torch.from_numpy(self.movie[self.user_ptr[first] : self.user_ptr[end]])
-            return owner, of_user[first:end][owner] + of_movie[movie]
-
-        return block
 
 
 def random(data: SplitInput) -> np.ndarray:
@@ -115,4 +64,9 @@ def _share(share: float, counts: np.ndarray, stream: int, user_hash: torch.Tenso
     return np.floor(share * counts + counters.uniform(stream, user_hash).numpy()).astype(np.int64)
 
 
-PROTOCOLS: dict[str, Callable[[SplitInput], np.ndarray]] = {"random": random, "temporal": temporal}
+PROTOCOLS: dict[str, Callable[[SplitInput], np.ndarray]] = {
+    "random": random,
+    "temporal": temporal,
+    "strong": strong,
+    "leave-last": leave_last,
+}

@@ -8,9 +8,10 @@ import pytest
 
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST
+from gnnrec.data.split import PROTOCOLS
 
 
-@pytest.mark.parametrize("protocol", ["random", "temporal"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("ids", ["integers", "strings"])
 def test_row_order_does_not_matter(table, tmp_path, prepared, protocol, ids):
     if ids == "strings":

@@ -1,0 +1,188 @@
+"""Protocols of ranking, against their rules written out with plain loops over raw ids."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gnnrec.data import split_input
+from gnnrec.data.prepared import SPLIT_NAMES, TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT
+from gnnrec.data.split_input import SplitInput
+from gnnrec.data.split_ranking import leave_last, relevance, strong
+from gnnrec.errors import UserError
+from tests.datasets import write_dataset
+
+FOUND, SHOWN = (VALIDATION, TEST), (VALIDATION_INPUT, TEST_INPUT)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(split_input, "_BLOCK", 5000)
+
+
+@pytest.fixture
+def data() -> SplitInput:
+    """2,000 users with 0 to 40 ratings; half of the 800 movies are rare."""
+    rng = np.random.default_rng(0)
+    ratings = rng.integers(1, 41, 2000)
+    weight = np.repeat([1.0, 0.002], 400)
+    movies = [np.sort(rng.choice(800, n, False, weight / weight.sum())) for n in ratings]
+    return SplitInput(
+        user_ptr=np.concatenate([[0], np.cumsum(ratings)]),
+        movie=np.concatenate(movies).astype(np.int32),
+        rating=(rng.integers(1, 11, ratings.sum()) / 2).astype(np.float32),
+        timestamp=rng.integers(0, 20, ratings.sum()),  # many ties
+        user_hash=torch.from_numpy(rng.permutation(10**6)[:2000]),
+        movie_hash=torch.arange(800) * 3,
+        test=0.2,
+        validation=0.1,
+        seed=0,
+    )
+
+
+def table(data: SplitInput, part: np.ndarray) -> pd.DataFrame:
+    user = np.repeat(np.arange(len(data.user_ptr) - 1), np.diff(data.user_ptr))
+    columns = {"user": user, "movie": data.movie, "rating": data.rating, "time": data.timestamp, "part": part}
+    return pd.DataFrame(columns)
+
+
+def test_strong_holds_out_whole_users(data):
+    frame = table(data, strong(data))
+    assert (frame.part[frame.rating < 4] == UNUSED).all()
+    catalogue = set(frame.movie[frame.part == TRAIN])
+    roles, dropped = [], 0
+    for _, all_ratings in frame.groupby("user"):
+        relevant = all_ratings[all_ratings.rating >= 4]
+        parts = set(relevant.part)
+        if len(relevant) < 5:
+            assert parts <= {UNUSED}
+            continue
+        if parts == {TRAIN}:
+            roles.append(TRAIN)
+            continue
+        known = relevant[relevant.movie.isin(catalogue)]
+        dropped += len(relevant) - len(known)
+        assert (relevant.part[~relevant.movie.isin(catalogue)] == UNUSED).all()
+        if len(known) < 2:
+            assert parts == {UNUSED}
+            continue
+        found, shown = next((f, s) for f, s in zip(FOUND, SHOWN) if f in parts)
+        roles.append(found)
+        assert set(known.part) == {found, shown}
+        assert (known.part == found).sum() == max(1, int(0.2 * len(known) + 0.5))
+    shares = np.bincount(roles, minlength=3) / len(roles)
+    assert dropped > 5
+    assert shares[TEST] == pytest.approx(0.2, abs=0.03)
+    assert shares[VALIDATION] == pytest.approx(0.08, abs=0.02)
+
+
+def test_strong_settings(data):
+    changed = dataclasses.replace(data, relevant=3.0, least_relevant=12, held_out=0.5)
+    frame = table(data, strong(changed))
+    relevant = frame[frame.rating >= 3]
+    used = relevant.groupby("user").part.agg(lambda part: (part != UNUSED).any())
+    many = relevant.groupby("user").size() >= 12
+    assert (used == many).mean() > 0.99 and not used[~many].any()
+    found, shown = relevant.part.isin(FOUND).sum(), relevant.part.isin(SHOWN).sum()
+    assert found / (found + shown) == pytest.approx(0.52, abs=0.02)  # halves are rounded up
+
+
+def test_strong_spreads_what_is_to_be_found_over_movies(data):
+    """The share to be found scatters over movies like independent draws."""
+    frame = table(data, strong(dataclasses.replace(data, test=0.6)))
+    held_out = frame[frame.part.isin(FOUND + SHOWN)]
+    groups = held_out.assign(found=held_out.part.isin(FOUND)).groupby("movie").found.agg(["sum", "count"])
+    groups = groups[groups["count"] >= 10]
+    share = groups["sum"].sum() / groups["count"].sum()
+    z = (groups["sum"] - share * groups["count"]) / np.sqrt(share * (1 - share) * groups["count"])
+    assert len(groups) > 300 and np.mean(z**2) == pytest.approx(1, abs=0.2)
+
+
+def test_strong_roles_do_not_depend_on_order_or_other_users(data):
+    whole = strong(data)
+    users = np.random.default_rng(1).permutation(2000)
+    where = np.concatenate([np.arange(data.user_ptr[user], data.user_ptr[user + 1]) for user in users])
+    moved = dataclasses.replace(
+        data,
+        user_ptr=np.concatenate([[0], np.cumsum(np.diff(data.user_ptr)[users])]),
+        movie=data.movie[where],
+        rating=data.rating[where],
+        timestamp=data.timestamp[where],
+        user_hash=data.user_hash[users],
+    )
+    assert np.array_equal(strong(moved), whole[where])
+    assert np.array_equal(leave_last(moved), leave_last(data)[where])
+
+
+def test_seeds_differ(data):
+    other = dataclasses.replace(data, seed=1)
+    assert (strong(data) != strong(other)).mean() > 0.05
+    assert 0 < (leave_last(data) != leave_last(other)).mean() < 0.2  # ties only
+
+
+def test_strong_without_shares_trains_on_everybody(data):
+    assert set(strong(dataclasses.replace(data, test=0.0, validation=0.0))) == {TRAIN, UNUSED}
+
+
+def test_strong_needs_users_to_train_on(data):
+    with pytest.raises(UserError, match="has 41 ratings of 4 or more: lower --least_relevant"):
+        strong(dataclasses.replace(data, least_relevant=41))
+
+
+def test_leave_last(data):
+    frame = table(data, leave_last(data))
+    assert (frame.part[frame.rating < 4] == UNUSED).all()
+    sizes = set()
+    for _, liked in frame[frame.rating >= 4].groupby("user"):
+        sizes.add(min(len(liked), 3))
+        if len(liked) < 3:
+            assert (liked.part == TRAIN).all()
+            continue
+        assert liked.part.value_counts().to_dict() == {TRAIN: len(liked) - 2, VALIDATION: 1, TEST: 1}
+        train, validation, test = (liked.time[liked.part == part] for part in (TRAIN, VALIDATION, TEST))
+        assert train.max() <= validation.item() <= test.item()
+    assert sizes == {1, 2, 3}
+
+
+def test_leave_last_needs_times_and_relevant_ratings(data):
+    with pytest.raises(UserError, match="--protocol leave-last needs timestamps"):
+        leave_last(dataclasses.replace(data, timestamp=None))
+    with pytest.raises(UserError, match="no rating is 5.5 or more: lower --relevant"):
+        leave_last(dataclasses.replace(data, relevant=5.5))
+
+
+def test_manifest_and_summary(tmp_path, capsys):
+    dataset = write_dataset(
+        tmp_path / "a", protocol="strong", relevant=3.5, least_relevant=4, held_out=0.3, test=0.3, validation=0.3
+    )
+    split = dataset.manifest.split
+    assert (relevance(dataset.manifest), split["least_relevant"], split["held_out"]) == (3.5, 4, 0.3)
+    assert list(split["counts"]) == list(SPLIT_NAMES) and sum(split["counts"].values()) == dataset.num_ratings
+    assert all(split["counts"].values())
+    assert ", test_input " in capsys.readouterr().out
+    dataset = write_dataset(tmp_path / "b", protocol="leave-last")
+    assert relevance(dataset.manifest) == 4.0 and "held_out" not in dataset.manifest.split
+    dataset = write_dataset(tmp_path / "c")
+    assert relevance(dataset.manifest) is None
+    assert "unused" not in capsys.readouterr().out.splitlines()[-2]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"relevant": 6.0}, "--relevant 6 is not on the rating scale 0.5 to 5"),
+        ({"least_relevant": 0}, "--least_relevant 0 is too few"),
+        ({"held_out": 1.0}, "--held_out 1.0 is not a share"),
+    ],
+)
+def test_refused_options(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        write_dataset(tmp_path, protocol="strong", **options)
+
+
+def test_a_threshold_off_the_scale_matters_to_ranking_protocols_only(tmp_path):
+    assert write_dataset(tmp_path, protocol="random", relevant=6.0).num_ratings == 431
