@@ -1,0 +1,181 @@
+"""Ranking metrics, against scikit-learn, PyG and rankings sorted one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import ndcg_score
+from torch_geometric.metrics import LinkPredCoverage, LinkPredMRR, LinkPredNDCG, LinkPredRecall
+
+from gnnrec.distributed import World
+from gnnrec.evaluation import ranking
+from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
+from gnnrec.graph.interactions import Interactions
+from gnnrec.graph.ragged import offsets
+from tests.distributed.ranks import run_on_ranks
+
+USERS, MOVIES = 41, 260
+
+
+def interactions(chosen: torch.Tensor) -> Interactions:
+    """From a bool matrix ``[users, movies]``."""
+    movie = chosen.nonzero()[:, 1].to(torch.int32)
+    edge_id = torch.arange(movie.numel())
+    return Interactions(offsets(chosen.sum(1)), movie, torch.ones(movie.numel()), edge_id)
+
+
+def case(most_targets: int, seed: int = 0):
+    """Scores, seen and wanted movies; the last user and a few others want nothing."""
+    rng = np.random.default_rng(seed)
+    seen, wanted = np.zeros((2, USERS, MOVIES), bool)
+    for user in range(USERS - 1):
+        row = rng.permutation(MOVIES)
+        shown, asked = rng.integers(0, 60), rng.integers(0, most_targets + 1)
+        seen[user, row[:shown]] = True
+        wanted[user, row[shown : shown + asked]] = True
+    scores = rng.permuted(np.tile(np.linspace(-3, 3, MOVIES), (USERS, 1)), axis=1) + 1.5 * wanted
+    return torch.tensor(scores), torch.tensor(seen), torch.tensor(wanted)
+
+
+def measured(scores, seen, wanted, **options) -> RankingMetrics:
+    options = {"candidates": None} | options
+    return evaluate_ranking(
+        scores.__getitem__, interactions(seen), interactions(wanted), World(), scores.shape[1], **options
+    )
+
+
+def sorted_rankings(scores, seen, candidates=None) -> list[list[int]]:
+    """Each user's ranked movies, by Python's sort."""
+    candidates = range(scores.shape[1]) if candidates is None else candidates.nonzero().squeeze(1).tolist()
+    return [
+        sorted((m for m in candidates if not seen[u, m]), key=lambda m, u=u: (-scores[u, m].item(), m))
+        for u in range(len(scores))
+    ]
+
+
+def from_rankings(rankings, wanted, catalogue: int) -> RankingMetrics:
+    """The definitions, one user at a time."""
+    rows, covered = [], set()
+    for user, order in enumerate(rankings):
+        targets = set(wanted[user].nonzero().squeeze(1).tolist())
+        if targets:
+            hits = [place for place, movie in enumerate(order, 1) if movie in targets]
+            recall = [sum(place <= k for place in hits) / min(k, len(targets)) for k in (20, 50)]
+            ideal = sum(1 / np.log2(1 + place) for place in range(1, min(100, len(targets)) + 1))
+            gain = sum(1 / np.log2(1 + place) for place in hits if place <= 100)
+            rows.append([*recall, gain / ideal, 1 / hits[0] if hits else 0.0])
+            covered |= set(order[:20])
+    return RankingMetrics(*np.mean(rows, 0), len(covered) / catalogue, len(rows))
+
+
+def assert_same(found: RankingMetrics, expected: RankingMetrics) -> None:
+    assert found.count == expected.count
+    assert found.figures() == pytest.approx(expected.figures(), rel=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1024])
+def test_definitions(chunk, monkeypatch):
+    monkeypatch.setattr(ranking, "_BLOCK", 5 * MOVIES)
+    scores, seen, wanted = case(most_targets=120)
+    assert wanted.sum(1).max() > 100  # NDCG's ideal is cut there
+    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
+    assert 0.05 < expected.recall_at_20 < 0.9 and expected.count < USERS
+    assert_same(measured(scores, seen, wanted, chunk=chunk), expected)
+
+
+def test_catalogue():
+    scores, seen, wanted = case(most_targets=30)
+    candidates = torch.arange(MOVIES) % 3 != 0
+    expected = from_rankings(sorted_rankings(scores, seen, candidates), wanted, int(candidates.sum()))
+    assert_same(measured(scores, seen, wanted, candidates=candidates), expected)
+
+
+def test_few_movies_left():
+    """With fewer movies than 20 left, those that may not be recommended are not covered either."""
+    scores, seen, wanted = (part[:3] for part in case(most_targets=5))
+    seen = ~wanted
+    seen[0, 7] = False
+    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
+    assert_same(measured(scores, seen, wanted), expected)
+
+
+def test_ndcg_is_that_of_scikit_learn():
+    scores, seen, wanted = case(most_targets=120)
+    asked = wanted.any(1)
+    allowed = scores.masked_fill(seen, -100)
+    expected = ndcg_score(wanted[asked].numpy(), allowed[asked].numpy(), k=100)
+    assert measured(scores, seen, wanted).ndcg_at_100 == pytest.approx(expected, rel=1e-12)
+
+
+def test_metrics_are_those_of_pyg():
+    scores, seen, wanted = case(most_targets=20)  # so that min(k, relevant) is relevant
+    asked = wanted.any(1)
+    top = scores.masked_fill(seen, -100)[asked].argsort(1, descending=True)
+    edges = wanted[asked].nonzero().T
+
+    def pyg(metric):
+        metric.update(top, edges)
+        return metric.compute().item()
+
+    found = measured(scores, seen, wanted)
+    assert found.recall_at_20 == pytest.approx(pyg(LinkPredRecall(20)), rel=1e-5)
+    assert found.recall_at_50 == pytest.approx(pyg(LinkPredRecall(50)), rel=1e-5)
+    assert found.ndcg_at_100 == pytest.approx(pyg(LinkPredNDCG(100)), rel=1e-5)
+    assert found.mrr == pytest.approx(pyg(LinkPredMRR(MOVIES)), rel=1e-5)
+    assert found.coverage == pytest.approx(pyg(LinkPredCoverage(20, MOVIES)), rel=1e-5)
+
+
+@pytest.mark.parametrize("levels", [1, 3])
+def test_ties_are_ranked_by_movie_row(levels):
+    scores, seen, wanted = case(most_targets=40)
+    scores = (scores * levels / 10).round()
+    scores = torch.zeros_like(scores) if levels == 1 else scores
+    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        assert_same(measured(scores.to(dtype), seen, wanted), expected)
+
+
+def test_equal_scores_are_no_better_than_chance():
+    scores, seen, wanted = case(most_targets=40)
+    assert measured(torch.zeros_like(scores), seen, wanted).recall_at_20 < 0.15
+
+
+def test_no_number_is_ranked_last_but_above_what_was_seen():
+    scores, seen, wanted = case(most_targets=5)
+    lost = torch.where(wanted, torch.nan, scores)
+    expected = from_rankings(sorted_rankings(scores - 100 * wanted, seen), wanted, MOVIES)
+    assert expected.recall_at_50 == 0 and expected.mrr > 1 / MOVIES
+    assert_same(measured(lost, seen, wanted), expected)
+    assert_same(measured(torch.where(wanted, -torch.inf, scores), seen, wanted), expected)
+    assert measured(torch.where(wanted, torch.inf, scores), seen, wanted).ndcg_at_100 == pytest.approx(1)
+
+
+def test_nobody_to_ask():
+    scores, seen, wanted = case(most_targets=5)
+    found = measured(scores, seen, torch.zeros_like(wanted))
+    assert (found.count, found.loss, str(found)) == (0, None, "no users with something to find")
+    assert set(found.figures().values()) == {None}
+
+
+def test_what_is_shown_of_it():
+    metrics = RankingMetrics(0.1, 0.2, 0.3, 0.4, 0.5, 1234)
+    assert metrics.figures() == {"recall@20": 0.1, "recall@50": 0.2, "ndcg@100": 0.3, "mrr": 0.4, "coverage": 0.5}
+    assert (metrics.loss, metrics.headline, metrics.unit) == (-0.3, "NDCG@100 0.3000", "users")
+    assert "Recall@20 0.1000" in str(metrics) and "1,234 users" in str(metrics)
+
+
+def on_ranks(world: World) -> RankingMetrics:
+    """Every rank has some of the users; one has only the last one, who wants nothing."""
+    scores, seen, wanted = case(most_targets=120)
+    bounds = [0, 17, USERS - 1, USERS] if world.size == 3 else [0, USERS]
+    mine = slice(bounds[world.rank], bounds[world.rank + 1])
+    return evaluate_ranking(
+        scores[mine].__getitem__, interactions(seen[mine]), interactions(wanted[mine]), world, MOVIES, chunk=5
+    )
+
+
+def test_three_ranks_agree_with_one():
+    expected = run_on_ranks(1, on_ranks)[0]
+    for found in run_on_ranks(3, on_ranks):
+        assert_same(found, expected)

@@ -1,0 +1,86 @@
+"""Which ratings a ranking is shown and asked for, against pandas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.graph.interactions import catalogue, ranking_splits, read_interactions, training_splits
+from gnnrec.graph.partition import partition
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> PreparedDataset:
+    return write_dataset(tmp_path_factory.mktemp("strong"), protocol="strong", test=0.3, validation=0.3)
+
+
+def frame(dataset: PreparedDataset) -> pd.DataFrame:
+    columns = {name: np.asarray(getattr(dataset, name)) for name in ("movie", "rating", "split")}
+    return pd.DataFrame(columns | {"user": np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))})
+
+
+@pytest.mark.parametrize("relevant", [None, 3.5, 5.0, 5.5])
+@pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, UNUSED), (TEST, TEST_INPUT)])
+def test_ratings_of_a_range_of_users(dataset, splits, relevant):
+    whole = frame(dataset)
+    for rank in range(3):
+        part = partition(dataset.manifest.shards, rank, 3)
+        found = read_interactions(dataset, part, splits, relevant, CPU)
+        expected = whole[whole.user.between(part.start, part.stop - 1) & whole.split.isin(splits)]
+        expected = expected[expected.rating >= (relevant or 0)]
+        assert found.edge_id.tolist() == expected.index.tolist()
+        assert found.movie.tolist() == expected.movie.tolist()
+        assert found.rating.tolist() == expected.rating.tolist()
+        assert found.num_users == part.num_users and found.num_edges == len(expected)
+        sizes = expected.groupby("user").size().reindex(range(part.start, part.stop), fill_value=0)
+        assert found.user_ptr.diff().tolist() == sizes.tolist()
+        types = [getattr(found, name).dtype for name in ("user_ptr", "movie", "rating", "edge_id")]
+        assert types == [torch.int64, torch.int32, torch.float32, torch.int64]
+
+
+def test_a_threshold_that_float32_rounds_still_counts_as_reached(dataset):
+    part = partition(dataset.manifest.shards, 0, 1)
+    dataset = PreparedDataset(dataset.directory)
+    dataset.__dict__["rating"] = np.full(dataset.num_ratings, 0.7, np.float32)  # below the float64 0.7
+    assert read_interactions(dataset, part, (TRAIN,), 0.7, CPU).num_edges == (dataset.split == TRAIN).sum() > 0
+
+
+def test_shown_and_to_be_found():
+    for protocol in ("random", "temporal", "leave-last"):
+        assert ranking_splits(protocol, VALIDATION) == ((TRAIN,), VALIDATION)
+        assert ranking_splits(protocol, TEST) == ((TRAIN, VALIDATION), TEST)
+        assert training_splits(protocol, False) == (TRAIN,)
+        assert training_splits(protocol, True) == (TRAIN, VALIDATION)
+    assert ranking_splits("strong", VALIDATION) == ((VALIDATION_INPUT,), VALIDATION)
+    assert ranking_splits("strong", TEST) == ((TEST_INPUT,), TEST)
+    assert training_splits("strong", False) == (TRAIN,)
+    assert training_splits("strong", True) == (TRAIN, VALIDATION, VALIDATION_INPUT)
+    with pytest.raises(ValueError, match="holds nothing out"):
+        ranking_splits("strong", TRAIN)
+
+
+def catalogue_on_ranks(world: World, directory: str) -> torch.Tensor:
+    return catalogue(PreparedDataset(directory), world)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_catalogue_of_held_out_users_is_what_train_users_like(dataset, ranks):
+    whole = frame(dataset)
+    expected = np.isin(np.arange(dataset.num_movies), whole.movie[whole.split == TRAIN])
+    assert 0 < expected.sum() < dataset.num_movies
+    held_out = whole.movie[whole.split.isin((VALIDATION, TEST, VALIDATION_INPUT, TEST_INPUT))]
+    assert expected[held_out].all()
+    for found in run_on_ranks(ranks, catalogue_on_ranks, str(dataset.directory)):
+        assert np.array_equal(found, expected)
+
+
+def test_every_movie_is_in_the_catalogue_of_other_protocols(tmp_path):
+    assert catalogue(write_dataset(tmp_path, protocol="leave-last"), World()) is None
