@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -86,30 +86,63 @@ def _fit(trainer: Trainer, tracker: Tracker, on_validation: OnValidation | None)
     bar = ProgressBar(trainer.total_steps, world.is_main)
     best: float | None = None
     started, training_seconds, targets = time.perf_counter(), 0.0, 0
-    for number in range(config.optimizer.epochs):
-        epoch = _run_epoch(trainer, tracker, bar, number)
+    for epoch in run_epochs(trainer, tracker, bar):
         training_seconds, targets = training_seconds + epoch.seconds, targets + epoch.targets
-        finished = trainer.steps_taken >= trainer.total_steps
-        validation = _validate(trainer, tracker, number, finished)
+        validation, last = epoch.validation, trainer.steps_taken >= trainer.total_steps
         improved = validation is not None and (best is None or validation.loss < best)
         best = validation.loss if improved else best
-        _save(trainer, "last", number + 1, validation)
-        if improved or (finished and best is None):
-            _save(trainer, "best", number + 1, validation)
+        _save(trainer, "last", epoch)
+        if improved or (last and best is None):
+            _save(trainer, "best", epoch)
         if world.is_main:
             left = (time.perf_counter() - started) / trainer.steps_taken * (trainer.total_steps - trainer.steps_taken)
             line = (
-                f"epoch {number + 1}/{config.optimizer.epochs}  loss {epoch.loss:.4f}  "
+                f"epoch {epoch.number}/{config.optimizer.epochs}  loss {epoch.loss:.4f}  "
                 f"{epoch.targets / epoch.seconds:,.0f} edges/s  {1e3 * epoch.seconds / epoch.steps:,.0f} ms/step  "
                 f"{memory_gib():.2f} GiB  {_clock(left)} left"
             )
             bar.write(line + (f"  validation {validation.headline}" if validation else ""))
         if validation is not None and on_validation is not None:
-            on_validation(number + 1, validation)
-        if finished:
-            break
+            on_validation(epoch.number, validation)
     bar.close()
     return summarise(trainer, tracker, training_seconds, targets)
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochResult:
+    """What an epoch did.
+
+    Attributes:
+        number: Epochs finished, this one included.
+        loss: Mean loss of a target before each update, over all ranks.
+        targets: Targets of all ranks.
+        steps: Optimizer steps.
+        seconds: Time of the steps.
+        validation: Metrics on validation, where they were due and there are validation ratings.
+    """
+
+    number: int
+    loss: float
+    targets: int
+    steps: int
+    seconds: float
+    validation: Metrics | None = None
+
+
+def run_epochs(trainer: Trainer, tracker: Tracker, bar: ProgressBar) -> Iterator[EpochResult]:
+    """Trains and validates, and yields after each epoch. It reads no test rating and keeps no checkpoint.
+
+    Args:
+        trainer: A fresh trainer; every rank calls this.
+        tracker: Takes the records.
+        bar: Shows the steps.
+    """
+    for number in range(trainer.config.optimizer.epochs):
+        epoch = _run_epoch(trainer, tracker, bar, number)
+        finished = trainer.steps_taken >= trainer.total_steps
+        yield dataclasses.replace(epoch, validation=_validate(trainer, tracker, number, finished))
+        if finished:
+            return
 
 
 def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -> Metrics | None:
@@ -125,17 +158,7 @@ def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -
     return metrics
 
 
-@dataclasses.dataclass(frozen=True)
-class _EpochResult:
-    """What an epoch did: mean loss a target before each update, targets (both over all ranks), steps, time."""
-
-    loss: float
-    targets: int
-    steps: int
-    seconds: float
-
-
-def _run_epoch(trainer: Trainer, tracker: Tracker, bar: ProgressBar, number: int) -> _EpochResult:
+def _run_epoch(trainer: Trainer, tracker: Tracker, bar: ProgressBar, number: int) -> EpochResult:
     world, every = trainer.world, trainer.config.log_every
     started, steps_before = time.perf_counter(), trainer.steps_taken
     throughput = Throughput()
@@ -166,14 +189,14 @@ def _run_epoch(trainer: Trainer, tracker: Tracker, bar: ProgressBar, number: int
             bar.update()
     loss = world.sum_(epoch_loss).item() / max(epoch_targets, 1)
     seconds = max(time.perf_counter() - started, 1e-9)
-    return _EpochResult(loss, epoch_targets, max(trainer.steps_taken - steps_before, 1), seconds)
+    return EpochResult(number + 1, loss, epoch_targets, max(trainer.steps_taken - steps_before, 1), seconds)
 
 
-def _save(trainer: Trainer, name: str, epoch: int, validation: Metrics | None) -> None:
+def _save(trainer: Trainer, name: str, epoch: EpochResult) -> None:
     info = CheckpointInfo(
-        epoch=epoch,
+        epoch=epoch.number,
         step=trainer.steps_taken,
-        validation=validation.figures() if validation else {},
+        validation=epoch.validation.figures() if epoch.validation else {},
         dataset=trainer.dataset.fingerprint,
     )
     directory = trainer.config.run_dir / "checkpoints" / name

@@ -35,7 +35,7 @@ def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) 
         "baselines": baselines,
         "edges_per_second": targets / max(seconds, 1e-9),
         "training_seconds": seconds,
-        "peak_memory_gib": float(world.max_(torch.tensor(_peak_memory_gib(), device=world.device))),
+        "peak_memory_gib": float(world.max_(torch.tensor(peak_memory_gib(), device=world.device))),
         "counts": {
             "users": dataset.num_users,
             "movies": dataset.num_movies,
@@ -88,7 +88,8 @@ def memory_gib() -> float:
     return psutil.Process().memory_info().rss / 2**30
 
 
-def _peak_memory_gib() -> float:
+def peak_memory_gib() -> float:
+    """Most GiB that this rank has held so far: on the GPU if it has one, else resident."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
