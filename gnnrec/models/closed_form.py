@@ -1,0 +1,60 @@
+"""The linear item model that has a closed form: each movie predicted from all others.
+
+Steck, "Embarrassingly shallow autoencoders for sparse data" (WWW 2019).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.errors import UserError
+
+#: Movies up to which a dense matrix over all pairs of movies is inverted.
+MOST_MOVIES = 40_000
+
+
+def require_few_movies(num_movies: int, option: str, instead: str) -> None:
+    """Refuses more movies than :data:`MOST_MOVIES`.
+
+    Args:
+        num_movies: Movies of the dataset.
+        option: What asks for the closed form, as the user wrote it: ``--model.start closed_form``.
+        instead: The way out: ``choose --model.start random``.
+
+    Raises:
+        UserError: There are too many.
+    """
+    if num_movies > MOST_MOVIES:
+        raise UserError(
+            f"{option}: {num_movies:,} movies make a dense matrix of {4e-9 * num_movies**2:,.0f} GB to invert; "
+            f"it is made for up to {MOST_MOVIES:,} movies: {instead}"
+        )
+
+
+@torch.no_grad()
+def item_weights(gram: Tensor, penalty_diagonal: Tensor) -> Tensor:
+    """The minimum of ``|X - X B|^2 + sum_j penalty_j |B_j|^2`` over ``B`` with zero diagonal, rows weighted as in
+    ``gram``; ``B_j`` are the weights with which movie ``j`` predicts others, row ``j``.
+
+    ``P = inv(gram + diag(penalty))``, ``B_ij = -P_ij / P_jj``.
+
+    Args:
+        gram: ``X' W X``, float ``[movies, movies]``, symmetric. Its memory is used for the result.
+        penalty_diagonal: Float ``[movies]``, positive.
+
+    Returns:
+        ``B``, ``[movies, movies]`` with zero diagonal: the scores of a user are ``x B``.
+
+    Raises:
+        UserError: The penalty is too small for the matrix to be inverted.
+    """
+    gram.diagonal().add_(penalty_diagonal.to(gram))
+    failed = gram.new_empty((), dtype=torch.int32)
+    torch.linalg.cholesky_ex(gram, out=(gram, failed))
+    if failed:
+        raise UserError("the closed form cannot be solved with so small a penalty: raise it")
+    inverse = torch.cholesky_inverse(gram, out=gram)
+    scale = inverse.diagonal().neg()
+    weights = inverse.div_(scale)
+    return weights.fill_diagonal_(0)
