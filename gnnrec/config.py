@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -166,27 +167,35 @@ class Parser(ArgumentParser):
 
 
 def normalise(parser: ArgumentParser, args: list[str]) -> list[str]:
-    """Accepts ``--some-option`` for ``--some_option`` and a bare ``--flag`` for ``--flag true``.
+    """Accepts ``--some-option`` for ``--some_option``, a bare ``--flag`` for ``--flag true``, and words for lists.
 
+    An option that takes a list takes all words up to the next option, and may be repeated: ``--set a=1 b=2 --set c=3``.
     ``--run`` is short for ``--run_dir``. It has the longer name because torchrun, on Python before 3.12, takes
     ``--run`` for its own ``--run-path`` wherever it stands.
     """
-    flags = {
-        option for action in parser._actions for option in action.option_strings
-        if getattr(action, "_typehint", None) is bool
-    }  # fmt: skip
-    result = []
+    hints = {
+        option: getattr(action, "_typehint", None) for action in parser._actions for option in action.option_strings
+    }
+    result: list[str] = []
+    lists: dict[str, list[str]] = {}
+    taking: str | None = None
     for position, arg in enumerate(args):
-        if arg.startswith("--"):
-            name, equals, value = arg.partition("=")
-            name = "--" + name[2:].replace("-", "_") if name != "--" else name
-            name = "--run_dir" if name == "--run" else name
-            following = args[position + 1] if position + 1 < len(args) else "--"
-            if name in flags and not equals and (following.startswith("-")):
-                equals, value = "=", "true"
-            arg = name + equals + value
-        result.append(arg)
-    return result
+        if not arg.startswith("--"):
+            lists[taking].append(arg) if taking else result.append(arg)
+            continue
+        name, equals, value = arg.partition("=")
+        name = "--" + name[2:].replace("-", "_") if name != "--" else name
+        name = "--run_dir" if name == "--run" else name
+        taking = name if hints.get(name) == list[str] else None
+        if taking:
+            words = json.loads(value) if value.startswith("[") else [value]
+            lists.setdefault(name, []).extend(words if equals else [])
+            continue
+        following = args[position + 1] if position + 1 < len(args) else "--"
+        if hints.get(name) is bool and not equals and following.startswith("-"):
+            equals, value = "=", "true"
+        result.append(name + equals + value)
+    return result + [f"{name}={json.dumps(words)}" for name, words in lists.items()]
 
 
 def train_parser() -> Parser:
@@ -208,6 +217,22 @@ def parse_train_config(args: list[str]) -> TrainConfig:
     config = TrainConfig(**{field.name: values[field.name] for field in dataclasses.fields(TrainConfig)})
     config.check()
     return config
+
+
+def assigned_train_config(config: Path | None, assignments: list[str], **options: Path | str) -> TrainConfig:
+    """Configuration from a file, ``name=value`` assignments over it, and options over both.
+
+    Raises:
+        UserError: An assignment without ``=``, an unknown option or a value that cannot be.
+    """
+    for assignment in assignments:
+        if not re.fullmatch(r"[\w.-]+=.*", assignment):
+            raise UserError(f"--set {assignment}: write OPTION=VALUE, such as model.layers=2")
+    if config is not None and not config.is_file():
+        raise UserError(f"--config {config}: there is no such file")
+    arguments = [] if config is None else [f"--config={config}"]
+    arguments += [f"--{assignment}" for assignment in assignments]
+    return parse_train_config(arguments + [f"--{name}={value}" for name, value in options.items()])
 
 
 def read_train_config(path: Path) -> TrainConfig:

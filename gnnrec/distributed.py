@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -101,6 +102,19 @@ class World:
         if self.size > 1:
             dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
+
+    def on_main(self, function: Callable[[], Any]) -> Any:
+        """What ``function`` returns on rank 0, on every rank; a :class:`UserError` of it is raised on every rank."""
+        result, problem = None, None
+        if self.is_main:
+            try:
+                result = function()
+            except UserError as error:
+                problem = str(error)
+        result, problem = self.broadcast_object((result, problem))
+        if problem is not None:
+            raise UserError(problem)
+        return result
 
     def barrier(self) -> None:
         if self.size > 1:
