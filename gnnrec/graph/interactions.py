@@ -10,7 +10,7 @@ from torch import Tensor
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.graph.ragged import offsets
+from gnnrec.graph.ragged import offsets, ranges
 from gnnrec.graph.rank_graph import read_edges
 
 
@@ -68,6 +68,23 @@ def read_interactions(
         movie=edges.movie[chosen].to(device),
         rating=edges.rating[chosen].to(device),
         edge_id=edges.edge_id[chosen].to(device),
+    )
+
+
+def slice_users(interactions: Interactions, users: Tensor) -> Interactions:
+    """The interactions of some users, in their order.
+
+    Args:
+        interactions: This rank's.
+        users: Local rows, int64 ``[n]``.
+    """
+    counts = interactions.user_ptr.diff()[users]
+    chosen = ranges(interactions.user_ptr[users], counts)
+    return Interactions(
+        user_ptr=offsets(counts),
+        movie=interactions.movie[chosen],
+        rating=interactions.rating[chosen],
+        edge_id=interactions.edge_id[chosen],
     )
 
 

@@ -49,12 +49,21 @@ def item_weights(gram: Tensor, penalty_diagonal: Tensor) -> Tensor:
     Raises:
         UserError: The penalty is too small for the matrix to be inverted.
     """
-    gram.diagonal().add_(penalty_diagonal.to(gram))
+    rated = gram.diagonal() > 0
+    if not rated.all():  # movies without raters have no weights, and need not be inverted
+        rows = rated.nonzero().squeeze(1)
+        weights = _weights(gram[rows][:, rows], penalty_diagonal.to(gram)[rows])
+        gram.zero_()[rows[:, None], rows] = weights
+        return gram
+    return _weights(gram, penalty_diagonal.to(gram))
+
+
+def _weights(gram: Tensor, penalty: Tensor) -> Tensor:
+    """:func:`item_weights` in place."""
+    gram.diagonal().add_(penalty)
     failed = gram.new_empty((), dtype=torch.int32)
     torch.linalg.cholesky_ex(gram, out=(gram, failed))
     if failed:
         raise UserError("the closed form cannot be solved with so small a penalty: raise it")
     inverse = torch.cholesky_inverse(gram, out=gram)
-    scale = inverse.diagonal().neg()
-    weights = inverse.div_(scale)
-    return weights.fill_diagonal_(0)
+    return inverse.div_(inverse.diagonal().neg()).fill_diagonal_(0)

@@ -9,7 +9,7 @@ import torch
 
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.graph.interactions import catalogue, ranking_splits, read_interactions, training_splits
+from gnnrec.graph.interactions import catalogue, ranking_splits, read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -84,3 +84,15 @@ def test_catalogue_of_held_out_users_is_what_train_users_like(dataset, ranks):
 
 def test_every_movie_is_in_the_catalogue_of_other_protocols(tmp_path):
     assert catalogue(write_dataset(tmp_path, protocol="leave-last"), World()) is None
+
+
+def test_slices_are_those_users_in_their_order(dataset):
+    whole = read_interactions(dataset, partition(dataset.manifest.shards, 0, 1), (TRAIN, UNUSED), None, CPU)
+    users = torch.tensor([5, 0, 17, 5])
+    found = slice_users(whole, users)
+    for place, user in enumerate(users.tolist()):
+        old = slice(whole.user_ptr[user], whole.user_ptr[user + 1])
+        new = slice(found.user_ptr[place], found.user_ptr[place + 1])
+        for name in ("movie", "rating", "edge_id"):
+            assert getattr(found, name)[new].tolist() == getattr(whole, name)[old].tolist()
+    assert found.num_users == 4 and found.num_edges == found.user_ptr[-1] > 0

@@ -65,9 +65,11 @@ def test_gram_is_that_of_the_dense_matrix(dataset, settings, ranks, weighted, dt
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("unrated", [[], [0, 5, 6, 28]])
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_item_weights_are_those_of_the_dense_formula(dataset, dtype, tolerance):
+def test_item_weights_are_those_of_the_dense_formula(dataset, dtype, tolerance, unrated):
     rated = dense(dataset)
+    rated[:, unrated] = 0
     gram = rated.T @ rated
     penalty = np.linspace(1, 50, dataset.num_movies)
     inverse = np.linalg.inv(gram + np.diag(penalty))

@@ -1,0 +1,45 @@
+"""EASE: a linear item model in closed form (Steck, WWW 2019)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.baselines.baseline import Baseline, Fitted
+from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.graph.interactions import Interactions
+from gnnrec.models.closed_form import item_weights, require_few_movies
+from gnnrec.models.gram import weighted_gram
+from gnnrec.models.ragged_sum import bag
+
+#: Penalties among which validation chooses, the usual one first.
+PENALTIES = (300.0, 10.0, 30.0, 60.0, 100.0, 200.0, 450.0, 700.0, 1000.0, 2000.0)
+
+
+def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
+    """Scores ``x B`` of a user who likes the movies ``x``.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks; every rank inverts the same matrix.
+        splits: Splits to fit on.
+        seed: Not used.
+        setting: ``penalty``, the same for every movie.
+
+    Raises:
+        UserError: There are too many movies.
+    """
+    require_few_movies(dataset.num_movies, "baseline EASE", "leave it out")
+    train = training_interactions(dataset, world, splits)
+    gram = weighted_gram(train, dataset.num_movies, None, world)
+    weights = item_weights(gram, torch.full((dataset.num_movies,), setting["penalty"]))
+
+    def score(shown: Interactions) -> Tensor:
+        return bag(weights, shown.movie, shown.user_ptr)
+
+    return fitted_ranking(dataset, world, score)
+
+
+EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease)

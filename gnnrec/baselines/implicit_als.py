@@ -1,0 +1,96 @@
+"""Implicit ALS (Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008), by the
+package ``implicit``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from gnnrec.baselines.baseline import Baseline, Fitted
+from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.graph.interactions import Interactions
+from gnnrec.models.gram import sparse_matrix
+
+#: Alternating sweeps.
+ITERATIONS = 15
+#: Factors, weight of a relevant rating (all other pairs have weight 1), and L2, among which validation chooses.
+FACTORS, ALPHAS, REGULARISATIONS = (128, 64, 32), (5.0, 20.0), (10.0, 1.0, 50.0)
+
+
+def fit_implicit_als(
+    dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict
+) -> Fitted:
+    """Movies are factorised on rank 0 alone; every rank folds its users in.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks.
+        splits: Splits to fit on.
+        seed: Seed of the initial factors.
+        setting: ``factors``, ``alpha``, ``regularisation``.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+    from threadpoolctl import threadpool_limits
+
+    rated = sparse_matrix(training_interactions(dataset, world, splits), dataset.num_movies)
+    parts = world.gather_objects((rated.indptr.astype(np.int64), rated.indices.astype(np.int32)))
+    with threadpool_limits(1, "blas"):  # the package runs threads of its own
+        model = _model(setting, seed)
+        if world.is_main:
+            model.fit(_stacked(parts, dataset.num_movies), show_progress=False)
+        model.item_factors = world.broadcast_object(model.item_factors)
+    movies = torch.from_numpy(model.item_factors).to(world.device)
+
+    def score(shown: Interactions) -> Tensor:
+        liked = scipy.sparse.csr_matrix(sparse_matrix(shown, dataset.num_movies).astype(np.float32))
+        with threadpool_limits(1, "blas"):
+            users = model.recalculate_user(np.arange(shown.num_users), liked)
+        return torch.from_numpy(users).to(world.device) @ movies.T
+
+    return fitted_ranking(dataset, world, score)
+
+
+def _model(setting: dict, seed: int) -> Any:
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares
+    except ImportError:
+        raise UserError("baseline implicit ALS needs the package implicit: pip install 'gnnrec[implicit]'") from None
+    return AlternatingLeastSquares(
+        factors=setting["factors"],
+        alpha=setting["alpha"],
+        regularization=setting["regularisation"],
+        iterations=ITERATIONS,
+        num_threads=torch.get_num_threads(),
+        random_state=seed,
+    )
+
+
+def _stacked(parts: list[tuple[np.ndarray, np.ndarray]], num_movies: int) -> scipy.sparse.csr_matrix:
+    """All ranks' users, in the order of their rows."""
+    blocks = [
+        scipy.sparse.csr_matrix((np.ones(len(movie), np.float32), movie, pointer), (len(pointer) - 1, num_movies))
+        for pointer, movie in parts
+    ]
+    return scipy.sparse.vstack(blocks, format="csr")
+
+
+IMPLICIT_ALS = Baseline(
+    "implicit ALS",
+    "ranking",
+    tuple(
+        {"factors": factors, "alpha": alpha, "regularisation": regularisation}
+        for factors, alpha, regularisation in itertools.product(FACTORS, ALPHAS, REGULARISATIONS)
+    ),
+    fit_implicit_als,
+)

@@ -1,0 +1,73 @@
+"""What every ranking baseline is fitted on, and from its scores to its metrics on any split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gnnrec.baselines.baseline import Fitted
+from gnnrec.data.prepared import VALIDATION, PreparedDataset
+from gnnrec.data.split_ranking import relevance
+from gnnrec.distributed import World
+from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
+from gnnrec.graph.interactions import (
+    Interactions,
+    catalogue,
+    ranking_splits,
+    read_interactions,
+    slice_users,
+    training_splits,
+)
+from gnnrec.graph.partition import partition
+
+#: Lowest relevant rating where the dataset was not prepared for ranking.
+RELEVANT = 4.0
+#: Scores of users by movies that are held at a time.
+_SCORES = 1 << 24
+
+
+def training_interactions(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) -> Interactions:
+    """The relevant ratings of this rank's users to fit on.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks.
+        splits: Splits to fit on. What is shown of validation users belongs to them exactly if validation does.
+    """
+    splits = training_splits(dataset.manifest.split["protocol"], refit=VALIDATION in splits)
+    part = partition(dataset.manifest.shards, world.rank, world.size)
+    return read_interactions(dataset, part, splits, _relevant(dataset), world.device)
+
+
+def fitted_ranking(dataset: PreparedDataset, world: World, score: Callable[[Interactions], Tensor]) -> Fitted:
+    """A baseline that ranks movies for users it is shown some ratings of.
+
+    Args:
+        dataset: Where the held-out ratings are.
+        world: The ranks.
+        score: From what is shown of some users to their scores of all movies, float ``[users, movies]``.
+    """
+
+    def metrics(split: int) -> RankingMetrics:
+        part = partition(dataset.manifest.shards, world.rank, world.size)
+        shown_splits, to_find = ranking_splits(dataset.manifest.split["protocol"], split)
+        relevant = _relevant(dataset)
+        shown = read_interactions(dataset, part, shown_splits, relevant, world.device)
+        return evaluate_ranking(
+            lambda users: score(slice_users(shown, users)),
+            seen=read_interactions(dataset, part, shown_splits, None, world.device),
+            targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
+            world=world,
+            num_movies=dataset.num_movies,
+            candidates=catalogue(dataset, world),
+            chunk=max(1, min(1024, _SCORES // dataset.num_movies)),
+        )
+
+    return Fitted(torch.no_grad()(metrics))
+
+
+def _relevant(dataset: PreparedDataset) -> float:
+    threshold = relevance(dataset.manifest)
+    return RELEVANT if threshold is None else threshold

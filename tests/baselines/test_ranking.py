@@ -1,0 +1,184 @@
+"""Ranking baselines, against dense formulas and rankings sorted one by one, and on several ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+from implicit.cpu.als import AlternatingLeastSquares
+from scipy.sparse import csr_matrix
+
+from gnnrec.baselines import ease
+from gnnrec.baselines.baseline import Baseline, fit_best
+from gnnrec.baselines.ranking import RANKING_BASELINES
+from gnnrec.data.prepared import (
+    TEST,
+    TEST_INPUT,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+    VALIDATION_INPUT,
+    PreparedDataset,
+)
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.models import closed_form
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+PROTOCOLS = ("strong", "leave-last", "random")
+SETTINGS = {
+    "popularity": {},
+    "EASE": {"penalty": 20.0},
+    "implicit ALS": {"factors": 4, "alpha": 3.0, "regularisation": 0.5},
+}
+#: What is shown and what is fitted on when a split is measured.
+SHOWN = {"strong": {VALIDATION: [VALIDATION_INPUT], TEST: [TEST_INPUT]}}
+SHOWN |= {protocol: {VALIDATION: [TRAIN], TEST: [TRAIN, VALIDATION]} for protocol in PROTOCOLS[1:]}
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory) -> dict[str, PreparedDataset]:
+    options = {"users": 80, "movies": 60, "ratings": 1800, "test": 0.25, "validation": 0.25, "least_relevant": 4}
+    return {name: write_dataset(tmp_path_factory.mktemp(name), protocol=name, **options) for name in PROTOCOLS}
+
+
+def dense(dataset: PreparedDataset, splits: list[int], relevant: float = 4.0) -> np.ndarray:
+    """One where a user has a rating of at least ``relevant`` in ``splits``, ``[users, movies]``."""
+    user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))
+    chosen = np.isin(dataset.split, splits) & (np.asarray(dataset.rating) >= relevant)
+    table = np.zeros((dataset.num_users, dataset.num_movies))
+    table[user[chosen], np.asarray(dataset.movie)[chosen]] = 1
+    return table
+
+
+def expected_scores(name: str, train: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Scores ``[users, movies]`` by the textbook."""
+    setting = SETTINGS[name]
+    if name == "popularity":
+        return np.tile(train.sum(0), (len(shown), 1))
+    if name == "EASE":
+        inverse = np.linalg.inv(train.T @ train + setting["penalty"] * np.eye(train.shape[1]))
+        weights = np.eye(train.shape[1]) - inverse / np.diag(inverse)  # I - P diag(1 / diag P)
+        np.testing.assert_allclose(np.diag(weights), 0, atol=1e-12)
+        return shown @ weights
+    model = AlternatingLeastSquares(
+        setting["factors"], setting["regularisation"], setting["alpha"], random_state=5, num_threads=1
+    )
+    model.fit(csr_matrix(train, dtype=np.float32), show_progress=False)
+    movies = model.item_factors.astype(np.float64)
+    users = []
+    for row in shown:
+        weight = np.where(row > 0, setting["alpha"], 1.0)
+        left = movies.T @ (weight[:, None] * movies) + setting["regularisation"] * np.eye(setting["factors"])
+        users.append(np.linalg.solve(left, movies.T @ (weight * row)))
+    return np.array(users) @ movies.T
+
+
+def expected_figures(scores: np.ndarray, seen: np.ndarray, wanted: np.ndarray, candidates: np.ndarray) -> dict:
+    rows, covered = [], set()
+    for user in np.flatnonzero(wanted.any(1)):
+        allowed = np.flatnonzero(candidates & (seen[user] == 0))
+        order = allowed[np.lexsort((allowed, -scores[user, allowed]))]
+        places = 1 + np.flatnonzero(wanted[user, order])
+        count = int(wanted[user].sum())
+        ideal = (1 / np.log2(1 + np.arange(1, min(count, 100) + 1))).sum()
+        gain = (1 / np.log2(1 + places[places <= 100])).sum()
+        recall = [(places <= k).sum() / min(count, k) for k in (20, 50)]
+        rows.append([*recall, gain / ideal, 1 / places[0]])
+        covered |= set(order[:20])
+    names = ("recall@20", "recall@50", "ndcg@100", "mrr")
+    return dict(zip(names, np.mean(rows, 0))) | {"coverage": len(covered) / candidates.sum()}
+
+
+@pytest.mark.parametrize("split", [VALIDATION, TEST])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", RANKING_BASELINES)
+def test_baselines_are_those_of_the_textbook(datasets, name, protocol, split):
+    dataset, shown_splits = datasets[protocol], SHOWN[protocol][split]
+    train = dense(dataset, [TRAIN])
+    candidates = train.any(0) if protocol == "strong" else np.ones(dataset.num_movies, bool)
+    expected = expected_figures(
+        expected_scores(name, train, dense(dataset, shown_splits)),
+        seen=dense(dataset, shown_splits, relevant=0),
+        wanted=dense(dataset, [split]),
+        candidates=candidates,
+    )
+    found = RANKING_BASELINES[name].fit(dataset, World(), (TRAIN,), 5, SETTINGS[name]).metrics(split)
+    assert found.count > 5 and found.recall_at_20 < 0.95
+    # Movies with the same raters tie by the formula, and rounding ranks them.
+    assert found.figures() == pytest.approx(expected, rel=1e-3 if name == "EASE" else 1e-6)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_refit_uses_all_of_the_validation_users_ratings(datasets, protocol):
+    dataset = datasets[protocol]
+    splits = [TRAIN, VALIDATION] + ([VALIDATION_INPUT] if protocol == "strong" else [])
+    counts = dense(dataset, splits).sum(0)
+    candidates = dense(dataset, [TRAIN]).any(0) | (protocol != "strong")
+    expected = expected_figures(
+        np.tile(counts, (dataset.num_users, 1)),
+        seen=dense(dataset, SHOWN[protocol][TEST], relevant=0),
+        wanted=dense(dataset, [TEST]),
+        candidates=candidates,
+    )
+    found = RANKING_BASELINES["popularity"].fit(dataset, World(), (TRAIN, VALIDATION), 0, {})
+    assert found.metrics(TEST).figures() == pytest.approx(expected, rel=1e-9)
+
+
+def on_ranks(world: World, directory: str) -> dict[str, dict]:
+    dataset = PreparedDataset(directory)
+    return {
+        name: baseline.fit(dataset, world, (TRAIN,), 5, SETTINGS[name]).metrics(TEST).figures()
+        for name, baseline in RANKING_BASELINES.items()
+    }
+
+
+def test_three_ranks_agree_with_one(datasets):
+    directory = str(datasets["strong"].directory)
+    expected = run_on_ranks(1, on_ranks, directory)[0]
+    for found in run_on_ranks(3, on_ranks, directory):
+        assert set(found) == set(RANKING_BASELINES)
+        for name, figures in found.items():
+            assert figures == pytest.approx(expected[name], rel=1e-6), name
+
+
+@pytest.mark.parametrize("name", ["EASE", "implicit ALS"])
+def test_a_choice_does_not_look_at_test_ratings(datasets, name):
+    baseline = RANKING_BASELINES[name]
+    baseline = dataclasses.replace(baseline, grid=baseline.grid[:4])
+    plain = datasets["strong"]
+    without = PreparedDataset(plain.directory)
+    split = np.array(plain.split)
+    without.__dict__["split"] = np.where(np.isin(split, (TEST, TEST_INPUT)), UNUSED, split).astype(np.uint8)
+    first, second = (fit_best(baseline, data, World(), (TRAIN,), 0) for data in (plain, without))
+    assert second.fitted.metrics(TEST).count == 0 < first.fitted.metrics(TEST).count
+    assert (first.setting, first.validation_loss) == (second.setting, second.validation_loss)
+
+
+def test_validation_chooses_the_penalty(datasets):
+    losses = {
+        setting["penalty"]: ease.fit_ease(datasets["strong"], World(), (TRAIN,), 0, setting).metrics(VALIDATION).loss
+        for setting in RANKING_BASELINES["EASE"].grid
+    }
+    assert len(set(losses.values())) > 3
+    chosen = fit_best(RANKING_BASELINES["EASE"], datasets["strong"], World(), (TRAIN,), 0)
+    assert chosen.setting == {"penalty": min(losses, key=losses.get)}
+
+
+def test_grids_are_settings_and_every_baseline_is_for_ranking():
+    assert list(RANKING_BASELINES) == ["popularity", "EASE", "implicit ALS"]
+    for name, baseline in RANKING_BASELINES.items():
+        assert isinstance(baseline, Baseline) and (baseline.name, baseline.objective) == (name, "ranking")
+        assert baseline.grid and all(setting.keys() == SETTINGS[name].keys() for setting in baseline.grid)
+
+
+def test_what_is_missing_or_too_much_is_said(datasets, monkeypatch):
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    with pytest.raises(UserError, match=r"implicit ALS needs the package implicit: pip install 'gnnrec\[implicit\]'"):
+        RANKING_BASELINES["implicit ALS"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["implicit ALS"])
+    monkeypatch.setattr(closed_form, "MOST_MOVIES", 50)
+    with pytest.raises(UserError, match="baseline EASE: 60 movies .* leave it out"):
+        RANKING_BASELINES["EASE"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["EASE"])
