@@ -15,7 +15,7 @@ from gnnrec.models.gram import weighted_gram
 from gnnrec.models.ragged_sum import bag
 
 #: Penalties among which validation chooses, the usual one first.
-PENALTIES = (300.0, 10.0, 30.0, 60.0, 100.0, 200.0, 450.0, 700.0, 1000.0, 2000.0)
+PENALTIES = (300.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 
 
 def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:

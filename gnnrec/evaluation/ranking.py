@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed import World
-from gnnrec.graph.interactions import Interactions
-from gnnrec.graph.ragged import offsets, owners, ranges
+from gnnrec.graph.interactions import Interactions, slice_users
+from gnnrec.graph.ragged import owners
 
 #: Rank up to which a movie counts as recommended, for coverage.
 _COVERED = 20
-#: Scores compared with a target at a time.
-_BLOCK = 1 << 23
+#: Ranks past this one matter to MRR alone, which wants one of them.
+_LISTED = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +105,10 @@ def evaluate_ranking(
     for start in range(0, users.numel(), chunk):
         chosen = users[start : start + chunk]
         scores = _allowed_scores(score(chosen), seen, chosen, candidates)
-        wanted = targets.user_ptr.diff()[chosen]
-        movie = targets.movie[ranges(targets.user_ptr[chosen], wanted)].long()
-        rank = _ranks(scores, owners(offsets(wanted), torch.int64), movie)
-        sums += _sums(rank, wanted)
-        covered |= _first(scores, _COVERED).any(0)
+        wanted = slice_users(targets, chosen)
+        place = _places(scores)
+        sums += _sums(scores, place, wanted)
+        covered |= ((place > 0) & (place <= _COVERED)).any(0)
     *means, count = world.sum_(sums).tolist()
     covered = world.max_(covered)
     if count == 0:
@@ -122,61 +121,76 @@ def _allowed_scores(scores: Tensor, seen: Interactions, users: Tensor, candidate
     """A copy with minus infinity for movies that are not ranked, and no such value anywhere else."""
     lowest, highest = torch.finfo(scores.dtype).min, torch.finfo(scores.dtype).max
     scores = scores.nan_to_num(nan=lowest, neginf=lowest, posinf=highest)
-    count = seen.user_ptr.diff()[users]
-    movie = seen.movie[ranges(seen.user_ptr[users], count)].long()
-    scores[owners(offsets(count), torch.int64), movie] = -torch.inf
+    seen = slice_users(seen, users)
+    scores[owners(seen.user_ptr, torch.int64), seen.movie.long()] = -torch.inf
     return scores.masked_fill_(~candidates, -torch.inf)
 
 
-def _ranks(scores: Tensor, row: Tensor, movie: Tensor) -> Tensor:
-    """Rank of each target in its user's ranking, from 1; infinite where it is not ranked. float64 ``[targets]``.
-
-    Counting what stands before a target is exact, needs no sorting, and is fast, for targets are few.
+def _places(scores: Tensor) -> Tensor:
+    """Place of each user's first 100 movies, from 1; 0 for the others and for those that are not ranked.
 
     Args:
         scores: Float ``[n, movies]``.
-        row: Row of each target, int64 ``[targets]``.
-        movie: Its movie, int64 ``[targets]``.
+
+    Returns:
+        int16 ``[n, movies]``.
     """
-    own = scores[row, movie]
-    place = torch.arange(scores.shape[1], device=scores.device)
-    before = []
-    block = max(1, _BLOCK // scores.shape[1])
-    for start in range(0, row.numel(), block):
-        part = slice(start, start + block)
-        others, mine = scores[row[part]], own[part, None]
-        ahead = (others > mine) | ((others == mine) & (place < movie[part, None]))
-        before.append(ahead.sum(1))
-    rank = torch.cat(before).double() + 1
-    return rank.masked_fill_(own == -torch.inf, torch.inf)
+    listed = min(_LISTED, scores.shape[1])
+    values, movie = scores.topk(listed, 1)
+    movie, by_movie = movie.sort(1)
+    values, by_score = values.gather(1, by_movie).sort(dim=1, descending=True, stable=True)
+    movie = movie.gather(1, by_score)
+    # Where equal scores reach beyond the list, topk has taken any of them.
+    tied = ((scores >= values[:, -1:]).sum(1) > listed).nonzero().squeeze(1)
+    if tied.numel():
+        whole = scores[tied].sort(dim=1, descending=True, stable=True)
+        values[tied], movie[tied] = whole.values[:, :listed], whole.indices[:, :listed]
+    place = torch.arange(1, listed + 1, dtype=torch.int16, device=scores.device).expand_as(movie)
+    place = place.masked_fill(values == -torch.inf, 0)
+    return torch.zeros_like(scores, dtype=torch.int16).scatter_(1, movie, place)
 
 
-def _sums(rank: Tensor, wanted: Tensor) -> Tensor:
+def _sums(scores: Tensor, place: Tensor, wanted: Interactions) -> Tensor:
     """Sums over users of recall at 20 and 50, NDCG at 100, reciprocal rank, and 1: float64 ``[5]``.
 
     Args:
-        rank: float64 ``[targets]``, in the order of users.
-        wanted: Targets of each user, int64 ``[users]``, at least 1.
+        scores: Float ``[n, movies]``.
+        place: Their first places, see :func:`_places`.
+        wanted: What these users are to find, at least one movie each.
     """
-    pointer = offsets(wanted)
+    row, movie = owners(wanted.user_ptr, torch.int64), wanted.movie.long()
+    count = wanted.user_ptr.diff()
+    rank = place[row, movie].double()
+    rank[rank == 0] = torch.inf
 
     def by_user(values: Tensor, reduce: str = "sum") -> Tensor:
-        return torch.segment_reduce(values, reduce, offsets=pointer)
+        return torch.segment_reduce(values, reduce, offsets=wanted.user_ptr)
 
     def recall(k: int) -> Tensor:
-        return by_user((rank <= k).double()) / wanted.clamp(max=k)
+        return by_user((rank <= k).double()) / count.clamp(max=k)
 
-    gain = 1 / torch.log2(1 + torch.arange(1, 101, dtype=torch.float64, device=rank.device))
-    ideal = gain.cumsum(0)[wanted.clamp(max=100) - 1]
-    ndcg = by_user(torch.where(rank <= 100, 1 / torch.log2(1 + rank), 0.0)) / ideal
-    first = by_user(1 / rank, "max")
-    return torch.stack([recall(20).sum(), recall(50).sum(), ndcg.sum(), first.sum(), ndcg.new_tensor(ndcg.numel())])
+    gain = 1 / torch.log2(1 + torch.arange(1, _LISTED + 1, dtype=torch.float64, device=rank.device))
+    ndcg = by_user(1 / torch.log2(1 + rank)) / gain.cumsum(0)[count.clamp(max=_LISTED) - 1]
+    first = by_user(rank, "min")
+    lost = first.isinf().nonzero().squeeze(1)
+    if lost.numel():
+        own = scores[row, movie].double()
+        best = by_user(own, "max")
+        at_best = torch.where(own == best[row], movie.double(), torch.inf)
+        first[lost] = _counted_rank(scores[lost], best[lost].to(scores.dtype), by_user(at_best, "min")[lost])
+    return torch.stack(
+        [recall(20).sum(), recall(50).sum(), ndcg.sum(), (1 / first).sum(), first.new_tensor(len(count))]
+    )
 
 
-def _first(scores: Tensor, k: int) -> Tensor:
-    """Whether a movie is among the first ``k``, bool ``[n, movies]``; of equal scores the lower rows are."""
-    k = min(k, scores.shape[1])
-    last = scores.topk(k, 1).values[:, -1:]
-    above, level = scores > last, scores == last
-    room = k - above.sum(1, keepdim=True)
-    return (above | (level & (level.cumsum(1) <= room))) & (scores > -torch.inf)
+def _counted_rank(scores: Tensor, own: Tensor, movie: Tensor) -> Tensor:
+    """Rank of one movie of each user in the whole ranking, float64 ``[n]``; infinite where it is not ranked.
+
+    Args:
+        scores: Float ``[n, movies]``.
+        own: Score of the movie, float ``[n]``.
+        movie: Its row, ``[n]``.
+    """
+    row = torch.arange(scores.shape[1], device=scores.device)
+    ahead = (scores > own[:, None]) | ((scores == own[:, None]) & (row < movie[:, None]))
+    return (ahead.sum(1) + 1).double().masked_fill(own == -torch.inf, torch.inf)

@@ -9,7 +9,6 @@ from sklearn.metrics import ndcg_score
 from torch_geometric.metrics import LinkPredCoverage, LinkPredMRR, LinkPredNDCG, LinkPredRecall
 
 from gnnrec.distributed import World
-from gnnrec.evaluation import ranking
 from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.ragged import offsets
@@ -75,8 +74,7 @@ def assert_same(found: RankingMetrics, expected: RankingMetrics) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1024])
-def test_definitions(chunk, monkeypatch):
-    monkeypatch.setattr(ranking, "_BLOCK", 5 * MOVIES)
+def test_definitions(chunk):
     scores, seen, wanted = case(most_targets=120)
     assert wanted.sum(1).max() > 100  # NDCG's ideal is cut there
     expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
