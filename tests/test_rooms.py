@@ -38,6 +38,9 @@ def test_every_room_is_named_here():
 
 
 def test_optional_packages_are_not_imported_with_the_program():
-    code = "import sys, gnnrec.cli, gnnrec.training.run; print([m for m in ('wandb', 'pymetis') if m in sys.modules])"
+    code = (
+        "import sys, gnnrec.cli, gnnrec.training.run, gnnrec.baselines.ranking; "
+        "print([m for m in ('wandb', 'pymetis', 'implicit') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

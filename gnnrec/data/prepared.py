@@ -46,7 +46,8 @@ class Manifest:
         counts: ``users``, ``movies``, ``ratings``, ``duplicates_dropped``.
         rating: ``min``, ``max`` (the scale) and ``levels``, the ascending centres of the rating levels. A rating
             belongs to the nearest level; with at most 64 distinct ratings the levels are those ratings.
-        split: ``protocol``, ``test``, ``validation`` (fractions), ``seed`` and ``counts`` by split name.
+        split: ``protocol``, ``test``, ``validation`` (fractions), ``seed``, the options of ranking protocols
+            (:data:`gnnrec.data.split_ranking.RANKING_OPTIONS`) and ``counts`` by split name.
         order: How users were ordered into shards: ``balanced`` or ``metis``.
         shards: Row boundaries of the shards, ``num_shards + 1`` ascending integers from 0 to ``counts["users"]``.
         files: File name -> ``{"bytes": int, "sha256": str}`` for every other file in the directory.
