@@ -23,7 +23,7 @@ from gnnrec.models.gram import sparse_matrix
 #: Alternating sweeps.
 ITERATIONS = 15
 #: Factors, weight of a relevant rating (all other pairs have weight 1), and L2, among which validation chooses.
-FACTORS, ALPHAS, REGULARISATIONS = (64, 128), (2.0, 10.0), (10.0, 3.0, 30.0, 60.0, 120.0)
+FACTORS, ALPHAS, REGULARISATIONS = (64, 128), (2.0, 10.0), (10.0, 3.0, 30.0, 50.0, 100.0, 200.0)
 
 
 def fit_implicit_als(

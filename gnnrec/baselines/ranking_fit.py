@@ -24,8 +24,6 @@ from gnnrec.graph.partition import partition
 
 #: Lowest relevant rating where the dataset was not prepared for ranking.
 RELEVANT = 4.0
-#: Scores of users by movies that are held at a time.
-_SCORES = 1 << 24
 
 
 def training_interactions(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) -> Interactions:
@@ -62,7 +60,6 @@ def fitted_ranking(dataset: PreparedDataset, world: World, score: Callable[[Inte
             world=world,
             num_movies=dataset.num_movies,
             candidates=catalogue(dataset, world),
-            chunk=max(1, min(1024, _SCORES // dataset.num_movies)),
         )
 
     return Fitted(torch.no_grad()(metrics))

@@ -15,6 +15,8 @@ from gnnrec.graph.ragged import owners
 
 #: Rank up to which a movie counts as recommended, for coverage.
 _COVERED = 20
+#: Scores held at a time, at most, unless one user's are more.
+_SCORES = 1 << 24
 #: Ranks past this one matter to MRR alone, which wants one of them.
 _LISTED = 100
 
@@ -94,7 +96,7 @@ def evaluate_ranking(
         world: The ranks; every rank calls this with its own users.
         num_movies: Movies of the dataset.
         candidates: The catalogue, bool ``[movies]`` (:func:`gnnrec.graph.interactions.catalogue`); None is all.
-        chunk: Users scored at a time.
+        chunk: Users scored at a time, at most: with many movies they are fewer.
     """
     device = targets.movie.device
     if candidates is None:
@@ -102,6 +104,7 @@ def evaluate_ranking(
     sums = torch.zeros(5, dtype=torch.float64, device=device)
     covered = torch.zeros(num_movies, dtype=torch.uint8, device=device)
     users = targets.user_ptr.diff().nonzero().squeeze(1)
+    chunk = max(1, min(chunk, _SCORES // num_movies))
     for start in range(0, users.numel(), chunk):
         chosen = users[start : start + chunk]
         scores = _allowed_scores(score(chosen), seen, chosen, candidates)
