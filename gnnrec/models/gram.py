@@ -30,7 +30,7 @@ def weighted_gram(interactions: Interactions, num_movies: int, weight_per_user: 
 
     Returns:
         ``[movies, movies]`` on the rank's device, equal on all ranks: float64 up to :data:`FLOAT64_MOVIES` movies,
-        float32 above. Products are summed in float64.
+        float32 above. All sums are in float64.
     """
     dtype = torch.float64 if num_movies <= FLOAT64_MOVIES else torch.float32
     rated = sparse_matrix(interactions, num_movies)
@@ -42,7 +42,7 @@ def weighted_gram(interactions: Interactions, num_movies: int, weight_per_user: 
     rows = max(1, _BLOCK // num_movies)
     for first in range(0, num_movies, rows):
         block = (by_movie[first : first + rows] @ weighted).toarray()
-        gram[first : first + rows] = world.sum_(torch.from_numpy(block).to(world.device, dtype))
+        gram[first : first + rows] = world.sum_(torch.from_numpy(block).to(world.device))
     return gram
 
 
