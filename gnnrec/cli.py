@@ -21,6 +21,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
+from gnnrec.tuning.tune import TuneOptions, tune
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Command:
 _WAIT_FOR_RANK_0 = 3.0
 
 _OUT = ("out", "directory to make")
+_DATA = ("data", "prepared dataset")
 _RUN = ("run", "run directory of train_dist.py")
 
 
@@ -66,6 +68,7 @@ def _on_ranks(function: Callable[[Path, Any, distributed.World], Any]) -> Callab
 COMMANDS = {
     "prepare": Command("from a ratings file to a prepared dataset", _OUT, PrepareOptions, prepare),
     "synth": Command("write a MovieLens-shaped synthetic dataset", _OUT, SynthOptions, synth),
+    "tune": Command("search options of training on validation ratings", _DATA, TuneOptions, _on_ranks(tune)),
     "evaluate": Command("score a run on its held-out ratings", _RUN, EvaluateOptions, _on_ranks(evaluate)),
     "export": Command("write embeddings of all users and movies", _RUN, ExportOptions, _on_ranks(export)),
     "recommend": Command("print movies for a user", _RUN, RecommendOptions, _recommend),

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gnnrec"
 #: From the lowest to the highest. Training measures itself with evaluation; inference reads what training saved.
-ROOMS = ["data", "graph", "models", "evaluation", "baselines", "training", "inference"]
+ROOMS = ["data", "graph", "models", "evaluation", "baselines", "training", "tuning", "comparison", "inference"]
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -40,7 +40,7 @@ def test_every_room_is_named_here():
 def test_optional_packages_are_not_imported_with_the_program():
     code = (
         "import sys, gnnrec.cli, gnnrec.training.run, gnnrec.baselines.ranking; "
-        "print([m for m in ('wandb', 'pymetis', 'implicit') if m in sys.modules])"
+        "print([m for m in ('wandb', 'pymetis', 'implicit', 'optuna') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

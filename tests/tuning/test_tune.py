@@ -1,0 +1,230 @@
+"""``gnnrec tune``: the same study however often it is interrupted and on any number of ranks, without test ratings."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnrec.config import parse_train_config, read_train_config
+from gnnrec.data.prepared import TEST, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.training.run import train
+from gnnrec.training.tracking import WandbOptions
+from gnnrec.tuning import tune as tuning
+from gnnrec.tuning.tune import TuneOptions, first_rung, tune
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+SMALL = ["model.dim=4", "loader.folds=2", "optimizer.epochs=4", "device=cpu"]
+TRIALS = 7
+
+
+def options(out: Path, trials: int = TRIALS, **others) -> TuneOptions:
+    given = {"set": SMALL, "space": "all", "wandb": WandbOptions(mode="disabled")} | others
+    return TuneOptions(out=out, trials=trials, **given)
+
+
+def table(out: Path) -> list[dict]:
+    return list(csv.DictReader((out / "trials.csv").read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> PreparedDataset:
+    return write_dataset(tmp_path_factory.mktemp("tune"), validation=0.15, test=0.15)
+
+
+@pytest.fixture(scope="module")
+def study(dataset, tmp_path_factory) -> Path:
+    """The directory of a finished study."""
+    out = tmp_path_factory.mktemp("studies") / "whole"
+    tune(dataset.directory, options(out), World())
+    return out
+
+
+def test_the_first_trial_is_the_default_and_some_are_pruned(study):
+    rows = table(study)
+    assert [int(row["trial"]) for row in rows] == list(range(1, TRIALS + 1))
+    assert (rows[0]["strength"], rows[0]["sources"], rows[0]["dropout"], rows[0]["lr"]) == ("1.0", "1.0", "0.1", "1.0")
+    assert {(row["pruned"], row["epochs"]) for row in rows} == {("False", "4"), ("True", str(first_rung(4)))}
+    assert len({row["strength"] for row in rows}) == TRIALS
+
+
+def test_the_result_is_the_best_trial_and_trains_to_its_loss(dataset, study, tmp_path):
+    best = min((row for row in table(study) if row["pruned"] == "False"), key=lambda row: float(row["validation_loss"]))
+    config = read_train_config(study / "best.yaml")
+    assert config.regularisation.ids == pytest.approx(750 * float(best["strength"]))
+    assert config.model.dropout == float(best["dropout"]) and config.model.dim == 4
+    assert config.data == dataset.directory
+    given = ["--config", str(study / "best.yaml"), "--run-dir", str(tmp_path), "--wandb.mode", "disabled"]
+    summary = train(parse_train_config(given), World())
+    assert summary["validation_rmse"] == pytest.approx(float(best["validation_loss"]), rel=1e-6)
+
+
+def test_a_study_in_parts_is_the_same_study(dataset, study, tmp_path, monkeypatch):
+    tune(dataset.directory, options(tmp_path, trials=2), World())
+    build, calls = tuning.build_trainer, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return build(*arguments)
+
+    monkeypatch.setattr(tuning, "build_trainer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tune(dataset.directory, options(tmp_path), World())
+    assert len(table(tmp_path)) == 4
+    tune(dataset.directory, options(tmp_path), World())
+    assert (tmp_path / "trials.csv").read_text() == (study / "trials.csv").read_text()
+
+
+def test_a_finished_study_does_nothing_but_say_its_result(dataset, study, tmp_path, monkeypatch, capsys):
+    shutil.copytree(study, tmp_path / "copy")
+    (tmp_path / "copy" / "best.yaml").unlink()
+    monkeypatch.setattr(tuning, "build_trainer", None)
+    tune(dataset.directory, options(tmp_path / "copy", trials=3), World())
+    assert "train with it" in capsys.readouterr().out
+    assert (tmp_path / "copy" / "best.yaml").is_file()
+
+
+def test_another_seed_searches_elsewhere(dataset, study, tmp_path):
+    tune(dataset.directory, options(tmp_path, trials=2, seed=1), World())
+    first, second = table(tmp_path)
+    assert first == table(study)[0] and second["strength"] != table(study)[1]["strength"]
+
+
+def on_ranks(world: World, data: Path, out: Path) -> dict:
+    return tune(data, options(out), world).as_dict()
+
+
+def test_two_ranks_search_like_one(dataset, study, tmp_path):
+    first, second = run_on_ranks(2, on_ranks, dataset.directory, tmp_path)
+    assert first == second
+    for expected, found in zip(table(study), table(tmp_path), strict=True):
+        assert (found["pruned"], found["epochs"]) == (expected["pruned"], expected["epochs"])
+        for name in ("strength", "dropout", "validation_loss"):
+            assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-4)
+
+
+def refused_on_ranks(world: World, data: Path, out: Path) -> str:
+    with pytest.raises(UserError) as error:
+        tune(data, options(out, seed=5), world)
+    return str(error.value)
+
+
+def test_every_rank_hears_of_a_refusal(dataset, study):
+    assert set(run_on_ranks(2, refused_on_ranks, dataset.directory, study)) == {
+        f"{study} holds a study of another seed: choose another --out"
+    }
+
+
+def test_test_ratings_change_nothing(dataset, study, tmp_path):
+    shutil.copytree(dataset.directory, tmp_path / "changed")
+    rating, split = np.load(dataset.directory / "rating.npy"), np.load(dataset.directory / "split.npy")
+    assert (split == TEST).sum() > 20
+    rating[split == TEST] = 5.5 - rating[split == TEST]
+    np.save(tmp_path / "changed" / "rating.npy", rating)
+    tune(tmp_path / "changed", options(tmp_path / "study"), World())
+    assert (tmp_path / "study" / "trials.csv").read_text() == (study / "trials.csv").read_text()
+
+
+def test_test_ratings_are_not_asked_for(dataset, study, tmp_path, monkeypatch):
+    from gnnrec.evaluation import rating
+    from gnnrec.graph import rank_graph
+
+    read, asked = rank_graph.read_edges, []
+
+    def guarded(dataset, part, splits):
+        asked.append(splits)
+        assert TEST not in splits, "test ratings are being read"
+        return read(dataset, part, splits)
+
+    for module in (rating, rank_graph):
+        monkeypatch.setattr(module, "read_edges", guarded)
+    tune(dataset.directory, options(tmp_path, trials=2), World())
+    assert len(asked) >= 2 * (1 + 4)
+    assert table(tmp_path) == table(study)[:2]
+    config = read_train_config(tmp_path / "best.yaml")
+    with pytest.raises(AssertionError, match="test ratings are being read"):
+        train(config, World())
+
+
+def test_a_diverging_trial_is_pruned_at_once(dataset, tmp_path):
+    wild = [*SMALL, "optimizer.lr=1e30", "optimizer.name=sgd", "optimizer.warmup_steps=0"]
+    with pytest.raises(UserError, match="no trial .* has a finite validation loss"):
+        tune(dataset.directory, options(tmp_path, trials=2, set=wild), World())
+    assert [(row["pruned"], row["validation_loss"]) for row in table(tmp_path)] == [("True", "")] * 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"set": [*SMALL, "model.layers=2"]}, "holds a study of another configuration: choose another --out"),
+        ({"space": "optimizer"}, "holds a study of another space"),
+        ({"space": "everything"}, "--space everything: choose one of"),
+        ({"trials": 0}, "--trials 0: must be at least 1"),
+        ({"set": [*SMALL, "refit=true"]}, "needs validation ratings: leave out --refit"),
+        ({"set": ["model.layers"]}, "--set model.layers: write OPTION=VALUE"),
+        ({"set": ["model.layer=2"]}, "did you mean model.layers"),
+        ({"config": Path("nowhere.yaml")}, "--config nowhere.yaml: there is no such file"),
+    ],
+)
+def test_refusals(dataset, study, changed, message):
+    before = (study / "study.log").read_bytes()
+    with pytest.raises(UserError, match=message):
+        tune(dataset.directory, options(study, **changed), World())
+    assert (study / "study.log").read_bytes() == before
+
+
+def test_another_dataset_is_refused(study, tmp_path):
+    other = write_dataset(tmp_path, seed=1, validation=0.15, test=0.15)
+    with pytest.raises(UserError, match="holds a study of another dataset"):
+        tune(other.directory, options(study), World())
+
+
+def test_a_dataset_without_validation_is_refused(tmp_path):
+    other = write_dataset(tmp_path, validation=0.0)
+    with pytest.raises(UserError, match="prepare it with --validation above 0"):
+        tune(other.directory, options(tmp_path / "out"), World())
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_process_at_a_time(dataset, study):
+    with open(study / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(UserError, match="another process searches in"):
+            tune(dataset.directory, options(study), World())
+
+
+def test_a_journal_that_cannot_be_read_is_named(dataset, tmp_path):
+    (tmp_path / "study.log").write_text("not a journal\n" * 3)
+    with pytest.raises(UserError, match="study.log is damaged"):
+        tune(dataset.directory, options(tmp_path), World())
+
+
+def test_a_place_that_cannot_be_written_is_named(dataset, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="--out .*file/out: cannot write there"):
+        tune(dataset.directory, options(tmp_path / "file" / "out"), World())
+
+
+def test_optuna_missing_says_how_to_install_it(dataset, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"optuna is not installed: pip install 'gnnrec\[tune\]'"):
+        tune(dataset.directory, options(tmp_path), World())
+
+
+def test_each_trial_is_logged(dataset, tmp_path):
+    wandb = pytest.importorskip("wandb")
+    tune(dataset.directory, options(tmp_path, trials=2, wandb=WandbOptions(mode="offline")), World())
+    assert wandb.run is None
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 2 and all('"strength"' in line and '"best_validation_loss"' in line for line in lines)
