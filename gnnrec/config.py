@@ -18,7 +18,8 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
-from gnnrec.training.options import OptimizerOptions, RegularisationOptions
+from gnnrec.models.ranking_options import RankingOptions
+from gnnrec.training.options import RATING_DEFAULTS, OptimizerOptions, RegularisationOptions
 from gnnrec.training.tracking import WandbOptions
 
 
@@ -29,17 +30,20 @@ class TrainConfig:
     Args:
         data: Prepared dataset (a directory made by gnnrec prepare).
         run_dir: Run directory to make: configuration, metrics, checkpoints, summary.
-        model: The model.
-        loader: How an epoch is cut into steps.
+        objective: What is learned: rating (predict ratings) or ranking (find the movies that users like).
+        model: The rating model.
+        loader: How an epoch of the rating model is cut into steps.
+        ranking: The ranking model, its start and its loss.
         optimizer: The optimizer.
-        regularisation: Coupled L2.
+        regularisation: Coupled L2 of the rating model.
         wandb: Weights & Biases.
         seed: Seed of initial values, folds, shuffles, draws and dropout.
         device: auto (CUDA where there is any), cpu or cuda.
-        bf16: Autocast matrix products to bfloat16 on GPUs.
+        bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
         refit: Train on train and validation together, once choices are made; nothing is then validated.
         validate_every: Epochs between validations; 0 validates after the last epoch only.
-        baselines: Fit the global-mean, bias and biased-MF baselines on the same split for the summary.
+        baselines: Fit simple models on the same split for the summary: global mean, biases and biased MF for ratings,
+            popularity and EASE for rankings.
         log_every: Steps between records of the training loss.
         max_steps: Stop after this many steps; 0 for no limit.
         overwrite: Replace a run directory that is there already.
@@ -47,10 +51,12 @@ class TrainConfig:
 
     data: Path
     run_dir: Path
+    objective: Literal["rating", "ranking"] = "rating"
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     loader: LoaderOptions = dataclasses.field(default_factory=LoaderOptions)
     optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
     regularisation: RegularisationOptions = dataclasses.field(default_factory=RegularisationOptions)
+    ranking: RankingOptions = dataclasses.field(default_factory=RankingOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -61,6 +67,10 @@ class TrainConfig:
     log_every: int = 10
     max_steps: int = 0
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.objective == "rating":
+            self.optimizer = self.optimizer.filled(RATING_DEFAULTS)
 
     def check(self) -> None:
         """Refuses values that cannot work.
@@ -80,16 +90,23 @@ class TrainConfig:
             ("model.head_dim", self.model.head_dim >= 1, "at least 1"),
             ("model.spread", self.model.spread >= 0, "0 or more"),
             ("model.movie_id_spread", self.model.movie_id_spread >= 0, "0 or more"),
-            ("optimizer.lr", self.optimizer.lr > 0, "above 0"),
+            ("optimizer.lr", self.optimizer.lr is None or self.optimizer.lr > 0, "above 0"),
             ("optimizer.beta1", 0 <= self.optimizer.beta1 < 1, "from 0 to below 1"),
             ("optimizer.beta2", 0 <= self.optimizer.beta2 < 1, "from 0 to below 1"),
             ("optimizer.eps", self.optimizer.eps >= 0, "0 (chosen by rule) or more"),
             ("optimizer.full_rate_degree", self.optimizer.full_rate_degree >= 0, "0 (never slower) or more"),
-            ("optimizer.warmup_steps", self.optimizer.warmup_steps >= 0, "0 or more"),
-            ("optimizer.epochs", self.optimizer.epochs >= 1, "at least 1"),
+            ("optimizer.warmup_steps", (self.optimizer.warmup_steps or 0) >= 0, "0 or more"),
+            ("optimizer.epochs", self.optimizer.epochs is None or self.optimizer.epochs >= 1, "at least 1"),
             ("regularisation.ids", self.regularisation.ids >= 0, "0 or more"),
             ("regularisation.sources", self.regularisation.sources >= 0, "0 or more"),
             ("regularisation.biases", self.regularisation.biases >= 0, "0 or more"),
+            ("ranking.dim", self.ranking.dim >= 1, "at least 1"),
+            ("ranking.closed_form_movies", self.ranking.closed_form_movies >= 0, "0 or more"),
+            ("ranking.strength", self.ranking.strength >= 0, "0 (chosen on validation) or more"),
+            ("ranking.negatives", self.ranking.negatives >= 1, "at least 1"),
+            ("ranking.l2", self.ranking.l2 >= 0, "0 or more"),
+            ("ranking.dropout", 0 <= (self.ranking.dropout or 0) < 1, "from 0 to below 1"),
+            ("ranking.users_a_step", self.ranking.users_a_step >= 0, "0 (all) or more"),
             ("validate_every", self.validate_every >= 0, "0 (after the last epoch) or more"),
             ("log_every", self.log_every >= 1, "at least 1"),
             ("max_steps", self.max_steps >= 0, "0 (no limit) or more"),
@@ -158,7 +175,7 @@ class Parser(ArgumentParser):
             return ""
         name = (wrong[1] or wrong[2]).replace("-", "_")
         known = [action.dest for action in self._actions if action.option_strings]
-        by_leaf = {dest.rsplit(".", 1)[-1]: dest for dest in known}
+        by_leaf = {dest.rsplit(".", 1)[-1]: dest for dest in reversed(known)}
         near = difflib.get_close_matches(name, [*known, *by_leaf], n=1, cutoff=0.5)
         return f" (did you mean {by_leaf.get(near[0], near[0])}?)" if near else ""
 

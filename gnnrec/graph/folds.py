@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gnnrec import counters
+from gnnrec.graph.partition import Partition
 from gnnrec.graph.ragged import offsets, ranges
 from gnnrec.graph.rank_graph import RankGraph
 
@@ -127,23 +128,35 @@ class Epoch:
         return list(torch.split(order, pointer.diff().tolist()))
 
     def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
-        """Local users sorted by step, and where each step starts ``[slices + 1]``.
-
-        User number ``i`` of a shard of ``n`` users in random order belongs to step
-        ``(i * slices // n + turn) % slices``: equal slices of every shard. ``turn`` is the shard's place in a random
-        order of all shards, so that shards smaller than the number of steps neither crowd into few steps nor always
-        meet the same others.
-        """
-        part, device = self.graph.part, self.graph.device
-        sizes = torch.tensor(part.shards, device=device).diff()
-        shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes)
+        """Local users sorted by step, and where each step starts ``[slices + 1]``."""
         stream = counters.key(self.seed, "shuffle", self.epoch, fold)
-        shuffled = counters.permutation(stream, self.graph.user_rows)
-        shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
-        every_shard = torch.arange(part.num_shards, device=device)
-        turn = torch.argsort(counters.permutation(counters.key(stream, "shards"), every_shard))
-        place = torch.arange(shuffled.numel(), device=device) - (offsets(sizes)[:-1])[shard]
-        step = (place * self.slices // sizes[shard] + turn[shard + part.first_shard]) % self.slices
-        # Within a step users are sorted by row: their memory is then read in order.
-        by_row = torch.argsort(step * self.graph.num_users + shuffled)
-        return shuffled[by_row], offsets(torch.bincount(step, minlength=self.slices))
+        return stratified_slices(self.graph.part, self.slices, stream, self.graph.device)
+
+
+def stratified_slices(part: Partition, slices: int, stream: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cuts the users of a rank into as many slices as every other rank, equal parts of every shard.
+
+    User number ``i`` of a shard of ``n`` users in random order belongs to slice ``(i * slices // n + turn) % slices``.
+    ``turn`` is the shard's place in a random order of all shards, so that shards smaller than the number of slices
+    neither crowd into few slices nor always meet the same others.
+
+    Args:
+        part: The owned users.
+        slices: Slices.
+        stream: A key of :mod:`gnnrec.counters`, another one for every cut.
+        device: Where the result goes.
+
+    Returns:
+        Local users sorted by slice, then row, int64 ``[users]``, and where each slice starts, int64 ``[slices + 1]``.
+    """
+    sizes = torch.tensor(part.shards, device=device).diff()
+    shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes)
+    shuffled = counters.permutation(stream, torch.arange(part.start, part.stop, device=device))
+    shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
+    every_shard = torch.arange(part.num_shards, device=device)
+    turn = torch.argsort(counters.permutation(counters.key(stream, "shards"), every_shard))
+    place = torch.arange(shuffled.numel(), device=device) - (offsets(sizes)[:-1])[shard]
+    position = (place * slices // sizes[shard] + turn[shard + part.first_shard]) % slices
+    # Within a slice users are sorted by row: their memory is then read in order.
+    by_row = torch.argsort(position * part.num_users + shuffled)
+    return shuffled[by_row], offsets(torch.bincount(position, minlength=slices))

@@ -60,6 +60,14 @@ class NodeTables(nn.Module):
         return tables if chosen is None else {name: table.index_select(0, chosen) for name, table in tables.items()}
 
 
+class NoTables(nn.Module):
+    """Stands for user rows where users have none."""
+
+    def rows(self, chosen: Tensor | None = None) -> dict[str, Tensor]:
+        """No tables."""
+        return {}
+
+
 class GenreFeatures(nn.Module):
     """Learned genre rows, added to the tables of a movie: the sum over its genres, over the root of their number.
 

@@ -13,14 +13,13 @@ import shutil
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnnrec import files
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.graph.partition import Partition
-from gnnrec.models.rating_model import RatingModel
-from gnnrec.models.tables import NodeTables
+from gnnrec.models.tables import NodeTables, NoTables
 
 _USERS = re.compile(r"users-(\d+)-(\d+)\.pt")
 
@@ -50,7 +49,7 @@ class CheckpointInfo:
 
 
 def save_checkpoint(
-    directory: Path, model: RatingModel, users: NodeTables, part: Partition, world: World, info: CheckpointInfo
+    directory: Path, model: nn.Module, users: NodeTables | NoTables, part: Partition, world: World, info: CheckpointInfo
 ) -> None:
     """Writes a checkpoint aside, every rank its own users, and renames it into place.
 
@@ -95,7 +94,7 @@ def read_info(directory: Path) -> CheckpointInfo:
 
 
 @torch.no_grad()
-def load_checkpoint(directory: Path, model: RatingModel, users: NodeTables, part: Partition) -> CheckpointInfo:
+def load_checkpoint(directory: Path, model: nn.Module, users: NodeTables | NoTables, part: Partition) -> CheckpointInfo:
     """Reads a checkpoint written on any number of ranks.
 
     Args:
@@ -132,7 +131,7 @@ def load_checkpoint(directory: Path, model: RatingModel, users: NodeTables, part
     return info
 
 
-def _check_tables(path: Path, stored: dict[str, Tensor], users: NodeTables, rows: int) -> None:
+def _check_tables(path: Path, stored: dict[str, Tensor], users: NodeTables | NoTables, rows: int) -> None:
     expected = {key: (rows, *row.shape[1:]) for key, row in users.rows().items()}
     found = {key: tuple(table.shape) for key, table in stored.items()}
     if found != expected:

@@ -12,27 +12,42 @@ class OptimizerOptions:
 
     Args:
         name: adam or sgd.
-        lr: Learning rate at its peak.
+        lr: Learning rate at its peak; by default 0.01 for ratings, and 2e-4 or 3e-3 for rankings from a closed-form or
+            a random start.
         beta1: Decay of Adam's first moment.
         beta2: Decay of Adam's second moment.
         eps: Adam's epsilon; 0 chooses 5e-4 over the targets of a step, so that rarely seen rows do not freeze as data
             grows.
         full_rate_degree: Mean degree of receivers, over ratings, up to which source tables learn at the full rate; past
             it their rate falls with the root of that mean. 0 never slows them.
-        warmup_steps: Steps over which the learning rate rises from zero.
+        warmup_steps: Steps over which the learning rate rises from zero; by default 50 for ratings, 0 for rankings.
         schedule: cosine (to zero at the end of the last epoch) or constant.
-        epochs: Epochs; each supervises every training rating once.
+        epochs: Epochs; each supervises every training rating once. By default 20 for ratings and 8 or 20 for rankings
+            from a closed-form or a random start.
     """
 
     name: Literal["adam", "sgd"] = "adam"
-    lr: float = 0.01
+    lr: float | None = None
     beta1: float = 0.9
     beta2: float = 0.99
     eps: float = 0.0
     full_rate_degree: float = 50.0
-    warmup_steps: int = 50
+    warmup_steps: int | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
-    epochs: int = 20
+    epochs: int | None = None
+
+    def filled(self, defaults: dict[str, float]) -> OptimizerOptions:
+        """A copy in which what was left open has the values of ``defaults``."""
+        open_ones = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **open_ones)
+
+
+#: What follows from the objective where nobody chose; for rankings also from the start.
+RATING_DEFAULTS = {"lr": 0.01, "warmup_steps": 50, "epochs": 20}
+RANKING_DEFAULTS = {
+    "closed_form": {"lr": 2e-4, "warmup_steps": 0, "epochs": 8},
+    "random": {"lr": 3e-3, "warmup_steps": 0, "epochs": 20},
+}
 
 
 @dataclasses.dataclass

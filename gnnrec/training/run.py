@@ -11,11 +11,13 @@ import torch
 
 from gnnrec import files
 from gnnrec.config import TrainConfig
-from gnnrec.data.prepared import VALIDATION, PreparedDataset
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint import CheckpointInfo, save_checkpoint
+from gnnrec.training.objective import settle
+from gnnrec.training.ranking_trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.summary import memory_gib, prefixed, summarise
 from gnnrec.training.tracking import ProgressBar, Tracker
@@ -37,6 +39,7 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
         The contents of ``summary.json``.
     """
     dataset = PreparedDataset(config.data)
+    config = settle(config, dataset, world)
     prepare_run_directory(config, world)
     trainer = build_trainer(config, dataset, world)
     for line in trainer.partition_report().lines():
@@ -54,6 +57,8 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
 
 def build_trainer(config: TrainConfig, dataset: PreparedDataset, world: World) -> Trainer:
     """The trainer of the configured objective."""
+    if config.objective == "ranking":
+        return RankingTrainer(config, dataset, world)
     return RatingTrainer(config, dataset, world)
 
 
@@ -94,7 +99,7 @@ def _fit(trainer: Trainer, tracker: Tracker, on_validation: OnValidation | None)
         _save(trainer, "last", epoch)
         if improved or (last and best is None):
             _save(trainer, "best", epoch)
-        if world.is_main:
+        if world.is_main and epoch.number:
             left = (time.perf_counter() - started) / trainer.steps_taken * (trainer.total_steps - trainer.steps_taken)
             line = (
                 f"epoch {epoch.number}/{config.optimizer.epochs}  loss {epoch.loss:.4f}  "
@@ -113,7 +118,7 @@ class EpochResult:
     """What an epoch did.
 
     Attributes:
-        number: Epochs finished, this one included.
+        number: Epochs finished, this one included; 0 is the start, where it is worth something.
         loss: Mean loss of a target before each update, over all ranks.
         targets: Targets of all ranks.
         steps: Optimizer steps.
@@ -137,6 +142,8 @@ def run_epochs(trainer: Trainer, tracker: Tracker, bar: ProgressBar) -> Iterator
         tracker: Takes the records.
         bar: Shows the steps.
     """
+    if trainer.starts_fitted:
+        yield EpochResult(0, 0.0, 0, 0, 0.0, _validate(trainer, tracker, -1, finished=True))
     for number in range(trainer.config.optimizer.epochs):
         epoch = _run_epoch(trainer, tracker, bar, number)
         finished = trainer.steps_taken >= trainer.total_steps
@@ -151,7 +158,7 @@ def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -
     due = finished or (config.validate_every and (number + 1) % config.validate_every == 0)
     if config.refit or not due:
         return None
-    metrics = trainer.evaluate(VALIDATION)
+    metrics = trainer.validate()
     if not metrics.count:
         return None
     tracker.log(trainer.steps_taken, **prefixed("validation", metrics))

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec.config import TrainConfig
-from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed import World, unwrap
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.graph.folds import Step
 from gnnrec.graph.partition import Partition, PartitionReport, report
 from gnnrec.models.embeddings import Embeddings
-from gnnrec.models.tables import NodeTables
+from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.optimizer import set_learning_rate
 
 
@@ -50,14 +50,16 @@ class Trainer:
         num_edges: Ratings of all ranks that an epoch supervises.
         steps_an_epoch: Steps of an epoch.
         steps_taken: Steps of the run so far.
+        starts_fitted: The model is worth something before the first step, so that the start is a checkpoint too.
     """
 
     part: Partition
     model: nn.Module
-    users: NodeTables
+    users: NodeTables | NoTables
     optimizers: list[torch.optim.Optimizer]
     num_edges: int
     steps_an_epoch: int
+    starts_fitted: bool = False
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World):
         self.config, self.dataset, self.world = config, dataset, world
@@ -74,6 +76,10 @@ class Trainer:
     def evaluate(self, split: int, embeddings: Embeddings | None = None) -> Metrics:
         """Metrics on one split, over all ranks, with all neighbours."""
         raise NotImplementedError
+
+    def validate(self) -> Metrics:
+        """Metrics on validation; whatever validation chooses during training is chosen here."""
+        return self.evaluate(VALIDATION)
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Name -> test metrics of models that this one has to beat, on the same split."""

@@ -84,7 +84,7 @@ def test_only_source_tables_learn_slower(name):
     module = torch.nn.Module()
     for parameter in ("source", "residual_source", "identity", "bias"):
         module.register_parameter(parameter, torch.nn.Parameter(torch.ones(3)))
-    optimizer = build_optimizer(OptimizerOptions(name=name), module, 10, source_rate=0.25)
+    optimizer = build_optimizer(OptimizerOptions(name=name, lr=0.1), module, 10, source_rate=0.25)
     set_learning_rate(optimizer, 0.08)
     for parameter in module.parameters():
         parameter.grad = torch.ones(3)

@@ -1,0 +1,89 @@
+"""The users of one held-out split, and how well a ranking model ranks their movies."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from gnnrec.data.prepared import TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
+from gnnrec.graph.interactions import (
+    Interactions,
+    catalogue,
+    ranking_splits,
+    read_interactions,
+    slice_users,
+)
+from gnnrec.graph.partition import Partition, partition
+from gnnrec.models.ragged_sum import bag
+
+#: Scores of users by movies that are held at a time.
+_SCORES = 1 << 24
+
+
+@dataclasses.dataclass(frozen=True)
+class RankingSplit:
+    """What is shown of this rank's users and what is to be found.
+
+    Attributes:
+        world: The ranks.
+        shown: Ratings that users are known by.
+        seen: Ratings whose movies are not recommended again.
+        targets: Ratings to be found.
+        candidates: The catalogue, bool ``[movies]``, or None for all movies.
+        num_movies: Movies of the dataset.
+    """
+
+    world: World
+    shown: Interactions
+    seen: Interactions
+    targets: Interactions
+    candidates: Tensor | None
+    num_movies: int
+
+    def evaluate(self, source: Tensor, movies: Tensor) -> RankingMetrics:
+        """Metrics of the scores ``sum of shown source rows . movie vector``; every rank calls this.
+
+        Args:
+            source: What a shown movie adds to a user's vector, float ``[movies, dim]``.
+            movies: Movie vectors, float ``[movies, dim]``.
+        """
+
+        def score(users: Tensor) -> Tensor:
+            shown = slice_users(self.shown, users)
+            return bag(source, shown.movie, shown.user_ptr) @ movies.T
+
+        return evaluate_ranking(
+            score, self.seen, self.targets, self.world, self.num_movies, self.candidates,
+            chunk=max(1, min(1024, _SCORES // self.num_movies)),
+        )  # fmt: skip
+
+
+def known_ratings(dataset: PreparedDataset, part: Partition, relevant: float, device: torch.device) -> Interactions:
+    """All relevant ratings of the users of ``part`` but those of the test split."""
+    splits = (TRAIN, VALIDATION, VALIDATION_INPUT, TEST_INPUT)
+    return read_interactions(dataset, part, splits, relevant, device)
+
+
+def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relevant: float) -> RankingSplit:
+    """Reads one held-out split.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks; every rank calls this.
+        split: VALIDATION or TEST.
+        relevant: Lowest rating of a movie that its user likes.
+    """
+    part = partition(dataset.manifest.shards, world.rank, world.size)
+    shown, to_find = ranking_splits(dataset.manifest.split["protocol"], split)
+    return RankingSplit(
+        world=world,
+        shown=read_interactions(dataset, part, shown, relevant, world.device),
+        seen=read_interactions(dataset, part, shown, None, world.device),
+        targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
+        candidates=catalogue(dataset, world),
+        num_movies=dataset.num_movies,
+    )

@@ -1,0 +1,175 @@
+"""Steps of training on what users like: the users of a step, their movies, and movies drawn to be ranked lower."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gnnrec import counters
+from gnnrec.distributed import World
+from gnnrec.graph.folds import Step, stratified_slices
+from gnnrec.graph.interactions import Interactions
+from gnnrec.graph.partition import Partition
+from gnnrec.graph.ragged import counting_sort, offsets, owners
+
+
+@dataclasses.dataclass
+class MovieLists:
+    """Movies of some users, sorted by user; :func:`gnnrec.models.ragged_sum.ragged_sum` takes them as messages and
+    :func:`gnnrec.models.ragged_sum.pair_dot` as targets.
+
+    Attributes:
+        pointer: int64 ``[users + 1]``.
+        sender: The movies, int32 ``[edges]``.
+        num_movies: Movies of the dataset.
+    """
+
+    pointer: Tensor
+    sender: Tensor
+    num_movies: int
+
+    @property
+    def num_users(self) -> int:
+        return self.pointer.numel() - 1
+
+    @property
+    def movie(self) -> Tensor:
+        return self.sender
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """User of each edge, int32 ``[edges]``."""
+        return owners(self.pointer)
+
+    @cached_property
+    def _by_movie(self) -> tuple[Tensor, Tensor]:
+        return counting_sort(self.sender, self.num_movies)
+
+    @property
+    def sender_pointer(self) -> Tensor:
+        """int64 ``[movies + 1]``."""
+        return self._by_movie[0]
+
+    @property
+    def order(self) -> Tensor:
+        """Position by user of each edge by movie, ``[edges]``."""
+        return self._by_movie[1]
+
+    @cached_property
+    def receiver(self) -> Tensor:
+        """User of each edge by movie, int32 ``[edges]``."""
+        return self.owner[self.order]
+
+
+@dataclasses.dataclass
+class RankingBatch:
+    """What one step computes on. All of a user's movies are targets; those of positive weight are messages too.
+
+    Attributes:
+        lists: The movies of the users of the step.
+        message_weight: Float ``[edges]``: 0 where dropped, else one over the share that is kept.
+        user_weight: Float ``[users]``: weight of each user in the loss.
+        negatives: Movies drawn for each edge, int32 ``[edges, n]``; None where the loss takes all movies.
+        negative_weight: 1, or 0 where every draw met a movie that the user has, float ``[edges, n]``.
+        negative_share: Probability with which each of them is drawn, float ``[edges, n]``.
+    """
+
+    lists: MovieLists
+    message_weight: Tensor
+    user_weight: Tensor
+    negatives: Tensor | None = None
+    negative_weight: Tensor | None = None
+    negative_share: Tensor | None = None
+
+
+class UserSteps:
+    """Cuts epochs into steps of about equally many users with movies, the same on any number of ranks.
+
+    Args:
+        interactions: What this rank's users like.
+        part: The users of this rank.
+        world: The ranks; every rank makes one.
+        seed: Seed of the run.
+        users_a_step: Users of a step over all ranks; 0 for all users.
+    """
+
+    def __init__(self, interactions: Interactions, part: Partition, world: World, seed: int, users_a_step: int):
+        self.interactions, self.part, self.world, self.seed = interactions, part, world, seed
+        self.num_users = round(world.total(int((interactions.user_ptr.diff() > 0).sum())))
+        self.steps_an_epoch = max(1, -(-self.num_users // users_a_step)) if users_a_step else 1
+
+    @property
+    def users_a_step(self) -> float:
+        """Mean number of users with movies in a step, over all ranks."""
+        return max(self.num_users, 1) / self.steps_an_epoch
+
+    def steps(self, epoch: int) -> Iterator[Step]:
+        """The steps of one epoch; one collective."""
+        stream = counters.key(self.seed, "shuffle", epoch)
+        order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, self.interactions.movie.device)
+        degrees = self.interactions.user_ptr.diff()
+        targets = self.world.sum_(offsets(degrees[order])[pointer].diff()).tolist()
+        for index, users in enumerate(torch.split(order, pointer.diff().tolist())):
+            yield Step(epoch, index, fold=0, seeds=users[degrees[users] > 0], num_targets=targets[index])
+
+
+def message_weights(stream: int, edge_id: Tensor, rate: float, dtype: torch.dtype) -> Tensor:
+    """Inverted dropout of messages: float ``[edges]``, 0 with probability ``rate``, else ``1 / (1 - rate)``.
+
+    Args:
+        stream: A key of :mod:`gnnrec.counters`, another one for every step.
+        edge_id: Global ids of the edges, int64 ``[edges]``.
+        rate: Share that is dropped, in ``[0, 1)``.
+        dtype: Type of the result.
+    """
+    return (counters.uniform(stream, edge_id) >= rate).to(dtype) / (1 - rate)
+
+
+class NegativeSampler:
+    """Draws movies that a user does not have, in proportion to a power of their popularity.
+
+    A draw is a function of (stream, edge, number, attempt), so it does not depend on the number of ranks.
+
+    Args:
+        popularity: Training ratings of each movie over all ranks, ``[movies]``.
+        power: Exponent; 0 draws uniformly among movies with ratings, 1 in proportion to them.
+        count: Draws for each edge.
+        attempts: Draws after which a movie that the user has is given up, with weight 0.
+    """
+
+    def __init__(self, popularity: Tensor, power: float, count: int, attempts: int = 8):
+        self.count, self.attempts = count, attempts
+        weight = torch.where(popularity > 0, popularity.double().clamp(min=1) ** power, 0.0)
+        self.share = weight / weight.sum().clamp(min=torch.finfo(torch.float64).tiny)
+        self._cumulative = self.share.cumsum(0)
+        # The last sum may fall short of 1 by rounding.
+        self._last = int((popularity > 0).nonzero().max()) if bool((popularity > 0).any()) else 0
+
+    def add_to(self, batch: RankingBatch, stream: int, edge_id: Tensor) -> None:
+        """Draws the negatives of a batch, whose users' movies are all there and ascend.
+
+        Args:
+            batch: Takes the negatives.
+            stream: A key of :mod:`gnnrec.counters`, another one for every step.
+            edge_id: Global ids of the edges of the batch, int64 ``[edges]``.
+        """
+        lists, dtype = batch.lists, batch.user_weight.dtype
+        counter = edge_id[:, None] * self.count + torch.arange(self.count, device=edge_id.device)
+        owner = lists.owner.long()[:, None] * lists.num_movies
+        liked = owner.squeeze(1) + lists.movie
+        movie, new = torch.zeros_like(counter), torch.zeros_like(counter, dtype=torch.bool)
+        for attempt in range(self.attempts):
+            draw = counters.uniform(counters.key(stream, attempt), counter)
+            drawn = torch.searchsorted(self._cumulative, draw, right=True).clamp_(max=self._last)
+            movie = torch.where(new, movie, drawn)
+            place = torch.searchsorted(liked, owner + movie).clamp_(max=max(liked.numel() - 1, 0))
+            new = liked[place] != owner + movie
+            if bool(new.all()):
+                break
+        batch.negatives = movie.to(torch.int32)
+        batch.negative_weight = new.to(dtype)
+        batch.negative_share = self.share[movie].to(dtype)

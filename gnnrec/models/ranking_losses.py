@@ -1,0 +1,113 @@
+"""Losses of ranking: how far scores are from ones for the movies that a user likes and zeros for all others.
+
+Every loss is a sum over users, each with its weight. A movie's own message takes no part in its score: its source row
+dot its target row is taken off again, so no movie predicts itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from gnnrec.graph.ranking_batch import MovieLists, RankingBatch
+from gnnrec.models.ragged_sum import pair_dot, ragged_sum
+
+
+def user_vectors(source: Tensor, batch: RankingBatch) -> Tensor:
+    """Sums of the source rows of the messages, float ``[users, dim]``; differentiable."""
+    return ragged_sum(source, batch.lists, batch.message_weight, batch.message_weight[batch.lists.order])
+
+
+def own_terms(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
+    """What each movie of a user adds to its own score by its own message, float ``[edges]``."""
+    return (source * target).sum(1)[batch.lists.movie] * batch.message_weight
+
+
+def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
+    """``sum_u w_u sum_j (score_uj - liked_uj)^2`` over all movies ``j``, without the matrix of users by movies.
+
+    ``sum_j (z . t_j)^2 = z' (T'T) z``, and only scores of the user's own movies differ from ``z . t_j``.
+
+    Args:
+        source: Float ``[movies, dim]``.
+        target: Float ``[movies, dim]``.
+        batch: The users of this rank in the step.
+    """
+    users = user_vectors(source, batch)
+    dots = pair_dot(users, target, batch.lists)
+    scores = dots - own_terms(source, target, batch)
+    all_movies = ((users @ (target.T @ target)) * users).sum(1)
+    corrections = (scores - 1).square() - dots.square()
+    return all_movies @ batch.user_weight + corrections @ batch.user_weight[batch.lists.owner]
+
+
+def softmax_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor) -> Tensor:
+    """``-sum_u w_u / n_u sum_j log softmax(scale * score)_uj`` over the ``n_u`` movies ``j`` of user ``u``.
+
+    The multinomial likelihood of Liang et al., "Variational autoencoders for collaborative filtering" (WWW 2018).
+
+    Args:
+        source: Float ``[movies, dim]``.
+        target: Float ``[movies, dim]``.
+        batch: The users of this rank in the step.
+        scale: Float scalar, what scores are multiplied by.
+    """
+    owner, movie = batch.lists.owner.long(), batch.lists.movie.long()
+    scores = user_vectors(source, batch) @ target.T
+    scores = scores.index_put((owner, movie), -own_terms(source, target, batch), accumulate=True) * scale
+    log_share = scores[owner, movie] - scores.logsumexp(1)[owner]
+    return -(log_share @ _weight_per_edge(batch))
+
+
+def sampled_softmax_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor) -> Tensor:
+    """:func:`softmax_loss` with each movie against drawn movies that the user does not have.
+
+    A drawn movie's logit is lowered by the logarithm of its expected number of draws, which makes the sampled sum an
+    estimate of the whole one (Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural
+    probabilistic language model", IEEE Transactions on Neural Networks 2008).
+
+    Args:
+        source: Float ``[movies, dim]``.
+        target: Float ``[movies, dim]``.
+        batch: The users of this rank in the step, with negatives.
+        scale: Float scalar, what scores are multiplied by.
+    """
+    positive, negative = _pairwise_scores(source, target, batch)
+    negative = scale * negative - (batch.negative_share * batch.negatives.shape[1]).log()
+    negative = negative.masked_fill(batch.negative_weight == 0, -math.inf)
+    positive = scale * positive
+    log_share = positive - torch.cat([positive[:, None], negative], 1).logsumexp(1)
+    return -(log_share @ _weight_per_edge(batch))
+
+
+def bpr_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor) -> Tensor:
+    """``-sum_u w_u / n_u sum_j mean_k log sigmoid(scale * (score_uj - score_uk))`` over drawn movies ``k``.
+
+    Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback" (UAI 2009).
+
+    Args:
+        source: Float ``[movies, dim]``.
+        target: Float ``[movies, dim]``.
+        batch: The users of this rank in the step, with negatives.
+        scale: Float scalar, what scores are multiplied by.
+    """
+    positive, negative = _pairwise_scores(source, target, batch)
+    likelihood = logsigmoid(scale * (positive[:, None] - negative)) * batch.negative_weight
+    return -(likelihood.mean(1) @ _weight_per_edge(batch))
+
+
+def _pairwise_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor]:
+    """Scores of each movie of each user ``[edges]`` and of the movies drawn for it ``[edges, n]``."""
+    users = user_vectors(source, batch)
+    positive = pair_dot(users, target, batch.lists) - own_terms(source, target, batch)
+    draws = batch.negatives.shape[1]
+    drawn = MovieLists(batch.lists.pointer * draws, batch.negatives.reshape(-1), batch.lists.num_movies)
+    return positive, pair_dot(users, target, drawn).view(-1, draws)
+
+
+def _weight_per_edge(batch: RankingBatch) -> Tensor:
+    """Weight of a user over the number of its movies, float ``[edges]``."""
+    return (batch.user_weight / batch.lists.pointer.diff().clamp(min=1))[batch.lists.owner]

@@ -1,0 +1,102 @@
+"""The ranking model: one linear layer from the movies that a user likes to scores of all movies."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gnnrec import counters
+from gnnrec.graph.interactions import Interactions
+from gnnrec.graph.ranking_batch import RankingBatch
+from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.ragged_sum import bag
+from gnnrec.models.ranking_losses import bpr_loss, sampled_softmax_loss, softmax_loss, squared_loss
+from gnnrec.models.ranking_options import RankingOptions
+
+#: Initial rows have this length, where the start is random.
+_ROW_LENGTH = 0.09
+#: Added to popularity before it discounts scores.
+POPULARITY_OFFSET = 10.0
+#: Scores of one half and more come from a closed-form start; likelihoods want differences of several units.
+_INITIAL_SCALE = 10.0
+
+
+class RankingModel(nn.Module):
+    """A user's vector is the sum of the *source* rows of the movies that the user likes; a movie's score is its dot
+    product with the movie's *target* row, over ``(popularity + 10) ** discount``.
+
+    Users have no rows, so users who were not in training are served like all others.
+
+    Attributes:
+        source: Float ``[movies, dim]``.
+        target: Float ``[movies, dim]``.
+        log_scale: Logarithm of what scores are multiplied by in losses that are likelihoods; absent otherwise.
+        discount: Scalar, not trained.
+        popularity: Training ratings of each movie, ``[movies]``, not trained.
+
+    Args:
+        options: The options.
+        popularity: Relevant training ratings of each movie over all ranks, ``[movies]``.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, options: RankingOptions, popularity: Tensor, seed: int):
+        super().__init__()
+        self.loss = options.loss
+        rows = torch.arange(popularity.numel(), device=popularity.device)
+
+        def table(name: str) -> nn.Parameter:
+            values = counters.normal_rows(counters.key(seed, "init", "ranking", name), rows, options.dim)
+            return nn.Parameter(values.mul_(_ROW_LENGTH / math.sqrt(options.dim)).to(torch.get_default_dtype()))
+
+        self.source, self.target = table("source"), table("target")
+        if options.loss != "squared":
+            self.log_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE), device=popularity.device))
+        # Parameters without gradients, for DDP would broadcast buffers in every step.
+        self.discount = nn.Parameter(self.source.new_zeros(()), requires_grad=False)
+        self.popularity = nn.Parameter(popularity.to(self.source), requires_grad=False)
+
+    def forward(self, batch: RankingBatch) -> Tensor:
+        """Loss summed over the users of this rank in the step, float scalar."""
+        if self.loss == "squared":
+            return squared_loss(self.source, self.target, batch)
+        scale = self.log_scale.exp()
+        if self.loss == "softmax":
+            return softmax_loss(self.source, self.target, batch, scale)
+        if self.loss == "sampled_softmax":
+            return sampled_softmax_loss(self.source, self.target, batch, scale)
+        return bpr_loss(self.source, self.target, batch, scale)
+
+    @torch.no_grad()
+    def set_tables(self, source: Tensor, target: Tensor) -> None:
+        """Takes over tables, float ``[movies, dim]``."""
+        self.source.copy_(source)
+        self.target.copy_(target)
+
+    @torch.no_grad()
+    def set_discount(self, exponent: float) -> None:
+        """Sets the exponent of popularity that scores are divided by."""
+        self.discount.fill_(exponent)
+
+    @torch.no_grad()
+    def movie_vectors(self) -> Tensor:
+        """Target rows with the popularity discount in them: float ``[movies, dim]``."""
+        return self.target * self.popularity.add(POPULARITY_OFFSET).pow(-self.discount)[:, None]
+
+    @torch.no_grad()
+    def user_vectors(self, liked: Interactions) -> Tensor:
+        """Vectors of users from what they like: float ``[users, dim]``, zero for a user who likes nothing."""
+        return bag(self.source, liked.movie, liked.user_ptr)
+
+    def embed(self, liked: Interactions) -> Embeddings:
+        """Vectors whose dot products are the scores."""
+        users, movies = self.user_vectors(liked), self.movie_vectors()
+        return Embeddings(
+            user=users,
+            movie=movies,
+            user_bias=users.new_zeros(users.shape[0]),
+            movie_bias=movies.new_zeros(movies.shape[0]),
+            offset=users.new_zeros(()),
+        )

@@ -1,0 +1,37 @@
+"""L2 of the ranking model, added to gradients once they are summed over ranks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.models.ranking_model import RankingModel
+
+
+class TablePenalty:
+    """``sum_j c_j |s_j T'|^2 + l2 / movies * (|S|^2 + |T|^2)`` for source rows ``s_j`` and the target table ``T``.
+
+    ``s_j T'`` is what movie ``j`` says of all movies, a row of the item model that the closed form solves for. With its
+    penalty, training goes on with the objective that the start is the solution of (but for the rank), and the strength
+    that validation chose stays right: plain L2 on the tables needs a strength of its own.
+
+    Args:
+        model: The ranking model, without DDP.
+        movie_penalty: ``c``, float ``[movies]``; None leaves that part out.
+        l2: Strength of plain L2.
+    """
+
+    def __init__(self, model: RankingModel, movie_penalty: Tensor | None, l2: float):
+        self.model, self.movie_penalty, self.rate = model, movie_penalty, 2 * l2 / model.source.shape[0]
+
+    @torch.no_grad()
+    def add_to_gradients(self) -> None:
+        """Adds the gradient of the penalty."""
+        source, target = self.model.source, self.model.target
+        if self.movie_penalty is not None:
+            weighted = source * self.movie_penalty[:, None]
+            source.grad.addmm_(weighted, target.T @ target, alpha=2)
+            target.grad.addmm_(target, source.T @ weighted, alpha=2)
+        if self.rate:
+            source.grad.add_(source, alpha=self.rate)
+            target.grad.add_(target, alpha=self.rate)
