@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -26,10 +27,21 @@ def write(name: str, module: str, figures: dict) -> Path:
         module: The benchmark's module, which the command is made from.
         figures: The figures.
     """
-    record = {
-        "command": " ".join(
-            ["python", "-m", module, *("PATH" if os.path.isabs(word) else word for word in sys.argv[1:])]
-        ),
+    record = {"command": command(module)} | provenance() | figures
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def command(module: str) -> str:
+    """The command line of this process, with ``PATH`` for paths from the root."""
+    return shlex.join(["python", "-m", module, *("PATH" if os.path.isabs(word) else word for word in sys.argv[1:])])
+
+
+def provenance() -> dict:
+    """Commit, date, hardware and versions."""
+    return {
         "commit": COMMIT,
         "date": time.strftime("%Y-%m-%d"),
         "hardware": hardware(),
@@ -38,12 +50,7 @@ def write(name: str, module: str, figures: dict) -> Path:
             "torch": torch.__version__,
             "torch_geometric": torch_geometric.__version__,
         },
-        **figures,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def _git(*arguments: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from gnnrec import distributed
+from gnnrec.comparison.compare import CompareOptions, compare
 from gnnrec.config import Parser
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.synth import SynthOptions, synth
@@ -65,10 +66,20 @@ def _on_ranks(function: Callable[[Path, Any, distributed.World], Any]) -> Callab
     return call
 
 
+def _compare(data: Path, options: CompareOptions) -> None:
+    # Every fit runs in processes of its own, and these ranks only wait for them.
+    world = distributed.start("cpu")
+    try:
+        compare(data, options, world)
+    finally:
+        distributed.stop()
+
+
 COMMANDS = {
     "prepare": Command("from a ratings file to a prepared dataset", _OUT, PrepareOptions, prepare),
     "synth": Command("write a MovieLens-shaped synthetic dataset", _OUT, SynthOptions, synth),
     "tune": Command("search options of training on validation ratings", _DATA, TuneOptions, _on_ranks(tune)),
+    "compare": Command("train several models, several seeds, and print one table", _DATA, CompareOptions, _compare),
     "evaluate": Command("score a run on its held-out ratings", _RUN, EvaluateOptions, _on_ranks(evaluate)),
     "export": Command("write embeddings of all users and movies", _RUN, ExportOptions, _on_ranks(export)),
     "recommend": Command("print movies for a user", _RUN, RecommendOptions, _recommend),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec.config import TrainConfig, parse_train_config, read_train_config, train_parser
+from gnnrec.comparison.compare import CompareOptions
+from gnnrec.config import Parser, TrainConfig, parse_train_config, read_train_config, train_parser
 from gnnrec.errors import UserError
 from tests.configs import make_config
 
@@ -282,3 +283,19 @@ def test_a_configuration_is_checked_when_it_is_read(tmp_path):
     path.write_text(config.yaml())
     with pytest.raises(UserError, match="--model.dim 0"):
         read_train_config(path)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["--set", "a=1", "b c=2", "--set", "d", "--resume"],
+        ["--set=a=1", "--resume", "--set", "b c=2", "d"],
+        ['--set=["a=1", "b c=2", "d"]', "--resume", "true"],
+    ],
+)
+def test_words_after_a_list_option_are_its_items(typed):
+    parser = Parser()
+    parser.add_argument("data")
+    parser.add_class_arguments(CompareOptions)
+    values = parser.parse_args(["x", "--out", "y", *typed])
+    assert (values.data, values.set, values.resume, values.models) == ("x", ["a=1", "b c=2", "d"], True, [])

@@ -62,6 +62,13 @@ class Tracker:
         if self._wandb is not None:
             self._wandb.summary.update(values)
 
+    def table(self, name: str, columns: list[str], rows: list[list]) -> None:
+        """Records a table, in W&B only."""
+        if self._wandb is not None:
+            import wandb
+
+            self._wandb.log({name: wandb.Table(columns=columns, data=rows)})
+
     def close(self, exit_code: int = 0) -> None:
         """Ends the records; may be called more than once."""
         if self._file is not None:

@@ -56,6 +56,8 @@ def test_missing_dataset(tmp_path: Path):
         (["export", "run", "--out", "x", "--part-row", "5"], "part_rows"),
         (["recommend", "run", "--usr", "3"], "user"),
         (["evaluate", "run", "--chekpoint", "last"], "checkpoint"),
+        (["tune", "data", "--out", "x", "--trails", "3"], "trials"),
+        (["compare", "data", "--out", "x", "--seds", "3"], "seeds"),
     ],
 )
 def test_mistyped_option_of_a_command(capfd, arguments: list[str], nearest: str):

@@ -1,0 +1,65 @@
+"""Starts a process for one fit on every rank, and waits for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from gnnrec import files
+from gnnrec.comparison.fit import Job
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+
+
+def run(job: Job, directory: Path, world: World) -> None:
+    """Runs ``gnnrec.comparison.fit`` in a new process for each rank, which make a process group of their own.
+
+    Args:
+        job: What to fit.
+        directory: For the job's file and for what the processes print.
+        world: The ranks; every rank calls this.
+
+    Raises:
+        UserError: A process failed; says its last line.
+    """
+    path = directory / "job.json"
+    world.on_main(lambda: files.write_text(path, json.dumps(dataclasses.asdict(job))))
+    log = directory / f"rank-{world.rank}.log"
+    with open(log, "w", encoding="utf-8") as output:
+        command = [sys.executable, "-m", "gnnrec.comparison.fit", str(path)]
+        environment = os.environ | _ranks(world)
+        code = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        ).returncode
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    problem = f"{(lines or ['it said nothing'])[-1]} (all of it: {log})" if code else None
+    problems = [text for text in world.gather_objects(problem) if text]
+    if problems:
+        raise UserError(f"{job.model}, seed {job.seed}, failed: {problems[0]}")
+
+
+def _ranks(world: World) -> dict[str, str]:
+    """Environment of a new process group of the same ranks; empty for one rank."""
+    if world.size == 1:
+        return {"WORLD_SIZE": "1"}
+    return {
+        "RANK": str(world.rank),
+        "WORLD_SIZE": str(world.size),
+        "LOCAL_RANK": os.environ.get("LOCAL_RANK", str(world.rank)),
+        "LOCAL_WORLD_SIZE": os.environ.get("LOCAL_WORLD_SIZE", str(world.size)),
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": str(world.on_main(_free_port)),
+        # torchrun's own store is taken; rank 0 of the new group serves another.
+        "TORCHELASTIC_USE_AGENT_STORE": "False",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("", 0))
+        return server.getsockname()[1]

@@ -1,0 +1,60 @@
+"""Which models can be compared on a dataset, by name."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+
+from gnnrec.baselines.baseline import Baseline
+from gnnrec.baselines.ranking import RANKING_BASELINES
+from gnnrec.baselines.rating import RATING_BASELINES
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.split_ranking import RANKING_OPTIONS
+from gnnrec.errors import UserError
+
+BASELINES: dict[str, dict[str, Baseline]] = {"rating": RATING_BASELINES, "ranking": RANKING_BASELINES}
+#: Objective -> name -> what it sets beside the base configuration.
+GNNS: dict[str, dict[str, list[str]]] = {
+    "rating": {name: [f"model.architecture={name}"] for name in ("gcn", "sage", "gat")},
+    "ranking": {"gnn": ["objective=ranking"]},
+}
+#: Baselines that need a package of their own.
+_PACKAGES = {"implicit ALS": "implicit"}
+
+
+def choose(asked: list[str], dataset: PreparedDataset) -> tuple[str, list[str]]:
+    """Objective and names of the models to compare.
+
+    Args:
+        asked: Names; empty for all that the dataset's protocol scores and that are installed.
+        dataset: The prepared dataset. One that was split for ranking is only ranked.
+
+    Raises:
+        UserError: An unknown name, or models that cannot be compared with each other.
+    """
+    ranked_only = dataset.manifest.split["protocol"] in RANKING_OPTIONS
+    if not asked:
+        objective = "ranking" if ranked_only else "rating"
+        names = [*BASELINES[objective], *GNNS[objective]]
+        missing = {name for name in names if not _installed(name)}
+        for name in sorted(missing):
+            print(f"{name} is left out: pip install 'gnnrec[{_PACKAGES[name]}]'", flush=True)
+        return objective, [name for name in names if name not in missing]
+    known = {name: objective for objective in BASELINES for name in (*BASELINES[objective], *GNNS[objective])}
+    for name in asked:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"choose among {', '.join(known)}"
+            raise UserError(f"--models: {name} is not a model ({hint})")
+        if ranked_only and known[name] == "rating":
+            raise UserError(f"--models: {name} predicts ratings, and {dataset.directory} was prepared for ranking")
+        if not _installed(name):
+            raise UserError(f"--models: {name} needs a package: pip install 'gnnrec[{_PACKAGES[name]}]'")
+    objectives = {known[name] for name in asked}
+    if len(objectives) > 1:
+        raise UserError("--models: models that predict ratings and models that rank have no metric in common")
+    return objectives.pop(), list(dict.fromkeys(asked))
+
+
+def _installed(name: str) -> bool:
+    return name not in _PACKAGES or importlib.util.find_spec(_PACKAGES[name]) is not None
