@@ -52,16 +52,24 @@ SPACES: dict[str, dict[str, tuple[Parameter, ...]]] = {
         ),
         "optimizer": (_RATE,),
     },
+    # The strength of L2 and the discount of popularity are not here: every run chooses them on validation itself.
+    "ranking": {
+        "regularisation": (
+            Parameter("dropout", ("ranking.dropout",), 0.2, 0.9, multiple=False),
+            Parameter("user_power", ("ranking.user_power",), -1.0, 0.0, multiple=False),
+        ),
+        "optimizer": (_RATE,),
+    },
 }
 
 
 def parameters(base: TrainConfig, space: str) -> tuple[Parameter, ...]:
-    """The parameters of one space, or of ``all``, for the objective of ``base``.
+    """The parameters of one space, or of ``all``, for the objective of ``base``, which is settled.
 
     Raises:
         UserError: There is no such space.
     """
-    spaces = SPACES[getattr(base, "objective", "rating")]
+    spaces = SPACES[base.objective]
     if space == "all":
         return tuple(parameter for part in spaces.values() for parameter in part)
     if space not in spaces:

@@ -122,12 +122,12 @@ class Study:
         self._trial = self._study.ask(self._distributions)
         return dict(self._trial.params)
 
-    def report(self, epoch: int, loss: float) -> bool:
-        """Takes the validation loss of an epoch of the current trial; True where it should end."""
+    def report(self, epoch: int, loss: float, last: bool) -> bool:
+        """Takes the validation loss of an epoch of the current trial; True where the trial should end early."""
         if not math.isfinite(loss):
             return True
         self._trial.report(loss, epoch)
-        return self._trial.should_prune()
+        return not last and self._trial.should_prune()
 
     def tell(self, loss: float, epochs: int, pruned: bool) -> None:
         """Ends the current trial, and stores it.

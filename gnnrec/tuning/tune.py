@@ -13,6 +13,7 @@ from gnnrec.config import TrainConfig, assigned_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
+from gnnrec.training.objective import settle
 from gnnrec.training.run import build_trainer, run_epochs
 from gnnrec.training.tracking import ProgressBar, Tracker, WandbOptions
 from gnnrec.tuning.space import Parameter, apply, parameters
@@ -62,8 +63,8 @@ def tune(data: Path, options: TuneOptions, world: World) -> TrainConfig:
     Raises:
         UserError: Bad input, a study of something else, or no trial with a finite loss.
     """
-    base = _base(data, options)
     dataset = PreparedDataset(data)
+    base = settle(_base(data, options), dataset, world)
     if base.refit or not dataset.manifest.split["counts"]["validation"]:
         way = "leave out --refit" if base.refit else f"{data} has none; prepare it with --validation above 0"
         raise UserError(f"gnnrec tune needs validation ratings: {way}")
@@ -127,15 +128,15 @@ def _search(
         world.print(f"{options.out} has {done} trials, {options.trials - done} to do")
     tracker = Tracker(options.out, options.wandb, base.as_dict(), world.is_main)
 
-    def prune(epoch: int, loss: float) -> bool:
-        return world.on_main(lambda: study.report(epoch, loss))
+    def prune(epoch: int, loss: float, last: bool) -> bool:
+        return world.on_main(lambda: study.report(epoch, loss, last))
 
     try:
         for number in range(done + 1, options.trials + 1):
             values = world.on_main(lambda: study.ask())
-            losses, pruned = _run_trial(apply(base, chosen, values), dataset, world, prune)
+            loss, epochs, pruned = _run_trial(apply(base, chosen, values), dataset, world, prune)
             if world.is_main:
-                study.tell(min(losses, default=math.inf), len(losses), pruned)
+                study.tell(loss, epochs, pruned)
                 _report(study, number, options.trials, tracker)
     except BaseException:
         tracker.close(exit_code=1)
@@ -144,19 +145,20 @@ def _search(
 
 
 def _run_trial(
-    config: TrainConfig, dataset: PreparedDataset, world: World, prune: Callable[[int, float], bool]
-) -> tuple[list[float], bool]:
-    """Validation losses of one training run, and whether ``prune`` ended it early; the same on every rank."""
+    config: TrainConfig, dataset: PreparedDataset, world: World, prune: Callable[[int, float, bool], bool]
+) -> tuple[float, int, bool]:
+    """Lowest validation loss of a training run, its epochs, and whether ``prune`` ended it; the same on every rank."""
     trainer = build_trainer(config, dataset, world)
     tracker = Tracker(config.run_dir, config.wandb, {}, active=False)
-    losses: list[float] = []
+    best, epochs = math.inf, 0
     for epoch in run_epochs(trainer, tracker, ProgressBar(trainer.total_steps, active=False)):
+        epochs = epoch.number
         if epoch.validation is None:
             continue
-        losses.append(epoch.validation.loss)
-        if prune(epoch.number, losses[-1]):
-            return losses, True
-    return losses, False
+        best = min(best, epoch.validation.loss)
+        if prune(epochs, epoch.validation.loss, trainer.steps_taken >= trainer.total_steps):
+            return best, epochs, True
+    return best, epochs, False
 
 
 def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import functools
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from gnnrec.config import parse_train_config, read_train_config
-from gnnrec.data.prepared import TEST, PreparedDataset
+from gnnrec.data.prepared import TEST, TEST_INPUT, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.training.run import train
@@ -23,6 +24,10 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 SMALL = ["model.dim=4", "loader.folds=2", "optimizer.epochs=4", "device=cpu"]
+RANKING = ["objective=ranking", "ranking.dim=8", "optimizer.epochs=2", "device=cpu"]
+#: Options of a study on data of each protocol.
+OF_PROTOCOL = {"random": {}, "strong": {"set": RANKING, "trials": 4}, "leave-last": {"set": RANKING, "trials": 4}}
+PROTOCOLS = list(OF_PROTOCOL)
 TRIALS = 7
 
 
@@ -36,16 +41,40 @@ def table(out: Path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory) -> PreparedDataset:
-    return write_dataset(tmp_path_factory.mktemp("tune"), validation=0.15, test=0.15)
+def prepared(tmp_path_factory):
+    """A dataset of each protocol."""
+
+    @functools.cache
+    def make(protocol: str) -> PreparedDataset:
+        place = tmp_path_factory.mktemp(protocol)
+        if protocol == "random":
+            return write_dataset(place, validation=0.15, test=0.15)
+        return write_dataset(place, users=120, movies=40, ratings=2400, protocol=protocol)
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def study(dataset, tmp_path_factory) -> Path:
-    """The directory of a finished study."""
-    out = tmp_path_factory.mktemp("studies") / "whole"
-    tune(dataset.directory, options(out), World())
-    return out
+def study_of(prepared, tmp_path_factory):
+    """The directory of a finished study of each protocol."""
+
+    @functools.cache
+    def finished(protocol: str) -> Path:
+        out = tmp_path_factory.mktemp("studies") / protocol
+        tune(prepared(protocol).directory, options(out, **OF_PROTOCOL[protocol]), World())
+        return out
+
+    return finished
+
+
+@pytest.fixture(scope="module")
+def dataset(prepared) -> PreparedDataset:
+    return prepared("random")
+
+
+@pytest.fixture(scope="module")
+def study(study_of) -> Path:
+    return study_of("random")
 
 
 def test_the_first_trial_is_the_default_and_some_are_pruned(study):
@@ -125,35 +154,41 @@ def test_every_rank_hears_of_a_refusal(dataset, study):
     }
 
 
-def test_test_ratings_change_nothing(dataset, study, tmp_path):
-    shutil.copytree(dataset.directory, tmp_path / "changed")
-    rating, split = np.load(dataset.directory / "rating.npy"), np.load(dataset.directory / "split.npy")
-    assert (split == TEST).sum() > 20
-    rating[split == TEST] = 5.5 - rating[split == TEST]
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_test_ratings_change_nothing(prepared, study_of, protocol, tmp_path):
+    source, whole = prepared(protocol), study_of(protocol)
+    shutil.copytree(source.directory, tmp_path / "changed")
+    rating, split = np.load(source.directory / "rating.npy"), np.load(source.directory / "split.npy")
+    hidden = (split == TEST) | (split == TEST_INPUT)
+    assert hidden.sum() > 20
+    rating[hidden] = 5.5 - rating[hidden]
     np.save(tmp_path / "changed" / "rating.npy", rating)
-    tune(tmp_path / "changed", options(tmp_path / "study"), World())
-    assert (tmp_path / "study" / "trials.csv").read_text() == (study / "trials.csv").read_text()
+    tune(tmp_path / "changed", options(tmp_path / "study", **OF_PROTOCOL[protocol]), World())
+    assert (tmp_path / "study" / "trials.csv").read_text() == (whole / "trials.csv").read_text()
 
 
-def test_test_ratings_are_not_asked_for(dataset, study, tmp_path, monkeypatch):
-    from gnnrec.evaluation import rating
-    from gnnrec.graph import rank_graph
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_test_ratings_are_not_asked_for(prepared, study_of, protocol, tmp_path, monkeypatch):
+    asked = []
 
-    read, asked = rank_graph.read_edges, []
+    def guarded(read):
+        def guard(dataset, part, splits, *rest):
+            asked.append(splits)
+            assert not {TEST, TEST_INPUT} & set(splits), "test ratings are being read"
+            return read(dataset, part, splits, *rest)
 
-    def guarded(dataset, part, splits):
-        asked.append(splits)
-        assert TEST not in splits, "test ratings are being read"
-        return read(dataset, part, splits)
+        return guard
 
-    for module in (rating, rank_graph):
-        monkeypatch.setattr(module, "read_edges", guarded)
-    tune(dataset.directory, options(tmp_path, trials=2), World())
-    assert len(asked) >= 2 * (1 + 4)
-    assert table(tmp_path) == table(study)[:2]
-    config = read_train_config(tmp_path / "best.yaml")
+    for name, module in list(sys.modules.items()):
+        for reader in ("read_edges", "read_interactions"):
+            if name.startswith("gnnrec.") and hasattr(module, reader):
+                monkeypatch.setattr(module, reader, guarded(getattr(module, reader)))
+    tune(prepared(protocol).directory, options(tmp_path, **OF_PROTOCOL[protocol] | {"trials": 2}), World())
+    assert len(asked) >= 4
+    assert table(tmp_path) == table(study_of(protocol))[:2]
+    given = ["--config", str(tmp_path / "best.yaml"), "--run-dir", str(tmp_path / "run"), "--wandb.mode", "disabled"]
     with pytest.raises(AssertionError, match="test ratings are being read"):
-        train(config, World())
+        train(parse_train_config(given), World())
 
 
 def test_a_diverging_trial_is_pruned_at_once(dataset, tmp_path):
