@@ -83,6 +83,7 @@ class TrainConfig:
             ("model.layers", self.model.layers >= 0, "0 or more"),
             ("model.heads", self.model.heads >= 1, "at least 1"),
             ("model.dropout", 0 <= self.model.dropout < 1, "from 0 to below 1"),
+            ("model.message_dropout", 0 <= self.model.message_dropout <= 0.9, "from 0 to 0.9"),
             ("loader.folds", 2 <= self.loader.folds <= 256, "2 to 256"),
             ("loader.seed_users", self.loader.seed_users >= 0, "0 (all) or more"),
             ("loader.movies_per_user", self.loader.movies_per_user >= -1, "-1 (all) or more"),

@@ -21,13 +21,16 @@ def ratings_table(users: int, movies: int, ratings: int, seed: int = 0) -> pd.Da
     user, movie = np.divmod(pairs, movies)
     taste = rng.normal(0, 0.6, users)[user] + rng.normal(0, 0.6, movies)[movie]
     taste += (rng.normal(0, 0.5, (users, 3))[user] * rng.normal(0, 0.5, (movies, 3))[movie]).sum(1)
+    # Sittings of half an hour, one after another, a day later and a year later.
+    start = rng.integers(1e9, 1.4e9, users)[user]
+    time = start + rng.choice([0, 90_000, 40_000_000], ratings) + rng.integers(0, 2000, ratings)
     rating = np.clip(np.round(2 * (3.5 + taste + rng.normal(0, 0.4, ratings))) / 2, 0.5, 5)
     return pd.DataFrame(
         {
             "userId": user * 3 + 7,
             "movieId": movie * 5 + 2,
             "rating": rating,
-            "timestamp": rng.integers(1e9, 1.5e9, ratings),
+            "timestamp": time,
         }
     )
 

@@ -11,7 +11,9 @@ from torch import Tensor
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
+from gnnrec.graph.drift import DriftTables
 from gnnrec.graph.partition import Partition
+from gnnrec.graph.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph, read_edges
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.rating_model import RatingModel
@@ -51,12 +53,22 @@ class RatingMetrics:
         )
 
 
-def held_out(dataset: PreparedDataset, part: Partition, split: int, world: World, dtype: torch.dtype) -> Targets:
-    """The ratings of one split that belong to the users of ``part``."""
+def held_out(
+    dataset: PreparedDataset,
+    part: Partition,
+    split: int,
+    world: World,
+    dtype: torch.dtype,
+    drift: DriftTables | None = None,
+) -> Targets:
+    """The ratings of one split that belong to the users of ``part``, with effects of time where these are known."""
     edges = read_edges(dataset, part, (split,))
     count = max(int(world.total(edges.movie.numel())), 1)
     on = world.device
-    return Targets(edges.user_ptr.to(on), edges.movie.to(on), edges.rating.to(on, dtype), count)
+    targets = Targets(edges.user_ptr.to(on), edges.movie.to(on), edges.rating.to(on, dtype), count)
+    if drift is not None:
+        targets.drift = drift.at(owners(targets.pointer), targets.movie, edges.time.to(on))
+    return targets
 
 
 @torch.no_grad()
@@ -90,5 +102,5 @@ def score_split(
         graph: The rank's graph. Every rank calls this.
         split: The split.
     """
-    targets = held_out(dataset, graph.part, split, graph.world, graph.dtype)
+    targets = held_out(dataset, graph.part, split, graph.world, graph.dtype, embeddings.drift)
     return rating_metrics(model.score(embeddings, targets), targets.rating, graph.rating_scale, graph.world)

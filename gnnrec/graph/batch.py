@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gnnrec.graph.drift import Drift
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.ragged import counting_sort, owners
 from gnnrec.graph.rank_graph import RankGraph
@@ -27,7 +28,8 @@ class Messages:
         sender_pointer: int64 ``[senders + 1]``.
         receiver: int32 ``[edges]``, sorted by sender.
         order: ``[edges]``: position (by receiver) of each edge by sender.
-        weight: 1 or 0, float ``[edges]`` by receiver.
+        weight: 1, or 0 where an edge carries no message; more than 1 where others were left out at random. Float
+            ``[edges]`` by receiver.
         weight_by_sender: The same by sender.
         residual: Rating minus closed-form biases, times weight, float ``[edges]`` by receiver.
         residual_by_sender: The same by sender.
@@ -118,12 +120,14 @@ class Targets:
         movie: int32 ``[targets]``.
         rating: float ``[targets]``.
         count: Targets of all ranks, at least 1.
+        drift: Effects of time on the targets, float ``[targets, windows]``; None where time plays no part.
     """
 
     pointer: Tensor
     movie: Tensor
     rating: Tensor
     count: int
+    drift: Tensor | None = None
 
 
 @dataclasses.dataclass
@@ -138,6 +142,7 @@ class Batch:
         mean: Mean rating of the message edges, scalar tensor.
         user_bias: Closed-form biases, ``[users]``.
         movie_bias: Closed-form biases, ``[movies]``.
+        drift: Effects of time; None where time plays no part.
         targets: What is supervised; None in inference.
     """
 
@@ -148,22 +153,32 @@ class Batch:
     mean: Tensor
     user_bias: Tensor
     movie_bias: Tensor
+    drift: Drift | None = None
     targets: Targets | None = None
 
 
-def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
-    """All users and all their message edges; shares the graph's arrays."""
-    residual, residual_by_movie = statistics.residuals(graph)
+def whole_graph(graph: RankGraph, statistics: MessageStatistics, factors: tuple[Tensor, Tensor] | None = None) -> Batch:
+    """All users and all their message edges; shares the graph's arrays.
+
+    Args:
+        graph: The rank's graph.
+        statistics: Those of the step.
+        factors: What messages are multiplied by, float ``[edges]`` by user and by movie; None for ones.
+    """
+    weight, weight_by_movie = statistics.weight, statistics.weight_by_movie
+    residual = statistics.residual
+    if factors is not None:
+        weight, weight_by_movie, residual = weight * factors[0], weight_by_movie * factors[1], residual * factors[0]
     to_users = Messages(
         pointer=graph.user_ptr,
         sender=graph.movie,
         sender_pointer=graph.movie_ptr,
         receiver=graph.user,
         order=graph.order,
-        weight=statistics.weight,
-        weight_by_sender=statistics.weight_by_movie,
+        weight=weight,
+        weight_by_sender=weight_by_movie,
         residual=residual,
-        residual_by_sender=residual_by_movie,
+        residual_by_sender=residual[graph.order],
         level=graph.level,
         num_levels=graph.num_levels,
         degree=statistics.user_degree,
@@ -180,6 +195,7 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
         mean=statistics.mean,
         user_bias=statistics.user_bias,
         movie_bias=statistics.movie_bias,
+        drift=statistics.drift,
     )
 
 
@@ -189,7 +205,6 @@ def sampled_messages(
     receiver: Tensor,
     sender: Tensor,
     edge: Tensor,
-    residual: Tensor,
     num_receivers: int,
     degrees: tuple[Tensor, Tensor],
     inflation: Tensor,
@@ -203,16 +218,16 @@ def sampled_messages(
         receiver: Receivers in the batch, ``[sampled]``, in any order.
         sender: Senders in the batch, ``[sampled]``.
         edge: Positions by user, ``[sampled]``.
-        residual: Residuals of the sampled edges, float ``[sampled]``.
         num_receivers: Receivers in the batch.
         degrees: Message degrees of receivers and of senders in the whole graph.
         inflation: Edges in the whole graph over edges drawn, float ``[receivers]``.
         num_senders: Senders in the batch.
     """
     kept = statistics.weight[edge] > 0
-    receiver, sender, edge, residual = receiver[kept], sender[kept], edge[kept], residual[kept]
+    receiver, sender, edge = receiver[kept], sender[kept], edge[kept]
     pointer, order = counting_sort(receiver, num_receivers)
-    sender, edge, residual = sender[order].to(torch.int32), edge[order], residual[order]
+    sender, edge = sender[order].to(torch.int32), edge[order]
+    residual = statistics.residual[edge]
     sender_pointer, order = counting_sort(sender, num_senders)
     ones = torch.ones_like(residual)
     return Messages(
@@ -234,13 +249,14 @@ def sampled_messages(
     )
 
 
-def step_targets(graph: RankGraph, epoch: Epoch, step: Step, num_users: int) -> Targets:
+def step_targets(graph: RankGraph, epoch: Epoch, step: Step, num_users: int, drift: Drift | None) -> Targets:
     """The targets of a step; users of the batch that are not seeds have none."""
     counts, edge = epoch.targets(step.fold, step.seeds)
     pointer = counts.new_zeros(num_users + 1)
     torch.cumsum(counts, 0, out=pointer[1 : counts.numel() + 1])
     pointer[counts.numel() + 1 :] = edge.numel()
-    return Targets(pointer, graph.movie[edge], graph.rating[edge], max(step.num_targets, 1))
+    effect = None if drift is None else drift.effect[edge]
+    return Targets(pointer, graph.movie[edge], graph.rating[edge], max(step.num_targets, 1), effect)
 
 
 def fold_statistics(graph: RankGraph, epoch: Epoch, fold: int, exclude: bool = True) -> MessageStatistics:

@@ -12,6 +12,7 @@ from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
 from gnnrec.graph.batch import Batch, fold_statistics, sampled_messages, step_targets, whole_graph
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.hetero import empty_hetero_data
+from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, BipartiteSampler
 from gnnrec.graph.statistics import MessageStatistics
@@ -27,12 +28,17 @@ class RatingLoader(NeighborLoader):
         graph: The rank's graph.
         sampler: :class:`gnnrec.graph.sampler.BipartiteSampler` or :class:`gnnrec.graph.pyg_sampler.PyGSampler`; None
             for whole neighbourhoods of all users, where nothing is sampled or copied.
+        message_dropout: Share of messages left out of a step, where nothing is sampled.
         exclude: Keep the edges of the step's fold out of its messages. Only tests switch it off.
     """
 
-    def __init__(self, graph: RankGraph, sampler: BaseSampler | None, exclude: bool = True):
+    def __init__(
+        self, graph: RankGraph, sampler: BaseSampler | None, message_dropout: float = 0.0, exclude: bool = True
+    ):
+        self.message_dropout = message_dropout
         self.graph, self.neighbor_sampler, self.exclude = graph, sampler, exclude
         self._statistics: tuple[tuple, MessageStatistics] | None = None
+        self._dropout: tuple[tuple, MessageDropout] | None = None
         super().__init__(
             empty_hetero_data(graph),
             num_neighbors=[-1],
@@ -50,13 +56,21 @@ class RatingLoader(NeighborLoader):
         """The batch of one step."""
         statistics = self.statistics(epoch, step.fold)
         if self.neighbor_sampler is None:
-            batch = whole_graph(self.graph, statistics)
+            batch = whole_graph(self.graph, statistics, self._dropout_factors(epoch, step))
         else:
             self.neighbor_sampler.set_step(epoch.epoch, step.index)
             seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
             batch = self(seeds)
-        batch.targets = step_targets(self.graph, epoch, step, batch.user_rows.numel())
+        batch.targets = step_targets(self.graph, epoch, step, batch.user_rows.numel(), statistics.drift)
         return batch
+
+    def _dropout_factors(self, epoch: Epoch, step: Step) -> tuple[Tensor, Tensor] | None:
+        if not self.message_dropout:
+            return None
+        name = (epoch.seed, epoch.epoch)
+        if self._dropout is None or self._dropout[0] != name:
+            self._dropout = name, MessageDropout(self.graph, epoch.seed, epoch.epoch, self.message_dropout)
+        return self._dropout[1].factors(step.index)
 
     def statistics(self, epoch: Epoch, fold: int) -> MessageStatistics:
         """Those of a pass; all its steps share them."""
@@ -71,19 +85,14 @@ class RatingLoader(NeighborLoader):
         users = out.node[USER]
         user_degree, movie_degree = statistics.user_degree[users], statistics.movie_degree
         user_inflation, movie_inflation = self.neighbor_sampler.inflation(users)
-        user_bias = statistics.user_bias[users]
-
-        def residual(user: Tensor, movie: Tensor, edge: Tensor) -> Tensor:
-            return graph.rating[edge] - statistics.mean - user_bias[user] - statistics.movie_bias[movie]
-
         movie, user, edge = out.node[MOVIE][out.row[RATED_BY]], out.col[RATED_BY], out.edge[RATED_BY]
         to_users = sampled_messages(
-            graph, statistics, user, movie, edge, residual(user, movie, edge),
+            graph, statistics, user, movie, edge,
             users.numel(), (user_degree, movie_degree), user_inflation, graph.num_movies,
         )  # fmt: skip
         user, movie, edge = out.row[RATES], out.node[MOVIE][out.col[RATES]], out.edge[RATES]
         to_movies = sampled_messages(
-            graph, statistics, movie, user, edge, residual(user, movie, edge),
+            graph, statistics, movie, user, edge,
             graph.num_movies, (movie_degree, user_degree), movie_inflation, users.numel(),
         )  # fmt: skip
         graph.world.sum_(to_movies.total)
@@ -93,6 +102,7 @@ class RatingLoader(NeighborLoader):
             to_users=to_users,
             to_movies=to_movies,
             mean=statistics.mean,
-            user_bias=user_bias,
+            user_bias=statistics.user_bias[users],
             movie_bias=statistics.movie_bias,
+            drift=statistics.drift,
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
 from gnnrec.distributed import World
+from gnnrec.graph.drift import TimeBins, time_bins
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.ragged import counting_sort, index_dtype, offsets, owners
 
@@ -40,6 +41,7 @@ class RankGraph:
         order: int32 or int64 ``[edges]``: position by user of each edge by movie.
         movie_degree: int64 ``[movies]``: raters on all ranks.
         movie_start: int64 ``[movies]``: where this rank's raters start in the movie's global rater list.
+        time_bins: Message edges cut into bins of time; None where time plays no part.
     """
 
     world: World
@@ -58,6 +60,7 @@ class RankGraph:
     order: Tensor
     movie_degree: Tensor
     movie_start: Tensor
+    time_bins: TimeBins | None = None
 
     @property
     def num_users(self) -> int:
@@ -119,6 +122,7 @@ def build_rank_graph(
     world: World,
     splits: tuple[int, ...] = (TRAIN,),
     dtype: torch.dtype = torch.float32,
+    time: bool = False,
 ) -> RankGraph:
     """Reads this rank's range of a prepared dataset and sorts its edges both ways.
 
@@ -127,6 +131,7 @@ def build_rank_graph(
         world: The ranks; every rank calls this (two collectives over the movies).
         splits: Splits whose edges carry messages: train, and validation too when refitting. Never test.
         dtype: Floating-point type of ratings and of everything computed from them.
+        time: Cut edges into bins of time, where the dataset has times.
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
     edges = read_edges(dataset, part, splits)
@@ -135,6 +140,11 @@ def build_rank_graph(
     level = torch.bucketize(edges.rating.to(torch.float64), midpoints).to(torch.uint8)
     movie_ptr, order = counting_sort(edges.movie, dataset.num_movies)
     local = owners(edges.user_ptr, index_dtype(part.num_users))
+    bins = None
+    if time and edges.time is not None:
+        rows = {"user": local.to(world.device), "movie": edges.movie.to(world.device)}
+        sizes = {"user": part.num_users, "movie": dataset.num_movies}
+        bins = time_bins(rows, sizes, edges.time.to(world.device), world)
     degrees = world.gather(movie_ptr.diff().to(world.device))
     on = world.device
     return RankGraph(
@@ -154,6 +164,7 @@ def build_rank_graph(
         order=order.to(on),
         movie_degree=degrees.sum(0),
         movie_start=degrees[: world.rank].sum(0),
+        time_bins=bins,
     )
 
 
@@ -166,12 +177,14 @@ class Edges:
         movie: int32 ``[edges]``.
         rating: float32 ``[edges]``.
         edge_id: int64 ``[edges]``, positions in the prepared arrays.
+        time: Seconds since 1970, int64 ``[edges]``; None where the dataset has no times.
     """
 
     user_ptr: Tensor
     movie: Tensor
     rating: Tensor
     edge_id: Tensor
+    time: Tensor | None
 
 
 def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...]) -> Edges:
@@ -187,4 +200,5 @@ def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...
         movie=torch.from_numpy(dataset.movie[first:last][chosen]),
         rating=torch.from_numpy(dataset.rating[first:last][chosen]),
         edge_id=torch.from_numpy(chosen + first),
+        time=None if dataset.timestamp is None else torch.from_numpy(dataset.timestamp[first:last][chosen]),
     )

@@ -1,4 +1,4 @@
-"""Degrees and closed-form biases of the message edges of a step."""
+"""Degrees, closed-form biases and effects of time of the message edges of a step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from gnnrec.graph.drift import Drift, estimate_drift
 from gnnrec.graph.ragged import owners, segment_sum
 from gnnrec.graph.rank_graph import RankGraph
 
@@ -28,6 +29,8 @@ class MessageStatistics:
         mean: Mean rating of all message edges, float scalar tensor.
         user_bias: Closed-form biases of local users, ``[users]``.
         movie_bias: Closed-form biases of movies, ``[movies]``.
+        residual: Rating minus mean, biases and effects of time, 0 for excluded edges, float ``[edges]`` by user.
+        drift: Effects of time; None where the graph has no times.
     """
 
     weight: Tensor
@@ -37,18 +40,13 @@ class MessageStatistics:
     mean: Tensor
     user_bias: Tensor
     movie_bias: Tensor
-
-    def residuals(self, graph: RankGraph) -> tuple[Tensor, Tensor]:
-        """Rating minus mean and closed-form biases of message edges, 0 for excluded ones: by user and by movie."""
-        centred = self.user_bias + self.mean
-        by_user = graph.rating - centred[owners(graph.user_ptr)] - self.movie_bias[graph.movie]
-        by_movie = graph.rating_by_movie - centred[graph.user] - self.movie_bias[owners(graph.movie_ptr)]
-        return by_user.mul_(self.weight), by_movie.mul_(self.weight_by_movie)
+    residual: Tensor
+    drift: Drift | None
 
 
 @torch.no_grad()
 def message_statistics(graph: RankGraph, excluded: tuple[Tensor, Tensor] | None = None) -> MessageStatistics:
-    """Degrees and closed-form biases over all ranks.
+    """Degrees, closed-form biases and effects of time over all ranks.
 
     The biases are ridge estimates in turn, movies first: ``b_m = sum_u (r_um - mean - b_u) / (n_m + shrinkage)``, then
     users alike, :data:`BIAS_SWEEPS` times (Koren, "Factor in the neighbors", TKDD 2010, section 2.1). Excluded edges
@@ -81,4 +79,11 @@ def message_statistics(graph: RankGraph, excluded: tuple[Tensor, Tensor] | None 
         movie_bias = (movie_total - others) / (movie_degree + BIAS_SHRINKAGE)
         others = segment_sum(movie_bias[graph.movie] * weight, graph.user_ptr)
         user_bias = (user_total - others) / (user_degree + BIAS_SHRINKAGE)
-    return MessageStatistics(weight, weight_by_movie, user_degree, movie_degree, mean, user_bias, movie_bias)
+    residual = graph.rating - (user_bias + mean)[owners(graph.user_ptr)] - movie_bias[graph.movie]
+    drift = None
+    if graph.time_bins is not None:
+        drift = estimate_drift(graph.time_bins, residual, weight, world)
+        residual -= drift.effect.sum(1)
+    return MessageStatistics(
+        weight, weight_by_movie, user_degree, movie_degree, mean, user_bias, movie_bias, residual.mul_(weight), drift
+    )

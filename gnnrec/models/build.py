@@ -22,6 +22,9 @@ def build_model(
     """
     genres = genre_membership(list(dataset.movies["genres"])) if options.genres else None
     genres = genres if genres is None else genres.to(graph.device)
-    model = RatingModel(options, graph.num_movies, graph.num_levels, graph.mean_degrees, graph.world, seed, genres)
+    model = RatingModel(
+        options, graph.num_movies, graph.num_levels, graph.mean_degrees, graph.world, seed, genres,
+        time=graph.time_bins is not None,
+    )  # fmt: skip
     model = model.to(graph.device)
     return model, model.user_tables(graph)

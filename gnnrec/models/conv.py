@@ -59,7 +59,8 @@ class BipartiteConv(nn.Module):
         in_channels: Channels of the senders, or None when sources are tables that are sent as they are.
         out_channels: Channels of the output.
         num_levels: Rating levels; 0 leaves ratings out, and the layer is then the textbook one.
-        gain: Initial value of the learned factors before values and residual values.
+        gain: Factor before values and residual values. It is not learned: coupled L2 would have it grow and the tables
+            shrink, which takes the effect of L2 away.
         bias: Add a learned bias.
     """
 
@@ -68,13 +69,13 @@ class BipartiteConv(nn.Module):
     ):
         super().__init__()
         self.in_channels, self.out_channels, self.num_levels = in_channels, out_channels, num_levels
+        self.gain = gain
         self.lin_value = nn.Identity() if in_channels is None else nn.Linear(in_channels, out_channels, bias=False)
         if num_levels:
             self.lin_residual = (
                 nn.Identity() if in_channels is None else nn.Linear(in_channels, out_channels, bias=False)
             )
             self.rating = nn.Parameter(torch.zeros(num_levels, out_channels))
-            self.gain = nn.Parameter(torch.full((2,), float(gain)))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Tensor:
@@ -96,11 +97,11 @@ class BipartiteConv(nn.Module):
         return self.finish(partial, receiver, messages)
 
     def transform(self, sources: Sources) -> Sources:
-        """Sources in output channels, with the learned factors applied."""
+        """Sources in output channels, with the gain applied."""
         value = self.lin_value(sources.value)
         if not self.num_levels:
             return Sources(value)
-        return Sources(value * self.gain[0], self.lin_residual(sources.residual_value) * self.gain[1])
+        return Sources(value * self.gain, self.lin_residual(sources.residual_value) * self.gain)
 
     def partial(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Partial:
         raise NotImplementedError

@@ -6,13 +6,15 @@ import dataclasses
 
 from torch import Tensor
 
+from gnnrec.graph.drift import DriftTables
+
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
     """All that a prediction needs.
 
     ``rating = offset + user_bias[u] + movie_bias[m] + head(user[u], movie[m])``, clipped to the rating scale when it is
-    shown or evaluated.
+    shown or evaluated. Where it is known when a rating was given, effects of time are added.
 
     Attributes:
         user: Float ``[users, dim]``.
@@ -20,6 +22,7 @@ class Embeddings:
         user_bias: Float ``[users]``.
         movie_bias: Float ``[movies]``.
         offset: Float scalar tensor.
+        drift: Effects of time; None where time plays no part.
     """
 
     user: Tensor
@@ -27,3 +30,4 @@ class Embeddings:
     user_bias: Tensor
     movie_bias: Tensor
     offset: Tensor
+    drift: DriftTables | None = None

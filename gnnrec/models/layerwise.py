@@ -44,7 +44,8 @@ def embed_all(model: RatingModel, users: NodeTables, graph: RankGraph, chunk: in
         to_movies = _embed_movies(layer.to_movies, from_users, receiver, graph, statistics, chunk)
         user_state = user_state + layer.user_out(torch.tanh(to_users))
         movie_state = movie_state + layer.movie_out(torch.tanh(to_movies))
-    batch = Batch(None, graph.user_rows, None, None, statistics.mean, statistics.user_bias, statistics.movie_bias)
+    biases = statistics.mean, statistics.user_bias, statistics.movie_bias
+    batch = Batch(None, graph.user_rows, None, None, *biases, statistics.drift)
     return model.with_biases(batch, user_state, movie_state, user_rows["bias"], movie_rows["bias"])
 
 
@@ -125,14 +126,13 @@ def _chunks(
     graph: RankGraph, statistics: MessageStatistics, chunk: int
 ) -> Iterator[tuple[int, int, Messages, Messages]]:
     """First user, one past the last, and the messages to and from the users of each chunk (at least one chunk)."""
-    centred = statistics.user_bias + statistics.mean
     for first in range(0, max(graph.num_users, 1), chunk):
         last = min(first + chunk, graph.num_users)
         pointer = graph.user_ptr[first : last + 1]
         edges = slice(int(pointer[0]), int(pointer[-1]))
         pointer, movie, level = pointer - pointer[0], graph.movie[edges], graph.level[edges]
         owner = owners(pointer)
-        residual = graph.rating[edges] - centred[first:last][owner] - statistics.movie_bias[movie]
+        residual = statistics.residual[edges]
         user_degree = statistics.user_degree[first:last]
         to_users = _messages(graph, pointer, movie, residual, level, user_degree, statistics.movie_degree)
         movie_pointer, order = counting_sort(movie, graph.num_movies)

@@ -21,9 +21,12 @@ class ModelOptions:
         user_ids: An id embedding for each user; false makes the model inductive in users.
         movie_ids: An id embedding for each movie.
         genres: Genres as movie features, where the data has them.
+        time: Effects of the time of a rating, where the data has times: years of a movie, days and sessions of a user.
         head: Rating head: dot (a Linear on z_u * z_m, starting as ones) or mlp (two layers on both vectors).
         head_dim: Hidden units of the mlp head.
         dropout: Dropout rate on id embeddings and hidden states.
+        message_dropout: Share of messages left out of a step where neighbourhoods are taken whole; sampling them leaves
+            out enough by itself.
         spread: Standard deviation of initial source rows and user ids.
         movie_id_spread: Standard deviation of initial movie ids.
     """
@@ -38,8 +41,10 @@ class ModelOptions:
     user_ids: bool = True
     movie_ids: bool = True
     genres: bool = True
+    time: bool = True
     head: Literal["dot", "mlp"] = "dot"
     head_dim: int = 64
     dropout: float = 0.1
+    message_dropout: float = 0.3
     spread: float = 0.05
     movie_id_spread: float = 0.1

@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 from gnnrec import counters
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch, Targets
+from gnnrec.graph.drift import WINDOWS
 from gnnrec.graph.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.embeddings import Embeddings
@@ -31,6 +32,7 @@ class RatingModel(nn.Module):
         world: The ranks.
         seed: Seed of the run.
         genres: Float ``[movies, genres]`` membership, or None.
+        time: Batches come with effects of time.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class RatingModel(nn.Module):
         world: World,
         seed: int,
         genres: Tensor | None = None,
+        time: bool = False,
     ):
         super().__init__()
         self.options, self.world, self.seed = options, world, seed
@@ -61,6 +64,9 @@ class RatingModel(nn.Module):
         self.offset = nn.Parameter(torch.zeros(()))
         # A multiple of the closed-form biases that cannot turn negative: it would read targets out of them.
         self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
+        # The same for effects of time, which begin at half of what they are.
+        if time:
+            self.drift_multiple = nn.Parameter(torch.full((len(WINDOWS),), math.log(math.exp(0.5) - 1)))
 
     def user_tables(self, graph: RankGraph) -> NodeTables:
         """The rows of this rank's users, outside DDP."""
@@ -98,12 +104,14 @@ class RatingModel(nn.Module):
             user_bias=user_bias + multiple * batch.user_bias,
             movie_bias=movie_bias + multiple * batch.movie_bias,
             offset=batch.mean + self.offset,
+            drift=None if batch.drift is None else batch.drift.tables,
         )
 
     def score(self, embeddings: Embeddings, targets: Targets) -> Tensor:
         """Predicted ratings of targets, not clipped, float ``[targets]``."""
         biases = embeddings.user_bias[owners(targets.pointer)] + embeddings.movie_bias[targets.movie]
-        return self.head(embeddings.user, embeddings.movie, targets) + biases + embeddings.offset
+        scores = self.head(embeddings.user, embeddings.movie, targets) + biases + embeddings.offset
+        return scores if targets.drift is None else scores + targets.drift @ softplus(self.drift_multiple)
 
     def forward(self, batch: Batch, users: dict[str, Tensor], step_key: int | None = None) -> Tensor:
         """Sum of squared errors over this rank's targets, float scalar.

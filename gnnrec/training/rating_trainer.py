@@ -38,11 +38,13 @@ class RatingTrainer(Trainer):
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
         super().__init__(config, dataset, world)
-        self.graph: RankGraph = build_rank_graph(dataset, world, message_splits(config), torch.get_default_dtype())
+        self.graph = read_graph(config, dataset, world)
         model, self.users = build_model(config.model, self.graph, dataset, config.seed)
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
         self.model = world.replicate(model)
-        self.loader = RatingLoader(self.graph, build_sampler(config, self.graph), exclude)
+        self.loader = RatingLoader(
+            self.graph, build_sampler(config, self.graph), config.model.message_dropout, exclude
+        )
         self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
         self.steps_an_epoch = self.epoch(0).num_steps
         targets_a_step = self.num_edges / self.steps_an_epoch
@@ -106,6 +108,11 @@ class RatingTrainer(Trainer):
             width = options.heads + (options.dim if options.concat else options.heads * options.dim)
         sums = 2 * options.layers * self.graph.num_movies * width * size
         return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
+
+
+def read_graph(config: TrainConfig, dataset: PreparedDataset, world: World) -> RankGraph:
+    """This rank's message edges; time plays a part where the model and the data let it."""
+    return build_rank_graph(dataset, world, message_splits(config), torch.get_default_dtype(), config.model.time)
 
 
 def message_splits(config: TrainConfig) -> tuple[int, ...]:

@@ -23,7 +23,8 @@ needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="need
 
 def trainer_of(dataset, architecture="sage", layers=2, **loader) -> RatingTrainer:
     config = make_config(
-        model={"architecture": architecture, "layers": layers}, loader=SAMPLED | {"sampler": "pyg"} | loader
+        model={"architecture": architecture, "layers": layers, "time": False},
+        loader=SAMPLED | {"sampler": "pyg"} | loader,
     )
     return RatingTrainer(config, dataset, World())
 

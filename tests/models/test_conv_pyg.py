@@ -193,7 +193,7 @@ def test_gcn_with_ratings_equals_dense(rated, self_loops):
     extra = 1.0 if self_loops else 0.0
     d_i, d_j = weight.sum(1, keepdim=True) + extra, weight.sum(0, keepdim=True) + extra
     normalised = torch.where((d_i > 0) & (d_j > 0), (d_i * d_j).clamp(min=1e-9) ** -0.5, 0)
-    dense = dense_sum(normalised, value * conv.gain[0], residual_value * conv.gain[1], conv.rating, rated) + conv.bias
+    dense = dense_sum(normalised, value * conv.gain, residual_value * conv.gain, conv.rating, rated) + conv.bias
     inputs = (value, residual_value)
     if self_loops:
         dense = dense + own / d_i
@@ -207,7 +207,7 @@ def test_sage_with_ratings_equals_dense(rated, restore_degree):
     value, residual_value, _ = rated_inputs(conv)
     weight, _, _ = dense_parts(rated)
     degree = weight.sum(1, keepdim=True)
-    dense = dense_sum(weight, value * conv.gain[0], residual_value * conv.gain[1], conv.rating, rated)
+    dense = dense_sum(weight, value * conv.gain, residual_value * conv.gain, conv.rating, rated)
     dense = dense / degree.clamp(min=1) * (degree.sqrt() if restore_degree else 1) + conv.bias
     assert_rated(conv, dense, conv(Sources(value, residual_value), None, rated, None), (value, residual_value))
 
@@ -222,7 +222,7 @@ def test_gat_with_ratings_equals_dense(rated, concat, restore_degree):
     )
     value, residual_value, own = rated_inputs(conv)
     weight, _, level = dense_parts(rated)
-    scaled, scaled_residual = value * conv.gain[0], residual_value * conv.gain[1]
+    scaled, scaled_residual = value * conv.gain, residual_value * conv.gain
     parts = []
     for head in range(heads):
         columns = slice(head * width, (head + 1) * width)

@@ -33,9 +33,9 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
         rating[targets] = 5.5 - rating[targets]
         level[targets] = 9 - level[targets]
         changed = dataclasses.replace(graph, rating=rating, level=level)
-        loader = RatingLoader(changed, trainer.loader.neighbor_sampler, exclude)
+        loader = RatingLoader(changed, trainer.loader.neighbor_sampler, exclude=exclude)
     else:
-        loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude)
+        loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude=exclude)
     step = next(step for step in epoch.steps() if step.fold == fold)
     batch = loader.batch(epoch, step)
     with torch.no_grad():
