@@ -106,9 +106,8 @@ def _open(
 def first_rung(epochs: int) -> int:
     """Epochs before a trial may be pruned: half the run.
 
-    The cosine schedule makes losses of the same epoch comparable, but early ones favour weak regularisation: on
-    ml-latest-small twice the default strength ends level with the default, and is fourth of six after a third of the
-    run.
+    The cosine schedule makes losses of the same epoch comparable, but early ones favour weak regularisation
+    (``docs/decisions.md``).
     """
     return math.ceil(epochs / 2)
 
@@ -138,6 +137,8 @@ def _search(
             if world.is_main:
                 study.tell(loss, epochs, pruned)
                 _report(study, number, options.trials, tracker)
+        if world.is_main and study.best:
+            tracker.summary({"best_validation_loss": study.best.value, "best": dict(study.best.params)})
     except BaseException:
         tracker.close(exit_code=1)
         raise
