@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from gnnrec.baselines.autorec import AUTOREC
 from gnnrec.baselines.baseline import Baseline, fit_best
 from gnnrec.baselines.biased_mf import BIASED_MF
 from gnnrec.baselines.means import BIASES, GLOBAL_MEAN
+from gnnrec.baselines.svdpp import SVDPP
 from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed import World
 
 #: Name -> baseline, the simplest first.
-RATING_BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in (GLOBAL_MEAN, BIASES, BIASED_MF)}
+RATING_BASELINES: dict[str, Baseline] = {
+    baseline.name: baseline for baseline in (GLOBAL_MEAN, BIASES, BIASED_MF, SVDPP, AUTOREC)
+}
 #: Those quick enough to stand in the summary of every run.
 QUICK = ("global mean", "biases", "biased MF")
 

@@ -30,7 +30,7 @@ def graph(small):
 
 def sweeps(graph, count: int, monkeypatch) -> Factors:
     monkeypatch.setattr(biased_mf, "SWEEPS", count)
-    return fit_factors(graph, DIM, STRENGTH, 3)
+    return fit_factors(graph, DIM, STRENGTH, 1.0, 3)
 
 
 def ridge(columns: np.ndarray, rating: np.ndarray) -> np.ndarray:
@@ -94,14 +94,16 @@ def test_predictions_of_many_targets():
 
 
 def test_factors_find_what_biases_cannot(low_rank):
-    found = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8, "strength": 0.05}).metrics(TEST)
+    found = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8, "strength": 0.05, "degree_power": 1.0}).metrics(
+        TEST
+    )
     assert found.rmse < 0.6 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
 
 
 def fits(world: World, directory: str) -> tuple[torch.Tensor, torch.Tensor, float]:
     dataset = PreparedDataset(Path(directory))
-    factors = fit_factors(build_rank_graph(dataset, world, dtype=torch.float64), DIM, STRENGTH, 3)
-    fitted = fit_biased_mf(dataset, world, (TRAIN,), 3, {"dim": DIM, "strength": STRENGTH})
+    factors = fit_factors(build_rank_graph(dataset, world, dtype=torch.float64), DIM, STRENGTH, 1.0, 3)
+    fitted = fit_biased_mf(dataset, world, (TRAIN,), 3, {"dim": DIM, "strength": STRENGTH, "degree_power": 1.0})
     return factors.user, factors.movie, fitted.metrics(TEST).rmse
 
 

@@ -10,7 +10,7 @@ from gnnrec.distributed import World
 
 
 def test_registry_names():
-    assert list(RATING_BASELINES) == ["global mean", "biases", "biased MF"]
+    assert list(RATING_BASELINES) == ["global mean", "biases", "biased MF", "SVD++", "item AutoRec"]
     assert all(name == baseline.name and baseline.objective == "rating" for name, baseline in RATING_BASELINES.items())
 
 

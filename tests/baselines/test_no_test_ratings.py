@@ -1,0 +1,46 @@
+"""Test ratings choose nothing: other test ratings give the same settings and bit for bit the same predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from gnnrec.baselines import scoring
+from gnnrec.baselines.baseline import fit_best
+from gnnrec.baselines.rating import RATING_BASELINES
+from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed import World
+
+
+@pytest.fixture(scope="module")
+def other(small, tmp_path_factory) -> PreparedDataset:
+    """The same dataset with every test rating turned round."""
+    directory = tmp_path_factory.mktemp("other") / "prepared"
+    shutil.copytree(small.directory, directory)
+    rating, test = np.array(small.rating), np.array(small.split) == TEST
+    rating[test] = small.manifest.rating["min"] + small.manifest.rating["max"] - rating[test]
+    np.save(directory / "rating.npy", rating)
+    return PreparedDataset(directory)
+
+
+@pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])
+@pytest.mark.parametrize("name", RATING_BASELINES)
+def test_other_test_ratings_change_nothing_but_the_score(small, other, monkeypatch, name, splits):
+    baseline = dataclasses.replace(RATING_BASELINES[name], grid=RATING_BASELINES[name].grid[:3])
+    predictions, metrics = [], scoring.rating_metrics
+
+    def recording(predicted, *rest):
+        predictions.append(predicted.clone())
+        return metrics(predicted, *rest)
+
+    monkeypatch.setattr(scoring, "rating_metrics", recording)
+    first, second = (fit_best(baseline, dataset, World(), splits, 0) for dataset in (small, other))
+    predictions.clear()
+    scores = [chosen.fitted.metrics(TEST).rmse for chosen in (first, second)]
+    assert (first.setting, first.validation_loss) == (second.setting, second.validation_loss)
+    assert torch.equal(*predictions) and predictions[0].numel() > 20
+    assert scores[0] != scores[1]
