@@ -104,6 +104,7 @@ class TrainConfig:
             ("ranking.dim", self.ranking.dim >= 1, "at least 1"),
             ("ranking.closed_form_movies", self.ranking.closed_form_movies >= 0, "0 or more"),
             ("ranking.strength", self.ranking.strength >= 0, "0 (chosen on validation) or more"),
+            ("ranking.rank", 0 <= self.ranking.rank <= self.ranking.dim, "0 (chosen on validation) to --ranking.dim"),
             ("ranking.negatives", self.ranking.negatives >= 1, "at least 1"),
             ("ranking.l2", self.ranking.l2 >= 0, "0 or more"),
             ("ranking.dropout", 0 <= (self.ranking.dropout or 0) < 1, "from 0 to below 1"),

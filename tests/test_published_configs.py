@@ -31,7 +31,7 @@ def test_takes_two_steps(path, dataset):
         ["--config", str(path), "--data", str(dataset.directory), "--run-dir", "unused", "--max-steps", "2"]
     )
     trainer = build_trainer(config, dataset, World())
-    results = list(trainer.run_epoch(0))
+    results = [result for epoch in range(2) for result in trainer.run_epoch(epoch)]
     assert [result.number for result in results] == [1, 2]
     # Better than nothing known at all: the ratings themselves have a mean square of over 10.
     assert all(0 < result.loss / max(result.step.num_targets, 1) < 10 for result in results)

@@ -1,4 +1,4 @@
-"""Scores a trained run on its held-out ratings."""
+"""Measures a trained run on its held-out ratings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, VALIDATION
 from gnnrec.distributed import World
-from gnnrec.evaluation.rating import RatingMetrics, score_split
+from gnnrec.evaluation.metrics import Metrics
 from gnnrec.inference.load import load_run
 
 
@@ -27,8 +27,8 @@ class EvaluateOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, RatingMetrics]:
-    """RMSE and MAE by split name: test, and validation unless it was trained on.
+def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Metrics]:
+    """Metrics of the run's objective by split name: test, and validation unless it was trained on.
 
     Args:
         run: Run directory of ``train_dist.py``.
@@ -39,7 +39,7 @@ def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Rat
     embeddings = loaded.embed()
     results = {}
     for split in (TEST,) if loaded.config.refit else (VALIDATION, TEST):
-        metrics = score_split(loaded.model, embeddings, loaded.dataset, loaded.graph, split)
+        metrics = loaded.evaluate(split, embeddings)
         results[SPLIT_NAMES[split]] = metrics
         world.print(f"{SPLIT_NAMES[split]:11} {metrics}")
     return results

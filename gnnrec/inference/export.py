@@ -18,8 +18,9 @@ from torch import Tensor
 from gnnrec import files
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
-from gnnrec.inference.load import LoadedRun, load_run
-from gnnrec.models.head import DotHead
+from gnnrec.inference.load import load_run
+from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.models.embeddings import Embeddings
 
 
 @dataclasses.dataclass
@@ -68,24 +69,20 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
     embeddings = loaded.embed(options.chunk)
     manifest = None
     with _shared_directory(options, world) as aside:
-        users = loaded.dataset.users["user"].iloc[loaded.graph.part.start : loaded.graph.part.stop]
-        first = loaded.graph.part.start
+        users = loaded.dataset.users["user"].iloc[loaded.part.start : loaded.part.stop]
+        first = loaded.part.start
         _write_parts(aside / "users", "user", users, embeddings.user, embeddings.user_bias, first, options)
         if world.is_main:
-            vectors = embeddings.movie
-            if isinstance(loaded.model.head, DotHead):
-                vectors = vectors * loaded.model.head.linear.weight
-            else:
-                np.savez(aside / "head.npz", **{k: v.cpu().numpy() for k, v in loaded.model.head.state_dict().items()})
+            vectors = loaded.export_movies(embeddings, aside)
             movies = loaded.dataset.movies["movie"]
             _write_parts(aside / "movies", "movie", movies, vectors, embeddings.movie_bias, 0, options)
         world.barrier()
         if world.is_main:
-            manifest = _manifest(loaded, options, float(embeddings.offset), aside)
+            manifest = _manifest(loaded, options, embeddings, aside)
             files.write_text(aside / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     world.print(
         f"{options.out}: {loaded.dataset.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
-        f"{loaded.config.model.dim} x {options.dtype}, {time.perf_counter() - started:.1f} s"
+        f"{embeddings.movie.shape[1]} x {options.dtype}, {time.perf_counter() - started:.1f} s"
     )
     return world.broadcast_object(manifest)
 
@@ -138,27 +135,19 @@ def _write_parts(
         pq.write_table(table, directory / f"part-{first + start:010d}.parquet")
 
 
-def _manifest(loaded: LoadedRun, options: ExportOptions, offset: float, directory: Path) -> dict:
-    dataset, head = loaded.dataset, loaded.model.head
-    score = "offset + user.bias + movie.bias + dot(user.embedding, movie.embedding)"
-    if not isinstance(head, DotHead):
-        score = (
-            "offset + user.bias + movie.bias + out_weight @ relu(user_weight @ user.embedding + user_bias"
-            " + movie_weight @ movie.embedding), with the arrays of head.npz"
-        )
+def _manifest(loaded: LoadedRun, options: ExportOptions, embeddings: Embeddings, directory: Path) -> dict:
+    dataset = loaded.dataset
     parts = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
         "format": "gnnrec-export",
         "format_version": 1,
-        "dim": loaded.config.model.dim,
+        "objective": loaded.config.objective,
+        "dim": embeddings.movie.shape[1],
         "dtype": options.dtype,
         "users": dataset.num_users,
         "movies": dataset.num_movies,
-        "head": loaded.config.model.head,
-        "score": score,
-        "offset": offset,
-        "rating_scale": list(loaded.graph.rating_scale),
-        "message_splits": "train and validation" if loaded.config.refit else "train",
+        **loaded.scoring(),
+        "offset": float(embeddings.offset),
         "model_fingerprint": loaded.info.fingerprint,
         "dataset_fingerprint": dataset.fingerprint,
         "files": {

@@ -70,10 +70,14 @@ class RankingModel(nn.Module):
         return bpr_loss(self.source, self.target, batch, scale)
 
     @torch.no_grad()
-    def set_tables(self, source: Tensor, target: Tensor) -> None:
-        """Takes over tables, float ``[movies, dim]``."""
-        self.source.copy_(source)
-        self.target.copy_(target)
+    def set_tables(self, source: Tensor, target: Tensor, columns: int) -> None:
+        """Takes over the first columns of tables, float ``[movies, dim]``.
+
+        The others become zero in both tables. Their gradients are then zero too, so training leaves them there.
+        """
+        for mine, given in ((self.source, source), (self.target, target)):
+            mine.zero_()
+            mine[:, :columns] = given[:, :columns]
 
     @torch.no_grad()
     def set_discount(self, exponent: float) -> None:

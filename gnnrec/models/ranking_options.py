@@ -16,6 +16,7 @@ class RankingOptions:
         closed_form_movies: Most movies that a closed-form start is made for; where there are more it is random.
         strength: Strength of L2 on what a movie says of all others, in the closed form and in training with the squared
             loss; 0 chooses it on validation with the closed form, and is 300 where there is none.
+        rank: Singular vectors of the closed form that are kept, at most dim; 0 chooses them on validation.
         discount: Exponent of popularity that scores are divided by; below 0 chooses it on validation.
         loss: squared (error on all movies), softmax (over all movies), sampled_softmax or bpr (over drawn movies).
         negatives: Movies drawn for each training rating, where the loss draws.
@@ -31,6 +32,7 @@ class RankingOptions:
     start: Literal["closed_form", "random"] = "closed_form"
     closed_form_movies: int = 40_000
     strength: float = 0.0
+    rank: int = 0
     discount: float = -1.0
     loss: Literal["squared", "softmax", "sampled_softmax", "bpr"] = "squared"
     negatives: int = 8

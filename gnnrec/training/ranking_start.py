@@ -1,5 +1,5 @@
-"""What a ranking starts from, and the two numbers that validation chooses: the strength of the closed form's L2, and
-the exponent of popularity that scores are divided by."""
+"""What a ranking starts from, and what validation chooses: the strength of the closed form's L2, how many singular
+vectors are kept, and the exponent of popularity that scores are divided by."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ STRENGTHS, USUAL_STRENGTH = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0), 300.0
 #: Exponents among which validation chooses, and the one from each start where there is no validation.
 DISCOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
 USUAL_DISCOUNT = {"closed_form": 0.2, "random": 0.75}
+#: About the standard deviation, over users, of the difference that a lower rank makes to NDCG. A lower rank must gain
+#: one standard error: with few validation users the best of many settings is best by chance.
+NOISE = 0.08
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +65,33 @@ def training_of(liked: Interactions, num_movies: int, user_power: float, world: 
     return Training(liked, weight.to(torch.get_default_dtype()), popularity, world.sum_(weighted))
 
 
+@dataclasses.dataclass(frozen=True)
+class ClosedFormStart:
+    """A start that was chosen.
+
+    Attributes:
+        strength: Strength of L2.
+        rank: Singular vectors kept.
+        discount: Exponent of popularity.
+        loss: Loss on validation; infinite where there is none.
+    """
+
+    strength: float
+    rank: int
+    discount: float
+    loss: float
+
+
 def start_from_closed_form(
     model: RankingModel, options: RankingOptions, training: Training, held_out: RankingSplit | None, world: World
-) -> float:
-    """Gives a model the tables and the discount of the closed form; returns its strength.
+) -> ClosedFormStart:
+    """Gives a model the tables and the discount of the closed form.
 
     Rank 0 computes, for the eigenvectors of two ranks would differ by rounding; every rank calls this.
 
     Args:
         model: The model.
-        options: Its options; a strength of 0 and a discount below 0 are chosen on validation.
+        options: Its options; what they leave open is chosen on validation.
         training: What the closed form is fitted on.
         held_out: Validation users, or None where there are none.
         world: The ranks.
@@ -84,25 +104,48 @@ def start_from_closed_form(
         source, target = item_model(gram, strength).tables(options.dim)
         return source.to(model.source).cpu(), target.to(model.target).cpu()
 
-    model.set_discount(usual_discount(options))
-    tried = {}
+    tables_of: dict[float, tuple[Tensor, Tensor]] = {}
 
-    def loss(strength: float) -> float:
-        found = world.on_main(lambda: tables(strength))
-        model.set_tables(*found)
-        value = choose_discount(model, options, held_out, world).loss if held_out else None
-        tried[strength] = float(model.discount), found
-        return math.inf if value is None else world.broadcast_object(value)
+    def search(ranks: list[int]) -> ClosedFormStart:
+        """The best start among strengths, ranks and discounts: downhill in each, from the usual ones."""
+        best_of: dict[float, ClosedFormStart] = {}
+        rank = ranks[-1]
+        model.set_discount(usual_discount(options))
 
-    strength = options.strength or USUAL_STRENGTH
-    if held_out and not options.strength:
-        strength = descend(STRENGTHS, strength, loss)
-    else:
-        loss(strength)
-    discount, found = tried[strength]
-    model.set_tables(*found)
-    model.set_discount(discount)
-    return strength
+        def loss(strength: float) -> float:
+            nonlocal rank
+            if strength not in tables_of:
+                tables_of[strength] = world.on_main(lambda: tables(strength))
+            found: dict[int, ClosedFormStart] = {}
+
+            def loss_of_rank(rank: int) -> float:
+                model.set_tables(*tables_of[strength], rank)
+                metrics = choose_discount(model, options, held_out, world) if held_out else None
+                value = math.inf if metrics is None else world.broadcast_object(metrics.loss)
+                found[rank] = ClosedFormStart(strength, rank, float(model.discount), value)
+                return value
+
+            rank = descend(ranks, rank, loss_of_rank)
+            best_of[strength] = found[rank]
+            return found[rank].loss
+
+        strengths = STRENGTHS if held_out and not options.strength else [options.strength or USUAL_STRENGTH]
+        return best_of[descend(strengths, options.strength or USUAL_STRENGTH, loss)]
+
+    chosen = search([options.rank or options.dim])
+    if held_out and not options.rank:
+        users = world.total(int((held_out.targets.user_ptr.diff() > 0).sum()))
+        other = search(kept_ranks(options.dim))
+        if other.loss < chosen.loss - NOISE / math.sqrt(users):
+            chosen = other
+    model.set_tables(*tables_of[chosen.strength], chosen.rank)
+    model.set_discount(chosen.discount)
+    return chosen
+
+
+def kept_ranks(dim: int) -> list[int]:
+    """Numbers of singular vectors among which validation chooses: ``dim``, its half, and so on to a 32nd."""
+    return sorted({max(1, dim >> shift) for shift in range(6)})
 
 
 def choose_discount(

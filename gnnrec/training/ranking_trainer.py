@@ -74,7 +74,7 @@ class RankingTrainer(Trainer):
     def _start(self, model: RankingModel) -> None:
         """Tables, strength and discount at the first step. Where validation is trained on, they are chosen without."""
         options, training, world = self.options, self.training, self.world
-        self.strength = options.strength or USUAL_STRENGTH
+        self.strength, self.rank = options.strength or USUAL_STRENGTH, options.dim
         model.set_discount(usual_discount(options))
         if options.start == "random":
             return
@@ -82,11 +82,16 @@ class RankingTrainer(Trainer):
         if self.config.refit and held_out is not None:
             without = self._training(refit=False)
             trial = RankingModel(options, without.popularity, self.config.seed).to(world.device)
-            strength = start_from_closed_form(trial, options, without, held_out, world)
-            options, held_out = dataclasses.replace(options, strength=strength, discount=float(trial.discount)), None
-        self.strength = start_from_closed_form(model, options, training, held_out, world)
+            found = start_from_closed_form(trial, options, without, held_out, world)
+            options, held_out = (
+                dataclasses.replace(options, strength=found.strength, rank=found.rank, discount=found.discount),
+                None,
+            )
+        found = start_from_closed_form(model, options, training, held_out, world)
+        self.strength, self.rank = found.strength, found.rank
         world.print(
-            f"start: closed form of strength {self.strength:g}, popularity discount {float(model.discount):.2f}"
+            f"closed form of strength {found.strength:g} and rank {found.rank}, "
+            f"popularity discount {found.discount:.2f}"
         )
 
     def _movie_penalty(self) -> Tensor | None:
@@ -148,6 +153,10 @@ class RankingTrainer(Trainer):
         if self.validation is None:
             return self.evaluate(VALIDATION)
         return choose_discount(self.replicated, self.options, self.validation, self.world)
+
+    def chosen(self) -> dict[str, float]:
+        """What validation chose, or the options fixed."""
+        return {"strength": self.strength, "rank": self.rank, "discount": round(float(self.replicated.discount), 6)}
 
     def embed(self) -> Embeddings:
         """Vectors of this rank's users, from all that is known of them, and of all movies."""

@@ -32,6 +32,7 @@ def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) 
         **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
         "best_epoch": info.epoch,
         "steps": trainer.steps_taken,
+        "chosen": trainer.chosen(),
         "baselines": baselines,
         "edges_per_second": targets / max(seconds, 1e-9),
         "training_seconds": seconds,

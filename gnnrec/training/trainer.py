@@ -81,6 +81,10 @@ class Trainer:
         """Metrics on validation; whatever validation chooses during training is chosen here."""
         return self.evaluate(VALIDATION)
 
+    def chosen(self) -> dict[str, float]:
+        """Settings that training chose on validation, for the summary."""
+        return {}
+
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Name -> test metrics of models that this one has to beat, on the same split."""
         raise NotImplementedError

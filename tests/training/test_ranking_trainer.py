@@ -14,6 +14,7 @@ from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.ranking_options import RankingOptions
+from gnnrec.training import ranking_start
 from gnnrec.training.objective import settle
 from gnnrec.training.options import OptimizerOptions
 from gnnrec.training.ranking_penalty import TablePenalty
@@ -129,21 +130,41 @@ def test_fixed_numbers_are_kept(dataset):
 
 
 def test_chosen_numbers_are_no_worse_than_their_neighbours(dataset):
-    trainer = build_trainer(ranking_config(), dataset, World())
+    trainer = build_trainer(ranking_config(rank=8), dataset, World())
     chosen = trainer.validate()
     assert trainer.strength in STRENGTHS
     assert min(abs(trainer.replicated.discount.item() - value) for value in DISCOUNTS) < 1e-6
     place = STRENGTHS.index(trainer.strength)
     for strength in STRENGTHS[max(place - 1, 0) : place + 2]:
-        other = build_trainer(ranking_config(strength=strength), dataset, World()).validate()
+        other = build_trainer(ranking_config(strength=strength, rank=8), dataset, World()).validate()
         assert other.ndcg_at_100 <= chosen.ndcg_at_100 + 1e-12
+
+
+@pytest.mark.parametrize(("noise", "rank"), [(-1e9, 4), (1e9, 8)])
+def test_a_lower_rank_must_gain_more_than_noise(dataset, monkeypatch, noise, rank):
+    monkeypatch.setattr(ranking_start, "NOISE", noise)
+    monkeypatch.setattr(ranking_start, "kept_ranks", lambda dim: [4])
+    trainer = build_trainer(ranking_config(), dataset, World())
+    assert trainer.chosen()["rank"] == rank
+    assert (trainer.replicated.source.detach().norm(dim=0) > 0).sum() == rank
+
+
+def test_columns_that_were_left_out_stay_out(dataset):
+    trainer = trained(dataset, ranking_config({"epochs": 2, "lr": 0.01}, rank=3))
+    for table in (trainer.replicated.source, trainer.replicated.target):
+        assert (table[:, :3].norm(dim=0) > 0).all() and not table[:, 3:].any()
 
 
 def test_descend_walks_to_the_bottom_of_the_valley():
     values = (0.0, 1.0, 2.0, 3.0, 5.0)
     for start in (-9.0, 0.9, 2.6, 40.0):
         asked = []
-        assert descend(values, start, lambda x: asked.append(x) or (x - 2.2) ** 2) == 2.0
+
+        def loss(value: float, asked: list[float] = asked) -> float:
+            asked.append(value)
+            return (value - 2.2) ** 2
+
+        assert descend(values, start, loss) == 2.0
         assert len(asked) == len(set(asked))
     assert descend(values, 1.0, lambda x: 7.0) == 1.0
 

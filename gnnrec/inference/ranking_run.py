@@ -1,0 +1,58 @@
+"""A trained ranking model, opened for inference."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from gnnrec.config import TrainConfig
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.evaluation.ranking import RankingMetrics
+from gnnrec.evaluation.ranking_split import known_ratings, read_ranking_split
+from gnnrec.graph.partition import partition
+from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.ranking_model import RankingModel
+from gnnrec.models.tables import NoTables
+from gnnrec.training.checkpoint import load_checkpoint
+
+
+@dataclasses.dataclass
+class RankingRun(LoadedRun):
+    """A ranking model. Users are embedded from all relevant ratings but those of the test split."""
+
+    score_name: ClassVar[str] = "score"
+
+    @classmethod
+    def load(cls, config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: Path) -> RankingRun:
+        """Opens a checkpoint; every rank calls this."""
+        part, users = partition(dataset.manifest.shards, world.rank, world.size), NoTables()
+        popularity = torch.zeros(dataset.num_movies, device=world.device)  # the checkpoint has it
+        model = RankingModel(config.ranking, popularity, config.seed)
+        info = load_checkpoint(checkpoint, model, users, part)
+        return cls(config, dataset, world, part, model.eval(), users, info)
+
+    def embed(self, chunk: int = 65536) -> Embeddings:
+        known = known_ratings(self.dataset, self.part, self.config.ranking.relevant, self.world.device)
+        return self.model.embed(known)
+
+    def evaluate(self, split: int, embeddings: Embeddings) -> RankingMetrics:
+        held_out = read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant)
+        return held_out.evaluate(self.model.source.detach(), embeddings.movie)
+
+    def user_scores(self, embeddings: Embeddings, row: int) -> Tensor:
+        return embeddings.movie @ embeddings.user[row]
+
+    def scoring(self) -> dict:
+        return {
+            "head": "dot",
+            "score": "dot(user.embedding, movie.embedding)",
+            "relevant": self.config.ranking.relevant,
+            "popularity_discount": round(float(self.model.discount), 6),
+            "message_splits": "all but test",
+        }
