@@ -39,7 +39,6 @@ class Parameter:
 
 
 _STRENGTHS = ("regularisation.ids", "regularisation.sources", "regularisation.biases")
-_DROPOUT = Parameter("dropout", ("model.dropout",), 0.0, 0.5, multiple=False)
 _RATE = Parameter("lr", ("optimizer.lr",), 0.25, 4.0)
 
 #: Objective -> name of a space -> its parameters.
@@ -48,7 +47,8 @@ SPACES: dict[str, dict[str, tuple[Parameter, ...]]] = {
         "regularisation": (
             Parameter("strength", _STRENGTHS, 0.1, 10.0),
             Parameter("sources", ("regularisation.sources",), 0.25, 4.0),
-            _DROPOUT,
+            Parameter("dropout", ("model.dropout",), 0.0, 0.5, multiple=False),
+            Parameter("message_dropout", ("model.message_dropout",), 0.0, 0.6, multiple=False),
         ),
         "optimizer": (_RATE,),
     },

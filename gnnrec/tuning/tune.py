@@ -31,8 +31,8 @@ class TuneOptions:
         out: Directory of the study; the same command continues it.
         config: YAML file of training options to start from.
         set: Training options over those of the file, as OPTION=VALUE.
-        space: What is searched: regularisation (its strength, that of source tables, dropout), optimizer (the learning
-            rate) or all.
+        space: What is searched: regularisation (its strength, that of source tables, dropout; for rankings dropout and
+            the weights of users), optimizer (the learning rate) or all.
         trials: Trials of the whole study.
         seed: Seed of the search; every trial trains with the seed of its configuration.
         wandb: Weights & Biases; a run for the study.

@@ -17,6 +17,7 @@ from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.training.run import train
+from gnnrec.training.tracking import Tracker, WandbOptions
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -194,6 +195,17 @@ def test_what_is_not_a_comparison_is_left_alone(dataset, tmp_path):
     with pytest.raises(UserError, match="chapter is a file"):
         compare(dataset.directory, options(tmp_path / "thesis" / "chapter"), World())
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter"]
+
+
+def test_the_table_is_logged_where_wandb_is_switched_on(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "run", fit_here)
+    logged = []
+    monkeypatch.setattr(Tracker, "table", lambda self, *arguments: logged.append(arguments))
+    given = options(tmp_path / "out", ["global mean"], 1, wandb=WandbOptions(mode="offline"))
+    compare(dataset.directory, given, World())
+    assert len(list((tmp_path / "out" / "wandb").glob("offline-run-*"))) == 1
+    ((name, head, (row,)),) = logged
+    assert (name, head[:2], row[0]) == ("comparison", ["model", "test RMSE"], "global mean")
 
 
 def test_commands_can_be_repeated():

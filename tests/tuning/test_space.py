@@ -25,10 +25,13 @@ def test_the_start_is_the_base(objective, space):
 def test_values_multiply_or_replace_the_options():
     base = make_config(optimizer={"lr": 0.02}, regularisation={"ids": 10.0, "sources": 20.0, "biases": 3.0})
     before = dataclasses.asdict(base)
-    found = apply(base, parameters(base, "all"), {"strength": 2.0, "sources": 0.5, "dropout": 0.25, "lr": 3.0})
+    values = {"strength": 2.0, "sources": 0.5, "dropout": 0.25, "message_dropout": 0.1, "lr": 3.0}
+    found = apply(base, parameters(base, "all"), values)
     strengths = found.regularisation
     assert (strengths.ids, strengths.sources, strengths.biases) == (20.0, 20.0, 6.0)
-    assert found.model.dropout == 0.25 and found.optimizer.lr == pytest.approx(0.06)
+    assert (found.model.dropout, found.model.message_dropout) == (0.25, 0.1) and found.optimizer.lr == pytest.approx(
+        0.06
+    )
     assert dataclasses.asdict(base) == before
 
 

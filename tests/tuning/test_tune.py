@@ -257,9 +257,7 @@ def test_optuna_missing_says_how_to_install_it(dataset, tmp_path, monkeypatch):
 
 
 def test_each_trial_is_logged(dataset, tmp_path):
-    wandb = pytest.importorskip("wandb")
     tune(dataset.directory, options(tmp_path, trials=2, wandb=WandbOptions(mode="offline")), World())
-    assert wandb.run is None
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 2 and all('"strength"' in line and '"best_validation_loss"' in line for line in lines)
