@@ -137,6 +137,8 @@ def _search(
             if world.is_main:
                 study.tell(loss, epochs, pruned)
                 _report(study, number, options.trials, tracker)
+                if study.best:
+                    _write_best(study, base, options, chosen)
         if world.is_main and study.best:
             tracker.summary({"best_validation_loss": study.best.value, "best": dict(study.best.params)})
     except BaseException:
@@ -174,14 +176,18 @@ def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:
     print(f"trial {number}/{total}  {values}  {loss_text}  {ended}  {best_text}", flush=True)
 
 
+def _write_best(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple[Parameter, ...]) -> TrainConfig:
+    config = apply(base, chosen, study.best.params)
+    files.write_text(options.out / "best.yaml", config.yaml())
+    return config
+
+
 def _finish(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple[Parameter, ...]) -> TrainConfig:
     """Writes and prints the result; on rank 0."""
     best = study.best
     if best is None:
         raise UserError(f"no trial of {options.out} has a finite validation loss: lower --set optimizer.lr")
-    config = apply(base, chosen, best.params)
-    path = options.out / "best.yaml"
-    files.write_text(path, config.yaml())
+    config = _write_best(study, base, options, chosen)
     first = lowest(study.trials[0])
     print(
         f"best: trial {best.number + 1} of {len(study.trials)}, validation loss {best.value:.4f} "
@@ -189,5 +195,5 @@ def _finish(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple
     )
     for option in dict.fromkeys(option for parameter in chosen for option in parameter.options):
         print(f"  {option} {config.value(option):.6g}  (before: {base.value(option):.6g})")
-    print(f"train with it: train_dist.py --config {path}", flush=True)
+    print(f"train with it: train_dist.py --config {options.out / 'best.yaml'}", flush=True)
     return config

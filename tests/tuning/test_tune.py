@@ -109,7 +109,7 @@ def test_a_study_in_parts_is_the_same_study(dataset, study, tmp_path, monkeypatc
     monkeypatch.setattr(tuning, "build_trainer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tune(dataset.directory, options(tmp_path), World())
-    assert len(table(tmp_path)) == 4
+    assert len(table(tmp_path)) == 4 and (tmp_path / "best.yaml").is_file()
     tune(dataset.directory, options(tmp_path), World())
     assert (tmp_path / "trials.csv").read_text() == (study / "trials.csv").read_text()
 
