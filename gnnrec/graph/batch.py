@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnnrec.graph.drift import Drift
 from gnnrec.graph.folds import Epoch, Step
-from gnnrec.graph.ragged import counting_sort, owners
+from gnnrec.graph.ragged import counting_sort, owners, segment_sum
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
 
@@ -157,28 +157,18 @@ class Batch:
     targets: Targets | None = None
 
 
-def whole_graph(graph: RankGraph, statistics: MessageStatistics, factors: tuple[Tensor, Tensor] | None = None) -> Batch:
-    """All users and all their message edges; shares the graph's arrays.
-
-    Args:
-        graph: The rank's graph.
-        statistics: Those of the step.
-        factors: What messages are multiplied by, float ``[edges]`` by user and by movie; None for ones.
-    """
-    weight, weight_by_movie = statistics.weight, statistics.weight_by_movie
-    residual = statistics.residual
-    if factors is not None:
-        weight, weight_by_movie, residual = weight * factors[0], weight_by_movie * factors[1], residual * factors[0]
+def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
+    """All users and all their message edges; shares the graph's arrays."""
     to_users = Messages(
         pointer=graph.user_ptr,
         sender=graph.movie,
         sender_pointer=graph.movie_ptr,
         receiver=graph.user,
         order=graph.order,
-        weight=weight,
-        weight_by_sender=weight_by_movie,
-        residual=residual,
-        residual_by_sender=residual[graph.order],
+        weight=statistics.weight,
+        weight_by_sender=statistics.weight_by_movie,
+        residual=statistics.residual,
+        residual_by_sender=statistics.residual[graph.order],
         level=graph.level,
         num_levels=graph.num_levels,
         degree=statistics.user_degree,
@@ -227,17 +217,16 @@ def sampled_messages(
     receiver, sender, edge = receiver[kept], sender[kept], edge[kept]
     pointer, order = counting_sort(receiver, num_receivers)
     sender, edge = sender[order].to(torch.int32), edge[order]
-    residual = statistics.residual[edge]
+    weight, residual = statistics.weight[edge], statistics.residual[edge]
     sender_pointer, order = counting_sort(sender, num_senders)
-    ones = torch.ones_like(residual)
     return Messages(
         pointer=pointer,
         sender=sender,
         sender_pointer=sender_pointer,
         receiver=owners(pointer)[order],
         order=order,
-        weight=ones,
-        weight_by_sender=ones,
+        weight=weight,
+        weight_by_sender=weight[order],
         residual=residual,
         residual_by_sender=residual[order],
         level=graph.level[edge],
@@ -245,7 +234,7 @@ def sampled_messages(
         degree=degrees[0],
         sender_degree=degrees[1],
         inflation=inflation,
-        total=pointer.diff() * inflation,
+        total=segment_sum(weight, pointer) * inflation,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 from torch_geometric.loader import NeighborLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
 
@@ -28,14 +27,20 @@ class RatingLoader(NeighborLoader):
         graph: The rank's graph.
         sampler: :class:`gnnrec.graph.sampler.BipartiteSampler` or :class:`gnnrec.graph.pyg_sampler.PyGSampler`; None
             for whole neighbourhoods of all users, where nothing is sampled or copied.
-        message_dropout: Share of messages left out of a step, where nothing is sampled.
+        message_dropout: Share of messages left out of each pass over the users.
+        exact_totals: Divide sums over sampled messages by whole degrees, where a control variate makes them whole.
         exclude: Keep the edges of the step's fold out of its messages. Only tests switch it off.
     """
 
     def __init__(
-        self, graph: RankGraph, sampler: BaseSampler | None, message_dropout: float = 0.0, exclude: bool = True
+        self,
+        graph: RankGraph,
+        sampler: BaseSampler | None,
+        message_dropout: float = 0.0,
+        exact_totals: bool = False,
+        exclude: bool = True,
     ):
-        self.message_dropout = message_dropout
+        self.message_dropout, self.exact_totals = message_dropout, exact_totals
         self.graph, self.neighbor_sampler, self.exclude = graph, sampler, exclude
         self._statistics: tuple[tuple, MessageStatistics] | None = None
         self._dropout: tuple[tuple, MessageDropout] | None = None
@@ -56,7 +61,7 @@ class RatingLoader(NeighborLoader):
         """The batch of one step."""
         statistics = self.statistics(epoch, step.fold)
         if self.neighbor_sampler is None:
-            batch = whole_graph(self.graph, statistics, self._dropout_factors(epoch, step))
+            batch = whole_graph(self.graph, statistics)
         else:
             self.neighbor_sampler.set_step(epoch.epoch, step.index)
             seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
@@ -64,20 +69,21 @@ class RatingLoader(NeighborLoader):
         batch.targets = step_targets(self.graph, epoch, step, batch.user_rows.numel(), statistics.drift)
         return batch
 
-    def _dropout_factors(self, epoch: Epoch, step: Step) -> tuple[Tensor, Tensor] | None:
-        if not self.message_dropout:
-            return None
-        name = (epoch.seed, epoch.epoch)
-        if self._dropout is None or self._dropout[0] != name:
-            self._dropout = name, MessageDropout(self.graph, epoch.seed, epoch.epoch, self.message_dropout)
-        return self._dropout[1].factors(step.index)
-
     def statistics(self, epoch: Epoch, fold: int) -> MessageStatistics:
         """Those of a pass; all its steps share them."""
         name = (epoch.seed, epoch.epoch, fold)
         if self._statistics is None or self._statistics[0] != name:
-            self._statistics = name, fold_statistics(self.graph, epoch, fold, self.exclude)
+            statistics = fold_statistics(self.graph, epoch, fold, self.exclude)
+            if self.message_dropout:
+                statistics = self._dropout_of(epoch).apply(statistics, fold)
+            self._statistics = name, statistics
         return self._statistics[1]
+
+    def _dropout_of(self, epoch: Epoch) -> MessageDropout:
+        name = (epoch.seed, epoch.epoch)
+        if self._dropout is None or self._dropout[0] != name:
+            self._dropout = name, MessageDropout(self.graph, *name, self.message_dropout)
+        return self._dropout[1]
 
     def filter_fn(self, out: HeteroSamplerOutput) -> Batch:
         """Joins a sampled subgraph with ratings and drops what carries no message."""
@@ -95,7 +101,10 @@ class RatingLoader(NeighborLoader):
             graph, statistics, movie, user, edge,
             graph.num_movies, (movie_degree, user_degree), movie_inflation, users.numel(),
         )  # fmt: skip
-        graph.world.sum_(to_movies.total)
+        if self.exact_totals:
+            to_users.total, to_movies.total = user_degree, movie_degree
+        else:
+            graph.world.sum_(to_movies.total)
         return Batch(
             users=users,
             user_rows=graph.user_rows[users],

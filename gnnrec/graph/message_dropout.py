@@ -1,4 +1,4 @@
-"""Messages left out at random, step by step, where neighbourhoods are taken whole.
+"""Messages left out at random, pass by pass over the users.
 
 Sources are rows that other users' ratings are predicted with. Without any noise on them they learn the training ratings
 by heart: the raters of a movie together can name whoever else rated it. Which messages are left out is a function of
@@ -7,14 +7,16 @@ global edge ids, so it does not depend on the number of ranks.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
-from torch import Tensor
 
 from gnnrec import counters
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.statistics import MessageStatistics
 
 #: Groups of edges that are left out together. They are drawn anew in every epoch, and which of them are left out in
-#: every step: a table of this size is looked up instead of a random number drawn for each edge.
+#: every pass: a table of this size is looked up instead of a random number drawn for each edge.
 GROUPS = 256
 
 
@@ -29,20 +31,22 @@ class MessageDropout:
     """
 
     def __init__(self, graph: RankGraph, seed: int, epoch: int, rate: float):
-        self.key, self.rate, self.dtype = counters.key(seed, "message dropout", epoch), rate, graph.dtype
+        self.key, self.rate = counters.key(seed, "message dropout", epoch), rate
         self.group = counters.integers(self.key, graph.edge_id, GROUPS).to(torch.uint8)
         self.group_by_movie = self.group[graph.order]
 
-    def factors(self, step: int) -> tuple[Tensor, Tensor]:
-        """0 for messages that are left out of a step, ``1 / (1 - rate)`` for the others.
+    def apply(self, statistics: MessageStatistics, fold: int) -> MessageStatistics:
+        """Leaves messages out of the pass that supervises ``fold``, and scales the others by ``1 / (1 - rate)``.
 
-        Args:
-            step: Step within the epoch.
-
-        Returns:
-            Float ``[edges]`` by user, and by movie.
+        Degrees, biases and effects of time stay those of all messages.
         """
         groups = torch.arange(GROUPS, device=self.group.device)
-        kept = counters.permutation(counters.key(self.key, step), groups) >= round(self.rate * GROUPS)
-        table = kept.to(self.dtype) * (GROUPS / kept.sum())
-        return table[self.group.int()], table[self.group_by_movie.int()]
+        kept = counters.permutation(counters.key(self.key, fold), groups) >= round(self.rate * GROUPS)
+        table = kept.to(statistics.weight) * (GROUPS / kept.sum())
+        factor, factor_by_movie = table[self.group.int()], table[self.group_by_movie.int()]
+        return dataclasses.replace(
+            statistics,
+            weight=statistics.weight * factor,
+            weight_by_movie=statistics.weight_by_movie * factor_by_movie,
+            residual=statistics.residual * factor,
+        )

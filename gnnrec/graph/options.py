@@ -16,6 +16,8 @@ class LoaderOptions:
         seed_users: Seed users in a step, over all ranks; 0 takes all users.
         movies_per_user: Movies drawn for each user; -1 takes all.
         raters_per_movie: Raters drawn for each movie, over all ranks; -1 takes all.
+        control_variate: Where neighbours are sampled, sample only what changed since the beginning of a pass over the
+            users, when sums over whole neighbourhoods were taken.
         sampler: own (tensor operations on the device of the graph) or pyg (PyG's, with pyg-lib or torch-sparse, CPU).
     """
 
@@ -23,6 +25,7 @@ class LoaderOptions:
     seed_users: int = 0
     movies_per_user: int = -1
     raters_per_movie: int = -1
+    control_variate: bool = True
     sampler: Literal["own", "pyg"] = "own"
 
     @property

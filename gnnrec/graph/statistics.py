@@ -22,14 +22,15 @@ class MessageStatistics:
     """What the message edges of a step say by themselves, without parameters or gradients.
 
     Attributes:
-        weight: 1 for message edges, 0 for excluded ones, float ``[edges]`` by user.
+        weight: What a message is multiplied by: 1, or 0 for excluded edges; where messages are left out at random, 0
+            for those and more than 1 for the others. Float ``[edges]`` by user.
         weight_by_movie: The same by movie.
         user_degree: Message edges of each local user, float ``[users]``.
         movie_degree: Message edges of each movie on all ranks, float ``[movies]``.
         mean: Mean rating of all message edges, float scalar tensor.
         user_bias: Closed-form biases of local users, ``[users]``.
         movie_bias: Closed-form biases of movies, ``[movies]``.
-        residual: Rating minus mean, biases and effects of time, 0 for excluded edges, float ``[edges]`` by user.
+        residual: Rating minus mean, biases and effects of time, times ``weight``, float ``[edges]`` by user.
         drift: Effects of time; None where the graph has no times.
     """
 

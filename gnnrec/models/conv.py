@@ -31,6 +31,14 @@ class Sources:
     value: Tensor
     residual_value: Tensor | None = None
 
+    def rows(self, chosen: Tensor | slice) -> Sources:
+        """Those of some senders: int64 ``[n]``, or a slice."""
+        return Sources(self.value[chosen], None if self.residual_value is None else self.residual_value[chosen])
+
+    def clone(self) -> Sources:
+        """A copy with memory of its own."""
+        return Sources(self.value.clone(), None if self.residual_value is None else self.residual_value.clone())
+
 
 @dataclasses.dataclass(frozen=True)
 class Partial:
@@ -44,12 +52,55 @@ class Partial:
     numerator: Tensor
     denominator: Tensor | None = None
 
+    def rows(self, chosen: Tensor) -> Partial:
+        """Those of some receivers, int64 ``[n]``."""
+        return Partial(self.numerator[chosen], None if self.denominator is None else self.denominator[chosen])
+
+    def __add__(self, other: Partial) -> Partial:
+        denominator = None if self.denominator is None else self.denominator + other.denominator
+        return Partial(self.numerator + other.numerator, denominator)
+
+    def __sub__(self, other: Partial) -> Partial:
+        denominator = None if self.denominator is None else self.denominator - other.denominator
+        return Partial(self.numerator - other.numerator, denominator)
+
     def reduced(self, reduce: Reduce) -> Partial:
         """Summed over ranks, in one collective."""
         if self.denominator is None:
             return Partial(reduce(self.numerator))
         sizes = [self.numerator.shape[1], self.denominator.shape[1]]
         return Partial(*reduce(torch.cat([self.numerator, self.denominator], 1)).split(sizes, 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Past:
+    """One layer in one direction at older parameters (:mod:`gnnrec.models.history`).
+
+    Attributes:
+        conv: The layer.
+        sources: Of the senders, transformed.
+        receiver: Own states of the receivers.
+        whole: Sums over whole neighbourhoods, over all ranks.
+        shift: What was subtracted from logits, float ``[receivers, heads]``; None where there are no logits.
+    """
+
+    conv: BipartiteConv
+    sources: Sources
+    receiver: Tensor
+    whole: Partial
+    shift: Tensor | None
+
+    @torch.no_grad()
+    def sampled(self, messages: Messages) -> Partial:
+        """This rank's sums over sampled messages."""
+        return self.conv.partial(self.sources, self.receiver, messages, None, self.shift)
+
+    def plus(self, change: Partial) -> Partial:
+        """Sums over whole neighbourhoods with a sampled change. A noisy denominator stays above half of what it was."""
+        total = self.whole + change
+        if total.denominator is None:
+            return total
+        return Partial(total.numerator, torch.maximum(total.denominator, 0.5 * self.whole.denominator))
 
 
 class BipartiteConv(nn.Module):
@@ -78,7 +129,14 @@ class BipartiteConv(nn.Module):
             self.rating = nn.Parameter(torch.zeros(num_levels, out_channels))
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
-    def forward(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Tensor:
+    def forward(
+        self,
+        sources: Sources,
+        receiver: Tensor | None,
+        messages: Messages,
+        world: World | None,
+        past: Past | None = None,
+    ) -> Tensor:
         """One layer in one direction.
 
         Args:
@@ -86,14 +144,19 @@ class BipartiteConv(nn.Module):
             receiver: Own states of the receivers, float ``[receivers, in_channels or out_channels]``, or None.
             messages: Edges and ratings.
             world: The ranks over which receivers are summed, or None where all edges of a receiver are here.
+            past: The same layer at older parameters, where messages are sampled with a control variate.
 
         Returns:
             Float ``[receivers, out_channels]``, the same on every rank when ``world`` is given.
         """
         sources = self.transform(sources)
-        partial = self.partial(sources, receiver, messages, world)
+        partial = self.partial(sources, receiver, messages, world, None if past is None else past.shift)
+        if past is not None:
+            partial = partial - past.sampled(messages)
         if world is not None:
             partial = partial.reduced(world.reduce)
+        if past is not None:
+            partial = past.plus(partial)
         return self.finish(partial, receiver, messages)
 
     def transform(self, sources: Sources) -> Sources:
@@ -103,8 +166,20 @@ class BipartiteConv(nn.Module):
             return Sources(value)
         return Sources(value * self.gain, self.lin_residual(sources.residual_value) * self.gain)
 
-    def partial(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Partial:
+    def partial(
+        self,
+        sources: Sources,
+        receiver: Tensor | None,
+        messages: Messages,
+        world: World | None,
+        shift: Tensor | None = None,
+    ) -> Partial:
+        """This rank's sums; ``shift`` is what to subtract from logits, where there are any and the caller has it."""
         raise NotImplementedError
+
+    def largest_logit(self, sources: Sources, receiver: Tensor | None, messages: Messages) -> Tensor | None:
+        """Largest logit of each receiver over these messages, where a layer has logits."""
+        return None
 
     def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
         raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from gnnrec.models.gat import BipartiteGATConv
 from gnnrec.models.gcn import BipartiteGCNConv
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.sage import BipartiteSAGEConv
+
+if TYPE_CHECKING:
+    from gnnrec.models.history import LayerHistory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Encoder(nn.Module):
         movies: dict[str, Tensor],
         world: World,
         noise: Noise | None = None,
+        history: list[LayerHistory] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Vectors of the users of the batch and of all movies.
 
@@ -115,6 +120,7 @@ class Encoder(nn.Module):
             movies: Table rows of all movies.
             world: The ranks over which movies are summed.
             noise: Dropout, or None.
+            history: The layers at older parameters, where messages are sampled with a control variate.
 
         Returns:
             Float ``[users, dim]`` and float ``[movies, dim]``; movie vectors are the same on every rank.
@@ -129,11 +135,20 @@ class Encoder(nn.Module):
         for number, layer in enumerate(self.layers):
             from_users = layer_sources(layer, users, user_state)
             from_movies = layer_sources(layer, movies, movie_state)
+            past = None if history is None else history[number].of(batch.users)
             to_users = layer.to_users(
-                from_movies, layer_receiver(layer.to_users, users, user_state), batch.to_users, None
+                from_movies,
+                layer_receiver(layer.to_users, users, user_state),
+                batch.to_users,
+                None,
+                past and past.to_users,
             )
             to_movies = layer.to_movies(
-                from_users, layer_receiver(layer.to_movies, movies, movie_state), batch.to_movies, world
+                from_users,
+                layer_receiver(layer.to_movies, movies, movie_state),
+                batch.to_movies,
+                world,
+                past and past.to_movies,
             )
             hidden = drop(torch.tanh(to_users), batch.user_rows, "user", number)
             user_state = user_state + layer.user_out(hidden)

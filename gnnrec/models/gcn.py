@@ -21,7 +21,14 @@ class BipartiteGCNConv(BipartiteConv):
         super().__init__(*args, **kwargs)
         self.self_loops = self_loops
 
-    def partial(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Partial:
+    def partial(
+        self,
+        sources: Sources,
+        receiver: Tensor | None,
+        messages: Messages,
+        world: World | None,
+        shift: Tensor | None = None,
+    ) -> Partial:
         scale = self._normaliser(messages.sender_degree)
         counts = None
         if self.num_levels:

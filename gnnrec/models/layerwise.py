@@ -15,7 +15,7 @@ from gnnrec.graph.batch import Batch, Messages
 from gnnrec.graph.ragged import counting_sort, owners
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
-from gnnrec.models.conv import BipartiteConv, Partial, Sources
+from gnnrec.models.conv import BipartiteConv, Sources
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import EncoderLayer, layer_receiver, layer_sources, start_state
 from gnnrec.models.gat import BipartiteGATConv
@@ -78,24 +78,14 @@ def _embed_movies(
     if isinstance(conv, BipartiteGATConv):
         largest = receiver.new_full((graph.num_movies, conv.heads), -torch.inf)
         for first, last, _, to_movies in _chunks(graph, statistics, chunk):
-            largest = torch.maximum(largest, conv.largest_logit(_rows(sources, first, last), receiver, to_movies))
+            largest = torch.maximum(largest, conv.largest_logit(sources.rows(slice(first, last)), receiver, to_movies))
         shift = {"shift": graph.world.max_(largest)}
     total = None
     for first, last, _, to_movies in _chunks(graph, statistics, chunk):
-        part = conv.partial(_rows(sources, first, last), receiver, to_movies, None, **shift)
-        total = part if total is None else _add(total, part)
+        part = conv.partial(sources.rows(slice(first, last)), receiver, to_movies, None, **shift)
+        total = part if total is None else total + part
     whole = _movie_degrees(graph, statistics)
     return conv.finish(total.reduced(graph.world.reduce), receiver, whole)
-
-
-def _rows(sources: Sources, first: int, last: int) -> Sources:
-    residual = None if sources.residual_value is None else sources.residual_value[first:last]
-    return Sources(sources.value[first:last], residual)
-
-
-def _add(total: Partial, part: Partial) -> Partial:
-    denominator = None if total.denominator is None else total.denominator + part.denominator
-    return Partial(total.numerator + part.numerator, denominator)
 
 
 def _movie_degrees(graph: RankGraph, statistics: MessageStatistics) -> Messages:

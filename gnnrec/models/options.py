@@ -25,8 +25,7 @@ class ModelOptions:
         head: Rating head: dot (a Linear on z_u * z_m, starting as ones) or mlp (two layers on both vectors).
         head_dim: Hidden units of the mlp head.
         dropout: Dropout rate on id embeddings and hidden states.
-        message_dropout: Share of messages left out of a step where neighbourhoods are taken whole; sampling them leaves
-            out enough by itself.
+        message_dropout: Share of messages left out at random, anew in each pass over the users.
         spread: Standard deviation of initial source rows and user ids.
         movie_id_spread: Standard deviation of initial movie ids.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from gnnrec.models.encoder import Encoder, Noise
 from gnnrec.models.head import DotHead, MLPHead
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
+
+if TYPE_CHECKING:
+    from gnnrec.models.history import LayerHistory
 
 
 class RatingModel(nn.Module):
@@ -81,16 +85,23 @@ class RatingModel(nn.Module):
         rows = self.movies.rows()
         return rows if self.genres is None else self.genres(rows)
 
-    def embed(self, batch: Batch, users: dict[str, Tensor], noise: Noise | None = None) -> Embeddings:
+    def embed(
+        self,
+        batch: Batch,
+        users: dict[str, Tensor],
+        noise: Noise | None = None,
+        history: list[LayerHistory] | None = None,
+    ) -> Embeddings:
         """Embeddings of the users of the batch and of all movies.
 
         Args:
             batch: Messages and closed-form biases.
             users: Table rows of the users of the batch.
             noise: Dropout, or None.
+            history: The layers at older parameters, where messages are sampled with a control variate.
         """
         movies = self.movie_rows()
-        user, movie = self.encoder(batch, users, movies, self.world, noise)
+        user, movie = self.encoder(batch, users, movies, self.world, noise, history)
         return self.with_biases(batch, user, movie, users["bias"], movies["bias"])
 
     def with_biases(
@@ -113,17 +124,24 @@ class RatingModel(nn.Module):
         scores = self.head(embeddings.user, embeddings.movie, targets) + biases + embeddings.offset
         return scores if targets.drift is None else scores + targets.drift @ softplus(self.drift_multiple)
 
-    def forward(self, batch: Batch, users: dict[str, Tensor], step_key: int | None = None) -> Tensor:
+    def forward(
+        self,
+        batch: Batch,
+        users: dict[str, Tensor],
+        step_key: int | None = None,
+        history: list[LayerHistory] | None = None,
+    ) -> Tensor:
         """Sum of squared errors over this rank's targets, float scalar.
 
         Args:
             batch: Messages and targets.
             users: Table rows of the users of the batch.
             step_key: What this step's dropout masks are drawn from; None switches dropout off.
+            history: The layers at older parameters, where messages are sampled with a control variate.
         """
         rate = self.options.dropout
         noise = Noise(counters.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
-        predicted = self.score(self.embed(batch, users, noise), batch.targets)
+        predicted = self.score(self.embed(batch, users, noise, history), batch.targets)
         return (predicted - batch.targets.rating).square().sum()
 
 

@@ -23,7 +23,14 @@ class BipartiteSAGEConv(BipartiteConv):
         self.restore_degree = restore_degree
         self.lin_root = nn.Linear(self.in_channels, self.out_channels, bias=False) if root_weight else None
 
-    def partial(self, sources: Sources, receiver: Tensor | None, messages: Messages, world: World | None) -> Partial:
+    def partial(
+        self,
+        sources: Sources,
+        receiver: Tensor | None,
+        messages: Messages,
+        world: World | None,
+        shift: Tensor | None = None,
+    ) -> Partial:
         counts = messages.level_counts if self.num_levels else None
         return Partial(self.sum_messages(sources, messages, counts))
 

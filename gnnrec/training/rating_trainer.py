@@ -20,6 +20,7 @@ from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
 from gnnrec.models.build import build_model
 from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.history import LayerHistory, record
 from gnnrec.models.layerwise import embed_all
 from gnnrec.training.optimizer import build_optimizer, learning_rate, source_rate
 from gnnrec.training.regularisation import CoupledL2
@@ -42,9 +43,11 @@ class RatingTrainer(Trainer):
         model, self.users = build_model(config.model, self.graph, dataset, config.seed)
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
         self.model = world.replicate(model)
+        self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
-            self.graph, build_sampler(config, self.graph), config.model.message_dropout, exclude
+            self.graph, build_sampler(config, self.graph), config.model.message_dropout, self.control_variate, exclude
         )
+        self._history: tuple[tuple[int, int], list[LayerHistory]] | None = None
         self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
         self.steps_an_epoch = self.epoch(0).num_steps
         targets_a_step = self.num_edges / self.steps_an_epoch
@@ -81,10 +84,20 @@ class RatingTrainer(Trainer):
             optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             step_key = counters.key(self.config.seed, "step", step.epoch, step.index)
-            squared_error = self.model(batch, self.users.rows(batch.users), step_key)
+            squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.history(step))
         (squared_error / batch.targets.count).backward()
         self.regularisation.add_to_gradients()
         return squared_error.detach()
+
+    def history(self, step: Step) -> list[LayerHistory] | None:
+        """What the control variate of a step starts from: recorded before the first step of each pass."""
+        if not self.control_variate:
+            return None
+        name = (step.epoch, step.fold)
+        if self._history is None or self._history[0] != name:
+            statistics = self.loader.statistics(self.epoch(step.epoch), step.fold)
+            self._history = name, record(self.replicated, self.users, self.graph, statistics)
+        return self._history[1]
 
     def embed(self) -> Embeddings:
         """Exact embeddings of this rank's users and of all movies."""

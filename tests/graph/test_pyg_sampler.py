@@ -23,7 +23,7 @@ needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="need
 
 def trainer_of(dataset, architecture="sage", layers=2, **loader) -> RatingTrainer:
     config = make_config(
-        model={"architecture": architecture, "layers": layers, "time": False},
+        model={"architecture": architecture, "layers": layers, "time": False, "message_dropout": 0.0},
         loader=SAMPLED | {"sampler": "pyg"} | loader,
     )
     return RatingTrainer(config, dataset, World())

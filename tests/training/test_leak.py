@@ -9,6 +9,7 @@ import torch
 
 from gnnrec.distributed import World
 from gnnrec.graph.loader import RatingLoader
+from gnnrec.models.history import record
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
@@ -39,7 +40,10 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
     step = next(step for step in epoch.steps() if step.fold == fold)
     batch = loader.batch(epoch, step)
     with torch.no_grad():
-        embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users))
+        history = None
+        if trainer.control_variate:
+            history = record(trainer.replicated, trainer.users, loader.graph, loader.statistics(epoch, fold))
+        embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users), history=history)
         return trainer.replicated.score(embeddings, batch.targets)
 
 
