@@ -30,7 +30,7 @@ def fit_baselines(
         seed: Seed of the initial factors.
 
     Returns:
-        Name -> ``test_rmse``, ``test_mae`` and the chosen setting, such as the ``strength`` of biased MF.
+        Name -> ``test_rmse``, ``test_mae`` and the chosen setting, such as the ``dim`` of biased MF.
     """
     rows = {}
     for name in QUICK:

@@ -45,14 +45,14 @@ class Setting:
         l2: L2 of a row of p or q with one rating, over half the squared error of one rating.
         degree_power: A row with n ratings has ``l2 * n ** degree_power``: 1 is the paper's L2 a rating, 0 is one
             Gaussian prior for all rows.
-        implicit_l2: L2 of a row of y.
+        implicit_l2: L2 of a row of y; None leaves y out, which makes it a biased matrix factorisation.
         epochs: Epochs to train; None stops where validation is best.
     """
 
     dim: int
     l2: float
     degree_power: float
-    implicit_l2: float
+    implicit_l2: float | None
     epochs: int | None = None
 
 
@@ -74,28 +74,30 @@ class SVDpp:
         def rows(name: str, ids: Tensor) -> Tensor:
             return counters.normal_rows(counters.key(seed, "init", "SVD++", name), ids, setting.dim).to(graph.dtype)
 
-        #: p [users, dim], q and y [movies, dim], user biases and movie biases.
+        #: p [users, dim], q [movies, dim], user biases, movie biases and, where there is one, y [movies, dim].
         self.tables = [
             rows("user", graph.user_rows) * SPREAD,
             rows("movie", movies) * SPREAD,
-            rows("implicit", movies) * SPREAD,
             known.user_bias.clone(),
             known.movie_bias.clone(),
         ]
+        if setting.implicit_l2 is not None:
+            self.tables.append(rows("implicit", movies) * SPREAD)
         for table in self.tables:
             table.requires_grad_()
         users, movies = (
             setting.l2 * degree.clamp(min=1)[:, None] ** setting.degree_power
             for degree in (known.user_degree, known.movie_degree)
         )
-        self.l2 = [users, movies, setting.implicit_l2, BIAS_L2, BIAS_L2]
+        self.l2 = [users, movies, BIAS_L2, BIAS_L2, setting.implicit_l2]
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Vectors whose dot product is the rating minus the mean: ``[users, dim + 2]``, ``[movies, dim + 2]``."""
-        user, movie, implicit, user_bias, movie_bias = self.tables
-        messages = self.messages
-        scale = messages.degree.clamp(min=1)[:, None] ** -0.5
-        user = user + scale * ragged_sum(implicit, messages, messages.weight, messages.weight_by_sender)
+        (user, movie, user_bias, movie_bias), implicit = self.tables[:4], self.tables[4:]
+        for table in implicit:
+            messages = self.messages
+            scale = messages.degree.clamp(min=1)[:, None] ** -0.5
+            user = user + scale * ragged_sum(table, messages, messages.weight, messages.weight_by_sender)
         return (
             torch.cat([user, user_bias[:, None], torch.ones_like(user_bias)[:, None]], 1),
             torch.cat([movie, torch.ones_like(movie_bias)[:, None], movie_bias[:, None]], 1),
@@ -110,7 +112,9 @@ class SVDpp:
         """Of half the mean squared error of all ranks' targets plus L2, by each of :attr:`tables`."""
         error = pair_dot(*self.vectors(), targets) + self.mean - targets.rating
         found = list(torch.autograd.grad(error.square().sum() / (2 * targets.count), self.tables))
-        for position in (1, 2, 4):  # movies are on every rank
+        for position in range(len(found)):
+            if position in (0, 2):  # users are on one rank each, movies on all
+                continue
             found[position] = self.graph.world.sum_(found[position].contiguous())
         edges = max(self.graph.num_edges_global, 1)
         with torch.no_grad():

@@ -93,10 +93,9 @@ def test_predictions_of_many_targets():
     assert predict(factors, nothing).shape == (0,)
 
 
-def test_factors_find_what_biases_cannot(low_rank):
-    found = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8, "strength": 0.05, "degree_power": 1.0}).metrics(
-        TEST
-    )
+@pytest.mark.parametrize("strength", [{"strength": 0.05, "degree_power": 1.0}, {"l2": 0.5, "degree_power": 0.5}])
+def test_factors_find_what_biases_cannot(low_rank, strength):
+    found = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8} | strength).metrics(TEST)
     assert found.rmse < 0.6 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
 
 
