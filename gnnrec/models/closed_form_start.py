@@ -113,6 +113,8 @@ def top_eigenvectors(gram: Tensor, weights: Tensor, count: int) -> Tensor:
         projected = basis.T @ torch.cat(products, 1)
     values, vectors = torch.linalg.eigh((projected + projected.T) / 2)
     values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
-    smallest = values[:1] * size * torch.finfo(gram.dtype).eps
+    # Popularity alone makes the first value hundreds of times the others: a bound that grows with size, as numpy's for
+    # the rank of a matrix, would throw most of them away in float32.
+    smallest = values[:1] * 10 * torch.finfo(gram.dtype).eps
     vectors = vectors[:, values > smallest]
     return vectors if basis is None else basis @ vectors

@@ -73,6 +73,14 @@ def test_many_movies_are_nearly_exact(dtype):
     assert ((scores @ vectors.numpy()) ** 2).sum() > 0.9999 * best
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_small_eigenvalues_are_not_taken_for_zero(dtype):
+    """On real data the first eigenvalue, popularity, stands far above all others."""
+    values = torch.logspace(0, -5, 200, dtype=dtype)
+    vectors = top_eigenvectors(torch.diag(values), torch.eye(200, dtype=dtype), 150)
+    torch.testing.assert_close(vectors.abs().T @ values, values[:150], rtol=1e-3, atol=0)
+
+
 def test_the_penalty_is_in_proportion_to_its_strength_and_grows_with_popularity():
     popularity = torch.tensor([0.0, 1.0, 4.0, 4.0])
     penalty = movie_penalty(popularity, 2.0)
