@@ -11,7 +11,8 @@ from gnnrec import counters
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.evaluation.rating import RatingMetrics, score_split
+from gnnrec.evaluation.rating import RatingMetrics, held_out, score_split
+from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.graph.batch import Batch
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.loader import RatingLoader
@@ -106,6 +107,11 @@ class RatingTrainer(Trainer):
     def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
         """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the scale."""
         return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
+
+    def breakdown(self, split: int, embeddings: Embeddings) -> dict[str, list[dict]]:
+        """RMSE of a split by the number of training ratings of the user, and of the movie."""
+        targets = held_out(self.dataset, self.part, split, self.world, self.graph.dtype, embeddings.drift)
+        return rmse_by_degree(self.replicated.score(embeddings, targets), targets, self.graph)
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Global mean, biases and biased MF, fitted on the same edges."""

@@ -34,6 +34,7 @@ def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) 
         "steps": trainer.steps_taken,
         "chosen": trainer.chosen(),
         "baselines": baselines,
+        **trainer.breakdown(TEST, embeddings),
         "edges_per_second": targets / max(seconds, 1e-9),
         "training_seconds": seconds,
         "peak_memory_gib": float(world.max_(torch.tensor(peak_memory_gib(), device=world.device))),

@@ -85,6 +85,10 @@ class Trainer:
         """Settings that training chose on validation, for the summary."""
         return {}
 
+    def breakdown(self, split: int, embeddings: Embeddings) -> dict[str, list[dict]]:
+        """Where predictions of a split fail, for the summary."""
+        return {}
+
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Name -> test metrics of models that this one has to beat, on the same split."""
         raise NotImplementedError

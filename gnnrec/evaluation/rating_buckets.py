@@ -1,0 +1,51 @@
+"""Where predictions fail: RMSE by how many training ratings a user or a movie has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.distributed import World
+from gnnrec.graph.batch import Targets
+from gnnrec.graph.ragged import owners
+from gnnrec.graph.rank_graph import RankGraph
+
+#: Numbers of training ratings at which buckets begin.
+EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 20000)
+
+
+@torch.no_grad()
+def rmse_by_degree(predicted: Tensor, targets: Targets, graph: RankGraph) -> dict[str, list[dict]]:
+    """RMSE of predictions clipped to the rating scale, for users and for movies by their training ratings.
+
+    Args:
+        predicted: Float ``[ratings of this rank]``.
+        targets: The held-out ratings.
+        graph: The rank's graph: training ratings and the scale. Every rank calls this.
+
+    Returns:
+        ``rmse_by_user_ratings`` and ``rmse_by_movie_ratings``, each a list of buckets that hold ratings: ``from`` and
+        ``to`` training ratings (``to`` is None in the last one), ``ratings`` held out, ``rmse``.
+    """
+    square = (predicted.clamp(*graph.rating_scale).double() - targets.rating.double()).square()
+    user_degree = graph.user_degree[owners(targets.pointer)]
+    movie_degree = graph.movie_degree[targets.movie]
+    return {
+        "rmse_by_user_ratings": _buckets(square, user_degree, graph.world),
+        "rmse_by_movie_ratings": _buckets(square, movie_degree, graph.world),
+    }
+
+
+def _buckets(square: Tensor, degree: Tensor, world: World) -> list[dict]:
+    edges = torch.tensor(EDGES, device=degree.device)
+    bucket = torch.bucketize(degree, edges, right=True) - 1
+    sums = square.new_zeros(2, len(EDGES))
+    sums[0].index_add_(0, bucket, square)
+    sums[1].index_add_(0, bucket, torch.ones_like(square))
+    total, count = world.sum_(sums).tolist()
+    tops = [edge - 1 for edge in EDGES[1:]] + [None]
+    return [
+        {"from": low, "to": top, "ratings": int(number), "rmse": (error / number) ** 0.5}
+        for low, top, error, number in zip(EDGES, tops, total, count)
+        if number
+    ]

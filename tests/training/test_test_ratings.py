@@ -1,0 +1,55 @@
+"""No training path reads test ratings before the last scoring: other test ratings change nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from gnnrec.data.prepared import TEST, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.training.run import train
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """A dataset, and the same with other test ratings and test times."""
+    directory = tmp_path_factory.mktemp("test_ratings")
+    dataset = write_dataset(directory / "a", users=61, movies=31, ratings=900)
+    other = directory / "b"
+    shutil.copytree(dataset.directory, other)
+    test = np.array(dataset.split) == TEST
+    rating, timestamp = np.array(dataset.rating), np.array(dataset.timestamp)
+    rating[test] = 5.5 - rating[test]
+    timestamp[test] += 12_345_678
+    np.save(other / "rating.npy", rating)
+    np.save(other / "timestamp.npy", timestamp)
+    return dataset, PreparedDataset(other)
+
+
+@pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["whole", "sampled"])
+@pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
+def test_other_test_ratings_change_the_test_score_alone(datasets, tmp_path, architecture, loader):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    summaries = []
+    for name, dataset in zip("ab", datasets):
+        config = make_config(
+            dataset.directory, tmp_path / name, model={"architecture": architecture}, loader=loader, baselines=True
+        )
+        summaries.append(train(config, World()))
+    torch.set_num_threads(threads)
+    for checkpoint in ("best", "last"):
+        infos = [json.loads((tmp_path / n / "checkpoints" / checkpoint / "checkpoint.json").read_text()) for n in "ab"]
+        assert infos[0]["files"] == infos[1]["files"] and infos[0]["validation"] == infos[1]["validation"]
+    one, other = summaries
+    assert one["validation_rmse"] == other["validation_rmse"] and one["test_rmse"] != other["test_rmse"]
+    for name, row in one["baselines"].items():
+        found = other["baselines"][name]
+        assert {k: v for k, v in row.items() if "test" not in k} == {k: v for k, v in found.items() if "test" not in k}
+        assert row["test_rmse"] != found["test_rmse"]
