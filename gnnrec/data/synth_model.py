@@ -84,6 +84,9 @@ class Synthetic:
         score: float32 score of the true model, without noise.
         thresholds: The nine values of the noisy score between the ratings.
         noise: Standard deviation of the noise.
+        known: float32 part of the score that does not depend on the user: movie bias and drift.
+        movie_factors: float32 ``[movies, FACTORS]``.
+        user_spread: Standard deviations of a user's bias and tastes, ``[1 + FACTORS]``.
     """
 
     catalogue: Catalogue
@@ -94,6 +97,9 @@ class Synthetic:
     score: np.ndarray
     thresholds: np.ndarray
     noise: float
+    known: np.ndarray
+    movie_factors: np.ndarray
+    user_spread: np.ndarray
 
     def expectation(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Closed forms for ratings of the given scores: mean, variance, and mean absolute distance from the median."""
@@ -164,13 +170,14 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
 
     user = np.repeat(np.arange(users, dtype=np.int32), activity)
     time = _draw_times(user, activity, np.random.default_rng([seed, 6]))
-    score = np.empty(ratings, np.float32)
+    score, known = np.empty(ratings, np.float32), np.empty(ratings, np.float32)
     tastes, factors = (tastes * strength).astype(np.float32), factors.astype(np.float32)
     for rows in blocks(ratings):
         u, m = user[rows], movie[rows]
         phase = 2 * (time[rows] - _FIRST_TIME) / (_LAST_TIME - _FIRST_TIME) - 1
         match = np.einsum("nf,nf->n", tastes[u], factors[m])
-        score[rows] = user_bias[u] + movie_bias[m] + movie_drift[m] * phase + match
+        known[rows] = movie_bias[m] + movie_drift[m] * phase
+        score[rows] = user_bias[u] + known[rows] + match
 
     # The thresholds see other noise than the ratings do, enough of it to make them exact.
     generator = np.random.default_rng([seed, 7])
@@ -182,7 +189,8 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
     for rows in blocks(ratings):
         noisy = score[rows] + options.noise * generator.standard_normal(score[rows].size, np.float32)
         stars[rows] = np.searchsorted(thresholds, noisy) + 1
-    return Synthetic(catalogue, user, movie, time, stars, score, thresholds, options.noise)
+    spread = np.concatenate([[options.user_bias], strength])
+    return Synthetic(catalogue, user, movie, time, stars, score, thresholds, options.noise, known, factors, spread)
 
 
 def blocks(rows: int) -> list[slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from gnnrec.distributed import World
 from gnnrec.training.options import OptimizerOptions
 
+#: Parameters of layers past the first.
+_DEEP = re.compile(r"encoder\.layers\.[1-9]")
 #: Adam's epsilon times the targets of a step, where epsilon is chosen by rule.
 EPS_TIMES_TARGETS = 5e-4
 
@@ -25,11 +28,11 @@ def build_optimizer(
         targets_a_step: Mean number of targets of a step over all ranks.
         source_rate: Factor of the learning rate of source tables, see :func:`source_rate`.
     """
-    sources, others = [], []
+    groups = {rate: {"params": [], "rate": rate} for rate in (1.0, source_rate, options.deep_rate)}
     for name, parameter in module.named_parameters():
-        (sources if name.rsplit(".", 1)[-1] in ("source", "residual_source") else others).append(parameter)
-    groups = [{"params": others, "rate": 1.0}, {"params": sources, "rate": source_rate}]
-    groups = [group for group in groups if group["params"]]
+        source, deep = name.rsplit(".", 1)[-1] in ("source", "residual_source"), _DEEP.search(name)
+        groups[source_rate if source else options.deep_rate if deep else 1.0]["params"].append(parameter)
+    groups = [group for group in groups.values() if group["params"]]
     if options.name == "sgd":
         return torch.optim.SGD(groups, lr=options.lr)
     eps = options.eps or EPS_TIMES_TARGETS / max(targets_a_step, 1.0)

@@ -32,7 +32,7 @@ def test_training_leaves_a_summary(chain: Chain):
         *((row["test_rmse"], row["test_mae"]) for row in summary["baselines"].values()),
     ]:
         assert 0.5 * floor["rmse"] < rmse < 2 and 0 < mae <= rmse
-    assert set(summary["baselines"]) == {"global mean", "biases", "biased MF"}
+    assert set(summary["baselines"]) == {"global mean", "biases", "biased MF (ALS)"}
     assert summary["test_rmse"] < summary["baselines"]["global mean"]["test_rmse"]
     assert summary["edges_per_second"] > 0 and summary["training_seconds"] > 0 and summary["peak_memory_gib"] > 0
     assert (summary["steps"], summary["world_size"], summary["device"]) == (8, 2, "cpu")

@@ -92,3 +92,17 @@ def test_only_source_tables_learn_slower(name):
     moved = {name: 1 - parameter[0].item() for name, parameter in module.named_parameters()}
     expected = {"source": 0.02, "residual_source": 0.02, "identity": 0.08, "bias": 0.08}
     assert moved == pytest.approx(expected, rel=1e-3)
+
+
+def test_layers_past_the_first_learn_slower():
+    module = torch.nn.Module()
+    module.encoder = torch.nn.Module()
+    module.encoder.layers = torch.nn.ModuleList(torch.nn.Linear(1, 1, bias=False) for _ in range(11))
+    before = [layer.weight.item() for layer in module.encoder.layers]
+    optimizer = build_optimizer(OptimizerOptions(lr=0.1, deep_rate=0.5), module, 10, source_rate=0.25)
+    set_learning_rate(optimizer, 0.08)
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    moved = [old - layer.weight.item() for old, layer in zip(before, module.encoder.layers)]
+    assert moved == pytest.approx([0.08] + [0.04] * 10, rel=1e-3)

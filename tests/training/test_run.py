@@ -71,7 +71,7 @@ def test_the_summary_says_what_was_done(dataset, run):
     }
     assert summary["steps"] == EPOCHS * FOLDS and summary["world_size"] == 1
     assert summary["dataset_fingerprint"] == dataset.fingerprint
-    assert set(summary["baselines"]) == {"global mean", "biases", "biased MF"}
+    assert set(summary["baselines"]) == {"global mean", "biases", "biased MF (ALS)"}
     assert 0 < summary["test_mae"] < summary["test_rmse"] < 3
     assert summary["edges_per_second"] == pytest.approx(EPOCHS * counts[TRAIN] / summary["training_seconds"])
 
