@@ -94,15 +94,32 @@ def test_only_source_tables_learn_slower(name):
     assert moved == pytest.approx(expected, rel=1e-3)
 
 
-def test_layers_past_the_first_learn_slower():
+def test_shared_maps_and_layers_past_the_first_learn_slower():
+    expected = [
+        ("encoder.layers.0.user_out.weight", 0.04),
+        ("encoder.layers.0.movie_out.weight", 0.04),
+        ("encoder.layers.0.to_users.lin_value.weight", 0.04),
+        ("encoder.layers.0.to_users.bias", 0.08),
+        ("encoder.layers.0.to_movies.att_src", 0.08),
+        ("encoder.layers.1.to_movies.att_src", 0.04),
+        ("encoder.layers.2.user_out.weight", 0.04),
+        ("head.linear.weight", 0.04),
+        ("head.user.weight", 0.08),
+        ("movies.identity", 0.08),
+        ("movies.source", 0.02),
+    ]
     module = torch.nn.Module()
-    module.encoder = torch.nn.Module()
-    module.encoder.layers = torch.nn.ModuleList(torch.nn.Linear(1, 1, bias=False) for _ in range(11))
-    before = [layer.weight.item() for layer in module.encoder.layers]
-    optimizer = build_optimizer(OptimizerOptions(lr=0.1, deep_rate=0.5), module, 10, source_rate=0.25)
+    for path, _ in expected:
+        parts, place = path.split("."), module
+        for part in parts[:-1]:
+            if not hasattr(place, part):
+                place.add_module(part, torch.nn.Module())
+            place = getattr(place, part)
+        place.register_parameter(parts[-1], torch.nn.Parameter(torch.ones(1)))
+    optimizer = build_optimizer(OptimizerOptions(lr=0.1, weight_rate=0.5), module, 10, source_rate=0.25)
     set_learning_rate(optimizer, 0.08)
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    moved = [old - layer.weight.item() for old, layer in zip(before, module.encoder.layers)]
-    assert moved == pytest.approx([0.08] + [0.04] * 10, rel=1e-3)
+    moved = {name: 1 - parameter.item() for name, parameter in module.named_parameters()}
+    assert moved == pytest.approx(dict(expected), rel=1e-3)
