@@ -96,7 +96,7 @@ class TrainConfig:
             ("optimizer.beta2", 0 <= self.optimizer.beta2 < 1, "from 0 to below 1"),
             ("optimizer.eps", self.optimizer.eps >= 0, "0 (chosen by rule) or more"),
             ("optimizer.full_rate_degree", self.optimizer.full_rate_degree >= 0, "0 (never slower) or more"),
-            ("optimizer.weight_rate", self.optimizer.weight_rate >= 0, "0 (shared maps never learn) or more"),
+            ("optimizer.deep_rate", self.optimizer.deep_rate >= 0, "0 (deeper layers never learn) or more"),
             ("optimizer.warmup_steps", (self.optimizer.warmup_steps or 0) >= 0, "0 or more"),
             ("optimizer.epochs", self.optimizer.epochs is None or self.optimizer.epochs >= 1, "at least 1"),
             ("regularisation.ids", self.regularisation.ids >= 0, "0 or more"),

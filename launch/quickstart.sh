@@ -117,8 +117,8 @@ if sys.argv[2]:
     with open(sys.argv[2]) as file:
         floor = json.load(file)["floor"]
     rows.append(("best possible", floor["rmse"], floor["mae"]))
-print(f"{'':14}test RMSE  test MAE")
+print(f"{'':16}test RMSE  test MAE")
 for name, rmse, mae in rows:
-    print(f"{name:14}{rmse:9.4f} {mae:9.4f}")
+    print(f"{name:16}{rmse:9.4f} {mae:9.4f}")
 PYTHON
 printf 'data: %s/data   run: %s/run   embeddings: %s/export\n' "$out" "$out" "$out"

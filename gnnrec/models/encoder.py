@@ -57,6 +57,13 @@ class EncoderLayer(nn.Module):
         self.user_out = nn.Linear(options.dim, options.dim, bias=False)
         self.movie_out = nn.Linear(options.dim, options.dim, bias=False)
 
+    @torch.no_grad()
+    def keep_norms(self) -> None:
+        """Scales the first layer's linear maps back to the norm that they begin with, the root of their channels."""
+        if self.first:
+            for linear in (self.user_out, self.movie_out):
+                linear.weight.mul_(linear.out_features**0.5 / linear.weight.norm())
+
     def reset(self) -> None:
         if not self.first:
             nn.init.zeros_(self.user_out.weight)

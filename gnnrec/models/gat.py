@@ -110,7 +110,9 @@ class BipartiteGATConv(BipartiteConv):
         weight = attention[:, head].contiguous()
         total = ragged_sum(sources.value[:, chosen], messages, weight)
         if self.num_levels:
-            total = total + ragged_sum(sources.residual_value[:, chosen], messages, weight * messages.residual)
+            # A mean needs no scaling up for messages that were left out: their weights are not in its denominator.
+            residual = messages.residual / messages.weight.clamp(min=1)
+            total = total + ragged_sum(sources.residual_value[:, chosen], messages, weight * residual)
             total = total + messages.level_histogram(weight) @ self.rating[:, chosen]
         return total
 

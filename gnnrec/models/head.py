@@ -24,6 +24,11 @@ class DotHead(nn.Module):
     def reset(self) -> None:
         nn.init.ones_(self.linear.weight)
 
+    @torch.no_grad()
+    def keep_norms(self) -> None:
+        """Scales the weights back to the norm of ones."""
+        self.linear.weight.mul_(self.linear.in_features**0.5 / self.linear.weight.norm())
+
     def forward(self, users: Tensor, movies: Tensor, targets: Targets) -> Tensor:
         """Scores of targets, float ``[targets]``; ``users`` is ``[users, dim]``, ``movies`` ``[movies, dim]``."""
         return pair_dot(users, movies * self.linear.weight, targets)
@@ -47,6 +52,9 @@ class MLPHead(nn.Module):
 
     def reset(self) -> None:
         """Nothing more than the usual start."""
+
+    def keep_norms(self) -> None:
+        """Nothing: this head has scales of its own to find."""
 
     def forward(self, users: Tensor, movies: Tensor, targets: Targets) -> Tensor:
         """Scores of targets, float ``[targets]``, in blocks whose hidden units are computed again going backward."""

@@ -80,6 +80,16 @@ class RatingModel(nn.Module):
             ids=options.user_ids or not options.layers, messages=options.layers > 0,
         )  # fmt: skip
 
+    def keep_norms(self) -> None:
+        """Takes growth back from linear maps after an optimizer step.
+
+        L2 is on tables alone. Maps that grow let tables shrink, which would take the effect of L2 away, and the more
+        so the stronger it is.
+        """
+        self.head.keep_norms()
+        for layer in self.encoder.layers:
+            layer.keep_norms()
+
     def movie_rows(self) -> dict[str, Tensor]:
         """Movie tables, genres included."""
         rows = self.movies.rows()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from gnnrec.distributed import World
 from gnnrec.training.options import OptimizerOptions
 
-#: Linear maps that all users and movies share, and everything in layers past the first.
-_SHARED = re.compile(r"encoder\.layers\.([1-9]|0\.(user_out|movie_out|.*\.lin_\w+)\.weight)|head\.linear\.")
+#: Parameters of layers past the first.
+_DEEP = re.compile(r"encoder\.layers\.[1-9]")
 #: Adam's epsilon times the targets of a step, where epsilon is chosen by rule.
 EPS_TIMES_TARGETS = 5e-4
 
@@ -28,10 +28,10 @@ def build_optimizer(
         targets_a_step: Mean number of targets of a step over all ranks.
         source_rate: Factor of the learning rate of source tables, see :func:`source_rate`.
     """
-    groups = {rate: {"params": [], "rate": rate} for rate in (1.0, source_rate, options.weight_rate)}
+    groups = {rate: {"params": [], "rate": rate} for rate in (1.0, source_rate, options.deep_rate)}
     for name, parameter in module.named_parameters():
-        source, shared = name.rsplit(".", 1)[-1] in ("source", "residual_source"), _SHARED.match(name)
-        groups[source_rate if source else options.weight_rate if shared else 1.0]["params"].append(parameter)
+        source, deep = name.rsplit(".", 1)[-1] in ("source", "residual_source"), _DEEP.match(name)
+        groups[source_rate if source else options.deep_rate if deep else 1.0]["params"].append(parameter)
     groups = [group for group in groups.values() if group["params"]]
     if options.name == "sgd":
         return torch.optim.SGD(groups, lr=options.lr)

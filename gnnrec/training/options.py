@@ -20,9 +20,8 @@ class OptimizerOptions:
             grows.
         full_rate_degree: Mean degree of receivers, over ratings, up to which source tables learn at the full rate; past
             it their rate falls with the root of that mean. 0 never slows them.
-        weight_rate: Factor of the learning rate of linear maps that all users and movies share, and of layers past the
-            first. Maps that grow let tables shrink, which takes the effect of L2 away; and layers past the first begin
-            as nothing, so that what Adam moves them by at the full rate is noise to the first.
+        deep_rate: Factor of the learning rate of layers past the first. They begin as nothing, and what Adam moves them
+            by at the full rate is noise to the first layer.
         warmup_steps: Steps over which the learning rate rises from zero; by default 50 for ratings, 0 for rankings.
         schedule: cosine (to zero at the end of the last epoch) or constant.
         epochs: Epochs; each supervises every training rating once. By default 20 for ratings and 8 or 20 for rankings
@@ -35,7 +34,7 @@ class OptimizerOptions:
     beta2: float = 0.99
     eps: float = 0.0
     full_rate_degree: float = 50.0
-    weight_rate: float = 0.03
+    deep_rate: float = 0.03
     warmup_steps: int | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int | None = None

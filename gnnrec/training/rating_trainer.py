@@ -90,6 +90,10 @@ class RatingTrainer(Trainer):
         self.regularisation.add_to_gradients()
         return squared_error.detach()
 
+    def update(self, lr: float) -> None:
+        super().update(lr)
+        self.replicated.keep_norms()
+
     def history(self, step: Step) -> list[LayerHistory] | None:
         """What the control variate of a step starts from: recorded before the first step of each pass."""
         if not self.control_variate:

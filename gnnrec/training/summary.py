@@ -72,9 +72,9 @@ def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
         print(f"no test ratings to score; {run / 'summary.json'}", flush=True)
         return
     names = list(prefixed("test", test))
-    print(" " * 14 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
+    print(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
     for row, values in [*baselines.items(), ("this model", prefixed("test", test))]:
-        print(f"{row:14}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
+        print(f"{row:16}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
     print(run / "summary.json", flush=True)
 
 

@@ -94,16 +94,15 @@ def test_only_source_tables_learn_slower(name):
     assert moved == pytest.approx(expected, rel=1e-3)
 
 
-def test_shared_maps_and_layers_past_the_first_learn_slower():
+def test_layers_past_the_first_learn_slower():
     expected = [
-        ("encoder.layers.0.user_out.weight", 0.04),
-        ("encoder.layers.0.movie_out.weight", 0.04),
-        ("encoder.layers.0.to_users.lin_value.weight", 0.04),
+        ("encoder.layers.0.user_out.weight", 0.08),
         ("encoder.layers.0.to_users.bias", 0.08),
         ("encoder.layers.0.to_movies.att_src", 0.08),
         ("encoder.layers.1.to_movies.att_src", 0.04),
         ("encoder.layers.2.user_out.weight", 0.04),
-        ("head.linear.weight", 0.04),
+        ("encoder.layers.10.user_out.weight", 0.04),
+        ("head.linear.weight", 0.08),
         ("head.user.weight", 0.08),
         ("movies.identity", 0.08),
         ("movies.source", 0.02),
@@ -116,7 +115,7 @@ def test_shared_maps_and_layers_past_the_first_learn_slower():
                 place.add_module(part, torch.nn.Module())
             place = getattr(place, part)
         place.register_parameter(parts[-1], torch.nn.Parameter(torch.ones(1)))
-    optimizer = build_optimizer(OptimizerOptions(lr=0.1, weight_rate=0.5), module, 10, source_rate=0.25)
+    optimizer = build_optimizer(OptimizerOptions(lr=0.1, deep_rate=0.5), module, 10, source_rate=0.25)
     set_learning_rate(optimizer, 0.08)
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)
