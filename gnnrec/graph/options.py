@@ -21,7 +21,7 @@ class LoaderOptions:
         sampler: own (tensor operations on the device of the graph) or pyg (PyG's, with pyg-lib or torch-sparse, CPU).
     """
 
-    folds: int = 10
+    folds: int = 20
     seed_users: int = 0
     movies_per_user: int = -1
     raters_per_movie: int = -1
