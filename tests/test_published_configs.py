@@ -13,7 +13,7 @@ from gnnrec.training.run import build_trainer
 from tests.datasets import write_dataset
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-REQUIRED = {"ml20m_gcn", "ml20m_sage", "ml20m_gat", "ml20m_full", "original_report", "quickstart", "ranking"}
+REQUIRED = {"ml20m_gcn", "ml20m_sage", "ml20m_gat", "ml20m_full", "original_report", "quickstart", "rating", "ranking"}
 
 
 def test_the_promised_configs_are_there():

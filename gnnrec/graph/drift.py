@@ -10,6 +10,7 @@ keeps what sets it apart from its neighbours in time.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import torch
 from torch import Tensor
@@ -183,20 +184,25 @@ def estimate_drift(bins: TimeBins, residual: Tensor, weight: Tensor, world: Worl
         world: The ranks. Every rank calls this.
     """
     effects, tables = [], []
-    for window, cuts in zip(WINDOWS, bins.cuts):
-        order = bins.order[window.side]
-        own, carries = (residual * weight)[order], weight[order]
-        total, count, sums = torch.zeros_like(own), torch.zeros_like(own), []
-        for cut in cuts:
-            both = torch.stack([segment_sum(own, cut.pointer), segment_sum(carries, cut.pointer)])
-            sum_of, count_of = world.sum_(both) if window.side == "movie" else both
-            size = cut.pointer.diff()
-            total += torch.repeat_interleave(sum_of, size)
-            count += torch.repeat_interleave(count_of, size)
-            sums.append((sum_of, count_of))
-        effect = torch.empty_like(own)
-        effect[order] = (total - CUTS * own) / (count - CUTS * carries + CUTS * window.shrinkage)
+    for side, windows in itertools.groupby(zip(WINDOWS, bins.cuts), key=lambda pair: pair[0].side):
+        # In the order of the side, where bins are contiguous.
+        order = bins.order[side]
+        left, carries, found = residual[order], weight[order], []
+        for window, cuts in windows:
+            own = left * carries
+            total, count, sums = own * -CUTS, carries * -CUTS, []
+            for cut in cuts:
+                both = torch.stack([segment_sum(own, cut.pointer), segment_sum(carries, cut.pointer)])
+                sum_of, count_of = world.sum_(both) if side == "movie" else both
+                size = cut.pointer.diff()
+                total += torch.repeat_interleave(sum_of, size)
+                count += torch.repeat_interleave(count_of, size)
+                sums.append((sum_of, count_of))
+            found.append(total.div_(count.add_(CUTS * window.shrinkage)))
+            left = left - found[-1]
+            tables.append(sums)
+        effect = residual.new_empty(residual.numel(), len(found))
+        effect[order] = torch.stack(found, 1)
         effects.append(effect)
-        tables.append(sums)
-        residual = residual - effect
-    return Drift(torch.stack(effects, 1), DriftTables(bins, tables))
+        residual = residual - effect.sum(1)
+    return Drift(torch.cat(effects, 1), DriftTables(bins, tables))
