@@ -16,6 +16,7 @@ from gnnrec.config import parse_train_config, read_train_config
 from gnnrec.data.prepared import TEST, TEST_INPUT, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
+from gnnrec.training.options import RegularisationOptions
 from gnnrec.training.run import train
 from gnnrec.training.tracking import WandbOptions
 from gnnrec.tuning import tune as tuning
@@ -88,7 +89,7 @@ def test_the_first_trial_is_the_default_and_some_are_pruned(study):
 def test_the_result_is_the_best_trial_and_trains_to_its_loss(dataset, study, tmp_path):
     best = min((row for row in table(study) if row["pruned"] == "False"), key=lambda row: float(row["validation_loss"]))
     config = read_train_config(study / "best.yaml")
-    assert config.regularisation.ids == pytest.approx(750 * float(best["strength"]))
+    assert config.regularisation.ids == pytest.approx(RegularisationOptions().ids * float(best["strength"]))
     assert config.model.dropout == float(best["dropout"]) and config.model.dim == 4
     assert config.data == dataset.directory
     given = ["--config", str(study / "best.yaml"), "--run-dir", str(tmp_path), "--wandb.mode", "disabled"]
