@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnrec import counters
+from gnnrec.baselines.rating import fit_baselines
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed import World
@@ -119,8 +120,6 @@ class RatingTrainer(Trainer):
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Global mean, biases and biased MF, fitted on the same edges."""
-        from gnnrec.baselines.rating import fit_baselines
-
         return fit_baselines(self.dataset, self.world, message_splits(self.config), self.config.seed)
 
     def bytes_a_step(self) -> int:
