@@ -11,15 +11,9 @@ from gnnrec.baselines.baseline import Fitted
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.data.split_ranking import relevance
 from gnnrec.distributed import World
-from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
-from gnnrec.graph.interactions import (
-    Interactions,
-    catalogue,
-    ranking_splits,
-    read_interactions,
-    slice_users,
-    training_splits,
-)
+from gnnrec.evaluation.ranking import RankingMetrics
+from gnnrec.evaluation.ranking_split import read_ranking_split
+from gnnrec.graph.interactions import Interactions, read_interactions, training_splits
 from gnnrec.graph.partition import partition
 
 #: Lowest relevant rating where the dataset was not prepared for ranking.
@@ -49,18 +43,7 @@ def fitted_ranking(dataset: PreparedDataset, world: World, score: Callable[[Inte
     """
 
     def metrics(split: int) -> RankingMetrics:
-        part = partition(dataset.manifest.shards, world.rank, world.size)
-        shown_splits, to_find = ranking_splits(dataset.manifest.split["protocol"], split)
-        relevant = _relevant(dataset)
-        shown = read_interactions(dataset, part, shown_splits, relevant, world.device)
-        return evaluate_ranking(
-            lambda users: score(slice_users(shown, users)),
-            seen=read_interactions(dataset, part, shown_splits, None, world.device),
-            targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
-            world=world,
-            num_movies=dataset.num_movies,
-            candidates=catalogue(dataset, world),
-        )
+        return read_ranking_split(dataset, world, split, _relevant(dataset)).rank(score)
 
     return Fitted(torch.no_grad()(metrics))
 

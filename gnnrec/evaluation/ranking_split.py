@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,9 +20,6 @@ from gnnrec.graph.interactions import (
 )
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.models.ragged_sum import bag
-
-#: Scores of users by movies that are held at a time.
-_SCORES = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,14 +49,17 @@ class RankingSplit:
             source: What a shown movie adds to a user's vector, float ``[movies, dim]``.
             movies: Movie vectors, float ``[movies, dim]``.
         """
+        return self.rank(lambda shown: bag(source, shown.movie, shown.user_ptr) @ movies.T)
 
-        def score(users: Tensor) -> Tensor:
-            shown = slice_users(self.shown, users)
-            return bag(source, shown.movie, shown.user_ptr) @ movies.T
+    def rank(self, score: Callable[[Interactions], Tensor]) -> RankingMetrics:
+        """Metrics of any scores; every rank calls this.
 
+        Args:
+            score: From what is shown of some users to their scores of all movies, float ``[users, movies]``.
+        """
         return evaluate_ranking(
-            score, self.seen, self.targets, self.world, self.num_movies, self.candidates,
-            chunk=max(1, min(1024, _SCORES // self.num_movies)),
+            lambda users: score(slice_users(self.shown, users)),
+            self.seen, self.targets, self.world, self.num_movies, self.candidates,
         )  # fmt: skip
 
 

@@ -79,6 +79,11 @@ class RatingLoader(NeighborLoader):
             self._statistics = name, statistics
         return self._statistics[1]
 
+    @property
+    def current(self) -> MessageStatistics:
+        """Those of the pass that the latest batch belongs to."""
+        return self._statistics[1]
+
     def _dropout_of(self, epoch: Epoch) -> MessageDropout:
         name = (epoch.seed, epoch.epoch)
         if self._dropout is None or self._dropout[0] != name:
@@ -87,7 +92,7 @@ class RatingLoader(NeighborLoader):
 
     def filter_fn(self, out: HeteroSamplerOutput) -> Batch:
         """Joins a sampled subgraph with ratings and drops what carries no message."""
-        graph, (_, statistics) = self.graph, self._statistics
+        graph, statistics = self.graph, self.current
         users = out.node[USER]
         user_degree, movie_degree = statistics.user_degree[users], statistics.movie_degree
         user_inflation, movie_inflation = self.neighbor_sampler.inflation(users)

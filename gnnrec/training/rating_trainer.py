@@ -96,13 +96,12 @@ class RatingTrainer(Trainer):
         self.replicated.keep_norms()
 
     def history(self, step: Step) -> list[LayerHistory] | None:
-        """What the control variate of a step starts from: recorded before the first step of each pass."""
+        """What the control variate of a step, whose batch was just made, starts from: recorded once a pass."""
         if not self.control_variate:
             return None
         name = (step.epoch, step.fold)
         if self._history is None or self._history[0] != name:
-            statistics = self.loader.statistics(self.epoch(step.epoch), step.fold)
-            self._history = name, record(self.replicated, self.users, self.graph, statistics)
+            self._history = name, record(self.replicated, self.users, self.graph, self.loader.current)
         return self._history[1]
 
     def embed(self) -> Embeddings:
