@@ -1,4 +1,7 @@
-"""``gnnrec COMMAND``: everything but training. ``torchrun -m gnnrec COMMAND`` runs a command on many ranks."""
+"""``gnnrec COMMAND``: everything but training. ``torchrun -m gnnrec COMMAND`` runs a command on many ranks.
+
+A command's modules are imported when it is called: all of them take four seconds, those of ``prepare`` less than two.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gnnrec import distributed
-from gnnrec.comparison.compare import CompareOptions, compare
 from gnnrec.config import Parser
-from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.data.synth import SynthOptions, synth
 from gnnrec.errors import UserError
-from gnnrec.inference.evaluate import EvaluateOptions, evaluate
-from gnnrec.inference.export import ExportOptions, export
-from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
-from gnnrec.tuning.tune import TuneOptions, tune
+
+Run = Callable[[Path, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +29,12 @@ class Command:
     Attributes:
         help: One line.
         place: Name and help of the positional path.
-        options: Its options' dataclass.
-        run: Called with the path and the options.
+        load: Imports it, and returns its options' dataclass and a function of the path and the options.
     """
 
     help: str
     place: tuple[str, str]
-    options: type
-    run: Callable[[Path, Any], Any]
+    load: Callable[[], tuple[type, Run]]
 
 
 #: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
@@ -50,12 +45,66 @@ _DATA = ("data", "prepared dataset")
 _RUN = ("run", "run directory of train_dist.py")
 
 
-def _recommend(run: Path, options: RecommendOptions) -> None:
-    print_recommendations(options.user, recommend(run, options))
+def _prepare() -> tuple[type, Run]:
+    from gnnrec.data.prepare import PrepareOptions, prepare
+
+    return PrepareOptions, prepare
 
 
-def _on_ranks(function: Callable[[Path, Any, distributed.World], Any]) -> Callable[[Path, Any], None]:
+def _synth() -> tuple[type, Run]:
+    from gnnrec.data.synth import SynthOptions, synth
+
+    return SynthOptions, synth
+
+
+def _tune() -> tuple[type, Run]:
+    from gnnrec.tuning.tune import TuneOptions, tune
+
+    return TuneOptions, _on_ranks(tune)
+
+
+def _compare() -> tuple[type, Run]:
+    from gnnrec import distributed
+    from gnnrec.comparison.compare import CompareOptions, compare
+
+    def call(data: Path, options: CompareOptions) -> None:
+        # Every fit runs in processes of its own, and these ranks only wait for them.
+        world = distributed.start("cpu")
+        try:
+            compare(data, options, world)
+        finally:
+            distributed.stop()
+
+    return CompareOptions, call
+
+
+def _evaluate() -> tuple[type, Run]:
+    from gnnrec.inference.evaluate import EvaluateOptions, evaluate
+
+    return EvaluateOptions, _on_ranks(evaluate)
+
+
+def _export() -> tuple[type, Run]:
+    from gnnrec.inference.export import ExportOptions, export
+
+    return ExportOptions, _on_ranks(export)
+
+
+def _recommend() -> tuple[type, Run]:
+    from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
+
+    def call(run: Path, options: RecommendOptions) -> None:
+        print_recommendations(options.user, recommend(run, options))
+
+    return RecommendOptions, call
+
+
+def _on_ranks(function: Callable[..., Any]) -> Run:
+    """From a function of path, options and world to one that starts and stops the ranks."""
+
     def call(path: Path, options: Any) -> None:
+        from gnnrec import distributed
+
         distributed.share_cores()
         world = distributed.start(options.device)
         try:
@@ -66,30 +115,21 @@ def _on_ranks(function: Callable[[Path, Any, distributed.World], Any]) -> Callab
     return call
 
 
-def _compare(data: Path, options: CompareOptions) -> None:
-    # Every fit runs in processes of its own, and these ranks only wait for them.
-    world = distributed.start("cpu")
-    try:
-        compare(data, options, world)
-    finally:
-        distributed.stop()
-
-
 COMMANDS = {
-    "prepare": Command("from a ratings file to a prepared dataset", _OUT, PrepareOptions, prepare),
-    "synth": Command("write a MovieLens-shaped synthetic dataset", _OUT, SynthOptions, synth),
-    "tune": Command("search options of training on validation ratings", _DATA, TuneOptions, _on_ranks(tune)),
-    "compare": Command("train several models, several seeds, and print one table", _DATA, CompareOptions, _compare),
-    "evaluate": Command("score a run on its held-out ratings", _RUN, EvaluateOptions, _on_ranks(evaluate)),
-    "export": Command("write embeddings of all users and movies", _RUN, ExportOptions, _on_ranks(export)),
-    "recommend": Command("print movies for a user", _RUN, RecommendOptions, _recommend),
+    "prepare": Command("from a ratings file to a prepared dataset", _OUT, _prepare),
+    "synth": Command("write a MovieLens-shaped synthetic dataset", _OUT, _synth),
+    "tune": Command("search options of training on validation ratings", _DATA, _tune),
+    "compare": Command("train several models, several seeds, and print one table", _DATA, _compare),
+    "evaluate": Command("score a run on its held-out ratings", _RUN, _evaluate),
+    "export": Command("write embeddings of all users and movies", _RUN, _export),
+    "recommend": Command("print movies for a user", _RUN, _recommend),
 }
 
 
 def _parser(name: str, command: Command) -> Parser:
     parser = Parser(prog=f"gnnrec {name}", description=command.help[0].upper() + command.help[1:] + ".")
     parser.add_argument(command.place[0], type=Path, help=command.place[1])
-    parser.add_class_arguments(command.options)
+    parser.add_class_arguments(command.load()[0])
     return parser
 
 
@@ -107,10 +147,11 @@ def run_command(arguments: list[str]) -> None:
     if name not in COMMANDS:
         raise UserError(f"{name} is not a command: choose one of {', '.join(COMMANDS)}")
     command = COMMANDS[name]
+    options, run = command.load()
     parser = _parser(name, command)
     values: Namespace = parser.instantiate(parser.parse_args(rest))
-    fields = [field.name for field in dataclasses.fields(command.options)]
-    command.run(values[command.place[0]], command.options(**{field: values[field] for field in fields}))
+    fields = [field.name for field in dataclasses.fields(options)]
+    run(values[command.place[0]], options(**{field: values[field] for field in fields}))
 
 
 @contextlib.contextmanager

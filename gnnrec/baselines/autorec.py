@@ -18,7 +18,7 @@ from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
-from gnnrec.graph.ragged import counting_sort, offsets, owners, ranges, segment_sum
+from gnnrec.kernels.ragged import counting_sort, offsets, owners, ranges, segment_sum
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.models.ragged_sum import bag, pair_dot

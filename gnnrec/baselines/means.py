@@ -6,7 +6,7 @@ from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 

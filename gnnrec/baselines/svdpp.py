@@ -19,7 +19,7 @@ from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets, whole_graph
 from gnnrec.graph.folds import Epoch, Step
-from gnnrec.graph.ragged import offsets
+from gnnrec.kernels.ragged import offsets
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.models.ragged_sum import pair_dot, ragged_sum

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnnrec.distributed import World
 from gnnrec.graph.interactions import Interactions, slice_users
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 
 #: Rank up to which a movie counts as recommended, for coverage.
 _COVERED = 20

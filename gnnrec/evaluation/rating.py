@@ -13,7 +13,7 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.drift import DriftTables
 from gnnrec.graph.partition import Partition
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph, read_edges
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.rating_model import RatingModel

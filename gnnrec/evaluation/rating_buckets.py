@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph
 
 #: Numbers of training ratings at which buckets begin.

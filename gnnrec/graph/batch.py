@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnnrec.graph.drift import Drift
 from gnnrec.graph.folds import Epoch, Step
-from gnnrec.graph.ragged import counting_sort, owners, segment_sum
+from gnnrec.kernels.ragged import counting_sort, owners, segment_sum
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed import World
-from gnnrec.graph.ragged import counting_sort, index_dtype, offsets, segment_sum
+from gnnrec.kernels.ragged import counting_sort, index_dtype, offsets, segment_sum
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gnnrec import counters
 from gnnrec.graph.partition import Partition
-from gnnrec.graph.ragged import offsets, ranges
+from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.graph.rank_graph import RankGraph
 
 

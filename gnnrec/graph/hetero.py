@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch_geometric.data import HeteroData
 
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.graph.ragged import offsets, ranges
+from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.graph.rank_graph import read_edges
 
 

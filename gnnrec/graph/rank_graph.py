@@ -13,7 +13,7 @@ from gnnrec.data.prepared import TRAIN, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.drift import TimeBins, time_bins
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.graph.ragged import counting_sort, index_dtype, offsets, owners
+from gnnrec.kernels.ragged import counting_sort, index_dtype, offsets, owners
 
 
 @dataclasses.dataclass

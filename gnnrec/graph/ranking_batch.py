@@ -14,7 +14,7 @@ from gnnrec.distributed import World
 from gnnrec.graph.folds import Step, stratified_slices
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.partition import Partition
-from gnnrec.graph.ragged import counting_sort, offsets, owners
+from gnnrec.kernels.ragged import counting_sort, offsets, owners
 
 
 @dataclasses.dataclass

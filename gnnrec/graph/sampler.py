@@ -7,7 +7,7 @@ from torch import Tensor
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
 
 from gnnrec import counters
-from gnnrec.graph.ragged import offsets
+from gnnrec.kernels.ragged import offsets
 from gnnrec.graph.rank_graph import RankGraph
 
 USER, MOVIE = "user", "movie"

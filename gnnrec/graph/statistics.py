@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.graph.drift import Drift, estimate_drift
-from gnnrec.graph.ragged import owners, segment_sum
+from gnnrec.kernels.ragged import owners, segment_sum
 from gnnrec.graph.rank_graph import RankGraph
 
 #: Ratings at the mean that every user and movie is given before its bias is estimated.

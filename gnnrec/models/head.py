@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gnnrec.graph.batch import Targets
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.models.ragged_sum import pair_dot
 
 #: Targets decoded at a time by the MLP head, which bounds its memory to this many rows of hidden units.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.graph.batch import Batch, Messages
-from gnnrec.graph.ragged import counting_sort, owners
+from gnnrec.kernels.ragged import counting_sort, owners
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
 from gnnrec.models.conv import BipartiteConv, Sources

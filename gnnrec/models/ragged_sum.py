@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.graph.batch import Messages, Targets
-from gnnrec.graph.ragged import counting_sort, index_dtype, owners
+from gnnrec.kernels.ragged import counting_sort, index_dtype, owners
 
 
 def ragged_sum(values: Tensor, messages: Messages, weight: Tensor, weight_by_sender: Tensor | None = None) -> Tensor:

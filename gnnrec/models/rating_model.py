@@ -13,7 +13,7 @@ from gnnrec import counters
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.drift import WINDOWS
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import Encoder, Noise

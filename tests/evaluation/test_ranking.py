@@ -11,7 +11,7 @@ from torch_geometric.metrics import LinkPredCoverage, LinkPredMRR, LinkPredNDCG,
 from gnnrec.distributed import World
 from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
 from gnnrec.graph.interactions import Interactions
-from gnnrec.graph.ragged import offsets
+from gnnrec.kernels.ragged import offsets
 from tests.distributed.ranks import run_on_ranks
 
 USERS, MOVIES = 41, 260

@@ -12,7 +12,7 @@ from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.evaluation.rating import held_out
 from gnnrec.graph.drift import CUTS, WINDOWS, estimate_drift
-from gnnrec.graph.ragged import owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import build_rank_graph, read_edges
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.models.layerwise import embed_all

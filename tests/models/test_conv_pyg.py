@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 from gnnrec.graph.batch import Messages
-from gnnrec.graph.ragged import counting_sort, owners
+from gnnrec.kernels.ragged import counting_sort, owners
 from gnnrec.models.conv import Sources
 from gnnrec.models.gat import BipartiteGATConv
 from gnnrec.models.gcn import BipartiteGCNConv

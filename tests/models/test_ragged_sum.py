@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.graph.batch import Messages, Targets
-from gnnrec.graph.ragged import counting_sort, owners
+from gnnrec.kernels.ragged import counting_sort, owners
 from gnnrec.models.ragged_sum import pair_dot, ragged_sum
 
 RECEIVERS, SENDERS, CHANNELS = 9, 7, 5

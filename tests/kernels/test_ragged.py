@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.graph.ragged import counting_sort, index_dtype, offsets, owners, ranges, segment_sum
+from gnnrec.kernels.ragged import counting_sort, index_dtype, offsets, owners, ranges, segment_sum
 
 COUNTS = [[3, 0, 1, 0, 0, 5], [0], [0, 0, 0], [4], [0, 2], [2, 0], []]
 

@@ -1,0 +1,81 @@
+"""The edges that statistics are taken over, and the half bins of time that they fall into."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Edges:
+    """Ratings sorted by user, then time. Those of one fold are excluded.
+
+    Attributes:
+        pointer: Where the edges of each user start, int64 ``[users + 1]``.
+        movie: int32 ``[edges]``.
+        rating: float ``[edges]``; its dtype is that of all results.
+        level: Rating level, uint8 ``[edges]``.
+        time: Seconds since the first time of all ranks, int32 ``[edges]``; None where time plays no part.
+        fold: uint8 ``[edges]``.
+        movies: Number of movies.
+    """
+
+    pointer: Tensor
+    movie: Tensor
+    rating: Tensor
+    level: Tensor
+    time: Tensor | None
+    fold: Tensor
+    movies: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Windows:
+    """Widths of bins of time, and ratings without any effect that every bin is given.
+
+    Bins are cut twice, the second time shifted by half of their width. The two bins of a moment together hold the half
+    bin that it falls into twice and both neighbours once, so sums over half bins are all that is kept.
+
+    Attributes:
+        movie_half: Seconds of half a bin of a movie.
+        movie_halves: Number of half bins of a movie.
+        movie_shrinkage: Ratings given to both bins of a movie together.
+        user_halves: Seconds of half a bin of a user, for each of the windows.
+        user_shrinkages: Ratings given to both bins of a user together, for each of the windows.
+    """
+
+    movie_half: int
+    movie_halves: int
+    movie_shrinkage: float
+    user_halves: tuple[int, ...]
+    user_shrinkages: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Residuals:
+    """What is left of ratings after mean, biases and effects of time, cut into messages and targets.
+
+    Attributes:
+        pointer: Where the messages of each user start, int64 ``[users + 1]``.
+        movie: int32 ``[messages]``.
+        residual: What is left, scaled up for messages that were left out at random, float ``[messages]``.
+        level: Rating level, uint8 ``[messages]``.
+        slot: Which message each edge is, -1 for none, int32 ``[edges]``; None unless asked for.
+        target_pointer: Where the targets of each user start, int64 ``[users + 1]``.
+        target_movie: int32 ``[targets]``.
+        target_rating: float ``[targets]``.
+        target_effect: Effects of time on the targets, float ``[targets, windows]``; None where time plays no part.
+        stages: What is left before each window of users, float ``[windows, edges]``; None unless asked for.
+    """
+
+    pointer: Tensor
+    movie: Tensor
+    residual: Tensor
+    level: Tensor
+    slot: Tensor | None
+    target_pointer: Tensor
+    target_movie: Tensor
+    target_rating: Tensor
+    target_effect: Tensor | None
+    stages: Tensor | None

@@ -1,0 +1,57 @@
+"""Ragged lists of entries, such as the movies that each user rated, with a factor for each entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gnnrec.kernels.ragged import owners
+
+
+@dataclasses.dataclass
+class Lists:
+    """Entries of consecutive lists: a sparse matrix by rows (CSR), with ``weight`` or ``factor`` as its values.
+
+    Attributes:
+        pointer: Where each list starts, int64 ``[rows + 1]``.
+        entry: Columns, int32 ``[entries]``.
+        columns: Number of columns.
+        factor: A second value of each entry, float ``[entries]``; None where there is one table only.
+        weight: The first value, the same for all entries.
+        row_scale: Factor of all values of a row, float ``[rows]``; None for ones.
+    """
+
+    pointer: Tensor
+    entry: Tensor
+    columns: int
+    factor: Tensor | None = None
+    weight: float = 1.0
+    row_scale: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.pointer.numel() - 1
+
+    @cached_property
+    def owner(self) -> Tensor:
+        """Row of each entry, int32 ``[entries]``."""
+        return owners(self.pointer)
+
+    @cached_property
+    def by_column(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The same entries sorted by column: pointer int64 ``[columns + 1]``, row int32 and order int64 ``[entries]``.
+
+        Made where sums over columns are taken by reading, as on GPUs: nothing is then added to the same place twice.
+        """
+        column, order = torch.sort(self.entry, stable=True)
+        every = torch.arange(self.columns + 1, dtype=column.dtype, device=column.device)
+        return torch.searchsorted(column, every), self.owner[order], order
+
+    def scaled(self, row_scale: Tensor | None) -> Lists:
+        """The same lists with other row scales; what was sorted stays sorted."""
+        other = dataclasses.replace(self, row_scale=row_scale)
+        other.__dict__.update({name: self.__dict__[name] for name in ("owner", "by_column") if name in self.__dict__})
+        return other

@@ -1,0 +1,87 @@
+"""Scores of (row, column) pairs that stand in ragged lists, as an operator of torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.kernels import dispatch, pairs_reference
+from gnnrec.kernels.lists import Lists
+
+
+def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, lists: Lists) -> Tensor:
+    """``out[e] = rows[i] . columns[entry[e]] + row_bias[i] + column_bias[entry[e]]`` for ``e`` in list ``i``.
+
+    Args:
+        rows: float32 or float64 ``[rows, width]``; differentiable, as all four are.
+        columns: ``[columns, width]``.
+        row_bias: ``[rows]``.
+        column_bias: ``[columns]``.
+        lists: The pairs; factors and scales play no part.
+
+    Returns:
+        float ``[entries]``.
+    """
+    by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
+    return _scores(rows, columns, row_bias, column_bias, lists.pointer, lists.entry, *by_column)
+
+
+@torch.library.custom_op("gnnrec::pair_scores", mutates_args=())
+def _scores(
+    rows: Tensor,
+    columns: Tensor,
+    row_bias: Tensor,
+    column_bias: Tensor,
+    pointer: Tensor,
+    entry: Tensor,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+) -> Tensor:
+    return _kernels(rows).scores(rows, columns, row_bias, column_bias, pointer, entry)
+
+
+@torch.library.custom_op("gnnrec::pair_gradients", mutates_args=())
+def _gradients(
+    gradient: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    pointer: Tensor,
+    entry: Tensor,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    by_column = [column_pointer, row, order]
+    return tuple(_kernels(rows).gradients(gradient, rows, columns, pointer, entry, by_column))
+
+
+def _kernels(table: Tensor):
+    return dispatch.choose(table.device, "pairs", pairs_reference)
+
+
+@_scores.register_fake
+def _(rows, columns, row_bias, column_bias, pointer, entry, *by_column):
+    return rows.new_empty(entry.shape[0])
+
+
+@_gradients.register_fake
+def _(gradient, rows, columns, *lists):
+    return (
+        torch.empty_like(rows),
+        torch.empty_like(columns),
+        rows.new_empty(rows.shape[0]),
+        rows.new_empty(columns.shape[0]),
+    )
+
+
+def _keep(ctx, inputs, output) -> None:
+    rows, columns, _, _, *lists = inputs
+    ctx.save_for_backward(rows, columns, *lists)
+
+
+def _backward(ctx, gradient: Tensor):
+    return *_gradients(gradient.contiguous(), *ctx.saved_tensors), *[None] * 5
+
+
+_scores.register_autograd(_backward, setup_context=_keep)

@@ -1,0 +1,181 @@
+"""Fused sums over ragged lists, as operators of torch: the two directions of message passing.
+
+``gather_sums`` is ``W @ value + F @ second`` for the sparse matrices W and F of :class:`gnnrec.kernels.lists.Lists`,
+and ``scatter_sums`` the same with ``W.T`` and ``F.T``. Each is the other's derivative, where both tables receive sums
+of one gradient that is read once. No tensor of entries x columns is ever made. On the CPU loops compiled by numba walk
+the lists; on GPUs Triton kernels do; :mod:`gnnrec.kernels.sums_reference` says what they compute, and runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.kernels import dispatch, sums_reference
+from gnnrec.kernels.lists import Lists
+
+
+def gather_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
+    """``out[i] = row_scale[i] * sum over e in list i: weight * value[entry[e]] + factor[e] * second[entry[e]]``.
+
+    Args:
+        value: float32, float64 or bfloat16 ``[columns, width]``; differentiable.
+        second: The same again, or None.
+        lists: The lists.
+
+    Returns:
+        ``[rows, width]``, summed in float32 or float64.
+    """
+    return _gather(value, second, *_tensors(lists))
+
+
+def scatter_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
+    """``out[j] = sum over e with entry[e] == j: row_scale[i] * (weight * value[i] + factor[e] * second[i])``.
+
+    ``i`` is the list that ``e`` is in.
+
+    Args:
+        value: float32, float64 or bfloat16 ``[rows, width]``; differentiable.
+        second: The same again, or None.
+        lists: The lists.
+
+    Returns:
+        ``[columns, width]``, summed in float32 or float64.
+    """
+    return _scatter(value, second, *_tensors(lists))
+
+
+def _tensors(lists: Lists) -> tuple:
+    """What the operators take: lists as tensors, and lists sorted by column where kernels read those."""
+    by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
+    return lists.pointer, lists.entry, lists.factor, lists.row_scale, *by_column, lists.weight, lists.columns
+
+
+@torch.library.custom_op("gnnrec::gather_sums", mutates_args=())
+def _gather(
+    value: Tensor,
+    second: Tensor | None,
+    pointer: Tensor,
+    entry: Tensor,
+    factor: Tensor | None,
+    row_scale: Tensor | None,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+    weight: float,
+    columns: int,
+) -> Tensor:
+    tables = [value] if second is None else [value, second]
+    return _kernels(value).gather(tables, [pointer, entry, factor, row_scale], weight)[0]
+
+
+@torch.library.custom_op("gnnrec::scatter_sums", mutates_args=())
+def _scatter(
+    value: Tensor,
+    second: Tensor | None,
+    pointer: Tensor,
+    entry: Tensor,
+    factor: Tensor | None,
+    row_scale: Tensor | None,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+    weight: float,
+    columns: int,
+) -> Tensor:
+    tables = [value] if second is None else [value, second]
+    lists = [pointer, entry, factor, row_scale]
+    return _kernels(value).scatter(tables, lists, [column_pointer, row, order], weight, columns)[0]
+
+
+@torch.library.custom_op("gnnrec::gather_pair", mutates_args=())
+def _gather_pair(
+    gradient: Tensor,
+    pointer: Tensor,
+    entry: Tensor,
+    factor: Tensor,
+    row_scale: Tensor | None,
+    weight: float,
+) -> tuple[Tensor, Tensor]:
+    return tuple(_kernels(gradient).gather([gradient], [pointer, entry, factor, row_scale], weight, pair=True))
+
+
+@torch.library.custom_op("gnnrec::scatter_pair", mutates_args=())
+def _scatter_pair(
+    gradient: Tensor,
+    pointer: Tensor,
+    entry: Tensor,
+    factor: Tensor,
+    row_scale: Tensor | None,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+    weight: float,
+    columns: int,
+) -> tuple[Tensor, Tensor]:
+    lists = [pointer, entry, factor, row_scale]
+    return tuple(
+        _kernels(gradient).scatter([gradient], lists, [column_pointer, row, order], weight, columns, pair=True)
+    )
+
+
+def _kernels(table: Tensor):
+    return dispatch.choose(table.device, "sums", sums_reference)
+
+
+def _sum_dtype(table: Tensor) -> torch.dtype:
+    return torch.float64 if table.dtype == torch.float64 else torch.float32
+
+
+@_gather.register_fake
+def _(value, second, pointer, *others):
+    return value.new_empty(pointer.shape[0] - 1, value.shape[1], dtype=_sum_dtype(value))
+
+
+@_scatter.register_fake
+def _(value, second, *others):
+    return value.new_empty(others[-1], value.shape[1], dtype=_sum_dtype(value))
+
+
+@_gather_pair.register_fake
+def _(gradient, pointer, *others):
+    shape = pointer.shape[0] - 1, gradient.shape[1]
+    return tuple(gradient.new_empty(shape, dtype=_sum_dtype(gradient)) for _ in range(2))
+
+
+@_scatter_pair.register_fake
+def _(gradient, *others):
+    shape = others[-1], gradient.shape[1]
+    return tuple(gradient.new_empty(shape, dtype=_sum_dtype(gradient)) for _ in range(2))
+
+
+def _keep(ctx, inputs, output) -> None:
+    value, second, *lists, ctx.weight, ctx.columns = inputs
+    ctx.dtypes = value.dtype, None if second is None else second.dtype
+    ctx.save_for_backward(*lists)
+
+
+def _gather_backward(ctx, gradient: Tensor):
+    lists, gradient = ctx.saved_tensors, gradient.contiguous()
+    if ctx.dtypes[1] is None:
+        found = _scatter(gradient, None, *lists, ctx.weight, ctx.columns), None
+    else:
+        found = _scatter_pair(gradient, *lists, ctx.weight, ctx.columns)
+    return *_cast(found, ctx.dtypes), *[None] * 9
+
+
+def _scatter_backward(ctx, gradient: Tensor):
+    lists, gradient = ctx.saved_tensors, gradient.contiguous()
+    if ctx.dtypes[1] is None:
+        found = _gather(gradient, None, *lists, ctx.weight, ctx.columns), None
+    else:
+        found = _gather_pair(gradient, *lists[:4], ctx.weight)
+    return *_cast(found, ctx.dtypes), *[None] * 9
+
+
+def _cast(found: tuple, dtypes: tuple) -> list[Tensor | None]:
+    return [None if each is None else each.to(dtype) for each, dtype in zip(found, dtypes)]
+
+
+_gather.register_autograd(_gather_backward, setup_context=_keep)
+_scatter.register_autograd(_scatter_backward, setup_context=_keep)

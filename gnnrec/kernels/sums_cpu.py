@@ -1,0 +1,164 @@
+"""Compiled loops behind :mod:`gnnrec.kernels.sums`.
+
+All four walk the lists in order. Gathering reads the rows of a list's entries and keeps the sum in registers;
+scattering keeps the row of the list in registers and adds it to the rows of its entries. So neither direction needs
+lists sorted the other way round. Threads own ranges of lists; those that scatter have a table each.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from gnnrec.kernels.simd import OPTIONS, add, load, scale, store, zeros
+from gnnrec.kernels.threads import array, pieces, run, workers
+
+
+@functools.cache
+def kernels(lanes: int) -> SimpleNamespace:
+    """The loops for tables whose number of columns is a multiple of ``lanes``."""
+
+    @njit(**OPTIONS)
+    def gather(value, second, pointer, entry, factor, weight, row_scale, first, last, out):
+        for tile in range(0, out.shape[1], lanes):
+            for row in range(first, last):
+                plain, scaled = zeros(value, lanes), zeros(value, lanes)
+                for edge in range(pointer[row], pointer[row + 1]):
+                    column = np.uint32(entry[edge])
+                    plain = add(plain, load(value, column, tile, lanes))
+                    if second is not None:
+                        scaled = add(scaled, scale(factor[edge], load(second, column, tile, lanes)))
+                total = add(scale(weight, plain), scaled)
+                store(out, row, tile, total if row_scale is None else scale(row_scale[row], total))
+
+    @njit(**OPTIONS)
+    def gather_pair(gradient, pointer, entry, factor, weight, row_scale, first, last, out, second_out):
+        for tile in range(0, out.shape[1], lanes):
+            for row in range(first, last):
+                plain, scaled = zeros(gradient, lanes), zeros(gradient, lanes)
+                for edge in range(pointer[row], pointer[row + 1]):
+                    read = load(gradient, np.uint32(entry[edge]), tile, lanes)
+                    plain = add(plain, read)
+                    scaled = add(scaled, scale(factor[edge], read))
+                if row_scale is not None:
+                    plain, scaled = scale(row_scale[row], plain), scale(row_scale[row], scaled)
+                store(out, row, tile, scale(weight, plain))
+                store(second_out, row, tile, scaled)
+
+    @njit(**OPTIONS)
+    def scatter(value, second, pointer, entry, factor, weight, row_scale, first, last, out):
+        for tile in range(0, out.shape[1], lanes):
+            for row in range(first, last):
+                begin, end = pointer[row], pointer[row + 1]
+                if begin == end:
+                    continue
+                plain = scale(weight, load(value, row, tile, lanes))
+                if row_scale is not None:
+                    plain = scale(row_scale[row], plain)
+                if second is None:
+                    for edge in range(begin, end):
+                        column = np.uint32(entry[edge])
+                        store(out, column, tile, add(load(out, column, tile, lanes), plain))
+                    continue
+                other = load(second, row, tile, lanes)
+                if row_scale is not None:
+                    other = scale(row_scale[row], other)
+                for edge in range(begin, end):
+                    column = np.uint32(entry[edge])
+                    sent = add(plain, scale(factor[edge], other))
+                    store(out, column, tile, add(load(out, column, tile, lanes), sent))
+
+    @njit(**OPTIONS)
+    def scatter_pair(gradient, pointer, entry, factor, weight, row_scale, first, last, out, second_out):
+        for tile in range(0, out.shape[1], lanes):
+            for row in range(first, last):
+                begin, end = pointer[row], pointer[row + 1]
+                if begin == end:
+                    continue
+                read = load(gradient, row, tile, lanes)
+                if row_scale is not None:
+                    read = scale(row_scale[row], read)
+                plain = scale(weight, read)
+                for edge in range(begin, end):
+                    column = np.uint32(entry[edge])
+                    store(out, column, tile, add(load(out, column, tile, lanes), plain))
+                    kept = load(second_out, column, tile, lanes)
+                    store(second_out, column, tile, add(kept, scale(factor[edge], read)))
+
+    return SimpleNamespace(gather=gather, gather_pair=gather_pair, scatter=scatter, scatter_pair=scatter_pair)
+
+
+def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
+    """Sums that lists take over the rows of their entries.
+
+    Args:
+        tables: One table, or values and second values; in a ``pair``, one gradient.
+        lists: Pointer, entry, factor and row scale.
+        weight: Factor of values.
+        pair: Give two sums of one table, plain and scaled, instead of one sum of two.
+    """
+    tables, width, lanes = padded(tables)
+    pointer, entry = array(lists[0]), lists[1]
+    outs = [torch.empty(len(pointer) - 1, tables[0].shape[1], dtype=sum_dtype(tables[0])) for _ in range(1 + pair)]
+    loop = kernels(lanes).gather_pair if pair else kernels(lanes).gather
+    arguments = _arguments(tables, lists, weight, pair)
+
+    def work(number: int, first: int, last: int) -> None:
+        loop(*arguments, first, last, *map(array, outs))
+
+    threads = workers(entry.numel())
+    run(work, pieces(pointer, 4 * threads if threads > 1 else 1))
+    return [out[:, :width] for out in outs]
+
+
+def scatter(
+    tables: list[Tensor],
+    lists: list[Tensor | None],
+    by_column: list[Tensor | None],
+    weight: float,
+    columns: int,
+    pair: bool = False,
+) -> list[Tensor]:
+    """Sums that ``columns`` entries take over the rows of the lists that they are in; as :func:`gather` otherwise.
+
+    ``by_column`` is for kernels that read instead of adding to the same places; it is not used here.
+    """
+    tables, width, lanes = padded(tables)
+    pointer, entry = array(lists[0]), lists[1]
+    ranges = pieces(pointer, workers(entry.numel()))
+    shape = len(ranges), columns, tables[0].shape[1]
+    outs = [torch.zeros(shape, dtype=sum_dtype(tables[0])) for _ in range(1 + pair)]
+    loop = kernels(lanes).scatter_pair if pair else kernels(lanes).scatter
+    arguments = _arguments(tables, lists, weight, pair)
+
+    def work(number: int, first: int, last: int) -> None:
+        loop(*arguments, first, last, *(array(out)[number] for out in outs))
+
+    run(work, ranges)
+    return [(out[0] if len(ranges) == 1 else out.sum(0))[:, :width] for out in outs]
+
+
+def sum_dtype(table: Tensor) -> torch.dtype:
+    """What rows are summed in: float32 at least."""
+    return torch.float64 if table.dtype == torch.float64 else torch.float32
+
+
+def _arguments(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool) -> list:
+    second = [] if pair else [array(tables[1]) if len(tables) > 1 else None]
+    pointer, entry, factor, row_scale = (None if each is None else array(each) for each in lists)
+    return [array(tables[0]), *second, pointer, entry, factor, weight, row_scale]
+
+
+def padded(tables: list[Tensor]) -> tuple[list[Tensor], int, int]:
+    """Tables whose rows are vectors of a width that there are kernels for; their own width, and the lanes."""
+    width = tables[0].shape[1]
+    if width % 8:
+        tables = [torch.nn.functional.pad(table, (0, -width % 8)) for table in tables]
+    lanes = next(lanes for lanes in (64, 32, 16, 8) if tables[0].shape[1] % lanes == 0)
+    # Rows may be strided, as those of a head among several are; columns may not.
+    return [table if table.stride(1) == 1 else table.contiguous() for table in tables], width, lanes

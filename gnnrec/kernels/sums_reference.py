@@ -1,0 +1,61 @@
+"""What :mod:`gnnrec.kernels.sums` computes, in plain torch: ``embedding_bag`` over the lists."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.kernels.lists import Lists
+
+
+def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
+    """Sums that lists take over the rows of their entries.
+
+    Args:
+        tables: One table, or values and second values; in a ``pair``, one gradient.
+        lists: Pointer, entry, factor and row scale.
+        weight: Factor of values.
+        pair: Give two sums of one table, plain and scaled, instead of one sum of two.
+    """
+    pointer, entry, factor, row_scale = lists
+    first = _bag(tables[0], entry, pointer, None) * weight
+    sums = [first]
+    if pair or len(tables) > 1:
+        second = _bag(tables[-1], entry, pointer, factor)
+        sums = [first, second] if pair else [first + second]
+    return sums if row_scale is None else [each * row_scale.unsqueeze(1) for each in sums]
+
+
+def scatter(
+    tables: list[Tensor],
+    lists: list[Tensor | None],
+    by_column: list[Tensor | None],
+    weight: float,
+    columns: int,
+    pair: bool = False,
+) -> list[Tensor]:
+    """Sums that ``columns`` entries take over the rows of the lists that they are in; as :func:`gather` otherwise."""
+    pointer, entry, factor, row_scale = lists
+    if by_column[0] is None:
+        by_column = Lists(pointer, entry, columns).by_column
+    column_pointer, row, order = by_column
+    tables = [table.to(_sum_dtype(table)) for table in tables]
+    if row_scale is not None:
+        tables = [table * row_scale.unsqueeze(1) for table in tables]
+    factor = None if factor is None else factor[order]
+    return gather(tables, [column_pointer, row, factor, None], weight, pair)
+
+
+def _sum_dtype(table: Tensor) -> torch.dtype:
+    return torch.float64 if table.dtype == torch.float64 else torch.float32
+
+
+def _bag(table: Tensor, entry: Tensor, pointer: Tensor, factor: Tensor | None) -> Tensor:
+    return torch.nn.functional.embedding_bag(
+        entry.to(torch.int64),
+        table.to(_sum_dtype(table)),
+        pointer.to(torch.int64),
+        mode="sum",
+        include_last_offset=True,
+        per_sample_weights=factor,
+    )
