@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gnnrec.data.blocks import blocks
+
 
 def sort_edges(user: np.ndarray, movie: np.ndarray, timestamp: np.ndarray | None) -> tuple[np.ndarray, int]:
     """Which ratings to keep, in which order.
@@ -20,39 +22,39 @@ def sort_edges(user: np.ndarray, movie: np.ndarray, timestamp: np.ndarray | None
         Positions of the kept ratings sorted by user row and movie row, and how many were dropped.
     """
     total = len(user)
+    followed = np.zeros(total, bool)  # the next rating is of the same pair
     position_bits = max(1, int(total - 1).bit_length())
     movie_bits = int(movie.max()).bit_length()
     if int(user.max()).bit_length() + movie_bits + position_bits <= 63:
         # One sort of plain integers: (user, movie, position) packed into 64 bits.
-        packed = user.astype(np.int64)
-        packed <<= movie_bits
-        packed |= movie
-        packed <<= position_bits
-        packed |= np.arange(total, dtype=np.int64)
+        packed = np.empty(total, np.int64)
+        for part in blocks(total):
+            pairs = (user[part].astype(np.int64) << movie_bits) | movie[part]
+            packed[part] = (pairs << position_bits) | np.arange(part.start, part.stop)
         packed.sort()
-        order = packed & ((1 << position_bits) - 1)
-        packed >>= position_bits
-        pairs = packed
+        for part in blocks(total - 1):
+            first, second = packed[:-1][part], packed[1:][part]
+            followed[part] = (first ^ second) >> position_bits == 0
+        packed &= (1 << position_bits) - 1
+        order = packed
     else:
         order = np.lexsort((movie, user))
-        pairs = user[order].astype(np.int64) << movie_bits
-        pairs |= movie[order]
-    followed = pairs[1:] == pairs[:-1]  # the next rating is of the same pair
+        for part in blocks(total - 1):
+            first, second = order[:-1][part], order[1:][part]
+            followed[part] = (user[first] == user[second]) & (movie[first] == movie[second])
     if not followed.any():
         return order, 0
     if timestamp is not None:
-        in_group = np.flatnonzero(np.append(followed, False) | np.append(False, followed))
+        in_group = np.flatnonzero(followed | np.append(False, followed[:-1]))
         candidates = order[in_group]
-        order[in_group] = candidates[np.lexsort((candidates, timestamp[candidates], pairs[in_group]))]
-    keep = np.append(~followed, True)
-    return order[keep], int(total - keep.sum())
+        by_time = np.lexsort((candidates, timestamp[candidates], movie[candidates], user[candidates]))
+        order[in_group] = candidates[by_time]
+    return order[~followed], int(followed.sum())
 
 
 def row_pointers(sorted_user: np.ndarray, num_users: int) -> np.ndarray:
     """int64 ``[num_users + 1]``: where each user's ratings start."""
-    pointers = np.zeros(num_users + 1, np.int64)
-    np.cumsum(np.bincount(sorted_user, minlength=num_users), out=pointers[1:])
-    return pointers
+    return np.searchsorted(sorted_user, np.arange(num_users + 1, dtype=sorted_user.dtype))
 
 
 def reorder_users(

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from gnnrec.data.blocks import look_up
+
 _CANONICAL_INTEGER = r"^(0|-?[1-9][0-9]{0,18})$"
 
 
@@ -36,7 +38,7 @@ def encode(column: pa.ChunkedArray) -> EncodedIds:
     the result does not depend on the order of the rows.
     """
     if pa.types.is_integer(column.type):
-        return _encode_integers(column.to_numpy().astype(np.int64, copy=False))
+        return _encode_integers(column)
     if not pa.types.is_dictionary(column.type):
         column = pc.dictionary_encode(column.cast(pa.string()))
     unified = column.unify_dictionaries()
@@ -53,7 +55,7 @@ def encode(column: pa.ChunkedArray) -> EncodedIds:
         order = np.argsort(raw)
     rank = np.zeros(used[-1] + 1, np.int32)
     rank[used[order]] = np.arange(len(raw), dtype=np.int32)
-    return EncodedIds(raw[order], rank[indices], mixed=0 < canonical < len(words))
+    return EncodedIds(raw[order], look_up(rank, indices), mixed=0 < canonical < len(words))
 
 
 def _as_integers(words: pa.Array) -> np.ndarray | None:
@@ -63,17 +65,22 @@ def _as_integers(words: pa.Array) -> np.ndarray | None:
         return None
 
 
-def _encode_integers(values: np.ndarray) -> EncodedIds:
-    low, high = int(values.min()), int(values.max())
-    if high - low < 4 * len(values) + 1_000_000:  # dense enough for a lookup table
-        offsets = values - low
+def _encode_integers(column: pa.ChunkedArray) -> EncodedIds:
+    low, high = pc.min_max(column).as_py().values()
+    if high - low < 4 * len(column) + 1_000_000:  # dense enough for a lookup table
+        chunks = [chunk.to_numpy() for chunk in column.chunks]  # of any integer type, and without a copy
         seen = np.zeros(high - low + 1, bool)
-        seen[offsets] = True
+        for values in chunks:
+            seen[values.astype(np.int64) - low] = True
         raw = np.flatnonzero(seen)
         rank = np.empty(len(seen), np.int32)
         rank[raw] = np.arange(len(raw), dtype=np.int32)
-        return EncodedIds(raw + low, rank[offsets])
-    codes, raw = pd.factorize(values)
+        codes = np.empty(len(column), np.int32)
+        ends = np.cumsum([len(values) for values in chunks])
+        for values, end in zip(chunks, ends):
+            codes[end - len(values) : end] = rank[values.astype(np.int64) - low]
+        return EncodedIds(raw + low, codes)
+    codes, raw = pd.factorize(column.to_numpy().astype(np.int64, copy=False))
     order = np.argsort(raw)
     rank = np.empty(len(raw), np.int32)
     rank[order] = np.arange(len(raw), dtype=np.int32)

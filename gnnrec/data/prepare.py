@@ -14,9 +14,11 @@ import pandas as pd
 
 from gnnrec import files
 from gnnrec.data import edges, formats, ids, order, rating_scale, split, split_ranking
+from gnnrec.data.blocks import look_up
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest, write_prepared
 from gnnrec.data.read import Ratings, read_ratings
+from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
 
 _SPLIT_OPTIONS = ("test", "validation", "seed", "relevant", "least_relevant", "held_out")
@@ -105,7 +107,8 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
         raise UserError(f"{out} exists already: choose another directory or pass --overwrite")
     ratings_path, movies_path = _input_files(options)
     layout = formats.describe(ratings_path, formats.RATINGS_ROLES, _named(options, formats.RATINGS_ROLES))
-    with ThreadPoolExecutor(1) as pool:  # checksums beside the parsing: hashlib lets other threads run
+    # Checksums beside the parsing: hashlib lets other threads run.
+    with ThreadPoolExecutor(1) as pool, one_torch_thread():
         source = pool.submit(_source, options, [ratings_path, *([movies_path] if movies_path else [])])
         ratings = read_ratings(layout)
         scale = rating_scale.decide(layout, options.rating_scale, ratings.rating)
@@ -125,15 +128,14 @@ def _arrange(
     raw_users, raw_movies = ratings.user.raw, ratings.movie.raw
     user_hash = ids.stable_hash(raw_users)
     row_user = order.balanced_order(user_hash, options.seed)
-    user = _inverse(row_user)[ratings.user.codes]
+    user = look_up(_inverse(row_user), ratings.user.codes)
     ratings.user = None
     kept, dropped = edges.sort_edges(user, ratings.movie.codes, ratings.timestamp)
     user_ptr = edges.row_pointers(user[kept], len(row_user))
     del user
-    arrays = {"movie": ratings.movie.codes[kept], "rating": ratings.rating[kept]}
-    if ratings.timestamp is not None:
-        arrays["timestamp"] = ratings.timestamp[kept]
+    columns = {"movie": ratings.movie.codes, "rating": ratings.rating, "timestamp": ratings.timestamp}
     ratings.movie = ratings.rating = ratings.timestamp = None
+    arrays = {name: columns.pop(name)[kept] for name in [*columns] if columns[name] is not None}
     del kept
     if options.order == "metis":
         parts = min(options.shards, len(row_user))
@@ -155,7 +157,6 @@ def _arrange(
             **{name: getattr(options, name) for name in _SPLIT_OPTIONS},
         )
     )
-    split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES)).tolist()
     manifest = Manifest(
         source=source.result(),
         counts={
@@ -171,7 +172,7 @@ def _arrange(
             "validation": options.validation,
             "seed": options.seed,
             **{name: getattr(options, name) for name in split_ranking.RANKING_OPTIONS.get(options.protocol, ())},
-            "counts": dict(zip(SPLIT_NAMES, split_counts)),
+            "counts": {name: int((arrays["split"] == place).sum()) for place, name in enumerate(SPLIT_NAMES)},
         },
         order=options.order,
         shards=bounds,

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -90,9 +91,12 @@ def write_prepared(
     movies.to_parquet(directory / "movies.parquet", index=False)
     for name, array in arrays.items():
         np.save(directory / f"{name}.npy", array, allow_pickle=False)
-    manifest.files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in sorted(directory.iterdir())
-    }
+    paths = sorted(directory.iterdir())
+    with ThreadPoolExecutor() as pool:
+        checksums = pool.map(files.sha256, paths)
+        manifest.files = {
+            path.name: {"bytes": path.stat().st_size, "sha256": checksum} for path, checksum in zip(paths, checksums)
+        }
     text = json.dumps(dataclasses.asdict(manifest) | {"fingerprint": manifest.fingerprint}, indent=1)
     (directory / "manifest.json").write_text(text + "\n", encoding="utf-8")
     return manifest

@@ -76,7 +76,7 @@ def _read_text(layout: Layout) -> dict[str, pa.ChunkedArray]:
         names = [name for role in layout.header for name in (role, _GAP + role)][:-1]
     gaps = [name for name in names or () if name.startswith(_GAP)]
     failure = None
-    for id_type in (pa.int64(), _WORDS) if layout.grouplens else (_WORDS,):
+    for id_type in (pa.int32(), pa.int64(), _WORDS) if layout.grouplens else (_WORDS,):
         for time_type in _time_types(layout):
             types = {"user": id_type, "movie": id_type, "rating": pa.float32(), "timestamp": time_type}
             try:

@@ -10,7 +10,7 @@ import torch
 
 from gnnrec import counters
 
-_BLOCK = 1 << 20  # ratings handled at a time
+_BLOCK = 1 << 17  # ratings handled at a time
 
 
 @dataclasses.dataclass
@@ -50,7 +50,7 @@ class SplitInput:
         return counters.key(self.seed, "split", purpose)
 
     def user_blocks(self):
-        """Ranges of rows ``(first user, end)`` of about a million ratings, at least one user each."""
+        """Ranges of rows ``(first user, end)`` of about a hundred thousand ratings, at least one user each."""
         first, users = 0, len(self.user_ptr) - 1
         while first < users:
             end = int(np.searchsorted(self.user_ptr, self.user_ptr[first] + _BLOCK, side="right")) - 1

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.csv
 from tqdm import tqdm
 
-from gnnrec.data.synth_model import Synthetic, SynthOptions, blocks, generate
+from gnnrec.data.blocks import blocks
+from gnnrec.data.synth_model import Synthetic, SynthOptions, generate
 from gnnrec.errors import UserError
 from gnnrec.files import complete_directory
 

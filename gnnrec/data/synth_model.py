@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gnnrec.data.blocks import blocks
 from gnnrec.data.synth_catalogue import Catalogue, draw_catalogue
 from gnnrec.data.synth_pairs import draw_activity, draw_pairs, popularity
 
@@ -35,7 +36,6 @@ from gnnrec.data.synth_pairs import draw_activity, draw_pairs, popularity
 HISTOGRAM = [0.0120, 0.0340, 0.0140, 0.0715, 0.0442, 0.2146, 0.1100, 0.2781, 0.0767, 0.1449]
 FACTORS = 12
 _FIRST_TIME, _LAST_TIME = 789_652_009, 1_427_784_002  # 1995-01-09 to 2015-03-31
-_BLOCK = 1 << 20  # rows worked on at a time; the result does not depend on it
 
 
 @dataclass
@@ -191,11 +191,6 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
         stars[rows] = np.searchsorted(thresholds, noisy) + 1
     spread = np.concatenate([[options.user_bias], strength])
     return Synthetic(catalogue, user, movie, time, stars, score, thresholds, options.noise, known, factors, spread)
-
-
-def blocks(rows: int) -> list[slice]:
-    """Slices that together cover ``rows`` rows."""
-    return [slice(start, min(start + _BLOCK, rows)) for start in range(0, rows, _BLOCK)]
 
 
 def _scaled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

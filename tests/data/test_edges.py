@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from gnnrec.data import edges
+from gnnrec.data import blocks, edges
 
 USER = np.array([1, 0, 1, 1, 0, 1], np.int32)
 MOVIE = np.array([2, 1, 2, 0, 1, 2], np.int32)
@@ -31,3 +32,21 @@ def test_reorder_users():
     arrays = {"movie": np.array([0, 1, 2, 3, 4, 5])}
     pointers, moved = edges.reorder_users(np.array([0, 2, 3, 6]), arrays, np.array([2, 0, 1]))
     assert pointers.tolist() == [0, 3, 5, 6] and moved["movie"].tolist() == [3, 4, 5, 0, 1, 2]
+
+
+@pytest.mark.parametrize("factor", [1, 1 << 28], ids=["packed", "too wide to pack"])
+@pytest.mark.parametrize("timed", [False, True])
+def test_duplicates_across_blocks_equal_pandas(monkeypatch, factor, timed):
+    monkeypatch.setattr(blocks, "_BLOCK", 7)
+    rng = np.random.default_rng(1)
+    user, movie, time = rng.integers(0, [[9], [11], [4]], (3, 500))
+    table = pd.DataFrame({"user": user * factor, "movie": movie * factor, "time": time if timed else 0})
+    kept = table.sort_values("time", kind="stable").groupby(["user", "movie"], sort=True).tail(1)
+    expected = kept.sort_values(["user", "movie"]).index
+    order, dropped = edges.sort_edges(user * factor, movie * factor, time if timed else None)
+    assert order.tolist() == expected.tolist() and dropped == 500 - len(expected)
+
+
+def test_row_pointers_of_users_with_and_without_ratings():
+    pointers = edges.row_pointers(np.array([1, 1, 2, 5, 5, 5], np.int32), 7)
+    assert pointers.dtype == np.int64 and pointers.tolist() == [0, 0, 2, 3, 3, 3, 6, 6]

@@ -130,3 +130,13 @@ def test_real_ml_latest_small(ml_latest_small, tmp_path, prepared, edges):
     assert data.manifest.counts == {"users": 610, "movies": 9724, "ratings": 100836, "duplicates_dropped": 0}
     assert data.movies["title"][0] == "Toy Story (1995)"
     expect(edges(data), pd.read_csv(ml_latest_small / "ratings.csv"))
+
+
+@pytest.mark.parametrize("offset", [2**31, 2**40])
+def test_ids_of_more_than_32_bits_in_grouplens_columns(table, tmp_path, prepared, edges, offset):
+    wide = table.assign(userId=table["userId"] + offset, movieId=table["movieId"] - offset)
+    wide.to_csv(tmp_path / "ratings.csv", index=False)
+    found = edges(prepared(tmp_path / "ratings.csv", tmp_path / "out"))
+    pd.testing.assert_frame_equal(
+        found[wide.columns], wide.sort_values(["userId", "movieId"], ignore_index=True), check_dtype=False
+    )

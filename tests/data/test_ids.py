@@ -9,9 +9,19 @@ import pytest
 from gnnrec.data import ids
 
 
-@pytest.mark.parametrize("values", [[7, 3, 3, -2, 90], [10**15, -5, 10**15, 4]], ids=["dense", "sparse"])
-def test_integers(values):
-    encoded = ids.encode(pa.chunked_array([values[:2], values[2:]]))
+@pytest.mark.parametrize(
+    "values, type",
+    [
+        ([7, 3, 3, -2, 90], pa.int64()),
+        ([7, 3, 3, -2, 90], pa.int32()),
+        ([2**31 - 1, 2**31 - 9, 2**31 - 1], pa.int32()),
+        ([10**15, -5, 10**15, 4], pa.int64()),
+        ([2**31 - 1, -(2**31), 0, 0], pa.int32()),
+    ],
+    ids=["dense", "dense 32 bits", "dense at the limit", "sparse", "sparse 32 bits"],
+)
+def test_integers(values, type):
+    encoded = ids.encode(pa.chunked_array([values[:2], values[2:]], type))
     assert encoded.raw.tolist() == sorted(set(values))
     assert encoded.raw[encoded.codes].tolist() == values and encoded.codes.dtype == np.int32
 

@@ -85,7 +85,7 @@ def test_same_seed_same_files(written, tmp_path):
 def test_block_size_does_not_matter(monkeypatch):
     options = SynthOptions(users=100, movies=200, ratings=4000)
     whole = generate(options)
-    monkeypatch.setattr("gnnrec.data.synth_model._BLOCK", 777)
+    monkeypatch.setattr("gnnrec.data.blocks._BLOCK", 777)
     parts = generate(options)
     for name in ("movie", "time", "stars", "score"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name)), name
