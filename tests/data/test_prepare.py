@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,3 +84,12 @@ def test_data_scale_is_written_in_short_decimals(tmp_path, prepared):
     }
     manifest = prepare(tmp_path / "wide", PrepareOptions(ratings=tmp_path / "a.csv", rating_scale=(0, 1)))
     assert (manifest.rating["min"], manifest.rating["max"]) == (0, 1)
+
+
+def test_starts_without_the_packages_of_training():
+    code = (
+        "import sys, gnnrec.cli; gnnrec.cli.COMMANDS['prepare'].load(); "
+        "print([name for name in ('torch_geometric', 'torch._dynamo', 'numba', 'scipy') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
