@@ -1,0 +1,234 @@
+"""Sums weighted by attention over ragged lists, in both directions, as operators of torch.
+
+A message from sender j to receiver i has, for each head, the logit ``leaky_relu(sender_logit[j] + receiver_logit[i] +
+rating_logit[level])`` (Velickovic et al., ICLR 2018, with a term for the rating); what receivers sum up are messages
+times ``exp(logit - shift[i])``. Numerator and denominator of the softmax are given apart, because ranks and batches sum
+both up before they divide. On the CPU no tensor of edges x heads is made: weights are computed anew in the derivative.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from gnnrec.kernels import attention_reference, dispatch
+from gnnrec.kernels.lists import Lists
+
+
+@torch.no_grad()
+def largest_logits(
+    sender_logit: Tensor,
+    receiver_logit: Tensor | None,
+    rating_logit: Tensor | None,
+    lists: Lists,
+    level: Tensor | None,
+    slope: float,
+    to_users: bool,
+) -> Tensor:
+    """Largest logit of each receiver, without a gradient.
+
+    Args:
+        sender_logit: Float ``[senders, heads]``.
+        receiver_logit: Float ``[receivers, heads]``, or None for zeros.
+        rating_logit: Float ``[levels, heads]``, or None for zeros.
+        lists: Rows are users, columns movies.
+        level: Level of each edge, uint8 ``[edges]``; None where there are no rating logits.
+        slope: Of the leaky ReLU below zero, not negative.
+        to_users: Lists receive from their entries; False: entries receive from the lists that they are in.
+
+    Returns:
+        ``[receivers, heads]``, -inf where a receiver has no messages.
+    """
+    _check(lists, slope)
+    sender_logit, receiver_logit, rating_logit = _as(
+        _sum_dtype(sender_logit), sender_logit, receiver_logit, rating_logit
+    )
+    level = None if rating_logit is None else level
+    by_column = _by_column(lists)
+    largest = _largest(
+        sender_logit, rating_logit, lists.pointer, lists.entry, level, *by_column, lists.columns, to_users
+    )
+    # A leaky ReLU does not descend, so the largest sum has the largest logit.
+    return leaky_relu(largest if receiver_logit is None else largest + receiver_logit, slope).masked_fill_(
+        largest == -torch.inf, -torch.inf
+    )
+
+
+def attention_sums(
+    value: Tensor,
+    second: Tensor | None,
+    sender_logit: Tensor,
+    receiver_logit: Tensor | None,
+    rating_logit: Tensor | None,
+    shift: Tensor,
+    lists: Lists,
+    level: Tensor | None,
+    slope: float,
+    to_users: bool,
+    num_levels: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``sum over messages e to i: a[e] * (value[j] + factor[e] / weight * second[j])`` and sums of ``a`` alone.
+
+    ``a[e] = exp(logit[e] - shift[i])`` for each head; values of a head are ``channels`` consecutive columns.
+
+    Args:
+        value: float32, float64 or bfloat16 ``[senders, heads * channels]``; differentiable.
+        second: The same again, or None; needs factors.
+        sender_logit: As in :func:`largest_logits`, and differentiable here, as are the two others.
+        receiver_logit: Float ``[receivers, heads]``, or None for zeros.
+        rating_logit: Float ``[levels, heads]``, or None for zeros.
+        shift: What keeps ``exp`` in range, finite ``[receivers, heads]``; a constant.
+        lists: As in :func:`largest_logits`.
+        level: Level of each edge, uint8 ``[edges]``; None where there are no rating logits and no ``num_levels``.
+        slope: As in :func:`largest_logits`.
+        to_users: As in :func:`largest_logits`.
+        num_levels: Levels for which attention is summed up; 0 for none.
+
+    Returns:
+        The sums over messages ``[receivers, heads * channels]``, of ``a`` ``[receivers, heads]``, and of ``a`` by level
+        ``[receivers, heads, num_levels]``, in float32 or float64.
+    """
+    _check(lists, slope)
+    if second is not None and lists.factor is None:
+        raise ValueError("second values need a factor for each edge")
+    if level is None and (num_levels or rating_logit is not None):
+        raise ValueError("sums by level and rating logits need the level of each edge")
+    factor = None if second is None else lists.factor
+    logits = _as(_sum_dtype(value), sender_logit, receiver_logit, rating_logit, shift.detach(), factor)
+    *logits, factor = logits
+    kinds = max(num_levels, 1)
+    level = level if kinds > 1 or rating_logit is not None else None
+    tables, edges = (value, second, *logits), (lists.pointer, lists.entry, factor, level, *_by_column(lists))
+    numerator, sums = _forward(*tables, *edges, lists.weight, lists.columns, slope, to_users, kinds)
+    return numerator, sums.sum(2), sums[:, :, :num_levels]
+
+
+def _check(lists: Lists, slope: float) -> None:
+    if lists.row_scale is not None:
+        raise ValueError("attention has no row scales: a softmax would cancel them")
+    if slope < 0:
+        raise ValueError("the slope of the leaky ReLU must not be negative")
+
+
+def _as(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+
+
+def _sum_dtype(table: Tensor) -> torch.dtype:
+    return torch.float64 if table.dtype == torch.float64 else torch.float32
+
+
+def _by_column(lists: Lists) -> tuple:
+    """Edges sorted by movie, where kernels read those."""
+    return lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
+
+
+def _kernels(table: Tensor):
+    return dispatch.choose(table.device, "attention", attention_reference)
+
+
+@torch.library.custom_op("gnnrec::attention_largest", mutates_args=())
+def _largest(
+    sender_logit: Tensor,
+    rating_logit: Tensor | None,
+    pointer: Tensor,
+    entry: Tensor,
+    level: Tensor | None,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+    columns: int,
+    to_users: bool,
+) -> Tensor:
+    edges = pointer, entry, level, (column_pointer, row, order), columns
+    return _kernels(sender_logit).largest(sender_logit, rating_logit, edges, to_users)
+
+
+@torch.library.custom_op("gnnrec::attention_sums", mutates_args=())
+def _forward(
+    value: Tensor,
+    second: Tensor | None,
+    sender_logit: Tensor,
+    receiver_logit: Tensor | None,
+    rating_logit: Tensor | None,
+    shift: Tensor,
+    pointer: Tensor,
+    entry: Tensor,
+    factor: Tensor | None,
+    level: Tensor | None,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+    weight: float,
+    columns: int,
+    slope: float,
+    to_users: bool,
+    kinds: int,
+) -> tuple[Tensor, Tensor]:
+    tables = value, second, sender_logit, receiver_logit, rating_logit, shift
+    edges = pointer, entry, factor, level, (column_pointer, row, order), columns
+    return tuple(_kernels(value).sums(tables, edges, weight, slope, to_users, kinds))
+
+
+@torch.library.custom_op("gnnrec::attention_gradients", mutates_args=())
+def _gradients(
+    numerator: Tensor,
+    sums: Tensor,
+    value: Tensor,
+    second: Tensor | None,
+    sender_logit: Tensor,
+    receiver_logit: Tensor | None,
+    rating_logit: Tensor | None,
+    shift: Tensor,
+    pointer: Tensor,
+    entry: Tensor,
+    factor: Tensor | None,
+    level: Tensor | None,
+    column_pointer: Tensor | None,
+    row: Tensor | None,
+    order: Tensor | None,
+    weight: float,
+    columns: int,
+    slope: float,
+    to_users: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    tables = value, second, sender_logit, receiver_logit, rating_logit, shift
+    edges = pointer, entry, factor, level, (column_pointer, row, order), columns
+    found = _kernels(value).gradients((numerator, sums), tables, edges, weight, slope, to_users)
+    # An operator returns no None.
+    return tuple(sums.new_empty(0) if table is None else each for each, table in zip(found, tables[:5]))
+
+
+@_largest.register_fake
+def _(sender_logit, rating_logit, pointer, *others):
+    *_, columns, to_users = others
+    return sender_logit.new_empty(pointer.shape[0] - 1 if to_users else columns, sender_logit.shape[1])
+
+
+@_forward.register_fake
+def _(value, second, sender_logit, receiver_logit, rating_logit, shift, *others):
+    (receivers, heads), kinds = shift.shape, others[-1]
+    return shift.new_empty(receivers, value.shape[1]), shift.new_empty(receivers, heads, kinds)
+
+
+@_gradients.register_fake
+def _(numerator, sums, value, second, sender_logit, receiver_logit, rating_logit, *others):
+    tables = value, second, sender_logit, receiver_logit, rating_logit
+    return tuple(sums.new_empty(0 if table is None else table.shape) for table in tables)
+
+
+def _keep(ctx, inputs, output) -> None:
+    *tensors, ctx.weight, ctx.columns, ctx.slope, ctx.to_users, _ = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _backward(ctx, numerator: Tensor, sums: Tensor):
+    tensors = ctx.saved_tensors
+    options = ctx.weight, ctx.columns, ctx.slope, ctx.to_users
+    found = _gradients(numerator.contiguous(), sums.contiguous(), *tensors, *options)
+    tables = tensors[:5]
+    return *[None if table is None else each.to(table.dtype) for each, table in zip(found, tables)], *[None] * 13
+
+
+_forward.register_autograd(_backward, setup_context=_keep)
