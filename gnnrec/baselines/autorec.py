@@ -18,10 +18,11 @@ from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
-from gnnrec.kernels.ragged import counting_sort, offsets, owners, ranges, segment_sum
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
-from gnnrec.models.ragged_sum import bag, pair_dot
+from gnnrec.kernels.pairs import pair_dots
+from gnnrec.kernels.ragged import counting_sort, offsets, owners, ranges, segment_sum
+from gnnrec.kernels.sums import bag
 
 #: Most epochs; the learning rate falls to zero over them.
 EPOCHS = 40
@@ -90,7 +91,9 @@ class AutoRec:
         _, decoder, _, bias = self.tables
         user = bias + self.user_offset + self.mean
         return lambda targets: (
-            pair_dot(decoder, hidden, targets) + user[owners(targets.pointer)] + self.movie_offset[targets.movie]
+            pair_dots(decoder, hidden, targets.pointer, targets.movie)
+            + user[owners(targets.pointer)]
+            + self.movie_offset[targets.movie]
         )
 
     def gradients(self, movies: Tensor) -> list[Tensor]:
@@ -109,7 +112,7 @@ class AutoRec:
         movie, target = owners(pointer)[order], rating[order]
         total = max(int(graph.movie_degree[movies].sum()), 1)
         pairs = Targets(user_ptr, movie, target, total)
-        error = (pair_dot(decoder, hidden, pairs) + bias[owners(user_ptr)] - target) / total
+        error = (pair_dots(decoder, hidden, pairs.pointer, pairs.movie) + bias[owners(user_ptr)] - target) / total
         by_movie = torch.empty_like(error)
         by_movie[order] = error
         inner = graph.world.sum_(bag(decoder, user, pointer, by_movie)) * hidden * (1 - hidden)

@@ -16,7 +16,8 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
-from gnnrec.models.ragged_sum import bag, pair_dot
+from gnnrec.kernels.pairs import pair_dots
+from gnnrec.kernels.sums import bag
 
 #: Alternating sweeps over users and movies.
 SWEEPS = 10
@@ -41,7 +42,7 @@ class Factors:
 
 def predict(factors: Factors, targets: Targets) -> Tensor:
     """Predicted ratings of targets, not clipped, float ``[targets]``."""
-    return pair_dot(factors.user, factors.movie, targets) + factors.mean
+    return pair_dots(factors.user, factors.movie, targets.pointer, targets.movie) + factors.mean
 
 
 @torch.no_grad()

@@ -10,9 +10,9 @@ from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.interactions import Interactions
+from gnnrec.kernels.sums import bag
 from gnnrec.models.closed_form import item_weights, require_few_movies
 from gnnrec.models.gram import weighted_gram
-from gnnrec.models.ragged_sum import bag
 
 #: Penalties among which validation chooses, the usual one first.
 PENALTIES = (300.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)

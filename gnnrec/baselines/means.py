@@ -6,9 +6,9 @@ from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.statistics import message_statistics
+from gnnrec.kernels.ragged import owners
 
 
 def fit_mean(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:

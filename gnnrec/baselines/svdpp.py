@@ -19,10 +19,10 @@ from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets, whole_graph
 from gnnrec.graph.folds import Epoch, Step
-from gnnrec.kernels.ragged import offsets
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
-from gnnrec.models.ragged_sum import pair_dot, ragged_sum
+from gnnrec.kernels.pairs import pair_dots
+from gnnrec.kernels.ragged import offsets
 
 #: Most epochs; the learning rate falls to zero over them.
 EPOCHS = 30
@@ -95,9 +95,8 @@ class SVDpp:
         """Vectors whose dot product is the rating minus the mean: ``[users, dim + 2]``, ``[movies, dim + 2]``."""
         (user, movie, user_bias, movie_bias), implicit = self.tables[:4], self.tables[4:]
         for table in implicit:
-            messages = self.messages
-            scale = messages.degree.clamp(min=1)[:, None] ** -0.5
-            user = user + scale * ragged_sum(table, messages, messages.weight, messages.weight_by_sender)
+            scale = self.messages.degree.clamp(min=1)[:, None] ** -0.5
+            user = user + scale * self.messages.sums(table, None)
         return (
             torch.cat([user, user_bias[:, None], torch.ones_like(user_bias)[:, None]], 1),
             torch.cat([movie, torch.ones_like(movie_bias)[:, None], movie_bias[:, None]], 1),
@@ -106,11 +105,11 @@ class SVDpp:
     @torch.no_grad()
     def predict(self, targets: Targets) -> Tensor:
         """Predicted ratings, not clipped, float ``[targets]``."""
-        return pair_dot(*self.vectors(), targets) + self.mean
+        return pair_dots(*self.vectors(), targets.pointer, targets.movie) + self.mean
 
     def gradients(self, targets: Targets) -> list[Tensor]:
         """Of half the mean squared error of all ranks' targets plus L2, by each of :attr:`tables`."""
-        error = pair_dot(*self.vectors(), targets) + self.mean - targets.rating
+        error = pair_dots(*self.vectors(), targets.pointer, targets.movie) + self.mean - targets.rating
         found = list(torch.autograd.grad(error.square().sum() / (2 * targets.count), self.tables))
         for position in range(len(found)):
             if position in (0, 2):  # users are on one rank each, movies on all

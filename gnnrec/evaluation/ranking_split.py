@@ -19,7 +19,7 @@ from gnnrec.graph.interactions import (
     slice_users,
 )
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.models.ragged_sum import bag
+from gnnrec.kernels.sums import bag
 
 
 @dataclasses.dataclass(frozen=True)

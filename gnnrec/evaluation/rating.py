@@ -13,7 +13,6 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.drift import DriftTables
 from gnnrec.graph.partition import Partition
-from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph, read_edges
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.rating_model import RatingModel
@@ -67,7 +66,7 @@ def held_out(
     on = world.device
     targets = Targets(edges.user_ptr.to(on), edges.movie.to(on), edges.rating.to(on, dtype), count)
     if drift is not None:
-        targets.drift = drift.at(owners(targets.pointer), targets.movie, edges.time.to(on))
+        targets.drift = drift.at(targets.pointer, targets.movie, edges.time.to(on))
     return targets
 
 

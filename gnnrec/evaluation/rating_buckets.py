@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Targets
-from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.kernels.ragged import owners
 
 #: Numbers of training ratings at which buckets begin.
 EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 20000)

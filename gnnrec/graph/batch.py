@@ -8,50 +8,36 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gnnrec.graph.drift import Drift
-from gnnrec.graph.folds import Epoch, Step
-from gnnrec.kernels.ragged import counting_sort, owners, segment_sum
+from gnnrec.graph.drift import DriftTables
+from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.graph.statistics import MessageStatistics, message_statistics
+from gnnrec.graph.statistics import MessageStatistics
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.ragged import counting_sort, offsets, ranges
+from gnnrec.kernels.statistics import level_sums
+from gnnrec.kernels.sums import gather_sums, scatter_sums
 
 
 @dataclasses.dataclass
 class Messages:
-    """Edges that carry messages in one direction, sorted by receiver, and the same edges sorted by sender.
-
-    The second order is what the backward pass sums over, so nothing is sorted or scattered there. An excluded edge
-    may stay in the lists with weight 0.
+    """Edges that carry messages in one direction, in lists of users whichever side receives.
 
     Attributes:
-        pointer: int64 ``[receivers + 1]``.
-        sender: int32 ``[edges]``, sorted by receiver.
-        sender_pointer: int64 ``[senders + 1]``.
-        receiver: int32 ``[edges]``, sorted by sender.
-        order: ``[edges]``: position (by receiver) of each edge by sender.
-        weight: 1, or 0 where an edge carries no message; more than 1 where others were left out at random. Float
-            ``[edges]`` by receiver.
-        weight_by_sender: The same by sender.
-        residual: Rating minus closed-form biases, times weight, float ``[edges]`` by receiver.
-        residual_by_sender: The same by sender.
-        level: Rating level, uint8 ``[edges]`` by receiver.
+        lists: Users of the batch and the movies at the other end; factors are residuals times weight, float
+            ``[edges]``, and the weight is what the message itself is multiplied by.
+        level: Rating level, uint8 ``[edges]``.
         num_levels: Number of rating levels.
+        to_users: Users receive and movies send, or the other way round.
         degree: Message degree of receivers in the whole graph, float ``[receivers]``.
         sender_degree: Message degree of senders in the whole graph, float ``[senders]``.
         inflation: Edges in the whole graph over edges drawn, float ``[receivers]``, or None where all are there.
         total: Sum of inflated weights of each receiver over all ranks, float ``[receivers]``.
     """
 
-    pointer: Tensor
-    sender: Tensor
-    sender_pointer: Tensor
-    receiver: Tensor
-    order: Tensor
-    weight: Tensor
-    weight_by_sender: Tensor
-    residual: Tensor
-    residual_by_sender: Tensor
+    lists: Lists
     level: Tensor
     num_levels: int
+    to_users: bool
     degree: Tensor
     sender_degree: Tensor
     inflation: Tensor | None
@@ -59,56 +45,56 @@ class Messages:
 
     @property
     def num_receivers(self) -> int:
-        return self.pointer.numel() - 1
+        return self.lists.rows if self.to_users else self.lists.columns
 
     @property
     def num_senders(self) -> int:
-        return self.sender_pointer.numel() - 1
+        return self.lists.columns if self.to_users else self.lists.rows
 
-    @cached_property
-    def owner(self) -> Tensor:
-        """Receiver of each edge by receiver, int32 ``[edges]``."""
-        return owners(self.pointer)
-
-    @cached_property
-    def level_slot(self) -> Tensor:
-        """``receiver * num_levels + level`` of each edge by receiver, int64 ``[edges]``."""
-        return self.owner.to(torch.int64) * self.num_levels + self.level
-
-    @cached_property
-    def level_counts(self) -> Tensor:
-        """Weight of each receiver's edges at each rating level, float ``[receivers, num_levels]``."""
-        return self.level_histogram(self.weight)
-
-    def transposed(self, order: Tensor, level: Tensor) -> Messages:
-        """The same edges in the other direction: senders receive. Nothing may have been sampled.
+    def sums(self, value: Tensor, residual_value: Tensor | None, sender_scale: Tensor | None = None) -> Tensor:
+        """``out[i] = sum over messages: sender_scale[j] * (weight * value[j] + residual * residual_value[j])``.
 
         Args:
-            order: Position by sender of each edge by receiver, ``[edges]``.
-            level: Rating level by sender, uint8 ``[edges]``.
+            value: Float ``[senders, channels]``; differentiable.
+            residual_value: The same again; None where ratings take no part.
+            sender_scale: Float ``[senders]``, or None for ones.
+
+        Returns:
+            Float ``[receivers, channels]``.
         """
-        return Messages(
-            pointer=self.sender_pointer,
-            sender=self.receiver,
-            sender_pointer=self.pointer,
-            receiver=self.sender,
-            order=order,
-            weight=self.weight_by_sender,
-            weight_by_sender=self.weight,
-            residual=self.residual_by_sender,
-            residual_by_sender=self.residual,
-            level=level,
-            num_levels=self.num_levels,
-            degree=self.sender_degree,
-            sender_degree=self.degree,
-            inflation=None,
-            total=self.sender_degree,
+        lists = self.lists if residual_value is not None else self.lists.changed(factor=None)
+        if not self.to_users:
+            return scatter_sums(value, residual_value, lists.changed(row_scale=sender_scale))
+        if sender_scale is not None:
+            value = value * sender_scale.unsqueeze(1)
+            residual_value = None if residual_value is None else residual_value * sender_scale.unsqueeze(1)
+        return gather_sums(value, residual_value, lists)
+
+    def level_sums(self, sender_scale: Tensor | None = None) -> Tensor:
+        """Weights of each receiver's messages at each rating level, times ``sender_scale``: ``[receivers, levels]``."""
+        if sender_scale is None:
+            return self._level_counts
+        return self._sum_levels(sender_scale)
+
+    @cached_property
+    def _level_counts(self) -> Tensor:
+        return self._sum_levels(None)
+
+    def _sum_levels(self, scale: Tensor | None) -> Tensor:
+        lists, shape = self.lists, (self.num_receivers, self.num_levels)
+        return lists.weight * level_sums(
+            lists.pointer, lists.entry, self.level, shape, scale, self.to_users, self.degree.dtype
         )
 
-    def level_histogram(self, weight: Tensor) -> Tensor:
-        """Sums ``weight`` (float ``[edges]``, differentiable) by receiver and level: ``[receivers, num_levels]``."""
-        flat = weight.new_zeros(self.num_receivers * self.num_levels)
-        return flat.index_add(0, self.level_slot, weight).view(self.num_receivers, self.num_levels)
+    def turned(self) -> Messages:
+        """The same edges in the other direction. Nothing may have been sampled."""
+        return dataclasses.replace(
+            self,
+            to_users=not self.to_users,
+            degree=self.sender_degree,
+            sender_degree=self.degree,
+            total=self.sender_degree,
+        )
 
 
 @dataclasses.dataclass
@@ -120,7 +106,7 @@ class Targets:
         movie: int32 ``[targets]``.
         rating: float ``[targets]``.
         count: Targets of all ranks, at least 1.
-        drift: Effects of time on the targets, float ``[targets, windows]``; None where time plays no part.
+        drift: Effects of time on the targets, float ``[targets, effects]``; None where time plays no part.
     """
 
     pointer: Tensor
@@ -142,7 +128,7 @@ class Batch:
         mean: Mean rating of the message edges, scalar tensor.
         user_bias: Closed-form biases, ``[users]``.
         movie_bias: Closed-form biases, ``[movies]``.
-        drift: Effects of time; None where time plays no part.
+        drift: Effects of time on other ratings; None where nobody asked or time plays no part.
         targets: What is supervised; None in inference.
     """
 
@@ -153,35 +139,28 @@ class Batch:
     mean: Tensor
     user_bias: Tensor
     movie_bias: Tensor
-    drift: Drift | None = None
+    drift: DriftTables | None = None
     targets: Targets | None = None
 
 
 def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
-    """All users and all their message edges; shares the graph's arrays."""
+    """All users and all their messages."""
+    edges = statistics.edges
     to_users = Messages(
-        pointer=graph.user_ptr,
-        sender=graph.movie,
-        sender_pointer=graph.movie_ptr,
-        receiver=graph.user,
-        order=graph.order,
-        weight=statistics.weight,
-        weight_by_sender=statistics.weight_by_movie,
-        residual=statistics.residual,
-        residual_by_sender=statistics.residual[graph.order],
-        level=graph.level,
+        lists=Lists(edges.pointer, edges.movie, graph.num_movies, edges.residual, statistics.weight),
+        level=edges.level,
         num_levels=graph.num_levels,
+        to_users=True,
         degree=statistics.user_degree,
         sender_degree=statistics.movie_degree,
         inflation=None,
         total=statistics.user_degree,
     )
-    to_movies = to_users.transposed(graph.inverse_order, graph.level_by_movie)
     return Batch(
         users=None,
         user_rows=graph.user_rows,
         to_users=to_users,
-        to_movies=to_movies,
+        to_movies=to_users.turned(),
         mean=statistics.mean,
         user_bias=statistics.user_bias,
         movie_bias=statistics.movie_bias,
@@ -189,74 +168,46 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
     )
 
 
-def sampled_messages(
-    graph: RankGraph,
-    statistics: MessageStatistics,
-    receiver: Tensor,
-    sender: Tensor,
-    edge: Tensor,
-    num_receivers: int,
-    degrees: tuple[Tensor, Tensor],
-    inflation: Tensor,
-    num_senders: int,
-) -> Messages:
-    """Sorts sampled edges both ways and drops those that carry no message in this step.
+def sampled_lists(statistics: MessageStatistics, user: Tensor, edge: Tensor, num_users: int, movies: int) -> tuple:
+    """Sorts sampled edges by user and drops those that carry no message in this step.
 
     Args:
-        graph: The rank's graph.
-        statistics: Those of the step.
-        receiver: Receivers in the batch, ``[sampled]``, in any order.
-        sender: Senders in the batch, ``[sampled]``.
+        statistics: Those of the pass, with slots.
+        user: Users in the batch, ``[sampled]``, in any order.
         edge: Positions by user, ``[sampled]``.
-        num_receivers: Receivers in the batch.
-        degrees: Message degrees of receivers and of senders in the whole graph.
-        inflation: Edges in the whole graph over edges drawn, float ``[receivers]``.
-        num_senders: Senders in the batch.
+        num_users: Users in the batch.
+        movies: Movies.
+
+    Returns:
+        The lists, and the rating levels of their entries.
     """
-    kept = statistics.weight[edge] > 0
-    receiver, sender, edge = receiver[kept], sender[kept], edge[kept]
-    pointer, order = counting_sort(receiver, num_receivers)
-    sender, edge = sender[order].to(torch.int32), edge[order]
-    weight, residual = statistics.weight[edge], statistics.residual[edge]
-    sender_pointer, order = counting_sort(sender, num_senders)
-    return Messages(
-        pointer=pointer,
-        sender=sender,
-        sender_pointer=sender_pointer,
-        receiver=owners(pointer)[order],
-        order=order,
-        weight=weight,
-        weight_by_sender=weight[order],
-        residual=residual,
-        residual_by_sender=residual[order],
-        level=graph.level[edge],
-        num_levels=graph.num_levels,
-        degree=degrees[0],
-        sender_degree=degrees[1],
-        inflation=inflation,
-        total=segment_sum(weight, pointer) * inflation,
-    )
+    edges = statistics.edges
+    slot = edges.slot[edge]
+    carried = slot >= 0
+    user, slot = user[carried], slot[carried]
+    pointer, order = counting_sort(user, num_users)
+    slot = slot[order]
+    lists = Lists(pointer, edges.movie[slot], movies, edges.residual[slot], statistics.weight)
+    return lists, edges.level[slot]
 
 
-def step_targets(graph: RankGraph, epoch: Epoch, step: Step, num_users: int, drift: Drift | None) -> Targets:
+def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
     """The targets of a step; users of the batch that are not seeds have none."""
-    counts, edge = epoch.targets(step.fold, step.seeds)
-    pointer = counts.new_zeros(num_users + 1)
-    torch.cumsum(counts, 0, out=pointer[1 : counts.numel() + 1])
-    pointer[counts.numel() + 1 :] = edge.numel()
-    effect = None if drift is None else drift.effect[edge]
-    return Targets(pointer, graph.movie[edge], graph.rating[edge], max(step.num_targets, 1), effect)
+    edges, count = statistics.edges, max(step.num_targets, 1)
+    if step.seeds is None:
+        return Targets(edges.target_pointer, edges.target_movie, edges.target_rating, count, edges.target_effect)
+    counts = edges.target_pointer.diff()[step.seeds]
+    chosen = ranges(edges.target_pointer[step.seeds], counts)
+    pointer = offsets(torch.cat([counts, counts.new_zeros(num_users - counts.numel())]))
+    effect = None if edges.target_effect is None else edges.target_effect[chosen]
+    return Targets(pointer, edges.target_movie[chosen], edges.target_rating[chosen], count, effect)
 
 
-def fold_statistics(graph: RankGraph, epoch: Epoch, fold: int, exclude: bool = True) -> MessageStatistics:
-    """Statistics of the edges that pass messages while ``fold`` is supervised.
-
-    Args:
-        graph: The rank's graph.
-        epoch: Folds.
-        fold: The supervised fold.
-        exclude: False lets targets into their own message graph: only for the test that shows what this would do.
-    """
-    if not exclude:
-        return message_statistics(graph)
-    return message_statistics(graph, (epoch.fold == fold, epoch.fold_by_movie == fold))
+def receiver_totals(messages: Messages) -> Tensor:
+    """Sum of inflated weights of each receiver on this rank, float ``[receivers]``."""
+    lists = messages.lists
+    if messages.to_users:
+        counts = lists.pointer.diff()
+    else:
+        counts = torch.bincount(lists.entry, minlength=lists.columns)
+    return counts * lists.weight * messages.inflation

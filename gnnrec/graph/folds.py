@@ -17,8 +17,11 @@ from torch import Tensor
 
 from gnnrec import counters
 from gnnrec.graph.partition import Partition
-from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.kernels.edges import Edges
+from gnnrec.kernels.ragged import offsets, ranges
+from gnnrec.kernels.random import small_integers
+from gnnrec.kernels.statistics import fold_sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,45 @@ class Step:
     num_targets: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Folds:
+    """The edges of a rank in folds, with the sums that statistics of all folds but one are made of.
+
+    Attributes:
+        edges: The edges with their folds.
+        user_count: Edges of local users, int32 ``[folds, users]``.
+        user_sum: Sums of their ratings, float64 ``[folds, users]``.
+        movie_count: Edges of movies on all ranks, float64 ``[folds, movies]``.
+        movie_sum: Sums of their ratings, float64 ``[folds, movies]``.
+    """
+
+    edges: Edges
+    user_count: Tensor
+    user_sum: Tensor
+    movie_count: Tensor
+    movie_sum: Tensor
+
+    @staticmethod
+    def of(graph: RankGraph, fold: Tensor, folds: int) -> Folds:
+        """Sums by fold; every rank calls this.
+
+        Args:
+            graph: The rank's graph.
+            fold: Fold of each edge, uint8 ``[edges]``.
+            folds: Number of folds.
+        """
+        edges = Edges(graph.user_ptr, graph.movie, graph.rating, graph.level, graph.time_bins, fold, graph.num_movies)
+        user_count, user_sum, movie_count, movie_sum = fold_sums(edges, folds)
+        # In float64 counts and half stars add up to the same whatever the order: the number of ranks has no part.
+        of_movies = torch.stack([movie_count.to(torch.float64), movie_sum]).transpose(1, 2).contiguous()
+        return Folds(edges, user_count, user_sum, *graph.world.sum_(of_movies))
+
+    @staticmethod
+    def single(graph: RankGraph) -> Folds:
+        """All edges in one fold."""
+        return Folds.of(graph, torch.zeros(graph.num_edges, dtype=torch.uint8, device=graph.device), 1)
+
+
 class Epoch:
     """Folds and steps of one epoch.
 
@@ -55,16 +97,16 @@ class Epoch:
         self.graph, self.seed, self.epoch, self.num_folds = graph, seed, epoch, folds
         self.slices = -(-graph.num_users_global // seed_users) if seed_users > 0 else 1
         stream = counters.key(seed, "fold", epoch)
-        self.fold = counters.integers(stream, graph.edge_id, folds).to(torch.uint8)
+        self.fold = small_integers(stream, graph.edge_id, folds)
 
     @property
     def num_steps(self) -> int:
         return self.num_folds * self.slices
 
     @cached_property
-    def fold_by_movie(self) -> Tensor:
-        """uint8 ``[edges]`` in the order by movie."""
-        return self.fold[self.graph.order]
+    def folds(self) -> Folds:
+        """Every rank asks for them."""
+        return Folds.of(self.graph, self.fold, self.num_folds)
 
     @cached_property
     def _targets(self) -> Tensor:
@@ -74,10 +116,7 @@ class Epoch:
     @cached_property
     def _target_ptr(self) -> Tensor:
         """Where each (fold, user) list starts in :attr:`_targets`: ``[folds * users + 1]``."""
-        graph = self.graph
-        owner = torch.repeat_interleave(torch.arange(graph.num_users, device=graph.device), graph.user_degree)
-        lists = owner.add_(self.fold.to(torch.int64), alpha=graph.num_users)
-        return offsets(torch.bincount(lists, minlength=self.num_folds * graph.num_users))
+        return offsets(self.folds.user_count.flatten())
 
     def targets(self, fold: int, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The target edges of some users.
@@ -113,8 +152,7 @@ class Epoch:
         return self.graph.world.sum_(torch.cat(counts)).tolist()
 
     def _local_targets(self, fold: int) -> Tensor:
-        users = self.graph.num_users
-        lists = self._target_ptr[fold * users : (fold + 1) * users + 1].diff()
+        lists = self.folds.user_count[fold]
         if self.slices == 1:
             return lists.sum()[None]
         order, pointer = self._slices(fold)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch_geometric.data import HeteroData
 
-from gnnrec.kernels.ragged import owners
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER
+from gnnrec.kernels.ragged import owners
 
 
 def hetero_data(graph: RankGraph) -> HeteroData:

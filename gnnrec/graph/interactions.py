@@ -10,8 +10,8 @@ from torch import Tensor
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.graph.rank_graph import read_edges
+from gnnrec.kernels.ragged import offsets, ranges
 
 
 @dataclasses.dataclass

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 from torch_geometric.loader import NeighborLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
 
-from gnnrec.graph.batch import Batch, fold_statistics, sampled_messages, step_targets, whole_graph
+from gnnrec.graph.batch import Batch, Messages, receiver_totals, sampled_lists, step_targets, whole_graph
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.hetero import empty_hetero_data
 from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, BipartiteSampler
-from gnnrec.graph.statistics import MessageStatistics
+from gnnrec.graph.sampler import RATED_BY, RATES, USER, BipartiteSampler
+from gnnrec.graph.statistics import MessageStatistics, message_statistics
 
 
 class RatingLoader(NeighborLoader):
@@ -66,17 +68,21 @@ class RatingLoader(NeighborLoader):
             self.neighbor_sampler.set_step(epoch.epoch, step.index)
             seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
             batch = self(seeds)
-        batch.targets = step_targets(self.graph, epoch, step, batch.user_rows.numel(), statistics.drift)
+        batch.targets = step_targets(statistics, step, batch.user_rows.numel())
         return batch
 
     def statistics(self, epoch: Epoch, fold: int) -> MessageStatistics:
         """Those of a pass; all its steps share them."""
         name = (epoch.seed, epoch.epoch, fold)
         if self._statistics is None or self._statistics[0] != name:
-            statistics = fold_statistics(self.graph, epoch, fold, self.exclude)
-            if self.message_dropout:
-                statistics = self._dropout_of(epoch).apply(statistics, fold)
-            self._statistics = name, statistics
+            dropout = self._dropout_of(epoch) if self.message_dropout else None
+            slots = self.neighbor_sampler is not None
+            # What the pass before was made of is given back first.
+            self._statistics = None
+            found = message_statistics(self.graph, epoch, fold, dropout, slots)
+            if not self.exclude:
+                found = _with_targets_among_messages(found, message_statistics(self.graph, epoch, -1, dropout, slots))
+            self._statistics = name, found
         return self._statistics[1]
 
     @property
@@ -96,19 +102,14 @@ class RatingLoader(NeighborLoader):
         users = out.node[USER]
         user_degree, movie_degree = statistics.user_degree[users], statistics.movie_degree
         user_inflation, movie_inflation = self.neighbor_sampler.inflation(users)
-        movie, user, edge = out.node[MOVIE][out.row[RATED_BY]], out.col[RATED_BY], out.edge[RATED_BY]
-        to_users = sampled_messages(
-            graph, statistics, user, movie, edge,
-            users.numel(), (user_degree, movie_degree), user_inflation, graph.num_movies,
-        )  # fmt: skip
-        user, movie, edge = out.row[RATES], out.node[MOVIE][out.col[RATES]], out.edge[RATES]
-        to_movies = sampled_messages(
-            graph, statistics, movie, user, edge,
-            graph.num_movies, (movie_degree, user_degree), movie_inflation, users.numel(),
-        )  # fmt: skip
-        if self.exact_totals:
-            to_users.total, to_movies.total = user_degree, movie_degree
-        else:
+        to_users = self._messages(
+            out.col[RATED_BY], out.edge[RATED_BY], True, users, (user_degree, movie_degree), user_inflation
+        )
+        to_movies = self._messages(
+            out.row[RATES], out.edge[RATES], False, users, (movie_degree, user_degree), movie_inflation
+        )
+        if not self.exact_totals:
+            to_users.total, to_movies.total = receiver_totals(to_users), receiver_totals(to_movies)
             graph.world.sum_(to_movies.total)
         return Batch(
             users=users,
@@ -118,5 +119,33 @@ class RatingLoader(NeighborLoader):
             mean=statistics.mean,
             user_bias=statistics.user_bias[users],
             movie_bias=statistics.movie_bias,
-            drift=statistics.drift,
         )
+
+    def _messages(
+        self,
+        user: Tensor,
+        edge: Tensor,
+        to_users: bool,
+        users: Tensor,
+        degrees: tuple[Tensor, Tensor],
+        inflation: Tensor,
+    ) -> Messages:
+        """Sampled messages in one direction, divided by whole degrees.
+
+        Args:
+            user: Rows in the batch, ``[sampled]``.
+            edge: Positions by user, ``[sampled]``.
+            to_users: Users receive.
+            users: Users of the batch.
+            degrees: Message degrees of receivers and of senders.
+            inflation: Edges over edges drawn, ``[receivers]``.
+        """
+        graph = self.graph
+        lists, level = sampled_lists(self.current, user, edge, users.numel(), graph.num_movies)
+        return Messages(lists, level, graph.num_levels, to_users, *degrees, inflation, degrees[0])
+
+
+def _with_targets_among_messages(honest: MessageStatistics, leaking: MessageStatistics) -> MessageStatistics:
+    """Messages from all edges, and the targets of one fold."""
+    targets = {name: getattr(honest.edges, name) for name in vars(honest.edges) if name.startswith("target_")}
+    return dataclasses.replace(leaking, edges=dataclasses.replace(leaking.edges, **targets))

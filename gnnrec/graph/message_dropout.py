@@ -7,13 +7,12 @@ global edge ids, so it does not depend on the number of ranks.
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
+from torch import Tensor
 
 from gnnrec import counters
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.graph.statistics import MessageStatistics
+from gnnrec.kernels.random import small_integers
 
 #: Groups of edges that are left out together. They are drawn anew in every epoch, and which of them are left out in
 #: every pass: a table of this size is looked up instead of a random number drawn for each edge.
@@ -32,21 +31,14 @@ class MessageDropout:
 
     def __init__(self, graph: RankGraph, seed: int, epoch: int, rate: float):
         self.key, self.rate = counters.key(seed, "message dropout", epoch), rate
-        self.group = counters.integers(self.key, graph.edge_id, GROUPS).to(torch.uint8)
-        self.group_by_movie = self.group[graph.order]
+        self.group = small_integers(self.key, graph.edge_id, GROUPS)
 
-    def apply(self, statistics: MessageStatistics, fold: int) -> MessageStatistics:
-        """Leaves messages out of the pass that supervises ``fold``, and scales the others by ``1 / (1 - rate)``.
+    def kept(self, fold: int) -> tuple[Tensor, float]:
+        """Which groups carry messages in the pass that supervises ``fold``, bool ``[GROUPS]``.
 
-        Degrees, biases and effects of time stay those of all messages.
+        Also what messages are multiplied by, so that they sum up to as much as all would.
         """
         groups = torch.arange(GROUPS, device=self.group.device)
-        kept = counters.permutation(counters.key(self.key, fold), groups) >= round(self.rate * GROUPS)
-        table = kept.to(statistics.weight) * (GROUPS / kept.sum())
-        factor, factor_by_movie = table[self.group.int()], table[self.group_by_movie.int()]
-        return dataclasses.replace(
-            statistics,
-            weight=statistics.weight * factor,
-            weight_by_movie=statistics.weight_by_movie * factor_by_movie,
-            residual=statistics.residual * factor,
-        )
+        left_out = round(self.rate * GROUPS)
+        kept = counters.permutation(counters.key(self.key, fold), groups) >= left_out
+        return kept, GROUPS / (GROUPS - left_out)

@@ -1,4 +1,4 @@
-"""The bipartite graph of one rank: all message edges of its users, sorted both ways."""
+"""The bipartite graph of one rank: all message edges of its users."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from torch import Tensor
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.graph.drift import TimeBins, time_bins
+from gnnrec.graph.clock import Clock
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.kernels.ragged import counting_sort, index_dtype, offsets, owners
+from gnnrec.kernels.edges import TimeBins
+from gnnrec.kernels.ragged import counting_sort, index_dtype, owners
+from gnnrec.kernels.sorting import sort_within
+from gnnrec.kernels.statistics import time_bins
 
 
 @dataclasses.dataclass
 class RankGraph:
     """Message edges of the users of one rank.
 
-    An edge has three names: its *position by user* (edges sorted by local user, then movie), its *position by movie*
-    (sorted by movie, then user), and its global id (its position in the prepared arrays), which is the same on every
-    world size and is what folds and draws are computed from.
+    An edge has three names: its *position by user* (edges sorted by local user, then time or movie), its *position by
+    movie* (sorted by movie, then user), and its global id (its position in the prepared arrays), which is the same on
+    every world size and is what folds and draws are computed from. Training over whole neighbourhoods needs edges by
+    user only; positions by movie are made when somebody asks for them.
 
     Attributes:
         world: The ranks.
@@ -36,12 +40,10 @@ class RankGraph:
         num_levels: Number of rating levels.
         rating_scale: Lowest and highest possible rating.
         edge_id: int64 ``[edges]``, by user: global ids.
-        movie_ptr: int64 ``[movies + 1]``, positions by movie.
-        user: int32 ``[edges]``, by movie: local user rows.
-        order: int32 or int64 ``[edges]``: position by user of each edge by movie.
         movie_degree: int64 ``[movies]``: raters on all ranks.
         movie_start: int64 ``[movies]``: where this rank's raters start in the movie's global rater list.
-        time_bins: Message edges cut into bins of time; None where time plays no part.
+        clock: What times are counted from and cut into; None where time plays no part.
+        time: Seconds by that clock, int32 ``[edges]``, by user; None where time plays no part.
     """
 
     world: World
@@ -55,12 +57,10 @@ class RankGraph:
     num_levels: int
     rating_scale: tuple[float, float]
     edge_id: Tensor
-    movie_ptr: Tensor
-    user: Tensor
-    order: Tensor
     movie_degree: Tensor
     movie_start: Tensor
-    time_bins: TimeBins | None = None
+    clock: Clock | None = None
+    time: Tensor | None = None
 
     @property
     def num_users(self) -> int:
@@ -96,12 +96,34 @@ class RankGraph:
         return self.user_ptr.diff()
 
     @cached_property
-    def rating_by_movie(self) -> Tensor:
-        return self.rating[self.order]
+    def _by_movie(self) -> tuple[Tensor, Tensor]:
+        pointer, order = counting_sort(self.movie, self.num_movies)
+        return pointer, order
 
     @cached_property
-    def level_by_movie(self) -> Tensor:
-        return self.level[self.order]
+    def time_bins(self) -> TimeBins | None:
+        """Half bins of the edges; None where time plays no part."""
+        return None if self.clock is None else time_bins(self.user_ptr, self.time, self.clock.windows)
+
+    @property
+    def movie_ptr(self) -> Tensor:
+        """int64 ``[movies + 1]``, positions by movie."""
+        return self._by_movie[0]
+
+    @property
+    def order(self) -> Tensor:
+        """Position by user of each edge by movie, int32 or int64 ``[edges]``."""
+        return self._by_movie[1]
+
+    @cached_property
+    def user(self) -> Tensor:
+        """Local user row of each edge by movie, int32 ``[edges]``."""
+        return owners(self.user_ptr, index_dtype(self.num_users))[self.order]
+
+    @cached_property
+    def rating_by_movie(self) -> Tensor:
+        """float ``[edges]``."""
+        return self.rating[self.order]
 
     @cached_property
     def inverse_order(self) -> Tensor:
@@ -124,29 +146,26 @@ def build_rank_graph(
     dtype: torch.dtype = torch.float32,
     time: bool = False,
 ) -> RankGraph:
-    """Reads this rank's range of a prepared dataset and sorts its edges both ways.
+    """Reads this rank's range of a prepared dataset.
 
     Args:
         dataset: The prepared dataset; only the owned range is read.
         world: The ranks; every rank calls this (two collectives over the movies).
         splits: Splits whose edges carry messages: train, and validation too when refitting. Never test.
         dtype: Floating-point type of ratings and of everything computed from them.
-        time: Cut edges into bins of time, where the dataset has times.
+        time: Sort the edges of a user by time, for effects of time, where the dataset has times.
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
     edges = read_edges(dataset, part, splits)
+    clock = None
+    if time and edges.time is not None:
+        clock = Clock.over(edges.time, world)
+        edges = edges.by_time(clock)
     levels = np.asarray(dataset.manifest.rating["levels"], dtype=np.float64)
     midpoints = torch.tensor((levels[1:] + levels[:-1]) / 2)
-    level = torch.bucketize(edges.rating.to(torch.float64), midpoints).to(torch.uint8)
-    movie_ptr, order = counting_sort(edges.movie, dataset.num_movies)
-    local = owners(edges.user_ptr, index_dtype(part.num_users))
-    bins = None
-    if time and edges.time is not None:
-        rows = {"user": local.to(world.device), "movie": edges.movie.to(world.device)}
-        sizes = {"user": part.num_users, "movie": dataset.num_movies}
-        bins = time_bins(rows, sizes, edges.time.to(world.device), world)
-    degrees = world.gather(movie_ptr.diff().to(world.device))
+    level = torch.bucketize(edges.rating, midpoints.to(edges.rating), out_int32=True).to(torch.uint8)
     on = world.device
+    degrees = world.gather(torch.bincount(edges.movie, minlength=dataset.num_movies).to(on))
     return RankGraph(
         world=world,
         part=part,
@@ -159,12 +178,10 @@ def build_rank_graph(
         num_levels=len(levels),
         rating_scale=(dataset.manifest.rating["min"], dataset.manifest.rating["max"]),
         edge_id=edges.edge_id.to(on),
-        movie_ptr=movie_ptr.to(on),
-        user=local[order].to(on),
-        order=order.to(on),
         movie_degree=degrees.sum(0),
         movie_start=degrees[: world.rank].sum(0),
-        time_bins=bins,
+        clock=clock,
+        time=None if clock is None else edges.time.to(on),
     )
 
 
@@ -186,19 +203,29 @@ class Edges:
     edge_id: Tensor
     time: Tensor | None
 
+    def by_time(self, clock: Clock) -> Edges:
+        """The same sorted by user, then time, where times are int32 seconds by ``clock``."""
+        time = clock.read(self.time)
+        order = sort_within(self.user_ptr, time)
+        return Edges(self.user_ptr, self.movie[order], self.rating[order], self.edge_id[order], time[order])
+
 
 def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...]) -> Edges:
     """The edges of ``splits`` that belong to the users of ``part``."""
     pointer = torch.from_numpy(np.array(dataset.user_ptr[part.start : part.stop + 1]))
     first, last = int(pointer[0]), int(pointer[-1])
-    split = np.asarray(dataset.split[first:last])
-    chosen = np.flatnonzero(np.isin(split, splits))
+    wanted = np.zeros(256, bool)
+    wanted[list(splits)] = True
+    mask = wanted[dataset.split[first:last]]
     counts = np.zeros(last - first + 1, dtype=np.int64)
-    np.cumsum(np.isin(split, splits), out=counts[1:])
+    np.cumsum(mask, out=counts[1:])
+    user_ptr = torch.from_numpy(counts[(pointer - first).numpy()])
+    del counts
+    chosen = np.flatnonzero(mask)
     return Edges(
-        user_ptr=offsets(torch.from_numpy(counts)[pointer - first].diff()),
-        movie=torch.from_numpy(dataset.movie[first:last][chosen]),
-        rating=torch.from_numpy(dataset.rating[first:last][chosen]),
-        edge_id=torch.from_numpy(chosen + first),
-        time=None if dataset.timestamp is None else torch.from_numpy(dataset.timestamp[first:last][chosen]),
+        user_ptr=user_ptr,
+        movie=torch.from_numpy(dataset.movie[first:last][mask]),
+        rating=torch.from_numpy(dataset.rating[first:last][mask]),
+        edge_id=torch.from_numpy(chosen).add_(first),
+        time=None if dataset.timestamp is None else torch.from_numpy(dataset.timestamp[first:last][mask]),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,55 +13,8 @@ from gnnrec.distributed import World
 from gnnrec.graph.folds import Step, stratified_slices
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.partition import Partition
-from gnnrec.kernels.ragged import counting_sort, offsets, owners
-
-
-@dataclasses.dataclass
-class MovieLists:
-    """Movies of some users, sorted by user; :func:`gnnrec.models.ragged_sum.ragged_sum` takes them as messages and
-    :func:`gnnrec.models.ragged_sum.pair_dot` as targets.
-
-    Attributes:
-        pointer: int64 ``[users + 1]``.
-        sender: The movies, int32 ``[edges]``.
-        num_movies: Movies of the dataset.
-    """
-
-    pointer: Tensor
-    sender: Tensor
-    num_movies: int
-
-    @property
-    def num_users(self) -> int:
-        return self.pointer.numel() - 1
-
-    @property
-    def movie(self) -> Tensor:
-        return self.sender
-
-    @cached_property
-    def owner(self) -> Tensor:
-        """User of each edge, int32 ``[edges]``."""
-        return owners(self.pointer)
-
-    @cached_property
-    def _by_movie(self) -> tuple[Tensor, Tensor]:
-        return counting_sort(self.sender, self.num_movies)
-
-    @property
-    def sender_pointer(self) -> Tensor:
-        """int64 ``[movies + 1]``."""
-        return self._by_movie[0]
-
-    @property
-    def order(self) -> Tensor:
-        """Position by user of each edge by movie, ``[edges]``."""
-        return self._by_movie[1]
-
-    @cached_property
-    def receiver(self) -> Tensor:
-        """User of each edge by movie, int32 ``[edges]``."""
-        return self.owner[self.order]
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.ragged import offsets
 
 
 @dataclasses.dataclass
@@ -78,7 +30,7 @@ class RankingBatch:
         negative_share: Probability with which each of them is drawn, float ``[edges, n]``.
     """
 
-    lists: MovieLists
+    lists: Lists
     message_weight: Tensor
     user_weight: Tensor
     negatives: Tensor | None = None
@@ -159,8 +111,8 @@ class NegativeSampler:
         """
         lists, dtype = batch.lists, batch.user_weight.dtype
         counter = edge_id[:, None] * self.count + torch.arange(self.count, device=edge_id.device)
-        owner = lists.owner.long()[:, None] * lists.num_movies
-        liked = owner.squeeze(1) + lists.movie
+        owner = lists.owner.long()[:, None] * lists.columns
+        liked = owner.squeeze(1) + lists.entry
         movie, new = torch.zeros_like(counter), torch.zeros_like(counter, dtype=torch.bool)
         for attempt in range(self.attempts):
             draw = counters.uniform(counters.key(stream, attempt), counter)

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
 
 from gnnrec import counters
-from gnnrec.kernels.ragged import offsets
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.kernels.ragged import offsets
 
 USER, MOVIE = "user", "movie"
 RATES = (USER, "rates", MOVIE)

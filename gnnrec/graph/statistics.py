@@ -1,4 +1,4 @@
-"""Degrees, closed-form biases and effects of time of the message edges of a step."""
+"""Degrees, closed-form biases and effects of time of the message edges of a pass, and the messages themselves."""
 
 from __future__ import annotations
 
@@ -7,84 +7,99 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gnnrec.graph.drift import Drift, estimate_drift
-from gnnrec.kernels.ragged import owners, segment_sum
+from gnnrec.graph.drift import DriftTables
+from gnnrec.graph.folds import Epoch, Folds
+from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.kernels import statistics as kernels
+from gnnrec.kernels.edges import Residuals
 
 #: Ratings at the mean that every user and movie is given before its bias is estimated.
 BIAS_SHRINKAGE = 5.0
-#: Times that movie biases, then user biases, are estimated in turn.
-BIAS_SWEEPS = 2
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class MessageStatistics:
-    """What the message edges of a step say by themselves, without parameters or gradients.
+    """What the message edges of a pass say by themselves, without parameters or gradients.
 
     Attributes:
-        weight: What a message is multiplied by: 1, or 0 for excluded edges; where messages are left out at random, 0
-            for those and more than 1 for the others. Float ``[edges]`` by user.
-        weight_by_movie: The same by movie.
         user_degree: Message edges of each local user, float ``[users]``.
         movie_degree: Message edges of each movie on all ranks, float ``[movies]``.
         mean: Mean rating of all message edges, float scalar tensor.
         user_bias: Closed-form biases of local users, ``[users]``.
         movie_bias: Closed-form biases of movies, ``[movies]``.
-        residual: Rating minus mean, biases and effects of time, times ``weight``, float ``[edges]`` by user.
-        drift: Effects of time; None where the graph has no times.
+        weight: What a message is multiplied by: 1, or more where others are left out at random. Residuals have it in
+            them.
+        edges: Messages and targets with residuals: rating minus mean, biases and effects of time.
+        drift: Effects of time on other ratings, where they were asked for and time plays a part.
     """
 
-    weight: Tensor
-    weight_by_movie: Tensor
     user_degree: Tensor
     movie_degree: Tensor
     mean: Tensor
     user_bias: Tensor
     movie_bias: Tensor
-    residual: Tensor
-    drift: Drift | None
+    weight: float
+    edges: Residuals
+    drift: DriftTables | None
 
 
 @torch.no_grad()
-def message_statistics(graph: RankGraph, excluded: tuple[Tensor, Tensor] | None = None) -> MessageStatistics:
-    """Degrees, closed-form biases and effects of time over all ranks.
+def message_statistics(
+    graph: RankGraph,
+    epoch: Epoch | None = None,
+    fold: int = -1,
+    dropout: MessageDropout | None = None,
+    slots: bool = False,
+    tables: bool = False,
+) -> MessageStatistics:
+    """Statistics of the edges that pass messages while ``fold`` is supervised.
 
     The biases are ridge estimates in turn, movies first: ``b_m = sum_u (r_um - mean - b_u) / (n_m + shrinkage)``, then
-    users alike, :data:`BIAS_SWEEPS` times (Koren, "Factor in the neighbors", TKDD 2010, section 2.1). Excluded edges
-    enter as exact zeros: changing their ratings changes no bit of the result.
+    users alike, twice (Koren, "Factor in the neighbors", TKDD 2010, section 2.1). Edges of the fold are not read except
+    as targets: changing their ratings changes no bit of anything else. Degrees, biases and effects of time are those of
+    all other edges, whether dropout leaves them out or not.
 
     Args:
         graph: The rank's graph. Every rank calls this.
-        excluded: Boolean masks of the edges that carry no message, by user and by movie; None for no exclusion.
+        epoch: Folds; None for messages from all edges and no targets.
+        fold: The supervised fold; -1 for none.
+        dropout: Which messages are left out; None for none.
+        slots: Say which message each edge is, for samplers.
+        tables: Keep what gives effects of time on other ratings.
     """
-    world, dtype = graph.world, graph.dtype
-    if excluded is None:
-        weight = torch.ones(graph.num_edges, dtype=dtype, device=graph.device)
-        weight_by_movie = weight
-    else:
-        weight, weight_by_movie = ((~mask).to(dtype) for mask in excluded)
-    user_degree = segment_sum(weight, graph.user_ptr)
-    movie_degree = world.sum_(segment_sum(weight_by_movie, graph.movie_ptr))
-    rating_sum = segment_sum(graph.rating * weight, graph.user_ptr)
-    sums = torch.stack([rating_sum.double().sum(), user_degree.double().sum()])
-    total, count = world.sum_(sums)
-    mean = (total / count.clamp(min=1)).to(dtype)
+    folds = epoch.folds if epoch is not None else Folds.single(graph)
+    world, dtype, edges = graph.world, graph.dtype, folds.edges
+    movie_count, movie_sum = _others(folds.movie_count, fold), _others(folds.movie_sum, fold)
+    user_count, user_sum = _others(folds.user_count, fold), _others(folds.user_sum, fold)
+    mean = movie_sum.sum() / movie_count.sum().clamp(min=1)
+    movie_total, user_total = (movie_sum - mean * movie_count).to(dtype), (user_sum - mean * user_count).to(dtype)
+    movie_degree, user_degree, mean = movie_count.to(dtype), user_count.to(dtype), mean.to(dtype)
 
-    movie_total = world.sum_(segment_sum((graph.rating_by_movie - mean) * weight_by_movie, graph.movie_ptr))
-    user_total = rating_sum - mean * user_degree
-    user_bias = torch.zeros_like(user_total)
-    for sweep in range(BIAS_SWEEPS):
-        others = torch.zeros_like(movie_total)
-        if sweep > 0:
-            others = world.sum_(segment_sum(user_bias[graph.user] * weight_by_movie, graph.movie_ptr))
-        movie_bias = (movie_total - others) / (movie_degree + BIAS_SHRINKAGE)
-        others = segment_sum(movie_bias[graph.movie] * weight, graph.user_ptr)
-        user_bias = (user_total - others) / (user_degree + BIAS_SHRINKAGE)
-    residual = graph.rating - (user_bias + mean)[owners(graph.user_ptr)] - movie_bias[graph.movie]
-    drift = None
-    if graph.time_bins is not None:
-        drift = estimate_drift(graph.time_bins, residual, weight, world)
-        residual -= drift.effect.sum(1)
-    return MessageStatistics(
-        weight, weight_by_movie, user_degree, movie_degree, mean, user_bias, movie_bias, residual.mul_(weight), drift
+    movie_bias = movie_total / (movie_degree + BIAS_SHRINKAGE)
+    _, others = kernels.bias_sweep(edges, fold, movie_bias, user_total, user_degree, BIAS_SHRINKAGE)
+    movie_bias = (movie_total - world.sum_(others)) / (movie_degree + BIAS_SHRINKAGE)
+    user_bias, _ = kernels.bias_sweep(edges, fold, movie_bias, user_total, user_degree, BIAS_SHRINKAGE, sums=False)
+
+    user_base, years, windows = user_bias + mean, None, None
+    if graph.clock is not None:
+        windows = graph.clock.windows
+        years = kernels.both_bins(world.sum_(kernels.year_sums(edges, fold, user_base, movie_bias, windows)))
+    group, kept, weight = None, None, 1.0
+    if dropout is not None:
+        group, (kept, weight) = dropout.group, dropout.kept(fold)
+    targets = torch.zeros_like(folds.user_count[0]) if fold < 0 else folds.user_count[fold]
+    found = kernels.residuals(
+        edges, fold, targets, user_base, movie_bias, years, windows, group, kept, weight, slots, tables
     )
+    drift = None
+    if tables and years is not None:
+        drift = DriftTables(graph.clock, years, graph.user_ptr, graph.time, found.stages)
+    return MessageStatistics(user_degree, movie_degree, mean, user_bias, movie_bias, weight, found, drift)
+
+
+def _others(of_folds: Tensor, fold: int) -> Tensor:
+    """Sums over all folds but one, ``[folds, rows]`` to ``[rows]``. That one is not even subtracted."""
+    if fold < 0:
+        return of_folds.sum(0)
+    return of_folds[:fold].sum(0) + of_folds[fold + 1 :].sum(0)

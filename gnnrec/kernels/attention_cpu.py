@@ -6,7 +6,6 @@ Threads own ranges of users; those that add to rows of movies have a table each.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad

@@ -92,11 +92,11 @@ def kernels(lanes: int) -> SimpleNamespace:
     ):  # fmt: skip
         heads, kinds = kinds_out.shape[1:]
         channels, scratch = value.shape[1] // heads, np.empty(_longest(pointer, first, last), own.dtype)
-        for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
-            movies, weights = entry[begin:end], scratch[: end - begin]
-            levels = None if level is None else level[begin:end]
-            for head in range(heads):
+        for head in range(heads):
+            for user in range(first, last):
+                begin, end = pointer[user], pointer[user + 1]
+                movies, weights = entry[begin:end], scratch[: end - begin]
+                levels = None if level is None else level[begin:end]
                 _weigh(movies, levels, user, head, own, other, rating, shift, True, slope, weights, None)
                 for edge in range(len(movies)):
                     kind = levels[edge] if levels is not None and kinds > 1 else 0
@@ -119,11 +119,11 @@ def kernels(lanes: int) -> SimpleNamespace:
     ):  # fmt: skip
         heads, kinds = kinds_out.shape[1:]
         channels, scratch = value.shape[1] // heads, np.empty(_longest(pointer, first, last), own.dtype)
-        for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
-            movies, weights = entry[begin:end], scratch[: end - begin]
-            levels = None if level is None else level[begin:end]
-            for head in range(heads):
+        for head in range(heads):
+            for user in range(first, last):
+                begin, end = pointer[user], pointer[user + 1]
+                movies, weights = entry[begin:end], scratch[: end - begin]
+                levels = None if level is None else level[begin:end]
                 _weigh(movies, levels, user, head, own, other, rating, shift, False, slope, weights, None)
                 for edge in range(len(movies)):
                     kind = levels[edge] if levels is not None and kinds > 1 else 0
@@ -145,12 +145,12 @@ def kernels(lanes: int) -> SimpleNamespace:
     ):  # fmt: skip
         heads, scratch = of_kinds.shape[1], np.empty((3, _longest(pointer, first, last)), own.dtype)
         channels = value.shape[1] // heads
-        for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
-            count, movies = end - begin, entry[begin:end]
-            weights, slopes, effects = scratch[0, :count], scratch[1, :count], scratch[2, :count]
-            levels = None if level is None else level[begin:end]
-            for head in range(heads):
+        for head in range(heads):
+            for user in range(first, last):
+                begin, end = pointer[user], pointer[user + 1]
+                count, movies = end - begin, entry[begin:end]
+                weights, slopes, effects = scratch[0, :count], scratch[1, :count], scratch[2, :count]
+                levels = None if level is None else level[begin:end]
                 _weigh(movies, levels, user, head, own, other, rating, shift, True, slope, weights, slopes)
                 effects[:] = 0
                 for tile in range(head * channels, (head + 1) * channels, lanes):
@@ -178,12 +178,12 @@ def kernels(lanes: int) -> SimpleNamespace:
     ):  # fmt: skip
         heads, scratch = of_kinds.shape[1], np.empty((3, _longest(pointer, first, last)), own.dtype)
         channels = value.shape[1] // heads
-        for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
-            count, movies = end - begin, entry[begin:end]
-            weights, slopes, effects = scratch[0, :count], scratch[1, :count], scratch[2, :count]
-            levels = None if level is None else level[begin:end]
-            for head in range(heads):
+        for head in range(heads):
+            for user in range(first, last):
+                begin, end = pointer[user], pointer[user + 1]
+                count, movies = end - begin, entry[begin:end]
+                weights, slopes, effects = scratch[0, :count], scratch[1, :count], scratch[2, :count]
+                levels = None if level is None else level[begin:end]
                 _weigh(movies, levels, user, head, own, other, rating, shift, False, slope, weights, slopes)
                 effects[:] = 0
                 for tile in range(head * channels, (head + 1) * channels, lanes):

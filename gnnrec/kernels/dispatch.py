@@ -17,7 +17,7 @@ _forced: list[str] = []
 
 
 def choose(device: torch.device, name: str, reference: ModuleType) -> ModuleType:
-    """The module ``gnnrec.kernels.NAME_cpu`` or ``NAME_triton`` where it can run, otherwise ``reference``.
+    """The module ``gnnrec.kernels.NAME_cpu`` or ``NAME_triton`` where there is one that can run, otherwise ``reference``.
 
     Args:
         device: Where the tensors are.
@@ -29,7 +29,8 @@ def choose(device: torch.device, name: str, reference: ModuleType) -> ModuleType
         ending = _forced[-1]
     elif package is None or not _installed(package):
         return reference
-    return reference if ending == "reference" else importlib.import_module(f"gnnrec.kernels.{name}_{ending}")
+    module = f"gnnrec.kernels.{name}_{ending}"
+    return importlib.import_module(module) if ending != "reference" and _installed(module) else reference
 
 
 @functools.cache

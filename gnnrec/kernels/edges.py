@@ -8,6 +8,20 @@ from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
+class TimeBins:
+    """Which half bins of time edges fall into.
+
+    Attributes:
+        year: Half bin of the movie, uint8 ``[edges]``.
+        steps: For each window of users two bits, uint8 ``[edges]``: the edge is the first in its half bin; that half
+            bin follows directly on the one before of the same user.
+    """
+
+    year: Tensor
+    steps: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class Edges:
     """Ratings sorted by user, then time. Those of one fold are excluded.
 
@@ -16,7 +30,7 @@ class Edges:
         movie: int32 ``[edges]``.
         rating: float ``[edges]``; its dtype is that of all results.
         level: Rating level, uint8 ``[edges]``.
-        time: Seconds since the first time of all ranks, int32 ``[edges]``; None where time plays no part.
+        bins: None where time plays no part.
         fold: uint8 ``[edges]``.
         movies: Number of movies.
     """
@@ -25,7 +39,7 @@ class Edges:
     movie: Tensor
     rating: Tensor
     level: Tensor
-    time: Tensor | None
+    bins: TimeBins | None
     fold: Tensor
     movies: int
 
@@ -39,9 +53,9 @@ class Windows:
 
     Attributes:
         movie_half: Seconds of half a bin of a movie.
-        movie_halves: Number of half bins of a movie.
+        movie_halves: Number of half bins of a movie, at most 256.
         movie_shrinkage: Ratings given to both bins of a movie together.
-        user_halves: Seconds of half a bin of a user, for each of the windows.
+        user_halves: Seconds of half a bin of a user, for each of at most four windows.
         user_shrinkages: Ratings given to both bins of a user together, for each of the windows.
     """
 

@@ -50,8 +50,8 @@ class Lists:
         every = torch.arange(self.columns + 1, dtype=column.dtype, device=column.device)
         return torch.searchsorted(column, every), self.owner[order], order
 
-    def scaled(self, row_scale: Tensor | None) -> Lists:
-        """The same lists with other row scales; what was sorted stays sorted."""
-        other = dataclasses.replace(self, row_scale=row_scale)
+    def changed(self, **values) -> Lists:
+        """The same entries with another factor, weight or row scale; what was sorted stays sorted."""
+        other = dataclasses.replace(self, **values)
         other.__dict__.update({name: self.__dict__[name] for name in ("owner", "by_column") if name in self.__dict__})
         return other

@@ -26,6 +26,12 @@ def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Te
     return _scores(rows, columns, row_bias, column_bias, lists.pointer, lists.entry, *by_column)
 
 
+def pair_dots(rows: Tensor, columns: Tensor, pointer: Tensor, entry: Tensor) -> Tensor:
+    """:func:`pair_scores` without biases: ``out[e] = rows[i] . columns[entry[e]]`` for ``e`` in list ``i``."""
+    lists = Lists(pointer, entry, len(columns))
+    return pair_scores(rows, columns, rows.new_zeros(len(rows)), columns.new_zeros(len(columns)), lists)
+
+
 @torch.library.custom_op("gnnrec::pair_scores", mutates_args=())
 def _scores(
     rows: Tensor,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, statistics_reference
-from gnnrec.kernels.edges import Edges, Residuals, Windows
+from gnnrec.kernels.edges import Edges, Residuals, TimeBins, Windows
 
 
 def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -23,19 +23,26 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def bias_sweep(
-    edges: Edges, excluded: int, movie_bias: Tensor, user_total: Tensor, user_degree: Tensor, shrinkage: float
-) -> tuple[Tensor, Tensor]:
+    edges: Edges,
+    excluded: int,
+    movie_bias: Tensor,
+    user_total: Tensor,
+    user_degree: Tensor,
+    shrinkage: float,
+    sums: bool = True,
+) -> tuple[Tensor, Tensor | None]:
     """``b_u = (user_total_u - sum of b_m) / (user_degree_u + shrinkage)``.
 
     Returns:
-        The biases of users, float ``[users]``, and the sums of those over the raters of each movie, float ``[movies]``.
+        The biases of users, float ``[users]``, and where ``sums`` are wanted those over the raters of each movie, float
+        ``[movies]``.
     """
-    return _kernels(edges).bias_sweep(edges, excluded, movie_bias, user_total, user_degree, shrinkage)
+    return _kernels(edges).bias_sweep(edges, excluded, movie_bias, user_total, user_degree, shrinkage, sums)
 
 
 def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, windows: Windows) -> Tensor:
     """Sums of ``rating - user_base - movie_bias`` and numbers of edges, float ``[movies, half bins, 2]``."""
-    return _kernels(edges).year_sums(edges, excluded, user_base, movie_bias, windows.movie_half, windows.movie_halves)
+    return _kernels(edges).year_sums(edges, excluded, user_base, movie_bias, windows.movie_halves)
 
 
 def both_bins(sums: Tensor) -> Tensor:
@@ -54,8 +61,8 @@ def residuals(
     movie_bias: Tensor,
     years: Tensor | None,
     windows: Windows | None,
-    group: Tensor,
-    kept: Tensor,
+    group: Tensor | None,
+    kept: Tensor | None,
     scale: float,
     slots: bool = False,
     stages: bool = False,
@@ -70,8 +77,8 @@ def residuals(
         movie_bias: float ``[movies]``.
         years: What :func:`both_bins` returns; None where time plays no part.
         windows: The bins.
-        group: Group of each edge, uint8 ``[edges]``.
-        kept: Which groups carry messages, bool ``[groups]``.
+        group: Group of each edge, uint8 ``[edges]``; None where all edges carry messages.
+        kept: Which groups carry messages, bool ``[groups]``, or None.
         scale: Factor of the residuals of messages.
         slots: Say which message each edge is.
         stages: Keep what is left before each window of users.
@@ -105,20 +112,35 @@ def level_sums(
     return kernels.level_sums(pointer, movie, level, shape, scale, to_users, dtype)
 
 
-def window_sums(edges: Edges, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor) -> Tensor:
+def window_sums(
+    pointer: Tensor, time: Tensor, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor
+) -> Tensor:
     """Sums of ``left`` and numbers of edges in both bins of a user at given times.
 
     Args:
-        edges: The edges; none is excluded.
+        pointer: Where the edges of each user start, int64 ``[users + 1]``.
+        time: Seconds by the clock, ascending within a user, int32 ``[edges]``.
         left: float ``[edges]``.
         half: Seconds of half a bin.
         query_pointer: Where the times of each user start, int64 ``[users + 1]``.
-        query_time: Seconds since the first time of all ranks, int32 ``[queries]``, in any order within a user.
+        query_time: Seconds by the clock, int32 ``[queries]``, in any order.
 
     Returns:
         float ``[queries, 2]``.
     """
-    return _kernels(edges).window_sums(edges, left, half, query_pointer, query_time)
+    kernels = dispatch.choose(pointer.device, "statistics", statistics_reference)
+    return kernels.window_sums(pointer, time, left, half, query_pointer, query_time)
+
+
+def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
+    """The half bins of edges.
+
+    Args:
+        pointer: Where the edges of each user start, int64 ``[users + 1]``.
+        time: Seconds by the clock, at least 0, ascending within a user, int32 ``[edges]``.
+        windows: The bins.
+    """
+    return dispatch.choose(pointer.device, "statistics", statistics_reference).time_bins(pointer, time, windows)
 
 
 def _kernels(edges: Edges):

@@ -10,7 +10,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from gnnrec.kernels.edges import Edges, Residuals, Windows
+from gnnrec.kernels.edges import Edges, Residuals, TimeBins, Windows
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, optional, pieces, run, workers
@@ -54,47 +54,54 @@ def _bias_sweep(pointer, movie, fold, excluded, movie_bias, user_total, user_deg
                 others += movie_bias[movie[edge]]
         bias = (user_total[user] - others) / (user_degree[user] + shrinkage)
         out[user] = bias
-        for edge in range(pointer[user], pointer[user + 1]):
-            if fold[edge] != excluded:
-                sums[movie[edge]] += bias
+        if sums is not None:
+            for edge in range(pointer[user], pointer[user + 1]):
+                if fold[edge] != excluded:
+                    sums[movie[edge]] += bias
 
 
 def bias_sweep(
-    edges: Edges, excluded: int, movie_bias: Tensor, user_total: Tensor, user_degree: Tensor, shrinkage: float
-) -> tuple[Tensor, Tensor]:
-    """Biases of users given those of movies, ``[users]``, and what the raters of each movie sum up to, ``[movies]``."""
+    edges: Edges,
+    excluded: int,
+    movie_bias: Tensor,
+    user_total: Tensor,
+    user_degree: Tensor,
+    shrinkage: float,
+    sums: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """See :func:`gnnrec.kernels.statistics.bias_sweep`."""
     pointer = array(edges.pointer)
     ranges = pieces(pointer, workers(edges.movie.numel()))
     user_bias = torch.empty_like(user_total)
-    sums = movie_bias.new_zeros(len(ranges), edges.movies)
+    of_movies = movie_bias.new_zeros(len(ranges), edges.movies) if sums else None
     read = pointer, array(edges.movie), array(edges.fold), excluded
     given = array(movie_bias), array(user_total), array(user_degree), array(user_total).dtype.type(shrinkage)
 
     def work(number: int, first: int, last: int) -> None:
-        _bias_sweep(*read, *given, first, last, array(user_bias), array(sums)[number])
+        _bias_sweep(*read, *given, first, last, array(user_bias), array(of_movies)[number] if sums else None)
 
     run(work, ranges)
-    return user_bias, sums.sum(0)
+    return user_bias, of_movies.sum(0) if sums else None
 
 
 @njit(**OPTIONS)
-def _year_sums(pointer, movie, rating, time, fold, excluded, user_base, movie_bias, half, first, last, sums):
+def _year_sums(pointer, movie, rating, year, fold, excluded, user_base, movie_bias, first, last, sums):
     for user in range(first, last):
         base = user_base[user]
         for edge in range(pointer[user], pointer[user + 1]):
             if fold[edge] != excluded:
-                m, h = movie[edge], np.uint32(time[edge]) // half
+                m, h = movie[edge], year[edge]
                 sums[m, h, 0] += rating[edge] - base - movie_bias[m]
                 sums[m, h, 1] += 1
 
 
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, half: int, halves: int) -> Tensor:
-    """Sums of residuals and numbers of edges in the half bins of each movie, ``[movies, halves, 2]``."""
+def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, halves: int) -> Tensor:
+    """See :func:`gnnrec.kernels.statistics.year_sums`."""
     pointer = array(edges.pointer)
     ranges = pieces(pointer, workers(edges.movie.numel()))
     sums = movie_bias.new_zeros(len(ranges), edges.movies, halves, 2)
-    read = pointer, array(edges.movie), array(edges.rating), array(edges.time), array(edges.fold), excluded
-    given = array(user_base), array(movie_bias), np.uint32(half)
+    read = pointer, array(edges.movie), array(edges.rating), array(edges.bins.year), array(edges.fold), excluded
+    given = array(user_base), array(movie_bias)
 
     def work(number: int, first: int, last: int) -> None:
         _year_sums(*read, *given, first, last, array(sums)[number])
@@ -108,85 +115,94 @@ def _count_kept(pointer, fold, group, excluded, kept, first, last, out):
     for user in range(first, last):
         count = 0
         for edge in range(pointer[user], pointer[user + 1]):
-            count += (fold[edge] != excluded) & kept[group[edge]]
+            carried = fold[edge] != excluded
+            if group is not None:
+                carried &= kept[group[edge]]
+            count += carried
         out[user] = count
 
 
 @njit(**OPTIONS)
-def _take_off(time, fold, excluded, half, shrinkage, begin, end, number, bins, place, left, effect):
+def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both, joined, left, effect):
     """Effects of one window on the edges of one user, in ``effect``; they are taken off ``left``.
 
-    ``number``, ``bins`` (sum, count, sum and count over both bins) and ``place`` are scratch for half bins.
+    ``place``, ``bins``, ``both`` and ``joined`` are scratch: the half bin of each edge, and sums over half bins, sums
+    over both bins and whether a half bin follows directly on the one before. The first half bin has number 1, so that
+    there is nothing before it.
     """
-    size, previous = -1, np.uint32(0)
-    for edge in range(begin, end):
-        here = np.uint32(time[edge]) // half
-        if size < 0 or here != previous:
-            size, previous = size + 1, here
-            number[size], bins[size, 0], bins[size, 1] = here, 0, 0
-        place[edge - begin] = size
-        if fold[edge] != excluded:
-            bins[size, 0] += left[edge - begin]
-            bins[size, 1] += 1
-    for each in range(size + 1):
-        total, count = 2 * bins[each, 0], 2 * bins[each, 1]
-        if each > 0 and number[each - 1] + 1 == number[each]:
-            total, count = total + bins[each - 1, 0], count + bins[each - 1, 1]
-        if each < size and number[each + 1] == number[each] + 1:
-            total, count = total + bins[each + 1, 0], count + bins[each + 1, 1]
-        bins[each, 2], bins[each, 3] = total, count + shrinkage
-    for edge in range(begin, end):
-        at = edge - begin
+    starts, follows, last = 1 << (2 * window), 2 << (2 * window), 0
+    bins[: size + 2] = 0
+    for at in range(size):
+        step = steps[begin + at]
+        last += (step & starts) != 0
+        place[at] = last
+        joined[last] = (step & follows) != 0
+        bins[last, 0] += carried[at] * left[at]
+        bins[last, 1] += carried[at]
+    joined[last + 1] = 0
+    for each in range(1, last + 1):
+        before, after = joined[each], joined[each + 1]
+        both[each, 0] = 2 * bins[each, 0] + before * bins[each - 1, 0] + after * bins[each + 1, 0]
+        both[each, 1] = 2 * bins[each, 1] + before * bins[each - 1, 1] + after * bins[each + 1, 1] + shrinkage
+    for at in range(size):
         # A rating has no part in the effect on itself.
-        own = 2 if fold[edge] != excluded else 0
-        effect[at] = (bins[place[at], 2] - own * left[at]) / (bins[place[at], 3] - own)
+        own = 2 * carried[at]
+        effect[at] = (both[place[at], 0] - own * left[at]) / (both[place[at], 1] - own)
         left[at] -= effect[at]
 
 
 @njit(**OPTIONS)
 def _residuals(
-    pointer, movie, rating, level, time, fold, excluded, group, kept, scale, user_base, movie_bias,
-    years, half, shrinkage, user_halves, user_shrinkages,
-    message_pointer, target_pointer, first, last,
+    pointer, movie, rating, level, year, steps, fold, excluded, group, kept, scale, user_base, movie_bias,
+    years, shrinkage, user_shrinkages, message_pointer, target_pointer, first, last,
     sent_movie, sent_residual, sent_level, slot, target_movie, target_rating, target_effect, stages,
 ):  # fmt: skip
-    dtype, windows, longest = rating.dtype, len(user_halves), 0
+    dtype, windows, longest = rating.dtype, len(user_shrinkages), 0
     for user in range(first, last):
         longest = max(longest, pointer[user + 1] - pointer[user])
-    left, effect = np.empty(longest, dtype), np.empty((windows + 1, longest), dtype)
-    number, place, bins = np.empty(longest, np.uint32), np.empty(longest, np.int64), np.empty((longest, 4), dtype)
+    left, carried, effect = np.empty(longest, dtype), np.empty(longest, dtype), np.empty((windows + 1, longest), dtype)
+    place, joined = np.empty(longest, np.int32), np.empty(longest + 2, dtype)
+    bins, both = np.empty((longest + 2, 2), dtype), np.empty((longest + 2, 2), dtype)
+    sends, targets = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
     for user in range(first, last):
-        begin, end = pointer[user], pointer[user + 1]
-        for edge in range(begin, end):
-            left[edge - begin] = rating[edge] - user_base[user] - movie_bias[movie[edge]]
+        begin, base = pointer[user], user_base[user]
+        size = pointer[user + 1] - begin
+        for at in range(size):
+            carried[at] = fold[begin + at] != excluded
+            left[at] = rating[begin + at] - base - movie_bias[movie[begin + at]]
         if years is not None:
-            for edge in range(begin, end):
-                at, m, h = edge - begin, movie[edge], np.uint32(time[edge]) // half
-                own = 2 if fold[edge] != excluded else 0
+            for at in range(size):
+                m, h, own = movie[begin + at], year[begin + at], 2 * carried[at]
                 effect[0, at] = (years[m, h, 0] - own * left[at]) / (years[m, h, 1] + shrinkage - own)
                 left[at] -= effect[0, at]
             for window in range(windows):
                 if stages is not None:
-                    stages[window, begin:end] = left[: end - begin]
+                    stages[window, begin : begin + size] = left[:size]
                 _take_off(
-                    time, fold, excluded, user_halves[window], user_shrinkages[window], begin, end,
-                    number, bins, place, left, effect[window + 1],
+                    steps, window, user_shrinkages[window], begin, size, carried, place, bins, both, joined, left,
+                    effect[window + 1],
                 )  # fmt: skip
-        sent, target = message_pointer[user], target_pointer[user]
-        for edge in range(begin, end):
-            if fold[edge] == excluded:
-                target_movie[target], target_rating[target] = movie[edge], rating[edge]
-                if years is not None:
-                    for window in range(windows + 1):
-                        target_effect[target, window] = effect[window, edge - begin]
-                target += 1
-            carried = (fold[edge] != excluded) & kept[group[edge]]
+        # Positions are written whether they count or not: which do is a coin's toss, and branches on that are slow.
+        sent, target = 0, 0
+        for at in range(size):
+            included = fold[begin + at] != excluded
+            sends[sent], targets[target] = at, at
+            target += not included
+            if group is not None:
+                included &= kept[group[begin + at]]
             if slot is not None:
-                slot[edge] = sent if carried else -1
-            if carried:
-                sent_movie[sent], sent_level[sent] = movie[edge], level[edge]
-                sent_residual[sent] = scale * left[edge - begin]
-                sent += 1
+                slot[begin + at] = message_pointer[user] + sent if included else -1
+            sent += included
+        for each in range(sent):
+            edge, out = begin + sends[each], message_pointer[user] + each
+            sent_movie[out], sent_level[out] = movie[edge], level[edge]
+            sent_residual[out] = scale * left[sends[each]]
+        for each in range(target):
+            edge, out = begin + targets[each], target_pointer[user] + each
+            target_movie[out], target_rating[out] = movie[edge], rating[edge]
+            if years is not None:
+                for window in range(windows + 1):
+                    target_effect[out, window] = effect[window, targets[each]]
 
 
 def residuals(
@@ -197,8 +213,8 @@ def residuals(
     movie_bias: Tensor,
     years: Tensor | None,
     windows: Windows | None,
-    group: Tensor,
-    kept: Tensor,
+    group: Tensor | None,
+    kept: Tensor | None,
     scale: float,
     slots: bool,
     stages: bool,
@@ -206,11 +222,11 @@ def residuals(
     """See :func:`gnnrec.kernels.statistics.residuals`."""
     pointer, count = array(edges.pointer), edges.movie.numel()
     ranges = pieces(pointer, 4 * workers(count) if workers(count) > 1 else 1)
-    fold, kept = array(edges.fold), array(kept)
+    fold, group, kept = array(edges.fold), optional(group), optional(kept)
     sent = torch.empty(len(pointer) - 1, dtype=torch.int64)
 
     def count_kept(number: int, first: int, last: int) -> None:
-        _count_kept(pointer, fold, array(group), excluded, kept, first, last, array(sent))
+        _count_kept(pointer, fold, group, excluded, kept, first, last, array(sent))
 
     run(count_kept, ranges)
     message_pointer, target_pointer = offsets(sent), offsets(num_targets)
@@ -229,11 +245,11 @@ def residuals(
         stages=like.new_empty(len(windows.user_halves), count) if timed and stages else None,
     )
     number = array(like).dtype.type
+    bins = edges.bins if timed else None
     given = (
-        pointer, array(edges.movie), array(like), array(edges.level), optional(edges.time), fold, excluded,
-        array(group), kept, number(scale), array(user_base), array(movie_bias), optional(years),
-        np.uint32(windows.movie_half if timed else 1), number(windows.movie_shrinkage if timed else 0),
-        np.array(windows.user_halves if timed else (), np.uint32),
+        pointer, array(edges.movie), array(like), array(edges.level), array(bins.year) if timed else None,
+        array(bins.steps) if timed else None, fold, excluded, group, kept, number(scale), array(user_base),
+        array(movie_bias), optional(years), number(windows.movie_shrinkage if timed else 0),
         np.array(windows.user_shrinkages if timed else (), array(like).dtype),
         array(message_pointer), array(target_pointer),
     )  # fmt: skip
@@ -299,12 +315,42 @@ def _window_sums(pointer, time, left, half, query_pointer, query_time, first, la
             out[query, 0], out[query, 1] = total, count
 
 
-def window_sums(edges: Edges, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor) -> Tensor:
+def window_sums(
+    pointer: Tensor, time: Tensor, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor
+) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.window_sums`."""
     out = left.new_empty(query_time.numel(), 2)
-    read = array(edges.pointer), array(edges.time), array(left), half, array(query_pointer), array(query_time)
+    read = array(pointer), array(time), array(left), half, array(query_pointer), array(query_time)
     run(
         lambda number, first, last: _window_sums(*read, first, last, array(out)),
         pieces(array(query_pointer), workers(query_time.numel())),
     )
     return out
+
+
+@njit(**OPTIONS)
+def _time_bins(pointer, time, movie_half, user_halves, first, last, year, steps):
+    for user in range(first, last):
+        for edge in range(pointer[user], pointer[user + 1]):
+            now, step = np.uint32(time[edge]), 0
+            year[edge] = now // movie_half
+            for window in range(len(user_halves)):
+                here = now // user_halves[window]
+                if edge == pointer[user]:
+                    step |= 1 << (2 * window)
+                    continue
+                before = np.uint32(time[edge - 1]) // user_halves[window]
+                if here == before:
+                    step |= steps[edge - 1] & (2 << (2 * window))
+                else:
+                    step |= (3 if here == before + 1 else 1) << (2 * window)
+            steps[edge] = step
+
+
+def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
+    """See :func:`gnnrec.kernels.statistics.time_bins`."""
+    year, steps = torch.empty(time.shape, dtype=torch.uint8), torch.empty(time.shape, dtype=torch.uint8)
+    read = array(pointer), array(time), np.uint32(windows.movie_half), np.array(windows.user_halves, np.uint32)
+    ranges = pieces(read[0], workers(time.numel()))
+    run(lambda number, first, last: _time_bins(*read, first, last, array(year), array(steps)), ranges)
+    return TimeBins(year, steps)

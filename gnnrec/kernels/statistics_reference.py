@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.edges import Edges, Residuals, Windows
+from gnnrec.kernels.edges import Edges, Residuals, TimeBins, Windows
 from gnnrec.kernels.ragged import offsets, owners
 
 
@@ -24,21 +24,27 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def bias_sweep(
-    edges: Edges, excluded: int, movie_bias: Tensor, user_total: Tensor, user_degree: Tensor, shrinkage: float
-) -> tuple[Tensor, Tensor]:
-    """Biases of users given those of movies, ``[users]``, and what the raters of each movie sum up to, ``[movies]``."""
+    edges: Edges,
+    excluded: int,
+    movie_bias: Tensor,
+    user_total: Tensor,
+    user_degree: Tensor,
+    shrinkage: float,
+    sums: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """See :func:`gnnrec.kernels.statistics.bias_sweep`."""
     carried = edges.fold != excluded
     owner, movie = owners(edges.pointer)[carried], edges.movie[carried]
     others = torch.zeros_like(user_total).index_add_(0, owner, movie_bias[movie])
     bias = (user_total - others) / (user_degree + shrinkage)
-    return bias, torch.zeros_like(movie_bias).index_add_(0, movie, bias[owner])
+    return bias, torch.zeros_like(movie_bias).index_add_(0, movie, bias[owner]) if sums else None
 
 
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, half: int, halves: int) -> Tensor:
-    """Sums of residuals and numbers of edges in the half bins of each movie, ``[movies, halves, 2]``."""
+def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, halves: int) -> Tensor:
+    """See :func:`gnnrec.kernels.statistics.year_sums`."""
     carried = edges.fold != excluded
     left = edges.rating - user_base[owners(edges.pointer)] - movie_bias[edges.movie]
-    cell = (edges.movie.to(torch.int64) * halves + edges.time // half)[carried]
+    cell = (edges.movie.to(torch.int64) * halves + edges.bins.year)[carried]
     both = torch.stack([left[carried], torch.ones_like(left[carried])], 1)
     return left.new_zeros(edges.movies * halves, 2).index_add_(0, cell, both).view(edges.movies, halves, 2)
 
@@ -51,8 +57,8 @@ def residuals(
     movie_bias: Tensor,
     years: Tensor | None,
     windows: Windows | None,
-    group: Tensor,
-    kept: Tensor,
+    group: Tensor | None,
+    kept: Tensor | None,
     scale: float,
     slots: bool,
     stages: bool,
@@ -64,15 +70,17 @@ def residuals(
     if years is not None:
         # A rating has no part in the effect on itself.
         own = 2 * included.to(left.dtype)
-        total, count = years[edges.movie, edges.time // windows.movie_half].unbind(1)
+        total, count = years[edges.movie, edges.bins.year.to(torch.int64)].unbind(1)
         effects.append((total - own * left) / (count + windows.movie_shrinkage - own))
         left = left - effects[-1]
-        for half, shrinkage in zip(windows.user_halves, windows.user_shrinkages):
+        for window, shrinkage in enumerate(windows.user_shrinkages):
             before.append(left)
-            both = _window_sums(edges, torch.stack([left * included, included.to(left.dtype)]), half, owner, edges.time)
-            effects.append((both[0] - own * left) / (both[1] + shrinkage - own))
+            values = torch.stack([left * included, included.to(left.dtype)], 1)
+            total, count = _both_bins(edges.bins.steps, window, values).unbind(1)
+            effects.append((total - own * left) / (count + shrinkage - own))
             left = left - effects[-1]
-    carried, target = included & kept[group.to(torch.int64)], ~included
+    carried = included if group is None else included & kept[group.to(torch.int64)]
+    target = ~included
     slot = None
     if slots:
         slot = torch.where(carried, carried.cumsum(0) - 1, -1).to(torch.int32)
@@ -90,20 +98,16 @@ def residuals(
     )
 
 
-def _window_sums(edges: Edges, values: Tensor, half: int, user: Tensor, time: Tensor) -> Tensor:
-    """Sums of ``values`` ``[kinds, edges]`` over both bins of users at given times, ``[kinds, queries]``.
-
-    Edges are sorted by user and time, so that a bin is a stretch, and its sum a difference of running sums.
-    """
-    span = int(max(edges.time.max(), time.max())) + 3 * half if time.numel() and edges.time.numel() else 1
-    # Two half bins are put before every user's first, which no query reaches from below.
-    key = owners(edges.pointer).to(torch.int64) * span * 2 + edges.time + 2 * half
-    running = torch.zeros(len(values), key.numel() + 1, dtype=torch.float64, device=key.device)
-    torch.cumsum(values.to(torch.float64), 1, out=running[:, 1:])
-    base = user.to(torch.int64) * span * 2 + torch.div(time, half, rounding_mode="floor") * half + 2 * half
-    before, here, after, end = (torch.searchsorted(key, base + step * half) for step in (-1, 0, 1, 2))
-    both = running[:, end] - running[:, before] + running[:, after] - running[:, here]
-    return both.to(values.dtype)
+def _both_bins(steps: Tensor, window: int, values: Tensor) -> Tensor:
+    """Sums of ``values`` ``[edges, kinds]`` over both bins of the user that each edge is in, ``[edges, kinds]``."""
+    starts, follows = (steps & (bit << (2 * window)) != 0 for bit in (1, 2))
+    place = starts.cumsum(0) - 1
+    bins = values.new_zeros(int(starts.sum()) + 1, values.shape[1]).index_add_(0, place, values)
+    joined = torch.cat([follows[starts], follows.new_zeros(1)]).to(values.dtype).unsqueeze(1)
+    both = 2 * bins
+    both[1:] += joined[1:] * bins[:-1]
+    both[:-1] += joined[1:] * bins[1:]
+    return both[place]
 
 
 def level_sums(
@@ -123,7 +127,32 @@ def level_sums(
     return torch.zeros(shape[0] * shape[1], dtype=dtype, device=slot.device).index_add_(0, slot, value).view(shape)
 
 
-def window_sums(edges: Edges, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor) -> Tensor:
+def window_sums(
+    pointer: Tensor, time: Tensor, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor
+) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.window_sums`."""
-    values = torch.stack([left, torch.ones_like(left)])
-    return _window_sums(edges, values, half, owners(query_pointer), query_time).T
+    # Edges are sorted by user and time, so a half bin is a stretch, and its sum a difference of running sums. Times may
+    # lie up to two half bins outside those of any edge.
+    span, shift = 2**33, 2**32
+    key = owners(pointer).to(torch.int64) * span + time + shift
+    running = torch.zeros(2, key.numel() + 1, dtype=torch.float64, device=key.device)
+    torch.cumsum(torch.stack([left, torch.ones_like(left)]).to(torch.float64), 1, out=running[:, 1:])
+    first = torch.div(query_time.to(torch.int64), half, rounding_mode="floor") * half
+    base = owners(query_pointer).to(torch.int64) * span + first + shift
+    before, here, after, end = (torch.searchsorted(key, base + step * half) for step in (-1, 0, 1, 2))
+    both = running[:, end] - running[:, before] + running[:, after] - running[:, here]
+    return both.to(left.dtype).T
+
+
+def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
+    """See :func:`gnnrec.kernels.statistics.time_bins`."""
+    first = torch.zeros(time.numel() + 1, dtype=torch.bool, device=time.device)
+    first[pointer[:-1]] = True
+    first, steps = first[:-1], torch.zeros_like(time, dtype=torch.uint8)
+    for window, half in enumerate(windows.user_halves):
+        number = torch.div(time, half, rounding_mode="floor")
+        change = torch.diff(number, prepend=number[:1])
+        starts = first | (change != 0)
+        follows = (starts & ~first & (change == 1))[starts][starts.cumsum(0) - 1]
+        steps |= (starts.to(torch.uint8) | (follows.to(torch.uint8) << 1)) << (2 * window)
+    return TimeBins(torch.div(time, windows.movie_half, rounding_mode="floor").to(torch.uint8), steps)

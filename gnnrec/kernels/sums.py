@@ -20,13 +20,25 @@ def gather_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
 
     Args:
         value: float32, float64 or bfloat16 ``[columns, width]``; differentiable.
-        second: The same again, or None.
+        second: The same again, or None: entries are then weighted by ``factor`` where lists have one.
         lists: The lists.
 
     Returns:
         ``[rows, width]``, summed in float32 or float64.
     """
     return _gather(value, second, *_tensors(lists))
+
+
+def bag(values: Tensor, index: Tensor, pointer: Tensor, factor: Tensor | None = None) -> Tensor:
+    """Sums of ``factor[e] * values[index[e]]`` over consecutive lists: :func:`gather_sums` of one table.
+
+    Args:
+        values: Float ``[rows, width]``; differentiable.
+        index: Rows, int32 ``[entries]``.
+        pointer: Offsets of the lists, int64 ``[lists + 1]``.
+        factor: Float ``[entries]``, or None for ones.
+    """
+    return gather_sums(values, None, Lists(pointer, index, len(values), factor))
 
 
 def scatter_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
@@ -36,7 +48,7 @@ def scatter_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
 
     Args:
         value: float32, float64 or bfloat16 ``[rows, width]``; differentiable.
-        second: The same again, or None.
+        second: The same again, or None: entries are then weighted by ``factor`` where lists have one.
         lists: The lists.
 
     Returns:

@@ -30,9 +30,12 @@ def kernels(lanes: int) -> SimpleNamespace:
                 plain, scaled = zeros(value, lanes), zeros(value, lanes)
                 for edge in range(pointer[row], pointer[row + 1]):
                     column = np.uint32(entry[edge])
-                    plain = add(plain, load(value, column, tile, lanes))
+                    read = load(value, column, tile, lanes)
                     if second is not None:
                         scaled = add(scaled, scale(factor[edge], load(second, column, tile, lanes)))
+                    elif factor is not None:
+                        read = scale(factor[edge], read)
+                    plain = add(plain, read)
                 total = add(scale(weight, plain), scaled)
                 store(out, row, tile, total if row_scale is None else scale(row_scale[row], total))
 
@@ -62,8 +65,10 @@ def kernels(lanes: int) -> SimpleNamespace:
                     plain = scale(row_scale[row], plain)
                 if second is None:
                     for edge in range(begin, end):
-                        column = np.uint32(entry[edge])
-                        store(out, column, tile, add(load(out, column, tile, lanes), plain))
+                        column, sent = np.uint32(entry[edge]), plain
+                        if factor is not None:
+                            sent = scale(factor[edge], plain)
+                        store(out, column, tile, add(load(out, column, tile, lanes), sent))
                     continue
                 other = load(second, row, tile, lanes)
                 if row_scale is not None:
@@ -157,8 +162,9 @@ def _arguments(tables: list[Tensor], lists: list[Tensor | None], weight: float, 
 def padded(tables: list[Tensor]) -> tuple[list[Tensor], int, int]:
     """Tables whose rows are vectors of a width that there are kernels for; their own width, and the lanes."""
     width = tables[0].shape[1]
-    if width % 8:
-        tables = [torch.nn.functional.pad(table, (0, -width % 8)) for table in tables]
+    step = 8 if width <= 64 else 32
+    if width % step:
+        tables = [torch.nn.functional.pad(table, (0, -width % step)) for table in tables]
     lanes = next(lanes for lanes in (64, 32, 16, 8) if tables[0].shape[1] % lanes == 0)
     # Rows may be strided, as those of a head among several are; columns may not.
     return [table if table.stride(1) == 1 else table.contiguous() for table in tables], width, lanes

@@ -18,9 +18,10 @@ def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair
         pair: Give two sums of one table, plain and scaled, instead of one sum of two.
     """
     pointer, entry, factor, row_scale = lists
-    first = _bag(tables[0], entry, pointer, None) * weight
+    both = pair or len(tables) > 1
+    first = _bag(tables[0], entry, pointer, None if both else factor) * weight
     sums = [first]
-    if pair or len(tables) > 1:
+    if both:
         second = _bag(tables[-1], entry, pointer, factor)
         sums = [first, second] if pair else [first + second]
     return sums if row_scale is None else [each * row_scale.unsqueeze(1) for each in sums]

@@ -24,7 +24,7 @@ def build_model(
     genres = genres if genres is None else genres.to(graph.device)
     model = RatingModel(
         options, graph.num_movies, graph.num_levels, graph.mean_degrees, graph.world, seed, genres,
-        time=graph.time_bins is not None,
+        time=graph.clock is not None,
     )  # fmt: skip
     model = model.to(graph.device)
     return model, model.user_tables(graph)

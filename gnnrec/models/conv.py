@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from gnnrec.distributed import Reduce, World
 from gnnrec.graph.batch import Messages
-from gnnrec.models.ragged_sum import ragged_sum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +163,10 @@ class BipartiteConv(nn.Module):
         value = self.lin_value(sources.value)
         if not self.num_levels:
             return Sources(value)
-        return Sources(value * self.gain, self.lin_residual(sources.residual_value) * self.gain)
+        residual_value = self.lin_residual(sources.residual_value)
+        if self.gain == 1:
+            return Sources(value, residual_value)
+        return Sources(value * self.gain, residual_value * self.gain)
 
     def partial(
         self,
@@ -184,12 +186,11 @@ class BipartiteConv(nn.Module):
     def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
         raise NotImplementedError
 
-    def sum_messages(self, sources: Sources, messages: Messages, level_counts: Tensor | None) -> Tensor:
-        """Sum of messages with the weights that stand in ``messages``, inflated where they were sampled."""
-        total = ragged_sum(sources.value, messages, messages.weight, messages.weight_by_sender)
+    def sum_messages(self, sources: Sources, messages: Messages, sender_scale: Tensor | None = None) -> Tensor:
+        """Sum of messages, each times the scale of its sender, inflated where they were sampled."""
+        total = messages.sums(sources.value, sources.residual_value, sender_scale)
         if self.num_levels:
-            total = total + ragged_sum(sources.residual_value, messages, messages.residual, messages.residual_by_sender)
-            total = total + level_counts @ self.rating
+            total = total + messages.level_sums(sender_scale) @ self.rating
         return inflate(total, messages)
 
     def add_bias(self, out: Tensor) -> Tensor:

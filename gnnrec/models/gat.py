@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu
 
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Messages
+from gnnrec.kernels.attention import attention_sums, largest_logits
 from gnnrec.models.conv import BipartiteConv, Partial, Sources, inflate
-from gnnrec.models.ragged_sum import ragged_sum
 
 
 class BipartiteGATConv(BipartiteConv):
@@ -62,17 +61,21 @@ class BipartiteGATConv(BipartiteConv):
         shift: Tensor | None = None,
     ) -> Partial:
         """Sums of this rank; ``shift`` is what to subtract from logits, where the caller has :meth:`largest_logit`."""
-        logit = self._logits(sources, receiver, messages)
+        sender, own, rating = self._logits(sources, receiver)
+        lists, slope = messages.lists, self.negative_slope
         if shift is None:
-            shift = _largest(logit, messages)
+            shift = self._largest(sender, own, rating, messages)
             shift = shift if world is None else world.max_(shift)
         # A receiver without messages has no largest logit.
         shift = torch.where(shift.isfinite(), shift, 0)
-        attention = (logit - shift[messages.owner]).exp()
-        per_head = [self._sum_head(sources, messages, attention, head) for head in range(self.heads)]
-        denominator = attention.new_zeros(messages.num_receivers, self.heads)
-        denominator = denominator.index_add(0, messages.owner, attention)
-        return Partial(inflate(torch.cat(per_head, 1), messages), inflate(denominator, messages))
+        numerator, denominator, levels = attention_sums(
+            sources.value, sources.residual_value, sender, own, rating, shift, lists, messages.level, slope,
+            messages.to_users, self.num_levels,
+        )  # fmt: skip
+        if self.num_levels:
+            per_head = self.rating.view(self.num_levels, self.heads, -1)
+            numerator = numerator + torch.einsum("ihl,lhc->ihc", levels, per_head).flatten(1)
+        return Partial(inflate(numerator, messages), inflate(denominator, messages))
 
     def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
         channels = partial.numerator.shape[1] // self.heads
@@ -84,17 +87,13 @@ class BipartiteGATConv(BipartiteConv):
             out = out * messages.degree.sqrt().unsqueeze(1)
         return self.add_bias(out)
 
-    def _logits(self, sources: Sources, receiver: Tensor | None, messages: Messages) -> Tensor:
-        """Float ``[edges, heads]`` by receiver."""
-        value = sources.value.view(-1, self.heads, self.att_src.shape[1])
-        logit = (value * self.att_src).sum(2)[messages.sender]
+    def _logits(self, sources: Sources, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Parts of logits that belong to senders, to receivers and to rating levels, float ``[..., heads]``."""
+        channels = self.att_src.shape[1]
+        sender, own = (sources.value.view(-1, self.heads, channels) * self.att_src).sum(2), None
         if self.lin_receiver is not None:
-            state = self.lin_receiver(receiver).view(-1, self.heads, self.att_src.shape[1])
-            logit = logit + (state * self.att_dst).sum(2)[messages.owner]
-        if self.num_levels:
-            logit = logit + self.att_rating[messages.level.to(torch.int32)]
-        excluded = messages.weight.unsqueeze(1) == 0
-        return leaky_relu(logit, self.negative_slope).masked_fill(excluded, -torch.inf)
+            own = (self.lin_receiver(receiver).view(-1, self.heads, channels) * self.att_dst).sum(2)
+        return sender, own, self.att_rating
 
     @torch.no_grad()
     def largest_logit(self, sources: Sources, receiver: Tensor | None, messages: Messages) -> Tensor:
@@ -102,21 +101,10 @@ class BipartiteGATConv(BipartiteConv):
 
         Subtracted from all logits of a receiver it keeps ``exp`` in range, and cancels.
         """
-        return _largest(self._logits(sources, receiver, messages), messages)
+        return self._largest(*self._logits(sources, receiver), messages)
 
-    def _sum_head(self, sources: Sources, messages: Messages, attention: Tensor, head: int) -> Tensor:
-        channels = self.att_src.shape[1]
-        chosen = slice(head * channels, (head + 1) * channels)
-        weight = attention[:, head].contiguous()
-        total = ragged_sum(sources.value[:, chosen], messages, weight)
-        if self.num_levels:
-            # A mean needs no scaling up for messages that were left out: their weights are not in its denominator.
-            residual = messages.residual / messages.weight.clamp(min=1)
-            total = total + ragged_sum(sources.residual_value[:, chosen], messages, weight * residual)
-            total = total + messages.level_histogram(weight) @ self.rating[:, chosen]
-        return total
-
-
-@torch.no_grad()
-def _largest(logit: Tensor, messages: Messages) -> Tensor:
-    return torch.segment_reduce(logit.detach(), "max", offsets=messages.pointer, axis=0, initial=-torch.inf)
+    @torch.no_grad()
+    def _largest(self, sender: Tensor, own: Tensor | None, rating: Tensor | None, messages: Messages) -> Tensor:
+        return largest_logits(
+            sender, own, rating, messages.lists, messages.level, self.negative_slope, messages.to_users
+        )

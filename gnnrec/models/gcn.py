@@ -29,14 +29,7 @@ class BipartiteGCNConv(BipartiteConv):
         world: World | None,
         shift: Tensor | None = None,
     ) -> Partial:
-        scale = self._normaliser(messages.sender_degree)
-        counts = None
-        if self.num_levels:
-            counts = messages.level_histogram(messages.weight * scale[messages.sender])
-            sources = Sources(sources.value * scale.unsqueeze(1), sources.residual_value * scale.unsqueeze(1))
-        else:
-            sources = Sources(sources.value * scale.unsqueeze(1))
-        return Partial(self.sum_messages(sources, messages, counts))
+        return Partial(self.sum_messages(sources, messages, self._normaliser(messages.sender_degree)))
 
     def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
         scale = self._normaliser(messages.degree).unsqueeze(1)

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gnnrec.graph.batch import Targets
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.ragged import owners
-from gnnrec.models.ragged_sum import pair_dot
 
 #: Targets decoded at a time by the MLP head, which bounds its memory to this many rows of hidden units.
 BLOCK = 65536
@@ -29,9 +30,18 @@ class DotHead(nn.Module):
         """Scales the weights back to the norm of ones."""
         self.linear.weight.mul_(self.linear.in_features**0.5 / self.linear.weight.norm())
 
-    def forward(self, users: Tensor, movies: Tensor, targets: Targets) -> Tensor:
-        """Scores of targets, float ``[targets]``; ``users`` is ``[users, dim]``, ``movies`` ``[movies, dim]``."""
-        return pair_dot(users, movies * self.linear.weight, targets)
+    def forward(self, users: Tensor, movies: Tensor, user_bias: Tensor, movie_bias: Tensor, targets: Targets) -> Tensor:
+        """Scores of targets with biases added, float ``[targets]``.
+
+        Args:
+            users: Float ``[users, dim]``.
+            movies: Float ``[movies, dim]``.
+            user_bias: Float ``[users]``.
+            movie_bias: Float ``[movies]``.
+            targets: The pairs.
+        """
+        lists = Lists(targets.pointer, targets.movie, len(movies))
+        return pair_scores(users, movies * self.linear.weight, user_bias, movie_bias, lists)
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
         """Scores of every movie for each user, float ``[users, movies]``."""
@@ -56,8 +66,8 @@ class MLPHead(nn.Module):
     def keep_norms(self) -> None:
         """Nothing: this head has scales of its own to find."""
 
-    def forward(self, users: Tensor, movies: Tensor, targets: Targets) -> Tensor:
-        """Scores of targets, float ``[targets]``, in blocks whose hidden units are computed again going backward."""
+    def forward(self, users: Tensor, movies: Tensor, user_bias: Tensor, movie_bias: Tensor, targets: Targets) -> Tensor:
+        """As :meth:`DotHead.forward`, in blocks whose hidden units are computed again going backward."""
         users, movies = self.user(users), self.movie(movies)
         owner = owners(targets.pointer)
         blocks = [
@@ -65,7 +75,7 @@ class MLPHead(nn.Module):
                        use_reentrant=False)
             for start in range(0, max(owner.numel(), 1), BLOCK)
         ]  # fmt: skip
-        return torch.cat(blocks)
+        return torch.cat(blocks) + user_bias[owner] + movie_bias[targets.movie]
 
     def _pairs(self, users: Tensor, movies: Tensor, user: Tensor, movie: Tensor) -> Tensor:
         return self.out(torch.relu(users[user] + movies[movie])).squeeze(1)

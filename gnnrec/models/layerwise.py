@@ -6,15 +6,16 @@ twice and no neighbourhood is ever expanded. Movie sums are collected over the c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from gnnrec.graph.batch import Batch, Messages
-from gnnrec.kernels.ragged import counting_sort, owners
+from gnnrec.graph.batch import Batch, Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
+from gnnrec.kernels.lists import Lists
 from gnnrec.models.conv import BipartiteConv, Sources
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import EncoderLayer, layer_receiver, layer_sources, start_state
@@ -24,7 +25,9 @@ from gnnrec.models.tables import NodeTables
 
 
 @torch.no_grad()
-def embed_all(model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536) -> Embeddings:
+def embed_all(
+    model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536, drift: bool = True
+) -> Embeddings:
     """Embeddings of this rank's users and of all movies.
 
     Args:
@@ -32,8 +35,9 @@ def embed_all(model: RatingModel, users: NodeTables, graph: RankGraph, chunk: in
         users: This rank's user rows.
         graph: The rank's graph; all its edges carry messages. Every rank calls this.
         chunk: Users whose messages are worked on at a time.
+        drift: Keep what gives effects of time, for ratings whose time is known.
     """
-    statistics = message_statistics(graph)
+    statistics = message_statistics(graph, tables=drift)
     user_rows, movie_rows = users.rows(), model.movie_rows()
     user_state, movie_state = start_state(user_rows), start_state(movie_rows)
     for layer in model.encoder.layers:
@@ -74,59 +78,28 @@ def _embed_movies(
     statistics: MessageStatistics,
     chunk: int,
 ) -> Tensor:
-    sources, shift = conv.transform(sources), {}
+    sources, shift, messages, total = conv.transform(sources), None, None, None
     if isinstance(conv, BipartiteGATConv):
         largest = receiver.new_full((graph.num_movies, conv.heads), -torch.inf)
-        for first, last, _, to_movies in _chunks(graph, statistics, chunk):
-            largest = torch.maximum(largest, conv.largest_logit(sources.rows(slice(first, last)), receiver, to_movies))
-        shift = {"shift": graph.world.max_(largest)}
-    total = None
-    for first, last, _, to_movies in _chunks(graph, statistics, chunk):
-        part = conv.partial(sources.rows(slice(first, last)), receiver, to_movies, None, **shift)
+        for first, last, _, messages in _chunks(graph, statistics, chunk):
+            largest = torch.maximum(largest, conv.largest_logit(sources.rows(slice(first, last)), receiver, messages))
+        shift = graph.world.max_(largest)
+    for first, last, _, messages in _chunks(graph, statistics, chunk):
+        part = conv.partial(sources.rows(slice(first, last)), receiver, messages, None, shift)
         total = part if total is None else total + part
-    whole = _movie_degrees(graph, statistics)
-    return conv.finish(total.reduced(graph.world.reduce), receiver, whole)
-
-
-def _movie_degrees(graph: RankGraph, statistics: MessageStatistics) -> Messages:
-    """What finishing a movie needs of its messages: degrees over all ranks."""
-    empty = graph.movie_ptr.new_zeros(0)
-    return _messages(graph, graph.movie_ptr, empty, empty, empty, statistics.movie_degree, statistics.user_degree)
-
-
-def _messages(
-    graph: RankGraph,
-    pointer: Tensor,
-    sender: Tensor,
-    residual: Tensor,
-    level: Tensor,
-    degree: Tensor,
-    sender_degree: Tensor,
-) -> Messages:
-    """Messages without the order by sender, which only a backward pass needs."""
-    weight = torch.ones_like(residual)
-    none = pointer[:0]
-    return Messages(
-        pointer, sender, none, none, none, weight, weight[:0], residual, residual[:0], level, graph.num_levels,
-        degree, sender_degree, None, degree,
-    )  # fmt: skip
+    # Finishing a movie needs its degrees alone, which every chunk knows.
+    return conv.finish(total.reduced(graph.world.reduce), receiver, messages)
 
 
 def _chunks(
     graph: RankGraph, statistics: MessageStatistics, chunk: int
 ) -> Iterator[tuple[int, int, Messages, Messages]]:
     """First user, one past the last, and the messages to and from the users of each chunk (at least one chunk)."""
+    whole, edges = whole_graph(graph, statistics).to_users, statistics.edges
     for first in range(0, max(graph.num_users, 1), chunk):
         last = min(first + chunk, graph.num_users)
-        pointer = graph.user_ptr[first : last + 1]
-        edges = slice(int(pointer[0]), int(pointer[-1]))
-        pointer, movie, level = pointer - pointer[0], graph.movie[edges], graph.level[edges]
-        owner = owners(pointer)
-        residual = statistics.residual[edges]
-        user_degree = statistics.user_degree[first:last]
-        to_users = _messages(graph, pointer, movie, residual, level, user_degree, statistics.movie_degree)
-        movie_pointer, order = counting_sort(movie, graph.num_movies)
-        to_movies = _messages(
-            graph, movie_pointer, owner[order], residual[order], level[order], statistics.movie_degree, user_degree
-        )
-        yield first, last, to_users, to_movies
+        pointer = edges.pointer[first : last + 1]
+        chosen, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
+        lists = Lists(pointer - pointer[0], edges.movie[chosen], graph.num_movies, edges.residual[chosen])
+        to_users = dataclasses.replace(whole, lists=lists, level=edges.level[chosen], degree=degree, total=degree)
+        yield first, last, to_users, to_users.turned()

@@ -12,18 +12,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from gnnrec.graph.ranking_batch import MovieLists, RankingBatch
-from gnnrec.models.ragged_sum import pair_dot, ragged_sum
+from gnnrec.graph.ranking_batch import RankingBatch
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.pairs import pair_dots
+from gnnrec.kernels.sums import bag
 
 
 def user_vectors(source: Tensor, batch: RankingBatch) -> Tensor:
     """Sums of the source rows of the messages, float ``[users, dim]``; differentiable."""
-    return ragged_sum(source, batch.lists, batch.message_weight, batch.message_weight[batch.lists.order])
+    return bag(source, batch.lists.entry, batch.lists.pointer, batch.message_weight)
 
 
 def own_terms(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
     """What each movie of a user adds to its own score by its own message, float ``[edges]``."""
-    return (source * target).sum(1)[batch.lists.movie] * batch.message_weight
+    return (source * target).sum(1)[batch.lists.entry] * batch.message_weight
 
 
 def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
@@ -37,7 +39,7 @@ def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
         batch: The users of this rank in the step.
     """
     users = user_vectors(source, batch)
-    dots = pair_dot(users, target, batch.lists)
+    dots = pair_dots(users, target, batch.lists.pointer, batch.lists.entry)
     scores = dots - own_terms(source, target, batch)
     all_movies = ((users @ (target.T @ target)) * users).sum(1)
     corrections = (scores - 1).square() - dots.square()
@@ -55,7 +57,7 @@ def softmax_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Ten
         batch: The users of this rank in the step.
         scale: Float scalar, what scores are multiplied by.
     """
-    owner, movie = batch.lists.owner.long(), batch.lists.movie.long()
+    owner, movie = batch.lists.owner.long(), batch.lists.entry.long()
     scores = user_vectors(source, batch) @ target.T
     scores = scores.index_put((owner, movie), -own_terms(source, target, batch), accumulate=True) * scale
     log_share = scores[owner, movie] - scores.logsumexp(1)[owner]
@@ -102,10 +104,10 @@ def bpr_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor)
 def _pairwise_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor]:
     """Scores of each movie of each user ``[edges]`` and of the movies drawn for it ``[edges, n]``."""
     users = user_vectors(source, batch)
-    positive = pair_dot(users, target, batch.lists) - own_terms(source, target, batch)
+    positive = pair_dots(users, target, batch.lists.pointer, batch.lists.entry) - own_terms(source, target, batch)
     draws = batch.negatives.shape[1]
-    drawn = MovieLists(batch.lists.pointer * draws, batch.negatives.reshape(-1), batch.lists.num_movies)
-    return positive, pair_dot(users, target, drawn).view(-1, draws)
+    drawn = Lists(batch.lists.pointer * draws, batch.negatives.reshape(-1), batch.lists.columns)
+    return positive, pair_dots(users, target, drawn.pointer, drawn.entry).view(-1, draws)
 
 
 def _weight_per_edge(batch: RankingBatch) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from gnnrec import counters
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.ranking_batch import RankingBatch
+from gnnrec.kernels.sums import bag
 from gnnrec.models.embeddings import Embeddings
-from gnnrec.models.ragged_sum import bag
 from gnnrec.models.ranking_losses import bpr_loss, sampled_softmax_loss, softmax_loss, squared_loss
 from gnnrec.models.ranking_options import RankingOptions
 

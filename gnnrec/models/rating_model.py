@@ -12,8 +12,7 @@ from torch.nn.functional import softplus
 from gnnrec import counters
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch, Targets
-from gnnrec.graph.drift import WINDOWS
-from gnnrec.kernels.ragged import owners
+from gnnrec.graph.clock import EFFECTS
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import Encoder, Noise
@@ -70,7 +69,7 @@ class RatingModel(nn.Module):
         self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
         # The same for effects of time, which begin at half of what they are.
         if time:
-            self.drift_multiple = nn.Parameter(torch.full((len(WINDOWS),), math.log(math.exp(0.5) - 1)))
+            self.drift_multiple = nn.Parameter(torch.full((EFFECTS,), math.log(math.exp(0.5) - 1)))
 
     def user_tables(self, graph: RankGraph) -> NodeTables:
         """The rows of this rank's users, outside DDP."""
@@ -125,13 +124,14 @@ class RatingModel(nn.Module):
             user_bias=user_bias + multiple * batch.user_bias,
             movie_bias=movie_bias + multiple * batch.movie_bias,
             offset=batch.mean + self.offset,
-            drift=None if batch.drift is None else batch.drift.tables,
+            drift=batch.drift,
         )
 
     def score(self, embeddings: Embeddings, targets: Targets) -> Tensor:
         """Predicted ratings of targets, not clipped, float ``[targets]``."""
-        biases = embeddings.user_bias[owners(targets.pointer)] + embeddings.movie_bias[targets.movie]
-        scores = self.head(embeddings.user, embeddings.movie, targets) + biases + embeddings.offset
+        scores = embeddings.offset + self.head(
+            embeddings.user, embeddings.movie, embeddings.user_bias, embeddings.movie_bias, targets
+        )
         return scores if targets.drift is None else scores + targets.drift @ softplus(self.drift_multiple)
 
     def forward(

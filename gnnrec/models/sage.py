@@ -31,8 +31,7 @@ class BipartiteSAGEConv(BipartiteConv):
         world: World | None,
         shift: Tensor | None = None,
     ) -> Partial:
-        counts = messages.level_counts if self.num_levels else None
-        return Partial(self.sum_messages(sources, messages, counts))
+        return Partial(self.sum_messages(sources, messages))
 
     def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
         # Fewer than no edges at all is 0 / 1; sums of inflated weights are at least 1 otherwise.

@@ -18,7 +18,8 @@ from gnnrec.evaluation.ranking_split import RankingSplit, known_ratings, read_ra
 from gnnrec.graph.folds import Step
 from gnnrec.graph.interactions import read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
-from gnnrec.graph.ranking_batch import MovieLists, NegativeSampler, RankingBatch, UserSteps, message_weights
+from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
+from gnnrec.kernels.lists import Lists
 from gnnrec.models.closed_form_start import movie_penalty
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.ranking_model import RankingModel
@@ -124,7 +125,7 @@ class RankingTrainer(Trainer):
     def batch(self, step: Step) -> RankingBatch:
         """The movies of the users of a step on this rank, which of them are messages, and drawn negatives."""
         liked = slice_users(self.training.liked, step.seeds)
-        lists = MovieLists(liked.user_ptr, liked.movie, self.dataset.num_movies)
+        lists = Lists(liked.user_ptr, liked.movie, self.dataset.num_movies)
         weight = self.training.user_weight
         stream = counters.key(self.config.seed, "step", step.epoch, step.index)
         dropped = counters.key(stream, "dropout")

@@ -9,7 +9,7 @@ from gnnrec import counters
 from gnnrec.distributed import World
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.graph.partition import partition
-from gnnrec.graph.ranking_batch import MovieLists, NegativeSampler, RankingBatch, UserSteps, message_weights
+from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
 
 MOVIES = 12
 
@@ -31,12 +31,12 @@ def some_users(count: int) -> list[list[int]]:
 
 
 def batch_of(chosen: Interactions) -> RankingBatch:
-    lists = MovieLists(chosen.user_ptr, chosen.movie, MOVIES)
+    lists = Lists(chosen.user_ptr, chosen.movie, MOVIES)
     return RankingBatch(lists, torch.ones(chosen.num_edges), torch.ones(chosen.num_users))
 
 
 def test_lists_by_movie_hold_the_same_pairs():
-    lists = MovieLists(*[getattr(interactions(some_users(9)), name) for name in ("user_ptr", "movie")], MOVIES)
+    lists = Lists(*[getattr(interactions(some_users(9)), name) for name in ("user_ptr", "movie")], MOVIES)
     by_user = set(zip(lists.owner.tolist(), lists.movie.tolist()))
     movie = torch.repeat_interleave(torch.arange(MOVIES), lists.sender_pointer.diff())
     assert set(zip(lists.receiver.tolist(), movie.tolist())) == by_user and len(by_user) == lists.movie.numel()

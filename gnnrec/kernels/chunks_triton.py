@@ -1,0 +1,100 @@
+"""Lists as Triton kernels read them: in chunks, one a program.
+
+A program takes the first ``CHUNK`` entries of a list; further programs take the rest of long lists. How many of those
+there can be follows from shapes, so the host never waits for the device.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.ragged import offsets
+
+#: Most entries that one program takes.
+CHUNK = 512
+#: Floats of a table that one program reads at a time: 32 in each thread of a warp.
+_READ = 1024
+
+
+@dataclasses.dataclass
+class Reading:
+    """Lists as a kernel reads them.
+
+    Attributes:
+        pointer: Where each list starts, int64 ``[lists + 1]``.
+        entry: Row of a table that each entry reads, int32 ``[entries]``.
+        factor: float ``[entries]``; None where no sum is scaled.
+        order: Place of the factor of each entry, int64 ``[entries]``; None for its own.
+    """
+
+    pointer: Tensor
+    entry: Tensor
+    factor: Tensor | None
+    order: Tensor | None = None
+
+    @property
+    def lists(self) -> int:
+        return self.pointer.numel() - 1
+
+    @property
+    def chunk(self) -> int:
+        """Most entries of a chunk."""
+        return CHUNK
+
+    @property
+    def extras(self) -> int:
+        """At most so many chunks come after the first ones of their lists."""
+        return self.entry.numel() // CHUNK
+
+    def extra_pointer(self) -> Tensor:
+        """Where the chunks of each list after the first start, int64 ``[lists + 1]``."""
+        if self.extras == 0:
+            return self.pointer
+        return offsets((self.pointer.diff() - 1).clamp_(min=0).div_(CHUNK, rounding_mode="floor"))
+
+
+def read_by_column(
+    pointer: Tensor, entry: Tensor, factor: Tensor | None, by_column: list[Tensor | None], columns: int
+) -> Reading:
+    """The lists sorted by column, with factors that stay where they are."""
+    if by_column[0] is None:
+        by_column = Lists(pointer, entry, columns).by_column
+    column_pointer, row, order = by_column
+    return Reading(column_pointer, row, factor, order)
+
+
+def tiles(width: int) -> tuple[int, int]:
+    """Rows and columns that a program reads at a time: powers of two, as Triton wants them."""
+    columns = max(16, triton.next_power_of_2(width))
+    return max(1, _READ // columns), columns
+
+
+@triton.jit
+def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr):
+    """The list of a program, where its chunk begins and ends, and the row that it writes.
+
+    Chunks after the first come first, as those lists take longest. Programs past the last one get an empty chunk.
+    """
+    if number < extras:
+        low = (lists * 0).to(tl.int64)
+        high = lists.to(tl.int64)
+        # extra_pointer[low] <= number < extra_pointer[high], or high == lists
+        while high - low > 1:
+            middle = (low + high) // 2
+            before = tl.load(extra_pointer + middle) <= number
+            low = tl.where(before, middle, low)
+            high = tl.where(before, high, middle)
+        owner = low
+        begin = tl.load(pointer + owner) + (number - tl.load(extra_pointer + owner) + 1) * CHUNK
+        target = (lists + number).to(tl.int64)
+    else:
+        owner = (number - extras).to(tl.int64)
+        begin = tl.load(pointer + owner)
+        target = owner
+    end = tl.minimum(begin + CHUNK, tl.load(pointer + owner + 1))
+    return owner, begin, end, target

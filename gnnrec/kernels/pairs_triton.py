@@ -1,0 +1,89 @@
+"""Triton kernels behind :mod:`gnnrec.kernels.pairs`.
+
+A program scores a chunk of one list, whose row it reads once. Gradients are sums over lists, of rows by the lists and
+of columns by the lists sorted by column, with the gradient of each pair as its factor.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gnnrec.kernels.chunks_triton import Reading, own_chunk, read_by_column, tiles
+from gnnrec.kernels.sums_triton import list_sums
+
+
+def scores(
+    rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, pointer: Tensor, entry: Tensor
+) -> Tensor:
+    """A score for each pair, ``[entries]``."""
+    out, reading = rows.new_empty(entry.numel()), Reading(pointer, entry, None)
+    if reading.lists == 0 or entry.numel() == 0:
+        return out
+    rows, columns = (each if each.stride(1) == 1 else each.contiguous() for each in (rows, columns))
+    biases = row_bias.contiguous(), column_bias.contiguous()
+    lists, extras, width = reading.lists, reading.extras, rows.shape[1]
+    strides = rows.stride(0), columns.stride(0)
+    with torch.cuda.device_of(rows):
+        _scores[(lists + extras,)](
+            rows,
+            columns,
+            *strides,
+            *biases,
+            pointer,
+            reading.extra_pointer(),
+            entry,
+            out,
+            lists,
+            extras,
+            width,
+            reading.chunk,
+            *tiles(width),
+            num_warps=1,
+        )
+    return out
+
+
+def gradients(
+    gradient: Tensor, rows: Tensor, columns: Tensor, pointer: Tensor, entry: Tensor, by_column: list[Tensor | None]
+) -> list[Tensor]:
+    """Of rows, columns, row biases and column biases."""
+    sorted_pairs = read_by_column(pointer, entry, gradient, by_column, len(columns))
+    for_rows, for_row_bias = list_sums(Reading(pointer, entry, gradient), None, columns, factor_sums=True)
+    for_columns, for_column_bias = list_sums(sorted_pairs, None, rows, factor_sums=True)
+    return [for_rows, for_columns, for_row_bias, for_column_bias]
+
+
+@triton.jit(do_not_specialize=["lists", "extras"])
+def _scores(
+    rows,
+    columns,
+    row_stride,
+    column_stride,
+    row_bias,
+    column_bias,
+    pointer,
+    extra_pointer,
+    entry,
+    out,
+    lists,
+    extras,
+    WIDTH: tl.constexpr,
+    CHUNK: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    owner, begin, end, _ = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    across = tl.arange(0, COLUMNS)
+    own = tl.load(rows + owner * row_stride + across, mask=across < WIDTH, other=0)
+    bias = tl.load(row_bias + owner)
+    for start in range(begin, end, ROWS):
+        place = start + tl.arange(0, ROWS)
+        inside = place < end
+        column = tl.load(entry + place, mask=inside, other=0).to(tl.int64)
+        mask = inside[:, None] & (across < WIDTH)[None, :]
+        read = tl.load(columns + column[:, None] * column_stride + across[None, :], mask=mask, other=0)
+        dot = tl.sum(read * own[None, :], 1)
+        tl.store(out + place, dot + bias + tl.load(column_bias + column, mask=inside, other=0), mask=inside)

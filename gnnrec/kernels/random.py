@@ -1,0 +1,25 @@
+"""Random numbers of :mod:`gnnrec.counters` in bulk: the same bits, compiled where that is faster."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gnnrec.kernels import dispatch, random_reference
+
+
+def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
+    """Integers in ``[0, below)``, one for each counter, as :func:`gnnrec.counters.integers` gives them.
+
+    Args:
+        stream: A key made by :func:`gnnrec.counters.key`.
+        counters: int64 ``[n]``.
+        below: At most 256.
+
+    Returns:
+        uint8 ``[n]``.
+    """
+    return _kernels(counters).small_integers(stream, counters, below)
+
+
+def _kernels(tensor: Tensor):
+    return dispatch.choose(tensor.device, "random", random_reference)

@@ -1,0 +1,13 @@
+"""What :mod:`gnnrec.kernels.random` computes, in plain torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec import counters
+
+
+def small_integers(stream: int, ids: Tensor, below: int) -> Tensor:
+    """See :func:`gnnrec.kernels.random.small_integers`."""
+    return counters.integers(stream, ids, below).to(torch.uint8)

@@ -1,0 +1,31 @@
+"""Compiled loops behind :mod:`gnnrec.kernels.sorting`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from gnnrec.kernels.ragged import index_dtype
+from gnnrec.kernels.simd import OPTIONS
+from gnnrec.kernels.threads import array, pieces, run, workers
+
+
+@njit(**OPTIONS)
+def _sort_within(pointer, key, first, last, out):
+    for row in range(first, last):
+        begin, end = pointer[row], pointer[row + 1]
+        # The position is part of what is sorted, which makes a fast sort a stable one.
+        packed = (key[begin:end].astype(np.int64) << 32) | np.arange(end - begin)
+        packed.sort()
+        for place in range(end - begin):
+            out[begin + place] = begin + (packed[place] & 0xFFFFFFFF)
+
+
+def sort_within(pointer: Tensor, key: Tensor) -> Tensor:
+    """See :func:`gnnrec.kernels.sorting.sort_within`; keys must fit into 32 bits."""
+    out = torch.empty(key.numel(), dtype=index_dtype(key.numel()))
+    threads, read, written = workers(key.numel()), (array(pointer), array(key)), array(out)
+    run(lambda number, first, last: _sort_within(*read, first, last, written), pieces(read[0], threads))
+    return out

@@ -1,0 +1,198 @@
+"""Triton kernels behind :mod:`gnnrec.kernels.sums`.
+
+Both directions gather: scattering reads lists that are sorted by column. So nothing is added to the same place by two
+programs, and sums are the same in every run. Chunks of long lists after the first are added into rows of their own,
+which a second kernel then adds to those of the lists.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from gnnrec.kernels.chunks_triton import Reading, own_chunk, read_by_column, tiles
+
+
+def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
+    """Sums that lists take over the rows of their entries.
+
+    Args:
+        tables: One table, or values and second values; in a ``pair``, one gradient.
+        lists: Pointer, entry, factor and row scale.
+        weight: Factor of values.
+        pair: Give two sums of one table, plain and scaled, instead of one sum of two.
+    """
+    pointer, entry, factor, row_scale = lists
+    second = tables[1] if len(tables) > 1 else None
+    return list_sums(Reading(pointer, entry, factor), tables[0], second, weight, pair, list_scale=row_scale)
+
+
+def scatter(
+    tables: list[Tensor],
+    lists: list[Tensor | None],
+    by_column: list[Tensor | None],
+    weight: float,
+    columns: int,
+    pair: bool = False,
+) -> list[Tensor]:
+    """Sums that ``columns`` entries take over the rows of the lists that they are in; as :func:`gather` otherwise."""
+    second = tables[1] if len(tables) > 1 else None
+    reading = read_by_column(*lists[:3], by_column, columns)
+    return list_sums(reading, tables[0], second, weight, pair, entry_scale=lists[3])
+
+
+def list_sums(
+    reading: Reading,
+    value: Tensor | None,
+    second: Tensor | None,
+    weight: float = 1.0,
+    pair: bool = False,
+    entry_scale: Tensor | None = None,
+    list_scale: Tensor | None = None,
+    factor_sums: bool = False,
+) -> list[Tensor]:
+    """Sums over the entries of each list: ``weight * value[entry] + factor * second[entry]``.
+
+    Where there are values only, and no pair is wanted, those are scaled by the factor too.
+
+    Args:
+        reading: The lists.
+        value: Float ``[rows, width]``, or None.
+        second: The same, or None.
+        weight: Factor of values.
+        pair: Also give the sums of ``factor * value[entry]``.
+        entry_scale: Factor of what is read from each row, ``[rows]``.
+        list_scale: Factor of the sums of each list, ``[lists]``.
+        factor_sums: Also give the sums of the factors, ``[lists]``, unscaled.
+    """
+    table, lists, extras = value if value is not None else second, reading.lists, reading.extras
+    dtype, width = torch.float64 if table.dtype == torch.float64 else torch.float32, table.shape[1]
+    sums = [torch.empty(lists + extras, width, dtype=dtype, device=table.device) for _ in range(1 + pair)]
+    totals = [torch.empty(lists + extras, dtype=dtype, device=table.device)] if factor_sums else []
+    outs = sums[0], sums[1] if pair else None, totals[0] if factor_sums else None
+    if lists and width:
+        value, second = (each if each is None or each.stride(1) == 1 else each.contiguous() for each in (value, second))
+        strides = [0 if each is None else each.stride(0) for each in (value, second)]
+        extra_pointer, blocks = reading.extra_pointer(), tiles(width)
+        sizes = width, reading.chunk, *blocks
+        # A number given to a kernel arrives in single precision; a tensor does not.
+        weights = torch.full((1,), weight, dtype=dtype, device=table.device)
+        read = reading.pointer, extra_pointer, reading.entry, reading.order, reading.factor, entry_scale, list_scale
+        with torch.cuda.device_of(table):
+            _add_chunks[(lists + extras,)](
+                value, second, *strides, weights, *read, *outs, lists, extras, *sizes, num_warps=1
+            )
+            if extras:
+                _add_to_lists[(lists,)](extra_pointer, *outs, lists, width, *blocks, num_warps=1)
+    return [each[:lists] for each in sums + totals]
+
+
+@triton.jit(do_not_specialize=["lists", "extras"])
+def _add_chunks(
+    value,
+    second,
+    value_stride,
+    second_stride,
+    weights,
+    pointer,
+    extra_pointer,
+    entry,
+    order,
+    factor,
+    entry_scale,
+    list_scale,
+    out,
+    scaled_out,
+    factor_out,
+    lists,
+    extras,
+    WIDTH: tl.constexpr,
+    CHUNK: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    weight = tl.load(weights)
+    columns = tl.arange(0, COLUMNS)
+    # Rows of the tile are added up at the end: in the loop each thread only adds what it reads.
+    total = tl.zeros([ROWS, COLUMNS], out.dtype.element_ty)
+    if scaled_out is not None:
+        scaled = tl.zeros([ROWS, COLUMNS], out.dtype.element_ty)
+    if factor_out is not None:
+        factors = tl.zeros([ROWS], out.dtype.element_ty)
+    for start in range(begin, end, ROWS):
+        place = start + tl.arange(0, ROWS)
+        inside = place < end
+        row = tl.load(entry + place, mask=inside, other=0).to(tl.int64)
+        mask = inside[:, None] & (columns < WIDTH)[None, :]
+        if factor is not None:
+            at = place
+            if order is not None:
+                at = tl.load(order + place, mask=inside, other=0)
+            ratio = tl.load(factor + at, mask=inside, other=0).to(weight.dtype)
+            if factor_out is not None:
+                factors += ratio
+        if entry_scale is not None:
+            scale = tl.load(entry_scale + row, mask=inside, other=0).to(weight.dtype)
+        if value is not None:
+            address = value + row[:, None] * value_stride + columns[None, :]
+            read = tl.load(address, mask=mask, other=0).to(weight.dtype)
+            if entry_scale is not None:
+                read = read * scale[:, None]
+            if scaled_out is not None:
+                scaled += ratio[:, None] * read
+            elif second is None and factor is not None:
+                read = ratio[:, None] * read
+            total += weight * read
+        if second is not None:
+            if entry_scale is not None:
+                ratio = ratio * scale
+            address = second + row[:, None] * second_stride + columns[None, :]
+            total += ratio[:, None] * tl.load(address, mask=mask, other=0).to(weight.dtype)
+    places = target * WIDTH + columns
+    outer = weight * 0 + 1
+    if list_scale is not None:
+        outer = tl.load(list_scale + owner).to(weight.dtype)
+    tl.store(out + places, outer * tl.sum(total, 0), mask=columns < WIDTH)
+    if scaled_out is not None:
+        tl.store(scaled_out + places, outer * tl.sum(scaled, 0), mask=columns < WIDTH)
+    if factor_out is not None:
+        tl.store(factor_out + target, tl.sum(factors, 0))
+
+
+@triton.jit(do_not_specialize=["lists"])
+def _add_to_lists(
+    extra_pointer,
+    out,
+    scaled_out,
+    factor_out,
+    lists,
+    WIDTH: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    owner = tl.program_id(0).to(tl.int64)
+    first = tl.load(extra_pointer + owner) + lists
+    last = tl.load(extra_pointer + owner + 1) + lists
+    if first < last:
+        _add_rows(out, owner, first, last, WIDTH, ROWS, COLUMNS)
+        if scaled_out is not None:
+            _add_rows(scaled_out, owner, first, last, WIDTH, ROWS, COLUMNS)
+        if factor_out is not None:
+            _add_rows(factor_out, owner, first, last, 1, ROWS, 1)
+
+
+@triton.jit
+def _add_rows(table, owner, first, last, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """``table[owner] += table[first:last].sum(0)``"""
+    columns = tl.arange(0, COLUMNS)
+    total = tl.zeros([ROWS, COLUMNS], table.dtype.element_ty)
+    for start in range(first, last, ROWS):
+        row = start + tl.arange(0, ROWS)
+        mask = (row < last)[:, None] & (columns < WIDTH)[None, :]
+        total += tl.load(table + row[:, None] * WIDTH + columns[None, :], mask=mask, other=0)
+    address = table + owner * WIDTH + columns
+    kept = tl.load(address, mask=columns < WIDTH, other=0)
+    tl.store(address, kept + tl.sum(total, 0), mask=columns < WIDTH)
