@@ -17,7 +17,7 @@ _forced: list[str] = []
 
 
 def choose(device: torch.device, name: str, reference: ModuleType) -> ModuleType:
-    """The module ``gnnrec.kernels.NAME_cpu`` or ``NAME_triton`` where there is one that can run, otherwise ``reference``.
+    """The module ``gnnrec.kernels.NAME_cpu`` or ``NAME_triton`` where one exists and can run, else ``reference``.
 
     Args:
         device: Where the tensors are.

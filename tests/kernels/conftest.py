@@ -1,0 +1,22 @@
+"""What several tests of kernels share."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from gnnrec.kernels import threads
+
+collect_ignore = [] if importlib.util.find_spec("triton") else ["test_triton.py"]
+
+
+@pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
+def several_threads(request, monkeypatch):
+    """Kernels on one thread and on three, also where there is little to do."""
+    monkeypatch.setattr(threads, "SMALL", 0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)

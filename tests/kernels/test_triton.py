@@ -1,0 +1,53 @@
+"""Triton kernels against plain torch, run by Triton's interpreter and on a GPU where there is one; and they compile."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.kernels.triton_cases import PAIRS, SUMS
+
+pytestmark = pytest.mark.xdist_group("triton")
+
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+CASES = [f"{direction} {name}" for direction in ("gather", "scatter") for name in SUMS]
+CASES += [f"pairs {name}" for name in PAIRS] + ["columns of a wider table", "no entries"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What went wrong in each case, by where the cases run."""
+    cache = tmp_path_factory.mktemp("triton")
+
+    @functools.cache
+    def run(where: str) -> dict[str, str]:
+        variables = {"TRITON_INTERPRET": "1" if where == "cpu" else "0", "TRITON_CACHE_DIR": str(cache)}
+        command = [sys.executable, "-m", "tests.kernels.triton_cases", where]
+        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_case_runs(results, device):
+    assert sorted(results(device)) == sorted(CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("device", DEVICES)
+def test_values_and_gradients_are_those_of_plain_torch(results, device, case):
+    assert results(device)[case] == ""
+
+
+def test_kernels_compile_for_gpus(results):
+    found = results("compiler")
+    assert len(found) >= 9
+    assert {name: error for name, error in found.items() if error} == {}

@@ -1,0 +1,179 @@
+"""Compares Triton kernels with plain torch: ``python -m tests.kernels.triton_cases cpu``, or ``cuda``, or ``compiler``.
+
+A program of its own because Triton reads ``TRITON_INTERPRET``, by which kernels run on a CPU, when it is imported.
+Prints a JSON object: what went wrong in each case, or an empty text.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import traceback
+
+import torch
+
+from gnnrec.kernels import dispatch
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.pairs import pair_scores
+from gnnrec.kernels.sums import gather_sums, scatter_sums
+from tests.kernels.ragged_examples import assert_near, ragged_lists, random_table
+
+ROWS, COLUMNS = 12, 9
+#: Entries of the longest list, and of a chunk: the interpreter is slow, and long lists need not be so long there.
+LONGEST, CHUNK = {"cpu": 150, "cuda": 1500}, {"cpu": 64, "cuda": 512}
+#: Of sums; of gradients, which have the dtype of the table.
+TOLERANCES = {torch.float64: (1e-12, 1e-12), torch.float32: (1e-5, 1e-5), torch.bfloat16: (1e-5, 2**-8)}
+#: Data type, width, and whether there are a second table, factors and row scales.
+SUMS = {
+    "float64 10 second factor scale": (torch.float64, 10, True, True, True),
+    "float32 64 second factor scale": (torch.float32, 64, True, True, True),
+    "float32 64 second factor": (torch.float32, 64, True, True, False),
+    "float32 32 scale": (torch.float32, 32, False, False, True),
+    "float32 32": (torch.float32, 32, False, False, False),
+    "float32 10 factor scale": (torch.float32, 10, False, True, True),
+    "bfloat16 64 second factor scale": (torch.bfloat16, 64, True, True, True),
+    "bfloat16 10": (torch.bfloat16, 10, False, False, False),
+}
+PAIRS = {
+    "float32 64": (torch.float32, 64),
+    "float32 32": (torch.float32, 32),
+    "float32 10": (torch.float32, 10),
+    "float64 10": (torch.float64, 10),
+}
+
+
+def compare(function, tables: list, lists: Lists, exact: torch.dtype) -> None:
+    """Values and gradients of both implementations; the same twice, to the bit, of Triton's."""
+    results = {}
+    for name in ("reference", "triton", "again"):
+        with dispatch.forced("reference" if name == "reference" else "triton"):
+            found = function(*tables, lists)
+            given = [table for table in tables if table is not None]
+            gradient = torch.linspace(-1, 2, found.numel(), dtype=exact, device=found.device).view_as(found)
+            results[name] = [found, *torch.autograd.grad(found, given, gradient)]
+    tolerances = TOLERANCES[tables[0].dtype]
+    for number, (expected, found, again) in enumerate(zip(*results.values())):
+        assert found.dtype == expected.dtype and found.device == expected.device
+        assert torch.equal(found, again), "two runs differ"
+        assert_near(found, expected, tolerances[number > 0])
+
+
+def moved(lists: Lists, device: str) -> Lists:
+    tensors = {name: getattr(lists, name) for name in ("pointer", "entry", "factor", "row_scale")}
+    tensors = {name: None if each is None else each.to(device) for name, each in tensors.items()}
+    return Lists(columns=lists.columns, weight=lists.weight, **tensors)
+
+
+def table(rows: int, width: int, dtype: torch.dtype, seed: int, device: str) -> torch.Tensor:
+    return random_table(rows, width, dtype, seed).detach().to(device).requires_grad_()
+
+
+def sums(direction: str, case: tuple, device: str) -> None:
+    dtype, width, second, factor, row_scale = case
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    lists = moved(ragged_lists(ROWS, COLUMNS, LONGEST[device], exact, 1.4, factor, row_scale), device)
+    count, function = (COLUMNS, gather_sums) if direction == "gather" else (ROWS, scatter_sums)
+    tables = [table(count, width, dtype, 1, device), table(count, width, dtype, 2, device) if second else None]
+    compare(function, tables, lists, exact)
+
+
+def pairs(case: tuple, device: str) -> None:
+    dtype, width = case
+    lists = moved(ragged_lists(ROWS, COLUMNS, LONGEST[device], dtype), device)
+    tables = [table(ROWS, width, dtype, 1, device), table(COLUMNS, width, dtype, 2, device)]
+    biases = [table(1, count, dtype, 3, device).detach()[0].requires_grad_() for count in (ROWS, COLUMNS)]
+    compare(pair_scores, tables + biases, lists, dtype)
+
+
+def columns_of_a_wider_table(device: str) -> None:
+    wide = table(COLUMNS, 64, torch.float32, 1, device)
+    lists = moved(ragged_lists(ROWS, COLUMNS, 10, torch.float32), device)
+    compare(lambda wide, lists: gather_sums(wide[:, :32], wide[:, 32:], lists), [wide], lists, torch.float32)
+
+
+def no_entries(device: str) -> None:
+    lists = Lists(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), 3)
+    lists, one = moved(lists, device), table(3, 8, torch.float32, 1, device)
+    compare(gather_sums, [one, None], lists, torch.float32)
+    compare(scatter_sums, [one, None], lists, torch.float32)
+    bias = torch.ones(3, device=device, requires_grad=True)
+    compare(
+        pair_scores,
+        [one, one.detach().clone().requires_grad_(), bias, bias.detach().clone().requires_grad_()],
+        lists,
+        torch.float32,
+    )
+
+
+def run_cases(device: str) -> dict:
+    cases = {
+        f"{way} {name}": functools.partial(sums, way, case)
+        for way in ("gather", "scatter")
+        for name, case in SUMS.items()
+    }
+    cases |= {f"pairs {name}": functools.partial(pairs, case) for name, case in PAIRS.items()}
+    cases |= {"columns of a wider table": columns_of_a_wider_table, "no entries": no_entries}
+    return {name: functools.partial(case, device) for name, case in cases.items()}
+
+
+def compile_cases() -> dict:
+    """Kernels compiled for Hopper GPUs, which needs none: the interpreter accepts more than the compiler does."""
+    from gnnrec.kernels import pairs_triton, sums_triton
+
+    sizes = {"WIDTH": 64, "CHUNK": 512, "ROWS": 16, "COLUMNS": 64}
+    scales = ["order", "entry_scale", "list_scale"]
+    modes = {
+        "one table": ["second", "factor", "scaled_out", "factor_out", *scales],
+        "one scaled table": ["second", "scaled_out", "factor_out", "order", "entry_scale"],
+        "two tables": ["scaled_out", "factor_out", "order", "entry_scale"],
+        "two tables by column": ["scaled_out", "factor_out", "list_scale"],
+        "pair": ["second", "factor_out", "order", "entry_scale"],
+        "pair by column": ["second", "factor_out", "list_scale"],
+        "gradients of pairs": ["value", "scaled_out", "entry_scale", "list_scale"],
+    }
+    cases = {
+        f"{mode} {kind}": (sums_triton._add_chunks, {"value": kind, "second": kind, **sizes, **dict.fromkeys(none)})
+        for mode, none in modes.items()
+        for kind in ("*fp32", "*bf16")
+    }
+    del sizes["CHUNK"]
+    cases["chunks"] = sums_triton._add_to_lists, sizes
+    cases["scores"] = pairs_triton._scores, {**sizes, "CHUNK": 512}
+    return {name: functools.partial(compile_kernel, *case) for name, case in cases.items()}
+
+
+def compile_kernel(kernel, known: dict) -> None:
+    """``known``: types and values of arguments that names do not tell."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    types = {
+        **dict.fromkeys(("pointer", "extra_pointer", "order"), "*i64"),
+        **dict.fromkeys(("lists", "extras", "value_stride", "second_stride", "row_stride", "column_stride"), "i32"),
+        "entry": "*i32",
+    }
+    types |= {name: value for name, value in known.items() if isinstance(value, str)}
+    constants = {name: value for name, value in known.items() if not isinstance(value, str)}
+    signature = {name: types.get(name, "*fp32") for name in kernel.arg_names} | dict.fromkeys(constants, "constexpr")
+    compiled = triton.compile(ASTSource(kernel, signature, constants), target=GPUTarget("cuda", 90, 32))
+    assert len(compiled.asm["cubin"]) > 0
+
+
+def main(where: str) -> None:
+    from gnnrec.kernels import chunks_triton
+
+    chunks_triton.CHUNK = CHUNK.get(where, chunks_triton.CHUNK)
+    found = {}
+    for name, case in (compile_cases() if where == "compiler" else run_cases(where)).items():
+        try:
+            case()
+            found[name] = ""
+        except Exception:
+            found[name] = traceback.format_exc(limit=-4)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
