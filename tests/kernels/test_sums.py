@@ -1,0 +1,117 @@
+"""Sums over ragged lists against dense matrix products, in values and gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gnnrec.kernels import dispatch
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.sums import bag, gather_sums, scatter_sums
+from tests.kernels.ragged_examples import assert_near, dense_matrices, ragged_lists, random_table
+
+ROWS, COLUMNS = 40, 12
+#: Of sums; of gradients, which have the dtype of the table. Inputs are rounded before both sides see them.
+TOLERANCES = {torch.float64: (1e-12, 1e-12), torch.float32: (1e-5, 1e-5), torch.bfloat16: (1e-5, 2**-8)}
+CASES = [
+    (torch.float64, 10, True, True, True),
+    (torch.float64, 10, True, True, False),
+    (torch.float64, 10, False, False, True),
+    (torch.float64, 10, False, True, False),
+    (torch.float32, 64, True, True, True),
+    (torch.float32, 64, False, False, False),
+    (torch.float32, 32, False, True, True),
+    (torch.bfloat16, 64, True, True, True),
+    (torch.bfloat16, 100, False, False, True),
+]
+
+
+def names(case) -> str:
+    dtype, width, *options = case
+    return "-".join([str(dtype)[6:], str(width), *(n for n, on in zip(["second", "factor", "scale"], options) if on)])
+
+
+@pytest.mark.parametrize("implementation", ["cpu", "reference"])
+@pytest.mark.parametrize("direction", ["gather", "scatter"])
+@pytest.mark.parametrize("case", CASES, ids=names)
+def test_sums_are_dense_products(case, direction, implementation, several_threads):
+    dtype, width, second, factor, row_scale = case
+    exact = torch.float64 if dtype == torch.float64 else torch.float32
+    lists = ragged_lists(ROWS, COLUMNS, 150, exact, 1.4, factor, row_scale)
+    plain, scaled = (None if each is None else each.to(exact) for each in dense_matrices(lists))
+    if factor and not second:
+        plain = lists.weight * scaled
+    count, found_by = (COLUMNS, gather_sums) if direction == "gather" else (ROWS, scatter_sums)
+    tables = [random_table(count, width, dtype, seed) for seed in range(1 + second)]
+
+    matrices = [each if direction == "gather" else each.T for each in ([plain, scaled] if second else [plain])]
+    expected = sum(matrix @ table.to(exact) for matrix, table in zip(matrices, tables))
+    gradient = random_table(*expected.shape, exact, 9).detach()
+    wanted = torch.autograd.grad(expected, tables, gradient)
+
+    with dispatch.forced(implementation):
+        found = found_by(*tables, *[None] * (2 - len(tables)), lists)
+        found_gradients = torch.autograd.grad(found, tables, gradient)
+    assert found.dtype == exact
+    assert_near(found, expected, TOLERANCES[dtype][0])
+    for each, other in zip(found_gradients, wanted):
+        assert each.dtype == dtype
+        assert_near(each, other, TOLERANCES[dtype][1])
+
+
+@pytest.mark.parametrize("implementation", ["cpu", "reference"])
+@pytest.mark.parametrize("direction", ["gather", "scatter"])
+def test_columns_of_wider_tables(direction, implementation):
+    lists = ragged_lists(ROWS, COLUMNS, 20, torch.float32)
+    wide = random_table(COLUMNS if direction == "gather" else ROWS, 128, torch.float32, 0).detach()
+    found_by = gather_sums if direction == "gather" else scatter_sums
+    plain, scaled = (each.float() if direction == "gather" else each.float().T for each in dense_matrices(lists))
+    with dispatch.forced(implementation):
+        found = found_by(wide[:, 64:], wide[:, :64], lists)
+    assert_near(found, plain @ wide[:, 64:] + scaled @ wide[:, :64], 1e-5)
+
+
+@pytest.mark.parametrize("implementation", ["cpu", "reference"])
+def test_no_entries_give_zeros(implementation):
+    lists = Lists(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), 3)
+    with dispatch.forced(implementation):
+        assert torch.equal(gather_sums(torch.ones(3, 8), None, lists), torch.zeros(3, 8))
+        assert torch.equal(scatter_sums(torch.ones(3, 8), None, lists), torch.zeros(3, 8))
+
+
+@pytest.mark.parametrize("implementation", ["cpu", "reference"])
+def test_bags_are_embedding_bags(implementation):
+    lists = ragged_lists(ROWS, COLUMNS, 30, torch.float64)
+    table = random_table(COLUMNS, 10, torch.float64, 0)
+    expected = dense_matrices(Lists(lists.pointer, lists.entry, COLUMNS, lists.factor))[1] @ table
+    wanted = torch.autograd.grad(expected.square().sum(), table)
+    with dispatch.forced(implementation):
+        found = bag(table, lists.entry, lists.pointer, lists.factor)
+        found_gradient = torch.autograd.grad(found.square().sum(), table)
+    assert_near(found, expected, 1e-12)
+    assert_near(found_gradient[0], wanted[0], 1e-12)
+
+
+def test_changed_lists_keep_what_was_sorted():
+    lists = ragged_lists(ROWS, COLUMNS, 30, torch.float64)
+    column_pointer, row, order = lists.by_column
+    assert torch.equal(lists.entry[order], torch.repeat_interleave(column_pointer.diff()).int())
+    for column in range(COLUMNS):
+        places = order[column_pointer[column] : column_pointer[column + 1]]
+        assert places.tolist() == [n for n, entry in enumerate(lists.entry.tolist()) if entry == column]
+    assert torch.equal(row, lists.owner[order])
+    other = lists.changed(row_scale=None)
+    assert other.row_scale is None and other.by_column is lists.by_column and other.owner is lists.owner
+
+
+@pytest.mark.parametrize("name", ["gather_sums", "scatter_sums", "gather_pair", "scatter_pair"])
+def test_operators_are_registered_as_torch_wants_them(name):
+    lists = ragged_lists(ROWS, COLUMNS, 20, torch.float32)
+    read = lists.pointer, lists.entry, lists.factor, lists.row_scale
+    by_column = () if name == "gather_pair" else (None, None, None)
+    columns = () if name == "gather_pair" else (COLUMNS,)
+    pair = name.endswith("pair")
+    tables = [random_table(COLUMNS if name.startswith("gather") else ROWS, 64, torch.float32, n) for n in range(2)]
+    tables = [tables[0].detach()] if pair else tables
+    operator = getattr(torch.ops.gnnrec, name).default
+    assert set(torch.library.opcheck(operator, (*tables, *read, *by_column, 1.4, *columns)).values()) == {"SUCCESS"}
