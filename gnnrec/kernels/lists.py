@@ -38,7 +38,7 @@ class Lists:
     @cached_property
     def owner(self) -> Tensor:
         """Row of each entry, int32 ``[entries]``."""
-        return owners(self.pointer)
+        return owners(self.pointer, entries=self.entry.numel())
 
     @cached_property
     def by_column(self) -> tuple[Tensor, Tensor, Tensor]:

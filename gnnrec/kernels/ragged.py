@@ -13,10 +13,13 @@ def offsets(counts: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
     return pointer
 
 
-def owners(pointer: Tensor, dtype: torch.dtype = torch.int32) -> Tensor:
-    """The list that each entry belongs to, ``[pointer[-1]]``."""
+def owners(pointer: Tensor, dtype: torch.dtype = torch.int32, entries: int | None = None) -> Tensor:
+    """The list that each entry belongs to, ``[pointer[-1]]``.
+
+    ``entries`` is that number, where it is known: otherwise the host waits for the device to tell it.
+    """
     lists = torch.arange(pointer.numel() - 1, dtype=dtype, device=pointer.device)
-    return torch.repeat_interleave(lists, pointer.diff().to(torch.int64))
+    return torch.repeat_interleave(lists, pointer.diff().to(torch.int64), output_size=entries)
 
 
 def ranges(starts: Tensor, counts: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ def test_owners_repeat_each_list(counts):
         found = owners(pointer, dtype)
         assert found.dtype == dtype and found.tolist() == expected
     assert owners(pointer).dtype == torch.int32
+    assert owners(pointer, entries=len(expected)).tolist() == expected
 
 
 def test_ranges_are_concatenated(counts):
