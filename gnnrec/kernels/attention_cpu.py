@@ -1,7 +1,8 @@
-"""What :mod:`gnnrec.kernels.attention` computes, on the CPU: loops over users that :mod:`attention_loops` has.
+"""What :mod:`gnnrec.kernels.attention` computes, on the CPU: walks over users, in :mod:`attention_loops`, head by head.
 
 Users receive by reading rows of movies and send by adding to them; neither direction needs edges sorted by movie.
-Threads own ranges of users; those that add to rows of movies have a table each.
+Threads own ranges of users; those that add to rows of movies have a table each. All that movies have is laid out head
+by head here, with values and second values side by side.
 """
 
 from __future__ import annotations
@@ -32,60 +33,76 @@ def largest(sender_logit: Tensor, rating_logit: Tensor | None, edges: tuple, to_
 
 def sums(tables: tuple, edges: tuple, weight: float, slope: float, to_users: bool, kinds: int) -> list[Tensor]:
     """See :func:`gnnrec.kernels.attention_reference.sums`."""
-    heads = tables[2].shape[1]
-    value, second, channels, lanes = _padded(*tables[:2], heads)
-    read, ranges = _arguments(value, second, tables, edges, weight, slope, to_users), _ranges(*edges[:2], not to_users)
-    shape = (1, len(edges[0]) - 1) if to_users else (len(ranges), edges[-1])
-    like = tables[2]
-    # A loop that gathers writes every row of the numerator.
-    numerator = (like.new_empty if to_users else like.new_zeros)(*shape, value.shape[1])
-    by_kind = like.new_zeros(*shape, heads, kinds)
-    loop = kernels(lanes).gather if to_users else kernels(lanes).scatter
+    like, heads = tables[2], tables[2].shape[1]
+    users, movies = len(edges[0]) - 1, edges[-1]
+    (value, second), channels, lanes = _padded(tables[:2], heads)
+    ranges, logits = _ranges(*edges[:2], not to_users), _logits(tables, to_users)
+    if to_users:
+        table = _by_head((value, second), heads)
+        numerator, by_kind = like.new_empty(users, value.shape[1]), like.new_zeros(users, heads, kinds)
+    else:
+        numerator = like.new_zeros(len(ranges), heads, movies, value.shape[1] // heads)
+        by_kind = like.new_zeros(len(ranges), heads, movies, kinds)
 
     def work(number: int, first: int, last: int) -> None:
-        table = 0 if to_users else number
-        loop(*read, first, last, array(numerator)[table], array(by_kind)[table])
+        for head in range(heads):
+            read = _arguments(head, edges, logits, weight, slope, to_users)
+            if to_users:
+                kernels(lanes).gather(*read, array(table[head]), first, last, array(numerator), array(by_kind))
+            else:
+                written = array(numerator[number, head]), array(by_kind[number, head])
+                kernels(lanes).scatter(*read, array(value), optional(second), first, last, *written)
 
     run(work, ranges)
-    return [_cut(_total(numerator), heads, channels), _total(by_kind)]
+    if not to_users:
+        numerator, by_kind = _total(numerator).transpose(0, 1).flatten(1), _total(by_kind).transpose(0, 1).contiguous()
+    return [_cut(numerator, heads, channels), by_kind]
 
 
 def gradients(
     gradient: tuple[Tensor, Tensor], tables: tuple, edges: tuple, weight: float, slope: float, to_users: bool
 ) -> list[Tensor | None]:
     """See :func:`gnnrec.kernels.attention_reference.gradients`."""
-    of_sums, of_kinds = gradient
-    sender_logit, receiver_logit, rating_logit = tables[2:5]
-    heads, like = sender_logit.shape[1], sender_logit
-    value, second, channels, lanes = _padded(*tables[:2], heads)
-    of_sums, _, _, _ = _padded(of_sums, None, heads)
-    read, ranges = _arguments(value, second, tables, edges, weight, slope, to_users), _ranges(*edges[:2], True)
-    users, movies, each = len(edges[0]) - 1, edges[-1], len(ranges)
-    # Rows of users are written once, by one thread; movies have a table a thread.
-    senders = (each, movies) if to_users else (1, users)
-    new = like.new_zeros if to_users else like.new_empty
-    for_value = new(*senders, value.shape[1])
-    for_second = None if second is None else new(*senders, value.shape[1])
-    for_user, for_movie = like.new_empty(users, heads), like.new_zeros(each, movies, heads)
-    for_rating = like.new_zeros(each, 1 if rating_logit is None else len(rating_logit), heads)
-    loop = kernels(lanes).gather_gradients if to_users else kernels(lanes).scatter_gradients
-    given = array(of_sums), array(of_kinds)
+    like, heads, rating = tables[2], tables[2].shape[1], tables[4]
+    users, movies = len(edges[0]) - 1, edges[-1]
+    (value, second, of_sums), channels, lanes = _padded((*tables[:2], gradient[0]), heads)
+    of_kinds = gradient[1]
+    ranges, logits = _ranges(*edges[:2], True), _logits(tables, to_users)
+    for_own, for_other = like.new_empty(users, heads), like.new_zeros(len(ranges), heads, movies)
+    for_rating = like.new_zeros(len(ranges), heads, 1 if rating is None else len(rating))
+    if to_users:
+        table = _by_head((value, second), heads)
+        for_table = like.new_zeros(len(ranges), *table.shape)
+    else:
+        of_sums, of_kinds = _by_head((of_sums,), heads), of_kinds.transpose(0, 1).contiguous()
+        for_value = like.new_empty(value.shape)
+        for_second = None if second is None else like.new_empty(value.shape)
 
     def work(number: int, first: int, last: int) -> None:
-        table = number if to_users else 0
-        of_tables = array(for_value)[table], None if second is None else array(for_second)[table]
-        of_logits = array(for_user), array(for_movie)[number], array(for_rating)[number]
-        loop(*read, *given, first, last, *of_tables, *of_logits)
+        for head in range(heads):
+            read = _arguments(head, edges, logits, weight, slope, to_users)
+            of_logits = array(for_own), array(for_other[number, head]), array(for_rating[number, head])
+            if to_users:
+                given = array(table[head]), array(of_sums), array(of_kinds).reshape(users * heads, -1)
+                kernels(lanes).gather_gradients(*read, *given, first, last, array(for_table[number, head]), *of_logits)
+            else:
+                given = array(value), optional(second), array(of_sums[head]), array(of_kinds[head])
+                written = array(for_value), optional(for_second)
+                kernels(lanes).scatter_gradients(*read, *given, first, last, *written, *of_logits)
 
     run(work, ranges)
-    for_movie = _total(for_movie)
-    for_sender, for_receiver = (for_movie, for_user) if to_users else (for_user, for_movie)
+    for_other = _total(for_other).T.contiguous()
+    if to_users:
+        width = value.shape[1] // heads
+        parts = [part.flatten(1).contiguous() for part in _total(for_table).transpose(0, 1).split(width, 2)]
+        for_value, for_second = parts[0], parts[-1]
+    for_sender, for_receiver = (for_other, for_own) if to_users else (for_own, for_other)
     return [
-        _cut(_total(for_value), heads, channels),
-        None if second is None else _cut(_total(for_second), heads, channels),
+        _cut(for_value, heads, channels),
+        None if second is None else _cut(for_second, heads, channels),
         for_sender,
-        None if receiver_logit is None else for_receiver,
-        None if rating_logit is None else _total(for_rating),
+        None if tables[3] is None else for_receiver,
+        None if rating is None else _total(for_rating).T.contiguous(),
     ]
 
 
@@ -95,32 +112,41 @@ def _ranges(pointer: Tensor, entry: Tensor, tables: bool) -> list[tuple[int, int
     return pieces(array(pointer), threads if tables or threads == 1 else 4 * threads)
 
 
-def _arguments(
-    value: Tensor, second: Tensor | None, tables: tuple, edges: tuple, weight: float, slope: float, to_users: bool
-) -> list:
-    """What all loops read."""
+def _logits(tables: tuple, to_users: bool) -> tuple:
+    """Logits and shifts: ``[users, heads]`` of users, ``[heads, movies]`` of movies, ``[heads, levels]`` of ratings."""
     _, _, sender_logit, receiver_logit, rating_logit, shift = tables
-    pointer, entry, factor, level, _, _ = edges
     if receiver_logit is None:
         receiver_logit = torch.zeros_like(shift)
-    number = array(shift).dtype.type
-    logits = (receiver_logit, sender_logit) if to_users else (sender_logit, receiver_logit)
+    own, other = (receiver_logit, sender_logit) if to_users else (sender_logit, receiver_logit)
+    rating_logit = None if rating_logit is None else rating_logit.T.contiguous()
+    return own.contiguous(), other.T.contiguous(), rating_logit, (shift if to_users else shift.T).contiguous()
+
+
+def _arguments(head: int, edges: tuple, logits: tuple, weight: float, slope: float, to_users: bool) -> list:
+    """What all loops read for a head."""
+    pointer, entry, factor, level, _, _ = edges
+    own, other, rating, shift = logits
+    number = array(own).dtype.type
     return [
-        array(value), optional(second), array(pointer), array(entry), optional(factor), optional(level),
-        *map(array, logits), optional(rating_logit), array(shift.contiguous()), number(slope), number(1 / weight),
+        head, array(pointer), array(entry), optional(factor), optional(level), array(own), array(other[head]),
+        None if rating is None else array(rating[head]), array(shift if to_users else shift[head]),
+        number(slope), number(1 / weight),
     ]  # fmt: skip
 
 
-def _padded(value: Tensor, second: Tensor | None, heads: int) -> tuple[Tensor, Tensor | None, int, int]:
+def _padded(tables: tuple, heads: int) -> tuple[list[Tensor | None], int, int]:
     """Tables where the columns of a head fill vectors; the columns a head has by itself, and the lanes."""
-    channels = value.shape[1] // heads
+    channels = tables[0].shape[1] // heads
     if channels % 8:
-        value, second = (
-            None if table is None else pad(table.unflatten(1, (heads, channels)), (0, -channels % 8)).flatten(1)
-            for table in (value, second)
-        )
-    lanes = next(lanes for lanes in (64, 32, 16, 8) if value.shape[1] // heads % lanes == 0)
-    return value.contiguous(), None if second is None else second.contiguous(), channels, lanes
+        tables = [None if each is None else pad(each.unflatten(1, (heads, -1)), (0, -channels % 8)) for each in tables]
+    tables = [None if each is None else each.flatten(1).contiguous() for each in tables]
+    return tables, channels, next(lanes for lanes in (64, 32, 16, 8) if tables[0].shape[1] // heads % lanes == 0)
+
+
+def _by_head(tables: tuple, heads: int) -> Tensor:
+    """Tables ``[rows, heads * channels]`` side by side within each head, ``[heads, rows, tables * channels]``."""
+    parts = [table.unflatten(1, (heads, -1)).transpose(0, 1) for table in tables if table is not None]
+    return torch.cat(parts, 2).contiguous()
 
 
 def _cut(table: Tensor, heads: int, channels: int) -> Tensor:

@@ -1,7 +1,8 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.attention_cpu`: users one by one, heads one by one.
+"""Compiled loops behind :mod:`gnnrec.kernels.attention_cpu`: one head, users one by one.
 
 The weights of one user's edges fit into the cache, so they are computed first, many at a time. ``own`` is what users
-have and ``other`` what movies have, whichever of them sends. ``shift`` belongs to receivers.
+have and ``other`` what movies have, whichever of them sends. Tables of movies hold one head only: rows that are read
+at random should be short and packed. Where there are factors, such a row has values first and then second values.
 """
 
 from __future__ import annotations
@@ -50,161 +51,187 @@ def _longest(pointer, first, last):
 
 
 @njit(**OPTIONS)
-def _weigh(entry, level, user, head, own, other, rating, shift, to_users, slope, weights, slopes):
-    """Weights of the edges of a user, and derivatives of the leaky ReLU unless ``slopes`` is None."""
-    for edge in range(len(entry)):
-        movie = np.uint32(entry[edge])
-        logit = own[user, head] + other[movie, head]
+def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope, weights, slopes):
+    """Weights of a user's edges, and derivatives of the leaky ReLU unless ``slopes`` is None."""
+    zero, one = weights.dtype.type(0), weights.dtype.type(1)
+    for edge in range(begin, end):
+        movie, at = np.uint32(entry[edge]), np.uint64(edge - begin)
+        logit = own + other[movie]
         if rating is not None:
-            logit += rating[level[edge], head]
-        bent = logit if logit > 0 else slope * logit
-        weights[edge] = bent - (shift[user, head] if to_users else shift[movie, head])
+            logit += rating[level[edge]]
+        # Signs are random: a branch would be mispredicted every other time.
+        bent = max(logit, zero) + slope * min(logit, zero)
+        weights[at] = bent - (own_shift if shift is None else shift[movie])
         if slopes is not None:
-            slopes[edge] = weights.dtype.type(1) if logit > 0 else slope
-    exponentials(weights)
+            slopes[at] = slope + (one - slope) * weights.dtype.type(logit > zero)
+    exponentials(weights, end - begin)
 
 
 @njit(**OPTIONS)
-def _logit_gradients(
-    entry, level, user, head, to_users, weights, slopes, effects, of_kinds, for_own, for_other, for_rating
-):
-    """What ``effects``, the derivatives by weights as far as values go, mean for the logits."""
-    kinds, levels, found = of_kinds.shape[2], for_rating.shape[0], weights.dtype.type(0)
-    for edge in range(len(entry)):
-        movie = np.uint32(entry[edge])
-        kind = level[edge] if level is not None and kinds > 1 else 0
-        effect = effects[edge] + of_kinds[user if to_users else movie, head, kind]
-        of_logit = effect * weights[edge] * slopes[edge]
+def _logit_gradients(begin, end, entry, level, weights, slopes, effects, of_kinds, own_row, for_other, for_rating):
+    """What ``effects``, the derivatives by weights as far as values go, mean for the logits; their sum."""
+    kinds, levels, found = of_kinds.shape[1], for_rating.shape[0], weights.dtype.type(0)
+    for edge in range(begin, end):
+        movie, at = np.uint32(entry[edge]), np.uint64(edge - begin)
+        kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
+        effect = effects[at] + of_kinds[movie if own_row is None else own_row, kind]
+        of_logit = effect * weights[at] * slopes[at]
         found += of_logit
-        for_other[movie, head] += of_logit
-        for_rating[level[edge] if level is not None and levels > 1 else 0, head] += of_logit
-    for_own[user, head] = found
+        for_other[movie] += of_logit
+        for_rating[level[edge] if level is not None and levels > 1 else np.uint8(0)] += of_logit
+    return found
 
 
 @functools.cache
 def kernels(lanes: int) -> SimpleNamespace:
-    """The loops for tables where the number of columns of a head is a multiple of ``lanes``."""
+    """The loops for heads whose number of columns is a multiple of ``lanes``."""
 
     @njit(**OPTIONS)
     def gather(
-        value, second, pointer, entry, factor, level, own, other, rating, shift, slope, inverse,
+        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, table,
         first, last, out, kinds_out,
     ):  # fmt: skip
-        heads, kinds = kinds_out.shape[1:]
-        channels, scratch = value.shape[1] // heads, np.empty(_longest(pointer, first, last), own.dtype)
-        for head in range(heads):
-            for user in range(first, last):
-                begin, end = pointer[user], pointer[user + 1]
-                movies, weights = entry[begin:end], scratch[: end - begin]
-                levels = None if level is None else level[begin:end]
-                _weigh(movies, levels, user, head, own, other, rating, shift, True, slope, weights, None)
-                for edge in range(len(movies)):
-                    kind = levels[edge] if levels is not None and kinds > 1 else 0
-                    kinds_out[user, head, kind] += weights[edge]
-                for tile in range(head * channels, (head + 1) * channels, lanes):
-                    found = zeros(value, lanes)
-                    for edge in range(len(movies)):
-                        movie = np.uint32(movies[edge])
-                        sent = load(value, movie, tile, lanes)
-                        if second is not None:
-                            rated = factor[begin + edge] * inverse
-                            sent = add(sent, scale(rated, load(second, movie, tile, lanes)))
-                        found = add(found, scale(weights[edge], sent))
-                    store(out, user, tile, found)
+        kinds, weights = kinds_out.shape[2], np.empty(_longest(pointer, first, last), own.dtype)
+        channels = out.shape[1] // kinds_out.shape[1]
+        for user in range(first, last):
+            begin, end = pointer[user], pointer[user + 1]
+            _weigh(
+                begin, end, entry, level, own[user, head], other, rating, shift[user, head], None, slope, weights, None
+            )
+            for edge in range(begin, end):
+                kinds_out[user, head, level[edge] if level is not None and kinds > 1 else np.uint8(0)] += weights[
+                    np.uint64(edge - begin)
+                ]
+            for tile in range(0, channels, lanes):
+                found = zeros(table, lanes)
+                for edge in range(begin, end):
+                    movie = np.uint32(entry[edge])
+                    sent = load(table, movie, tile, lanes)
+                    if factor is not None:
+                        rated = factor[edge] * inverse
+                        sent = add(sent, scale(rated, load(table, movie, channels + tile, lanes)))
+                    found = add(found, scale(weights[np.uint64(edge - begin)], sent))
+                store(out, user, head * channels + tile, found)
 
     @njit(**OPTIONS)
     def scatter(
-        value, second, pointer, entry, factor, level, own, other, rating, shift, slope, inverse,
+        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, value, second,
         first, last, out, kinds_out,
     ):  # fmt: skip
-        heads, kinds = kinds_out.shape[1:]
-        channels, scratch = value.shape[1] // heads, np.empty(_longest(pointer, first, last), own.dtype)
-        for head in range(heads):
-            for user in range(first, last):
-                begin, end = pointer[user], pointer[user + 1]
-                movies, weights = entry[begin:end], scratch[: end - begin]
-                levels = None if level is None else level[begin:end]
-                _weigh(movies, levels, user, head, own, other, rating, shift, False, slope, weights, None)
-                for edge in range(len(movies)):
-                    kind = levels[edge] if levels is not None and kinds > 1 else 0
-                    kinds_out[np.uint32(movies[edge]), head, kind] += weights[edge]
-                for tile in range(head * channels, (head + 1) * channels, lanes):
-                    plain = load(value, user, tile, lanes)
-                    for edge in range(len(movies)):
-                        movie, sent = np.uint32(movies[edge]), plain
-                        if second is not None:
-                            rated = factor[begin + edge] * inverse
-                            sent = add(sent, scale(rated, load(second, user, tile, lanes)))
-                        kept = load(out, movie, tile, lanes)
-                        store(out, movie, tile, add(kept, scale(weights[edge], sent)))
+        kinds, weights = kinds_out.shape[1], np.empty(_longest(pointer, first, last), own.dtype)
+        channels = out.shape[1]
+        for user in range(first, last):
+            begin, end = pointer[user], pointer[user + 1]
+            _weigh(
+                begin, end, entry, level, own[user, head], other, rating, own[user, head], shift, slope, weights, None
+            )
+            for edge in range(begin, end):
+                kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
+                kinds_out[np.uint32(entry[edge]), kind] += weights[np.uint64(edge - begin)]
+            for tile in range(0, channels, lanes):
+                at = head * channels + tile
+                plain = load(value, user, at, lanes)
+                for edge in range(begin, end):
+                    movie, sent = np.uint32(entry[edge]), plain
+                    if factor is not None:
+                        rated = factor[edge] * inverse
+                        sent = add(sent, scale(rated, load(second, user, at, lanes)))
+                    store(
+                        out,
+                        movie,
+                        tile,
+                        add(load(out, movie, tile, lanes), scale(weights[np.uint64(edge - begin)], sent)),
+                    )
 
     @njit(**OPTIONS)
     def gather_gradients(
-        value, second, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, of_sums, of_kinds,
-        first, last, for_value, for_second, for_own, for_other, for_rating,
+        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, table, of_sums, of_kinds,
+        first, last, for_table, for_own, for_other, for_rating,
     ):  # fmt: skip
-        heads, scratch = of_kinds.shape[1], np.empty((3, _longest(pointer, first, last)), own.dtype)
-        channels = value.shape[1] // heads
-        for head in range(heads):
-            for user in range(first, last):
-                begin, end = pointer[user], pointer[user + 1]
-                count, movies = end - begin, entry[begin:end]
-                weights, slopes, effects = scratch[0, :count], scratch[1, :count], scratch[2, :count]
-                levels = None if level is None else level[begin:end]
-                _weigh(movies, levels, user, head, own, other, rating, shift, True, slope, weights, slopes)
-                effects[:] = 0
-                for tile in range(head * channels, (head + 1) * channels, lanes):
-                    gradient = load(of_sums, user, tile, lanes)
-                    for edge in range(count):
-                        movie, weight = np.uint32(movies[edge]), weights[edge]
-                        sent = load(value, movie, tile, lanes)
-                        kept = load(for_value, movie, tile, lanes)
-                        store(for_value, movie, tile, add(kept, scale(weight, gradient)))
-                        if second is not None:
-                            rated = factor[begin + edge] * inverse
-                            sent = add(sent, scale(rated, load(second, movie, tile, lanes)))
-                            kept = load(for_second, movie, tile, lanes)
-                            store(for_second, movie, tile, add(kept, scale(weight * rated, gradient)))
-                        effects[edge] += total(multiply(gradient, sent))
-                _logit_gradients(
-                    movies, levels, user, head, True, weights, slopes, effects, of_kinds,
-                    for_own, for_other, for_rating,
-                )  # fmt: skip
+        channels, longest = of_sums.shape[1] // own.shape[1], _longest(pointer, first, last)
+        weights, slopes, effects = (
+            np.empty(longest, own.dtype),
+            np.empty(longest, own.dtype),
+            np.zeros(longest, own.dtype),
+        )
+        for user in range(first, last):
+            begin, end = pointer[user], pointer[user + 1]
+            _weigh(
+                begin,
+                end,
+                entry,
+                level,
+                own[user, head],
+                other,
+                rating,
+                shift[user, head],
+                None,
+                slope,
+                weights,
+                slopes,
+            )
+            effects[: end - begin] = 0
+            for tile in range(0, channels, lanes):
+                gradient = load(of_sums, user, head * channels + tile, lanes)
+                for edge in range(begin, end):
+                    movie, weight = np.uint32(entry[edge]), weights[np.uint64(edge - begin)]
+                    sent = load(table, movie, tile, lanes)
+                    store(for_table, movie, tile, add(load(for_table, movie, tile, lanes), scale(weight, gradient)))
+                    if factor is not None:
+                        rated, at = factor[edge] * inverse, channels + tile
+                        sent = add(sent, scale(rated, load(table, movie, at, lanes)))
+                        kept = load(for_table, movie, at, lanes)
+                        store(for_table, movie, at, add(kept, scale(weight * rated, gradient)))
+                    effects[np.uint64(edge - begin)] += total(multiply(gradient, sent))
+            for_own[user, head] = _logit_gradients(
+                begin,
+                end,
+                entry,
+                level,
+                weights,
+                slopes,
+                effects,
+                of_kinds,
+                user * own.shape[1] + head,
+                for_other,
+                for_rating,
+            )
 
     @njit(**OPTIONS)
     def scatter_gradients(
-        value, second, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, of_sums, of_kinds,
-        first, last, for_value, for_second, for_own, for_other, for_rating,
+        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, value, second, of_sums,
+        of_kinds, first, last, for_value, for_second, for_own, for_other, for_rating,
     ):  # fmt: skip
-        heads, scratch = of_kinds.shape[1], np.empty((3, _longest(pointer, first, last)), own.dtype)
-        channels = value.shape[1] // heads
-        for head in range(heads):
-            for user in range(first, last):
-                begin, end = pointer[user], pointer[user + 1]
-                count, movies = end - begin, entry[begin:end]
-                weights, slopes, effects = scratch[0, :count], scratch[1, :count], scratch[2, :count]
-                levels = None if level is None else level[begin:end]
-                _weigh(movies, levels, user, head, own, other, rating, shift, False, slope, weights, slopes)
-                effects[:] = 0
-                for tile in range(head * channels, (head + 1) * channels, lanes):
-                    plain, of_plain, of_rated = load(value, user, tile, lanes), zeros(value, lanes), zeros(value, lanes)
-                    for edge in range(count):
-                        movie, sent = np.uint32(movies[edge]), plain
-                        gradient = load(of_sums, movie, tile, lanes)
-                        weighted = scale(weights[edge], gradient)
-                        of_plain = add(of_plain, weighted)
-                        if second is not None:
-                            rated = factor[begin + edge] * inverse
-                            sent = add(sent, scale(rated, load(second, user, tile, lanes)))
-                            of_rated = add(of_rated, scale(rated, weighted))
-                        effects[edge] += total(multiply(gradient, sent))
-                    store(for_value, user, tile, of_plain)
-                    if second is not None:
-                        store(for_second, user, tile, of_rated)
-                _logit_gradients(
-                    movies, levels, user, head, False, weights, slopes, effects, of_kinds,
-                    for_own, for_other, for_rating,
-                )  # fmt: skip
+        channels, longest = of_sums.shape[1], _longest(pointer, first, last)
+        weights, slopes, effects = (
+            np.empty(longest, own.dtype),
+            np.empty(longest, own.dtype),
+            np.zeros(longest, own.dtype),
+        )
+        for user in range(first, last):
+            begin, end = pointer[user], pointer[user + 1]
+            _weigh(
+                begin, end, entry, level, own[user, head], other, rating, own[user, head], shift, slope, weights, slopes
+            )
+            effects[: end - begin] = 0
+            for tile in range(0, channels, lanes):
+                at = head * channels + tile
+                plain, of_plain, of_rated = load(value, user, at, lanes), zeros(value, lanes), zeros(value, lanes)
+                for edge in range(begin, end):
+                    sent, gradient = plain, load(of_sums, np.uint32(entry[edge]), tile, lanes)
+                    weighted = scale(weights[np.uint64(edge - begin)], gradient)
+                    of_plain = add(of_plain, weighted)
+                    if factor is not None:
+                        rated = factor[edge] * inverse
+                        sent = add(sent, scale(rated, load(second, user, at, lanes)))
+                        of_rated = add(of_rated, scale(rated, weighted))
+                    effects[np.uint64(edge - begin)] += total(multiply(gradient, sent))
+                store(for_value, user, at, of_plain)
+                if factor is not None:
+                    store(for_second, user, at, of_rated)
+            for_own[user, head] = _logit_gradients(
+                begin, end, entry, level, weights, slopes, effects, of_kinds, None, for_other, for_rating
+            )
 
     return SimpleNamespace(
         gather=gather, scatter=scatter, gather_gradients=gather_gradients, scatter_gradients=scatter_gradients

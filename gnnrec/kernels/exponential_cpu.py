@@ -26,12 +26,12 @@ def _power_of_two(typing, exponent):
     return types.float32(types.int32), generate
 
 
-def exponentials(values: np.ndarray) -> None:
-    """Replaces float32 or float64 values by their exponentials; for compiled loops.
+def exponentials(values: np.ndarray, count: int) -> None:
+    """Replaces the first float32 or float64 values by their exponentials; for compiled loops.
 
     In float32 the relative error is below 3e-7 from -87 to 88; what lies outside is taken for these.
     """
-    np.exp(values, out=values)
+    np.exp(values[:count], out=values[:count])
 
 
 #: Coefficients of ``r ** 7`` to ``r ** 0``; the Taylor series is exact to 1e-8 for ``|r| <= ln(2) / 2``.
@@ -41,18 +41,18 @@ _LOWEST, _HIGHEST = np.float32(-87), np.float32(88)
 
 
 @overload(exponentials)
-def _exponentials(values):
+def _exponentials(values, count):
     if values.dtype != types.float32:
 
-        def exact(values):
-            for n in range(len(values)):
+        def exact(values, count):
+            for n in range(count):
                 values[n] = math.exp(values[n])
 
         return exact
     c7, c6, c5, c4, c3, c2, c1, c0 = _SERIES
 
-    def polynomial(values):
-        for n in range(len(values)):
+    def polynomial(values, count):
+        for n in range(count):
             x = min(max(values[n], _LOWEST), _HIGHEST)
             whole = np.floor(x * _LOG2_E + _HALF)
             r = x - whole * _LN_2

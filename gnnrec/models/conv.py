@@ -190,11 +190,13 @@ class BipartiteConv(nn.Module):
         """Sum of messages, each times the scale of its sender, inflated where they were sampled."""
         total = messages.sums(sources.value, sources.residual_value, sender_scale)
         if self.num_levels:
-            total = total + messages.level_sums(sender_scale) @ self.rating
+            total = torch.addmm(total, messages.level_sums(sender_scale), self.rating)
         return inflate(total, messages)
 
-    def add_bias(self, out: Tensor) -> Tensor:
-        return out if self.bias is None else out + self.bias
+    def scaled_with_bias(self, sums: Tensor, scale: Tensor) -> Tensor:
+        """``sums[i] * scale[i] + bias``."""
+        scale = scale.unsqueeze(1)
+        return sums * scale if self.bias is None else torch.addcmul(self.bias, sums, scale)
 
 
 def inflate(total: Tensor, messages: Messages) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gnnrec import counters
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch
+from gnnrec.kernels.dropout import dropout, tanh_dropout
 from gnnrec.models.conv import BipartiteConv, Sources
 from gnnrec.models.gat import BipartiteGATConv
 from gnnrec.models.gcn import BipartiteGCNConv
@@ -36,9 +37,11 @@ class Noise:
 
     def drop(self, states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
         """Inverted dropout with masks that depend on global rows and the place in the model alone."""
-        stream = counters.key(self.stream, *place)
-        mask = counters.dropout_mask(stream, rows, states.shape[1], self.rate)
-        return states * mask.to(states.dtype).mul_(1 / (1 - self.rate))
+        return dropout(states, rows, counters.key(self.stream, *place), self.rate)
+
+    def tanh_drop(self, states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
+        """Inverted dropout of ``tanh(states)``."""
+        return tanh_dropout(states, rows, counters.key(self.stream, *place), self.rate)
 
 
 class EncoderLayer(nn.Module):
@@ -137,6 +140,9 @@ class Encoder(nn.Module):
         def drop(states: Tensor, rows: Tensor, *place) -> Tensor:
             return states if noise is None else noise.drop(states, rows, *place)
 
+        def tanh_drop(states: Tensor, rows: Tensor, *place) -> Tensor:
+            return torch.tanh(states) if noise is None else noise.tanh_drop(states, rows, *place)
+
         user_state = drop(start_state(users), batch.user_rows, "user", "id")
         movie_state = drop(start_state(movies), movie_rows, "movie", "id")
         for number, layer in enumerate(self.layers):
@@ -157,9 +163,9 @@ class Encoder(nn.Module):
                 world,
                 past and past.to_movies,
             )
-            hidden = drop(torch.tanh(to_users), batch.user_rows, "user", number)
+            hidden = tanh_drop(to_users, batch.user_rows, "user", number)
             user_state = user_state + layer.user_out(hidden)
-            hidden = drop(torch.tanh(to_movies), movie_rows, "movie", number)
+            hidden = tanh_drop(to_movies, movie_rows, "movie", number)
             movie_state = movie_state + layer.movie_out(hidden)
         return user_state, movie_state
 

@@ -83,9 +83,8 @@ class BipartiteGATConv(BipartiteConv):
         denominator = torch.where(partial.denominator > 0, partial.denominator, 1)
         out = partial.numerator.view(-1, self.heads, channels) / denominator.unsqueeze(2)
         out = out.flatten(1) if self.concat else out.mean(1)
-        if self.restore_degree:
-            out = out * messages.degree.sqrt().unsqueeze(1)
-        return self.add_bias(out)
+        degree = messages.degree
+        return self.scaled_with_bias(out, degree.sqrt() if self.restore_degree else torch.ones_like(degree))
 
     def _logits(self, sources: Sources, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Parts of logits that belong to senders, to receivers and to rating levels, float ``[..., heads]``."""

@@ -32,11 +32,11 @@ class BipartiteGCNConv(BipartiteConv):
         return Partial(self.sum_messages(sources, messages, self._normaliser(messages.sender_degree)))
 
     def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
-        scale = self._normaliser(messages.degree).unsqueeze(1)
-        out = partial.numerator * scale
+        scale = self._normaliser(messages.degree)
+        out = self.scaled_with_bias(partial.numerator, scale)
         if self.self_loops:
-            out = out + self.lin_value(receiver) * scale.square()
-        return self.add_bias(out)
+            out = out + self.lin_value(receiver) * scale.square().unsqueeze(1)
+        return out
 
     def _normaliser(self, degree: Tensor) -> Tensor:
         """``1 / sqrt(degree)``, and 0 where the degree is 0."""

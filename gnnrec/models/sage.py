@@ -34,10 +34,9 @@ class BipartiteSAGEConv(BipartiteConv):
         return Partial(self.sum_messages(sources, messages))
 
     def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
-        # Fewer than no edges at all is 0 / 1; sums of inflated weights are at least 1 otherwise.
-        out = partial.numerator / messages.total.clamp(min=1).unsqueeze(1)
+        # No edges at all are 0 / 1; sums of inflated weights are at least 1 otherwise.
+        scale = 1 / messages.total.clamp(min=1)
         if self.restore_degree:
-            out = out * messages.degree.sqrt().unsqueeze(1)
-        if self.lin_root is not None:
-            out = out + self.lin_root(receiver)
-        return self.add_bias(out)
+            scale = messages.degree.sqrt() * scale
+        out = self.scaled_with_bias(partial.numerator, scale)
+        return out if self.lin_root is None else out + self.lin_root(receiver)

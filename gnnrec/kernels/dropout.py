@@ -1,0 +1,86 @@
+"""Dropout with masks that are functions of global rows, alone and after tanh, as operators of torch.
+
+Masks are those of :func:`gnnrec.counters.dropout_mask`. They are drawn again in the backward pass and never stored.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.kernels import dispatch, dropout_reference
+
+
+def dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """Inverted dropout: ``states / (1 - rate)``, or 0 where the mask drops.
+
+    Args:
+        states: Float ``[n, channels]``; differentiable.
+        rows: Global rows, int64 ``[n]``.
+        stream: A key of :mod:`gnnrec.counters`, different for every step and place in the model.
+        rate: Share that is dropped, from 0 to below 1.
+    """
+    return _dropout(states, rows, stream, rate)
+
+
+def tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """:func:`dropout` of ``tanh(states)``."""
+    return _tanh_dropout(states, rows, stream, rate)
+
+
+@torch.library.custom_op("gnnrec::dropout", mutates_args=())
+def _dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    return _kernels(states).dropout(states, rows, stream, rate)
+
+
+@torch.library.custom_op("gnnrec::tanh_dropout", mutates_args=())
+def _tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    return _kernels(states).tanh_dropout(states, rows, stream, rate)
+
+
+@torch.library.custom_op("gnnrec::tanh_dropout_backward", mutates_args=())
+def _tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    return _kernels(out).tanh_dropout_backward(gradient, out, rows, stream, rate)
+
+
+def _kernels(states: Tensor):
+    return dispatch.choose(states.device, "dropout", dropout_reference)
+
+
+@_dropout.register_fake
+def _(states, rows, stream, rate):
+    return torch.empty_like(states, memory_format=torch.contiguous_format)
+
+
+@_tanh_dropout.register_fake
+def _(states, rows, stream, rate):
+    return torch.empty_like(states, memory_format=torch.contiguous_format)
+
+
+@_tanh_dropout_backward.register_fake
+def _(gradient, out, rows, stream, rate):
+    return torch.empty_like(out)
+
+
+def _keep(ctx, inputs, output) -> None:
+    _, rows, ctx.stream, ctx.rate = inputs
+    ctx.save_for_backward(rows)
+
+
+def _keep_output(ctx, inputs, output) -> None:
+    _, rows, ctx.stream, ctx.rate = inputs
+    ctx.save_for_backward(rows, output)
+
+
+def _backward(ctx, gradient: Tensor):
+    (rows,) = ctx.saved_tensors
+    return _dropout(gradient, rows, ctx.stream, ctx.rate), None, None, None
+
+
+def _backward_through_tanh(ctx, gradient: Tensor):
+    rows, out = ctx.saved_tensors
+    return _tanh_dropout_backward(gradient, out, rows, ctx.stream, ctx.rate), None, None, None
+
+
+_dropout.register_autograd(_backward, setup_context=_keep)
+_tanh_dropout.register_autograd(_backward_through_tanh, setup_context=_keep_output)

@@ -1,0 +1,71 @@
+"""Compiled loops behind :mod:`gnnrec.kernels.dropout`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from gnnrec.kernels.random_cpu import bits, unsigned
+from gnnrec.kernels.simd import OPTIONS
+from gnnrec.kernels.threads import array, run, stretches, workers
+
+
+@njit(**OPTIONS)
+def _draw(stream, row, words):
+    """Four columns to a word, 16 bits each."""
+    for word in range(len(words)):
+        words[word] = bits(stream, np.uint64(row * len(words) + word))
+
+
+@njit(**OPTIONS)
+def _dropout(stream, rows, threshold, factor, states, first, last, out):
+    width = states.shape[1]
+    words = np.empty((width + 3) // 4, np.uint64)
+    chunks, zero = words.view(np.int16), states.dtype.type(0)
+    for i in range(first, last):
+        _draw(stream, rows[i], words)
+        for c in range(width):
+            out[i, c] = states[i, c] * (factor if chunks[c] >= threshold else zero)
+
+
+@njit(**OPTIONS)
+def _tanh_backward(stream, rows, threshold, factor, gradient, states, first, last, out):
+    width = states.shape[1]
+    words = np.empty((width + 3) // 4, np.uint64)
+    chunks, zero, one = words.view(np.int16), states.dtype.type(0), states.dtype.type(1)
+    for i in range(first, last):
+        _draw(stream, rows[i], words)
+        for c in range(width):
+            tanh = states[i, c] / factor
+            out[i, c] = gradient[i, c] * (factor if chunks[c] >= threshold else zero) * (one - tanh * tanh)
+
+
+def _run(loop, states: Tensor, rows: Tensor, stream: int, rate: float, read: list[Tensor], out: Tensor) -> Tensor:
+    key, threshold = unsigned(stream), np.int16(round(rate * 65536) - 32768)
+    factor = array(states).dtype.type(1 / (1 - rate))
+    arrays, written = [array(each.contiguous()) for each in read], array(out)
+
+    def work(number: int, first: int, last: int) -> None:
+        loop(key, array(rows), threshold, factor, *arrays, first, last, written)
+
+    run(work, stretches(len(states), workers(states.numel())))
+    return out
+
+
+def dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """See :func:`gnnrec.kernels.dropout.dropout`."""
+    out = torch.empty_like(states, memory_format=torch.contiguous_format)
+    return _run(_dropout, states, rows, stream, rate, [states], out)
+
+
+def tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """See :func:`gnnrec.kernels.dropout.tanh_dropout`."""
+    out = states.tanh().contiguous()
+    return _run(_dropout, out, rows, stream, rate, [out], out)
+
+
+def tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """See :func:`gnnrec.kernels.dropout_reference.tanh_dropout_backward`."""
+    return _run(_tanh_backward, out, rows, stream, rate, [gradient, out], torch.empty_like(out))

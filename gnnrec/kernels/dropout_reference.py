@@ -1,0 +1,23 @@
+"""What :mod:`gnnrec.kernels.dropout` computes, in plain torch."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gnnrec import counters
+
+
+def dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """See :func:`gnnrec.kernels.dropout.dropout`."""
+    mask = counters.dropout_mask(stream, rows, states.shape[1], rate)
+    return states * mask.to(states.dtype).mul_(1 / (1 - rate))
+
+
+def tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """See :func:`gnnrec.kernels.dropout.tanh_dropout`."""
+    return dropout(states.tanh(), rows, stream, rate)
+
+
+def tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
+    """Gradient of :func:`tanh_dropout` from its output, which is tanh over ``1 - rate`` wherever that matters."""
+    return dropout(gradient, rows, stream, rate) * (1 - (out * (1 - rate)).square())
