@@ -7,10 +7,11 @@ import torch
 
 from gnnrec.distributed import World
 from gnnrec.graph.message_dropout import MessageDropout
-from gnnrec.graph.rank_graph import build_rank_graph
-from gnnrec.graph.statistics import message_statistics
+from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
+from gnnrec.graph.statistics import MessageStatistics, message_statistics
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.graph.passes import SUPERVISED, supervising
 
 
 @pytest.fixture(scope="module")
@@ -18,43 +19,67 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("dropout"), users=200, movies=60, ratings=4000)
 
 
-def applied(graph, rate=0.3, epoch=0, fold=0):
-    statistics = message_statistics(graph)
-    return statistics, MessageDropout(graph, 5, epoch, rate).apply(statistics, fold)
+def some_edges(graph: RankGraph) -> torch.Tensor:
+    return graph.edge_id % 5 == 2
+
+
+def passes(graph: RankGraph, rate: float = 0.3) -> tuple[MessageStatistics, MessageStatistics]:
+    """Statistics of one pass, without and with messages left out."""
+    epoch = supervising(graph, some_edges(graph))
+    return tuple(
+        message_statistics(graph, epoch, SUPERVISED, dropout, slots=True, tables=True)
+        for dropout in (None, MessageDropout(graph, 5, 0, rate))
+    )
+
+
+def weights(statistics: MessageStatistics) -> torch.Tensor:
+    """What each edge's message is multiplied by, float ``[edges]``."""
+    return statistics.weight * (statistics.edges.slot >= 0)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.6])
 def test_the_share_is_left_out_and_the_rest_scaled_up(dataset, rate):
     graph = build_rank_graph(dataset, World())
-    weights = torch.stack([applied(graph, rate, epoch, fold)[1].weight for epoch in range(3) for fold in range(5)])
-    kept = weights > 0
+    dropout = [MessageDropout(graph, 5, epoch, rate) for epoch in range(3)]
+    found = [message_statistics(graph, None, -1, each, slots=True) for each in dropout]
+    drawn = [(each.group, *each.kept(fold)) for each in dropout for fold in range(5)]
+    kept = torch.stack([kept[group.long()] for group, kept, _ in drawn])
     assert 1 - kept.float().mean().item() == pytest.approx(rate, abs=0.02)
-    torch.testing.assert_close(weights[kept], torch.full_like(weights[kept], 1 / (1 - rate)), rtol=5e-3, atol=0)
+    for weight in [weight for _, _, weight in drawn] + [each.weight for each in found]:
+        assert weight == pytest.approx(1 / (1 - rate), rel=5e-3)
     # Each edge is left out about as often as any other, and passes differ.
-    assert kept.float().mean(0).std() < 2 * (rate * (1 - rate) / len(weights)) ** 0.5
+    assert kept.float().mean(0).std() < 2 * (rate * (1 - rate) / len(kept)) ** 0.5
     assert not any(torch.equal(kept[0], other) for other in kept[1:])
+    for each, statistics in zip(dropout, found):
+        assert torch.equal(statistics.edges.slot >= 0, each.kept(-1)[0][each.group.long()])
 
 
-def test_both_orders_leave_out_the_same_messages_and_statistics_stay(dataset):
+def test_lists_hold_the_messages_that_are_kept_and_statistics_stay(dataset):
     graph = build_rank_graph(dataset, World(), time=True)
-    before, after = applied(graph)
-    assert torch.equal(after.weight[graph.order], after.weight_by_movie)
-    assert torch.equal(after.residual, before.residual * after.weight)
-    for name in ("user_degree", "movie_degree", "mean", "user_bias", "movie_bias", "drift"):
-        assert getattr(after, name) is getattr(before, name)
+    before, after = passes(graph)
+    kept = (after.edges.slot >= 0)[before.edges.slot >= 0]
+    assert 0 < kept.sum() < kept.numel()
+    assert torch.equal(after.edges.residual, before.edges.residual[kept] * after.weight)
+    assert torch.equal(after.edges.movie, before.edges.movie[kept])
+    assert torch.equal(after.edges.level, before.edges.level[kept])
+    pointer = torch.cat([torch.zeros(1, dtype=torch.int64), kept.cumsum(0)])[before.edges.pointer]
+    assert torch.equal(after.edges.pointer, pointer)
+    for name in ("user_degree", "movie_degree", "mean", "user_bias", "movie_bias"):
+        assert torch.equal(getattr(after, name), getattr(before, name)), name
+    for name in ("target_pointer", "target_movie", "target_rating", "target_effect", "stages"):
+        assert torch.equal(getattr(after.edges, name), getattr(before.edges, name)), name
+    assert torch.equal(after.drift.years, before.drift.years)
 
 
 def test_excluded_edges_stay_excluded(dataset):
     graph = build_rank_graph(dataset, World())
-    excluded = torch.arange(graph.num_edges) % 3 == 0
-    statistics = message_statistics(graph, (excluded, excluded[graph.order]))
-    after = MessageDropout(graph, 0, 0, 0.2).apply(statistics, 1)
-    assert (after.weight[excluded] == 0).all() and (after.weight[~excluded] > 0).any()
+    _, after = passes(graph, 0.2)
+    excluded = some_edges(graph)
+    assert (weights(after)[excluded] == 0).all() and (weights(after)[~excluded] > 0).any()
 
 
 def weights_of(world, dataset):
-    graph = build_rank_graph(dataset, world)
-    return applied(graph)[1].weight
+    return weights(passes(build_rank_graph(dataset, world))[1])
 
 
 def test_what_is_left_out_does_not_depend_on_the_number_of_ranks(dataset):

@@ -9,16 +9,24 @@ import pytest
 import torch
 
 from gnnrec.distributed import World
+from gnnrec.graph.folds import Epoch
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
+from gnnrec.kernels import dispatch
 from tests.datasets import write_dataset
+from tests.graph.passes import SUPERVISED, supervising
 
 SHRINKAGE, SWEEPS = 5.0, 2
 
 
 @pytest.fixture(scope="module")
-def graph(tmp_path_factory):
-    return build_rank_graph(write_dataset(tmp_path_factory.mktemp("statistics")), World(), dtype=torch.float64)
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("statistics"))
+
+
+@pytest.fixture(scope="module")
+def graph(dataset):
+    return build_rank_graph(dataset, World(), dtype=torch.float64)
 
 
 def users_of(graph: RankGraph) -> np.ndarray:
@@ -37,8 +45,10 @@ def mask(request, graph) -> torch.Tensor | None:
     return graph.movie == 2 if request.param == "all of one movie" else torch.ones(graph.num_edges, dtype=torch.bool)
 
 
-def both_orders(graph: RankGraph, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor] | None:
-    return None if mask is None else (mask, mask[graph.order])
+def statistics_without(graph: RankGraph, mask: torch.Tensor | None, **options) -> MessageStatistics:
+    if mask is None:
+        return message_statistics(graph, **options)
+    return message_statistics(graph, supervising(graph, mask), SUPERVISED, **options)
 
 
 def dense(graph: RankGraph, mask: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +62,7 @@ def dense(graph: RankGraph, mask: torch.Tensor | None) -> tuple[np.ndarray, np.n
 
 
 def test_equals_dense(graph, mask):
-    found = message_statistics(graph, both_orders(graph, mask))
+    found = statistics_without(graph, mask)
     rating, weight = dense(graph, mask)
     mean = np.sum(rating * weight) / max(np.sum(weight), 1)
     user_bias, movie_bias = np.zeros(graph.num_users), np.zeros(graph.num_movies)
@@ -64,41 +74,70 @@ def test_equals_dense(graph, mask):
     np.testing.assert_array_equal(found.movie_degree, weight.sum(0))
     np.testing.assert_allclose(found.user_bias, user_bias, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(found.movie_bias, movie_bias, rtol=1e-10, atol=1e-12)
+    assert found.weight == 1 and found.drift is None
 
     user, movie = users_of(graph), graph.movie.numpy()
-    left = (rating - mean - user_bias[:, None] - movie_bias[None]) * weight
-    np.testing.assert_allclose(found.residual, left[user, movie], rtol=1e-10, atol=1e-12)
-    np.testing.assert_array_equal(found.weight, weight[user, movie])
-    np.testing.assert_array_equal(found.weight_by_movie, weight[user, movie][graph.order])
+    carried = weight[user, movie] > 0
+    left = rating - mean - user_bias[:, None] - movie_bias[None]
+    edges = found.edges
+    np.testing.assert_allclose(edges.residual, left[user, movie][carried], rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(edges.movie, movie[carried])
+    np.testing.assert_array_equal(edges.level, graph.level[carried])
+    np.testing.assert_array_equal(edges.pointer.diff(), weight.sum(1))
+    np.testing.assert_array_equal(edges.target_movie, movie[~carried])
+    np.testing.assert_array_equal(edges.target_rating, graph.rating[~carried])
+    np.testing.assert_array_equal(edges.target_pointer.diff(), np.bincount(user[~carried], minlength=graph.num_users))
+    assert edges.target_effect is None and edges.slot is None
 
 
-def test_residuals_of_excluded_edges_are_exactly_zero(graph, mask):
+def test_excluded_edges_are_in_no_list_and_others_in_their_place(graph, mask):
+    edges = statistics_without(graph, mask, slots=True).edges
     mask = torch.zeros(graph.num_edges, dtype=torch.bool) if mask is None else mask
-    residual = message_statistics(graph, both_orders(graph, mask)).residual
-    assert (residual[mask] == 0).all() and (residual[~mask] != 0).all()
+    assert (edges.slot[mask] == -1).all() and (edges.residual != 0).all()
+    assert edges.slot[~mask].tolist() == list(range(edges.movie.numel()))
+    assert edges.movie.numel() + edges.target_movie.numel() == graph.num_edges
 
 
 def everything(statistics: MessageStatistics) -> list[torch.Tensor]:
-    return [getattr(statistics, field.name) for field in dataclasses.fields(statistics) if field.name != "drift"]
+    """All numbers but the ratings of targets, which are what they are."""
+    parts = [statistics, statistics.edges, *([] if statistics.drift is None else [statistics.drift])]
+    values = [(each.name, getattr(part, each.name)) for part in parts for each in dataclasses.fields(part)]
+    return [value for name, value in values if isinstance(value, torch.Tensor) and name != "target_rating"]
 
 
+@pytest.mark.parametrize("implementation", ["cpu", "reference"])
+@pytest.mark.parametrize("time", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_ratings_of_excluded_edges_change_no_bit(graph, dtype):
+def test_ratings_of_excluded_edges_change_no_bit(dataset, dtype, time, implementation):
+    graph = build_rank_graph(dataset, World(), dtype=dtype, time=time)
     mask = torch.from_numpy(np.random.default_rng(4).random(graph.num_edges) < 0.2)
-    graph = dataclasses.replace(graph, rating=graph.rating.to(dtype))
-    changed = dataclasses.replace(graph, rating=torch.where(mask, 123.456 - 7 * graph.rating, graph.rating).to(dtype))
-    excluded = both_orders(graph, mask)
-    before = everything(message_statistics(graph, excluded))
-    after = everything(message_statistics(changed, excluded))
-    assert len(before) == 8 and before[0].dtype == dtype
+    changed = dataclasses.replace(graph, rating=torch.where(mask, 123.456 - 7 * graph.rating, graph.rating))
+    with dispatch.forced(implementation):
+        before = everything(statistics_without(graph, mask, slots=True))
+        after = everything(statistics_without(changed, mask, slots=True))
+        seen = [message_statistics(each).user_bias for each in (graph, changed)]
+    # Five statistics, four of messages and their slots, two of targets, and effects of time on these.
+    assert len(before) == 12 + time and before[0].dtype == dtype
     for a, b in zip(before, after):
         assert torch.equal(a, b)
     # The same change is seen where nothing is excluded.
-    assert not torch.equal(message_statistics(graph).user_bias, message_statistics(changed).user_bias)
+    assert not torch.equal(*seen)
 
 
-def test_nothing_excluded_is_no_mask_at_all(graph):
+def test_nothing_excluded_is_no_fold_at_all(graph):
     nothing = torch.zeros(graph.num_edges, dtype=torch.bool)
     before = everything(message_statistics(graph))
-    for a, b in zip(before, everything(message_statistics(graph, (nothing, nothing)))):
-        assert torch.equal(a, b)
+    for epoch, fold in ((supervising(graph, nothing), SUPERVISED), (Epoch(graph, 3, 0, 4), -1)):
+        for a, b in zip(before, everything(message_statistics(graph, epoch, fold)), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_every_fold_of_an_epoch_is_excluded_in_its_own_pass(dataset, time):
+    graph = build_rank_graph(dataset, World(), dtype=torch.float64, time=time)
+    epoch = Epoch(graph, 3, 0, 4)
+    for fold in range(4):
+        found = everything(message_statistics(graph, epoch, fold, slots=True))
+        alone = statistics_without(graph, epoch.fold == fold, slots=True)
+        for a, b in zip(found, everything(alone), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
