@@ -15,7 +15,7 @@ from gnnrec.training.run import train
 
 def main(arguments: list[str]) -> None:
     config = parse_train_config(arguments)
-    distributed.use_machine()
+    distributed.share_cores()
     world = distributed.start(config.device)
     try:
         train(config, world)

@@ -105,7 +105,7 @@ def _on_ranks(function: Callable[..., Any]) -> Run:
     def call(path: Path, options: Any) -> None:
         from gnnrec import distributed
 
-        distributed.use_machine()
+        distributed.share_cores()
         world = distributed.start(options.device)
         try:
             function(path, options, world)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import dataclasses
 import os
 import sys
@@ -184,26 +182,6 @@ def stop() -> None:
     """Leaves the process group, if this process is in one."""
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def use_machine() -> None:
-    """What a process that trains or infers does first: keeps freed memory and takes its share of the cores."""
-    keep_memory()
-    share_cores()
-
-
-def keep_memory() -> None:
-    """Makes the C library keep freed memory for the next tensor.
-
-    Otherwise every tensor of a step is new memory whose pages the kernel must find and clear: on the CPU an addition
-    then takes three times as long.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            trim_threshold, mmap_max = -1, -4  # glibc's M_TRIM_THRESHOLD and M_MMAP_MAX; others refuse them
-            mallopt = ctypes.CDLL(None).mallopt
-            mallopt(mmap_max, 0)
-            mallopt(trim_threshold, 2**31 - 1)
 
 
 def share_cores() -> None:

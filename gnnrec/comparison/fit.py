@@ -93,7 +93,7 @@ def main(path: str) -> None:
     """Runs the job of a JSON file on one rank of it."""
     job = Job(**json.loads(Path(path).read_text(encoding="utf-8")))
     config = job.train_config()
-    distributed.use_machine()
+    distributed.share_cores()
     world = distributed.start(config.device)
     try:
         found = fit(job, config, world)

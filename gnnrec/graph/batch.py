@@ -13,7 +13,8 @@ from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.kernels.lists import Lists
-from gnnrec.kernels.ragged import counting_sort, offsets, ranges
+from gnnrec.kernels.ragged import offsets, ranges
+from gnnrec.kernels.sampling import pick
 from gnnrec.kernels.statistics import level_sums
 from gnnrec.kernels.sums import gather_sums, scatter_sums
 
@@ -182,13 +183,8 @@ def sampled_lists(statistics: MessageStatistics, user: Tensor, edge: Tensor, num
         The lists, and the rating levels of their entries.
     """
     edges = statistics.edges
-    slot = edges.slot[edge]
-    carried = slot >= 0
-    user, slot = user[carried], slot[carried]
-    pointer, order = counting_sort(user, num_users)
-    slot = slot[order]
-    lists = Lists(pointer, edges.movie[slot], movies, edges.residual[slot], statistics.weight)
-    return lists, edges.level[slot]
+    pointer, movie, residual, level = pick(user, edge, edges.slot, num_users, edges.movie, edges.residual, edges.level)
+    return Lists(pointer, movie, movies, residual, statistics.weight), level
 
 
 def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> Targets:

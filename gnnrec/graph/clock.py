@@ -41,11 +41,12 @@ class Clock:
         ends = torch.stack([-time.min(), time.max()]) if time.numel() else torch.tensor([lowest, lowest])
         first, last = world.max_(ends.to(world.device)).tolist()
         first = -first
+        span = min(last - first, _LATEST)
         # Bins are cut twice, half a bin apart, so half bins must be whole seconds.
-        half = max(YEAR[0], -(-(last - first + 1) // (MOST_MOVIE_BINS - 1))) // 2
+        half = max(YEAR[0], -(-(span + 1) // (MOST_MOVIE_BINS - 1))) // 2
         windows = Windows(
             movie_half=half,
-            movie_halves=min(last - first, _LATEST) // half + 1,
+            movie_halves=span // half + 1,
             movie_shrinkage=2 * YEAR[1],
             user_halves=(DAY[0] // 2, SESSION[0] // 2),
             user_shrinkages=(2 * DAY[1], 2 * SESSION[1]),

@@ -8,42 +8,11 @@ from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSampler
 
 from gnnrec import counters
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.kernels.ragged import offsets
+from gnnrec.kernels.sampling import draw
 
 USER, MOVIE = "user", "movie"
 RATES = (USER, "rates", MOVIE)
 RATED_BY = (MOVIE, "rated_by", USER)
-
-
-def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
-    """Draws positions in neighbour lists, without replacement, each with the same probability.
-
-    A list with at most ``fan_out`` entries is taken whole. A longer one is cut into ``fan_out`` stretches whose lengths
-    differ by at most one, one position is drawn in each, and all are rotated by one more draw. So every position has
-    probability ``fan_out / degree``, nothing is drawn twice, and nothing is sorted.
-
-    Args:
-        stream: A key made by :func:`gnnrec.counters.key`.
-        ids: Global rows of the nodes, int64 ``[nodes]``; what is drawn depends on them alone.
-        degree: Lengths of their lists, int64 ``[nodes]``.
-        fan_out: Draws a node; negative for all neighbours.
-
-    Returns:
-        The node of each draw and the position in its list, both int64 ``[draws]``, sorted by node.
-    """
-    counts = degree if fan_out < 0 else degree.clamp(max=fan_out)
-    pointer = offsets(counts)
-    node = torch.repeat_interleave(torch.arange(ids.numel(), device=ids.device), counts)
-    number = torch.arange(node.numel(), device=ids.device) - pointer[node]
-    if fan_out < 0:
-        return node, number
-    length = degree[node]
-    first = number * length // max(fan_out, 1)
-    stretch = (number + 1) * length // max(fan_out, 1) - first
-    drawn = first + counters.integers(stream, ids[node] * (fan_out + 1) + number, stretch.clamp(min=1))
-    rotation = counters.integers(stream, ids * (fan_out + 1) + fan_out, degree.clamp(min=1))
-    position = (drawn + rotation[node]) % length.clamp(min=1)
-    return node, torch.where(length > fan_out, position, number)
 
 
 class BipartiteSampler(BaseSampler):

@@ -66,8 +66,10 @@ def message_statistics(
         fold: The supervised fold; -1 for none.
         dropout: Which messages are left out; None for none.
         slots: Say which message each edge is, for samplers.
-        tables: Keep what gives effects of time on other ratings.
+        tables: Keep what gives effects of time on other ratings; only where no fold is supervised.
     """
+    if tables and fold >= 0:
+        raise ValueError("tables would show others the ratings of the supervised fold")
     folds = epoch.folds if epoch is not None else Folds.single(graph)
     world, dtype, edges = graph.world, graph.dtype, folds.edges
     movie_count, movie_sum = _others(folds.movie_count, fold), _others(folds.movie_sum, fold)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from gnnrec import files
+from gnnrec import files, memory
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
@@ -46,6 +46,7 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
         world.print(line)
     tracker = Tracker(config.run_dir, config.wandb, config.as_dict(), world.is_main)
     try:
+        memory.keep_freed()
         summary = _fit(trainer, tracker, on_validation)
         tracker.summary(summary)
     except BaseException:

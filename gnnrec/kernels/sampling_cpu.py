@@ -1,0 +1,81 @@
+"""Compiled loops behind :mod:`gnnrec.kernels.sampling`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from gnnrec.kernels.ragged import offsets
+from gnnrec.kernels.random_cpu import bits, unsigned
+from gnnrec.kernels.simd import OPTIONS
+from gnnrec.kernels.threads import array, pieces, run, workers
+
+
+@njit(**OPTIONS)
+def _below(stream, counter, below):
+    return np.int64(((bits(stream, np.uint64(counter)) >> np.uint64(33)) * np.uint64(below)) >> np.uint64(31))
+
+
+@njit(**OPTIONS)
+def _draw(stream, ids, degree, fan_out, pointer, first, last, node, position):
+    for i in range(first, last):
+        length, out = degree[i], pointer[i]
+        if fan_out < 0 or length <= fan_out:
+            for number in range(length):
+                node[out + number], position[out + number] = i, number
+            continue
+        counter = ids[i] * (fan_out + 1)
+        rotation = _below(stream, counter + fan_out, length)
+        begin = 0
+        for number in range(fan_out):
+            end = (number + 1) * length // fan_out
+            place = begin + _below(stream, counter + number, end - begin) + rotation
+            node[out + number], position[out + number] = i, place - length if place >= length else place
+            begin = end
+
+
+def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
+    """See :func:`gnnrec.kernels.sampling.draw`."""
+    pointer = offsets(degree if fan_out < 0 else degree.clamp(max=fan_out))
+    node, position = torch.empty(2, int(pointer[-1]), dtype=torch.int64)
+    read = unsigned(stream), array(ids), array(degree), fan_out, array(pointer)
+
+    def work(number: int, first: int, last: int) -> None:
+        _draw(*read, first, last, array(node), array(position))
+
+    run(work, pieces(array(pointer), workers(node.numel())))
+    return node, position
+
+
+@njit(**OPTIONS)
+def _count(row, edge, slot, chosen, pointer):
+    for at in range(len(row)):
+        chosen[at] = slot[edge[at]]
+        pointer[row[at] + 1] += chosen[at] >= 0
+    for each in range(1, len(pointer)):
+        pointer[each] += pointer[each - 1]
+
+
+@njit(**OPTIONS)
+def _pick(row, chosen, next_place, movie, residual, level, out_movie, out_residual, out_level):
+    for at in range(len(row)):
+        message = chosen[at]
+        if message >= 0:
+            place = next_place[row[at]]
+            next_place[row[at]] = place + 1
+            out_movie[place], out_residual[place], out_level[place] = movie[message], residual[message], level[message]
+
+
+def pick(
+    row: Tensor, edge: Tensor, slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """See :func:`gnnrec.kernels.sampling.pick`. A counting sort: draws keep their order within a list."""
+    pointer, chosen = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(row.numel(), dtype=torch.int32)
+    _count(array(row), array(edge), array(slot), array(chosen), array(pointer))
+    count = int(pointer[-1])
+    out = [each.new_empty(count) for each in (movie, residual, level)]
+    given = [array(each) for each in (movie, residual, level)]
+    _pick(array(row), array(chosen), array(pointer[:-1].clone()), *given, *(array(each) for each in out))
+    return pointer, *out
