@@ -41,8 +41,10 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 def _all_reduce(tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
-    dist.all_reduce(tensor, op=op)
-    return tensor
+    # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
+    whole = tensor.contiguous()
+    dist.all_reduce(whole, op=op)
+    return tensor if whole is tensor else tensor.copy_(whole)
 
 
 @dataclasses.dataclass(frozen=True)

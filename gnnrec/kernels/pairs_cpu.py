@@ -79,4 +79,5 @@ def gradients(
         loop(*read, first, last, *tables)
 
     run(work, ranges)
-    return [for_rows[:, :width], for_columns.sum(0)[:, :width], for_row_bias, for_column_bias.sum(0)]
+    tables = for_rows[:, :width].contiguous(), for_columns.sum(0)[:, :width].contiguous()
+    return [*tables, for_row_bias, for_column_bias.sum(0)]

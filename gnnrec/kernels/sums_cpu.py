@@ -118,7 +118,7 @@ def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair
 
     threads = workers(entry.numel())
     run(work, pieces(pointer, 4 * threads if threads > 1 else 1))
-    return [out[:, :width] for out in outs]
+    return [out[:, :width].contiguous() for out in outs]
 
 
 def scatter(
@@ -145,7 +145,7 @@ def scatter(
         loop(*arguments, first, last, *(array(out)[number] for out in outs))
 
     run(work, ranges)
-    return [(out[0] if len(ranges) == 1 else out.sum(0))[:, :width] for out in outs]
+    return [(out[0] if len(ranges) == 1 else out.sum(0))[:, :width].contiguous() for out in outs]
 
 
 def sum_dtype(table: Tensor) -> torch.dtype:

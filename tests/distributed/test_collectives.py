@@ -1,0 +1,47 @@
+"""Sums and maxima over ranks, also of tensors that do not lie in one piece of memory."""
+
+from __future__ import annotations
+
+import torch
+
+from gnnrec.distributed import World
+from tests.distributed.ranks import run_on_ranks
+
+
+def filled(world: World) -> torch.Tensor:
+    return torch.arange(12.0).view(3, 4) * (-1) ** world.rank + 100 * world.rank
+
+
+def collect(world: World) -> dict[str, torch.Tensor]:
+    """Collectives in place on a part of a table, which must leave the rest of it alone."""
+    found = {}
+    for name, collective in (("sum", world.sum_), ("max", world.max_)):
+        for part, where in (("columns", (slice(None), slice(1, 3))), ("rows", slice(1, 2))):
+            table = filled(world)
+            returned = collective(table[where])
+            found[f"{name} {part}"], found[f"{name} {part} returned"] = table, returned.clone()
+    leaf = filled(world).requires_grad_()
+    found["reduced"] = world.reduce(leaf[:, :3] * (1 + world.rank))
+    weights = torch.arange(9.0).view(3, 3) + world.rank
+    found["reduced"].backward(weights)
+    found["gradient"] = leaf.grad
+    found["reduced"] = found["reduced"].detach()
+    return found
+
+
+def test_collectives_of_views_are_those_of_their_elements():
+    ranks = run_on_ranks(3, collect)
+    whole = torch.stack([filled(World(rank, 3)) for rank in range(3)])
+    expected = {"sum": whole.sum(0), "max": whole.amax(0)}
+    for rank, found in enumerate(ranks):
+        for name, value in expected.items():
+            for part, where in (("columns", (slice(None), slice(1, 3))), ("rows", slice(1, 2))):
+                table = whole[rank].clone()
+                table[where] = value[where]
+                assert torch.equal(found[f"{name} {part}"], table)
+                assert torch.equal(found[f"{name} {part} returned"], value[where])
+        assert torch.equal(found["reduced"], sum((1 + each) * whole[each, :, :3] for each in range(3)))
+        # Every rank's gradient enters, times this rank's factor.
+        gradient = torch.zeros(3, 4)
+        gradient[:, :3] = (1 + rank) * (3 * torch.arange(9.0).view(3, 3) + 3)
+        assert torch.equal(found["gradient"], gradient)
