@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
+from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.evaluation.rating import held_out
-from gnnrec.graph.drift import CUTS, WINDOWS, estimate_drift
-from gnnrec.kernels.ragged import owners
+from gnnrec.graph.clock import DAY, SESSION, YEAR
+from gnnrec.graph.drift import DriftTables
 from gnnrec.graph.rank_graph import build_rank_graph, read_edges
 from gnnrec.graph.statistics import message_statistics
+from gnnrec.kernels.ragged import owners
 from gnnrec.models.layerwise import embed_all
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.graph.passes import SUPERVISED, supervising
+
+CUTS = 2
 
 
 @pytest.fixture(scope="module")
@@ -29,91 +33,134 @@ def dataset(tmp_path_factory):
 
 def oracle(rows, times, residual, weight, at_rows, at_times, leave_out, window, begin):
     """Shrunken mean over ratings of the same row, weighted by how many of the cuts they share a bin in."""
+    seconds, shrinkage = window
     effects = []
     for number, (row, time) in enumerate(zip(at_rows, at_times)):
         total = count = 0.0
         for cut in range(CUTS):
-            first = begin - window.seconds * cut // CUTS
-            near = (rows == row) & ((times - first) // window.seconds == (time - first) // window.seconds)
+            first = begin - seconds * cut // CUTS
+            near = (rows == row) & ((times - first) // seconds == (time - first) // seconds)
             if leave_out:
                 near[number] = False
             total += (residual * weight)[near].sum()
             count += weight[near].sum()
-        effects.append(total / (count + CUTS * window.shrinkage))
+        effects.append(total / (count + CUTS * shrinkage))
     return np.array(effects)
 
 
-def test_effects_are_those_of_plain_loops(dataset):
+SIDES = [(YEAR, "movie"), (DAY, "user"), (SESSION, "user")]
+
+
+def test_effects_on_messages_and_targets_are_those_of_plain_loops(dataset):
     graph = build_rank_graph(dataset, World(), dtype=torch.float64, time=True)
-    rng = np.random.default_rng(0)
-    residual, weight = rng.normal(size=graph.num_edges), (rng.random(graph.num_edges) < 0.8) * 1.0
+    supervised = np.random.default_rng(0).random(graph.num_edges) < 0.2
+    found = message_statistics(graph, supervising(graph, torch.from_numpy(supervised)), SUPERVISED)
     rows = {"user": owners(graph.user_ptr).numpy(), "movie": graph.movie.numpy()}
-    time = dataset.timestamp[graph.edge_id.numpy()]
-    drift = estimate_drift(graph.time_bins, torch.from_numpy(residual), torch.from_numpy(weight), World())
+    time = np.array(dataset.timestamp)[graph.edge_id.numpy()]
+    bias = found.user_bias[rows["user"]] + found.movie_bias[rows["movie"]]
+    residual = (graph.rating - found.mean - bias).numpy()
+    for column, (window, side) in enumerate(SIDES):
+        row = rows[side]
+        expected = oracle(row, time, residual, 1.0 - supervised, row, time, True, window, time.min())
+        np.testing.assert_allclose(found.edges.target_effect[:, column], expected[supervised], rtol=1e-10, atol=1e-12)
+        assert np.count_nonzero(expected[supervised]) > supervised.sum() // 3
+        residual = residual - expected
+    np.testing.assert_allclose(found.edges.residual, residual[~supervised], rtol=1e-10, atol=1e-12)
+
+
+def test_effects_on_other_ratings_are_those_of_plain_loops(dataset):
+    graph = build_rank_graph(dataset, World(), dtype=torch.float64, time=True)
+    found = message_statistics(graph, tables=True)
+    rows = {"user": owners(graph.user_ptr).numpy(), "movie": graph.movie.numpy()}
+    time, weight = np.array(dataset.timestamp)[graph.edge_id.numpy()], np.ones(graph.num_edges)
+    bias = found.user_bias[rows["user"]] + found.movie_bias[rows["movie"]]
+    residual = (graph.rating - found.mean - bias).numpy()
+
     test = read_edges(dataset, graph.part, (TEST,))
-    test_rows = {"user": owners(test.user_ptr).numpy(), "movie": test.movie.numpy()}
-    elsewhere = drift.tables.at(*(torch.from_numpy(test_rows[side]) for side in ("user", "movie")), test.time)
+    test_rows, test_time = {"user": owners(test.user_ptr).numpy(), "movie": test.movie.numpy()}, test.time.numpy()
+    elsewhere = found.drift.at(test.user_ptr, test.movie, test.time)
+    # A movie outside of the years seen keeps its nearest bin, so only times inside are compared.
+    inside = (test_time >= time.min()) & (test_time <= time.max())
     shared = 0
-    for column, window in enumerate(WINDOWS):
-        row = rows[window.side]
-        expected = oracle(row, time, residual, weight, row, time, True, window, time.min())
-        np.testing.assert_allclose(drift.effect[:, column], expected, rtol=1e-10, atol=1e-12)
-        # A movie outside of the years seen keeps its nearest bin, so only times inside are compared.
-        inside = (test.time.numpy() >= time.min()) & (test.time.numpy() <= time.max())
-        asked = oracle(
-            row, time, residual, weight, test_rows[window.side], test.time.numpy(), False, window, time.min()
-        )
+    for column, (window, side) in enumerate(SIDES):
+        row = rows[side]
+        asked = oracle(row, time, residual, weight, test_rows[side], test_time, False, window, time.min())
         np.testing.assert_allclose(elsewhere[inside, column], asked[inside], rtol=1e-10, atol=1e-12)
         shared += np.count_nonzero(asked[inside])
-        residual = residual - expected
-    assert shared > len(asked)
+        residual = residual - oracle(row, time, residual, weight, row, time, True, window, time.min())
+    assert shared > inside.sum() > 20 and elsewhere.shape == (len(test_time), 3)
 
 
 def test_excluded_ratings_change_no_bit_of_any_effect(dataset):
     graph = build_rank_graph(dataset, World(), time=True)
-    rng = np.random.default_rng(1)
-    excluded = torch.from_numpy(rng.random(graph.num_edges) < 0.3)
-    masks = excluded, excluded[graph.order]
-    before = message_statistics(graph, masks)
-    graph.rating = torch.where(excluded, 5.5 - graph.rating, graph.rating)
-    after = message_statistics(graph, masks)
-    assert torch.equal(before.drift.effect, after.drift.effect) and torch.equal(before.residual, after.residual)
-    seen = message_statistics(graph)
-    assert not torch.equal(before.drift.effect, seen.drift.effect)
+    excluded = torch.from_numpy(np.random.default_rng(1).random(graph.num_edges) < 0.3)
+
+    def effects(graph, excluded):
+        found = message_statistics(graph, supervising(graph, excluded), SUPERVISED)
+        return found.edges.target_effect, found.edges.residual
+
+    changed = dataclasses.replace(graph, rating=torch.where(excluded, 5.5 - graph.rating, graph.rating))
+    before, after = effects(graph, excluded), effects(changed, excluded)
+    assert all(torch.equal(a, b) for a, b in zip(before, after))
+    assert before[0].abs().max() > 0.01
+    # Where others are excluded, the change is seen.
+    assert not any(torch.equal(a, b) for a, b in zip(effects(graph, ~excluded), effects(changed, ~excluded)))
 
 
-def test_someone_never_seen_has_no_effect(dataset):
+def test_effects_on_other_ratings_are_not_made_from_targets(dataset):
     graph = build_rank_graph(dataset, World(), time=True)
-    tables = message_statistics(graph).drift.tables
-    late = torch.full((3,), 2_000_000_000)
-    effect = tables.at(torch.tensor([0, 1, 2]), torch.tensor([3, 4, 5]), late)
+    with pytest.raises(ValueError, match="supervised fold"):
+        message_statistics(graph, supervising(graph, graph.movie == 2), SUPERVISED, tables=True)
+
+
+def tables_and_users(dataset, asked: list[int]) -> tuple[DriftTables, torch.Tensor]:
+    """Tables of all training ratings, and the pointer of queries of the first users."""
+    graph = build_rank_graph(dataset, World(), time=True)
+    counts = torch.tensor(asked + [0] * (graph.num_users - len(asked)))
+    pointer = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    return message_statistics(graph, tables=True).drift, pointer
+
+
+@pytest.mark.parametrize("when", [2_000_000_000, 0, 2**40, -(2**40)])
+def test_someone_never_seen_has_no_effect(dataset, when):
+    tables, pointer = tables_and_users(dataset, [1, 1, 1])
+    movie, time = torch.tensor([3, 4, 5], dtype=torch.int32), torch.full((3,), when)
+    effect = tables.at(pointer, movie, time)
     assert (effect[:, 1:] == 0).all()  # no session, no day
-    assert (effect[:, 0] != 0).any()  # the last years of a movie still hold
+    last = tables.clock.windows.movie_halves - 1 if when > tables.clock.first else 0
+    total, count = tables.years[movie, last].unbind(1)
+    torch.testing.assert_close(effect[:, 0], total / (count + CUTS * YEAR[1]))
+    every = torch.arange(dataset.num_movies, dtype=torch.int32)
+    pointer = pointer.clamp(max=1) * len(every)
+    # The first or the last years of some movie still hold.
+    assert (tables.at(pointer, every, torch.full((len(every),), when))[:, 0] != 0).any()
 
 
-def test_a_movie_bin_is_wide_enough_for_long_histories(tmp_path):
-    write_dataset(tmp_path / "a")
-    table = pd.read_csv(tmp_path / "a" / "ratings.csv")
-    table.loc[0, "timestamp"] = 1
-    table.to_csv(tmp_path / "ratings.csv", index=False)
-    prepare(tmp_path / "b", PrepareOptions(ratings=tmp_path / "ratings.csv", test=0.0, validation=0.0))
-    graph = build_rank_graph(PreparedDataset(tmp_path / "b"), World(), (TRAIN,), time=True)
-    for cut in graph.time_bins.cuts[0]:
-        assert cut.bins <= 64 and cut.pointer[-1] == graph.num_edges
+def test_the_order_of_questions_does_not_matter(dataset):
+    tables, pointer = tables_and_users(dataset, [4, 0, 2])
+    first = tables.clock.first
+    movie = torch.tensor([3, 1, 4, 1, 5, 9], dtype=torch.int32)
+    time = first + tables.time[torch.tensor([0, 3, 1, 2])].long() + torch.tensor([5, 9_000, -7, 100])
+    time = torch.cat([time, first + tables.time[tables.pointer[2:4]].long() + 50])
+    found = tables.at(pointer, movie, time)
+    turned = torch.tensor([3, 2, 1, 0, 5, 4])
+    assert torch.equal(tables.at(pointer, movie[turned], time[turned]), found[turned])
+    assert (found[:, 2] != 0).any()
 
 
 def effects_of(world, directory):
     dataset = PreparedDataset(directory)
     graph = build_rank_graph(dataset, world, dtype=torch.float64, time=True)
-    drift = message_statistics(graph).drift
-    test = held_out(dataset, graph.part, TEST, world, torch.float64, drift.tables)
-    return world.gather_objects((drift.effect, test.drift))
+    found = message_statistics(graph, supervising(graph, graph.edge_id % 3 == 0), SUPERVISED)
+    drift = message_statistics(graph, tables=True).drift
+    test = held_out(dataset, graph.part, TEST, world, torch.float64, drift)
+    return world.gather_objects((found.edges.target_effect, found.edges.residual, test.drift))
 
 
 def test_effects_do_not_depend_on_the_number_of_ranks(dataset):
     alone = effects_of(World(), dataset.directory)
     for parts in run_on_ranks(3, effects_of, dataset.directory):
-        for column in range(2):
+        for column in range(3):
             together = torch.cat([part[column] for part in parts])
             torch.testing.assert_close(together, alone[0][column], rtol=1e-10, atol=1e-12)
 
