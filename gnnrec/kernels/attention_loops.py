@@ -3,6 +3,9 @@
 The weights of one user's edges fit into the cache, so they are computed first, many at a time. ``own`` is what users
 have and ``other`` what movies have, whichever of them sends. Tables of movies hold one head only: rows that are read
 at random should be short and packed. Where there are factors, such a row has values first and then second values.
+
+Two things cost more than they seem to: a slice of an array is two atomic increments, and a signed index is asked
+whether it counts from the end. So no loop over users takes slices, and positions of edges are unsigned.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ def largest_of_lists(pointer, entry, level, other, rating, first, last, out):
     for user in range(first, last):
         for head in range(out.shape[1]):
             found = out[user, head]
-            for edge in range(pointer[user], pointer[user + 1]):
+            for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
                 logit = other[np.uint32(entry[edge]), head]
                 if rating is not None:
                     logit += rating[level[edge], head]
@@ -33,7 +36,7 @@ def largest_of_lists(pointer, entry, level, other, rating, first, last, out):
 @njit(**OPTIONS)
 def largest_of_entries(pointer, entry, level, own, rating, first, last, out):
     for user in range(first, last):
-        for edge in range(pointer[user], pointer[user + 1]):
+        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
             movie = np.uint32(entry[edge])
             for head in range(out.shape[1]):
                 logit = own[user, head]
@@ -55,7 +58,7 @@ def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope
     """Weights of a user's edges, and derivatives of the leaky ReLU unless ``slopes`` is None."""
     zero, one = weights.dtype.type(0), weights.dtype.type(1)
     for edge in range(begin, end):
-        movie, at = np.uint32(entry[edge]), np.uint64(edge - begin)
+        movie, at = np.uint32(entry[edge]), edge - begin
         logit = own + other[movie]
         if rating is not None:
             logit += rating[level[edge]]
@@ -70,11 +73,13 @@ def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope
 @njit(**OPTIONS)
 def _logit_gradients(begin, end, entry, level, weights, slopes, effects, of_kinds, own_row, for_other, for_rating):
     """What ``effects``, the derivatives by weights as far as values go, mean for the logits; their sum."""
-    kinds, levels, found = of_kinds.shape[1], for_rating.shape[0], weights.dtype.type(0)
+    kinds, levels, zero = of_kinds.shape[1], for_rating.shape[0], weights.dtype.type(0)
+    found = zero
     for edge in range(begin, end):
-        movie, at = np.uint32(entry[edge]), np.uint64(edge - begin)
+        movie, at = np.uint32(entry[edge]), edge - begin
         kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
-        effect = effects[at] + of_kinds[movie if own_row is None else own_row, kind]
+        effect, effects[at] = effects[at], zero
+        effect += of_kinds[movie if own_row is None else own_row, kind]
         of_logit = effect * weights[at] * slopes[at]
         found += of_logit
         for_other[movie] += of_logit
@@ -94,13 +99,13 @@ def kernels(lanes: int) -> SimpleNamespace:
         kinds, weights = kinds_out.shape[2], np.empty(_longest(pointer, first, last), own.dtype)
         channels = out.shape[1] // kinds_out.shape[1]
         for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
+            begin, end = np.uint64(pointer[user]), np.uint64(pointer[user + 1])
             _weigh(
                 begin, end, entry, level, own[user, head], other, rating, shift[user, head], None, slope, weights, None
             )
             for edge in range(begin, end):
                 kinds_out[user, head, level[edge] if level is not None and kinds > 1 else np.uint8(0)] += weights[
-                    np.uint64(edge - begin)
+                    edge - begin
                 ]
             for tile in range(0, channels, lanes):
                 found = zeros(table, lanes)
@@ -110,7 +115,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                     if factor is not None:
                         rated = factor[edge] * inverse
                         sent = add(sent, scale(rated, load(table, movie, channels + tile, lanes)))
-                    found = add(found, scale(weights[np.uint64(edge - begin)], sent))
+                    found = add(found, scale(weights[edge - begin], sent))
                 store(out, user, head * channels + tile, found)
 
     @njit(**OPTIONS)
@@ -121,13 +126,13 @@ def kernels(lanes: int) -> SimpleNamespace:
         kinds, weights = kinds_out.shape[1], np.empty(_longest(pointer, first, last), own.dtype)
         channels = out.shape[1]
         for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
+            begin, end = np.uint64(pointer[user]), np.uint64(pointer[user + 1])
             _weigh(
                 begin, end, entry, level, own[user, head], other, rating, own[user, head], shift, slope, weights, None
             )
             for edge in range(begin, end):
                 kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
-                kinds_out[np.uint32(entry[edge]), kind] += weights[np.uint64(edge - begin)]
+                kinds_out[np.uint32(entry[edge]), kind] += weights[edge - begin]
             for tile in range(0, channels, lanes):
                 at = head * channels + tile
                 plain = load(value, user, at, lanes)
@@ -140,7 +145,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                         out,
                         movie,
                         tile,
-                        add(load(out, movie, tile, lanes), scale(weights[np.uint64(edge - begin)], sent)),
+                        add(load(out, movie, tile, lanes), scale(weights[edge - begin], sent)),
                     )
 
     @njit(**OPTIONS)
@@ -155,7 +160,7 @@ def kernels(lanes: int) -> SimpleNamespace:
             np.zeros(longest, own.dtype),
         )
         for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
+            begin, end = np.uint64(pointer[user]), np.uint64(pointer[user + 1])
             _weigh(
                 begin,
                 end,
@@ -170,11 +175,10 @@ def kernels(lanes: int) -> SimpleNamespace:
                 weights,
                 slopes,
             )
-            effects[: end - begin] = 0
             for tile in range(0, channels, lanes):
                 gradient = load(of_sums, user, head * channels + tile, lanes)
                 for edge in range(begin, end):
-                    movie, weight = np.uint32(entry[edge]), weights[np.uint64(edge - begin)]
+                    movie, weight = np.uint32(entry[edge]), weights[edge - begin]
                     sent = load(table, movie, tile, lanes)
                     store(for_table, movie, tile, add(load(for_table, movie, tile, lanes), scale(weight, gradient)))
                     if factor is not None:
@@ -182,7 +186,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                         sent = add(sent, scale(rated, load(table, movie, at, lanes)))
                         kept = load(for_table, movie, at, lanes)
                         store(for_table, movie, at, add(kept, scale(weight * rated, gradient)))
-                    effects[np.uint64(edge - begin)] += total(multiply(gradient, sent))
+                    effects[edge - begin] += total(multiply(gradient, sent))
             for_own[user, head] = _logit_gradients(
                 begin,
                 end,
@@ -209,23 +213,22 @@ def kernels(lanes: int) -> SimpleNamespace:
             np.zeros(longest, own.dtype),
         )
         for user in range(first, last):
-            begin, end = pointer[user], pointer[user + 1]
+            begin, end = np.uint64(pointer[user]), np.uint64(pointer[user + 1])
             _weigh(
                 begin, end, entry, level, own[user, head], other, rating, own[user, head], shift, slope, weights, slopes
             )
-            effects[: end - begin] = 0
             for tile in range(0, channels, lanes):
                 at = head * channels + tile
                 plain, of_plain, of_rated = load(value, user, at, lanes), zeros(value, lanes), zeros(value, lanes)
                 for edge in range(begin, end):
                     sent, gradient = plain, load(of_sums, np.uint32(entry[edge]), tile, lanes)
-                    weighted = scale(weights[np.uint64(edge - begin)], gradient)
+                    weighted = scale(weights[edge - begin], gradient)
                     of_plain = add(of_plain, weighted)
                     if factor is not None:
                         rated = factor[edge] * inverse
                         sent = add(sent, scale(rated, load(second, user, at, lanes)))
                         of_rated = add(of_rated, scale(rated, weighted))
-                    effects[np.uint64(edge - begin)] += total(multiply(gradient, sent))
+                    effects[edge - begin] += total(multiply(gradient, sent))
                 store(for_value, user, at, of_plain)
                 if factor is not None:
                     store(for_second, user, at, of_rated)
