@@ -32,8 +32,10 @@ def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
             edge = epoch.targets(step.fold, step.seeds)[1]
             targets.append(graph.edge_id[edge])
             users = batch.users if batch.users is not None else torch.arange(graph.num_users)
-            passing = message_pairs(batch, users, graph)
+            passing = message_pairs(batch, users)
             supervised = target_pairs(batch, users)
+            user = torch.repeat_interleave(torch.arange(graph.num_users), graph.user_degree)[edge]
+            assert supervised == set(zip(user.tolist(), graph.movie[edge].tolist()))
             assert not passing & supervised, "a target passes a message in its own step"
             messages |= passing
             steps.append((step.index, step.fold))
@@ -52,13 +54,13 @@ def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
     return found
 
 
-def message_pairs(batch, users, graph) -> set[tuple[int, int]]:
+def message_pairs(batch, users) -> set[tuple[int, int]]:
     """(local user, movie) of every edge that passes a message in either direction."""
-    to_users, to_movies = batch.to_users, batch.to_movies
-    kept, other = to_users.weight > 0, to_movies.weight > 0
-    pairs = zip(users[to_users.owner.long()][kept].tolist(), to_users.sender[kept].tolist())
-    reverse = zip(users[to_movies.sender.long()][other].tolist(), to_movies.owner[other].tolist())
-    return set(pairs) | set(reverse)
+    found = set()
+    for messages in (batch.to_users, batch.to_movies):
+        lists = messages.lists
+        found |= set(zip(users[lists.owner.long()].tolist(), lists.entry.tolist()))
+    return found
 
 
 def target_pairs(batch, users) -> set[tuple[int, int]]:

@@ -50,15 +50,17 @@ def test_batches_hold_true_edges_within_the_fan_out(dataset, layers):
         assert torch.equal(batch.users[: step.seeds.numel()], step.seeds)
         statistics = trainer.loader.statistics(epoch, step.fold)
         for messages, flip in ((batch.to_users, False), (batch.to_movies, True)):
-            user, movie = (messages.sender, messages.owner) if flip else (messages.owner, messages.sender)
-            user = batch.users[user.long()]
-            assert messages.pointer.diff().max() <= (
-                SAMPLED["raters_per_movie"] if flip else SAMPLED["movies_per_user"]
-            )
+            lists = messages.lists
+            user, movie = batch.users[lists.owner.long()], lists.entry
+            if flip:
+                assert torch.bincount(movie).max() <= SAMPLED["raters_per_movie"]
+            else:
+                assert lists.pointer.diff().max() <= SAMPLED["movies_per_user"]
             bias = statistics.user_bias[user] + statistics.movie_bias[movie.long()] + statistics.mean
             expected = torch.tensor([rated[pair] for pair in zip(user.tolist(), movie.tolist())])
-            torch.testing.assert_close(messages.residual, expected - bias)
-        expanded += int(batch.to_users.pointer[-1] - batch.to_users.pointer[step.seeds.numel()])
+            torch.testing.assert_close(lists.factor, expected - bias)
+        pointer = batch.to_users.lists.pointer
+        expanded += int(pointer[-1] - pointer[step.seeds.numel()])
     # The second hop draws movies for the raters too; the first does not.
     assert (expanded > 0) == (layers > 1)
 

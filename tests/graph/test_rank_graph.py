@@ -60,7 +60,7 @@ def test_both_orders_describe_the_same_edges(graph):
     np.testing.assert_array_equal(graph.movie[graph.order], owner_by_movie)
     np.testing.assert_array_equal(owner_by_movie[graph.inverse_order], graph.movie)
     np.testing.assert_array_equal(graph.user[graph.inverse_order], owner_by_user)
-    np.testing.assert_array_equal(graph.level[graph.order], graph.level_by_movie)
+    np.testing.assert_array_equal(graph.rating[graph.order], graph.rating_by_movie)
     assert sorted(graph.order.tolist()) == list(range(graph.num_edges))
 
 
@@ -110,6 +110,23 @@ def test_test_ratings_are_not_there_even_when_refitting(dataset):
 def test_floating_point_type_is_the_asked_one(dataset):
     graph = build_rank_graph(dataset, World(), dtype=torch.float64)
     assert graph.dtype == torch.float64 and graph.rating_by_movie.dtype == torch.float64
+
+
+def test_with_times_edges_are_the_same_sorted_by_user_and_time(dataset, graph):
+    timed = build_rank_graph(dataset, World(), time=True)
+    user, time = np.repeat(np.arange(timed.num_users), timed.user_degree), np.array(dataset.timestamp)[timed.edge_id]
+    # Ties stay in the order of movies.
+    order = np.lexsort((graph.movie, np.array(dataset.timestamp)[graph.edge_id], user))
+    assert (order != np.arange(len(order))).any()
+    for name in ("movie", "rating", "level", "edge_id"):
+        np.testing.assert_array_equal(getattr(timed, name), getattr(graph, name)[order])
+    np.testing.assert_array_equal(timed.user_ptr, graph.user_ptr)
+    np.testing.assert_array_equal(timed.time, time - time.min())
+    assert graph.time is None and graph.clock is None and graph.time_bins is None
+    # Raters of a movie keep their order, which draws of neighbours depend on.
+    np.testing.assert_array_equal(timed.user, graph.user)
+    np.testing.assert_array_equal(timed.movie_ptr, graph.movie_ptr)
+    np.testing.assert_array_equal(timed.movie[timed.order], graph.movie[graph.order])
 
 
 def test_mean_degrees(dataset, graph):

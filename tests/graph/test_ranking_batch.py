@@ -10,6 +10,7 @@ from gnnrec.distributed import World
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.graph.partition import partition
 from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
+from gnnrec.kernels.lists import Lists
 
 MOVIES = 12
 
@@ -36,10 +37,11 @@ def batch_of(chosen: Interactions) -> RankingBatch:
 
 
 def test_lists_by_movie_hold_the_same_pairs():
-    lists = Lists(*[getattr(interactions(some_users(9)), name) for name in ("user_ptr", "movie")], MOVIES)
-    by_user = set(zip(lists.owner.tolist(), lists.movie.tolist()))
-    movie = torch.repeat_interleave(torch.arange(MOVIES), lists.sender_pointer.diff())
-    assert set(zip(lists.receiver.tolist(), movie.tolist())) == by_user and len(by_user) == lists.movie.numel()
+    lists = batch_of(interactions(some_users(9))).lists
+    by_user = set(zip(lists.owner.tolist(), lists.entry.tolist()))
+    pointer, user, _ = lists.by_column
+    movie = torch.repeat_interleave(torch.arange(MOVIES), pointer.diff())
+    assert set(zip(user.tolist(), movie.tolist())) == by_user and len(by_user) == lists.entry.numel()
 
 
 @pytest.mark.parametrize("users_a_step", [0, 7, 20, 1000])
