@@ -143,22 +143,22 @@ class PreparedDataset:
         """int64 ``[users + 1]``."""
         return self._array("user_ptr")
 
-    @cached_property
+    @property
     def movie(self) -> np.ndarray:
         """int32 ``[ratings]``: movie rows."""
         return self._array("movie")
 
-    @cached_property
+    @property
     def rating(self) -> np.ndarray:
         """float32 ``[ratings]``."""
         return self._array("rating")
 
-    @cached_property
+    @property
     def split(self) -> np.ndarray:
         """uint8 ``[ratings]``."""
         return self._array("split")
 
-    @cached_property
+    @property
     def timestamp(self) -> np.ndarray | None:
         """int64 ``[ratings]`` in seconds since 1970, or None."""
         return self._array("timestamp") if "timestamp.npy" in self.manifest.files else None

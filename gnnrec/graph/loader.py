@@ -85,6 +85,10 @@ class RatingLoader(NeighborLoader):
             self._statistics = name, found
         return self._statistics[1]
 
+    def forget(self) -> None:
+        """Gives back the memory of the latest pass."""
+        self._statistics = None
+
     @property
     def current(self) -> MessageStatistics:
         """Those of the pass that the latest batch belongs to."""

@@ -217,10 +217,10 @@ def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...
     wanted = np.zeros(256, bool)
     wanted[list(splits)] = True
     mask = wanted[dataset.split[first:last]]
-    counts = np.zeros(last - first + 1, dtype=np.int64)
-    np.cumsum(mask, out=counts[1:])
-    user_ptr = torch.from_numpy(counts[(pointer - first).numpy()])
-    del counts
+    before = np.zeros(last - first + 1, dtype=np.int32 if last - first < 2**31 else np.int64)
+    np.cumsum(mask, out=before[1:])
+    user_ptr = torch.from_numpy(before[(pointer - first).numpy()]).to(torch.int64)
+    del before
     chosen = np.flatnonzero(mask)
     return Edges(
         user_ptr=user_ptr,

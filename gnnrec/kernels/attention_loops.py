@@ -103,14 +103,12 @@ def kernels(lanes: int) -> SimpleNamespace:
             _weigh(
                 begin, end, entry, level, own[user, head], other, rating, shift[user, head], None, slope, weights, None
             )
-            for edge in range(begin, end):
-                kinds_out[user, head, level[edge] if level is not None and kinds > 1 else np.uint8(0)] += weights[
-                    edge - begin
-                ]
             for tile in range(0, channels, lanes):
                 found = zeros(table, lanes)
                 for edge in range(begin, end):
                     movie = np.uint32(entry[edge])
+                    if tile == 0:
+                        kinds_out[user, head, level[edge] if level is not None and kinds > 1 else np.uint8(0)] += weights[edge-begin]
                     sent = load(table, movie, tile, lanes)
                     if factor is not None:
                         rated = factor[edge] * inverse
@@ -130,14 +128,13 @@ def kernels(lanes: int) -> SimpleNamespace:
             _weigh(
                 begin, end, entry, level, own[user, head], other, rating, own[user, head], shift, slope, weights, None
             )
-            for edge in range(begin, end):
-                kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
-                kinds_out[np.uint32(entry[edge]), kind] += weights[edge - begin]
             for tile in range(0, channels, lanes):
                 at = head * channels + tile
                 plain = load(value, user, at, lanes)
                 for edge in range(begin, end):
                     movie, sent = np.uint32(entry[edge]), plain
+                    if tile == 0:
+                        kinds_out[movie, level[edge] if level is not None and kinds > 1 else np.uint8(0)] += weights[edge-begin]
                     if factor is not None:
                         rated = factor[edge] * inverse
                         sent = add(sent, scale(rated, load(second, user, at, lanes)))

@@ -18,7 +18,7 @@ EPS_TIMES_TARGETS = 5e-4
 
 
 def build_optimizer(
-    options: OptimizerOptions, module: nn.Module, targets_a_step: float, source_rate: float = 1.0
+    options: OptimizerOptions, module: nn.Module, targets_a_step: float, rates: dict[str, float] | None = None
 ) -> torch.optim.Optimizer:
     """An optimizer over all parameters of ``module``; :func:`set_learning_rate` sets its rate in each step.
 
@@ -26,13 +26,16 @@ def build_optimizer(
         options: The optimizer's options.
         module: The replicated part, or this rank's user rows.
         targets_a_step: Mean number of targets of a step over all ranks.
-        source_rate: Factor of the learning rate of source tables, see :func:`source_rate`.
+        rates: Last parts of parameters' names -> factors of their learning rates, see :func:`source_rate`.
     """
-    groups = {rate: {"params": [], "rate": rate} for rate in (1.0, source_rate, options.deep_rate)}
+    groups: dict[float, dict] = {}
     for name, parameter in module.named_parameters():
-        source, deep = name.rsplit(".", 1)[-1] in ("source", "residual_source"), _DEEP.match(name)
-        groups[source_rate if source else options.deep_rate if deep else 1.0]["params"].append(parameter)
-    groups = [group for group in groups.values() if group["params"]]
+        rate = options.deep_rate if _DEEP.match(name) else 1.0
+        for ending, factor in (rates or {}).items():
+            if f".{name}".endswith(f".{ending}"):
+                rate *= factor
+        groups.setdefault(rate, {"params": [], "rate": rate})["params"].append(parameter)
+    groups = list(groups.values())
     if options.name == "sgd":
         return torch.optim.SGD(groups, lr=options.lr)
     eps = options.eps or EPS_TIMES_TARGETS / max(targets_a_step, 1.0)
@@ -40,7 +43,7 @@ def build_optimizer(
 
 
 def source_rate(options: OptimizerOptions, degrees: Tensor, world: World) -> float:
-    """Factor of the learning rate of the tables that receivers of these degrees sum over.
+    """Factor of the learning rate of what receivers of these degrees sum over: source tables and rating embeddings.
 
     A receiver adds up ``d`` source rows and divides by ``sqrt(d)``. Where Adam moves all of them the same way by the
     learning rate, the sum moves by ``sqrt(d)`` times that: past some degree a step throws hidden states out of range.

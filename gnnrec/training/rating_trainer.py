@@ -57,8 +57,15 @@ class RatingTrainer(Trainer):
         of_movies = source_rate(config.optimizer, self.graph.user_degree, world)
         of_users = source_rate(config.optimizer, self.graph.movie_degree, World())
         self.optimizers = [
-            build_optimizer(config.optimizer, model, targets_a_step, of_movies),
-            build_optimizer(config.optimizer, self.users, targets_a_step, of_users),
+            build_optimizer(
+                config.optimizer,
+                model,
+                targets_a_step,
+                {"source": of_movies, "residual_source": of_movies} | _rating_rates(of_movies, of_users),
+            ),
+            build_optimizer(
+                config.optimizer, self.users, targets_a_step, {"source": of_users, "residual_source": of_users}
+            ),
         ]
 
     def epoch(self, number: int) -> Epoch:
@@ -106,6 +113,7 @@ class RatingTrainer(Trainer):
 
     def embed(self) -> Embeddings:
         """Exact embeddings of this rank's users and of all movies."""
+        self.loader.forget()
         return embed_all(self.replicated, self.users, self.graph)
 
     def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
@@ -129,6 +137,11 @@ class RatingTrainer(Trainer):
             width = options.heads + (options.dim if options.concat else options.heads * options.dim)
         sums = 2 * options.layers * self.graph.num_movies * width * size
         return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
+
+
+def _rating_rates(of_movies: float, of_users: float) -> dict[str, float]:
+    """Rating embeddings are summed over like the sources that they travel with."""
+    return {"to_users.rating": of_movies, "to_movies.rating": of_users}
 
 
 def read_graph(config: TrainConfig, dataset: PreparedDataset, world: World) -> RankGraph:
