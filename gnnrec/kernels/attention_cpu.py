@@ -36,7 +36,7 @@ def sums(tables: tuple, edges: tuple, weight: float, slope: float, to_users: boo
     like, heads = tables[2], tables[2].shape[1]
     users, movies = len(edges[0]) - 1, edges[-1]
     (value, second), channels, lanes = _padded(tables[:2], heads)
-    ranges, logits = _ranges(*edges[:2], not to_users), _logits(tables, to_users)
+    ranges, logits = _ranges(*edges[:2], not to_users), _logits(tables, to_users, kinds)
     if to_users:
         table = _by_head((value, second), heads)
         numerator, by_kind = like.new_empty(users, value.shape[1]), like.new_zeros(users, heads, kinds)
@@ -63,13 +63,13 @@ def gradients(
     gradient: tuple[Tensor, Tensor], tables: tuple, edges: tuple, weight: float, slope: float, to_users: bool
 ) -> list[Tensor | None]:
     """See :func:`gnnrec.kernels.attention_reference.gradients`."""
-    like, heads, rating = tables[2], tables[2].shape[1], tables[4]
+    like, (heads, kinds) = tables[2], gradient[1].shape[1:]
     users, movies = len(edges[0]) - 1, edges[-1]
     (value, second, of_sums), channels, lanes = _padded((*tables[:2], gradient[0]), heads)
     of_kinds = gradient[1]
-    ranges, logits = _ranges(*edges[:2], True), _logits(tables, to_users)
+    ranges, logits = _ranges(*edges[:2], True), _logits(tables, to_users, kinds)
     for_own, for_other = like.new_empty(users, heads), like.new_zeros(len(ranges), heads, movies)
-    for_rating = like.new_zeros(len(ranges), heads, 1 if rating is None else len(rating))
+    for_rating = like.new_zeros(len(ranges), heads, 1 if logits[2] is None else logits[2].shape[1])
     if to_users:
         table = _by_head((value, second), heads)
         for_table = like.new_zeros(len(ranges), *table.shape)
@@ -102,7 +102,7 @@ def gradients(
         None if second is None else _cut(for_second, heads, channels),
         for_sender,
         None if tables[3] is None else for_receiver,
-        None if rating is None else _total(for_rating).T.contiguous(),
+        None if tables[4] is None else _total(for_rating).T.contiguous(),
     ]
 
 
@@ -112,11 +112,13 @@ def _ranges(pointer: Tensor, entry: Tensor, tables: bool) -> list[tuple[int, int
     return pieces(array(pointer), threads if tables or threads == 1 else 4 * threads)
 
 
-def _logits(tables: tuple, to_users: bool) -> tuple:
+def _logits(tables: tuple, to_users: bool, kinds: int) -> tuple:
     """Logits and shifts: ``[users, heads]`` of users, ``[heads, movies]`` of movies, ``[heads, levels]`` of ratings."""
     _, _, sender_logit, receiver_logit, rating_logit, shift = tables
     if receiver_logit is None:
         receiver_logit = torch.zeros_like(shift)
+    if rating_logit is None and kinds > 1:  # Zeros spare a compilation of all loops for levels without logits.
+        rating_logit = shift.new_zeros(kinds, shift.shape[1])
     own, other = (receiver_logit, sender_logit) if to_users else (sender_logit, receiver_logit)
     rating_logit = None if rating_logit is None else rating_logit.T.contiguous()
     return own.contiguous(), other.T.contiguous(), rating_logit, (shift if to_users else shift.T).contiguous()
@@ -135,8 +137,10 @@ def _arguments(head: int, edges: tuple, logits: tuple, weight: float, slope: flo
 
 
 def _padded(tables: tuple, heads: int) -> tuple[list[Tensor | None], int, int]:
-    """Tables where the columns of a head fill vectors; the columns a head has by itself, and the lanes."""
+    """Tables where columns of a head fill vectors, in what sums are taken in; the columns of a head, and the lanes."""
     channels = tables[0].shape[1] // heads
+    dtype = torch.float64 if tables[0].dtype == torch.float64 else torch.float32
+    tables = [None if each is None else each.to(dtype) for each in tables]
     if channels % 8:
         tables = [None if each is None else pad(each.unflatten(1, (heads, -1)), (0, -channels % 8)) for each in tables]
     tables = [None if each is None else each.flatten(1).contiguous() for each in tables]

@@ -73,7 +73,7 @@ def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope
 @njit(**OPTIONS)
 def _logit_gradients(begin, end, entry, level, weights, slopes, effects, of_kinds, own_row, for_other, for_rating):
     """What ``effects``, the derivatives by weights as far as values go, mean for the logits; their sum."""
-    kinds, levels, zero = of_kinds.shape[1], for_rating.shape[0], weights.dtype.type(0)
+    kinds, zero = of_kinds.shape[1], weights.dtype.type(0)
     found = zero
     for edge in range(begin, end):
         movie, at = np.uint32(entry[edge]), edge - begin
@@ -83,7 +83,7 @@ def _logit_gradients(begin, end, entry, level, weights, slopes, effects, of_kind
         of_logit = effect * weights[at] * slopes[at]
         found += of_logit
         for_other[movie] += of_logit
-        for_rating[level[edge] if level is not None and levels > 1 else np.uint8(0)] += of_logit
+        for_rating[level[edge] if level is not None else np.uint8(0)] += of_logit
     return found
 
 
@@ -103,12 +103,13 @@ def kernels(lanes: int) -> SimpleNamespace:
             _weigh(
                 begin, end, entry, level, own[user, head], other, rating, shift[user, head], None, slope, weights, None
             )
+            for edge in range(begin, end):
+                kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
+                kinds_out[user, head, kind] += weights[edge - begin]
             for tile in range(0, channels, lanes):
                 found = zeros(table, lanes)
                 for edge in range(begin, end):
                     movie = np.uint32(entry[edge])
-                    if tile == 0:
-                        kinds_out[user, head, level[edge] if level is not None and kinds > 1 else np.uint8(0)] += weights[edge-begin]
                     sent = load(table, movie, tile, lanes)
                     if factor is not None:
                         rated = factor[edge] * inverse
@@ -125,16 +126,15 @@ def kernels(lanes: int) -> SimpleNamespace:
         channels = out.shape[1]
         for user in range(first, last):
             begin, end = np.uint64(pointer[user]), np.uint64(pointer[user + 1])
-            _weigh(
-                begin, end, entry, level, own[user, head], other, rating, own[user, head], shift, slope, weights, None
-            )
+            _weigh(begin, end, entry, level, own[user, head], other, rating, None, shift, slope, weights, None)
+            for edge in range(begin, end):
+                kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
+                kinds_out[np.uint32(entry[edge]), kind] += weights[edge - begin]
             for tile in range(0, channels, lanes):
                 at = head * channels + tile
                 plain = load(value, user, at, lanes)
                 for edge in range(begin, end):
                     movie, sent = np.uint32(entry[edge]), plain
-                    if tile == 0:
-                        kinds_out[movie, level[edge] if level is not None and kinds > 1 else np.uint8(0)] += weights[edge-begin]
                     if factor is not None:
                         rated = factor[edge] * inverse
                         sent = add(sent, scale(rated, load(second, user, at, lanes)))
@@ -211,9 +211,7 @@ def kernels(lanes: int) -> SimpleNamespace:
         )
         for user in range(first, last):
             begin, end = np.uint64(pointer[user]), np.uint64(pointer[user + 1])
-            _weigh(
-                begin, end, entry, level, own[user, head], other, rating, own[user, head], shift, slope, weights, slopes
-            )
+            _weigh(begin, end, entry, level, own[user, head], other, rating, None, shift, slope, weights, slopes)
             for tile in range(0, channels, lanes):
                 at = head * channels + tile
                 plain, of_plain, of_rated = load(value, user, at, lanes), zeros(value, lanes), zeros(value, lanes)

@@ -94,12 +94,12 @@ class Case:
         return sum((w * r).sum() for n, (w, r) in enumerate(zip(weights, results)) if n != leave_out)
 
 
-def check(case: Case, leave_out: int | None = None) -> None:
+def check(case: Case, leave_out: int | None = None, tolerance: float | None = None) -> None:
     """Values and gradients of all tables."""
     tables = {name: table.detach().requires_grad_() for name, table in case.tables.items()}
     exact = {name: table.detach().double().requires_grad_() for name, table in case.tables.items()}
     results, expected = case.found(tables), case.expected(exact)
-    tolerance = TOLERANCE[case.dtype]
+    tolerance = tolerance or TOLERANCE[case.dtype]
     for found, wanted in zip(results, expected):
         assert found.dtype == case.dtype and found.shape == wanted.shape
         torch.testing.assert_close(found.double(), wanted, atol=tolerance, rtol=tolerance)
@@ -126,7 +126,7 @@ def test_any_part_may_be_missing(to_users, given):
 
 
 @pytest.mark.parametrize("to_users", [True, False])
-@pytest.mark.parametrize("channels", [5, 24, 64])
+@pytest.mark.parametrize("channels", [5, 24])
 def test_heads_have_any_number_of_channels(to_users, channels):
     check(Case(to_users, 2, channels))
 
@@ -139,7 +139,7 @@ def test_each_result_may_be_left_unused(to_users, leave_out):
 
 @pytest.mark.parametrize("to_users", [True, False])
 def test_float32_agrees(to_users):
-    check(Case(to_users, 2, dtype=torch.float32))
+    check(Case(to_users, 2, 64, dtype=torch.float32))
 
 
 @pytest.mark.parametrize("to_users", [True, False])
@@ -172,7 +172,7 @@ def test_largest_logits_are_those_of_dense_logits(to_users, given):
 
 @pytest.mark.parametrize("to_users", [True, False])
 def test_bfloat16_values_are_summed_in_float32(to_users):
-    case = Case(to_users, 2, dtype=torch.float32)
+    case = Case(to_users, 2, 64, dtype=torch.float32)
     halves = {name: case.tables[name].bfloat16().requires_grad_() for name in ("value", "second")}
     exact = {name: table.detach().double().requires_grad_() for name, table in halves.items()}
     found, expected = case.found(case.tables | halves), case.expected(case.tables | exact)
@@ -187,11 +187,13 @@ def test_bfloat16_values_are_summed_in_float32(to_users):
 
 @pytest.mark.parametrize("to_users", [True, False])
 def test_large_and_small_logits_stay_in_range(to_users):
-    case = Case(to_users, 2, given=NOTHING, dtype=torch.float32)
+    case = Case(to_users, 2, 64, dtype=torch.float32)
     case.tables["sender"] *= 200
-    case.shift = largest_logits(case.tables["sender"], None, None, case.lists, None, SLOPE, to_users)
+    _, _, sender, receiver, rating = map(case.tables.get, NAMES)
+    case.shift = largest_logits(sender, receiver, rating, case.lists, case.level, SLOPE, to_users)
     case.shift = torch.where(case.shift.isfinite(), case.shift, 0)
-    check(case)
+    # Logits of some hundreds are themselves exact to a few 1e-5 only.
+    check(case, tolerance=2e-4)
 
 
 @pytest.mark.parametrize("to_users", [True, False])

@@ -1,0 +1,30 @@
+"""Exponentials in compiled loops against NumPy's in double precision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numba import njit
+
+from gnnrec.kernels.exponential_cpu import exponentials
+from gnnrec.kernels.simd import OPTIONS
+
+
+@njit(**OPTIONS)
+def _compiled(values, count):
+    exponentials(values, count)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-6), (np.float64, 1e-14)])
+def test_exponentials_are_accurate_in_the_range_of_the_type(dtype, tolerance):
+    values = np.linspace(-86, 87, 100_003).astype(dtype)
+    found = values.copy()
+    _compiled(found, len(found))
+    np.testing.assert_allclose(found, np.exp(values.astype(np.float64)), rtol=tolerance)
+
+
+def test_what_float32_cannot_hold_stays_finite_and_what_is_not_asked_for_stays():
+    values = np.array([-1e30, -200, 0, 200, 5], np.float32)
+    _compiled(values, 4)
+    assert 0 <= values[0] < 2e-38 and 0 <= values[1] < 2e-38 and values[2] == 1
+    assert 1e38 < values[3] < np.inf and values[4] == 5
