@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 from gnnrec.graph.batch import Messages
-from gnnrec.kernels.ragged import counting_sort, owners
+from gnnrec.kernels.lists import Lists
 from gnnrec.models.conv import Sources
 from gnnrec.models.gat import BipartiteGATConv
 from gnnrec.models.gcn import BipartiteGCNConv
@@ -29,29 +29,48 @@ def edges() -> tuple[Tensor, Tensor]:
     return pairs % SENDERS, pairs // SENDERS
 
 
-def messages_of(sender: Tensor, receiver: Tensor, weight: Tensor | None = None, dtype=torch.float32) -> Messages:
-    """Messages over COO edges, with residuals and levels drawn at random; weight 0 excludes an edge."""
-    pointer, order = counting_sort(receiver, RECEIVERS)
-    sender = sender[order].to(torch.int32)
-    weight = (torch.ones(EDGES, dtype=dtype) if weight is None else weight)[order]
-    residual = torch.randn(EDGES, dtype=dtype) * weight
-    sender_pointer, by_sender = counting_sort(sender, SENDERS)
-    degree = torch.zeros(RECEIVERS, dtype=dtype).index_add_(0, owners(pointer), weight)
-    sender_degree = torch.zeros(SENDERS, dtype=dtype).index_add_(0, sender, weight)
+@pytest.fixture(params=[True, False], ids=["to users", "to movies"])
+def to_users(request) -> bool:
+    """Whether receivers are users, who have the lists."""
+    return request.param
+
+
+def messages_of(
+    sender: Tensor,
+    receiver: Tensor,
+    to_users: bool,
+    carried: Tensor | None = None,
+    counted: Tensor | None = None,
+    weight: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+) -> Messages:
+    """Messages over COO edges, with residuals and levels drawn at random.
+
+    Args:
+        sender: Senders, ``[EDGES]``.
+        receiver: Receivers, ``[EDGES]``.
+        to_users: Receivers are users; otherwise senders are.
+        carried: Edges that carry messages, bool ``[EDGES]``; all by default.
+        counted: Edges that degrees count, bool ``[EDGES]``; all by default.
+        weight: What messages are multiplied by.
+        dtype: Of residuals.
+    """
+    every = torch.ones(EDGES, dtype=torch.bool)
+    carried, counted = (every if each is None else each for each in (carried, counted))
+    user, movie = (receiver, sender) if to_users else (sender, receiver)
+    users, movies = (RECEIVERS, SENDERS) if to_users else (SENDERS, RECEIVERS)
+    residual, level = torch.randn(EDGES, dtype=dtype) * weight, torch.randint(0, LEVELS, (EDGES,)).to(torch.uint8)
+    chosen = carried.nonzero().squeeze(1)
+    chosen = chosen[torch.argsort(user[chosen], stable=True)]
+    pointer = torch.cat([torch.zeros(1, dtype=torch.int64), torch.bincount(user[chosen], minlength=users).cumsum(0)])
+    degree = torch.bincount(receiver[counted], minlength=RECEIVERS).to(dtype)
     return Messages(
-        pointer=pointer,
-        sender=sender,
-        sender_pointer=sender_pointer,
-        receiver=owners(pointer)[by_sender],
-        order=by_sender,
-        weight=weight,
-        weight_by_sender=weight[by_sender],
-        residual=residual,
-        residual_by_sender=residual[by_sender],
-        level=torch.randint(0, LEVELS, (EDGES,)).to(torch.uint8),
+        lists=Lists(pointer, movie[chosen].to(torch.int32), movies, residual[chosen], weight),
+        level=level[chosen],
         num_levels=LEVELS,
+        to_users=to_users,
         degree=degree,
-        sender_degree=sender_degree,
+        sender_degree=torch.bincount(sender[counted], minlength=SENDERS).to(dtype),
         inflation=None,
         total=degree,
     )
@@ -72,7 +91,7 @@ def states(count: int) -> Tensor:
     return torch.randn(count, CHANNELS, requires_grad=True)
 
 
-def test_sage_equals_pyg(edges):
+def test_sage_equals_pyg(edges, to_users):
     senders, receivers = states(SENDERS), states(RECEIVERS)
     pyg = SAGEConv((CHANNELS, CHANNELS), OUT)
     conv = BipartiteSAGEConv(CHANNELS, OUT, root_weight=True)
@@ -80,7 +99,7 @@ def test_sage_equals_pyg(edges):
         conv.lin_value.weight.copy_(pyg.lin_l.weight)
         conv.bias.copy_(pyg.lin_l.bias)
         conv.lin_root.weight.copy_(pyg.lin_r.weight)
-    ours = conv(Sources(senders), receivers, messages_of(*edges), None)
+    ours = conv(Sources(senders), receivers, messages_of(*edges, to_users), None)
     theirs = pyg((senders, receivers), torch.stack(edges))
     pairs = [
         (senders, senders),
@@ -94,7 +113,7 @@ def test_sage_equals_pyg(edges):
 
 @pytest.mark.parametrize("concat", [True, False])
 @pytest.mark.parametrize("heads", [1, 2])
-def test_gat_equals_pyg(edges, heads, concat):
+def test_gat_equals_pyg(edges, to_users, heads, concat):
     senders, receivers = states(SENDERS), states(RECEIVERS)
     pyg = GATConv(
         (CHANNELS, CHANNELS), OUT // heads if concat else OUT, heads=heads, concat=concat, add_self_loops=False
@@ -106,7 +125,7 @@ def test_gat_equals_pyg(edges, heads, concat):
         conv.att_src.copy_(pyg.att_src[0])
         conv.att_dst.copy_(pyg.att_dst[0])
         conv.bias.copy_(pyg.bias)
-    ours = conv(Sources(senders), receivers, messages_of(*edges), None)
+    ours = conv(Sources(senders), receivers, messages_of(*edges, to_users), None)
     theirs = pyg((senders, receivers), torch.stack(edges))
     pairs = [
         (senders, senders),
@@ -120,7 +139,7 @@ def test_gat_equals_pyg(edges, heads, concat):
 
 
 @pytest.mark.parametrize("self_loops", [True, False])
-def test_gcn_equals_pyg_on_the_homogeneous_view(edges, self_loops):
+def test_gcn_equals_pyg_on_the_homogeneous_view(edges, to_users, self_loops):
     """GCNConv refuses bipartite graphs: both directions at once on one node set, with tied weights."""
     sender, receiver = edges
     senders, receivers = states(SENDERS), states(RECEIVERS)
@@ -131,9 +150,8 @@ def test_gcn_equals_pyg_on_the_homogeneous_view(edges, self_loops):
         conv.bias.copy_(pyg.bias)
     forward = torch.stack([sender, receiver + SENDERS])
     theirs = pyg(torch.cat([senders, receivers]), torch.cat([forward, forward.flip(0)], 1))
-    to_receivers = messages_of(*edges)
-    level = to_receivers.level[to_receivers.order]
-    to_senders = to_receivers.transposed(torch.argsort(to_receivers.order), level)
+    to_receivers = messages_of(*edges, to_users)
+    to_senders = to_receivers.turned()
     ours = torch.cat(
         [conv(Sources(receivers), senders, to_senders, None), conv(Sources(senders), receivers, to_receivers, None)]
     )
@@ -143,13 +161,15 @@ def test_gcn_equals_pyg_on_the_homogeneous_view(edges, self_loops):
 
 def dense_parts(messages: Messages) -> tuple[Tensor, Tensor, Tensor]:
     """Dense ``[receivers, senders]`` weights and residuals, and one-hot levels ``[receivers, senders, levels]``."""
-    owner, sender = messages.owner.long(), messages.sender.long()
-    weight = torch.zeros(RECEIVERS, SENDERS, dtype=messages.weight.dtype)
+    lists = messages.lists
+    user, movie = lists.owner.long(), lists.entry.long()
+    receiver, sender = (user, movie) if messages.to_users else (movie, user)
+    weight = torch.zeros(RECEIVERS, SENDERS, dtype=lists.factor.dtype)
     residual = torch.zeros_like(weight)
     level = torch.zeros(RECEIVERS, SENDERS, LEVELS, dtype=weight.dtype)
-    weight[owner, sender] = messages.weight
-    residual[owner, sender] = messages.residual
-    level[owner, sender, messages.level.long()] = messages.weight
+    weight[receiver, sender] = lists.weight
+    residual[receiver, sender] = lists.factor
+    level[receiver, sender, messages.level.long()] = lists.weight
     return weight, residual, level
 
 
@@ -163,12 +183,16 @@ def dense_sum(attention: Tensor, value: Tensor, residual_value: Tensor, rating: 
     )
 
 
-@pytest.fixture(params=["everything", "some excluded"])
-def rated(request, edges) -> Messages:
-    weight = torch.ones(EDGES, dtype=torch.float64)
-    if request.param == "some excluded":
-        weight[::4] = 0
-    return messages_of(*edges, weight, torch.float64)
+@pytest.fixture(params=["everything", "some excluded", "some left out"])
+def rated(request, edges, to_users) -> Messages:
+    """Excluded edges do not count in degrees; those left out at random do, and others stand in for them."""
+    some = torch.arange(EDGES) % 4 != 0
+    carried, counted, weight = {
+        "everything": (None, None, 1.0),
+        "some excluded": (some, some, 1.0),
+        "some left out": (some, None, 4 / 3),
+    }[request.param]
+    return messages_of(*edges, to_users, carried, counted, weight, torch.float64)
 
 
 def rated_inputs(conv) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,9 +213,8 @@ def assert_rated(conv, dense: Tensor, ours: Tensor, inputs: tuple[Tensor, ...]) 
 def test_gcn_with_ratings_equals_dense(rated, self_loops):
     conv = BipartiteGCNConv(None, OUT, LEVELS, gain=1.5, self_loops=self_loops)
     value, residual_value, own = rated_inputs(conv)
-    weight, _, _ = dense_parts(rated)
     extra = 1.0 if self_loops else 0.0
-    d_i, d_j = weight.sum(1, keepdim=True) + extra, weight.sum(0, keepdim=True) + extra
+    d_i, d_j = rated.degree[:, None] + extra, rated.sender_degree[None, :] + extra
     normalised = torch.where((d_i > 0) & (d_j > 0), (d_i * d_j).clamp(min=1e-9) ** -0.5, 0)
     dense = dense_sum(normalised, value * conv.gain, residual_value * conv.gain, conv.rating, rated) + conv.bias
     inputs = (value, residual_value)
@@ -205,9 +228,8 @@ def test_gcn_with_ratings_equals_dense(rated, self_loops):
 def test_sage_with_ratings_equals_dense(rated, restore_degree):
     conv = BipartiteSAGEConv(None, OUT, LEVELS, gain=1.5, restore_degree=restore_degree)
     value, residual_value, _ = rated_inputs(conv)
-    weight, _, _ = dense_parts(rated)
-    degree = weight.sum(1, keepdim=True)
-    dense = dense_sum(weight, value * conv.gain, residual_value * conv.gain, conv.rating, rated)
+    degree, ones = rated.degree[:, None], torch.ones(RECEIVERS, SENDERS, dtype=torch.float64)
+    dense = dense_sum(ones, value * conv.gain, residual_value * conv.gain, conv.rating, rated)
     dense = dense / degree.clamp(min=1) * (degree.sqrt() if restore_degree else 1) + conv.bias
     assert_rated(conv, dense, conv(Sources(value, residual_value), None, rated, None), (value, residual_value))
 
@@ -228,20 +250,21 @@ def test_gat_with_ratings_equals_dense(rated, concat, restore_degree):
         columns = slice(head * width, (head + 1) * width)
         logit = (scaled[:, columns] @ conv.att_src[head])[None, :]
         logit = logit + (own @ conv.lin_receiver.weight.T)[:, columns] @ conv.att_dst[head][:, None]
-        logit = logit + level @ conv.att_rating[:, head]
+        logit = logit + (level > 0).double() @ conv.att_rating[:, head]
         logit = torch.where(logit > 0, logit, 0.2 * logit).masked_fill(weight == 0, -torch.inf)
-        attention = torch.nan_to_num(torch.softmax(logit, 1), 0)
+        # Messages and the sum of their weights are both multiplied by the same weight.
+        attention = torch.nan_to_num(torch.softmax(logit, 1), 0) / rated.lists.weight
         parts.append(
             dense_sum(attention, scaled[:, columns], scaled_residual[:, columns], conv.rating[:, columns], rated)
         )
     dense = torch.cat(parts, 1) if concat else torch.stack(parts).mean(0)
-    dense = dense * (weight.sum(1, keepdim=True).sqrt() if restore_degree else 1) + conv.bias
+    dense = dense * (rated.degree[:, None].sqrt() if restore_degree else 1) + conv.bias
     ours = conv(Sources(value, residual_value), own, rated, None)
     assert_rated(conv, dense, ours, (value, residual_value, own))
 
 
-def test_gat_logits_of_any_size_stay_finite(edges):
-    messages = messages_of(*edges)
+def test_gat_logits_of_any_size_stay_finite(edges, to_users):
+    messages = messages_of(*edges, to_users)
     conv = BipartiteGATConv(None, OUT, heads=2)
     value = torch.full((SENDERS, OUT), 200.0) * torch.arange(SENDERS).unsqueeze(1)
     with torch.no_grad():

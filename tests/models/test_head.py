@@ -21,6 +21,18 @@ def vectors() -> tuple[Tensor, Tensor]:
     return users, torch.randn(MOVIES, DIM, dtype=torch.float64, requires_grad=True)
 
 
+@pytest.fixture
+def biases() -> tuple[Tensor, Tensor]:
+    """Of users and of movies."""
+    generator = torch.Generator().manual_seed(4)
+    return tuple(
+        torch.randn(count, dtype=torch.float64, generator=generator).requires_grad_() for count in (USERS, MOVIES)
+    )
+
+
+NO_BIASES = torch.zeros(USERS, dtype=torch.float64), torch.zeros(MOVIES, dtype=torch.float64)
+
+
 def targets_of(counts: list[int]) -> Targets:
     pointer = torch.tensor([0, *counts]).cumsum(0)
     movie = torch.randint(0, MOVIES, (int(pointer[-1]),), generator=torch.Generator().manual_seed(1)).to(torch.int32)
@@ -51,18 +63,18 @@ def test_dot_head_starts_as_a_dot_product(vectors, targets):
     head = DotHead(DIM).double()
     head.reset()
     user, movie = pairs_of(targets)
-    found = head(users, movies, targets)
+    found = head(users, movies, *NO_BIASES, targets)
     torch.testing.assert_close(found, torch.einsum("nd,nd->n", users[user], movies[movie]), rtol=1e-12, atol=1e-12)
 
 
-def test_dot_head_is_a_linear_layer_on_products(vectors, targets):
+def test_dot_head_is_a_linear_layer_on_products_with_biases(vectors, biases, targets):
     users, movies = vectors
     head = DotHead(DIM).double()
     user, movie = pairs_of(targets)
     assert_same(
-        head(users, movies, targets),
-        head.linear(users[user] * movies[movie]).squeeze(1),
-        [users, movies, head.linear.weight],
+        head(users, movies, *biases, targets),
+        head.linear(users[user] * movies[movie]).squeeze(1) + biases[0][user] + biases[1][movie],
+        [users, movies, *biases, head.linear.weight],
     )
 
 
@@ -77,7 +89,7 @@ def network_of(head: MLPHead) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("block", [7, 65536])
-def test_mlp_head_is_a_network_on_concatenated_vectors(vectors, targets, block, monkeypatch):
+def test_mlp_head_is_a_network_on_concatenated_vectors_with_biases(vectors, biases, targets, block, monkeypatch):
     monkeypatch.setattr(head_module, "BLOCK", block)
     torch.manual_seed(3)
     users, movies = vectors
@@ -85,13 +97,13 @@ def test_mlp_head_is_a_network_on_concatenated_vectors(vectors, targets, block, 
     head.reset()
     network = network_of(head)
     user, movie = pairs_of(targets)
-    ours = head(users, movies, targets)
-    theirs = network(torch.cat([users[user], movies[movie]], 1)).squeeze(1)
+    ours = head(users, movies, *biases, targets)
+    theirs = network(torch.cat([users[user], movies[movie]], 1)).squeeze(1) + biases[0][user] + biases[1][movie]
     assert ours.shape == theirs.shape
-    assert_same(ours, theirs, [users, movies])
+    assert_same(ours, theirs, [users, movies, *biases])
 
     projection = torch.randn_like(ours)
-    mine = torch.autograd.grad(head(users, movies, targets), list(head.parameters()), projection)
+    mine = torch.autograd.grad(head(users, movies, *biases, targets), list(head.parameters()), projection)
     named = dict(zip([name for name, _ in head.named_parameters()], mine))
     theirs = network(torch.cat([users[user], movies[movie]], 1)).squeeze(1)
     first, bias, last = torch.autograd.grad(theirs, list(network.parameters()), projection)
@@ -112,4 +124,4 @@ def test_all_movies_are_the_scores_of_all_pairs(vectors, make):
     )
     found = head.all_movies(users, movies)
     assert found.shape == (USERS, MOVIES) and len(found.unique()) > USERS * MOVIES // 2
-    torch.testing.assert_close(found.flatten(), head(users, movies, every), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.flatten(), head(users, movies, *NO_BIASES, every), rtol=1e-12, atol=1e-12)

@@ -67,7 +67,7 @@ def test_at_the_recorded_parameters_a_sample_gives_whole_sums(dataset, architect
         seeds = step.seeds
         torch.testing.assert_close(found.user[: seeds.numel()], expected.user[seeds], rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(found.movie, expected.movie, rtol=1e-10, atol=1e-10)
-        assert (batch.to_users.pointer.diff() < trainer.graph.user_degree[batch.users]).any()
+        assert (batch.to_users.lists.pointer.diff() < trainer.graph.user_degree[batch.users]).any()
 
 
 @pytest.mark.parametrize("architecture", ["gcn", "sage"])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.graph.ranking_batch import RankingBatch
+from gnnrec.kernels.lists import Lists
 from gnnrec.models.ranking_losses import bpr_loss, sampled_softmax_loss, softmax_loss, squared_loss
 
 USERS, MOVIES, DIM, DRAWS = 7, 11, 4, 3
@@ -52,7 +53,7 @@ def batch() -> RankingBatch:
 def dense(batch: RankingBatch, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """What users like, and scores without own terms: ``[users, movies]`` both."""
     liked, messages = torch.zeros(USERS, MOVIES), torch.zeros(USERS, MOVIES)
-    owner, movie = batch.lists.owner.long(), batch.lists.movie.long()
+    owner, movie = batch.lists.owner.long(), batch.lists.entry.long()
     liked[owner, movie] = 1
     messages[owner, movie] = batch.message_weight
     off_diagonal = (source @ target.T) * (1 - torch.eye(MOVIES))
@@ -70,7 +71,7 @@ def dense_softmax(batch, liked, scores, scale):
 
 def dense_sampled(batch, liked, scores, scale, of_pair):
     total = 0.0
-    for edge, (user, movie) in enumerate(zip(batch.lists.owner.tolist(), batch.lists.movie.tolist())):
+    for edge, (user, movie) in enumerate(zip(batch.lists.owner.tolist(), batch.lists.entry.tolist())):
         kept = batch.negative_weight[edge] > 0
         drawn = scores[user, batch.negatives[edge].long()]
         value = of_pair(scale * scores[user, movie], scale * drawn, batch.negative_share[edge], kept)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gnnrec.distributed import World
+from gnnrec.graph.folds import Epoch
 from gnnrec.graph.loader import RatingLoader
 from gnnrec.models.history import record
 from gnnrec.training.rating_trainer import RatingTrainer
@@ -27,16 +28,16 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
 
     The trainer's parameters are the same in both cases: only the graph that the step sees differs.
     """
-    graph, epoch = trainer.graph, trainer.epoch(0)
+    config, graph = trainer.config, trainer.graph
     if change:
         rating, level = graph.rating.clone(), graph.level.clone()
-        targets = epoch.fold == fold
+        targets = trainer.epoch(0).fold == fold
         rating[targets] = 5.5 - rating[targets]
         level[targets] = 9 - level[targets]
-        changed = dataclasses.replace(graph, rating=rating, level=level)
-        loader = RatingLoader(changed, trainer.loader.neighbor_sampler, exclude=exclude)
-    else:
-        loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude=exclude)
+        graph = dataclasses.replace(graph, rating=rating, level=level)
+    # Sums by fold are made from the ratings of the epoch's own graph.
+    epoch = Epoch(graph, config.seed, 0, config.loader.folds, config.loader.seed_users)
+    loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude=exclude)
     step = next(step for step in epoch.steps() if step.fold == fold)
     batch = loader.batch(epoch, step)
     with torch.no_grad():
@@ -100,5 +101,4 @@ def shuffle_ratings(trainer: RatingTrainer) -> None:
     order = torch.randperm(graph.num_edges, generator=torch.Generator().manual_seed(0))
     graph.rating.copy_(graph.rating[order])
     graph.level.copy_(graph.level[order])
-    for name in ("rating_by_movie", "level_by_movie"):
-        graph.__dict__.pop(name, None)
+    graph.__dict__.pop("rating_by_movie", None)

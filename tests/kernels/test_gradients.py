@@ -1,0 +1,115 @@
+"""Gradients of sums and pair scores: numerically, through views, and from gradients that do not lie in one piece."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnnrec.kernels import dispatch
+from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.pairs import pair_dots, pair_scores
+from gnnrec.kernels.sums import gather_sums, scatter_sums
+from tests.kernels.ragged_examples import assert_near, dense_matrices, ragged_lists, random_table
+
+ROWS, COLUMNS, WIDTH = 9, 7, 5
+EXAMPLES = {
+    "many": ragged_lists(ROWS, COLUMNS, 11, torch.float64, 1.3),
+    "same entry twice": Lists(
+        torch.tensor([0, 0, 3, *[3] * 7]),
+        torch.tensor([4, 4, 1], dtype=torch.int32),
+        COLUMNS,
+        torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64),
+    ),
+    "one": Lists(
+        torch.tensor([0] * 5 + [1] * 5),
+        torch.tensor([6], dtype=torch.int32),
+        COLUMNS,
+        torch.tensor([1.5], dtype=torch.float64),
+    ),
+    "none": Lists(
+        torch.zeros(ROWS + 1, dtype=torch.int64),
+        torch.zeros(0, dtype=torch.int32),
+        COLUMNS,
+        torch.zeros(0, dtype=torch.float64),
+    ),
+}
+
+
+@pytest.fixture(params=EXAMPLES)
+def lists(request) -> Lists:
+    return EXAMPLES[request.param]
+
+
+@pytest.fixture(params=["cpu", "reference"], autouse=True)
+def implementation(request):
+    with dispatch.forced(request.param):
+        yield
+
+
+@pytest.fixture(params=["gather", "scatter"])
+def sums(request, lists):
+    """The sums, the dense matrices they stand for, and the rows of their tables."""
+    plain, scaled = dense_matrices(lists)
+    if request.param == "gather":
+        return gather_sums, plain, scaled, COLUMNS
+    return scatter_sums, plain.T, scaled.T, ROWS
+
+
+def tables(rows: int, count: int = 2) -> list[Tensor]:
+    return [random_table(rows, WIDTH, torch.float64, seed) for seed in range(count)]
+
+
+def test_sums_pass_gradcheck(sums, lists):
+    found_by, _, _, rows = sums
+    assert torch.autograd.gradcheck(lambda value, second: found_by(value, second, lists), tables(rows))
+    assert torch.autograd.gradcheck(lambda value: found_by(value, None, lists), tables(rows, 1))
+
+
+def test_pair_scores_pass_gradcheck(lists):
+    biases = [table[:, 0].detach().requires_grad_() for table in (*tables(ROWS, 1), *tables(COLUMNS, 1))]
+    inputs = [*tables(ROWS, 1), *tables(COLUMNS, 1), *biases]
+    assert torch.autograd.gradcheck(lambda *inputs: pair_scores(*inputs, lists), inputs)
+
+
+@pytest.mark.parametrize("constant", [0, 1])
+def test_one_table_may_need_no_gradient(sums, lists, constant):
+    found_by, plain, scaled, rows = sums
+    pair = tables(rows)
+    pair[constant] = pair[constant].detach()
+    leaf = pair[1 - constant]
+    expected = torch.autograd.grad((plain @ pair[0] + scaled @ pair[1]).square().sum(), leaf)[0]
+    found = torch.autograd.grad(found_by(*pair, lists).square().sum(), leaf)[0]
+    assert_near(found, expected, 1e-12)
+
+
+GRADIENTS = {
+    "transposed": lambda rows, width: torch.randn(width, rows, dtype=torch.float64).T,
+    "expanded": lambda rows, width: torch.tensor(1.5, dtype=torch.float64).expand(rows, width),
+    "every second column": lambda rows, width: torch.randn(rows, 2 * width, dtype=torch.float64)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("shape", GRADIENTS)
+def test_tables_and_gradients_may_be_views(sums, lists, shape):
+    found_by, plain, scaled, rows = sums
+    torch.manual_seed(0)
+    wide = torch.randn(rows, 3 * WIDTH, dtype=torch.float64, requires_grad=True)
+    parts = wide[:, WIDTH : 2 * WIDTH], wide[:, 2 * WIDTH :]
+    gradient = GRADIENTS[shape](len(plain), WIDTH)
+    expected = torch.autograd.grad(plain @ parts[0] + scaled @ parts[1], wide, gradient, retain_graph=True)[0]
+    found = torch.autograd.grad(found_by(*parts, lists), wide, gradient)[0]
+    assert_near(found, expected, 1e-12)
+
+
+def test_pair_dots_of_views_and_of_a_gradient_that_is_expanded(lists):
+    torch.manual_seed(0)
+    rows = torch.randn(ROWS, 2 * WIDTH, dtype=torch.float64, requires_grad=True)
+    columns = torch.randn(WIDTH, COLUMNS, dtype=torch.float64, requires_grad=True)
+    owner = torch.repeat_interleave(torch.arange(ROWS), lists.pointer.diff())
+    dense = (rows[:, WIDTH:] @ columns)[owner, lists.entry.long()]
+    found = pair_dots(rows[:, WIDTH:], columns.T, lists.pointer, lists.entry)
+    assert_near(found, dense, 1e-12)
+    expected = torch.autograd.grad(dense.sum(), (rows, columns))
+    for ours, theirs in zip(torch.autograd.grad(found.sum(), (rows, columns)), expected):
+        assert_near(ours, theirs, 1e-12)
