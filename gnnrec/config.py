@@ -46,6 +46,7 @@ class TrainConfig:
             popularity and EASE for rankings.
         log_every: Steps between records of the training loss.
         max_steps: Stop after this many steps; 0 for no limit.
+        profile: Steps to profile, after the first three: a Chrome trace and a table of each rank in the run directory.
         overwrite: Replace a run directory that is there already.
     """
 
@@ -66,6 +67,7 @@ class TrainConfig:
     baselines: bool = True
     log_every: int = 10
     max_steps: int = 0
+    profile: int = 0
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class TrainConfig:
             ("validate_every", self.validate_every >= 0, "0 (after the last epoch) or more"),
             ("log_every", self.log_every >= 1, "at least 1"),
             ("max_steps", self.max_steps >= 0, "0 (no limit) or more"),
+            ("profile", self.profile >= 0, "0 (none) or more"),
         ]
         for name, fine, allowed in bounds:
             if not fine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -24,6 +25,44 @@ def identity(tensor: Tensor) -> Tensor:
     return tensor
 
 
+@dataclasses.dataclass
+class Traffic:
+    """What this rank handed to all-reduces, and how long it waited for them.
+
+    On GPUs collectives run beside the host, so ``seconds`` is only what it takes to start them; a profile tells more.
+
+    Attributes:
+        seconds: Time in all-reduces.
+        bytes: Bytes of their tensors.
+    """
+
+    seconds: float = 0.0
+    bytes: int = 0
+
+    def all_reduce(self, tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
+        """Over ranks, in place."""
+        started = time.perf_counter()
+        # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
+        whole = tensor.contiguous()
+        dist.all_reduce(whole, op=op)
+        self._add(whole, started)
+        return tensor if whole is tensor else tensor.copy_(whole)
+
+    def sum_gradients(self, bucket):  # DDP compares annotations by identity, so it has none
+        """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
+        started, buffer = time.perf_counter(), bucket.buffer()
+
+        def finished(future):
+            self._add(buffer, started)
+            return future.value()[0]
+
+        return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
+
+    def _add(self, tensor: Tensor, started: float) -> None:
+        self.seconds += time.perf_counter() - started
+        self.bytes += tensor.numel() * tensor.element_size()
+
+
 class _SumOverRanks(torch.autograd.Function):
     """Sums forward and sums backward.
 
@@ -32,19 +71,13 @@ class _SumOverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, tensor: Tensor) -> Tensor:
-        return _all_reduce(tensor.clone())
+    def forward(ctx, tensor: Tensor, traffic: Traffic) -> Tensor:
+        ctx.traffic = traffic
+        return traffic.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
-        return _all_reduce(gradient.clone(memory_format=torch.contiguous_format))
-
-
-def _all_reduce(tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
-    # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
-    whole = tensor.contiguous()
-    dist.all_reduce(whole, op=op)
-    return tensor if whole is tensor else tensor.copy_(whole)
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.traffic.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,11 +88,13 @@ class World:
         rank: 0 to ``size - 1``.
         size: Number of ranks.
         device: Where this rank computes.
+        traffic: What collectives of tensors cost so far.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")
+    traffic: Traffic = dataclasses.field(default_factory=Traffic, compare=False, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -68,15 +103,15 @@ class World:
 
     def reduce(self, tensor: Tensor) -> Tensor:
         """Differentiable sum over ranks (see :class:`_SumOverRanks`); the identity on one rank."""
-        return tensor if self.size == 1 else _SumOverRanks.apply(tensor)
+        return tensor if self.size == 1 else _SumOverRanks.apply(tensor, self.traffic)
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Sum over ranks in place, without gradient."""
-        return tensor if self.size == 1 else _all_reduce(tensor)
+        return tensor if self.size == 1 else self.traffic.all_reduce(tensor)
 
     def max_(self, tensor: Tensor) -> Tensor:
         """Maximum over ranks in place, without gradient."""
-        return tensor if self.size == 1 else _all_reduce(tensor, dist.ReduceOp.MAX)
+        return tensor if self.size == 1 else self.traffic.all_reduce(tensor, dist.ReduceOp.MAX)
 
     def total(self, number: float) -> float:
         """Sum of one number over ranks, in float64."""
@@ -131,19 +166,13 @@ class World:
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
         wrapped = DistributedDataParallel(module, bucket_cap_mb=1 << 20, gradient_as_bucket_view=True)
-        wrapped.register_comm_hook(None, _sum_gradients)
+        wrapped.register_comm_hook(self.traffic, Traffic.sum_gradients)
         return wrapped
 
     def print(self, *values) -> None:
         """Prints on rank 0."""
         if self.is_main:
             print(*values, flush=True)
-
-
-def _sum_gradients(state, bucket):  # DDP compares annotations by identity, so it has none
-    """Communication hook: the sum over ranks, where DDP's own would be the mean."""
-    work = dist.all_reduce(bucket.buffer(), async_op=True)
-    return work.get_future().then(lambda future: future.value()[0])
 
 
 def unwrap(module: nn.Module) -> nn.Module:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 from torch_geometric.loader import NeighborLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
 
@@ -61,13 +62,15 @@ class RatingLoader(NeighborLoader):
 
     def batch(self, epoch: Epoch, step: Step) -> Batch:
         """The batch of one step."""
-        statistics = self.statistics(epoch, step.fold)
+        with record_function("statistics"):
+            statistics = self.statistics(epoch, step.fold)
         if self.neighbor_sampler is None:
             batch = whole_graph(self.graph, statistics)
         else:
             self.neighbor_sampler.set_step(epoch.epoch, step.index)
             seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
-            batch = self(seeds)
+            with record_function("sampling"):
+                batch = self(seeds)
         batch.targets = step_targets(statistics, step, batch.user_rows.numel())
         return batch
 

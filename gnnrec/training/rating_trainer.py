@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from gnnrec import counters
 from gnnrec.baselines.rating import fit_baselines
@@ -91,16 +92,18 @@ class RatingTrainer(Trainer):
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
+        with self._autocast(), record_function("forward"):
             step_key = counters.key(self.config.seed, "step", step.epoch, step.index)
             squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.history(step))
-        (squared_error / batch.targets.count).backward()
+        with record_function("backward"):
+            (squared_error / batch.targets.count).backward()
         self.regularisation.add_to_gradients()
         return squared_error.detach()
 
     def update(self, lr: float) -> None:
-        super().update(lr)
-        self.replicated.keep_norms()
+        with record_function("update"):
+            super().update(lr)
+            self.replicated.keep_norms()
 
     def history(self, step: Step) -> list[LayerHistory] | None:
         """What the control variate of a step, whose batch was just made, starts from: recorded once a pass."""
@@ -108,7 +111,8 @@ class RatingTrainer(Trainer):
             return None
         name = (step.epoch, step.fold)
         if self._history is None or self._history[0] != name:
-            self._history = name, record(self.replicated, self.users, self.graph, self.loader.current)
+            with record_function("history"):
+                self._history = name, record(self.replicated, self.users, self.graph, self.loader.current)
         return self._history[1]
 
     def embed(self) -> Embeddings:

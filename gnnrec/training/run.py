@@ -17,9 +17,10 @@ from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint import CheckpointInfo, save_checkpoint
 from gnnrec.training.objective import settle
+from gnnrec.training.profiling import StepProfiler
 from gnnrec.training.ranking_trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
-from gnnrec.training.summary import memory_gib, prefixed, summarise
+from gnnrec.training.summary import Spent, memory_gib, peak_memory_gib, prefixed, summarise
 from gnnrec.training.tracking import ProgressBar, Tracker
 from gnnrec.training.trainer import Throughput, Trainer
 
@@ -91,9 +92,11 @@ def _fit(trainer: Trainer, tracker: Tracker, on_validation: OnValidation | None)
     config, world = trainer.config, trainer.world
     bar = ProgressBar(trainer.total_steps, world.is_main)
     best: float | None = None
-    started, training_seconds, targets = time.perf_counter(), 0.0, 0
+    started, spent = time.perf_counter(), Spent()
     for epoch in run_epochs(trainer, tracker, bar):
-        training_seconds, targets = training_seconds + epoch.seconds, targets + epoch.targets
+        spent.seconds += epoch.seconds
+        spent.collective_seconds += epoch.collective_seconds
+        spent.targets += epoch.targets
         validation, last = epoch.validation, trainer.steps_taken >= trainer.total_steps
         improved = validation is not None and (best is None or validation.loss < best)
         best = validation.loss if improved else best
@@ -111,7 +114,8 @@ def _fit(trainer: Trainer, tracker: Tracker, on_validation: OnValidation | None)
         if validation is not None and on_validation is not None:
             on_validation(epoch.number, validation)
     bar.close()
-    return summarise(trainer, tracker, training_seconds, targets)
+    spent.peak_memory_gib = peak_memory_gib()
+    return summarise(trainer, tracker, spent)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +128,7 @@ class EpochResult:
         targets: Targets of all ranks.
         steps: Optimizer steps.
         seconds: Time of the steps.
+        collective_seconds: Of that, what this rank spent in all-reduces; on GPUs only what it took to start them.
         validation: Metrics on validation, where they were due and there are validation ratings.
     """
 
@@ -132,6 +137,7 @@ class EpochResult:
     targets: int
     steps: int
     seconds: float
+    collective_seconds: float
     validation: Metrics | None = None
 
 
@@ -143,14 +149,16 @@ def run_epochs(trainer: Trainer, tracker: Tracker, bar: ProgressBar) -> Iterator
         tracker: Takes the records.
         bar: Shows the steps.
     """
+    config, world = trainer.config, trainer.world
     if trainer.starts_fitted:
-        yield EpochResult(0, 0.0, 0, 0, 0.0, _validate(trainer, tracker, -1, finished=True))
-    for number in range(trainer.config.optimizer.epochs):
-        epoch = _run_epoch(trainer, tracker, bar, number)
-        finished = trainer.steps_taken >= trainer.total_steps
-        yield dataclasses.replace(epoch, validation=_validate(trainer, tracker, number, finished))
-        if finished:
-            return
+        yield EpochResult(0, 0.0, 0, 0, 0.0, 0.0, _validate(trainer, tracker, -1, finished=True))
+    with StepProfiler(config.run_dir / "profile", config.profile, world.rank, world.device) as profiler:
+        for number in range(config.optimizer.epochs):
+            epoch = _run_epoch(trainer, tracker, bar, profiler, number)
+            finished = trainer.steps_taken >= trainer.total_steps
+            yield dataclasses.replace(epoch, validation=_validate(trainer, tracker, number, finished))
+            if finished:
+                return
 
 
 def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -> Metrics | None:
@@ -166,13 +174,16 @@ def _validate(trainer: Trainer, tracker: Tracker, number: int, finished: bool) -
     return metrics
 
 
-def _run_epoch(trainer: Trainer, tracker: Tracker, bar: ProgressBar, number: int) -> EpochResult:
+def _run_epoch(
+    trainer: Trainer, tracker: Tracker, bar: ProgressBar, profiler: StepProfiler, number: int
+) -> EpochResult:
     world, every = trainer.world, trainer.config.log_every
-    started, steps_before = time.perf_counter(), trainer.steps_taken
-    throughput = Throughput()
+    started, steps_before, waited = time.perf_counter(), trainer.steps_taken, world.traffic.seconds
+    throughput = Throughput(world)
     epoch_loss = torch.zeros((), dtype=torch.float64, device=world.device)
     recent_loss, recent_targets, epoch_targets = torch.zeros_like(epoch_loss), 0, 0
     for result in trainer.run_epoch(number):
+        profiler.step()
         recent_loss += result.loss
         epoch_loss += result.loss
         recent_targets += result.step.num_targets
@@ -180,24 +191,25 @@ def _run_epoch(trainer: Trainer, tracker: Tracker, bar: ProgressBar, number: int
         throughput.add(result)
         if result.number % every == 0:
             loss = world.sum_(recent_loss).item() / max(recent_targets, 1)
-            edges, seconds = throughput.lap()
+            lap = throughput.lap()
             tracker.log(
                 result.number,
                 epoch=number,
                 loss=loss,
                 lr=result.lr,
-                edges_per_second=edges,
-                step_seconds=seconds,
                 memory_gib=memory_gib(),
+                **dataclasses.asdict(lap),
             )
-            bar_values = {"loss": f"{loss:.4f}", "edges/s": f"{edges:,.0f}", "step": f"{seconds * 1e3:.0f} ms"}
+            bar_values = {"loss": f"{loss:.4f}", "edges/s": f"{lap.edges_per_second:,.0f}"}
+            bar_values["step"] = f"{lap.step_seconds * 1e3:.0f} ms"
             recent_loss, recent_targets = torch.zeros_like(epoch_loss), 0
             bar.update(**bar_values)
         else:
             bar.update()
     loss = world.sum_(epoch_loss).item() / max(epoch_targets, 1)
     seconds = max(time.perf_counter() - started, 1e-9)
-    return EpochResult(number + 1, loss, epoch_targets, max(trainer.steps_taken - steps_before, 1), seconds)
+    steps, waited = max(trainer.steps_taken - steps_before, 1), world.traffic.seconds - waited
+    return EpochResult(number + 1, loss, epoch_targets, steps, seconds, waited)
 
 
 def _save(trainer: Trainer, name: str, epoch: EpochResult) -> None:

@@ -18,7 +18,24 @@ from gnnrec.training.tracking import Tracker
 from gnnrec.training.trainer import Trainer
 
 
-def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) -> dict:
+@dataclasses.dataclass
+class Spent:
+    """What training took, without validation.
+
+    Attributes:
+        seconds: Time of the steps.
+        collective_seconds: Of that, what this rank spent in all-reduces; on GPUs only what it took to start them.
+        targets: Supervised ratings of all ranks.
+        peak_memory_gib: Most that this rank held while it trained and validated.
+    """
+
+    seconds: float = 0.0
+    collective_seconds: float = 0.0
+    targets: int = 0
+    peak_memory_gib: float = 0.0
+
+
+def summarise(trainer: Trainer, tracker: Tracker, spent: Spent) -> dict:
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     best = config.run_dir / "checkpoints" / "best"
@@ -35,9 +52,10 @@ def summarise(trainer: Trainer, tracker: Tracker, seconds: float, targets: int) 
         "chosen": trainer.chosen(),
         "baselines": baselines,
         **trainer.breakdown(TEST, embeddings),
-        "edges_per_second": targets / max(seconds, 1e-9),
-        "training_seconds": seconds,
-        "peak_memory_gib": float(world.max_(torch.tensor(peak_memory_gib(), device=world.device))),
+        "edges_per_second": spent.targets / max(spent.seconds, 1e-9),
+        "training_seconds": spent.seconds,
+        "collective_seconds": spent.collective_seconds,
+        "peak_memory_gib": float(world.max_(torch.tensor(spent.peak_memory_gib, device=world.device))),
         "counts": {
             "users": dataset.num_users,
             "movies": dataset.num_movies,

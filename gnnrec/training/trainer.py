@@ -123,19 +123,46 @@ class Trainer:
         return torch.autocast("cuda", torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-class Throughput:
-    """Targets and steps a second since the last call."""
+@dataclasses.dataclass(frozen=True)
+class Lap:
+    """Some steps, in figures.
 
-    def __init__(self) -> None:
+    Attributes:
+        edges_per_second: Supervised edges over all ranks.
+        step_seconds: Mean time of a step.
+        collective_seconds: Of that, what this rank spent in all-reduces; on GPUs only what it took to start them.
+        collective_mib: MiB that this rank handed to all-reduces in a step.
+    """
+
+    edges_per_second: float
+    step_seconds: float
+    collective_seconds: float
+    collective_mib: float
+
+
+class Throughput:
+    """Targets, steps and collectives since the last call.
+
+    Args:
+        world: The ranks.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._start()
+
+    def _start(self) -> None:
         self.since, self.targets, self.steps = time.perf_counter(), 0, 0
+        self.seconds, self.bytes = self.world.traffic.seconds, self.world.traffic.bytes
 
     def add(self, result: StepResult) -> None:
         self.targets += result.step.num_targets
         self.steps += 1
 
-    def lap(self) -> tuple[float, float]:
-        """Supervised edges a second over all ranks, and seconds a step; starts anew."""
-        elapsed = max(time.perf_counter() - self.since, 1e-9)
-        rates = self.targets / elapsed, elapsed / max(self.steps, 1)
-        self.__init__()
-        return rates
+    def lap(self) -> Lap:
+        """Figures since the last call; starts anew."""
+        elapsed, steps = max(time.perf_counter() - self.since, 1e-9), max(self.steps, 1)
+        seconds, size = self.world.traffic.seconds - self.seconds, self.world.traffic.bytes - self.bytes
+        lap = Lap(self.targets / elapsed, elapsed / steps, seconds / steps, size / steps / 2**20)
+        self._start()
+        return lap

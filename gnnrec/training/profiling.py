@@ -1,0 +1,62 @@
+"""A profile of some steps of a run: a trace for chrome://tracing or Perfetto, and a table."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile, schedule
+
+from gnnrec import files
+
+#: Steps before those that are profiled: what is compiled or allocated once is then done.
+SKIPPED = 3
+#: Rows of the table.
+ROWS = 60
+
+
+class StepProfiler(contextlib.AbstractContextManager):
+    """Profiles steps after the first ones of a run; does nothing for no steps.
+
+    Args:
+        directory: Gets ``trace-RANK.json`` and ``table-RANK.txt``.
+        steps: Steps to profile; 0 for none.
+        rank: This rank.
+        device: Where it computes.
+    """
+
+    def __init__(self, directory: Path, steps: int, rank: int, device: torch.device):
+        self.directory, self.rank, self.device = directory, rank, device
+        self.profile = None
+        if steps:
+            activities = [ProfilerActivity.CPU]
+            if device.type == "cuda":
+                activities.append(ProfilerActivity.CUDA)
+            self.profile = profile(
+                activities=activities,
+                schedule=schedule(wait=SKIPPED - 1, warmup=1, active=steps, repeat=1),
+                on_trace_ready=self._write,
+            )
+
+    def __enter__(self) -> StepProfiler:
+        if self.profile is not None:
+            self.profile.start()
+        return self
+
+    def __exit__(self, *problem) -> None:
+        if self.profile is not None:
+            self.profile.stop()
+            self.profile = None
+
+    def step(self) -> None:
+        """Says that a step is done."""
+        if self.profile is not None:
+            self.profile.step()
+
+    def _write(self, done: profile) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        done.export_chrome_trace(str(self.directory / f"trace-{self.rank}.json"))
+        order = "self_cuda_time_total" if self.device.type == "cuda" else "self_cpu_time_total"
+        table = done.key_averages().table(sort_by=order, row_limit=ROWS, max_name_column_width=60)
+        files.write_text(self.directory / f"table-{self.rank}.txt", table + "\n")
