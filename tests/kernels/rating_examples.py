@@ -1,0 +1,86 @@
+"""A few rated edges for tests of kernels, and statistics of them in plain loops, from their definitions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from gnnrec.kernels.edges import Edges, TimeBins, Windows
+from gnnrec.kernels.statistics import time_bins
+
+MOVIES, FOLDS, LEVELS, LATEST = 7, 4, 10, 1000
+WINDOWS = Windows(
+    movie_half=60,
+    movie_halves=LATEST // 60 + 1,
+    movie_shrinkage=7.0,
+    user_halves=(20, 3),
+    user_shrinkages=(5.0, 1.5),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Edge:
+    """One rating in plain numbers."""
+
+    user: int
+    movie: int
+    rating: float
+    level: int
+    fold: int
+    time: int
+
+
+def some_edges(seed: int = 0) -> tuple[list[list[Edge]], list[Edge]]:
+    """Edges of each user sorted by time, and all of them; some users have none, one has most."""
+    random = np.random.default_rng(seed)
+    users = []
+    for user, count in enumerate([3, 0, 1, 90, 12, 0, 7, 25, 2, 0]):
+        # Sittings of a few ratings, some of them next to each other.
+        start = random.choice([0, 30, 41, 500, 900], count)
+        time = np.sort(np.minimum(start + random.integers(0, 25, count), LATEST))
+        rated = [
+            Edge(user, int(random.integers(MOVIES - 1)), 0.5 + 0.5 * level, level, int(random.integers(FOLDS)), int(t))
+            for level, t in zip(random.integers(0, LEVELS, count).tolist(), time)
+        ]
+        users.append(rated)
+    return users, [edge for rated in users for edge in rated]
+
+
+def pointer_of(lists: list[list]) -> torch.Tensor:
+    return torch.tensor([0, *np.cumsum([len(each) for each in lists])], dtype=torch.int64)
+
+
+def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: TimeBins | None = None) -> Edges:
+    """The same as kernels take it, with half bins of time where none are given."""
+    every = [edge for rated in users for edge in rated]
+    column = {name: [getattr(edge, name) for edge in every] for name in ("movie", "rating", "level", "fold", "time")}
+    time = torch.tensor(column["time"], dtype=torch.int32)
+    return Edges(
+        pointer=pointer_of(users),
+        movie=torch.tensor(column["movie"], dtype=torch.int32),
+        rating=torch.tensor(column["rating"], dtype=dtype),
+        level=torch.tensor(column["level"], dtype=torch.uint8),
+        bins=time_bins(pointer_of(users), time, WINDOWS) if bins is None else bins,
+        fold=torch.tensor(column["fold"], dtype=torch.uint8),
+        movies=MOVIES,
+    )
+
+
+def shared_bins(first: int, second: int, half: int) -> int:
+    """In how many of the two cuts into bins two moments share one, 0 to 2: bins of two halves, and shifted by one."""
+    return sum((first + shift) // (2 * half) == (second + shift) // (2 * half) for shift in (0, half))
+
+
+def effects(every: list[Edge], left: list[float], side: str, half: int, shrinkage: float, excluded: int) -> list[float]:
+    """For each edge the shrunken mean over the other edges of its row that carry messages, by shared bins."""
+    found = []
+    for edge in every:
+        total, count = 0.0, shrinkage
+        for other, residual in zip(every, left):
+            if other is not edge and getattr(other, side) == getattr(edge, side) and other.fold != excluded:
+                shared = shared_bins(edge.time, other.time, half)
+                total, count = total + shared * residual, count + shared
+        found.append(total / count)
+    return found
