@@ -44,6 +44,8 @@ def _tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: 
 
 
 def _kernels(states: Tensor):
+    if states.dtype == torch.bfloat16:  # numba has no such type
+        return dropout_reference
     return dispatch.choose(states.device, "dropout", dropout_reference)
 
 
