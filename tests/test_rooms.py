@@ -11,17 +11,24 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gnnrec"
 #: From the lowest to the highest. Training measures itself with evaluation; inference reads what training saved.
-ROOMS = ["data", "graph", "models", "evaluation", "baselines", "training", "tuning", "comparison", "inference"]
+ROOMS = [
+    "kernels", "data", "graph", "models", "evaluation", "baselines", "training", "tuning", "comparison", "inference",
+]  # fmt: skip
 
 
-def imported_rooms(path: Path) -> set[str]:
+def imported_modules(path: Path) -> set[str]:
+    """Full names, also of what may be a module or something in one."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return {name.split(".")[1] for name in names if name.startswith("gnnrec.")} & set(ROOMS)
+    return names
+
+
+def imported_rooms(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported_modules(path) if name.startswith("gnnrec.")} & set(ROOMS)
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -31,6 +38,13 @@ def test_a_room_imports_only_itself_and_lower_ones(room):
     allowed = set(ROOMS[: ROOMS.index(room) + 1])
     for path in files:
         assert imported_rooms(path) <= allowed, path.name
+
+
+def test_kernels_know_of_nothing_but_counters():
+    """They work on arrays: no users of the program, no ranks, no options."""
+    for path in (PACKAGE / "kernels").glob("*.py"):
+        modules = {".".join(name.split(".")[:2]) for name in imported_modules(path) if name.startswith("gnnrec.")}
+        assert modules <= {"gnnrec.kernels", "gnnrec.counters"}, path.name
 
 
 def test_every_room_is_named_here():
