@@ -111,6 +111,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
     with ThreadPoolExecutor(1) as pool, one_torch_thread():
         source = pool.submit(_source, options, [ratings_path, *([movies_path] if movies_path else [])])
         ratings = read_ratings(layout)
+        ratings.movie = ids.by_frequency(ratings.movie)
         scale = rating_scale.decide(layout, options.rating_scale, ratings.rating)
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
         movies = movie_table(ratings.movie.raw, movies_path, _named(options, formats.MOVIES_ROLES))

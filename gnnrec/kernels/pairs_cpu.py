@@ -22,7 +22,7 @@ def kernels(lanes: int) -> SimpleNamespace:
     @njit(**OPTIONS)
     def scores(rows, columns, row_bias, column_bias, pointer, entry, first, last, out):
         for row in range(first, last):
-            for edge in range(pointer[row], pointer[row + 1]):
+            for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
                 column, dot = np.uint32(entry[edge]), zeros(rows, lanes)
                 for tile in range(0, rows.shape[1], lanes):
                     dot = add(dot, multiply(load(rows, row, tile, lanes), load(columns, column, tile, lanes)))
@@ -34,13 +34,13 @@ def kernels(lanes: int) -> SimpleNamespace:
     ):
         for row in range(first, last):
             bias = gradient.dtype.type(0)
-            for edge in range(pointer[row], pointer[row + 1]):
+            for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
                 bias += gradient[edge]
                 for_column_bias[entry[edge]] += gradient[edge]
             for_row_bias[row] = bias
             for tile in range(0, rows.shape[1], lanes):
                 own, found = load(rows, row, tile, lanes), zeros(rows, lanes)
-                for edge in range(pointer[row], pointer[row + 1]):
+                for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
                     column = np.uint32(entry[edge])
                     found = add(found, scale(gradient[edge], load(columns, column, tile, lanes)))
                     kept = load(for_columns, column, tile, lanes)

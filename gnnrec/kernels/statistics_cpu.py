@@ -19,8 +19,8 @@ from gnnrec.kernels.threads import array, optional, pieces, run, workers
 @njit(**OPTIONS)
 def _fold_sums(pointer, movie, rating, fold, first, last, user_count, user_sum, movie_count, movie_sum):
     for user in range(first, last):
-        for edge in range(pointer[user], pointer[user + 1]):
-            f, m, r = fold[edge], movie[edge], rating[edge]
+        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
+            f, m, r = fold[edge], np.uint32(movie[edge]), rating[edge]
             user_count[f, user] += 1
             user_sum[f, user] += r
             movie_count[m, f] += 1
@@ -49,15 +49,15 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
 def _bias_sweep(pointer, movie, fold, excluded, movie_bias, user_total, user_degree, shrinkage, first, last, out, sums):
     for user in range(first, last):
         others = out.dtype.type(0)
-        for edge in range(pointer[user], pointer[user + 1]):
+        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
             if fold[edge] != excluded:
-                others += movie_bias[movie[edge]]
+                others += movie_bias[np.uint32(movie[edge])]
         bias = (user_total[user] - others) / (user_degree[user] + shrinkage)
         out[user] = bias
         if sums is not None:
-            for edge in range(pointer[user], pointer[user + 1]):
+            for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
                 if fold[edge] != excluded:
-                    sums[movie[edge]] += bias
+                    sums[np.uint32(movie[edge])] += bias
 
 
 def bias_sweep(
@@ -88,9 +88,9 @@ def bias_sweep(
 def _year_sums(pointer, movie, rating, year, fold, excluded, user_base, movie_bias, first, last, sums):
     for user in range(first, last):
         base = user_base[user]
-        for edge in range(pointer[user], pointer[user + 1]):
+        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
             if fold[edge] != excluded:
-                m, h = movie[edge], year[edge]
+                m, h = np.uint32(movie[edge]), year[edge]
                 sums[m, h, 0] += rating[edge] - base - movie_bias[m]
                 sums[m, h, 1] += 1
 
@@ -114,7 +114,7 @@ def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor
 def _count_kept(pointer, fold, group, excluded, kept, first, last, out):
     for user in range(first, last):
         count = 0
-        for edge in range(pointer[user], pointer[user + 1]):
+        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
             carried = fold[edge] != excluded
             if group is not None:
                 carried &= kept[group[edge]]
@@ -124,22 +124,28 @@ def _count_kept(pointer, fold, group, excluded, kept, first, last, out):
 
 @njit(**OPTIONS)
 def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both, joined, left, effect):
-    """Effects of one window on the edges of one user, in ``effect``; they are taken off ``left``.
+    """Effects of one window on the edges of one user, in its row of ``effect``; they are taken off ``left``.
 
     ``place``, ``bins``, ``both`` and ``joined`` are scratch: the half bin of each edge, and sums over half bins, sums
     over both bins and whether a half bin follows directly on the one before. The first half bin has number 1, so that
     there is nothing before it.
     """
-    starts, follows, last = 1 << (2 * window), 2 << (2 * window), 0
-    bins[: size + 2] = 0
+    starts, follows, last = np.uint8(1 << (2 * window)), np.uint8(2 << (2 * window)), np.uint32(0)
+    total, count = 0.0, 0.0
+    bins[0, 0], bins[0, 1] = 0, 0
     for at in range(size):
         step = steps[begin + at]
-        last += (step & starts) != 0
+        last = np.uint32(last + np.uint32((step & starts) != 0))
         place[at] = last
         joined[last] = (step & follows) != 0
-        bins[last, 0] += carried[at] * left[at]
-        bins[last, 1] += carried[at]
-    joined[last + 1] = 0
+        # Running sums, of which the last one of a half bin stays: nothing is read back from memory.
+        total += carried[at] * left[at]
+        count += carried[at]
+        bins[last, 0], bins[last, 1] = total, count
+    joined[last + 1], bins[last + 1, 0], bins[last + 1, 1] = 0, 0, 0
+    for each in range(last, 0, -1):
+        bins[each, 0] -= bins[each - 1, 0]
+        bins[each, 1] -= bins[each - 1, 1]
     for each in range(1, last + 1):
         before, after = joined[each], joined[each + 1]
         both[each, 0] = 2 * bins[each, 0] + before * bins[each - 1, 0] + after * bins[each + 1, 0]
@@ -147,8 +153,9 @@ def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both,
     for at in range(size):
         # A rating has no part in the effect on itself.
         own = 2 * carried[at]
-        effect[at] = (both[place[at], 0] - own * left[at]) / (both[place[at], 1] - own)
-        left[at] -= effect[at]
+        found = (both[place[at], 0] - own * left[at]) / (both[place[at], 1] - own)
+        effect[window + 1, at] = found
+        left[at] -= found
 
 
 @njit(**OPTIONS)
@@ -161,48 +168,52 @@ def _residuals(
     for user in range(first, last):
         longest = max(longest, pointer[user + 1] - pointer[user])
     left, carried, effect = np.empty(longest, dtype), np.empty(longest, dtype), np.empty((windows + 1, longest), dtype)
-    place, joined = np.empty(longest, np.int32), np.empty(longest + 2, dtype)
-    bins, both = np.empty((longest + 2, 2), dtype), np.empty((longest + 2, 2), dtype)
-    sends, targets = np.empty(longest + 1, np.int32), np.empty(longest + 1, np.int32)
+    place, joined = np.empty(longest, np.uint32), np.empty(longest + 2, dtype)
+    bins, both = np.empty((longest + 2, 2), np.float64), np.empty((longest + 2, 2), dtype)
+    sends, targets = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32)
     for user in range(first, last):
-        begin, base = pointer[user], user_base[user]
-        size = pointer[user + 1] - begin
+        # Unsigned positions spare every access the question whether it counts from the end.
+        begin, base = np.uint64(pointer[user]), user_base[user]
+        size = np.uint64(pointer[user + 1]) - begin
         for at in range(size):
             carried[at] = fold[begin + at] != excluded
-            left[at] = rating[begin + at] - base - movie_bias[movie[begin + at]]
+            left[at] = rating[begin + at] - base - movie_bias[np.uint32(movie[begin + at])]
         if years is not None:
             for at in range(size):
-                m, h, own = movie[begin + at], year[begin + at], 2 * carried[at]
+                m, h, own = np.uint32(movie[begin + at]), year[begin + at], 2 * carried[at]
                 effect[0, at] = (years[m, h, 0] - own * left[at]) / (years[m, h, 1] + shrinkage - own)
                 left[at] -= effect[0, at]
             for window in range(windows):
                 if stages is not None:
-                    stages[window, begin : begin + size] = left[:size]
+                    for at in range(size):
+                        stages[window, begin + at] = left[at]
                 _take_off(
                     steps, window, user_shrinkages[window], begin, size, carried, place, bins, both, joined, left,
-                    effect[window + 1],
+                    effect,
                 )  # fmt: skip
         # Positions are written whether they count or not: which do is a coin's toss, and branches on that are slow.
-        sent, target = 0, 0
+        sent, target = np.uint64(0), np.uint64(0)
         for at in range(size):
             included = fold[begin + at] != excluded
             sends[sent], targets[target] = at, at
-            target += not included
+            target += np.uint64(not included)
             if group is not None:
                 included &= kept[group[begin + at]]
             if slot is not None:
-                slot[begin + at] = message_pointer[user] + sent if included else -1
-            sent += included
+                slot[begin + at] = message_pointer[user] + np.int64(sent) if included else -1
+            sent += np.uint64(included)
+        out = np.uint64(message_pointer[user])
         for each in range(sent):
-            edge, out = begin + sends[each], message_pointer[user] + each
-            sent_movie[out], sent_level[out] = movie[edge], level[edge]
-            sent_residual[out] = scale * left[sends[each]]
+            at = sends[each]
+            sent_movie[out + each], sent_level[out + each] = movie[begin + at], level[begin + at]
+            sent_residual[out + each] = scale * left[at]
+        out = np.uint64(target_pointer[user])
         for each in range(target):
-            edge, out = begin + targets[each], target_pointer[user] + each
-            target_movie[out], target_rating[out] = movie[edge], rating[edge]
+            at = targets[each]
+            target_movie[out + each], target_rating[out + each] = movie[begin + at], rating[begin + at]
             if years is not None:
                 for window in range(windows + 1):
-                    target_effect[out, window] = effect[window, targets[each]]
+                    target_effect[out + each, window] = effect[window, at]
 
 
 def residuals(
@@ -264,8 +275,8 @@ def residuals(
 @njit(**OPTIONS)
 def _level_sums(pointer, movie, level, sender_scale, to_users, first, last, out):
     for user in range(first, last):
-        for edge in range(pointer[user], pointer[user + 1]):
-            m = movie[edge]
+        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
+            m = np.uint32(movie[edge])
             if to_users:
                 out[user, level[edge]] += 1 if sender_scale is None else sender_scale[m]
             else:

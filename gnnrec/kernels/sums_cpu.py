@@ -28,7 +28,7 @@ def kernels(lanes: int) -> SimpleNamespace:
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):
                 plain, scaled = zeros(value, lanes), zeros(value, lanes)
-                for edge in range(pointer[row], pointer[row + 1]):
+                for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
                     column = np.uint32(entry[edge])
                     read = load(value, column, tile, lanes)
                     if second is not None:
@@ -44,7 +44,7 @@ def kernels(lanes: int) -> SimpleNamespace:
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):
                 plain, scaled = zeros(gradient, lanes), zeros(gradient, lanes)
-                for edge in range(pointer[row], pointer[row + 1]):
+                for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
                     read = load(gradient, np.uint32(entry[edge]), tile, lanes)
                     plain = add(plain, read)
                     scaled = add(scaled, scale(factor[edge], read))
@@ -57,7 +57,7 @@ def kernels(lanes: int) -> SimpleNamespace:
     def scatter(value, second, pointer, entry, factor, weight, row_scale, first, last, out):
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):
-                begin, end = pointer[row], pointer[row + 1]
+                begin, end = np.uint64(pointer[row]), np.uint64(pointer[row + 1])
                 if begin == end:
                     continue
                 plain = scale(weight, load(value, row, tile, lanes))
@@ -82,7 +82,7 @@ def kernels(lanes: int) -> SimpleNamespace:
     def scatter_pair(gradient, pointer, entry, factor, weight, row_scale, first, last, out, second_out):
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):
-                begin, end = pointer[row], pointer[row + 1]
+                begin, end = np.uint64(pointer[row]), np.uint64(pointer[row + 1])
                 if begin == end:
                     continue
                 read = load(gradient, row, tile, lanes)

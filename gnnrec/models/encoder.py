@@ -164,9 +164,9 @@ class Encoder(nn.Module):
                 past and past.to_movies,
             )
             hidden = tanh_drop(to_users, batch.user_rows, "user", number)
-            user_state = user_state + layer.user_out(hidden)
+            user_state = torch.addmm(user_state, hidden, layer.user_out.weight.T)
             hidden = tanh_drop(to_movies, movie_rows, "movie", number)
-            movie_state = movie_state + layer.movie_out(hidden)
+            movie_state = torch.addmm(movie_state, hidden, layer.movie_out.weight.T)
         return user_state, movie_state
 
 
