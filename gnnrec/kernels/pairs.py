@@ -13,15 +13,18 @@ def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Te
     """``out[e] = rows[i] . columns[entry[e]] + row_bias[i] + column_bias[entry[e]]`` for ``e`` in list ``i``.
 
     Args:
-        rows: float32 or float64 ``[rows, width]``; differentiable, as all four are.
+        rows: Float ``[rows, width]``; differentiable, as all four are.
         columns: ``[columns, width]``.
         row_bias: ``[rows]``.
         column_bias: ``[columns]``.
         lists: The pairs; factors and scales play no part.
 
     Returns:
-        float ``[entries]``.
+        ``[entries]``, float64 where any input is, otherwise float32.
     """
+    inputs = rows, columns, row_bias, column_bias
+    dtype = torch.float64 if any(each.dtype == torch.float64 for each in inputs) else torch.float32
+    rows, columns, row_bias, column_bias = (each.to(dtype) for each in inputs)
     by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
     return _scores(rows, columns, row_bias, column_bias, lists.pointer, lists.entry, *by_column)
 

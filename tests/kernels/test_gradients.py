@@ -56,26 +56,45 @@ def sums(request, lists):
     return scatter_sums, plain.T, scaled.T, ROWS
 
 
-def tables(rows: int, count: int = 2) -> list[Tensor]:
+def tables_of(rows: int, count: int = 2) -> list[Tensor]:
     return [random_table(rows, WIDTH, torch.float64, seed) for seed in range(count)]
 
 
 def test_sums_pass_gradcheck(sums, lists):
     found_by, _, _, rows = sums
-    assert torch.autograd.gradcheck(lambda value, second: found_by(value, second, lists), tables(rows))
-    assert torch.autograd.gradcheck(lambda value: found_by(value, None, lists), tables(rows, 1))
+    assert torch.autograd.gradcheck(lambda value, second: found_by(value, second, lists), tables_of(rows))
+    assert torch.autograd.gradcheck(lambda value: found_by(value, None, lists), tables_of(rows, 1))
 
 
 def test_pair_scores_pass_gradcheck(lists):
-    biases = [table[:, 0].detach().requires_grad_() for table in (*tables(ROWS, 1), *tables(COLUMNS, 1))]
-    inputs = [*tables(ROWS, 1), *tables(COLUMNS, 1), *biases]
+    biases = [table[:, 0].detach().requires_grad_() for table in (*tables_of(ROWS, 1), *tables_of(COLUMNS, 1))]
+    inputs = [*tables_of(ROWS, 1), *tables_of(COLUMNS, 1), *biases]
     assert torch.autograd.gradcheck(lambda *inputs: pair_scores(*inputs, lists), inputs)
+
+
+@pytest.mark.parametrize("cast", range(1, 15))
+@pytest.mark.parametrize("low", [torch.bfloat16, torch.float64], ids=["bfloat16", "float64"])
+def test_pair_scores_take_inputs_of_different_precision(lists, cast, low):
+    tables = [*tables_of(ROWS, 1), *tables_of(COLUMNS, 1)]
+    inputs = [*tables, *(table[:, 0].detach() for table in tables)]
+    inputs = [
+        each.detach().to(low if cast >> place & 1 else torch.float32).requires_grad_()
+        for place, each in enumerate(inputs)
+    ]
+    exact = [each.detach().double().requires_grad_() for each in inputs]
+    found, expected = pair_scores(*inputs, lists), pair_scores(*exact, lists)
+    assert found.dtype == (torch.float64 if low == torch.float64 else torch.float32)
+    assert_near(found, expected, 1e-6)
+    gradients = zip(torch.autograd.grad(found.sum(), inputs), torch.autograd.grad(expected.sum(), exact), inputs)
+    for ours, theirs, each in gradients:
+        assert ours.dtype == each.dtype
+        assert_near(ours, theirs, 1e-6 if each.dtype != torch.bfloat16 else 2**-8)
 
 
 @pytest.mark.parametrize("constant", [0, 1])
 def test_one_table_may_need_no_gradient(sums, lists, constant):
     found_by, plain, scaled, rows = sums
-    pair = tables(rows)
+    pair = tables_of(rows)
     pair[constant] = pair[constant].detach()
     leaf = pair[1 - constant]
     expected = torch.autograd.grad((plain @ pair[0] + scaled @ pair[1]).square().sum(), leaf)[0]

@@ -79,12 +79,15 @@ def test_source_rate_falls_with_the_mean_degree_over_edges(full, expected):
     assert source_rate(options, degrees, World()) == pytest.approx(expected)
 
 
+RATES = {"source": 0.25, "residual_source": 0.25, "to_users.rating": 0.25, "to_movies.rating": 0.125}
+
+
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_only_source_tables_learn_slower(name):
     module = torch.nn.Module()
     for parameter in ("source", "residual_source", "identity", "bias"):
         module.register_parameter(parameter, torch.nn.Parameter(torch.ones(3)))
-    optimizer = build_optimizer(OptimizerOptions(name=name, lr=0.1), module, 10, source_rate=0.25)
+    optimizer = build_optimizer(OptimizerOptions(name=name, lr=0.1), module, 10, RATES)
     set_learning_rate(optimizer, 0.08)
     for parameter in module.parameters():
         parameter.grad = torch.ones(3)
@@ -94,11 +97,16 @@ def test_only_source_tables_learn_slower(name):
     assert moved == pytest.approx(expected, rel=1e-3)
 
 
-def test_layers_past_the_first_learn_slower():
+def test_layers_past_the_first_and_what_is_summed_over_learn_slower():
     expected = [
         ("encoder.layers.0.user_out.weight", 0.08),
         ("encoder.layers.0.to_users.bias", 0.08),
         ("encoder.layers.0.to_movies.att_src", 0.08),
+        ("encoder.layers.0.to_users.rating", 0.02),
+        ("encoder.layers.0.to_movies.rating", 0.01),
+        ("encoder.layers.0.to_movies.att_rating", 0.08),
+        ("encoder.layers.1.to_users.rating", 0.01),
+        ("encoder.layers.1.to_movies.rating", 0.005),
         ("encoder.layers.1.to_movies.att_src", 0.04),
         ("encoder.layers.2.user_out.weight", 0.04),
         ("encoder.layers.10.user_out.weight", 0.04),
@@ -106,6 +114,7 @@ def test_layers_past_the_first_learn_slower():
         ("head.user.weight", 0.08),
         ("movies.identity", 0.08),
         ("movies.source", 0.02),
+        ("movies.residual_source", 0.02),
     ]
     module = torch.nn.Module()
     for path, _ in expected:
@@ -115,7 +124,7 @@ def test_layers_past_the_first_learn_slower():
                 place.add_module(part, torch.nn.Module())
             place = getattr(place, part)
         place.register_parameter(parts[-1], torch.nn.Parameter(torch.ones(1)))
-    optimizer = build_optimizer(OptimizerOptions(lr=0.1, deep_rate=0.5), module, 10, source_rate=0.25)
+    optimizer = build_optimizer(OptimizerOptions(lr=0.1, deep_rate=0.5), module, 10, RATES)
     set_learning_rate(optimizer, 0.08)
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)

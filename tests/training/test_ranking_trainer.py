@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -102,12 +103,14 @@ def test_it_ranks_on_every_protocol(tmp_path, protocol):
 
 
 @pytest.mark.parametrize("refit", [False, True])
-def test_test_ratings_change_nothing_before_they_are_scored(dataset, refit):
+def test_test_ratings_change_nothing_before_they_are_scored(dataset, tmp_path, refit):
     config = ranking_config({"epochs": 3}, refit=refit, loss="squared")
-    other = PreparedDataset(dataset.directory)
     held_out = np.asarray(dataset.split) == TEST
-    other.movie = np.where(held_out, 3, dataset.movie).astype(np.int32)
-    other.rating = np.where(held_out, 0.5, dataset.rating).astype(np.float32)
+    shutil.copytree(dataset.directory, tmp_path / "other")
+    np.save(tmp_path / "other" / "movie.npy", np.where(held_out, 3, dataset.movie).astype(np.int32))
+    np.save(tmp_path / "other" / "rating.npy", np.where(held_out, 0.5, dataset.rating).astype(np.float32))
+    other = PreparedDataset(tmp_path / "other")
+    assert (other.movie != dataset.movie).any()
     first, second = trained(dataset, config), trained(other, config)
     for (name, value), changed in zip(first.replicated.state_dict().items(), second.replicated.state_dict().values()):
         assert torch.equal(value, changed), name
