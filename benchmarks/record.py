@@ -75,10 +75,15 @@ def timed(command: list[str], **environment: str) -> dict[str, float]:
     The peak is the largest of all children so far, so put small commands first or give each its own process.
     """
     started = time.perf_counter()
-    subprocess.run(command, check=True, env=os.environ | environment)
+    subprocess.run(command, check=True, env=environment_with(**environment))
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
     return {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
+
+
+def environment_with(**values: str) -> dict[str, str]:
+    """The environment of this process with some variables set."""
+    return os.environ | values
 
 
 def _cpu_name() -> str:

@@ -1,0 +1,65 @@
+"""One rank of one thread against two: edges a second, and what part of a step goes into collectives.
+
+    python -m benchmarks.rank_scaling --data PREPARED
+
+The same data on one rank and on two (strong scaling, which is harder than giving each rank as much as one had).
+Needs two free cores; runs of the two kinds alternate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import record
+
+ROOT = Path(__file__).parents[1]
+#: Steps of a run, and how many at its end are counted.
+STEPS, COUNTED = 16, 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    parser.add_argument("--config", default="ml20m_full", help="name in configs/")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    runs: dict[int, list[dict]] = {1: [], 2: []}
+    for _ in range(options.rounds):
+        for ranks, found in runs.items():
+            found.append(_run(options, ranks))
+    rows = {str(ranks): {key: statistics.median(run[key] for run in found) for key in found[0]} for ranks, found in
+            runs.items()}  # fmt: skip
+    figures = {
+        "config": options.config,
+        "ranks": rows,
+        "speed_up": rows["2"]["edges_per_second"] / rows["1"]["edges_per_second"],
+        "collective_share": rows["2"]["collective_seconds"] / rows["2"]["step_seconds"],
+        "rounds": {str(ranks): [round(run["edges_per_second"]) for run in found] for ranks, found in runs.items()},
+    }
+    print(json.dumps(figures, indent=1))
+    print(record.write("rank_scaling", "benchmarks.rank_scaling", figures))
+
+
+def _run(options: argparse.Namespace, ranks: int) -> dict[str, float]:
+    """The last steps of a short run."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{options.config}.yaml")]
+        command += ["--data", str(options.data), "--run-dir", f"{directory}/run", "--max-steps", str(STEPS)]
+        command += ["--log-every", str(COUNTED), "--validate-every", "0", "--baselines", "false"]
+        command += ["--wandb.mode", "disabled", "--device", "cpu"]
+        environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        subprocess.run(command, check=True, capture_output=True, env=record.environment_with(**environment))
+        lines = Path(directory, "run", "metrics.jsonl").read_text().splitlines()
+    last = [each for each in map(json.loads, lines) if "edges_per_second" in each][-1]
+    return {name: last[name] for name in ("edges_per_second", "step_seconds", "collective_seconds", "collective_mib")}
+
+
+if __name__ == "__main__":
+    main()
