@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,15 @@ def write_dataset(
     options = {"ratings": directory / "ratings.csv", "validation": 0.1} | options
     prepare(directory / "prepared", PrepareOptions(**options))
     return PreparedDataset(directory / "prepared")
+
+
+def changed_copy(dataset: PreparedDataset, directory: Path, **arrays: np.ndarray) -> PreparedDataset:
+    """A copy of a prepared dataset in a new ``directory`` with other arrays, by their names: ``rating``, ``split``."""
+    shutil.copytree(dataset.directory, directory)
+    copy = PreparedDataset(directory)
+    for name, array in arrays.items():
+        before = getattr(dataset, name)
+        assert before.shape == array.shape
+        np.save(directory / f"{name}.npy", array.astype(before.dtype))
+        assert (getattr(copy, name) != before).any()
+    return copy

@@ -8,12 +8,18 @@ import pandas as pd
 import pytest
 
 from gnnrec.data import formats
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 
 
 def expect(found: pd.DataFrame, table: pd.DataFrame) -> None:
     wanted = table.sort_values(["userId", "movieId"], ignore_index=True)
     pd.testing.assert_frame_equal(found[list(wanted.columns)], wanted, check_dtype=False)
+
+
+def movies_of(data: PreparedDataset) -> dict:
+    """Raw id -> title and genres."""
+    return {movie: (title, genres) for movie, title, genres in data.movies[["movie", "title", "genres"]].values}
 
 
 def write_double_colons(table: pd.DataFrame, directory, encoding: str) -> None:
@@ -32,8 +38,9 @@ def test_ml_1m_and_ml_10m(table, tmp_path, prepared, edges, encoding):
     data = prepared(tmp_path / "ml", tmp_path / "out")
     expect(edges(data), table)
     assert (data.manifest.rating["min"], data.manifest.rating["max"]) == (0.5, 5)
-    assert data.movies["title"].tolist()[:3] == ["Am\u00e9lie: the film (2001)", "Heat (1995)", "27"]
-    assert data.movies["genres"].tolist()[:3] == ["Comedy|Romance", "Action", ""]
+    movies = movies_of(data)
+    assert movies[5] == ("Am\u00e9lie: the film (2001)", "Comedy|Romance")
+    assert movies[16] == ("Heat (1995)", "Action") and movies[27] == ("27", "")
 
 
 def test_whole_stars_of_ml_1m_are_on_the_scale_1_to_5(table, tmp_path, prepared):
@@ -52,8 +59,9 @@ def test_grouplens_csv_with_movies_beside(table, tmp_path, prepared, edges, suff
     data = prepared(tmp_path, tmp_path / "out")
     expect(edges(data), table)
     assert data.manifest.rating == {"min": 0.5, "max": 5.0, "levels": [i / 2 for i in range(1, 11)]}
-    assert data.movies["title"].tolist()[:2] == ['"Great Performances" Cats (1998)', "American President, The (1995)"]
-    assert data.movies["genres"].tolist()[:2] == ["Musical", ""]
+    movies = movies_of(data)
+    assert movies[5] == ('"Great Performances" Cats (1998)', "Musical")
+    assert movies[16] == ("American President, The (1995)", "")
     assert data.num_movies == table["movieId"].nunique() and "Never rated" not in set(data.movies["title"])
     assert [entry["name"] for entry in data.manifest.source["files"]] == [f"ratings.{suffix}", "movies.csv"]
 
@@ -64,7 +72,7 @@ def test_kaggle_times(table, tmp_path, prepared, edges):
     (tmp_path / "movie.csv").write_text('"movieId","title","genres"\n5,"Toy Story (1995)","Animation|Children"\n')
     data = prepared(tmp_path, tmp_path / "out")
     expect(edges(data), table)
-    assert data.movies["title"][0] == "Toy Story (1995)"
+    assert movies_of(data)[5] == ("Toy Story (1995)", "Animation|Children")
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S.5", "float"])
@@ -81,7 +89,7 @@ def test_parquet(table, tmp_path, prepared, edges):
     pd.DataFrame({"id": [5], "name": ["Five"]}).to_parquet(tmp_path / "movies.parquet")
     data = prepared(tmp_path, tmp_path / "out")
     expect(edges(data), table)
-    assert data.movies["title"][0] == "Five"
+    assert movies_of(data)[5] == ("Five", "")
 
 
 def test_renamed_columns_string_ids_and_no_times(table, tmp_path, prepared, edges):
@@ -105,8 +113,9 @@ def test_renamed_columns_string_ids_and_no_times(table, tmp_path, prepared, edge
     wanted = pd.DataFrame({"userId": own["who"], "movieId": own["sku"], "rating": own["stars"]})
     expect(edges(data), wanted)
     assert data.timestamp is None
-    assert data.movies["movie"].tolist() == sorted(own["sku"].unique())
-    assert dict(zip(data.movies["movie"], data.movies["title"]))["p16"] == "Sixteen"
+    counts = own["sku"].value_counts()
+    assert data.movies["movie"].tolist() == sorted(counts.index, key=lambda sku: (-counts[sku], sku))
+    assert movies_of(data)["p16"] == ("Sixteen", "")
 
 
 def test_string_ids_in_grouplens_columns(table, tmp_path, prepared, edges):
@@ -128,7 +137,7 @@ def test_gz_is_read_like_plain_text(tmp_path):
 def test_real_ml_latest_small(ml_latest_small, tmp_path, prepared, edges):
     data = prepared(ml_latest_small, tmp_path / "out")
     assert data.manifest.counts == {"users": 610, "movies": 9724, "ratings": 100836, "duplicates_dropped": 0}
-    assert data.movies["title"][0] == "Toy Story (1995)"
+    assert movies_of(data)[1] == ("Toy Story (1995)", "Adventure|Animation|Children|Comedy|Fantasy")
     expect(edges(data), pd.read_csv(ml_latest_small / "ratings.csv"))
 
 

@@ -51,3 +51,10 @@ def test_hashes_are_pinned():
         -2620518812930413121,
         8631588018131611084,
     ]
+
+
+def test_by_frequency_the_most_frequent_come_first_and_ties_ascend():
+    values = ["b", "c", "a", "c", "d", "d", "c", "a"]
+    encoded = ids.by_frequency(ids.encode(pa.chunked_array([values]).dictionary_encode()))
+    assert encoded.raw.tolist() == ["c", "a", "d", "b"]
+    assert encoded.raw[encoded.codes].tolist() == values and encoded.codes.dtype == np.int32

@@ -39,7 +39,9 @@ def test_contract(table, tmp_path, prepared, edges, capsys):
     assert counts == {"users": 40, "movies": 30, "ratings": 600, "duplicates_dropped": 0}
     assert data.users["row"].tolist() == list(range(40)) and data.users["user"].is_unique
     assert not data.users["user"].is_monotonic_increasing
-    assert data.movies["movie"].tolist() == sorted(table["movieId"].unique())
+    counts = table["movieId"].value_counts()
+    assert data.movies["movie"].tolist() == sorted(counts.index, key=lambda movie: (-counts[movie], movie))
+    assert len(counts.unique()) > 5 and counts.duplicated().any()
     assert data.movies["title"].tolist() == data.movies["movie"].astype(str).tolist()
     types = {name: getattr(data, name).dtype for name in ("user_ptr", "movie", "rating", "split", "timestamp")}
     assert types == {

@@ -11,7 +11,7 @@ from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VA
 from gnnrec.distributed import World
 from gnnrec.graph.interactions import catalogue, ranking_splits, read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
-from tests.datasets import write_dataset
+from tests.datasets import changed_copy, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 CPU = torch.device("cpu")
@@ -46,10 +46,10 @@ def test_ratings_of_a_range_of_users(dataset, splits, relevant):
         assert types == [torch.int64, torch.int32, torch.float32, torch.int64]
 
 
-def test_a_threshold_that_float32_rounds_still_counts_as_reached(dataset):
+def test_a_threshold_that_float32_rounds_still_counts_as_reached(dataset, tmp_path):
     part = partition(dataset.manifest.shards, 0, 1)
-    dataset = PreparedDataset(dataset.directory)
-    dataset.__dict__["rating"] = np.full(dataset.num_ratings, 0.7, np.float32)  # below the float64 0.7
+    # In float32 below the float64 0.7.
+    dataset = changed_copy(dataset, tmp_path / "changed", rating=np.full(dataset.num_ratings, 0.7))
     assert read_interactions(dataset, part, (TRAIN,), 0.7, CPU).num_edges == (dataset.split == TRAIN).sum() > 0
 
 

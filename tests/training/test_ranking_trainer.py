@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ from gnnrec.training.ranking_trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run import build_trainer
 from tests.configs import make_config
-from tests.datasets import write_dataset
+from tests.datasets import changed_copy, write_dataset
 
 OPTIMIZER = {"epochs": None, "warmup_steps": None}
 LOSSES = ("squared", "softmax", "sampled_softmax", "bpr")
@@ -106,11 +105,8 @@ def test_it_ranks_on_every_protocol(tmp_path, protocol):
 def test_test_ratings_change_nothing_before_they_are_scored(dataset, tmp_path, refit):
     config = ranking_config({"epochs": 3}, refit=refit, loss="squared")
     held_out = np.asarray(dataset.split) == TEST
-    shutil.copytree(dataset.directory, tmp_path / "other")
-    np.save(tmp_path / "other" / "movie.npy", np.where(held_out, 3, dataset.movie).astype(np.int32))
-    np.save(tmp_path / "other" / "rating.npy", np.where(held_out, 0.5, dataset.rating).astype(np.float32))
-    other = PreparedDataset(tmp_path / "other")
-    assert (other.movie != dataset.movie).any()
+    movie, rating = np.where(held_out, 3, dataset.movie), np.where(held_out, 0.5, dataset.rating)
+    other = changed_copy(dataset, tmp_path / "other", movie=movie, rating=rating)
     first, second = trained(dataset, config), trained(other, config)
     for (name, value), changed in zip(first.replicated.state_dict().items(), second.replicated.state_dict().values()):
         assert torch.equal(value, changed), name

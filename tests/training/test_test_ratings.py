@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from gnnrec.data.prepared import TEST, PreparedDataset
+from gnnrec.data.prepared import TEST
 from gnnrec.distributed import World
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
-from tests.datasets import write_dataset
+from tests.datasets import changed_copy, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +20,11 @@ def datasets(tmp_path_factory):
     """A dataset, and the same with other test ratings and test times."""
     directory = tmp_path_factory.mktemp("test_ratings")
     dataset = write_dataset(directory / "a", users=61, movies=31, ratings=900)
-    other = directory / "b"
-    shutil.copytree(dataset.directory, other)
     test = np.array(dataset.split) == TEST
     rating, timestamp = np.array(dataset.rating), np.array(dataset.timestamp)
     rating[test] = 5.5 - rating[test]
     timestamp[test] += 12_345_678
-    np.save(other / "rating.npy", rating)
-    np.save(other / "timestamp.npy", timestamp)
-    return dataset, PreparedDataset(other)
+    return dataset, changed_copy(dataset, directory / "b", rating=rating, timestamp=timestamp)
 
 
 @pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["whole", "sampled"])
