@@ -39,7 +39,7 @@ class RankGraph:
         level: uint8 ``[edges]``, by user: nearest rating level.
         num_levels: Number of rating levels.
         rating_scale: Lowest and highest possible rating.
-        edge_id: int64 ``[edges]``, by user: global ids.
+        edge_id: int32 or int64 ``[edges]``, by user: global ids.
         movie_degree: int64 ``[movies]``: raters on all ranks.
         movie_start: int64 ``[movies]``: where this rank's raters start in the movie's global rater list.
         clock: What times are counted from and cut into; None where time plays no part.
@@ -177,7 +177,7 @@ def build_rank_graph(
         level=level.to(on),
         num_levels=len(levels),
         rating_scale=(dataset.manifest.rating["min"], dataset.manifest.rating["max"]),
-        edge_id=edges.edge_id.to(on),
+        edge_id=edges.edge_id.to(on, index_dtype(dataset.num_ratings)),
         movie_degree=degrees.sum(0),
         movie_start=degrees[: world.rank].sum(0),
         clock=clock,

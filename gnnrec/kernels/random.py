@@ -12,7 +12,7 @@ def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
 
     Args:
         stream: A key made by :func:`gnnrec.counters.key`.
-        counters: int64 ``[n]``.
+        counters: int32 or int64 ``[n]``, at least 0.
         below: At most 256.
 
     Returns:

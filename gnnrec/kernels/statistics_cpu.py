@@ -16,6 +16,10 @@ from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, optional, pieces, run, workers
 
 
+#: Messages to which the memory of a pass is rounded up.
+ROOM = 1 << 20
+
+
 @njit(**OPTIONS)
 def _fold_sums(pointer, movie, rating, fold, first, last, user_count, user_sum, movie_count, movie_sum):
     for user in range(first, last):
@@ -216,6 +220,11 @@ def _residuals(
                     target_effect[out + each, window] = effect[window, at]
 
 
+def _room(size: int, dtype: torch.dtype) -> Tensor:
+    """Memory for ``size`` numbers, of a size that the next pass, with a few messages more or less, can use again."""
+    return torch.empty(-(-size // ROOM) * ROOM, dtype=dtype)[:size]
+
+
 def residuals(
     edges: Edges,
     excluded: int,
@@ -245,9 +254,9 @@ def residuals(
     timed = years is not None
     found = Residuals(
         pointer=message_pointer,
-        movie=torch.empty(total, dtype=torch.int32),
-        residual=like.new_empty(total),
-        level=torch.empty(total, dtype=torch.uint8),
+        movie=_room(total, torch.int32),
+        residual=_room(total, like.dtype),
+        level=_room(total, torch.uint8),
         slot=torch.empty(count, dtype=torch.int32) if slots else None,
         target_pointer=target_pointer,
         target_movie=torch.empty(targets, dtype=torch.int32),

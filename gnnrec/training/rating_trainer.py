@@ -80,6 +80,7 @@ class RatingTrainer(Trainer):
                 return
             lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
             loss = self.backward(step, batch)
+            del batch  # or its messages would be held while those of the next pass are made
             self.update(lr)
             self.steps_taken += 1
             yield StepResult(step, self.steps_taken, loss, lr)
