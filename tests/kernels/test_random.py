@@ -9,7 +9,7 @@ from gnnrec import counters
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.random import small_integers
 
-COUNTERS = torch.cat([torch.arange(1000), torch.tensor([2**31, 2**40 + 3, 2**63 - 1, -1, -(2**63)])])
+COUNTERS = torch.cat([torch.arange(1000), torch.tensor([2**31 - 1, 2**31, 2**40 + 3, 2**63 - 1])])
 
 
 @pytest.fixture(params=["cpu", "reference"], autouse=True)
@@ -34,6 +34,11 @@ def test_keys_of_both_signs():
     for stream in [*keys, 0, -1, 2**63 - 1, -(2**63)]:
         expected = counters.integers(stream, COUNTERS, 7)
         assert torch.equal(small_integers(stream, COUNTERS, 7).long(), expected)
+
+
+def test_counters_of_32_bits():
+    small = COUNTERS[COUNTERS < 2**31]
+    assert torch.equal(small_integers(5, small.to(torch.int32), 200), small_integers(5, small, 200))
 
 
 def test_every_third_counter_and_none():
