@@ -71,6 +71,8 @@ class RatingLoader(NeighborLoader):
             seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
             with record_function("sampling"):
                 batch = self(seeds)
+            if step.seeds is None:  # seeds come first, so these are all users in row order
+                batch.users = None
         batch.targets = step_targets(statistics, step, batch.user_rows.numel())
         return batch
 

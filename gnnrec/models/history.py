@@ -77,6 +77,7 @@ def record(
         history = LayerHistory(
             _past(
                 layer.to_users,
+                layer.first,
                 layer_sources(layer, movie_rows, movie_state),
                 layer_receiver(layer.to_users, user_rows, user_state),
                 batch.to_users,
@@ -84,6 +85,7 @@ def record(
             ),
             _past(
                 layer.to_movies,
+                layer.first,
                 layer_sources(layer, user_rows, user_state),
                 layer_receiver(layer.to_movies, movie_rows, movie_state),
                 batch.to_movies,
@@ -96,10 +98,15 @@ def record(
     return layers
 
 
-def _past(conv: BipartiteConv, sources: Sources, receiver: Tensor, messages: Messages, world: World | None) -> Past:
+def _past(
+    conv: BipartiteConv, first: bool, sources: Sources, receiver: Tensor, messages: Messages, world: World | None
+) -> Past:
     """Everything that will change is copied: the optimizer works in place."""
-    conv, receiver = copy.deepcopy(conv), receiver.clone()
-    sources = conv.transform(sources).clone()
+    conv = copy.deepcopy(conv)
+    sources = conv.transform(sources)
+    if first:
+        # Tables themselves; states of later layers are made here and belong to nobody else.
+        sources, receiver = sources.clone(), receiver.clone()
     shift = conv.largest_logit(sources, receiver, messages)
     if shift is not None and world is not None:
         shift = world.max_(shift)
