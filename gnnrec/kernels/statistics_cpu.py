@@ -156,7 +156,7 @@ def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both,
         both[each, 1] = 2 * bins[each, 1] + before * bins[each - 1, 1] + after * bins[each + 1, 1] + shrinkage
     for at in range(size):
         # A rating has no part in the effect on itself.
-        own = 2 * carried[at]
+        own = carried[at] + carried[at]
         found = (both[place[at], 0] - own * left[at]) / (both[place[at], 1] - own)
         effect[window + 1, at] = found
         left[at] -= found
@@ -184,7 +184,7 @@ def _residuals(
             left[at] = rating[begin + at] - base - movie_bias[np.uint32(movie[begin + at])]
         if years is not None:
             for at in range(size):
-                m, h, own = np.uint32(movie[begin + at]), year[begin + at], 2 * carried[at]
+                m, h, own = np.uint32(movie[begin + at]), year[begin + at], carried[at] + carried[at]
                 effect[0, at] = (years[m, h, 0] - own * left[at]) / (years[m, h, 1] + shrinkage - own)
                 left[at] -= effect[0, at]
             for window in range(windows):
