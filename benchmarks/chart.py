@@ -1,6 +1,6 @@
 """The chart in the README, from ``results/train_speed.json``.
 
-    python -m benchmarks.chart
+python -m benchmarks.chart
 """
 
 from __future__ import annotations

@@ -92,9 +92,9 @@ class PartitionReport:
         return [*rows, total]
 
 
-#: Bytes of :class:`gnnrec.graph.rank_graph.RankGraph` for each edge: two index lists, the order between them,
-#: ratings both ways, a level byte and the fold byte both ways.
-GRAPH_BYTES_PER_EDGE = 4 + 4 + 4 + 4 + 4 + 1 + 1 + 1 + 1
+#: Bytes of :class:`gnnrec.graph.rank_graph.RankGraph` for each edge: movie, rating, id, time, level, two bytes of time
+#: bins, fold and group of message dropout.
+GRAPH_BYTES_PER_EDGE = 4 + 4 + 4 + 4 + 1 + 2 + 1 + 1
 
 
 def report(shards: list[int], user_ptr: np.ndarray, size: int, bytes_a_step: int) -> PartitionReport:

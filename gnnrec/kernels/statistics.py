@@ -83,7 +83,7 @@ def residuals(
         slots: Say which message each edge is.
         stages: Keep what is left before each window of users.
     """
-    return _kernels(edges).residuals(
+    return _kernels(edges, "residuals").residuals(
         edges, excluded, num_targets, user_base, movie_bias, years, windows, group, kept, scale, slots, stages
     )
 
@@ -128,7 +128,7 @@ def window_sums(
     Returns:
         float ``[queries, 2]``.
     """
-    kernels = dispatch.choose(pointer.device, "statistics", statistics_reference)
+    kernels = dispatch.choose(pointer.device, "time", statistics_reference)
     return kernels.window_sums(pointer, time, left, half, query_pointer, query_time)
 
 
@@ -140,8 +140,8 @@ def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
         time: Seconds by the clock, at least 0, ascending within a user, int32 ``[edges]``.
         windows: The bins.
     """
-    return dispatch.choose(pointer.device, "statistics", statistics_reference).time_bins(pointer, time, windows)
+    return dispatch.choose(pointer.device, "time", statistics_reference).time_bins(pointer, time, windows)
 
 
-def _kernels(edges: Edges):
-    return dispatch.choose(edges.movie.device, "statistics", statistics_reference)
+def _kernels(edges: Edges, name: str = "statistics"):
+    return dispatch.choose(edges.movie.device, name, statistics_reference)

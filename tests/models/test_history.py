@@ -133,3 +133,20 @@ def test_gradients_flow_through_sampled_messages_alone(dataset):
     # Rows outside of the batch have the gradient of L2 alone: a multiple of the row itself, the same in every column.
     assert torch.allclose(regularised[~drawn].std(1), torch.zeros(1), atol=1e-12)
     assert (regularised[drawn].std(1) > 1e-12).any()
+
+
+def test_all_users_as_seeds_need_no_look_up(tmp_path):
+    """The batch says so, and gradients are those of the same batch with every user looked up."""
+    dataset = write_dataset(tmp_path)
+    loader = {"seed_users": 0, "movies_per_user": 4, "raters_per_movie": 3}
+    found = []
+    for users in (None, torch.arange(dataset.num_users)):
+        trainer = RatingTrainer(make_config(model={"layers": 2}, loader=loader), dataset, World())
+        step, batch = next(trainer.loader.steps(trainer.epoch(0)))
+        assert batch.users is None and torch.equal(batch.user_rows, trainer.graph.user_rows)
+        batch.users = users
+        trainer.backward(step, batch)
+        parameters = [*trainer.replicated.parameters(), *trainer.users.parameters()]
+        found.append([parameter.grad for parameter in parameters])
+    for left, right in zip(*found):
+        torch.testing.assert_close(left, right)
