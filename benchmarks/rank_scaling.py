@@ -1,9 +1,10 @@
 """One rank of one thread against two: edges a second, and what part of a step goes into collectives.
 
     python -m benchmarks.rank_scaling --data PREPARED
+    python -m benchmarks.rank_scaling --data PREPARED --half HALF
 
-The same data on one rank and on two (strong scaling, which is harder than giving each rank as much as one had).
-Needs two free cores; runs of the two kinds alternate.
+The same data on one rank and on two (strong scaling), or, with data of half as many users for the one rank, as much
+for each (weak scaling). Needs two free cores; runs of the two kinds alternate.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ STEPS, COUNTED = 16, 8
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
+    parser.add_argument("--half", type=Path, help="a prepared dataset of half as many users, for the one rank")
     parser.add_argument("--config", default="ml20m_full", help="name in configs/")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     runs: dict[int, list[dict]] = {1: [], 2: []}
     for _ in range(options.rounds):
         for ranks, found in runs.items():
-            found.append(_run(options, ranks))
+            found.append(_run(options.half or options.data if ranks == 1 else options.data, options.config, ranks))
     rows = {str(ranks): {key: statistics.median(run[key] for run in found) for key in found[0]} for ranks, found in
             runs.items()}  # fmt: skip
     figures = {
+        "scaling": "weak" if options.half else "strong",
         "config": options.config,
         "ranks": rows,
         "speed_up": rows["2"]["edges_per_second"] / rows["1"]["edges_per_second"],
@@ -43,15 +46,15 @@ def main() -> None:
         "rounds": {str(ranks): [round(run["edges_per_second"]) for run in found] for ranks, found in runs.items()},
     }
     print(json.dumps(figures, indent=1))
-    print(record.write("rank_scaling", "benchmarks.rank_scaling", figures))
+    print(record.write(f"rank_scaling_{figures['scaling']}", "benchmarks.rank_scaling", figures))
 
 
-def _run(options: argparse.Namespace, ranks: int) -> dict[str, float]:
+def _run(data: Path, config: str, ranks: int) -> dict[str, float]:
     """The last steps of a short run."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{options.config}.yaml")]
-        command += ["--data", str(options.data), "--run-dir", f"{directory}/run", "--max-steps", str(STEPS)]
+        command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
+        command += ["--data", str(data), "--run-dir", f"{directory}/run", "--max-steps", str(STEPS)]
         command += ["--log-every", str(COUNTED), "--validate-every", "0", "--baselines", "false"]
         command += ["--wandb.mode", "disabled", "--device", "cpu"]
         environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
