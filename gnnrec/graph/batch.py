@@ -48,10 +48,6 @@ class Messages:
     def num_receivers(self) -> int:
         return self.lists.rows if self.to_users else self.lists.columns
 
-    @property
-    def num_senders(self) -> int:
-        return self.lists.columns if self.to_users else self.lists.rows
-
     def sums(self, value: Tensor, residual_value: Tensor | None, sender_scale: Tensor | None = None) -> Tensor:
         """``out[i] = sum over messages: sender_scale[j] * (weight * value[j] + residual * residual_value[j])``.
 

@@ -97,8 +97,7 @@ class RankGraph:
 
     @cached_property
     def _by_movie(self) -> tuple[Tensor, Tensor]:
-        pointer, order = counting_sort(self.movie, self.num_movies)
-        return pointer, order
+        return counting_sort(self.movie, self.num_movies)
 
     @cached_property
     def time_bins(self) -> TimeBins | None:
@@ -124,13 +123,6 @@ class RankGraph:
     def rating_by_movie(self) -> Tensor:
         """float ``[edges]``."""
         return self.rating[self.order]
-
-    @cached_property
-    def inverse_order(self) -> Tensor:
-        """Position by movie of each edge by user."""
-        inverse = torch.empty_like(self.order)
-        inverse[self.order] = torch.arange(self.num_edges, dtype=self.order.dtype, device=self.device)
-        return inverse
 
     @cached_property
     def mean_degrees(self) -> tuple[float, float]:
