@@ -82,9 +82,7 @@ def _encode_integers(column: pa.ChunkedArray) -> EncodedIds:
         return EncodedIds(raw + low, codes)
     codes, raw = pd.factorize(column.to_numpy().astype(np.int64, copy=False))
     order = np.argsort(raw)
-    rank = np.empty(len(raw), np.int32)
-    rank[order] = np.arange(len(raw), dtype=np.int32)
-    return EncodedIds(raw[order], rank[codes])
+    return EncodedIds(raw[order], inverse(order)[codes])
 
 
 def by_frequency(ids: EncodedIds) -> EncodedIds:
@@ -93,9 +91,14 @@ def by_frequency(ids: EncodedIds) -> EncodedIds:
     What is read often then lies close together, and most of it stays in caches.
     """
     order = np.argsort(-np.bincount(ids.codes, minlength=len(ids.raw)), kind="stable")
-    rank = np.empty(len(order), np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return EncodedIds(ids.raw[order], look_up(rank, ids.codes), ids.mixed)
+    return EncodedIds(ids.raw[order], look_up(inverse(order), ids.codes), ids.mixed)
+
+
+def inverse(permutation: np.ndarray) -> np.ndarray:
+    """Where each position went, int32."""
+    place = np.empty(len(permutation), np.int32)
+    place[permutation] = np.arange(len(permutation), dtype=np.int32)
+    return place
 
 
 def is_integer(text: str) -> bool:

@@ -129,7 +129,7 @@ def _arrange(
     raw_users, raw_movies = ratings.user.raw, ratings.movie.raw
     user_hash = ids.stable_hash(raw_users)
     row_user = order.balanced_order(user_hash, options.seed)
-    user = look_up(_inverse(row_user), ratings.user.codes)
+    user = look_up(ids.inverse(row_user), ratings.user.codes)
     ratings.user = None
     kept, dropped = edges.sort_edges(user, ratings.movie.codes, ratings.timestamp)
     user_ptr = edges.row_pointers(user[kept], len(row_user))
@@ -183,12 +183,6 @@ def _arrange(
         {"row": np.arange(len(raw)), "user": raw if raw.dtype != object else pd.Series(raw, dtype="str")}
     )
     return manifest, users, arrays
-
-
-def _inverse(permutation: np.ndarray) -> np.ndarray:
-    inverse = np.empty(len(permutation), np.int32)
-    inverse[permutation] = np.arange(len(permutation), dtype=np.int32)
-    return inverse
 
 
 def _check_options(options: PrepareOptions) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from gnnrec.kernels import attention_reference, dispatch
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import Lists, sum_dtype
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def largest_logits(
     """
     _check(lists, slope)
     sender_logit, receiver_logit, rating_logit = _as(
-        _sum_dtype(sender_logit), sender_logit, receiver_logit, rating_logit
+        sum_dtype(sender_logit), sender_logit, receiver_logit, rating_logit
     )
     level = None if rating_logit is None else level
     by_column = _by_column(lists)
@@ -95,7 +95,7 @@ def attention_sums(
     if level is None and (num_levels or rating_logit is not None):
         raise ValueError("sums by level and rating logits need the level of each edge")
     factor = None if second is None else lists.factor
-    logits = _as(_sum_dtype(value), sender_logit, receiver_logit, rating_logit, shift.detach(), factor)
+    logits = _as(sum_dtype(value), sender_logit, receiver_logit, rating_logit, shift.detach(), factor)
     *logits, factor = logits
     kinds = max(num_levels, 1)
     level = level if kinds > 1 or rating_logit is not None else None
@@ -113,10 +113,6 @@ def _check(lists: Lists, slope: float) -> None:
 
 def _as(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
     return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
-
-
-def _sum_dtype(table: Tensor) -> torch.dtype:
-    return torch.float64 if table.dtype == torch.float64 else torch.float32
 
 
 def _by_column(lists: Lists) -> tuple:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gnnrec.kernels.attention_loops import kernels, largest_of_entries, largest_of_lists
-from gnnrec.kernels.threads import array, optional, pieces, run, workers
+from gnnrec.kernels.threads import array, optional, pieces, run, shares, workers
 
 
 def largest(sender_logit: Tensor, rating_logit: Tensor | None, edges: tuple, to_users: bool) -> Tensor:
@@ -108,8 +108,9 @@ def gradients(
 
 def _ranges(pointer: Tensor, entry: Tensor, tables: bool) -> list[tuple[int, int]]:
     """Ranges of users: one a thread where threads have tables of their own, otherwise more, which balances better."""
-    threads = workers(entry.numel())
-    return pieces(array(pointer), threads if tables or threads == 1 else 4 * threads)
+    if tables:
+        return pieces(array(pointer), workers(entry.numel()))
+    return shares(array(pointer), entry.numel())
 
 
 def _logits(tables: tuple, to_users: bool, kinds: int) -> tuple:

@@ -55,3 +55,8 @@ class Lists:
         other = dataclasses.replace(self, **values)
         other.__dict__.update({name: self.__dict__[name] for name in ("owner", "by_column") if name in self.__dict__})
         return other
+
+
+def sum_dtype(table: Tensor) -> torch.dtype:
+    """What rows are summed in: float32 at least."""
+    return torch.float64 if table.dtype == torch.float64 else torch.float32

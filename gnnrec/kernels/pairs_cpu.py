@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gnnrec.kernels.simd import OPTIONS, add, load, multiply, scale, store, total, zeros
 from gnnrec.kernels.sums_cpu import padded
-from gnnrec.kernels.threads import array, pieces, run, workers
+from gnnrec.kernels.threads import array, pieces, run, shares, workers
 
 
 @functools.cache
@@ -57,9 +57,7 @@ def scores(
     (rows, columns), _, lanes = padded([rows, columns])
     out, loop = rows.new_empty(entry.numel()), kernels(lanes).scores
     read = [array(each) for each in (rows, columns, row_bias, column_bias, pointer, entry)]
-    threads = workers(entry.numel())
-    ranges = pieces(read[4], 4 * threads if threads > 1 else 1)
-    run(lambda number, first, last: loop(*read, first, last, array(out)), ranges)
+    run(lambda number, first, last: loop(*read, first, last, array(out)), shares(read[4], entry.numel()))
     return out
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from gnnrec.kernels.edges import Edges, Residuals, Windows
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.simd import OPTIONS
-from gnnrec.kernels.threads import array, optional, pieces, run, workers
+from gnnrec.kernels.threads import array, optional, run, shares
 
 #: Messages to which the memory of a pass is rounded up.
 ROOM = 1 << 20
@@ -143,7 +143,7 @@ def residuals(
 ) -> Residuals:
     """See :func:`gnnrec.kernels.statistics.residuals`."""
     pointer, count = array(edges.pointer), edges.movie.numel()
-    ranges = pieces(pointer, 4 * workers(count) if workers(count) > 1 else 1)
+    ranges = shares(pointer, count)
     fold, group, kept = array(edges.fold), optional(group), optional(kept)
     sent = torch.empty(len(pointer) - 1, dtype=torch.int64)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, sums_reference
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import Lists, sum_dtype
 
 
 def gather_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
@@ -135,30 +135,26 @@ def _kernels(table: Tensor):
     return dispatch.choose(table.device, "sums", sums_reference)
 
 
-def _sum_dtype(table: Tensor) -> torch.dtype:
-    return torch.float64 if table.dtype == torch.float64 else torch.float32
-
-
 @_gather.register_fake
 def _(value, second, pointer, *others):
-    return value.new_empty(pointer.shape[0] - 1, value.shape[1], dtype=_sum_dtype(value))
+    return value.new_empty(pointer.shape[0] - 1, value.shape[1], dtype=sum_dtype(value))
 
 
 @_scatter.register_fake
 def _(value, second, *others):
-    return value.new_empty(others[-1], value.shape[1], dtype=_sum_dtype(value))
+    return value.new_empty(others[-1], value.shape[1], dtype=sum_dtype(value))
 
 
 @_gather_pair.register_fake
 def _(gradient, pointer, *others):
     shape = pointer.shape[0] - 1, gradient.shape[1]
-    return tuple(gradient.new_empty(shape, dtype=_sum_dtype(gradient)) for _ in range(2))
+    return tuple(gradient.new_empty(shape, dtype=sum_dtype(gradient)) for _ in range(2))
 
 
 @_scatter_pair.register_fake
 def _(gradient, *others):
     shape = others[-1], gradient.shape[1]
-    return tuple(gradient.new_empty(shape, dtype=_sum_dtype(gradient)) for _ in range(2))
+    return tuple(gradient.new_empty(shape, dtype=sum_dtype(gradient)) for _ in range(2))
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -15,8 +15,9 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.lists import sum_dtype
 from gnnrec.kernels.simd import OPTIONS, add, load, scale, store, zeros
-from gnnrec.kernels.threads import array, pieces, run, workers
+from gnnrec.kernels.threads import array, pieces, run, shares, workers
 
 
 @functools.cache
@@ -116,8 +117,7 @@ def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair
     def work(number: int, first: int, last: int) -> None:
         loop(*arguments, first, last, *map(array, outs))
 
-    threads = workers(entry.numel())
-    run(work, pieces(pointer, 4 * threads if threads > 1 else 1))
+    run(work, shares(pointer, entry.numel()))
     return [out[:, :width].contiguous() for out in outs]
 
 
@@ -146,11 +146,6 @@ def scatter(
 
     run(work, ranges)
     return [(out[0] if len(ranges) == 1 else out.sum(0))[:, :width].contiguous() for out in outs]
-
-
-def sum_dtype(table: Tensor) -> torch.dtype:
-    """What rows are summed in: float32 at least."""
-    return torch.float64 if table.dtype == torch.float64 else torch.float32
 
 
 def _arguments(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool) -> list:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import Lists, sum_dtype
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
@@ -40,21 +40,17 @@ def scatter(
     if by_column[0] is None:
         by_column = Lists(pointer, entry, columns).by_column
     column_pointer, row, order = by_column
-    tables = [table.to(_sum_dtype(table)) for table in tables]
+    tables = [table.to(sum_dtype(table)) for table in tables]
     if row_scale is not None:
         tables = [table * row_scale.unsqueeze(1) for table in tables]
     factor = None if factor is None else factor[order]
     return gather(tables, [column_pointer, row, factor, None], weight, pair)
 
 
-def _sum_dtype(table: Tensor) -> torch.dtype:
-    return torch.float64 if table.dtype == torch.float64 else torch.float32
-
-
 def _bag(table: Tensor, entry: Tensor, pointer: Tensor, factor: Tensor | None) -> Tensor:
     return torch.nn.functional.embedding_bag(
         entry.to(torch.int64),
-        table.to(_sum_dtype(table)),
+        table.to(sum_dtype(table)),
         pointer.to(torch.int64),
         mode="sum",
         include_last_offset=True,

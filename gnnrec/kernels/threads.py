@@ -48,6 +48,12 @@ def workers(entries: int) -> int:
     return 1 if entries < SMALL else torch.get_num_threads()
 
 
+def shares(pointer: np.ndarray, entries: int) -> list[tuple[int, int]]:
+    """:func:`pieces` of work that needs no table a thread: several for each, so that none waits long for another."""
+    threads = workers(entries)
+    return pieces(pointer, 4 * threads if threads > 1 else 1)
+
+
 def run(work: Callable[[int, int, int], None], ranges: list[tuple[int, int]]) -> None:
     """Calls ``work(number, first, last)`` for every range, on several threads where there are several ranges.
 
