@@ -14,13 +14,13 @@ import functools
 from types import SimpleNamespace
 
 import numpy as np
-from numba import njit
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.exponential_cpu import exponentials
-from gnnrec.kernels.simd import OPTIONS, add, load, multiply, scale, store, total, zeros
+from gnnrec.kernels.simd import add, load, multiply, scale, store, total, zeros
 
 
-@njit(**OPTIONS)
+@compiled
 def largest_of_lists(pointer, entry, level, other, rating, first, last, out):
     for user in range(first, last):
         for head in range(out.shape[1]):
@@ -33,7 +33,7 @@ def largest_of_lists(pointer, entry, level, other, rating, first, last, out):
             out[user, head] = found
 
 
-@njit(**OPTIONS)
+@compiled
 def largest_of_entries(pointer, entry, level, own, rating, first, last, out):
     for user in range(first, last):
         for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
@@ -45,7 +45,7 @@ def largest_of_entries(pointer, entry, level, own, rating, first, last, out):
                 out[movie, head] = max(out[movie, head], logit)
 
 
-@njit(**OPTIONS)
+@compiled
 def _longest(pointer, first, last):
     longest = 0
     for user in range(first, last):
@@ -53,7 +53,7 @@ def _longest(pointer, first, last):
     return longest
 
 
-@njit(**OPTIONS)
+@compiled
 def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope, weights, slopes):
     """Weights of a user's edges, and derivatives of the leaky ReLU unless ``slopes`` is None."""
     zero, one = weights.dtype.type(0), weights.dtype.type(1)
@@ -70,7 +70,7 @@ def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope
     exponentials(weights, end - begin)
 
 
-@njit(**OPTIONS)
+@compiled
 def _logit_gradients(begin, end, entry, level, weights, slopes, effects, of_kinds, own_row, for_other, for_rating):
     """What ``effects``, the derivatives by weights as far as values go, mean for the logits; their sum."""
     kinds, zero = of_kinds.shape[1], weights.dtype.type(0)
@@ -91,7 +91,7 @@ def _logit_gradients(begin, end, entry, level, weights, slopes, effects, of_kind
 def kernels(lanes: int) -> SimpleNamespace:
     """The loops for heads whose number of columns is a multiple of ``lanes``."""
 
-    @njit(**OPTIONS)
+    @compiled
     def gather(
         head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, table,
         first, last, out, kinds_out,
@@ -117,7 +117,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                     found = add(found, scale(weights[edge - begin], sent))
                 store(out, user, head * channels + tile, found)
 
-    @njit(**OPTIONS)
+    @compiled
     def scatter(
         head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, value, second,
         first, last, out, kinds_out,
@@ -145,7 +145,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                         add(load(out, movie, tile, lanes), scale(weights[edge - begin], sent)),
                     )
 
-    @njit(**OPTIONS)
+    @compiled
     def gather_gradients(
         head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, table, of_sums, of_kinds,
         first, last, for_table, for_own, for_other, for_rating,
@@ -198,7 +198,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                 for_rating,
             )
 
-    @njit(**OPTIONS)
+    @compiled
     def scatter_gradients(
         head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, value, second, of_sums,
         of_kinds, first, last, for_value, for_second, for_own, for_other, for_rating,

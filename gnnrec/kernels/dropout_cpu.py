@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, run, stretches, workers
 
 
-@njit(**OPTIONS)
+@compiled
 def _draw(stream, row, words):
     """Four columns to a word, 16 bits each."""
     for word in range(len(words)):
         words[word] = bits(stream, np.uint64(row * len(words) + word))
 
 
-@njit(**OPTIONS)
+@compiled
 def _dropout(stream, rows, threshold, factor, states, first, last, out):
     width = states.shape[1]
     words = np.empty((width + 3) // 4, np.uint64)
@@ -30,7 +29,7 @@ def _dropout(stream, rows, threshold, factor, states, first, last, out):
             out[i, c] = states[i, c] * (factor if chunks[c] >= threshold else zero)
 
 
-@njit(**OPTIONS)
+@compiled
 def _tanh_backward(stream, rows, threshold, factor, gradient, states, first, last, out):
     width = states.shape[1]
     words = np.empty((width + 3) // 4, np.uint64)

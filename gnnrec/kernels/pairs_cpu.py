@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from gnnrec.kernels.simd import OPTIONS, add, load, multiply, scale, store, total, zeros
+from gnnrec.kernels.compiled import compiled
+from gnnrec.kernels.simd import add, load, multiply, scale, store, total, zeros
 from gnnrec.kernels.sums_cpu import padded
 from gnnrec.kernels.threads import array, pieces, run, shares, workers
 
@@ -19,7 +19,7 @@ from gnnrec.kernels.threads import array, pieces, run, shares, workers
 def kernels(lanes: int) -> SimpleNamespace:
     """The loops for tables whose number of columns is a multiple of ``lanes``."""
 
-    @njit(**OPTIONS)
+    @compiled
     def scores(rows, columns, row_bias, column_bias, pointer, entry, first, last, out):
         for row in range(first, last):
             for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
@@ -28,7 +28,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                     dot = add(dot, multiply(load(rows, row, tile, lanes), load(columns, column, tile, lanes)))
                 out[edge] = total(dot) + row_bias[row] + column_bias[column]
 
-    @njit(**OPTIONS)
+    @compiled
     def gradients(
         gradient, rows, columns, pointer, entry, first, last, for_rows, for_columns, for_row_bias, for_column_bias
     ):

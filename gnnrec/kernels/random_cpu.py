@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from gnnrec.kernels.simd import OPTIONS
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.threads import array, run, stretches, workers
 
 _GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -18,7 +17,7 @@ def unsigned(stream: int) -> np.uint64:
     return np.uint64(stream % (1 << 64))
 
 
-@njit(**OPTIONS)
+@compiled
 def bits(stream, counter):
     """64 random bits, as :func:`gnnrec.counters.bits` gives them."""
     value = np.uint64(counter) * _GOLDEN + stream
@@ -27,7 +26,7 @@ def bits(stream, counter):
     return value ^ (value >> np.uint64(31))
 
 
-@njit(**OPTIONS)
+@compiled
 def _small_integers(stream, counters, below, first, last, out):
     for i in range(first, last):
         out[i] = ((bits(stream, counters[i]) >> np.uint64(33)) * below) >> np.uint64(31)

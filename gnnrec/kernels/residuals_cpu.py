@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges, Residuals, Windows
 from gnnrec.kernels.ragged import offsets
-from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, optional, run, shares
 
 #: Messages to which the memory of a pass is rounded up.
 ROOM = 1 << 20
 
 
-@njit(**OPTIONS)
+@compiled
 def _count_kept(pointer, fold, group, excluded, kept, first, last, out):
     for user in range(first, last):
         count = 0
@@ -28,7 +27,7 @@ def _count_kept(pointer, fold, group, excluded, kept, first, last, out):
         out[user] = count
 
 
-@njit(**OPTIONS)
+@compiled
 def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both, joined, left, effect):
     """Effects of one window on the edges of one user, in its row of ``effect``; they are taken off ``left``.
 
@@ -64,7 +63,7 @@ def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both,
         left[at] -= found
 
 
-@njit(**OPTIONS)
+@compiled
 def _residuals(
     pointer, movie, rating, level, year, steps, fold, excluded, group, kept, scale, user_base, movie_bias,
     years, shrinkage, user_shrinkages, message_pointer, target_pointer, first, last,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, pieces, run, workers
 
 
-@njit(**OPTIONS)
+@compiled
 def _below(stream, counter, below):
     return np.int64(((bits(stream, np.uint64(counter)) >> np.uint64(33)) * np.uint64(below)) >> np.uint64(31))
 
 
-@njit(**OPTIONS)
+@compiled
 def _draw(stream, ids, degree, fan_out, pointer, first, last, node, position):
     for i in range(first, last):
         length, out = degree[i], pointer[i]
@@ -49,7 +48,7 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     return node, position
 
 
-@njit(**OPTIONS)
+@compiled
 def _count(row, edge, slot, chosen, pointer):
     for at in range(len(row)):
         chosen[at] = slot[edge[at]]
@@ -58,7 +57,7 @@ def _count(row, edge, slot, chosen, pointer):
         pointer[each] += pointer[each - 1]
 
 
-@njit(**OPTIONS)
+@compiled
 def _pick(row, chosen, next_place, movie, residual, level, out_movie, out_residual, out_level):
     for at in range(len(row)):
         message = chosen[at]

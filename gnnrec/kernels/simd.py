@@ -11,8 +11,6 @@ from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
-#: What every kernel is compiled with. Sums may be reassociated within a row, never across threads.
-OPTIONS = {"nogil": True, "fastmath": True, "error_model": "numpy", "cache": True}
 _FAST = ("fast",)
 _INDEX = ir.IntType(32)
 

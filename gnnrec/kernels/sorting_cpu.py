@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import index_dtype
-from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, pieces, run, workers
 
 
-@njit(**OPTIONS)
+@compiled
 def _sort_within(pointer, key, first, last, out):
     for row in range(first, last):
         begin, end = pointer[row], pointer[row + 1]

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges
-from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, optional, pieces, run, workers
 
 
-@njit(**OPTIONS)
+@compiled
 def _fold_sums(pointer, movie, rating, fold, first, last, user_count, user_sum, movie_count, movie_sum):
     for user in range(first, last):
         for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
@@ -44,7 +43,7 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     return user_count, user_sum, movie_count.sum(0, dtype=torch.int32), movie_sum.sum(0)
 
 
-@njit(**OPTIONS)
+@compiled
 def _bias_sweep(pointer, movie, fold, excluded, movie_bias, user_total, user_degree, shrinkage, first, last, out, sums):
     for user in range(first, last):
         others = out.dtype.type(0)
@@ -83,7 +82,7 @@ def bias_sweep(
     return user_bias, of_movies.sum(0) if sums else None
 
 
-@njit(**OPTIONS)
+@compiled
 def _year_sums(pointer, movie, rating, year, fold, excluded, user_base, movie_bias, first, last, sums):
     for user in range(first, last):
         base = user_base[user]
@@ -109,7 +108,7 @@ def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor
     return sums[0] if len(ranges) == 1 else sums.sum(0)
 
 
-@njit(**OPTIONS)
+@compiled
 def _level_sums(pointer, movie, level, sender_scale, to_users, first, last, out):
     for user in range(first, last):
         for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):

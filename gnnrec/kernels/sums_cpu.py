@@ -12,11 +12,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.lists import sum_dtype
-from gnnrec.kernels.simd import OPTIONS, add, load, scale, store, zeros
+from gnnrec.kernels.simd import add, load, scale, store, zeros
 from gnnrec.kernels.threads import array, pieces, run, shares, workers
 
 
@@ -24,7 +24,7 @@ from gnnrec.kernels.threads import array, pieces, run, shares, workers
 def kernels(lanes: int) -> SimpleNamespace:
     """The loops for tables whose number of columns is a multiple of ``lanes``."""
 
-    @njit(**OPTIONS)
+    @compiled
     def gather(value, second, pointer, entry, factor, weight, row_scale, first, last, out):
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):
@@ -40,7 +40,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                 total = add(scale(weight, plain), scaled)
                 store(out, row, tile, total if row_scale is None else scale(row_scale[row], total))
 
-    @njit(**OPTIONS)
+    @compiled
     def gather_pair(gradient, pointer, entry, factor, weight, row_scale, first, last, out, second_out):
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):
@@ -54,7 +54,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                 store(out, row, tile, scale(weight, plain))
                 store(second_out, row, tile, scaled)
 
-    @njit(**OPTIONS)
+    @compiled
     def scatter(value, second, pointer, entry, factor, weight, row_scale, first, last, out):
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):
@@ -79,7 +79,7 @@ def kernels(lanes: int) -> SimpleNamespace:
                     sent = add(plain, scale(factor[edge], other))
                     store(out, column, tile, add(load(out, column, tile, lanes), sent))
 
-    @njit(**OPTIONS)
+    @compiled
     def scatter_pair(gradient, pointer, entry, factor, weight, row_scale, first, last, out, second_out):
         for tile in range(0, out.shape[1], lanes):
             for row in range(first, last):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import TimeBins, Windows
-from gnnrec.kernels.simd import OPTIONS
 from gnnrec.kernels.threads import array, pieces, run, workers
 
 
-@njit(**OPTIONS)
+@compiled
 def _window_sums(pointer, time, left, half, query_pointer, query_time, first, last, out):
     for user in range(first, last):
         begin, end = pointer[user], pointer[user + 1]
@@ -46,7 +45,7 @@ def window_sums(
     return out
 
 
-@njit(**OPTIONS)
+@compiled
 def _time_bins(pointer, time, movie_half, user_halves, first, last, year, steps):
     for user in range(first, last):
         for edge in range(pointer[user], pointer[user + 1]):
