@@ -17,7 +17,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from gnnrec.config import Parser
-from gnnrec.errors import UserError
+from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, Stopped, UserError
 
 Run = Callable[[Path, Any], Any]
 
@@ -156,7 +156,7 @@ def run_command(arguments: list[str]) -> None:
 
 @contextlib.contextmanager
 def exit_on_user_error(program: str) -> Iterator[None]:
-    """Turns a :class:`UserError` into one line and exit code 2.
+    """Turns a :class:`UserError` into one line and exit code 2, and :class:`Stopped` into one line and exit code 75.
 
     Usually all ranks of a job have the same to say. Rank 0 says it at once; the others wait, and torchrun ends them
     meanwhile. A rank that alone is in trouble is heard after the wait.
@@ -170,13 +170,25 @@ def exit_on_user_error(program: str) -> Iterator[None]:
             time.sleep(_WAIT_FOR_RANK_0)
             program = f"{program}: rank {rank}"
         print(f"{program}: error: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
+        sys.exit(USER_ERROR_EXIT_CODE)
+    except Stopped as stopped:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{program}: stopped {stopped}", file=sys.stderr, flush=True)
+            _tell_launcher(f"{program}: stopped {stopped}")
+        sys.exit(STOPPED_EXIT_CODE)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         # Whoever read the output, such as head, has enough. What Python still holds must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _tell_launcher(line: str) -> None:
+    """Leaves a line in the file that a launch script named: torchrun does not pass exit codes on."""
+    path = os.environ.get("GNNREC_STOPPED_FILE")
+    if path:
+        Path(path).write_text(line + "\n", encoding="utf-8")
 
 
 def main() -> None:

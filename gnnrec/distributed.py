@@ -15,7 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gnnrec.errors import UserError
+from gnnrec.errors import Stopped, UserError
+from gnnrec.stopping import StopRequest, reason
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -89,12 +90,16 @@ class World:
         size: Number of ranks.
         device: Where this rank computes.
         traffic: What collectives of tensors cost so far.
+        stop: Whether this rank was told to stop.
+        control: A gloo group beside that of the tensors, for what the host alone has to know; None for the usual group.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")
     traffic: Traffic = dataclasses.field(default_factory=Traffic, compare=False, repr=False)
+    stop: StopRequest = dataclasses.field(default_factory=StopRequest, compare=False, repr=False)
+    control: dist.ProcessGroup | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def is_main(self) -> bool:
@@ -157,6 +162,18 @@ class World:
         if self.size > 1:
             self.total(0)
 
+    def poll(self) -> None:
+        """Every rank calls this where all of them can stop.
+
+        Raises:
+            Stopped: One of them was told to.
+        """
+        told = Ballot(self)
+        told.cast([self.stop.code])
+        (code,) = told.result()
+        if code:
+            raise Stopped(reason(code))
+
     def replicate(self, module: nn.Module) -> nn.Module:
         """DDP around the replicated part of a model, with gradients *summed* over ranks.
 
@@ -173,6 +190,33 @@ class World:
         """Prints on rank 0."""
         if self.is_main:
             print(*values, flush=True)
+
+
+class Ballot:
+    """Numbers of which every rank learns the highest, over the control group: no GPU waits for it.
+
+    Args:
+        world: The ranks; every rank makes the same calls.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._numbers: Tensor | None = None
+        self._work: dist.Work | None = None
+
+    def cast(self, numbers: list[int]) -> None:
+        """Hands in this rank's numbers, and does not wait for those of the others."""
+        self._numbers = torch.tensor(numbers, dtype=torch.int64)
+        if self.world.size > 1:
+            operation = dist.ReduceOp.MAX
+            self._work = dist.all_reduce(self._numbers, op=operation, group=self.world.control, async_op=True)
+
+    def result(self) -> list[int] | None:
+        """The highest of each number that was handed in last; None before the first."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        return None if self._numbers is None else self._numbers.tolist()
 
 
 def unwrap(module: nn.Module) -> nn.Module:
@@ -202,11 +246,14 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
             )
         torch.cuda.set_device(local_rank)
     where = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    request = StopRequest()
+    request.listen()
     if size == 1:
-        return World(device=where)
+        return World(device=where, stop=request)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=timeout_minutes))
-    return World(rank=dist.get_rank(), size=dist.get_world_size(), device=where)
+    control = dist.new_group(backend="gloo", timeout=timedelta(minutes=timeout_minutes))
+    return World(dist.get_rank(), dist.get_world_size(), where, stop=request, control=control)
 
 
 def stop() -> None:
