@@ -19,7 +19,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training.options import RATING_DEFAULTS, OptimizerOptions, RegularisationOptions
+from gnnrec.training.options import RATING_DEFAULTS, CheckpointOptions, OptimizerOptions, RegularisationOptions
 from gnnrec.training.tracking import WandbOptions
 
 
@@ -36,6 +36,7 @@ class TrainConfig:
         ranking: The ranking model, its start and its loss.
         optimizer: The optimizer.
         regularisation: Coupled L2 of the rating model.
+        checkpoint: When the run is saved.
         wandb: Weights & Biases.
         seed: Seed of initial values, folds, shuffles, draws and dropout.
         device: auto (CUDA where there is any), cpu or cuda.
@@ -45,7 +46,10 @@ class TrainConfig:
         baselines: Fit simple models on the same split for the summary: global mean, biases and biased MF for ratings,
             popularity and EASE for rankings.
         log_every: Steps between records of the training loss.
-        max_steps: Stop after this many steps; 0 for no limit.
+        max_steps: End the run after this many steps; 0 for no limit.
+        max_minutes: Save and stop after this many minutes, to be resumed; 0 for no limit.
+        resume: never (a run directory that holds a run is refused), auto (go on from the newest sound checkpoint, or
+            start where there is none), or a checkpoint of the run such as step-0000000120.
         profile: Steps to profile, after the first three: a Chrome trace and a table of each rank in the run directory.
         overwrite: Replace a run directory that is there already.
     """
@@ -58,6 +62,7 @@ class TrainConfig:
     optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
     regularisation: RegularisationOptions = dataclasses.field(default_factory=RegularisationOptions)
     ranking: RankingOptions = dataclasses.field(default_factory=RankingOptions)
+    checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -67,6 +72,8 @@ class TrainConfig:
     baselines: bool = True
     log_every: int = 10
     max_steps: int = 0
+    max_minutes: float = 0.0
+    resume: str = "never"
     profile: int = 0
     overwrite: bool = False
 
@@ -115,6 +122,10 @@ class TrainConfig:
             ("validate_every", self.validate_every >= 0, "0 (after the last epoch) or more"),
             ("log_every", self.log_every >= 1, "at least 1"),
             ("max_steps", self.max_steps >= 0, "0 (no limit) or more"),
+            ("max_minutes", self.max_minutes >= 0, "0 (no limit) or more"),
+            ("checkpoint.every_steps", self.checkpoint.every_steps >= 0, "0 (left to the clock) or more"),
+            ("checkpoint.every_minutes", self.checkpoint.every_minutes >= 0, "0 (left to the steps) or more"),
+            ("checkpoint.keep", self.checkpoint.keep >= 1, "at least 1"),
             ("profile", self.profile >= 0, "0 (none) or more"),
         ]
         for name, fine, allowed in bounds:

@@ -26,6 +26,15 @@ def _digest(file) -> str:  # Python 3.10
     return digest.hexdigest()
 
 
+def sync(path: Path) -> None:
+    """Waits until a file, or the names in a directory, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
     """A directory that appears under its name when the block ends, or not at all.

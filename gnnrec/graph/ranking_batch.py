@@ -59,14 +59,15 @@ class UserSteps:
         """Mean number of users with movies in a step, over all ranks."""
         return max(self.num_users, 1) / self.steps_an_epoch
 
-    def steps(self, epoch: int) -> Iterator[Step]:
-        """The steps of one epoch; one collective."""
+    def steps(self, epoch: int, start: int = 0) -> Iterator[Step]:
+        """The steps of one epoch from step ``start`` on; one collective."""
         stream = counters.key(self.seed, "shuffle", epoch)
         order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, self.interactions.movie.device)
         degrees = self.interactions.user_ptr.diff()
         targets = self.world.sum_(offsets(degrees[order])[pointer].diff()).tolist()
         for index, users in enumerate(torch.split(order, pointer.diff().tolist())):
-            yield Step(epoch, index, fold=0, seeds=users[degrees[users] > 0], num_targets=targets[index])
+            if index >= start:
+                yield Step(epoch, index, fold=0, seeds=users[degrees[users] > 0], num_targets=targets[index])
 
 
 def message_weights(stream: int, edge_id: Tensor, rate: float, dtype: torch.dtype) -> Tensor:

@@ -11,7 +11,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.inference.rating_run import RatingRun
-from gnnrec.training.checkpoint import read_info
+from gnnrec.training.checkpoint import find_checkpoint, read_info
 
 _RUNS = {"rating": RatingRun, "ranking": RankingRun}
 
@@ -30,7 +30,7 @@ def load_run(run: Path, world: World, checkpoint: str = "best", data: Path | Non
     """
     run = Path(run)
     config = read_train_config(run / "config.yaml")
-    directory = run / "checkpoints" / checkpoint
+    directory = find_checkpoint(run, checkpoint)
     info = read_info(directory)
     dataset = PreparedDataset(data or config.data)
     if dataset.fingerprint != info.dataset:

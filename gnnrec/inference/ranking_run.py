@@ -19,7 +19,7 @@ from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.tables import NoTables
-from gnnrec.training.checkpoint import load_checkpoint
+from gnnrec.training.checkpoint_read import load_checkpoint
 
 
 @dataclasses.dataclass

@@ -20,7 +20,7 @@ from gnnrec.models.build import build_model
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.head import DotHead
 from gnnrec.models.layerwise import embed_all
-from gnnrec.training.checkpoint import load_checkpoint
+from gnnrec.training.checkpoint_read import load_checkpoint
 from gnnrec.training.rating_trainer import read_graph
 
 

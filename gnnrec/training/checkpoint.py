@@ -1,7 +1,15 @@
-"""Checkpoints: a directory that is complete or not there at all, readable on any number of ranks.
+"""What a checkpoint is: a directory that is complete or not there at all, readable on any number of ranks.
 
-``checkpoint.json`` holds the step and fingerprints, ``model.pt`` the replicated part, and each
-``users-FIRST-LAST.pt`` the rows of a range of users (global rows ``FIRST`` to ``LAST - 1``).
+In ``checkpoints/`` of a run directory, ``step-STEP`` holds all that training needs to go on, and ``best-STEP`` the
+weights that were best on validation. The highest number counts. Files:
+
+- ``checkpoint.json``: :class:`CheckpointInfo`, with a checksum for each other file.
+- ``model.pt``, and ``optimizer.pt`` in ``step-STEP``: the replicated part.
+- ``users-FIRST-LAST.pt``, ``users_optimizer-FIRST-LAST.pt``: the global rows ``FIRST`` to ``LAST - 1`` of users.
+- ``pass_model.pt`` and ``pass_users-FIRST-LAST.pt``, where sampling has a control variate: the weights when the pass
+  over the users began.
+
+All but the first are dictionaries of tensors; loading them runs no code (``weights_only``).
 """
 
 from __future__ import annotations
@@ -9,19 +17,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gnnrec import files
-from gnnrec.distributed import World
 from gnnrec.errors import UserError
-from gnnrec.graph.partition import Partition
-from gnnrec.models.tables import NodeTables, NoTables
 
-_USERS = re.compile(r"users-(\d+)-(\d+)\.pt")
+#: Name -> tensor: the contents of one file.
+Tensors = dict[str, Tensor]
+
+DESCRIPTION = "checkpoint.json"
+_BY_USER = re.compile(r"(\w+)-(\d+)-(\d+)\.pt")
+_NAME = re.compile(r"(step|best)-(\d{10})")
 
 
 @dataclasses.dataclass
@@ -29,10 +36,14 @@ class CheckpointInfo:
     """What ``checkpoint.json`` says.
 
     Attributes:
-        epoch: Epochs finished.
+        epoch: Epochs finished and validated.
         step: Optimizer steps taken.
-        validation: Metrics on validation at this point, name -> value; empty where nothing was validated.
+        validation: Metrics of the latest validation at this step, name -> value; empty where nothing was validated.
         dataset: Fingerprint of the prepared dataset.
+        world_size: Ranks that wrote it.
+        config: The resolved configuration.
+        chosen: Settings that training chose before its first step.
+        progress: What :class:`gnnrec.training.progress.Progress` keeps.
         files: File name -> SHA-256.
     """
 
@@ -40,6 +51,10 @@ class CheckpointInfo:
     step: int
     validation: dict[str, float]
     dataset: str
+    world_size: int = 1
+    config: dict = dataclasses.field(default_factory=dict)
+    chosen: dict[str, float] = dataclasses.field(default_factory=dict)
+    progress: dict = dataclasses.field(default_factory=dict)
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -48,34 +63,32 @@ class CheckpointInfo:
         return self.files["model.pt"]
 
 
-def save_checkpoint(
-    directory: Path, model: nn.Module, users: NodeTables | NoTables, part: Partition, world: World, info: CheckpointInfo
-) -> None:
-    """Writes a checkpoint aside, every rank its own users, and renames it into place.
+def checkpoint_path(run: Path, kind: str, step: int) -> Path:
+    """Where the checkpoint of a kind, ``step`` or ``best``, and a step is."""
+    return run / "checkpoints" / f"{kind}-{step:010d}"
 
-    Args:
-        directory: Final path, on a file system that all ranks share; one that is there is replaced.
-        model: The replicated part, without DDP.
-        users: This rank's user rows.
-        part: The owned range.
-        world: The ranks; every rank calls this.
-        info: Everything but ``files``.
+
+def checkpoints(run: Path, kind: str) -> list[Path]:
+    """Complete checkpoints of a kind, ``step`` or ``best``, the latest first."""
+    found = (run / "checkpoints").glob(f"{kind}-*")
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step in the name of a checkpoint."""
+    return int(_NAME.fullmatch(checkpoint.name)[2])
+
+
+def find_checkpoint(run: Path, name: str) -> Path:
+    """The ``best`` or the ``last`` checkpoint of a run.
+
+    Raises:
+        UserError: There is none.
     """
-    aside = directory.with_name(f".{directory.name}.tmp")
-    if world.is_main:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-    world.barrier()
-    name = f"users-{part.start:010d}-{part.stop:010d}.pt"
-    torch.save({key: row.detach().cpu() for key, row in users.rows().items()}, aside / name)
-    if world.is_main:
-        torch.save({key: value.cpu() for key, value in model.state_dict().items()}, aside / "model.pt")
-    world.barrier()
-    if world.is_main:
-        info.files = {path.name: files.sha256(path) for path in sorted(aside.iterdir())}
-        files.write_text(aside / "checkpoint.json", json.dumps(dataclasses.asdict(info), indent=1))
-        files.replace_directory(aside, directory)
-    world.barrier()
+    found = checkpoints(run, {"best": "best", "last": "step"}[name])
+    if not found:
+        raise UserError(f"{run} has no checkpoint ({name}): train first")
+    return found[0]
 
 
 def read_info(directory: Path) -> CheckpointInfo:
@@ -84,64 +97,21 @@ def read_info(directory: Path) -> CheckpointInfo:
     Raises:
         UserError: There is none, or it is damaged.
     """
-    path = directory / "checkpoint.json"
+    path = directory / DESCRIPTION
     try:
         return CheckpointInfo(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(f"{directory} is not a checkpoint (no checkpoint.json): train first") from None
-    except (json.JSONDecodeError, TypeError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{directory} is not a checkpoint (no {DESCRIPTION}): train first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): use another checkpoint") from None
 
 
-@torch.no_grad()
-def load_checkpoint(directory: Path, model: nn.Module, users: NodeTables | NoTables, part: Partition) -> CheckpointInfo:
-    """Reads a checkpoint written on any number of ranks.
-
-    Args:
-        directory: The checkpoint.
-        model: Takes the replicated part.
-        users: Takes the rows of ``part``.
-        part: The range that this rank owns now.
-
-    Raises:
-        UserError: A file is missing or damaged, or belongs to a model of another shape.
-    """
-    info = read_info(directory)
-    state = _load(directory, "model.pt", info)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{directory / 'model.pt'} does not fit the model of config.yaml: {reason}") from None
-    covered = 0
-    for name in sorted(info.files):
-        match = _USERS.fullmatch(name)
-        if match is None:
-            continue
-        first, last = int(match[1]), int(match[2])
-        start, stop = max(first, part.start), min(last, part.stop)
-        if start < stop:
-            stored = _load(directory, name, info)
-            _check_tables(directory / name, stored, users, last - first)
-            for key, row in users.rows().items():
-                row[start - part.start : stop - part.start] = stored[key][start - first : stop - first].to(row)
-            covered += stop - start
-    if covered != part.num_users:
-        raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank: use another checkpoint")
-    return info
+def by_user_name(stem: str, first: int, last: int) -> str:
+    """Name of the file with the rows ``first`` to ``last - 1`` of users."""
+    return f"{stem}-{first:010d}-{last:010d}.pt"
 
 
-def _check_tables(path: Path, stored: dict[str, Tensor], users: NodeTables | NoTables, rows: int) -> None:
-    expected = {key: (rows, *row.shape[1:]) for key, row in users.rows().items()}
-    found = {key: tuple(table.shape) for key, table in stored.items()}
-    if found != expected:
-        raise UserError(f"{path} holds user tables {found}, and the model of config.yaml has {expected}")
-
-
-def _load(directory: Path, name: str, info: CheckpointInfo) -> dict[str, Tensor]:
-    path = directory / name
-    if not path.exists():
-        raise UserError(f"{path} is missing: use another checkpoint")
-    if files.sha256(path) != info.files.get(name):
-        raise UserError(f"{path} does not match its checksum: use another checkpoint")
-    return torch.load(path, map_location="cpu", weights_only=True)
+def user_range(name: str, stem: str) -> tuple[int, int] | None:
+    """First row and one past the last in a file of users; None for other files."""
+    match = _BY_USER.fullmatch(name)
+    return (int(match[2]), int(match[3])) if match and match[1] == stem else None

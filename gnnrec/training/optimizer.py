@@ -81,3 +81,21 @@ def learning_rate(options: OptimizerOptions, step: int, total_steps: int) -> flo
         return options.lr
     done = (step - warmup) / max(total_steps - warmup, 1)
     return options.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
+    """What an optimizer remembers: ``PARAMETER/NAME`` -> tensor, of the parameter's shape or a scalar."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in module.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def set_optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Gives an optimizer what :func:`optimizer_state` returned."""
+    parameters = dict(module.named_parameters())
+    optimizer.state.clear()
+    for path, value in state.items():
+        name, key = path.rsplit("/", 1)
+        optimizer.state[parameters[name]][key] = value.to(parameters[name].device)

@@ -1,4 +1,4 @@
-"""Options of the optimizer and of regularisation."""
+"""Options of the optimizer, of regularisation and of checkpoints."""
 
 from __future__ import annotations
 
@@ -69,3 +69,18 @@ class RegularisationOptions:
     sources: float = 120.0
     biases: float = 100.0
     degree_power: float = -0.25
+
+
+@dataclasses.dataclass
+class CheckpointOptions:
+    """When a run is saved, beside its end and every stop.
+
+    Args:
+        every_steps: Steps between checkpoints; 0 leaves it to the clock.
+        every_minutes: Minutes between checkpoints; 0 leaves it to the number of steps.
+        keep: Checkpoints to keep, beside the best one.
+    """
+
+    every_steps: int = 0
+    every_minutes: float = 5.0
+    keep: int = 2

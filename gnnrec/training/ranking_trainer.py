@@ -45,9 +45,12 @@ class RankingTrainer(Trainer):
         config: The configuration.
         dataset: The prepared dataset.
         world: The ranks.
+        chosen: What :meth:`chosen` gave, to go on with; the weights then come from a checkpoint.
     """
 
-    def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World):
+    def __init__(
+        self, config: TrainConfig, dataset: PreparedDataset, world: World, chosen: dict[str, float] | None = None
+    ):
         config = settle(config, dataset, world)
         super().__init__(config, dataset, world)
         self.options = options = config.ranking
@@ -56,7 +59,10 @@ class RankingTrainer(Trainer):
         self.training = self._training(config.refit)
         self.users = NoTables()
         model = RankingModel(options, self.training.popularity, config.seed).to(world.device)
-        self._start(model)
+        if chosen is None:
+            self._start(model)
+        else:
+            self.strength, self.rank = chosen["strength"], chosen["rank"]
         self.model = world.replicate(model)
         self.steps = UserSteps(self.training.liked, self.part, world, config.seed, options.users_a_step)
         self.steps_an_epoch = self.steps.steps_an_epoch
@@ -111,9 +117,9 @@ class RankingTrainer(Trainer):
     def _split(self, split: int) -> RankingSplit:
         return read_ranking_split(self.dataset, self.world, split, self.options.relevant)
 
-    def run_epoch(self, number: int) -> Iterator[StepResult]:
-        """Takes the steps of one epoch, and yields after each."""
-        for step in self.steps.steps(number):
+    def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
+        """Takes the steps of one epoch from step ``start`` on, and yields after each."""
+        for step in self.steps.steps(number, start):
             if self.steps_taken >= self.total_steps:
                 return
             lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)

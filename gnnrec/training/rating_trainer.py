@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,9 +26,13 @@ from gnnrec.models.build import build_model
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.history import LayerHistory, record
 from gnnrec.models.layerwise import embed_all
+from gnnrec.training.checkpoint import CheckpointInfo
+from gnnrec.training.checkpoint_read import load_weights
+from gnnrec.training.checkpoint_write import Contents
 from gnnrec.training.optimizer import build_optimizer, learning_rate, source_rate
 from gnnrec.training.regularisation import CoupledL2
 from gnnrec.training.trainer import StepResult, Trainer
+from gnnrec.training.weights import Weights
 
 
 class RatingTrainer(Trainer):
@@ -51,8 +56,10 @@ class RatingTrainer(Trainer):
             self.graph, build_sampler(config, self.graph), config.model.message_dropout, self.control_variate, exclude
         )
         self._history: tuple[tuple[int, int], list[LayerHistory]] | None = None
+        self._pass_start: tuple[tuple[int, int], Weights] | None = None
         self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
-        self.steps_an_epoch = self.epoch(0).num_steps
+        first = self.epoch(0)
+        self.steps_an_epoch, self.steps_a_pass = first.num_steps, first.slices
         targets_a_step = self.num_edges / self.steps_an_epoch
         # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
         of_movies = source_rate(config.optimizer, self.graph.user_degree, world)
@@ -73,9 +80,9 @@ class RatingTrainer(Trainer):
         """Folds and steps of one epoch."""
         return Epoch(self.graph, self.config.seed, number, self.config.loader.folds, self.config.loader.seed_users)
 
-    def run_epoch(self, number: int) -> Iterator[StepResult]:
-        """Takes the steps of one epoch, and yields after each."""
-        for step, batch in self.loader.steps(self.epoch(number)):
+    def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
+        """Takes the steps of one epoch from step ``start`` on, and yields after each."""
+        for step, batch in self.loader.steps(self.epoch(number), start):
             if self.steps_taken >= self.total_steps:
                 return
             lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
@@ -113,8 +120,33 @@ class RatingTrainer(Trainer):
         name = (step.epoch, step.fold)
         if self._history is None or self._history[0] != name:
             with record_function("history"):
-                self._history = name, record(self.replicated, self.users, self.graph, self.loader.current)
+                self._history = name, self._record_history(name)
         return self._history[1]
+
+    def _record_history(self, name: tuple[int, int]) -> list[LayerHistory]:
+        """Sums at the weights with which the pass began: the present ones, unless it is resumed in the middle."""
+        now = Weights.of(self.replicated, self.users)
+        if self._pass_start is None or self._pass_start[0] != name:
+            self._pass_start = name, now
+        self._pass_start[1].put_into(self.replicated, self.users)
+        history = record(self.replicated, self.users, self.graph, self.loader.current)
+        now.put_into(self.replicated, self.users)
+        return history
+
+    def contents(self) -> Contents:
+        """Everything that a step changes; in the middle of a pass also the weights with which it began."""
+        contents = super().contents()
+        if self.control_variate and self.steps_taken % self.steps_a_pass:
+            began = self._pass_start[1]
+            contents.replicated["pass_model"], contents.by_user["pass_users"] = began.model, began.users
+        return contents
+
+    def restore(self, directory: Path, info: CheckpointInfo) -> None:
+        if "pass_model.pt" in info.files:
+            load_weights(directory, info, self.replicated, self.users, self.part, prefix="pass_")
+            epoch, step = divmod(info.step, self.steps_an_epoch)
+            self._pass_start = (epoch, step // self.steps_a_pass), Weights.of(self.replicated, self.users)
+        super().restore(directory, info)
 
     def embed(self) -> Embeddings:
         """Exact embeddings of this rank's users and of all movies."""

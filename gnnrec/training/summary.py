@@ -13,33 +13,18 @@ import torch
 from gnnrec import __version__, files
 from gnnrec.data.prepared import TEST, VALIDATION
 from gnnrec.evaluation.metrics import Metrics
-from gnnrec.training.checkpoint import load_checkpoint
+from gnnrec.training.checkpoint import find_checkpoint
+from gnnrec.training.checkpoint_read import load_checkpoint
+from gnnrec.training.progress import Progress
 from gnnrec.training.tracking import Tracker
 from gnnrec.training.trainer import Trainer
 
 
-@dataclasses.dataclass
-class Spent:
-    """What training took, without validation.
-
-    Attributes:
-        seconds: Time of the steps.
-        collective_seconds: Of that, what this rank spent in all-reduces; on GPUs only what it took to start them.
-        targets: Supervised ratings of all ranks.
-        peak_memory_gib: Most that this rank held while it trained and validated.
-    """
-
-    seconds: float = 0.0
-    collective_seconds: float = 0.0
-    targets: int = 0
-    peak_memory_gib: float = 0.0
-
-
-def summarise(trainer: Trainer, tracker: Tracker, spent: Spent) -> dict:
+def summarise(trainer: Trainer, tracker: Tracker, progress: Progress) -> dict:
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
-    best = config.run_dir / "checkpoints" / "best"
-    info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
+    peak = peak_memory_gib()
+    info = load_checkpoint(find_checkpoint(config.run_dir, "best"), trainer.replicated, trainer.users, trainer.part)
     embeddings = trainer.embed()
     test = trainer.evaluate(TEST, embeddings)
     validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
@@ -52,10 +37,10 @@ def summarise(trainer: Trainer, tracker: Tracker, spent: Spent) -> dict:
         "chosen": trainer.chosen(),
         "baselines": baselines,
         **trainer.breakdown(TEST, embeddings),
-        "edges_per_second": spent.targets / max(spent.seconds, 1e-9),
-        "training_seconds": spent.seconds,
-        "collective_seconds": spent.collective_seconds,
-        "peak_memory_gib": float(world.max_(torch.tensor(spent.peak_memory_gib, device=world.device))),
+        "edges_per_second": progress.targets / max(progress.seconds, 1e-9),
+        "training_seconds": progress.seconds,
+        "collective_seconds": progress.collective_seconds,
+        "peak_memory_gib": float(world.max_(torch.tensor(peak, device=world.device))),
         "counts": {
             "users": dataset.num_users,
             "movies": dataset.num_movies,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from gnnrec.errors import UserError
+from gnnrec.errors import STOPPED_EXIT_CODE, UserError
 
 
 @dataclasses.dataclass
@@ -39,14 +39,35 @@ class Tracker:
         options: Those of W&B.
         config: The resolved configuration.
         active: True on rank 0.
+        recorded_bytes: Length of ``metrics.jsonl`` to go on from; what follows is dropped.
+        wandb_run: Id of the W&B run to go on with; None starts one.
     """
 
-    def __init__(self, run: Path, options: WandbOptions, config: dict, active: bool):
+    def __init__(
+        self,
+        run: Path,
+        options: WandbOptions,
+        config: dict,
+        active: bool,
+        recorded_bytes: int = 0,
+        wandb_run: str | None = None,
+    ):
         self.active = active
         self._file = self._wandb = None
         if active:
             self._file = open(run / "metrics.jsonl", "a", encoding="utf-8")
-            self._wandb = _start_wandb(run, options, config)
+            self._file.truncate(recorded_bytes)
+            self._wandb = _start_wandb(run, options, config, wandb_run)
+
+    @property
+    def recorded_bytes(self) -> int:
+        """Length of ``metrics.jsonl``."""
+        return self._file.tell() if self._file is not None else 0
+
+    @property
+    def wandb_run(self) -> str | None:
+        """Id of the W&B run; None without one."""
+        return self._wandb.id if self._wandb is not None else None
 
     def log(self, step: int, **values: Any) -> None:
         """Records numbers of one optimizer step; steps must not go back."""
@@ -70,7 +91,9 @@ class Tracker:
             self._wandb.log({name: wandb.Table(columns=columns, data=rows)})
 
     def close(self, exit_code: int = 0) -> None:
-        """Ends the records; may be called more than once."""
+        """Ends the records; may be called more than once. The code of a stop leaves the W&B run to be gone on with."""
+        if exit_code == STOPPED_EXIT_CODE and self._wandb is not None:
+            self._wandb.mark_preempting()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -79,7 +102,7 @@ class Tracker:
             self._wandb = None
 
 
-def _start_wandb(run: Path, options: WandbOptions, config: dict):
+def _start_wandb(run: Path, options: WandbOptions, config: dict, resumed: str | None):
     if options.mode == "disabled":
         return None
     try:
@@ -95,15 +118,20 @@ def _start_wandb(run: Path, options: WandbOptions, config: dict):
         dir=run,
         mode=options.mode,
         config=config,
+        id=resumed,
+        resume="allow" if resumed else None,
         settings=wandb.Settings(silent=True),
     )
 
 
 class ProgressBar:
-    """Steps of the run on a terminal; nothing when the output goes to a file."""
+    """Steps of the run on a terminal; only lines when the output goes to a file. Ranks other than 0 show nothing."""
 
-    def __init__(self, total: int, active: bool):
-        self._bar = tqdm(total=total, unit="step", leave=False, disable=not (active and sys.stderr.isatty()))
+    def __init__(self, total: int, active: bool, done: int = 0):
+        self._active = active
+        self._bar = tqdm(
+            total=total, initial=done, unit="step", leave=False, disable=not (active and sys.stderr.isatty())
+        )
 
     def update(self, **values: str) -> None:
         self._bar.set_postfix(values, refresh=False)
@@ -111,6 +139,8 @@ class ProgressBar:
 
     def write(self, line: str) -> None:
         """Prints a line above the bar."""
+        if not self._active:
+            return
         if self._bar.disable:
             print(line, flush=True)
         else:

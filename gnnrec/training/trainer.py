@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,10 @@ from gnnrec.graph.folds import Step
 from gnnrec.graph.partition import Partition, PartitionReport, report
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.tables import NodeTables, NoTables
-from gnnrec.training.optimizer import set_learning_rate
+from gnnrec.training.checkpoint import CheckpointInfo
+from gnnrec.training.checkpoint_read import load_weights, read_replicated, read_rows
+from gnnrec.training.checkpoint_write import Contents
+from gnnrec.training.optimizer import optimizer_state, set_learning_rate, set_optimizer_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +69,8 @@ class Trainer:
         self.config, self.dataset, self.world = config, dataset, world
         self.steps_taken = 0
 
-    def run_epoch(self, number: int) -> Iterator[StepResult]:
-        """Takes the steps of one epoch, and yields after each."""
+    def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
+        """Takes the steps of one epoch from step ``start`` on, and yields after each."""
         raise NotImplementedError
 
     def embed(self) -> Embeddings:
@@ -96,6 +100,31 @@ class Trainer:
     def bytes_a_step(self) -> int:
         """Bytes that a rank hands to collectives in a step."""
         raise NotImplementedError
+
+    def contents(self) -> Contents:
+        """Everything that a step changes, for a checkpoint."""
+        replicated = {"model": self.replicated.state_dict(), "optimizer": {}}
+        by_user = {"users": self.users.rows(), "users_optimizer": {}}
+        for module, optimizer in zip((self.replicated, self.users), self.optimizers):
+            for name, value in optimizer_state(optimizer, module).items():
+                of_rows = module is self.users and value.dim() > 0
+                group = by_user["users_optimizer"] if of_rows else replicated["optimizer"]
+                group[name if of_rows or module is not self.users else f"users/{name}"] = value
+        return Contents(replicated, by_user, self.part)
+
+    def restore(self, directory: Path, info: CheckpointInfo) -> None:
+        """Takes over what :meth:`contents` gave, on any number of ranks.
+
+        Raises:
+            UserError: A file is missing or damaged, or belongs to a model of another shape.
+        """
+        load_weights(directory, info, self.replicated, self.users, self.part)
+        scalars = read_replicated(directory, "optimizer", info)
+        of_users = {name.removeprefix("users/"): scalars.pop(name) for name in list(scalars) if name[:6] == "users/"}
+        of_users |= read_rows(directory, "users_optimizer", info, self.part)
+        for module, optimizer, state in zip((self.replicated, self.users), self.optimizers, (scalars, of_users)):
+            set_optimizer_state(optimizer, module, state)
+        self.steps_taken = info.step
 
     @property
     def replicated(self) -> nn.Module:

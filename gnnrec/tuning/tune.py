@@ -13,8 +13,10 @@ from gnnrec.config import TrainConfig, assigned_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
+from gnnrec.training.epochs import run_epochs
 from gnnrec.training.objective import settle
-from gnnrec.training.run import build_trainer, run_epochs
+from gnnrec.training.progress import Progress
+from gnnrec.training.run import build_trainer
 from gnnrec.training.tracking import ProgressBar, Tracker, WandbOptions
 from gnnrec.tuning.space import Parameter, apply, parameters
 from gnnrec.tuning.study import Study, lowest
@@ -154,7 +156,8 @@ def _run_trial(
     trainer = build_trainer(config, dataset, world)
     tracker = Tracker(config.run_dir, config.wandb, {}, active=False)
     best, epochs = math.inf, 0
-    for epoch in run_epochs(trainer, tracker, ProgressBar(trainer.total_steps, active=False)):
+    bar = ProgressBar(trainer.total_steps, active=False)
+    for epoch in run_epochs(trainer, tracker, bar, Progress.start(world), world.poll):
         epochs = epoch.number
         if epoch.validation is None:
             continue

@@ -1,0 +1,112 @@
+"""Reads checkpoints, on any number of ranks, and refuses what is not whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gnnrec import files
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.graph.partition import Partition
+from gnnrec.models.tables import NodeTables, NoTables
+from gnnrec.training.checkpoint import CheckpointInfo, Tensors, read_info, user_range
+
+
+@torch.no_grad()
+def load_checkpoint(directory: Path, model: nn.Module, users: NodeTables | NoTables, part: Partition) -> CheckpointInfo:
+    """Reads the weights of a checkpoint written on any number of ranks.
+
+    Args:
+        directory: The checkpoint.
+        model: Takes the replicated part.
+        users: Takes the rows of ``part``.
+        part: The range that this rank owns now.
+
+    Raises:
+        UserError: A file is missing or damaged, or belongs to a model of another shape.
+    """
+    info = read_info(directory)
+    load_weights(directory, info, model, users, part)
+    return info
+
+
+@torch.no_grad()
+def load_weights(
+    directory: Path,
+    info: CheckpointInfo,
+    model: nn.Module,
+    users: NodeTables | NoTables,
+    part: Partition,
+    prefix: str = "",
+) -> None:
+    """Reads the files ``PREFIXmodel.pt`` and ``PREFIXusers-*.pt``; arguments as in :func:`load_checkpoint`."""
+    state = read_replicated(directory, f"{prefix}model", info)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        path = directory / f"{prefix}model.pt"
+        raise UserError(f"{path} does not fit the model of config.yaml: {reason}") from None
+    expected = users.rows()
+    stored = read_rows(directory, f"{prefix}users", info, part)
+    wanted = {key: (part.num_users, *row.shape[1:]) for key, row in expected.items()}
+    found = {key: tuple(table.shape) for key, table in stored.items()}
+    if part.num_users and found != wanted:
+        raise UserError(f"{directory}: users-*.pt hold tables {found}, and the model of config.yaml has {wanted}")
+    for key, row in expected.items():
+        row.copy_(stored[key])
+
+
+def read_replicated(directory: Path, stem: str, info: CheckpointInfo) -> Tensors:
+    """The tensors of ``STEM.pt``."""
+    return _read(directory, f"{stem}.pt", info)
+
+
+def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition) -> Tensors:
+    """The rows of ``part`` from the files ``STEM-*.pt``, whoever wrote them.
+
+    Raises:
+        UserError: They do not hold all of them.
+    """
+    found: Tensors = {}
+    covered = 0
+    for name in sorted(info.files):
+        first, last = user_range(name, stem) or (0, 0)
+        start, stop = max(first, part.start), min(last, part.stop)
+        if start >= stop:
+            continue
+        for key, table in _read(directory, name, info).items():
+            rows = found.setdefault(key, table.new_empty(part.num_users, *table.shape[1:]))
+            rows[start - part.start : stop - part.start] = table[start - first : stop - first]
+        covered += stop - start
+    if covered != part.num_users:
+        raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank: use another checkpoint")
+    return found
+
+
+def find_damage(directory: Path, world: World) -> str | None:
+    """What is wrong with a checkpoint, in one line, or None; the ranks share the reading, and all learn of it."""
+    damage = None
+    try:
+        for number, name in enumerate(sorted(read_info(directory).files)):
+            if number % world.size == world.rank:
+                _verify(directory, name, read_info(directory))
+    except UserError as error:
+        damage = str(error)
+    return next((each for each in world.gather_objects(damage) if each), None)
+
+
+def _read(directory: Path, name: str, info: CheckpointInfo) -> Tensors:
+    _verify(directory, name, info)
+    return torch.load(directory / name, map_location="cpu", weights_only=True)
+
+
+def _verify(directory: Path, name: str, info: CheckpointInfo) -> None:
+    path = directory / name
+    if not path.exists():
+        raise UserError(f"{path} is missing: use another checkpoint")
+    if files.sha256(path) != info.files.get(name):
+        raise UserError(f"{path} does not match its checksum: use another checkpoint")

@@ -1,0 +1,165 @@
+"""Opens a run directory: for a new run, or to go on with the one that it holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from gnnrec import files
+from gnnrec.config import TrainConfig
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.errors import Stopped, UserError
+from gnnrec.training.checkpoint import checkpoints, read_info, step_of
+from gnnrec.training.checkpoint_read import find_damage
+from gnnrec.training.checkpoint_write import remove_checkpoint, remove_leftovers
+
+#: Options that a resumed run may change: what it learns does not depend on them, but for rounding.
+_MAY_CHANGE = (
+    *("data", "run_dir", "device", "log_every", "profile", "baselines", "overwrite", "max_minutes", "resume"),
+    *("checkpoint", "wandb"),
+)
+_STOPPED = "stopped.json"
+
+
+def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> Path | None:
+    """Makes the run directory or finds where to go on; every rank calls this.
+
+    Args:
+        config: The resolved configuration.
+        dataset: The prepared dataset.
+        world: The ranks.
+
+    Returns:
+        The checkpoint to go on from; None for a new run.
+
+    Raises:
+        UserError: The directory holds something else than what was asked for, or cannot be written.
+        Stopped: torchrun restarts a job that was told to stop.
+    """
+    restarted = _restarted()
+    if restarted and world.on_main(lambda: _stopped_by(config.run_dir) == os.environ.get("TORCHELASTIC_RUN_ID")):
+        raise Stopped("before this restart")
+    found = world.on_main(lambda: _find(config, "auto" if restarted else config.resume, restarted))
+    checkpoint = _choose(found, config, world) if found else None
+    if checkpoint is not None:
+        world.on_main(lambda: _check_same(checkpoint, config, dataset))
+    world.on_main(lambda: _make(config, checkpoint))
+    return checkpoint
+
+
+def finished_summary(config: TrainConfig, world: World) -> dict | None:
+    """The summary of a run that is to be gone on with and has ended; every rank calls this."""
+
+    def read() -> dict | None:
+        path = config.run_dir / "summary.json"
+        asked = config.resume != "never" or _restarted()
+        return json.loads(path.read_text(encoding="utf-8")) if asked and path.exists() else None
+
+    return world.on_main(read)
+
+
+def note_stop(run: Path, text: str) -> None:
+    """Leaves a note that the run is not finished; the next start removes it."""
+    note = {"stopped": text, "torchrun": os.environ.get("TORCHELASTIC_RUN_ID")}
+    files.write_text(run / _STOPPED, json.dumps(note) + "\n")
+
+
+def _restarted() -> bool:
+    """torchrun started this process in place of one that failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def _stopped_by(run: Path) -> str | None:
+    path = run / _STOPPED
+    return json.loads(path.read_text(encoding="utf-8"))["torchrun"] if path.exists() else None
+
+
+def _find(config: TrainConfig, resume: str, restarted: bool) -> list[Path]:
+    """Checkpoints to go on from, the best choice first; empty for a new run. On rank 0."""
+    run = config.run_dir
+    occupied = run.exists() and (not run.is_dir() or any(run.iterdir()))
+    if resume not in ("never", "auto"):
+        chosen = run / "checkpoints" / Path(resume).name
+        if chosen not in checkpoints(run, "step"):
+            names = ", ".join(path.name for path in checkpoints(run, "step")) or "none"
+            raise UserError(f"--resume {resume}: no checkpoint of {run} to go on from (there: {names})")
+        return [chosen]
+    if not occupied:
+        return []
+    if not (run / "config.yaml").exists():
+        if resume == "never" and not config.overwrite:
+            raise UserError(f"{run} holds something else than a run: choose another --run-dir")
+        raise UserError(f"{run} is not a run directory, so nothing in it is replaced: choose another --run-dir")
+    if resume == "never":
+        if not config.overwrite:
+            raise UserError(
+                f"{run} holds a run already: go on with --resume auto, choose another --run-dir or pass --overwrite"
+            )
+        return []
+    if config.overwrite and not restarted:
+        raise UserError("--overwrite begins anew and --resume auto goes on: give one of them")
+    return checkpoints(run, "step")
+
+
+def _choose(found: list[Path], config: TrainConfig, world: World) -> Path:
+    """The first sound checkpoint among ``found``."""
+    damages = []
+    for checkpoint in found:
+        damage = find_damage(checkpoint, world)
+        if damage is None:
+            return checkpoint
+        damages.append(damage.removesuffix(": use another checkpoint"))
+        if checkpoint is not found[-1]:
+            world.print(f"warning: {damages[-1]}: an older checkpoint is taken")
+    if config.resume not in ("never", "auto"):
+        raise UserError(f"{damages[0]}: --resume auto takes the newest sound one")
+    raise UserError(f"{damages[0]}, and no older checkpoint is sound: begin anew with --overwrite")
+
+
+def _check_same(checkpoint: Path, config: TrainConfig, dataset: PreparedDataset) -> None:
+    """Refuses to go on with another configuration or other data. On rank 0."""
+    info = read_info(checkpoint)
+    if info.dataset != dataset.fingerprint:
+        raise UserError(
+            f"{dataset.directory} is not the dataset that {config.run_dir} was started with: "
+            "pass the right one with --data"
+        )
+    before, now = _flat(info.config), _flat(json.loads(json.dumps(config.as_dict())))
+    for name, value in now.items():
+        fixed = name.split(".")[0] not in _MAY_CHANGE
+        if fixed and name in before and before[name] != value:
+            raise UserError(
+                f"--{name} {value}: the run of {config.run_dir} was started with {before[name]}: "
+                "leave it as it was, or choose another --run-dir"
+            )
+
+
+def _flat(values: dict, prefix: str = "") -> dict[str, Any]:
+    """Dotted option name -> value."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _make(config: TrainConfig, checkpoint: Path | None) -> None:
+    """An empty run directory with its configuration, or one without what came after ``checkpoint``. On rank 0."""
+    run = config.run_dir
+    try:
+        if checkpoint is None:
+            if run.exists() and any(run.iterdir()):
+                shutil.rmtree(run)
+            run.mkdir(parents=True, exist_ok=True)
+            files.write_text(run / "config.yaml", config.yaml())
+            return
+        remove_leftovers(run / "checkpoints")
+        for later in checkpoints(run, "step"):
+            if step_of(later) > step_of(checkpoint):
+                remove_checkpoint(later)
+        (run / _STOPPED).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"--run-dir {run}: cannot write there ({error.strerror}): choose another directory") from None
