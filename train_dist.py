@@ -7,7 +7,7 @@ Every option of the configuration file can be given on the command line too (``-
 
 import sys
 
-from gnnrec import distributed
+from gnnrec import joining
 from gnnrec.cli import exit_on_user_error
 from gnnrec.config import parse_train_config
 from gnnrec.training.run import train
@@ -15,12 +15,9 @@ from gnnrec.training.run import train
 
 def main(arguments: list[str]) -> None:
     config = parse_train_config(arguments)
-    distributed.share_cores()
-    world = distributed.start(config.device)
-    try:
+    joining.share_cores()
+    with joining.joined(config.device) as world:
         train(config, world)
-    finally:
-        distributed.stop()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from typing import Any
 from jsonargparse import Namespace
 
 from gnnrec.config import Parser
-from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, Stopped, UserError
+from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
+from gnnrec.watch import leave_at_once
 
 Run = Callable[[Path, Any], Any]
 
@@ -64,16 +65,13 @@ def _tune() -> tuple[type, Run]:
 
 
 def _compare() -> tuple[type, Run]:
-    from gnnrec import distributed
+    from gnnrec import joining
     from gnnrec.comparison.compare import CompareOptions, compare
 
     def call(data: Path, options: CompareOptions) -> None:
         # Every fit runs in processes of its own, and these ranks only wait for them.
-        world = distributed.start("cpu")
-        try:
+        with joining.joined("cpu") as world:
             compare(data, options, world)
-        finally:
-            distributed.stop()
 
     return CompareOptions, call
 
@@ -103,14 +101,11 @@ def _on_ranks(function: Callable[..., Any]) -> Run:
     """From a function of path, options and world to one that starts and stops the ranks."""
 
     def call(path: Path, options: Any) -> None:
-        from gnnrec import distributed
+        from gnnrec import joining
 
-        distributed.share_cores()
-        world = distributed.start(options.device)
-        try:
+        joining.share_cores()
+        with joining.joined(options.device) as world:
             function(path, options, world)
-        finally:
-            distributed.stop()
 
     return call
 
@@ -158,6 +153,8 @@ def run_command(arguments: list[str]) -> None:
 def exit_on_user_error(program: str) -> Iterator[None]:
     """Turns a :class:`UserError` into one line and exit code 2, and :class:`Stopped` into one line and exit code 75.
 
+    :class:`RanksLost` becomes one line of every rank and exit code 76.
+
     Usually all ranks of a job have the same to say. Rank 0 says it at once; the others wait, and torchrun ends them
     meanwhile. A rank that alone is in trouble is heard after the wait.
     """
@@ -176,6 +173,8 @@ def exit_on_user_error(program: str) -> Iterator[None]:
             print(f"{program}: stopped {stopped}", file=sys.stderr, flush=True)
             _tell_launcher(f"{program}: stopped {stopped}")
         sys.exit(STOPPED_EXIT_CODE)
+    except RanksLost as problem:
+        leave_at_once(program, int(os.environ.get("RANK", "0")), str(problem))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
-import time
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gnnrec.errors import Stopped, UserError
 from gnnrec.stopping import StopRequest, reason
+from gnnrec.traffic import Inside, SumOverRanks, Traffic
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -24,61 +21,6 @@ Reduce = Callable[[Tensor], Tensor]
 def identity(tensor: Tensor) -> Tensor:
     """The ``reduce`` hook where everything is on one rank."""
     return tensor
-
-
-@dataclasses.dataclass
-class Traffic:
-    """What this rank handed to all-reduces, and how long it waited for them.
-
-    On GPUs collectives run beside the host, so ``seconds`` is only what it takes to start them; a profile tells more.
-
-    Attributes:
-        seconds: Time in all-reduces.
-        bytes: Bytes of their tensors.
-    """
-
-    seconds: float = 0.0
-    bytes: int = 0
-
-    def all_reduce(self, tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
-        """Over ranks, in place."""
-        started = time.perf_counter()
-        # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
-        whole = tensor.contiguous()
-        dist.all_reduce(whole, op=op)
-        self._add(whole, started)
-        return tensor if whole is tensor else tensor.copy_(whole)
-
-    def sum_gradients(self, bucket):  # DDP compares annotations by identity, so it has none
-        """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
-        started, buffer = time.perf_counter(), bucket.buffer()
-
-        def finished(future):
-            self._add(buffer, started)
-            return future.value()[0]
-
-        return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
-
-    def _add(self, tensor: Tensor, started: float) -> None:
-        self.seconds += time.perf_counter() - started
-        self.bytes += tensor.numel() * tensor.element_size()
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """Sums forward and sums backward.
-
-    Each rank's loss is its own share of the global loss, and the reduced value enters all of them; the derivative of
-    the global loss by one rank's partial sum is therefore the sum of the derivatives that all ranks hold.
-    """
-
-    @staticmethod
-    def forward(ctx, tensor: Tensor, traffic: Traffic) -> Tensor:
-        ctx.traffic = traffic
-        return traffic.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.traffic.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +49,8 @@ class World:
         return self.rank == 0
 
     def reduce(self, tensor: Tensor) -> Tensor:
-        """Differentiable sum over ranks (see :class:`_SumOverRanks`); the identity on one rank."""
-        return tensor if self.size == 1 else _SumOverRanks.apply(tensor, self.traffic)
+        """Differentiable sum over ranks (see :class:`~gnnrec.traffic.SumOverRanks`); the identity on one rank."""
+        return tensor if self.size == 1 else SumOverRanks.apply(tensor, self.traffic)
 
     def sum_(self, tensor: Tensor) -> Tensor:
         """Sum over ranks in place, without gradient."""
@@ -127,7 +69,8 @@ class World:
         if self.size == 1:
             return tensor[None]
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        dist.all_gather(parts, tensor.contiguous())
+        with Inside(self.traffic, "gather"):
+            dist.all_gather(parts, tensor.contiguous())
         return torch.stack(parts)
 
     def gather_objects(self, item) -> list:
@@ -135,14 +78,16 @@ class World:
         if self.size == 1:
             return [item]
         parts = [None] * self.size
-        dist.all_gather_object(parts, item)
+        with Inside(self.traffic, "gather of objects"):
+            dist.all_gather_object(parts, item)
         return parts
 
     def broadcast_object(self, item):
         """Rank 0's picklable object, on every rank."""
         box = [item]
         if self.size > 1:
-            dist.broadcast_object_list(box, src=0, device=self.device)
+            with Inside(self.traffic, "broadcast"):
+                dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
     def on_main(self, function: Callable[[], Any]) -> Any:
@@ -172,7 +117,21 @@ class World:
         told.cast([self.stop.code])
         (code,) = told.result()
         if code:
-            raise Stopped(reason(code))
+            raise Stopped(f"by {reason(code)}")
+
+    def together(self, pieces: Sequence) -> Iterator:
+        """The pieces of this rank, and a :meth:`poll` before each, as often as on the rank with most of them.
+
+        Every rank calls this. What is done with a piece must not call collectives.
+
+        Raises:
+            Stopped: A rank was told to stop.
+        """
+        turns = int(self.max_(torch.tensor(len(pieces), device=self.device)))
+        for turn in range(turns):
+            self.poll()
+            if turn < len(pieces):
+                yield pieces[turn]
 
     def replicate(self, module: nn.Module) -> nn.Module:
         """DDP around the replicated part of a model, with gradients *summed* over ranks.
@@ -214,7 +173,8 @@ class Ballot:
     def result(self) -> list[int] | None:
         """The highest of each number that was handed in last; None before the first."""
         if self._work is not None:
-            self._work.wait()
+            with Inside(self.world.traffic, "vote"):
+                self._work.wait()
             self._work = None
         return None if self._numbers is None else self._numbers.tolist()
 
@@ -222,53 +182,3 @@ class Ballot:
 def unwrap(module: nn.Module) -> nn.Module:
     """The module inside DDP."""
     return module.module if isinstance(module, DistributedDataParallel) else module
-
-
-def start(device: str = "auto", timeout_minutes: float = 30) -> World:
-    """Joins the process group that torchrun describes in the environment; one rank without torchrun.
-
-    Args:
-        device: ``auto`` (CUDA where there is any), ``cpu``, ``cuda``.
-        timeout_minutes: After this time a collective that a rank does not join fails.
-    """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {device}: choose auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if on_gpu:
-        if local_rank >= torch.cuda.device_count():
-            raise UserError(
-                f"local rank {local_rank} has no GPU ({torch.cuda.device_count()} visible): "
-                "lower --nproc-per-node or pass --device cpu"
-            )
-        torch.cuda.set_device(local_rank)
-    where = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
-    request = StopRequest()
-    request.listen()
-    if size == 1:
-        return World(device=where, stop=request)
-    if not dist.is_initialized():
-        dist.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(minutes=timeout_minutes))
-    control = dist.new_group(backend="gloo", timeout=timedelta(minutes=timeout_minutes))
-    return World(dist.get_rank(), dist.get_world_size(), where, stop=request, control=control)
-
-
-def stop() -> None:
-    """Leaves the process group, if this process is in one."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def share_cores() -> None:
-    """Divides this machine's cores between its ranks, unless OMP_NUM_THREADS was set on purpose.
-
-    torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight.
-    """
-    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    chosen = os.environ.get("OMP_NUM_THREADS")
-    if chosen is None or (ranks > 1 and chosen == "1"):
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores // ranks))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from gnnrec import distributed, files
+from gnnrec import files, joining
 from gnnrec.baselines.baseline import fit_best
 from gnnrec.comparison.models import BASELINES, GNNS
 from gnnrec.config import TrainConfig, assigned_train_config
@@ -93,15 +93,12 @@ def main(path: str) -> None:
     """Runs the job of a JSON file on one rank of it."""
     job = Job(**json.loads(Path(path).read_text(encoding="utf-8")))
     config = job.train_config()
-    distributed.share_cores()
-    world = distributed.start(config.device)
-    try:
+    joining.share_cores()
+    with joining.joined(config.device) as world:
         found = fit(job, config, world)
         if world.is_main:
             identity = {"model": job.model, "seed": job.seed}
             files.write_text(Path(job.result), json.dumps(identity | found, indent=1) + "\n")
-    finally:
-        distributed.stop()
 
 
 if __name__ == "__main__":

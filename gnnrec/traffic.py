@@ -1,0 +1,96 @@
+"""Collectives of tensors: what they cost, and which one this rank is in."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclasses.dataclass
+class Traffic:
+    """What this rank handed to all-reduces, how long it waited for them, and which collectives it has entered.
+
+    On GPUs collectives run beside the host, so ``seconds`` is only what it takes to start them; a profile tells more.
+
+    Attributes:
+        seconds: Time in all-reduces.
+        bytes: Bytes of their tensors.
+        entered: Number of collectives of any kind entered so far.
+        open: Those not left yet: number -> name and time of entry (``time.perf_counter``).
+        changed: When this rank last entered or left a collective.
+    """
+
+    seconds: float = 0.0
+    bytes: int = 0
+    entered: int = 0
+    open: dict[int, tuple[str, float]] = dataclasses.field(default_factory=dict)
+    changed: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def all_reduce(self, tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
+        """Over ranks, in place."""
+        # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
+        whole = tensor.contiguous()
+        with Inside(self, "all-reduce") as inside:
+            dist.all_reduce(whole, op=op)
+        self._add(whole, inside.started)
+        return tensor if whole is tensor else tensor.copy_(whole)
+
+    def sum_gradients(self, bucket):  # DDP compares annotations by identity, so it has none
+        """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
+        buffer, inside = bucket.buffer(), Inside(self, "all-reduce of gradients")
+
+        def finished(future):
+            inside.__exit__()
+            self._add(buffer, inside.started)
+            return future.value()[0]
+
+        inside.__enter__()
+        return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
+
+    def _add(self, tensor: Tensor, started: float) -> None:
+        self.seconds += time.perf_counter() - started
+        self.bytes += tensor.numel() * tensor.element_size()
+
+
+class Inside:
+    """Marks the time between entering a collective and leaving it, in ``traffic``.
+
+    Other threads read ``traffic.open`` and DDP leaves from a thread of its own: a dictionary takes both.
+    """
+
+    __slots__ = ("name", "number", "started", "traffic")
+
+    def __init__(self, traffic: Traffic, name: str):
+        self.traffic, self.name = traffic, name
+
+    def __enter__(self) -> Inside:
+        traffic = self.traffic
+        self.started = traffic.changed = time.perf_counter()
+        traffic.entered = self.number = traffic.entered + 1
+        traffic.open[self.number] = (self.name, self.started)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.traffic.open.pop(self.number, None)
+        self.traffic.changed = time.perf_counter()
+
+
+class SumOverRanks(torch.autograd.Function):
+    """Sums forward and sums backward.
+
+    Each rank's loss is its own share of the global loss, and the reduced value enters all of them; the derivative of
+    the global loss by one rank's partial sum is therefore the sum of the derivatives that all ranks hold.
+    """
+
+    @staticmethod
+    def forward(ctx, tensor: Tensor, traffic: Traffic) -> Tensor:
+        ctx.traffic = traffic
+        return traffic.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.traffic.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None

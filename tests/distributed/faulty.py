@@ -1,0 +1,75 @@
+"""A job of three ranks, one of which goes wrong: ``python -m tests.distributed.faulty FAULT``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import torch
+from torch import nn
+
+from gnnrec.cli import exit_on_user_error
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.joining import joined
+
+GUILTY, STEPS_BEFORE = 1, 3
+
+
+class Model(nn.Module):
+    """A sum over ranks within the module and DDP around it, as the trainers have them."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world, self.weight = world, nn.Parameter(torch.ones(3))
+
+    def forward(self) -> torch.Tensor:
+        return self.world.reduce(self.weight * (1 + self.world.rank)).square().sum()
+
+
+def main(fault: str) -> None:
+    with joined("cpu") as world:
+        model = world.replicate(Model(world))
+        for _ in range(STEPS_BEFORE):
+            model().backward()
+        print(f"rank {world.rank}: before", flush=True)
+        go_wrong(fault, world, model)
+        print(f"rank {world.rank}: after", flush=True)
+
+
+def go_wrong(fault: str, world: World, model: nn.Module) -> None:
+    guilty = world.rank == GUILTY
+    if fault == "stop" and guilty:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif fault in ("kill", "kill in DDP") and guilty:
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == "kill the store" and world.rank == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == "bug" and guilty:
+        raise KeyError("a bug of rank 1")
+    elif fault == "user error" and guilty:
+        raise UserError("no rating here: look elsewhere")
+    elif fault == "sleep" and guilty:
+        time.sleep(600)
+    elif fault == "leave" and guilty:
+        return
+    elif fault == "different collectives":
+        world.gather(torch.ones(1)) if guilty else world.barrier()
+        time.sleep(600)
+    elif fault == "RuntimeError":
+        raise RuntimeError("a bug of all ranks")
+    elif fault == "compute long":
+        # All of them without a collective, then one by itself after the others have left.
+        time.sleep(5)
+        world.barrier()
+        time.sleep(5 * guilty)
+        return
+    model().backward() if fault.endswith("DDP") else world.barrier()
+    time.sleep(1)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error("faulty"):
+        main(sys.argv[1])
