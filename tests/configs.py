@@ -7,7 +7,8 @@ from pathlib import Path
 from gnnrec.config import TrainConfig
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
-from gnnrec.training.options import OptimizerOptions, RegularisationOptions
+from gnnrec.models.ranking_options import RankingOptions
+from gnnrec.training.options import CheckpointOptions, OptimizerOptions, RegularisationOptions
 from gnnrec.training.tracking import WandbOptions
 
 #: Sampled mini-batches that divide nothing evenly.
@@ -21,6 +22,8 @@ def make_config(
     loader: dict | None = None,
     optimizer: dict | None = None,
     regularisation: dict | None = None,
+    ranking: dict | None = None,
+    checkpoint: dict | None = None,
     **options,
 ) -> TrainConfig:
     """A small configuration; parts are given as dictionaries of what differs."""
@@ -31,6 +34,8 @@ def make_config(
         loader=LoaderOptions(**{"folds": 3} | (loader or {})),
         optimizer=OptimizerOptions(**{"epochs": 2, "warmup_steps": 2} | (optimizer or {})),
         regularisation=RegularisationOptions(**regularisation or {}),
+        ranking=RankingOptions(**ranking or {}),
+        checkpoint=CheckpointOptions(**checkpoint or {}),
         **{"wandb": WandbOptions(mode="disabled"), "baselines": False} | options,
     )
     config.check()

@@ -26,6 +26,7 @@ def run(job: Job, directory: Path, world: World) -> None:
 
     Raises:
         UserError: A process failed; says its last line.
+        Stopped: A rank was told to stop.
     """
     path = directory / "job.json"
     world.on_main(lambda: files.write_text(path, json.dumps(dataclasses.asdict(job))))
@@ -33,14 +34,28 @@ def run(job: Job, directory: Path, world: World) -> None:
     with open(log, "w", encoding="utf-8") as output:
         command = [sys.executable, "-m", "gnnrec.comparison.fit", str(path)]
         environment = os.environ | _ranks(world)
-        code = subprocess.run(
+        with subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        ).returncode
+        ) as process:
+            code = _wait(process, world)
+    world.poll()
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     problem = f"{(lines or ['it said nothing'])[-1]} (all of it: {log})" if code else None
     problems = [text for text in world.gather_objects(problem) if text]
     if problems:
         raise UserError(f"{job.model}, seed {job.seed}, failed: {problems[0]}")
+
+
+def _wait(process: subprocess.Popen, world: World) -> int:
+    """The exit code of a process, which is told to stop when this one is."""
+    told = False
+    while True:
+        try:
+            return process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            if world.stop.code and not told:
+                process.terminate()
+                told = True
 
 
 def _ranks(world: World) -> dict[str, str]:

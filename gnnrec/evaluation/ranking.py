@@ -105,8 +105,7 @@ def evaluate_ranking(
     covered = torch.zeros(num_movies, dtype=torch.uint8, device=device)
     users = targets.user_ptr.diff().nonzero().squeeze(1)
     chunk = max(1, min(chunk, _SCORES // num_movies))
-    for start in range(0, users.numel(), chunk):
-        chosen = users[start : start + chunk]
+    for chosen in world.together(torch.split(users, chunk) if users.numel() else []):
         scores = _allowed_scores(score(chosen), seen, chosen, candidates)
         wanted = slice_users(targets, chosen)
         place = _places(scores)

@@ -41,6 +41,7 @@ def embed_all(
     user_rows, movie_rows = users.rows(), model.movie_rows()
     user_state, movie_state = start_state(user_rows), start_state(movie_rows)
     for layer in model.encoder.layers:
+        graph.world.poll()
         from_users = layer_sources(layer, user_rows, user_state)
         from_movies = layer_sources(layer, movie_rows, movie_state)
         to_users = _embed_users(layer, from_movies, user_rows, user_state, graph, statistics, chunk)

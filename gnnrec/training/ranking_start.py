@@ -113,6 +113,7 @@ def start_from_closed_form(
         model.set_discount(usual_discount(options))
 
         def loss(strength: float) -> float:
+            world.poll()
             if strength not in tables_of:
                 tables_of[strength] = world.on_main(lambda: tables(strength))
             found: dict[int, ClosedFormStart] = {}

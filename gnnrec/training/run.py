@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from gnnrec import memory
 from gnnrec.config import TrainConfig
@@ -50,6 +51,21 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
         world.print(f"{config.run_dir} has ended at step {summary['steps']}: nothing is left to do")
         return summary
     checkpoint = open_run_directory(config, dataset, world)
+    try:
+        return _run(config, dataset, world, checkpoint, on_validation)
+    except Stopped as stopped:
+        reason = str(stopped)
+    raise Stopped(world.on_main(lambda: note_stop(config.run_dir, reason)))
+
+
+def _run(
+    config: TrainConfig,
+    dataset: PreparedDataset,
+    world: World,
+    checkpoint: Path | None,
+    on_validation: OnValidation | None,
+) -> dict:
+    """From the start or a checkpoint to the summary."""
     info = read_info(checkpoint) if checkpoint else None
     trainer = build_trainer(config, dataset, world, info)
     progress = Progress.start(world)
@@ -68,13 +84,8 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
         _fit(trainer, tracker, progress, on_validation)
         summary = summarise(trainer, tracker, progress)
         tracker.summary(summary)
-    except Stopped as stopped:
-        text = f"{stopped} at step {trainer.steps_taken}"
-        world.on_main(lambda: note_stop(config.run_dir, text))
-        tracker.close(STOPPED_EXIT_CODE)
-        raise Stopped(f"{text}: run the same command with --resume auto to go on") from None
-    except BaseException:
-        tracker.close(exit_code=1)
+    except BaseException as problem:
+        tracker.close(STOPPED_EXIT_CODE if isinstance(problem, Stopped) else 1)
         raise
     tracker.close()
     return summary

@@ -42,7 +42,7 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
     """
     restarted = _restarted()
     if restarted and world.on_main(lambda: _stopped_by(config.run_dir) == os.environ.get("TORCHELASTIC_RUN_ID")):
-        raise Stopped("before this restart")
+        raise Stopped("before torchrun restarted it")
     found = world.on_main(lambda: _find(config, "auto" if restarted else config.resume, restarted))
     checkpoint = _choose(found, config, world) if found else None
     if checkpoint is not None:
@@ -62,10 +62,16 @@ def finished_summary(config: TrainConfig, world: World) -> dict | None:
     return world.on_main(read)
 
 
-def note_stop(run: Path, text: str) -> None:
-    """Leaves a note that the run is not finished; the next start removes it."""
+def note_stop(run: Path, stopped: str) -> str:
+    """Leaves a note that the run has not ended, until it is gone on with; returns where that would be. On rank 0."""
+    saved = checkpoints(run, "step")
+    text = f"{stopped}, saved at step {step_of(saved[0])}" if saved else f"{stopped}, before anything was saved"
     note = {"stopped": text, "torchrun": os.environ.get("TORCHELASTIC_RUN_ID")}
-    files.write_text(run / _STOPPED, json.dumps(note) + "\n")
+    try:
+        files.write_text(run / _STOPPED, json.dumps(note) + "\n")
+    except OSError as error:
+        text += f" (no note of it: {error.strerror})"
+    return f"{text}: run the same command with --resume auto to go on"
 
 
 def _restarted() -> bool:

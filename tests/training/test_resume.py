@@ -1,0 +1,169 @@
+"""A run that is stopped and gone on with ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from gnnrec.config import TrainConfig
+from gnnrec.distributed import World
+from gnnrec.errors import Stopped
+from gnnrec.training.checkpoint import checkpoints, find_checkpoint, read_info
+from gnnrec.training.run import train
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+EPOCHS, FOLDS = 3, 3
+
+
+class StopAfter:
+    """Asks for a stop when the program has looked so many times."""
+
+    def __init__(self, looks: int):
+        self.looks = looks
+
+    def limit(self, minutes: float) -> None:
+        pass
+
+    @property
+    def code(self) -> int:
+        self.looks -= 1
+        return signal.SIGTERM if self.looks < 0 else 0
+
+
+def train_on_rank(world: World, config: TrainConfig, looks: int | None) -> dict | str:
+    """The summary of a run, or how it was stopped."""
+    torch.set_num_threads(1)
+    # One rank is told to stop, and all of them must.
+    stop = StopAfter(10**9 if looks is None or world.rank < world.size - 1 else looks)
+    try:
+        return train(config, dataclasses.replace(world, stop=stop))
+    except Stopped as stopped:
+        return str(stopped)
+
+
+def run(config: TrainConfig, ranks: int = 1, looks: int | None = None) -> dict | str:
+    return run_on_ranks(ranks, train_on_rank, config, looks)[0]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("resume"), validation=0.15, test=0.15, shards=8)
+
+
+MODES = {
+    "full": {},
+    "sampled": {"loader": SAMPLED, "model": {"layers": 2, "dropout": 0.2}},
+    "gat": {"loader": SAMPLED, "model": {"architecture": "gat", "layers": 2}},
+    "sgd": {"optimizer": {"name": "sgd"}, "loader": {"seed_users": 11}},
+    "ranking": {"objective": "ranking", "ranking": {"dim": 4, "users_a_step": 5}, "optimizer": {}},
+}
+
+
+def config_of(dataset, run_dir: Path, mode: str = "sampled", **options) -> TrainConfig:
+    options = MODES[mode] | {"log_every": 2, "device": "cpu", "resume": "auto"} | options
+    options["optimizer"] = {"epochs": EPOCHS} | options.get("optimizer", {})
+    return make_config(dataset.directory, run_dir, **options)
+
+
+def contents(checkpoint: Path) -> dict[str, dict]:
+    return {path.name: torch.load(path, weights_only=True) for path in checkpoint.glob("*.pt")}
+
+
+def merged(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a checkpoint, the files of users put together."""
+    found: dict[str, list[torch.Tensor]] = {}
+    for name, tensors in sorted(contents(checkpoint).items()):
+        for key, tensor in tensors.items():
+            found.setdefault(f"{name.split('-')[0]}/{key}", []).append(tensor)
+    return {key: torch.cat(parts) if parts[0].dim() else parts[0] for key, parts in found.items()}
+
+
+def learned(run_dir: Path) -> list[dict]:
+    """Records without clocks and memory."""
+    clocks = {"time", "edges_per_second", "step_seconds", "memory_gib", "collective_seconds", "collective_mib"}
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name not in clocks} for line in lines]
+
+
+def scores(summary: dict) -> dict:
+    return {name: value for name, value in summary.items() if name.startswith(("test", "validation", "best", "steps"))}
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    for name in ("best", "last"):
+        first, second = (find_checkpoint(each, name) for each in (a, b))
+        assert first.name == second.name
+        first, second = contents(first), contents(second)
+        assert first.keys() == second.keys()
+        for file, tensors in first.items():
+            assert tensors.keys() == second[file].keys()
+            for key, tensor in tensors.items():
+                assert torch.equal(tensor, second[file][key]), f"{file} {key}"
+    assert learned(a) == learned(b)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("mode", MODES)
+def test_stops_change_nothing(dataset, tmp_path, mode, ranks):
+    undisturbed = run(config_of(dataset, tmp_path / "a", mode), ranks)
+    config = config_of(dataset, tmp_path / "b", mode)
+    stops = 0
+    # Some stops come in validation or in the summary. Later ones come later, so that the run has an end.
+    while isinstance(found := run(config, ranks, looks=2 + stops), str):
+        assert found.startswith("by SIGTERM, ") and "--resume auto" in found
+        assert (config.run_dir / "stopped.json").exists() and not (config.run_dir / "summary.json").exists()
+        stops += 1
+        assert stops < 60
+    assert stops >= 2
+    assert scores(found) == scores(undisturbed)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert not (config.run_dir / "stopped.json").exists()
+
+
+@pytest.mark.parametrize("mode", ["full", "sampled", "ranking"])
+def test_another_number_of_ranks_goes_on_alike(dataset, tmp_path, mode):
+    options = {"validate_every": 0}
+    if mode == "ranking":
+        options["ranking"] = MODES[mode]["ranking"] | {"start": "random"}
+    config = config_of(dataset, tmp_path / "b", mode, **options)
+    for ranks, looks in ((4, 2), (2, 2)):
+        assert isinstance(run(config, ranks, looks), str)
+        info = read_info(find_checkpoint(config.run_dir, "last"))
+        assert info.world_size == ranks and 0 < info.step
+    found = run(config, 3)
+    undisturbed = run(config_of(dataset, tmp_path / "a", mode, **options), 4)
+    for name, value in scores(undisturbed).items():
+        assert found[name] == pytest.approx(value, rel=1e-4), name
+    first, second = (merged(find_checkpoint(tmp_path / name, "last")) for name in "ab")
+    assert first.keys() == second.keys()
+    for key, tensor in first.items():
+        torch.testing.assert_close(second[key], tensor, rtol=2e-3, atol=2e-5, msg=key)
+    losses = [[record["loss"] for record in learned(tmp_path / name) if "loss" in record] for name in "ab"]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_every_step_can_be_resumed_from(dataset, tmp_path):
+    config = config_of(dataset, tmp_path / "a", checkpoint={"every_steps": 1, "keep": 1000})
+    run(config)
+    saved = checkpoints(config.run_dir, "step")
+    assert len(saved) == read_info(saved[0]).step
+    for checkpoint in saved[1::3]:
+        again = config_of(dataset, tmp_path / checkpoint.name, resume=checkpoint.name)
+        copy_run(config.run_dir, again.run_dir)
+        run(again)
+        assert_same_run(tmp_path / "a", again.run_dir)
+
+
+def copy_run(run_dir: Path, copy: Path) -> None:
+    """A run as it was before its end."""
+    import shutil
+
+    shutil.copytree(run_dir, copy)
+    (copy / "summary.json").unlink()
