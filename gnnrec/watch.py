@@ -58,8 +58,8 @@ class Watch:
         self, store: Store, name: str, rank: int, size: int, traffic: Traffic, limits: Limits, asynchronous: bool
     ) -> None:
         self.rank, self.traffic, self.limits, self.asynchronous = rank, traffic, limits, asynchronous
-        # A store of many ranks must not be kept busy by size * size reads.
-        self.period = min(max(2.0, size / 50), (limits.lost or _LONG) / 10)
+        # A store of many ranks must not be kept busy by size * size reads; what was heard must not be old beside a limit.
+        self.period = min(max(2.0, size / 50), (limits.lost or _LONG) / 10, (limits.stall or _LONG) / 10)
         self._origin = store
         self._keys = [f"{name}/{each}" for each in range(size)]
         self._me = Words.of_this_process()

@@ -62,7 +62,7 @@ def go_wrong(fault: str, world: World, model: nn.Module) -> None:
         raise RuntimeError("a bug of all ranks")
     elif fault == "compute long":
         # All of them without a collective, then one by itself after the others have left.
-        time.sleep(5)
+        time.sleep(3)
         world.barrier()
         time.sleep(5 * guilty)
         return

@@ -14,6 +14,9 @@ import torch.multiprocessing as mp
 
 from gnnrec.distributed import World
 
+#: Imported once, by the server that forks the ranks. DDP imports torch._dynamo, which takes two seconds.
+PRELOADED = ["gnnrec.training.run", "gnnrec.cli", "sklearn.metrics", "scipy.stats", "torch._dynamo"]
+
 
 def run_on_ranks(size: int, function: Callable[..., Any], *args: Any) -> list[Any]:
     """Calls ``function(world, *args)`` on ``size`` ranks and returns what each rank returned.
@@ -27,7 +30,7 @@ def run_on_ranks(size: int, function: Callable[..., Any], *args: Any) -> list[An
         return [function(World(), *args)]
     with tempfile.TemporaryDirectory() as directory:
         # A server that has imported everything once forks every rank: a rank then starts at once.
-        multiprocessing.set_forkserver_preload(["gnnrec.training.run", "gnnrec.cli", "sklearn.metrics", "scipy.stats"])
+        multiprocessing.set_forkserver_preload(PRELOADED)
         mp.start_processes(_main, (size, directory, function, args), nprocs=size, start_method="forkserver")
         return [torch.load(Path(directory) / f"{rank}.pt", weights_only=False) for rank in range(size)]
 
