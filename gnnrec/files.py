@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import os
 import shutil
@@ -44,7 +46,8 @@ def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
         overwrite: Replace a directory that is there already; without it that is a :class:`UserError`.
 
     Yields:
-        An empty directory beside ``target`` to write into. It is removed when the block raises.
+        An empty directory beside ``target`` to write into. It is removed when the block raises, and by the next call
+        when this process was killed.
     """
     target = Path(target)
     if target.exists() and not overwrite:
@@ -53,15 +56,40 @@ def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
         raise UserError(f"{target} is a file: choose another directory")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
         aside = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
         aside.mkdir()
     except OSError as error:
         raise UserError(f"{target}: cannot write there ({error.strerror}): choose another directory") from error
     try:
-        yield aside
-        replace_directory(aside, target)
+        with _locked(aside):
+            yield aside
+            replace_directory(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Removes what killed writers of ``target`` left. The kernel takes their locks away; living ones have theirs."""
+    for leftover in glob.glob(f".{glob.escape(target.name)}.tmp-*", root_dir=target.parent):
+        with _locked(target.parent / leftover) as dead:
+            if dead:
+                shutil.rmtree(target.parent / leftover, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[bool]:
+    """Holds the lock of a directory; yields False where another process has it, or the file system knows no locks."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
 
 
 def replace_directory(aside: Path, target: Path) -> None:
@@ -81,10 +109,11 @@ def replace_directory(aside: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file aside and renames it into place."""
+    """Writes a text file aside, to the disk, and renames it into place."""
     aside = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
         aside.write_text(text, encoding="utf-8")
+        sync(aside)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
+import os
+import signal
 
 import pytest
 
@@ -112,3 +115,24 @@ def test_a_failed_write_leaves_the_old_text(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         files.write_text(path, "x" * 10_000_000 + "\ud800")
     assert path.read_text() == "old" and names(tmp_path) == ["summary.json"]
+
+
+def begin_and_die(target: str) -> None:
+    manager = files.complete_directory(target)
+    (manager.__enter__() / "part").write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+    killed = multiprocessing.get_context("fork").Process(target=begin_and_die, args=(str(tmp_path / "out"),))
+    killed.start()
+    killed.join()
+    (left,) = names(tmp_path)
+    assert left.startswith(".out.tmp-")
+    with files.complete_directory(tmp_path / "out") as first:
+        assert left not in names(tmp_path)
+        with files.complete_directory(tmp_path / "out", overwrite=True) as second:
+            assert names(tmp_path) == sorted([first.name, second.name])
+        (first / "part").write_text("y")
+        (tmp_path / "out").rename(tmp_path / "other")
+    assert names(tmp_path) == ["other", "out"] and names(tmp_path / "out") == ["part"]
