@@ -7,7 +7,6 @@ import torch
 
 from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.training.ranking_trainer import RankingTrainer
 from tests.configs import make_config
 from tests.datasets import write_dataset
@@ -33,7 +32,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
     for name, options in SCENARIOS.items():
         config = make_config(
             objective="ranking",
-            ranking=RankingOptions(**{"dim": 6, "users_a_step": 20} | options),
+            ranking={"dim": 6, "users_a_step": 20} | options,
             # Adam divides a gradient by its size: epsilon stands far above the rounding of sums.
             optimizer={"lr": 0.01, "eps": 1e-3},
         )

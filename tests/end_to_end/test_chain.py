@@ -15,6 +15,7 @@ import pytest
 from gnnrec.config import read_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.inference.recommend import RecommendOptions, recommend
+from gnnrec.training.checkpoint import find_checkpoint, read_info
 from tests.end_to_end.commands import GNNREC, succeed
 from tests.end_to_end.conftest import Chain
 
@@ -77,8 +78,8 @@ def test_wandb_offline_leaves_a_file(chain: Chain):
 
 def test_both_checkpoints_are_there(chain: Chain):
     for name in ("best", "last"):
-        info = json.loads((chain.run / "checkpoints" / name / "checkpoint.json").read_text())
-        assert info["dataset"] == chain.summary["dataset_fingerprint"]
+        info = read_info(find_checkpoint(chain.run, name))
+        assert info.dataset == chain.summary["dataset_fingerprint"]
     assert not list(chain.directory.rglob("*.tmp-*"))
 
 

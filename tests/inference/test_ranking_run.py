@@ -16,8 +16,7 @@ from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
-from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training.checkpoint import read_info
+from gnnrec.training.checkpoint import find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import write_dataset
@@ -42,7 +41,7 @@ def run(dataset) -> Path:
         dataset.directory,
         dataset.directory.parent / "run",
         objective="ranking",
-        ranking=RankingOptions(dim=DIM, users_a_step=20),
+        ranking={"dim": DIM, "users_a_step": 20},
         optimizer={"epochs": 3, "lr": None, "warmup_steps": None},
         baselines=True,
     )
@@ -77,7 +76,7 @@ def test_the_start_is_a_checkpoint_too(run):
     validated = [record["validation_ndcg@100"] for record in records if "validation_ndcg@100" in record]
     steps = [record["step"] for record in records if "validation_ndcg@100" in record]
     assert len(validated) == 4 and steps[0] == 0
-    best = read_info(run / "checkpoints" / "best")
+    best = read_info(find_checkpoint(run, "best"))
     assert best.validation["ndcg@100"] == max(validated) and best.epoch == int(np.argmax(validated))
 
 

@@ -20,7 +20,9 @@ from gnnrec.models.build import build_model
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.checkpoint import CheckpointInfo, load_checkpoint, read_info, save_checkpoint
+from gnnrec.training.checkpoint import CheckpointInfo, read_info
+from gnnrec.training.checkpoint_read import load_checkpoint
+from gnnrec.training.checkpoint_write import CheckpointWriter, Contents, SaveFailed
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
@@ -46,7 +48,8 @@ def parts(dataset: PreparedDataset, world: World, shift: float) -> tuple[RankGra
 def save_on_rank(world: World, data: str, directory: str, shift: float) -> None:
     dataset = PreparedDataset(Path(data))
     graph, model, users = parts(dataset, world, shift)
-    save_checkpoint(Path(directory), model, users, graph.part, world, info_of(dataset))
+    contents = Contents({"model": model.state_dict()}, {"users": users.rows()}, graph.part).copy(world)
+    CheckpointWriter(Path(directory), contents, info_of(dataset), world).finish()
 
 
 @pytest.fixture(scope="module")
@@ -119,15 +122,15 @@ def test_a_checkpoint_replaces_the_one_before(dataset, checkpoint):
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("failing", ["torch.save", "gnnrec.training.checkpoint.files.write_text"])
+@pytest.mark.parametrize("failing", ["torch.save", "gnnrec.training.checkpoint_write.json.dumps", "gnnrec.files.sync"])
 def test_a_failed_save_leaves_the_one_before(dataset, checkpoint, monkeypatch, failing):
     before = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
 
     def fail(*args, **kwargs):
-        raise OSError("no space left on device")
+        raise OSError(28, "no space left on device")
 
     monkeypatch.setattr(failing, fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(SaveFailed, match="no space"):
         save_on_rank(World(), str(dataset.directory), str(checkpoint), 0.75)
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before

@@ -40,7 +40,7 @@ def ranking_config(optimizer: dict | None = None, refit: bool = False, **ranking
     return make_config(
         objective="ranking",
         optimizer=OPTIMIZER | (optimizer or {}),
-        ranking=RankingOptions(**{"dim": 8, "users_a_step": 30} | ranking),
+        ranking={"dim": 8, "users_a_step": 30} | ranking,
         refit=refit,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -109,8 +110,7 @@ def assert_same_run(a: Path, b: Path) -> None:
     assert learned(a) == learned(b)
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "ranks"), [*((mode, 1) for mode in MODES), ("sampled", 2)])
 def test_stops_change_nothing(dataset, tmp_path, mode, ranks):
     undisturbed = run(config_of(dataset, tmp_path / "a", mode), ranks)
     config = config_of(dataset, tmp_path / "b", mode)
@@ -127,7 +127,7 @@ def test_stops_change_nothing(dataset, tmp_path, mode, ranks):
     assert not (config.run_dir / "stopped.json").exists()
 
 
-@pytest.mark.parametrize("mode", ["full", "sampled", "ranking"])
+@pytest.mark.parametrize("mode", ["sampled", "ranking"])
 def test_another_number_of_ranks_goes_on_alike(dataset, tmp_path, mode):
     options = {"validate_every": 0}
     if mode == "ranking":
@@ -154,7 +154,7 @@ def test_every_step_can_be_resumed_from(dataset, tmp_path):
     run(config)
     saved = checkpoints(config.run_dir, "step")
     assert len(saved) == read_info(saved[0]).step
-    for checkpoint in saved[1::3]:
+    for checkpoint in saved[1::4]:
         again = config_of(dataset, tmp_path / checkpoint.name, resume=checkpoint.name)
         copy_run(config.run_dir, again.run_dir)
         run(again)
@@ -163,7 +163,5 @@ def test_every_step_can_be_resumed_from(dataset, tmp_path):
 
 def copy_run(run_dir: Path, copy: Path) -> None:
     """A run as it was before its end."""
-    import shutil
-
     shutil.copytree(run_dir, copy)
     (copy / "summary.json").unlink()

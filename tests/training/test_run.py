@@ -14,7 +14,7 @@ from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
-from gnnrec.training.checkpoint import read_info
+from gnnrec.training.checkpoint import CheckpointInfo, checkpoint_path, find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
@@ -46,6 +46,10 @@ def run(dataset, tmp_path_factory):
 
 def records(run_dir: Path) -> list[dict]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def info_of(run_dir: Path, name: str) -> CheckpointInfo:
+    return read_info(find_checkpoint(run_dir, name))
 
 
 def counts_of(dataset: PreparedDataset) -> np.ndarray:
@@ -85,7 +89,8 @@ def test_the_run_directory_can_be_read_without_the_program(run):
         "summary.json",
         "checkpoints",
     }
-    assert {path.name for path in (config.run_dir / "checkpoints").iterdir()} == {"best", "last"}
+    found = {checkpoint_path(config.run_dir, "step", EPOCHS * FOLDS), find_checkpoint(config.run_dir, "best")}
+    assert set((config.run_dir / "checkpoints").iterdir()) == found
     assert read_train_config(config.run_dir / "config.yaml") == config
 
 
@@ -113,12 +118,12 @@ def test_the_best_checkpoint_is_the_epoch_with_the_lowest_validation_rmse(run):
     found = [record["validation_rmse"] for record in records(config.run_dir) if "validation_rmse" in record]
     best = int(np.argmin(found))
     assert 0 < best < EPOCHS - 1
-    info = read_info(config.run_dir / "checkpoints" / "best")
+    info = info_of(config.run_dir, "best")
     assert (info.epoch, info.step, info.validation["rmse"]) == (best + 1, FOLDS * (best + 1), found[best])
     assert summary["best_epoch"] == best + 1
     assert summary["validation_rmse"] == pytest.approx(found[best], rel=1e-6)
     assert summary["model_fingerprint"] == info.fingerprint
-    last = read_info(config.run_dir / "checkpoints" / "last")
+    last = info_of(config.run_dir, "last")
     assert (last.epoch, last.step, last.validation["rmse"]) == (EPOCHS, EPOCHS * FOLDS, found[-1])
 
 
@@ -131,9 +136,7 @@ def test_evaluate_reproduces_the_summary(run):
         assert metrics.mae == pytest.approx(summary[f"{name}_mae"], rel=1e-6)
         assert metrics.count == summary["counts"][f"{name}_ratings"]
     last = evaluate(config.run_dir, EvaluateOptions(checkpoint="last"), World())
-    assert last["validation"].rmse == pytest.approx(
-        read_info(config.run_dir / "checkpoints" / "last").validation["rmse"], rel=1e-6
-    )
+    assert last["validation"].rmse == pytest.approx(info_of(config.run_dir, "last").validation["rmse"], rel=1e-6)
     assert last["test"].rmse != found["test"].rmse
 
 
@@ -169,8 +172,9 @@ def test_refitting_trains_on_validation_and_does_not_validate(dataset, tmp_path)
     assert summary["counts"]["validation_ratings"] == 0
     assert summary["validation_rmse"] is None and summary["validation_mae"] is None
     assert not [record for record in records(tmp_path / "refit") if "validation_rmse" in record]
-    best, last = (read_info(tmp_path / "refit" / "checkpoints" / name) for name in ("best", "last"))
-    assert best == last and best.epoch == 2 and best.validation == {}
+    best, last = (info_of(tmp_path / "refit", name) for name in ("best", "last"))
+    assert best.fingerprint == last.fingerprint and best.step == last.step
+    assert best.epoch == 2 and best.validation == {}
     assert set(evaluate(tmp_path / "refit", EvaluateOptions(), World())) == {"test"}
 
 
@@ -180,7 +184,7 @@ def test_max_steps_ends_the_run(dataset, tmp_path, max_steps, epochs):
     steps = min(max_steps, 2 * FOLDS)
     assert summary["steps"] == steps
     assert [record["step"] for record in records(tmp_path / "run") if "loss" in record] == list(range(1, steps + 1))
-    last = read_info(tmp_path / "run" / "checkpoints" / "last")
+    last = info_of(tmp_path / "run", "last")
     assert (last.step, last.epoch) == (steps, epochs)
     assert (
         last.validation["rmse"]
@@ -198,8 +202,8 @@ def test_validation_comes_as_often_as_asked_and_at_the_end(dataset, tmp_path, ev
 def test_a_dataset_without_validation_keeps_its_last_epoch(tmp_path):
     dataset = write_dataset(tmp_path, validation=0.0)
     _, summary = run_of(dataset, tmp_path / "run")
-    best, last = (read_info(tmp_path / "run" / "checkpoints" / name) for name in ("best", "last"))
-    assert best == last and best.epoch == 2
+    best, last = (info_of(tmp_path / "run", name) for name in ("best", "last"))
+    assert best.fingerprint == last.fingerprint and best.epoch == last.epoch == 2
     assert summary["counts"]["validation_ratings"] == 0 and summary["validation_rmse"] is None
     # NaN is not JSON, and no reader but Python's would take it.
     for name in ("summary.json", "metrics.jsonl"):

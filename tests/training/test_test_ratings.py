@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 
 from gnnrec.data.prepared import TEST
 from gnnrec.distributed import World
+from gnnrec.training.checkpoint import find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import changed_copy, write_dataset
@@ -40,8 +39,8 @@ def test_other_test_ratings_change_the_test_score_alone(datasets, tmp_path, arch
         summaries.append(train(config, World()))
     torch.set_num_threads(threads)
     for checkpoint in ("best", "last"):
-        infos = [json.loads((tmp_path / n / "checkpoints" / checkpoint / "checkpoint.json").read_text()) for n in "ab"]
-        assert infos[0]["files"] == infos[1]["files"] and infos[0]["validation"] == infos[1]["validation"]
+        infos = [read_info(find_checkpoint(tmp_path / name, checkpoint)) for name in "ab"]
+        assert infos[0].files == infos[1].files and infos[0].validation == infos[1].validation
     one, other = summaries
     assert one["validation_rmse"] == other["validation_rmse"] and one["test_rmse"] != other["test_rmse"]
     for name, row in one["baselines"].items():

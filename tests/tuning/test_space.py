@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 
 from gnnrec.errors import UserError
-from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.tuning.space import SPACES, apply, parameters
 from tests.configs import make_config
 
@@ -16,7 +15,7 @@ EVERY = [(objective, name) for objective, spaces in SPACES.items() for name in s
 
 @pytest.mark.parametrize(("objective", "space"), [*EVERY, ("rating", "all"), ("ranking", "all")])
 def test_the_start_is_the_base(objective, space):
-    given = {"objective": objective, "ranking": RankingOptions(dropout=0.5), "optimizer": {"lr": 0.02}}
+    given = {"objective": objective, "ranking": {"dropout": 0.5}, "optimizer": {"lr": 0.02}}
     base = make_config(model={"dropout": 0.3}, regularisation={"ids": 7.0}, **given)
     chosen = parameters(base, space)
     assert chosen and apply(base, chosen, {p.name: p.start(base) for p in chosen}) == base
