@@ -58,7 +58,7 @@ class Watch:
         self, store: Store, name: str, rank: int, size: int, traffic: Traffic, limits: Limits, asynchronous: bool
     ) -> None:
         self.rank, self.traffic, self.limits, self.asynchronous = rank, traffic, limits, asynchronous
-        # A store of many ranks must not be kept busy by size * size reads; what was heard must not be old beside a limit.
+        # Many ranks must not keep the store busy with size * size reads; words must not be old beside a limit.
         self.period = min(max(2.0, size / 50), (limits.lost or _LONG) / 10, (limits.stall or _LONG) / 10)
         self._origin = store
         self._keys = [f"{name}/{each}" for each in range(size)]
@@ -82,6 +82,8 @@ class Watch:
             how: :data:`~gnnrec.verdict.DONE` or an error.
             verdict: Whom this rank has found lost.
         """
+        if self._ended.is_set():
+            return
         self._me = dataclasses.replace(self._me, left=how, verdict=verdict)
         self._ending.set()
         self._wake.set()
@@ -96,9 +98,9 @@ class Watch:
 
     def _wait_for_others(self, seconds: float) -> None:
         """The store ends with this process: the others need it until they have left, or are lost themselves."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            heard, limit = self._heard, self.limits.lost or _LONG
+        deadline, limit = time.monotonic() + seconds, self.limits.lost or _LONG
+        while time.monotonic() < deadline and self._store_silence < limit:
+            heard = self._heard
             others = [each for each in range(len(heard)) if each != self.rank]
             if all(heard[each].left or self._silence[each] > limit for each in others):
                 return
