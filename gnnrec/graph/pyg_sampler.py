@@ -9,6 +9,7 @@ import torch_geometric.typing
 from torch import Tensor
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NeighborSampler, NodeSamplerInput
 
+from gnnrec import counters
 from gnnrec.errors import UserError
 from gnnrec.graph.hetero import hetero_data
 from gnnrec.graph.rank_graph import RankGraph
@@ -31,16 +32,21 @@ class PyGSampler(BaseSampler):
 
     Args:
         graph: The rank's graph, on the CPU.
-        movies_per_user, raters_per_movie, hops: As in :class:`gnnrec.graph.sampler.BipartiteSampler`.
+        seed, movies_per_user, raters_per_movie, hops: As in :class:`gnnrec.graph.sampler.BipartiteSampler`.
     """
 
-    def __init__(self, graph: RankGraph, movies_per_user: int, raters_per_movie: int, hops: int):
+    def __init__(self, graph: RankGraph, seed: int, movies_per_user: int, raters_per_movie: int, hops: int):
         if available() is None:
             raise UserError(
                 "loader.sampler=pyg needs pyg-lib or torch-sparse, and neither is installed: "
                 "install one of them or set loader.sampler=own"
             )
-        self.graph, self.movies_per_user, self.raters_per_movie = graph, movies_per_user, raters_per_movie
+        self.graph, self.seed, self.movies_per_user, self.raters_per_movie = (
+            graph,
+            seed,
+            movies_per_user,
+            raters_per_movie,
+        )
         # In the second hop movies find nothing new: all of them are seeds already.
         fan_outs = {
             RATED_BY: [movies_per_user] * min(hops, 2),
@@ -51,7 +57,8 @@ class PyGSampler(BaseSampler):
             self.sampler = NeighborSampler(hetero_data(graph), fan_outs)
 
     def set_step(self, epoch: int, step: int) -> None:
-        """PyG's samplers draw from their own global state; there is nothing to say."""
+        """Sets torch's generator, from which PyG's samplers draw: steps do not depend on those before."""
+        torch.manual_seed(counters.key(self.seed, "pyg", epoch, step, self.graph.world.rank))
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
         """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""

@@ -71,11 +71,13 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
     with _shared_directory(options, world) as aside:
         users = loaded.dataset.users["user"].iloc[loaded.part.start : loaded.part.stop]
         first = loaded.part.start
-        _write_parts(aside / "users", "user", users, embeddings.user, embeddings.user_bias, first, options)
+        parts = _parts("user", users, embeddings.user, embeddings.user_bias, first, options)
         if world.is_main:
             vectors = loaded.export_movies(embeddings, aside)
             movies = loaded.dataset.movies["movie"]
-            _write_parts(aside / "movies", "movie", movies, vectors, embeddings.movie_bias, 0, options)
+            parts += _parts("movie", movies, vectors, embeddings.movie_bias, 0, options)
+        for part in world.together(parts):
+            part.write(aside, options.dtype)
         world.barrier()
         if world.is_main:
             manifest = _manifest(loaded, options, embeddings, aside)
@@ -117,22 +119,35 @@ class _shared_directory:
             self.world.barrier()
 
 
-def _write_parts(
-    directory: Path, kind: str, ids: pd.Series, vectors: Tensor, biases: Tensor, first: int, options: ExportOptions
-) -> None:
-    """Files of at most ``part_rows`` rows, named after their first row; columns: raw id, ``embedding``, ``bias``."""
-    width = vectors.shape[1]
-    for start in range(0, vectors.shape[0], options.part_rows):
-        rows = slice(start, start + options.part_rows)
-        block = vectors[rows].cpu().numpy().astype(options.dtype)
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """One Parquet file, named after its first row; columns: raw id, ``embedding``, ``bias``."""
+
+    kind: str
+    first: int
+    ids: pd.Series
+    vectors: Tensor
+    biases: Tensor
+
+    def write(self, directory: Path, dtype: str) -> None:
+        block = self.vectors.cpu().numpy().astype(dtype)
         table = pa.table(
             {
-                kind: pa.array(ids.iloc[rows]),
-                "embedding": pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), width),
-                "bias": pa.array(biases[rows].cpu().numpy().astype(np.float32)),
+                self.kind: pa.array(self.ids),
+                "embedding": pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), self.vectors.shape[1]),
+                "bias": pa.array(self.biases.cpu().numpy().astype(np.float32)),
             }
         )
-        pq.write_table(table, directory / f"part-{first + start:010d}.parquet")
+        pq.write_table(table, directory / f"{self.kind}s" / f"part-{self.first:010d}.parquet")
+
+
+def _parts(
+    kind: str, ids: pd.Series, vectors: Tensor, biases: Tensor, first: int, options: ExportOptions
+) -> list[_Part]:
+    """Parts of at most ``part_rows`` rows, of which the first has the number ``first``."""
+    starts = range(0, vectors.shape[0], options.part_rows)
+    rows = [slice(start, start + options.part_rows) for start in starts]
+    return [_Part(kind, first + each.start, ids.iloc[each], vectors[each], biases[each]) for each in rows]
 
 
 def _manifest(loaded: LoadedRun, options: ExportOptions, embeddings: Embeddings, directory: Path) -> dict:

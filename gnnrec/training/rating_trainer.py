@@ -197,5 +197,5 @@ def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | P
     if not options.samples:
         return None
     if options.sampler == "pyg":
-        return PyGSampler(graph, options.movies_per_user, options.raters_per_movie, hops)
+        return PyGSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)
     return BipartiteSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)

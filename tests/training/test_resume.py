@@ -14,6 +14,7 @@ import torch
 from gnnrec.config import TrainConfig
 from gnnrec.distributed import World
 from gnnrec.errors import Stopped
+from gnnrec.graph import pyg_sampler
 from gnnrec.training.checkpoint import checkpoints, find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
@@ -21,6 +22,7 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 EPOCHS, FOLDS = 3, 3
+needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="needs pyg-lib or torch-sparse")
 
 
 class StopAfter:
@@ -62,6 +64,7 @@ MODES = {
     "full": {},
     "sampled": {"loader": SAMPLED, "model": {"layers": 2, "dropout": 0.2}},
     "gat": {"loader": SAMPLED, "model": {"architecture": "gat", "layers": 2}},
+    "pyg": {"loader": SAMPLED | {"sampler": "pyg"}},
     "sgd": {"optimizer": {"name": "sgd"}, "loader": {"seed_users": 11}},
     "ranking": {"objective": "ranking", "ranking": {"dim": 4, "users_a_step": 5}, "optimizer": {}},
 }
@@ -110,7 +113,10 @@ def assert_same_run(a: Path, b: Path) -> None:
     assert learned(a) == learned(b)
 
 
-@pytest.mark.parametrize(("mode", "ranks"), [*((mode, 1) for mode in MODES), ("sampled", 2)])
+@pytest.mark.parametrize(
+    ("mode", "ranks"),
+    [*((mode, 1) for mode in MODES if mode != "pyg"), ("sampled", 2), pytest.param("pyg", 1, marks=needs_library)],
+)
 def test_stops_change_nothing(dataset, tmp_path, mode, ranks):
     undisturbed = run(config_of(dataset, tmp_path / "a", mode), ranks)
     config = config_of(dataset, tmp_path / "b", mode)
