@@ -15,6 +15,7 @@ All but the first are dictionaries of tensors; loading them runs no code (``weig
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -62,6 +63,11 @@ class CheckpointInfo:
         """SHA-256 of the replicated part: names the model."""
         return self.files["model.pt"]
 
+    def text(self) -> str:
+        """``checkpoint.json``, with a checksum of its own; :func:`read_info` reads it back."""
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        return json.dumps(values | {"checksum": _checksum(values)}, indent=1) + "\n"
+
 
 def checkpoint_path(run: Path, kind: str, step: int) -> Path:
     """Where the checkpoint of a kind, ``step`` or ``best``, and a step is."""
@@ -99,11 +105,18 @@ def read_info(directory: Path) -> CheckpointInfo:
     """
     path = directory / DESCRIPTION
     try:
-        return CheckpointInfo(**json.loads(path.read_text(encoding="utf-8")))
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        if values.pop("checksum", None) != _checksum(values):
+            raise ValueError("its checksum does not match")
+        return CheckpointInfo(**values)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{directory} is not a checkpoint (no {DESCRIPTION}): train first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}): use another checkpoint") from None
+
+
+def _checksum(values: dict) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def by_user_name(stem: str, first: int, last: int) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
+import re
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -109,7 +109,7 @@ class CheckpointWriter:
         self.info.files = dict(sorted(checksums.items()))
         path = self._aside / DESCRIPTION
         try:
-            path.write_text(json.dumps(dataclasses.asdict(self.info), indent=1), encoding="utf-8")
+            path.write_text(self.info.text(), encoding="utf-8")
             files.sync(path)
             files.sync(self._aside)
             files.replace_directory(self._aside, self.directory)
@@ -130,7 +130,13 @@ def remove_checkpoint(directory: Path) -> None:
 def remove_leftovers(parent: Path) -> None:
     """Removes what killed writers left; nobody writes meanwhile."""
     for path in parent.glob(".*"):
-        shutil.rmtree(path, ignore_errors=True)
+        if is_leftover(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def is_leftover(path: Path) -> bool:
+    """Its name is one that only killed writers leave behind."""
+    return re.fullmatch(r"\..+\.(tmp|old)(-\w+)?", path.name) is not None
 
 
 def _make_directory(path: Path) -> str | None:

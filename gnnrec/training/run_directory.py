@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from gnnrec.distributed import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.training.checkpoint import checkpoints, read_info, step_of
 from gnnrec.training.checkpoint_read import find_damage
-from gnnrec.training.checkpoint_write import remove_checkpoint, remove_leftovers
+from gnnrec.training.checkpoint_write import is_leftover, remove_checkpoint, remove_leftovers
 
 #: Options that a resumed run may change: what it learns does not depend on them, but for rounding.
 _MAY_CHANGE = (
     *("data", "run_dir", "device", "log_every", "profile", "baselines", "overwrite", "max_minutes", "resume"),
     *("checkpoint", "wandb"),
 )
-_STOPPED = "stopped.json"
+_STARTED, _STOPPED = "started.json", "stopped.json"
 
 
 def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> Path | None:
@@ -40,8 +41,8 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
         UserError: The directory holds something else than what was asked for, or cannot be written.
         Stopped: torchrun restarts a job that was told to stop.
     """
-    restarted = _restarted()
-    if restarted and world.on_main(lambda: _stopped_by(config.run_dir) == os.environ.get("TORCHELASTIC_RUN_ID")):
+    restarted = world.on_main(lambda: _restarted(config.run_dir))
+    if restarted and world.on_main(lambda: (config.run_dir / _STOPPED).exists()):
         raise Stopped("before torchrun restarted it")
     found = world.on_main(lambda: _find(config, "auto" if restarted else config.resume, restarted))
     checkpoint = _choose(found, config, world) if found else None
@@ -56,7 +57,7 @@ def finished_summary(config: TrainConfig, world: World) -> dict | None:
 
     def read() -> dict | None:
         path = config.run_dir / "summary.json"
-        asked = config.resume != "never" or _restarted()
+        asked = config.resume != "never" or _restarted(config.run_dir)
         return json.loads(path.read_text(encoding="utf-8")) if asked and path.exists() else None
 
     return world.on_main(read)
@@ -66,28 +67,34 @@ def note_stop(run: Path, stopped: str) -> str:
     """Leaves a note that the run has not ended, until it is gone on with; returns where that would be. On rank 0."""
     saved = checkpoints(run, "step")
     text = f"{stopped}, saved at step {step_of(saved[0])}" if saved else f"{stopped}, before anything was saved"
-    note = {"stopped": text, "torchrun": os.environ.get("TORCHELASTIC_RUN_ID")}
     try:
-        files.write_text(run / _STOPPED, json.dumps(note) + "\n")
+        files.write_text(run / _STOPPED, json.dumps({"stopped": text}) + "\n")
     except OSError as error:
         text += f" (no note of it: {error.strerror})"
     return f"{text}: run the same command with --resume auto to go on"
 
 
-def _restarted() -> bool:
-    """torchrun started this process in place of one that failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def _restarted(run: Path) -> bool:
+    """torchrun started this process in place of one that had begun or resumed the run, and failed. On rank 0.
+
+    One that failed before that, or was refused, has not asked for what is there to be gone on with.
+    """
+    path = run / _STARTED
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not path.exists():
+        return False
+    return json.loads(path.read_text(encoding="utf-8"))["torchrun"] == _torchrun()
 
 
-def _stopped_by(run: Path) -> str | None:
-    path = run / _STOPPED
-    return json.loads(path.read_text(encoding="utf-8"))["torchrun"] if path.exists() else None
+def _torchrun() -> str:
+    """Tells one start of torchrun from others. Without a name of its own it is known by its process."""
+    name = os.environ["TORCHELASTIC_RUN_ID"]
+    return f"process {os.getppid()} on {socket.gethostname()}" if name == "none" else name
 
 
 def _find(config: TrainConfig, resume: str, restarted: bool) -> list[Path]:
     """Checkpoints to go on from, the best choice first; empty for a new run. On rank 0."""
     run = config.run_dir
-    occupied = run.exists() and (not run.is_dir() or any(run.iterdir()))
+    occupied = run.exists() and (not run.is_dir() or any(not is_leftover(path) for path in run.iterdir()))
     if resume not in ("never", "auto"):
         chosen = run / "checkpoints" / Path(resume).name
         if chosen not in checkpoints(run, "step"):
@@ -161,11 +168,15 @@ def _make(config: TrainConfig, checkpoint: Path | None) -> None:
                 shutil.rmtree(run)
             run.mkdir(parents=True, exist_ok=True)
             files.write_text(run / "config.yaml", config.yaml())
-            return
-        remove_leftovers(run / "checkpoints")
-        for later in checkpoints(run, "step"):
-            if step_of(later) > step_of(checkpoint):
-                remove_checkpoint(later)
+        else:
+            for parent in (run, run / "checkpoints"):
+                remove_leftovers(parent)
+            for later in checkpoints(run, "step"):
+                if step_of(later) > step_of(checkpoint):
+                    remove_checkpoint(later)
+        (run / _STARTED).unlink(missing_ok=True)
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            files.write_text(run / _STARTED, json.dumps({"torchrun": _torchrun()}) + "\n")
         (run / _STOPPED).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run}: cannot write there ({error.strerror}): choose another directory") from None
