@@ -48,6 +48,7 @@ class Progress:
         targets: Supervised ratings of all ranks in finished epochs.
         sums: Those of the epoch under way.
         recorded_bytes: Length of ``metrics.jsonl``.
+        unrecorded: What a full disk keeps out of it.
         wandb_run: Id of the W&B run.
     """
 
@@ -59,6 +60,7 @@ class Progress:
     collective_seconds: float = 0.0
     targets: int = 0
     recorded_bytes: int = 0
+    unrecorded: str = ""
     wandb_run: str | None = None
 
     @staticmethod

@@ -75,15 +75,13 @@ def _run(
         world.print(f"resumed at step {info.step} of {config.run_dir}")
     for line in trainer.partition_report().lines():
         world.print(line)
-    tracker = Tracker(
-        config.run_dir, config.wandb, config.as_dict(), world.is_main, progress.recorded_bytes, progress.wandb_run
-    )
+    recorded = progress.recorded_bytes, progress.unrecorded
+    tracker = Tracker(config.run_dir, config.wandb, config.as_dict(), world.is_main, *recorded, progress.wandb_run)
     progress.wandb_run = tracker.wandb_run
     try:
         memory.keep_freed()
         _fit(trainer, tracker, progress, on_validation)
         summary = summarise(trainer, tracker, progress)
-        tracker.summary(summary)
     except BaseException as problem:
         tracker.close(STOPPED_EXIT_CODE if isinstance(problem, Stopped) else 1)
         raise

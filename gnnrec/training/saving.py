@@ -66,11 +66,11 @@ class Checkpoints:
     def stop(self) -> None:
         """Saves where the run stands, before it stops."""
         self._finish()
-        self._begin_best()
-        self._finish()
         if self.trainer.steps_taken != self._saved_step:
             self._begin_step()
-            self._finish()
+        else:
+            self._begin_best()
+        self._finish()
 
     def end(self) -> None:
         """Saves the end of the run.
@@ -93,10 +93,13 @@ class Checkpoints:
         return int(self.world.is_main and 0 < minutes <= (time.monotonic() - self._saved_time) / 60)
 
     def _begin_step(self, required: bool = False) -> None:
-        self._finish()
-        self._begin_best()
         self._saved_time = time.monotonic()
-        self._begin("step", self.trainer.contents().copy(self.world), self._info(), required)
+        self._finish(required)
+        self._begin_best(required)
+        self._finish(required)
+        # It would say that the best weights are there, which a full disk has just turned away.
+        if self._best_to_save is None:
+            self._begin("step", self.trainer.contents().copy(self.world), self._info(), required)
 
     def _begin_best(self, required: bool = False) -> None:
         """Writes the best weights, if they wait for it: a full disk may have turned them away before."""
@@ -120,6 +123,7 @@ class Checkpoints:
         writer, self._writer = self._writer, None
         if writer is None:
             return
+        self.tracker.sync()
         try:
             writer.finish()
         except SaveFailed as failure:
@@ -141,7 +145,7 @@ class Checkpoints:
 
     def _info(self) -> CheckpointInfo:
         trainer, progress = self.trainer, self.progress
-        progress.recorded_bytes = self.tracker.recorded_bytes
+        progress.recorded_bytes, progress.unrecorded = self.tracker.recorded_bytes, self.tracker.unrecorded
         return CheckpointInfo(
             epoch=progress.epoch,
             step=trainer.steps_taken,

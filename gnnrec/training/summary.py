@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import resource
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 
 from gnnrec import __version__, files
 from gnnrec.data.prepared import TEST, VALIDATION
+from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint import find_checkpoint
 from gnnrec.training.checkpoint_read import load_checkpoint
@@ -57,12 +60,25 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: Progress) -> dict:
         "gnnrec_version": __version__,
         "torch_version": torch.__version__,
     }
+    if test.count:
+        tracker.log(trainer.steps_taken, **prefixed("test", test))
+    tracker.summary(summary)
+    world.on_main(lambda: _write(config.run_dir / "summary.json", summary, tracker))
     if world.is_main:
-        files.write_text(config.run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
-        if test.count:
-            tracker.log(trainer.steps_taken, **prefixed("test", test))
         _print_results(config.run_dir, test, baselines)
     return summary
+
+
+def _write(path: Path, summary: dict, tracker: Tracker) -> None:
+    """Writes what says that the run has ended, after everything else is there."""
+    try:
+        if tracker.unrecorded:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        files.write_text(path, json.dumps(summary, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot write it ({error.strerror}): make room, and go on with --resume auto"
+        ) from None
 
 
 def prefixed(split: str, metrics: Metrics) -> dict[str, float | None]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from gnnrec.errors import STOPPED_EXIT_CODE, UserError
+from gnnrec.training.records import Records
 
 
 @dataclasses.dataclass
@@ -40,6 +41,7 @@ class Tracker:
         config: The resolved configuration.
         active: True on rank 0.
         recorded_bytes: Length of ``metrics.jsonl`` to go on from; what follows is dropped.
+        unrecorded: What belongs behind it and was not on the disk yet.
         wandb_run: Id of the W&B run to go on with; None starts one.
     """
 
@@ -50,19 +52,29 @@ class Tracker:
         config: dict,
         active: bool,
         recorded_bytes: int = 0,
+        unrecorded: str = "",
         wandb_run: str | None = None,
     ):
         self.active = active
         self._file = self._wandb = None
         if active:
-            self._file = open(run / "metrics.jsonl", "a", encoding="utf-8")
-            self._file.truncate(recorded_bytes)
+            self._file = Records(run / "metrics.jsonl", recorded_bytes, unrecorded)
             self._wandb = _start_wandb(run, options, config, wandb_run)
 
     @property
     def recorded_bytes(self) -> int:
         """Length of ``metrics.jsonl``."""
-        return self._file.tell() if self._file is not None else 0
+        return self._file.size if self._file is not None else 0
+
+    @property
+    def unrecorded(self) -> str:
+        """What a full disk keeps out of ``metrics.jsonl``."""
+        return self._file.waiting if self._file is not None else ""
+
+    def sync(self) -> None:
+        """Waits until ``metrics.jsonl`` is on the disk."""
+        if self._file is not None:
+            self._file.sync()
 
     @property
     def wandb_run(self) -> str | None:
@@ -73,8 +85,7 @@ class Tracker:
         """Records numbers of one optimizer step; steps must not go back."""
         if not self.active:
             return
-        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}) + "\n")
-        self._file.flush()
+        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}))
         if self._wandb is not None:
             self._wandb.log(values, step=step)
 

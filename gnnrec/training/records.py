@@ -1,0 +1,63 @@
+"""``metrics.jsonl``: one line for each record, whatever happens to the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+
+class Records:
+    """A file of lines that only grows. On a full disk lines wait in memory until there is room.
+
+    Args:
+        path: The file.
+        size: Bytes to go on from; what follows is dropped.
+        waiting: What belongs behind them and was not on the disk yet.
+    """
+
+    def __init__(self, path: Path, size: int = 0, waiting: str = ""):
+        self.path = path
+        self._file = open(path, "ab", buffering=0)
+        self._waiting, self._warned = waiting.encode(), False
+        there = self.size
+        if there < size:
+            # A file that is made longer would be filled with zeros.
+            size, self._waiting = path.read_bytes().rfind(b"\n") + 1, b""
+            print(f"warning: {path} has lost its end; records go on behind it", file=sys.stderr, flush=True)
+        if there > size:
+            self._file.truncate(size)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return os.fstat(self._file.fileno()).st_size
+
+    @property
+    def waiting(self) -> str:
+        """What belongs behind them and could not be written yet."""
+        return self._waiting.decode()
+
+    def write(self, line: str) -> None:
+        """Adds a line, now or when there is room."""
+        self._waiting += line.encode() + b"\n"
+        try:
+            while self._waiting:
+                self._waiting = self._waiting[self._file.write(self._waiting) :]
+            self._warned = False
+        except OSError as error:
+            if not self._warned:
+                print(
+                    f"warning: {self.path}: cannot write ({error.strerror}); records wait in memory",
+                    file=sys.stderr, flush=True,
+                )  # fmt: skip
+            self._warned = True
+
+    def sync(self) -> None:
+        """Waits until what was written is on the disk: a checkpoint counts on it."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
