@@ -37,9 +37,12 @@ class Clock:
             time: Seconds since 1970 of this rank's edges, int64 ``[edges]``.
             world: The ranks. Every rank calls this.
         """
-        lowest = torch.iinfo(torch.int64).min
-        ends = torch.stack([-time.min(), time.max()]) if time.numel() else torch.tensor([lowest, lowest])
-        first, last = world.max_(ends.to(world.device)).tolist()
+        return Clock.between(*(time.aminmax() if time.numel() else EMPTY), world)
+
+    @staticmethod
+    def between(first: Tensor, last: Tensor, world: World) -> Clock:
+        """The same from the first and the last time of this rank, int64 scalars, or :data:`EMPTY`."""
+        first, last = world.max_(torch.stack([-first, last]).to(world.device)).tolist()
         first = -first
         span = min(last - first, _LATEST)
         # Bins are cut twice, half a bin apart, so half bins must be whole seconds.
@@ -63,3 +66,5 @@ class Clock:
 
 
 _LATEST = 2**31 - 2
+#: First and last time where there are none.
+EMPTY = torch.tensor(2**63 - 1), torch.tensor(-(2**63 - 1))

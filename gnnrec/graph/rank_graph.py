@@ -153,11 +153,50 @@ def build_rank_graph(
     if time and edges.time is not None:
         clock = Clock.over(edges.time, world)
         edges = edges.by_time(clock)
+    degrees = world.gather(torch.bincount(edges.movie, minlength=dataset.num_movies).to(world.device))
+    return _graph(dataset, world, part, edges, clock, dtype, degrees.sum(0), degrees[: world.rank].sum(0))
+
+
+def build_chunk_graph(
+    dataset: PreparedDataset,
+    users: range,
+    splits: tuple[int, ...],
+    dtype: torch.dtype,
+    clock: Clock | None,
+    device: torch.device,
+) -> RankGraph:
+    """The graph of some users, as if they were all there are; no collective.
+
+    Args:
+        dataset: The prepared dataset; only the edges of these users are read.
+        users: Global user rows.
+        splits: Splits whose edges carry messages.
+        dtype: Floating-point type of ratings.
+        clock: Sort the edges of a user by time, by the clock of the whole dataset; None leaves time out.
+        device: Where the graph goes.
+    """
+    part = Partition((users.start, users.stop), 0, 1)
+    edges = read_edges(dataset, part, splits)
+    if clock is not None:
+        edges = edges.by_time(clock)
+    degree = torch.bincount(edges.movie, minlength=dataset.num_movies).to(device)
+    return _graph(dataset, World(device=device), part, edges, clock, dtype, degree, torch.zeros_like(degree))
+
+
+def _graph(
+    dataset: PreparedDataset,
+    world: World,
+    part: Partition,
+    edges: Edges,
+    clock: Clock | None,
+    dtype: torch.dtype,
+    movie_degree: Tensor,
+    movie_start: Tensor,
+) -> RankGraph:
     levels = np.asarray(dataset.manifest.rating["levels"], dtype=np.float64)
     midpoints = torch.tensor((levels[1:] + levels[:-1]) / 2)
     level = torch.bucketize(edges.rating, midpoints.to(edges.rating), out_int32=True).to(torch.uint8)
     on = world.device
-    degrees = world.gather(torch.bincount(edges.movie, minlength=dataset.num_movies).to(on))
     return RankGraph(
         world=world,
         part=part,
@@ -170,8 +209,8 @@ def build_rank_graph(
         num_levels=len(levels),
         rating_scale=(dataset.manifest.rating["min"], dataset.manifest.rating["max"]),
         edge_id=edges.edge_id.to(on, index_dtype(dataset.num_ratings)),
-        movie_degree=degrees.sum(0),
-        movie_start=degrees[: world.rank].sum(0),
+        movie_degree=movie_degree,
+        movie_start=movie_start,
         clock=clock,
         time=None if clock is None else edges.time.to(on),
     )

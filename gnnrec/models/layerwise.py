@@ -1,27 +1,47 @@
 """Exact embeddings of all users and movies, layer by layer, over chunks of users.
 
-Every node uses all its neighbours. A layer is finished for everybody before the next begins, so nothing is computed
-twice and no neighbourhood is ever expanded. Movie sums are collected over the chunks of a rank, then over ranks.
+Every node uses all its neighbours. A layer is finished for all movies before the next begins. Movie sums are collected
+over the chunks of a rank, then over ranks. What a chunk of users holds after some layers follows from its own messages
+and the states of movies before these layers, so it is computed again for each layer and never kept: memory does not
+grow with users.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
 
+from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch, Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
 from gnnrec.kernels.lists import Lists
-from gnnrec.models.conv import BipartiteConv, Sources
+from gnnrec.models.conv import BipartiteConv
 from gnnrec.models.embeddings import Embeddings
-from gnnrec.models.encoder import EncoderLayer, layer_receiver, layer_sources, start_state
+from gnnrec.models.encoder import layer_receiver, layer_sources, start_state
 from gnnrec.models.gat import BipartiteGATConv
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
+
+
+@dataclasses.dataclass(frozen=True)
+class UserChunk:
+    """Some users and all that reaches them.
+
+    Attributes:
+        rows: Their table rows.
+        to_users: Their messages.
+    """
+
+    rows: dict[str, Tensor]
+    to_users: Messages
+
+
+#: Gives all chunks of this rank, at least one, as often as it is called.
+Chunks = Callable[[], Iterable[UserChunk]]
 
 
 @torch.no_grad()
@@ -38,64 +58,85 @@ def embed_all(
         drift: Keep what gives effects of time, for ratings whose time is known.
     """
     statistics = message_statistics(graph, tables=drift)
-    user_rows, movie_rows = users.rows(), model.movie_rows()
-    user_state, movie_state = start_state(user_rows), start_state(movie_rows)
-    for layer in model.encoder.layers:
-        graph.world.poll()
-        from_users = layer_sources(layer, user_rows, user_state)
-        from_movies = layer_sources(layer, movie_rows, movie_state)
-        to_users = _embed_users(layer, from_movies, user_rows, user_state, graph, statistics, chunk)
-        receiver = layer_receiver(layer.to_movies, movie_rows, movie_state)
-        to_movies = _embed_movies(layer.to_movies, from_users, receiver, graph, statistics, chunk)
-        user_state = user_state + layer.user_out(torch.tanh(to_users))
-        movie_state = movie_state + layer.movie_out(torch.tanh(to_movies))
+    rows = users.rows()
+
+    def chunks() -> Iterator[UserChunk]:
+        return _chunks(rows, graph, statistics, chunk)
+
+    states = movie_states(model, chunks, graph.world)
+    user = torch.cat([user_state(model, each, states) for each in chunks()])
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.drift)
-    return model.with_biases(batch, user_state, movie_state, user_rows["bias"], movie_rows["bias"])
+    return model.with_biases(batch, user, states[-1], rows["bias"], model.movie_rows()["bias"])
 
 
-def _embed_users(
-    layer: EncoderLayer,
-    sources: Sources,
-    rows: dict[str, Tensor],
-    state: Tensor,
-    graph: RankGraph,
-    statistics: MessageStatistics,
-    chunk: int,
+@torch.no_grad()
+def movie_states(model: RatingModel, chunks: Chunks, world: World) -> list[Tensor]:
+    """States of all movies before the first layer and after each, float ``[movies, dim]``, the same on every rank.
+
+    Args:
+        model: The replicated part, without DDP.
+        chunks: The users of this rank.
+        world: The ranks. Every rank calls this.
+    """
+    rows = model.movie_rows()
+    states = [start_state(rows)]
+    for number, layer in enumerate(model.encoder.layers):
+        world.poll()
+        receiver = layer_receiver(layer.to_movies, rows, states[-1])
+        received = _sum_over_users(model, number, receiver, chunks, states, world)
+        states.append(states[-1] + layer.movie_out(torch.tanh(received)))
+    return states
+
+
+@torch.no_grad()
+def user_state(model: RatingModel, chunk: UserChunk, states: list[Tensor]) -> Tensor:
+    """States of the users of a chunk after as many layers as movies have states before, float ``[users, dim]``.
+
+    Args:
+        model: The replicated part, without DDP.
+        chunk: The users.
+        states: What :func:`movie_states` returns, or its beginning.
+    """
+    rows, movie_rows = chunk.rows, model.movie_rows()
+    state = start_state(rows)
+    for layer, movie_state in zip(model.encoder.layers, states[:-1]):
+        sources = layer_sources(layer, movie_rows, movie_state)
+        receiver = layer_receiver(layer.to_users, rows, state)
+        state = state + layer.user_out(torch.tanh(layer.to_users(sources, receiver, chunk.to_users, None)))
+    return state
+
+
+def _sum_over_users(
+    model: RatingModel, number: int, receiver: Tensor, chunks: Chunks, states: list[Tensor], world: World
 ) -> Tensor:
-    receiver = layer_receiver(layer.to_users, rows, state)
-    parts = [
-        layer.to_users(sources, receiver[first:last], to_users, None)
-        for first, last, to_users, _ in _chunks(graph, statistics, chunk)
-    ]
-    return torch.cat(parts) if parts else state
+    """What movies receive in a layer."""
+    layer = model.encoder.layers[number]
+    conv: BipartiteConv = layer.to_movies
 
+    def parts() -> Iterator[tuple]:
+        for chunk in chunks():
+            sources = layer_sources(layer, chunk.rows, user_state(model, chunk, states))
+            yield conv.transform(sources), chunk.to_users.turned()
 
-def _embed_movies(
-    conv: BipartiteConv,
-    sources: Sources,
-    receiver: Tensor,
-    graph: RankGraph,
-    statistics: MessageStatistics,
-    chunk: int,
-) -> Tensor:
-    sources, shift, messages, total = conv.transform(sources), None, None, None
+    shift = None
     if isinstance(conv, BipartiteGATConv):
-        largest = receiver.new_full((graph.num_movies, conv.heads), -torch.inf)
-        for first, last, _, messages in _chunks(graph, statistics, chunk):
-            largest = torch.maximum(largest, conv.largest_logit(sources.rows(slice(first, last)), receiver, messages))
-        shift = graph.world.max_(largest)
-    for first, last, _, messages in _chunks(graph, statistics, chunk):
-        part = conv.partial(sources.rows(slice(first, last)), receiver, messages, None, shift)
+        largest = receiver.new_full((receiver.shape[0], conv.heads), -torch.inf)
+        for sources, messages in parts():
+            largest = torch.maximum(largest, conv.largest_logit(sources, receiver, messages))
+        shift = world.max_(largest)
+    total = None
+    for sources, messages in parts():
+        part = conv.partial(sources, receiver, messages, None, shift)
         total = part if total is None else total + part
     # Finishing a movie needs its degrees alone, which every chunk knows.
-    return conv.finish(total.reduced(graph.world.reduce), receiver, messages)
+    return conv.finish(total.reduced(world.reduce), receiver, messages)
 
 
 def _chunks(
-    graph: RankGraph, statistics: MessageStatistics, chunk: int
-) -> Iterator[tuple[int, int, Messages, Messages]]:
-    """First user, one past the last, and the messages to and from the users of each chunk (at least one chunk)."""
+    rows: dict[str, Tensor], graph: RankGraph, statistics: MessageStatistics, chunk: int
+) -> Iterator[UserChunk]:
+    """The users of a graph that is in memory."""
     whole, edges = whole_graph(graph, statistics).to_users, statistics.edges
     for first in range(0, max(graph.num_users, 1), chunk):
         last = min(first + chunk, graph.num_users)
@@ -103,4 +144,4 @@ def _chunks(
         chosen, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
         lists = Lists(pointer - pointer[0], edges.movie[chosen], graph.num_movies, edges.residual[chosen])
         to_users = dataclasses.replace(whole, lists=lists, level=edges.level[chosen], degree=degree, total=degree)
-        yield first, last, to_users, to_users.turned()
+        yield UserChunk({name: table[first:last] for name, table in rows.items()}, to_users)

@@ -1,0 +1,84 @@
+"""A rank's users in chunks whose edges are read when they are worked on: memory does not grow with users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.graph.clock import EMPTY, Clock
+from gnnrec.graph.partition import partition
+from gnnrec.graph.rank_graph import RankGraph, build_chunk_graph
+
+#: A rank with at most this many ratings keeps its graphs (24 bytes a rating) and reads them once.
+KEPT_RATINGS = 30_000_000
+
+
+class UserChunks:
+    """Graphs of consecutive users.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks.
+        splits: Splits whose edges carry messages.
+        dtype: Floating-point type of ratings.
+        time: Time plays a part where the dataset has times.
+        chunk: Users of a graph, at most.
+    """
+
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        world: World,
+        splits: tuple[int, ...],
+        dtype: torch.dtype,
+        time: bool,
+        chunk: int,
+    ):
+        self.dataset, self.world, self.splits, self.dtype, self.chunk = dataset, world, splits, dtype, chunk
+        self.time = time and dataset.timestamp is not None
+        self.part = partition(dataset.manifest.shards, world.rank, world.size)
+        ratings = int(dataset.user_ptr[self.part.stop]) - int(dataset.user_ptr[self.part.start])
+        self._kept: dict[int, RankGraph] | None = {} if ratings <= KEPT_RATINGS else None
+
+    def ranges(self, first: int, last: int) -> list[range]:
+        """Global rows ``first`` to ``last - 1``, cut into chunks."""
+        return [range(start, min(start + self.chunk, last)) for start in range(first, last, self.chunk)]
+
+    def __iter__(self) -> Iterator[RankGraph]:
+        """The graphs of this rank's users."""
+        for users in self.ranges(self.part.start, self.part.stop):
+            if self._kept is None:
+                yield self.graph(users)
+            else:
+                if users.start not in self._kept:
+                    self._kept[users.start] = self.graph(users)
+                yield self._kept[users.start]
+
+    def graph(self, users: range) -> RankGraph:
+        """The graph of any users, by global rows; the first call is for all ranks, for the clock."""
+        return build_chunk_graph(self.dataset, users, self.splits, self.dtype, self.clock, self.world.device)
+
+    def forget(self) -> None:
+        """Gives kept graphs back."""
+        if self._kept is not None:
+            self._kept.clear()
+
+    @cached_property
+    def clock(self) -> Clock | None:
+        """What times are counted from; None where time plays no part. Every rank asks for it."""
+        if not self.time:
+            return None
+        wanted = np.zeros(256, bool)
+        wanted[list(self.splits)] = True
+        first, last = EMPTY
+        for users in self.ranges(self.part.start, self.part.stop):
+            edges = slice(int(self.dataset.user_ptr[users.start]), int(self.dataset.user_ptr[users.stop]))
+            time = torch.from_numpy(self.dataset.timestamp[edges][wanted[self.dataset.split[edges]]])
+            if time.numel():
+                first, last = torch.minimum(first, time.min()), torch.maximum(last, time.max())
+        return Clock.between(first, last, self.world)
