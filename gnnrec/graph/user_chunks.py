@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
@@ -71,8 +72,11 @@ class UserChunks:
     @cached_property
     def clock(self) -> Clock | None:
         """What times are counted from; None where time plays no part. Every rank asks for it."""
-        if not self.time:
-            return None
+        return Clock.between(*self.times, World()) if self.time else None
+
+    @cached_property
+    def times(self) -> Tensor:
+        """First and last time of all ranks, int64 ``[2]``; may be set, where it is known, before anything is asked."""
         wanted = np.zeros(256, bool)
         wanted[list(self.splits)] = True
         first, last = EMPTY
@@ -81,4 +85,5 @@ class UserChunks:
             time = torch.from_numpy(self.dataset.timestamp[edges][wanted[self.dataset.split[edges]]])
             if time.numel():
                 first, last = torch.minimum(first, time.min()), torch.maximum(last, time.max())
-        return Clock.between(first, last, self.world)
+        first, last = self.world.max_(torch.stack([-first, last]).to(self.world.device)).cpu()
+        return torch.stack([-first, last])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,14 +13,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
-from gnnrec import files
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
+from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.inference.progress import Rate
+from gnnrec.inference.user_encoder import UserEncoder, Vectors
+
+_HEAD = "head.npz"
 
 
 @dataclasses.dataclass
@@ -28,14 +30,14 @@ class ExportOptions:
     """Options of ``gnnrec export``.
 
     Args:
-        out: Directory to make.
+        out: Directory to make. What an interrupted export of the same left there is gone on with.
         checkpoint: best or last.
         dtype: Type of the embeddings: float32 or float16.
-        chunk: Users whose messages are worked on at a time.
+        chunk: Users whose ratings are in memory at a time: it bounds the memory of a rank.
         part_rows: Rows in a Parquet file.
         data: Prepared dataset, where it has moved since training.
         device: auto, cpu or cuda.
-        overwrite: Replace the output directory if it exists.
+        overwrite: Replace an export of something else in the output directory.
     """
 
     out: Path
@@ -50,9 +52,9 @@ class ExportOptions:
 
 @torch.no_grad()
 def export(run: Path, options: ExportOptions, world: World) -> dict:
-    """Writes ``users/part-*.parquet``, ``movies/part-*.parquet`` and ``manifest.json``.
+    """Writes ``users/part-*.parquet``, ``movies/part-*.parquet`` and, when all of them are there, ``manifest.json``.
 
-    Each rank writes its own users. The directory appears under its name when everything is in it.
+    Movies are embedded together, over all ranks. Then every rank takes parts of users, whoever owned them in training.
 
     Args:
         run: Run directory of ``train_dist.py``.
@@ -61,112 +63,128 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
 
     Returns:
         The manifest.
+
+    Raises:
+        UserError: Bad input, or a place that cannot be written.
+        Stopped: A rank was told to stop; the same call goes on.
     """
     started = time.perf_counter()
     if options.chunk < 1 or options.part_rows < 1:
         raise UserError("--chunk and --part_rows must be at least 1")
     loaded = load_run(run, world, options.checkpoint, options.data)
-    embeddings = loaded.embed(options.chunk)
-    manifest = None
-    with _shared_directory(options, world) as aside:
-        users = loaded.dataset.users["user"].iloc[loaded.part.start : loaded.part.stop]
-        first = loaded.part.start
-        parts = _parts("user", users, embeddings.user, embeddings.user_bias, first, options)
-        if world.is_main:
-            vectors = loaded.export_movies(embeddings, aside)
-            movies = loaded.dataset.movies["movie"]
-            parts += _parts("movie", movies, vectors, embeddings.movie_bias, 0, options)
-        for part in world.together(parts):
-            part.write(aside, options.dtype)
-        world.barrier()
-        if world.is_main:
-            manifest = _manifest(loaded, options, embeddings, aside)
-            files.write_text(aside / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    directory = ExportDirectory(options.out)
+    if world.on_main(lambda: directory.open(_identity(loaded, options), options.overwrite)):
+        world.print(f"{options.out} is complete: nothing is left to do")
+        return world.on_main(directory.manifest)
+    encoder = _encoder(loaded, directory, options.chunk, world)
+    names = world.on_main(lambda: _write_movies(loaded, encoder, directory, options))
+    users = parts_of("users", loaded.dataset.num_users, options.part_rows)
+    missing = world.on_main(lambda: [part for part in users if not directory.has(part.name)])
+    _write_users(loaded, encoder, directory, missing[world.rank :: world.size], options, world)
+    names += [part.name for part in users]
+    manifest = world.on_main(lambda: directory.finish(names, _manifest(loaded, options, encoder)))
+    kept = f" ({len(users) - len(missing)} of {len(users)} parts were there)" if len(missing) < len(users) else ""
     world.print(
         f"{options.out}: {loaded.dataset.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
-        f"{embeddings.movie.shape[1]} x {options.dtype}, {time.perf_counter() - started:.1f} s"
+        f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
     )
-    return world.broadcast_object(manifest)
+    return manifest
 
 
-class _shared_directory:
-    """:func:`gnnrec.files.complete_directory`, opened by rank 0 and written by all."""
+def _identity(loaded: LoadedRun, options: ExportOptions) -> dict:
+    return {
+        "model": loaded.info.fingerprint,
+        "dataset": loaded.dataset.fingerprint,
+        "dtype": options.dtype,
+        "part_rows": options.part_rows,
+    }
 
-    def __init__(self, options: ExportOptions, world: World):
-        self.world = world
-        self.manager = files.complete_directory(options.out, options.overwrite) if world.is_main else None
 
-    def __enter__(self) -> Path:
-        opened = problem = None
-        if self.manager is not None:
+def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: World) -> UserEncoder:
+    """An encoder; that of an interrupted export, where it got so far: its parts then fit those that follow."""
+    name = directory.state_file("encoder.pt")
+    if world.on_main(lambda: directory.has(name)):
+        state = torch.load(directory.path / name, map_location="cpu", weights_only=True)
+        return loaded.encoder(chunk, state)
+    encoder = loaded.encoder(chunk)
+    world.on_main(lambda: directory.write(name, partial(torch.save, encoder.state())))
+    return encoder
+
+
+def _write_movies(
+    loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, options: ExportOptions
+) -> list[str]:
+    """Movies and what else scores need; returns the names of the files. On rank 0."""
+    ids = loaded.dataset.movies["movie"]
+    movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
+    parts = parts_of("movies", loaded.dataset.num_movies, options.part_rows)
+    for part in parts:
+        rows = slice(part.rows.start, part.rows.stop)
+        some = Vectors(movies.vector[rows], movies.bias[rows])
+        directory.write(part.name, partial(_write, "movie", ids.iloc[rows], some, options.dtype))
+    names = [part.name for part in parts]
+    arrays = loaded.head_arrays()
+    if arrays:
+        directory.write(_HEAD, partial(_write_arrays, arrays))
+        names.append(_HEAD)
+    return names
+
+
+def _write_users(
+    loaded: LoadedRun,
+    encoder: UserEncoder,
+    directory: ExportDirectory,
+    parts: list[Part],
+    options: ExportOptions,
+    world: World,
+) -> None:
+    """The parts of this rank. A rank that cannot write says so when the others have finished."""
+    ids, problem = loaded.dataset.users["user"], None
+    with Rate("users", sum(len(part.rows) for part in parts), world) as rate:
+        for part in world.together(parts):
+            if problem is not None:
+                continue
+            some, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
             try:
-                opened = self.manager.__enter__()
-                (opened / "users").mkdir()
-                (opened / "movies").mkdir()
+                directory.write(part.name, partial(_write, "user", ids.iloc[rows], some, options.dtype))
             except UserError as error:
                 problem = str(error)
-        opened, problem = self.world.broadcast_object((opened, problem))
-        if problem:
-            raise UserError(problem)
-        return opened
-
-    def __exit__(self, *failure) -> None:
-        if failure[0] is None:
-            self.world.barrier()
-        if self.manager is not None:
-            self.manager.__exit__(*failure)
-        if failure[0] is None:
-            self.world.barrier()
+            rate.add(len(part.rows))
+    problems = [each for each in world.gather_objects(problem) if each]
+    if problems:
+        raise UserError(problems[0])
 
 
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """One Parquet file, named after its first row; columns: raw id, ``embedding``, ``bias``."""
-
-    kind: str
-    first: int
-    ids: pd.Series
-    vectors: Tensor
-    biases: Tensor
-
-    def write(self, directory: Path, dtype: str) -> None:
-        block = self.vectors.cpu().numpy().astype(dtype)
-        table = pa.table(
-            {
-                self.kind: pa.array(self.ids),
-                "embedding": pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), self.vectors.shape[1]),
-                "bias": pa.array(self.biases.cpu().numpy().astype(np.float32)),
-            }
-        )
-        pq.write_table(table, directory / f"{self.kind}s" / f"part-{self.first:010d}.parquet")
+def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) -> None:
+    """One Parquet file; columns: raw id, ``embedding``, ``bias``."""
+    block = vectors.vector.cpu().numpy().astype(dtype)
+    table = pa.table(
+        {
+            kind: pa.array(ids),
+            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), block.shape[1]),
+            "bias": pa.array(vectors.bias.cpu().numpy().astype(np.float32)),
+        }
+    )
+    pq.write_table(table, path)
 
 
-def _parts(
-    kind: str, ids: pd.Series, vectors: Tensor, biases: Tensor, first: int, options: ExportOptions
-) -> list[_Part]:
-    """Parts of at most ``part_rows`` rows, of which the first has the number ``first``."""
-    starts = range(0, vectors.shape[0], options.part_rows)
-    rows = [slice(start, start + options.part_rows) for start in starts]
-    return [_Part(kind, first + each.start, ids.iloc[each], vectors[each], biases[each]) for each in rows]
+def _write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+    with open(path, "wb") as file:  # given a name, NumPy would put its own ending behind it
+        np.savez(file, **arrays)
 
 
-def _manifest(loaded: LoadedRun, options: ExportOptions, embeddings: Embeddings, directory: Path) -> dict:
+def _manifest(loaded: LoadedRun, options: ExportOptions, encoder: UserEncoder) -> dict:
     dataset = loaded.dataset
-    parts = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
-        "format": "gnnrec-export",
-        "format_version": 1,
         "objective": loaded.config.objective,
-        "dim": embeddings.movie.shape[1],
+        "dim": encoder.movies.vector.shape[1],
         "dtype": options.dtype,
         "users": dataset.num_users,
         "movies": dataset.num_movies,
         **loaded.scoring(),
-        "offset": float(embeddings.offset),
+        "offset": float(encoder.offset),
         "model_fingerprint": loaded.info.fingerprint,
         "dataset_fingerprint": dataset.fingerprint,
-        "files": {
-            str(path.relative_to(directory)): {"bytes": path.stat().st_size, "sha256": files.sha256(path)}
-            for path in parts
-        },
+        "run": str(loaded.directory.parents[1].resolve()),
+        "data": str(dataset.directory.resolve()),
     }

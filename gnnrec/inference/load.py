@@ -12,6 +12,7 @@ from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.inference.rating_run import RatingRun
 from gnnrec.training.checkpoint import find_checkpoint, read_info
+from gnnrec.training.checkpoint_read import find_damage
 
 _RUNS = {"rating": RatingRun, "ranking": RankingRun}
 
@@ -37,4 +38,7 @@ def load_run(run: Path, world: World, checkpoint: str = "best", data: Path | Non
         raise UserError(
             f"{dataset.directory} is not the dataset that {run} was trained on: pass the right one with --data"
         )
-    return _RUNS[config.objective].load(config, dataset, world, directory)
+    damage = find_damage(directory, world)
+    if damage:
+        raise UserError(damage)
+    return _RUNS[config.objective].load(config, dataset, world, directory, info)

@@ -6,15 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.evaluation.metrics import Metrics
-from gnnrec.graph.partition import Partition
+from gnnrec.graph.partition import Partition, partition
+from gnnrec.inference.user_encoder import UserEncoder
 from gnnrec.models.embeddings import Embeddings
-from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint import CheckpointInfo
 
 
@@ -26,27 +27,39 @@ class LoadedRun:
         config: The run's configuration.
         dataset: The prepared dataset.
         world: The ranks.
-        part: The users of this rank.
+        directory: The checkpoint.
+        info: Its description.
         model: The replicated part.
-        users: This rank's user rows.
-        info: The checkpoint.
         score_name: What a score is: ``rating`` or ``score``.
     """
 
     config: TrainConfig
     dataset: PreparedDataset
     world: World
-    part: Partition
-    model: nn.Module
-    users: NodeTables | NoTables
+    directory: Path
     info: CheckpointInfo
+    model: nn.Module
     score_name: ClassVar[str]
+
+    @property
+    def part(self) -> Partition:
+        """The users of this rank."""
+        return partition(self.dataset.manifest.shards, self.world.rank, self.world.size)
 
     def embed(self, chunk: int = 65536) -> Embeddings:
         """Exact embeddings of this rank's users and of all movies.
 
         Args:
             chunk: Users whose messages are worked on at a time.
+        """
+        raise NotImplementedError
+
+    def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> UserEncoder:
+        """Embeds any users, a range at a time, in memory that does not grow with users.
+
+        Args:
+            chunk: Users whose ratings are in memory at a time.
+            state: Of an encoder of the same run; None looks at all users, and every rank calls this.
         """
         raise NotImplementedError
 
@@ -62,9 +75,13 @@ class LoadedRun:
         """Scores as users see them."""
         return scores
 
-    def export_movies(self, embeddings: Embeddings, directory: Path) -> Tensor:
-        """Movie vectors as they are exported, float ``[movies, dim]``; other weights go into ``directory``."""
-        return embeddings.movie
+    def exported_movies(self, vectors: Tensor) -> Tensor:
+        """Movie vectors as they are exported, float ``[movies, dim]``: weights of a linear head are in them."""
+        return vectors
+
+    def head_arrays(self) -> dict[str, np.ndarray]:
+        """Weights that an export needs beside its vectors, by name."""
+        return {}
 
     def scoring(self) -> dict:
         """How an export scores a pair, for its manifest."""

@@ -14,12 +14,12 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import known_ratings, read_ranking_split
-from gnnrec.graph.partition import partition
 from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.ranking_model import RankingModel
-from gnnrec.models.tables import NoTables
-from gnnrec.training.checkpoint_read import load_checkpoint
+from gnnrec.training.checkpoint import CheckpointInfo
+from gnnrec.training.checkpoint_read import load_model
 
 
 @dataclasses.dataclass
@@ -29,13 +29,17 @@ class RankingRun(LoadedRun):
     score_name: ClassVar[str] = "score"
 
     @classmethod
-    def load(cls, config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: Path) -> RankingRun:
-        """Opens a checkpoint; every rank calls this."""
-        part, users = partition(dataset.manifest.shards, world.rank, world.size), NoTables()
+    def load(
+        cls, config: TrainConfig, dataset: PreparedDataset, world: World, directory: Path, info: CheckpointInfo
+    ) -> RankingRun:
+        """Opens a checkpoint."""
         popularity = torch.zeros(dataset.num_movies, device=world.device)  # the checkpoint has it
-        model = RankingModel(config.ranking, popularity, config.seed)
-        info = load_checkpoint(checkpoint, model, users, part)
-        return cls(config, dataset, world, part, model.eval(), users, info)
+        model = RankingModel(config.ranking, popularity, config.seed).to(world.device)
+        load_model(directory, info, model)
+        return cls(config, dataset, world, directory, info, model.eval())
+
+    def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RankingEncoder:
+        return RankingEncoder(self.model, self.dataset, self.config.ranking.relevant, chunk)
 
     def embed(self, chunk: int = 65536) -> Embeddings:
         known = known_ratings(self.dataset, self.part, self.config.ranking.relevant, self.world.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,36 +15,54 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.evaluation.rating import RatingMetrics, score_split
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.user_chunks import UserChunks
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.models.build import build_model
+from gnnrec.inference.rating_encoder import RatingEncoder, UserRows
+from gnnrec.models.build import build_replicated, mean_degrees
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.head import DotHead
 from gnnrec.models.layerwise import embed_all
-from gnnrec.training.checkpoint_read import load_checkpoint
-from gnnrec.training.rating_trainer import read_graph
+from gnnrec.models.tables import NodeTables
+from gnnrec.training.checkpoint import CheckpointInfo
+from gnnrec.training.checkpoint_read import load_model, load_users
+from gnnrec.training.rating_trainer import message_splits, read_graph
 
 
-@dataclasses.dataclass
 class RatingRun(LoadedRun):
-    """A rating model.
+    """A rating model."""
 
-    Attributes:
-        graph: The message edges that it was trained on.
-    """
-
-    graph: RankGraph
     score_name: ClassVar[str] = "rating"
 
     @classmethod
-    def load(cls, config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: Path) -> RatingRun:
-        """Opens a checkpoint; every rank calls this."""
-        graph = read_graph(config, dataset, world)
-        model, users = build_model(config.model, graph, dataset, config.seed)
-        info = load_checkpoint(checkpoint, model, users, graph.part)
-        return cls(config, dataset, world, graph.part, model.eval(), users, info, graph)
+    def load(
+        cls, config: TrainConfig, dataset: PreparedDataset, world: World, directory: Path, info: CheckpointInfo
+    ) -> RatingRun:
+        """Opens a checkpoint."""
+        degrees = mean_degrees(dataset, message_splits(config))
+        time = config.model.time and dataset.timestamp is not None
+        model = build_replicated(config.model, dataset, degrees, time, world, config.seed)
+        load_model(directory, info, model)
+        return cls(config, dataset, world, directory, info, model.eval())
+
+    @cached_property
+    def graph(self) -> RankGraph:
+        """The message edges that it was trained on; every rank asks for them."""
+        return read_graph(self.config, self.dataset, self.world)
+
+    @cached_property
+    def users(self) -> NodeTables:
+        """This rank's user rows."""
+        users = self.model.user_tables(self.graph)
+        load_users(self.directory, self.info, users, self.part)
+        return users
 
     def embed(self, chunk: int = 65536) -> Embeddings:
         return embed_all(self.model, self.users, self.graph, chunk)
+
+    def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder:
+        splits, time = message_splits(self.config), self.config.model.time
+        chunks = UserChunks(self.dataset, self.world, splits, torch.get_default_dtype(), time, chunk)
+        return RatingEncoder(self.model, UserRows(self.directory, self.info, self.world.device), chunks, state)
 
     def evaluate(self, split: int, embeddings: Embeddings) -> RatingMetrics:
         return score_split(self.model, embeddings, self.dataset, self.graph, split)
@@ -54,16 +72,25 @@ class RatingRun(LoadedRun):
         scores = self.model.head.all_movies(embeddings.user[row : row + 1], embeddings.movie)[0]
         return scores + embeddings.user_bias[row] + embeddings.movie_bias + embeddings.offset
 
+    @property
+    def rating_scale(self) -> tuple[float, float]:
+        """Lowest and highest possible rating."""
+        rating = self.dataset.manifest.rating
+        return rating["min"], rating["max"]
+
     def shown(self, scores: Tensor) -> Tensor:
-        return scores.clamp(*self.graph.rating_scale)
+        return scores.clamp(*self.rating_scale)
 
     @torch.no_grad()
-    def export_movies(self, embeddings: Embeddings, directory: Path) -> Tensor:
+    def exported_movies(self, vectors: Tensor) -> Tensor:
+        head = self.model.head
+        return vectors * head.linear.weight if isinstance(head, DotHead) else vectors
+
+    def head_arrays(self) -> dict[str, np.ndarray]:
         head = self.model.head
         if isinstance(head, DotHead):
-            return embeddings.movie * head.linear.weight
-        np.savez(directory / "head.npz", **{name: value.cpu().numpy() for name, value in head.state_dict().items()})
-        return embeddings.movie
+            return {}
+        return {name: value.cpu().numpy() for name, value in head.state_dict().items()}
 
     def scoring(self) -> dict:
         score = "offset + user.bias + movie.bias + dot(user.embedding, movie.embedding)"
@@ -75,6 +102,6 @@ class RatingRun(LoadedRun):
         return {
             "head": self.config.model.head,
             "score": score,
-            "rating_scale": list(self.graph.rating_scale),
+            "rating_scale": list(self.rating_scale),
             "message_splits": "train and validation" if self.config.refit else "train",
         }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.prepared import SPLIT_NAMES, PreparedDataset
+from gnnrec.distributed import World
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import RatingModel, genre_membership
@@ -20,11 +21,37 @@ def build_model(
         dataset: Where genres come from.
         seed: Seed of the run.
     """
-    genres = genre_membership(list(dataset.movies["genres"])) if options.genres else None
-    genres = genres if genres is None else genres.to(graph.device)
-    model = RatingModel(
-        options, graph.num_movies, graph.num_levels, graph.mean_degrees, graph.world, seed, genres,
-        time=graph.clock is not None,
-    )  # fmt: skip
-    model = model.to(graph.device)
+    model = build_replicated(options, dataset, graph.mean_degrees, graph.clock is not None, graph.world, seed)
     return model, model.user_tables(graph)
+
+
+def build_replicated(
+    options: ModelOptions,
+    dataset: PreparedDataset,
+    mean_degrees: tuple[float, float],
+    time: bool,
+    world: World,
+    seed: int,
+) -> RatingModel:
+    """The replicated part alone.
+
+    Args:
+        options: The model's options.
+        dataset: Where movies, their genres and rating levels come from.
+        mean_degrees: Mean message edges of a user and of a movie.
+        time: Time plays a part.
+        world: The ranks.
+        seed: Seed of the run.
+    """
+    genres = genre_membership(list(dataset.movies["genres"])) if options.genres else None
+    genres = genres if genres is None else genres.to(world.device)
+    levels = len(dataset.manifest.rating["levels"])
+    model = RatingModel(options, dataset.num_movies, levels, mean_degrees, world, seed, genres, time)
+    return model.to(world.device)
+
+
+def mean_degrees(dataset: PreparedDataset, splits: tuple[int, ...]) -> tuple[float, float]:
+    """Mean message edges of a user and of a movie, where the edges of ``splits`` carry messages."""
+    counts = dataset.manifest.split["counts"]
+    edges = max(sum(counts[SPLIT_NAMES[split]] for split in splits), 1)
+    return edges / dataset.num_users, edges / dataset.num_movies

@@ -43,6 +43,12 @@ def load_weights(
     prefix: str = "",
 ) -> None:
     """Reads the files ``PREFIXmodel.pt`` and ``PREFIXusers-*.pt``; arguments as in :func:`load_checkpoint`."""
+    load_model(directory, info, model, prefix)
+    load_users(directory, info, users, part, prefix)
+
+
+def load_model(directory: Path, info: CheckpointInfo, model: nn.Module, prefix: str = "") -> None:
+    """The first half of :func:`load_weights`."""
     state = read_replicated(directory, f"{prefix}model", info)
     try:
         model.load_state_dict(state)
@@ -50,6 +56,13 @@ def load_weights(
         reason = str(error).splitlines()[-1].strip()
         path = directory / f"{prefix}model.pt"
         raise UserError(f"{path} does not fit the model of config.yaml: {reason}") from None
+
+
+@torch.no_grad()
+def load_users(
+    directory: Path, info: CheckpointInfo, users: NodeTables | NoTables, part: Partition, prefix: str = ""
+) -> None:
+    """The second half of :func:`load_weights`."""
     expected = users.rows()
     stored = read_rows(directory, f"{prefix}users", info, part)
     wanted = {key: (part.num_users, *row.shape[1:]) for key, row in expected.items()}
@@ -62,11 +75,19 @@ def load_weights(
 
 def read_replicated(directory: Path, stem: str, info: CheckpointInfo) -> Tensors:
     """The tensors of ``STEM.pt``."""
-    return _read(directory, f"{stem}.pt", info)
+    _verify(directory, f"{stem}.pt", info)
+    return torch.load(directory / f"{stem}.pt", map_location="cpu", weights_only=True)
 
 
-def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition) -> Tensors:
+def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition, verified: bool = False) -> Tensors:
     """The rows of ``part`` from the files ``STEM-*.pt``, whoever wrote them.
+
+    Args:
+        directory: The checkpoint.
+        stem: Which tables.
+        info: Its description.
+        part: The rows.
+        verified: Checksums have been compared before (:func:`find_damage`); then only these rows are read.
 
     Raises:
         UserError: They do not hold all of them.
@@ -78,7 +99,10 @@ def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition)
         start, stop = max(first, part.start), min(last, part.stop)
         if start >= stop:
             continue
-        for key, table in _read(directory, name, info).items():
+        if not verified:
+            _verify(directory, name, info)
+        # Mapped, so that the rows of others are not read.
+        for key, table in torch.load(directory / name, map_location="cpu", weights_only=True, mmap=True).items():
             rows = found.setdefault(key, table.new_empty(part.num_users, *table.shape[1:]))
             rows[start - part.start : stop - part.start] = table[start - first : stop - first]
         covered += stop - start
@@ -97,11 +121,6 @@ def find_damage(directory: Path, world: World) -> str | None:
     except UserError as error:
         damage = str(error)
     return next((each for each in world.gather_objects(damage) if each), None)
-
-
-def _read(directory: Path, name: str, info: CheckpointInfo) -> Tensors:
-    _verify(directory, name, info)
-    return torch.load(directory / name, map_location="cpu", weights_only=True)
 
 
 def _verify(directory: Path, name: str, info: CheckpointInfo) -> None:

@@ -1,0 +1,33 @@
+"""How far long work has come."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+from gnnrec.distributed import World
+
+
+class Rate:
+    """A progress bar with a rate, for rank 0 on a terminal; nothing elsewhere.
+
+    Args:
+        unit: What is counted.
+        total: How many rank 0 has to do.
+        world: The ranks.
+    """
+
+    def __init__(self, unit: str, total: int, world: World):
+        shown = world.is_main and sys.stderr.isatty()
+        self._bar = tqdm(total=total, unit=f" {unit}", unit_scale=True, leave=False, disable=not shown)
+
+    def add(self, number: int) -> None:
+        """So many more are done."""
+        self._bar.update(number)
+
+    def __enter__(self) -> Rate:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._bar.close()

@@ -1,0 +1,42 @@
+"""Embeds users with a trained ranking model: from what they like."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.evaluation.ranking_split import known_ratings
+from gnnrec.graph.partition import Partition
+from gnnrec.inference.user_encoder import Vectors
+from gnnrec.models.ranking_model import RankingModel
+
+
+class RankingEncoder:
+    """A ranking model, whose movie vectors are parameters.
+
+    Args:
+        model: The model.
+        dataset: The prepared dataset.
+        relevant: Lowest rating of a movie that its user likes.
+        chunk: Users worked on at a time.
+    """
+
+    def __init__(self, model: RankingModel, dataset: PreparedDataset, relevant: float, chunk: int):
+        self.model, self.dataset, self.relevant, self.chunk = model, dataset, relevant, chunk
+        vectors = model.movie_vectors()
+        self.movies, self.offset = Vectors(vectors, vectors.new_zeros(vectors.shape[0])), vectors.new_zeros(())
+
+    @torch.no_grad()
+    def users(self, rows: range) -> Vectors:
+        """Vectors of some users, by global rows, whoever owns them; no collective."""
+        device, found = self.movies.vector.device, []
+        for first in range(rows.start, rows.stop, self.chunk):
+            part = Partition((first, min(first + self.chunk, rows.stop)), 0, 1)
+            found.append(self.model.user_vectors(known_ratings(self.dataset, part, self.relevant, device)))
+        vectors = torch.cat(found)
+        return Vectors(vectors, vectors.new_zeros(vectors.shape[0]))
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: all of it is in the checkpoint."""
+        return {}

@@ -1,0 +1,106 @@
+"""Embeds users with a trained rating model: from its rows in the checkpoint and their ratings in the dataset."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gnnrec.graph.batch import Batch, whole_graph
+from gnnrec.graph.movie_statistics import MovieStatistics
+from gnnrec.graph.partition import Partition
+from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.statistics import MessageStatistics
+from gnnrec.graph.user_chunks import UserChunks
+from gnnrec.inference.user_encoder import Vectors
+from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.layerwise import UserChunk, movie_states, user_state
+from gnnrec.models.rating_model import RatingModel
+from gnnrec.training.checkpoint import CheckpointInfo
+from gnnrec.training.checkpoint_read import read_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class UserRows:
+    """Table rows of users in a checkpoint whose checksums have been compared.
+
+    Attributes:
+        directory: The checkpoint.
+        info: Its description.
+        device: Where rows go.
+    """
+
+    directory: Path
+    info: CheckpointInfo
+    device: torch.device
+
+    def read(self, users: range) -> dict[str, Tensor]:
+        """Rows of some users, by global rows."""
+        part = Partition((users.start, users.stop), 0, 1)
+        rows = read_rows(self.directory, "users", self.info, part, verified=True)
+        return {name: table.to(self.device) for name, table in rows.items()}
+
+
+class RatingEncoder:
+    """A rating model that has seen all movies.
+
+    Args:
+        model: The replicated part, without DDP.
+        rows: Rows of users.
+        chunks: Users in chunks.
+        state: What :meth:`state` of another one returned; None looks at all users of all ranks, and every rank calls
+            this.
+    """
+
+    def __init__(self, model: RatingModel, rows: UserRows, chunks: UserChunks, state: dict[str, Tensor] | None = None):
+        self.model, self.rows, self.chunks = model, rows, chunks
+        if state is None:
+            self.statistics = MovieStatistics.over(chunks)
+            self.states = movie_states(model, self._chunks, chunks.world)
+            chunks.forget()
+        else:
+            if chunks.time:
+                chunks.times = state["times"]
+            on = {name: value.to(chunks.world.device) for name, value in state.items()}
+            self.statistics = MovieStatistics(on["mean"], on["degree"], on["bias"], on.get("years"))
+            self.states = [on[f"state{number}"] for number in range(len(model.encoder.layers) + 1)]
+        movies = self._with_biases(self.statistics.bias[:0], self.states[-1][:0], self.statistics.bias[:0])
+        self.movies, self.offset = Vectors(movies.movie, movies.movie_bias), movies.offset
+
+    @torch.no_grad()
+    def users(self, rows: range) -> Vectors:
+        """Vectors of some users, by global rows, whoever owns them; no collective."""
+        found = [self._users(self.chunks.graph(each)) for each in self.chunks.ranges(rows.start, rows.stop)]
+        return Vectors(torch.cat([each.vector for each in found]), torch.cat([each.bias for each in found]))
+
+    def state(self) -> dict[str, Tensor]:
+        """What makes the same encoder again, bit for bit, without a look at any user."""
+        known = {field.name: getattr(self.statistics, field.name) for field in dataclasses.fields(self.statistics)}
+        state = known | {f"state{number}": state for number, state in enumerate(self.states)}
+        state["times"] = self.chunks.times if self.chunks.time else None
+        return {name: value.cpu() for name, value in state.items() if value is not None}
+
+    def _users(self, graph: RankGraph) -> Vectors:
+        rows, statistics = self.rows.read(range(graph.part.start, graph.part.stop)), self.statistics.of_chunk(graph)
+        return self.encode(rows, graph, statistics)
+
+    def encode(self, rows: dict[str, Tensor], graph: RankGraph, statistics: MessageStatistics) -> Vectors:
+        """Vectors of users with these table rows and messages."""
+        chunk = UserChunk(rows, whole_graph(graph, statistics).to_users)
+        state = user_state(self.model, chunk, self.states)
+        found = self._with_biases(statistics.user_bias, state, rows["bias"])
+        return Vectors(found.user, found.user_bias)
+
+    @torch.no_grad()
+    def _with_biases(self, closed_form: Tensor, state: Tensor, learned: Tensor) -> Embeddings:
+        known = self.statistics
+        batch = Batch(None, None, None, None, known.mean, closed_form, known.bias)
+        return self.model.with_biases(batch, state, self.states[-1], learned, self.model.movie_rows()["bias"])
+
+    def _chunks(self) -> Iterator[UserChunk]:
+        for graph in self.chunks:
+            rows = self.rows.read(range(graph.part.start, graph.part.stop))
+            yield UserChunk(rows, whole_graph(graph, self.statistics.of_chunk(graph)).to_users)
