@@ -49,9 +49,14 @@ class KernelFiles(IndexDataCacheFile):
         return self._index_name.removesuffix(".nbi") + f".{number}.nbc"
 
 
-def compiled(function: Callable) -> Callable:
-    """A decorator: the function as compiled code that releases the interpreter while it runs."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+def compiled(function: Callable, fastmath: bool = True) -> Callable:
+    """A decorator: the function as compiled code that releases the interpreter while it runs.
+
+    Args:
+        function: The function.
+        fastmath: Sums may be reassociated, and no value is infinite or not a number.
+    """
+    dispatcher = numba.njit(**OPTIONS | {"fastmath": fastmath})(function)
     cache = dispatcher._cache
     if cache.cache_path is not None:
         implementation = cache._impl
