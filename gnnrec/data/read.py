@@ -35,8 +35,12 @@ class Ratings:
     timestamp: np.ndarray | None
 
 
-def read_ratings(layout: Layout) -> Ratings:
+def read_ratings(layout: Layout, least_users: int = 2) -> Ratings:
     """Reads a file without malformed rows, missing values or infinities.
+
+    Args:
+        layout: The file.
+        least_users: Users that it must have.
 
     Raises:
         UserError: One line with the file, the line in it and what is wrong there.
@@ -57,7 +61,7 @@ def read_ratings(layout: Layout) -> Ratings:
         check.refuse(layout, reason=str(error))
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None
-    if len(user.raw) < 2:
+    if len(user.raw) < least_users:
         raise UserError(f"{layout.path} has ratings of one user only: at least two users are needed")
     return Ratings(user, movie, rating, timestamp)
 

@@ -21,6 +21,9 @@ from gnnrec.graph.interactions import (
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.kernels.sums import bag
 
+#: What is known of users once training has ended.
+KNOWN_SPLITS = (TRAIN, VALIDATION, VALIDATION_INPUT, TEST_INPUT)
+
 
 @dataclasses.dataclass(frozen=True)
 class RankingSplit:
@@ -65,8 +68,7 @@ class RankingSplit:
 
 def known_ratings(dataset: PreparedDataset, part: Partition, relevant: float, device: torch.device) -> Interactions:
     """All relevant ratings of the users of ``part`` but those of the test split."""
-    splits = (TRAIN, VALIDATION, VALIDATION_INPUT, TEST_INPUT)
-    return read_interactions(dataset, part, splits, relevant, device)
+    return read_interactions(dataset, part, KNOWN_SPLITS, relevant, device)
 
 
 def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relevant: float) -> RankingSplit:

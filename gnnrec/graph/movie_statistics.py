@@ -72,9 +72,9 @@ class MovieStatistics:
     def of_chunk(self, graph: RankGraph) -> MessageStatistics:
         """Statistics of the messages of a chunk of users. Any users: they need not be among those swept over."""
         edges, (user_bias, _) = Folds.single(graph).edges, self.bias_sweep(graph)
-        degree, windows = graph.user_degree.to(graph.dtype), None if graph.clock is None else graph.clock.windows
+        degree, timed = graph.user_degree.to(graph.dtype), graph.clock is not None
         found = kernels.residuals(
-            edges, -1, torch.zeros_like(graph.user_degree), user_bias + self.mean, self.bias, self.years, windows,
-            None, None, 1.0,
+            edges, -1, torch.zeros_like(graph.user_degree), user_bias + self.mean, self.bias,
+            self.years if timed else None, graph.clock.windows if timed else None, None, None, 1.0,
         )  # fmt: skip
         return MessageStatistics(degree, self.degree, self.mean, user_bias, self.bias, 1.0, found, None)

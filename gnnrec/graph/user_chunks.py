@@ -12,7 +12,7 @@ from torch import Tensor
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.clock import EMPTY, Clock
-from gnnrec.graph.partition import partition
+from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.rank_graph import RankGraph, build_chunk_graph
 
 #: A rank with at most this many ratings keeps its graphs (24 bytes a rating) and reads them once.
@@ -42,9 +42,12 @@ class UserChunks:
     ):
         self.dataset, self.world, self.splits, self.dtype, self.chunk = dataset, world, splits, dtype, chunk
         self.time = time and dataset.timestamp is not None
-        self.part = partition(dataset.manifest.shards, world.rank, world.size)
-        ratings = int(dataset.user_ptr[self.part.stop]) - int(dataset.user_ptr[self.part.start])
-        self._kept: dict[int, RankGraph] | None = {} if ratings <= KEPT_RATINGS else None
+        self._kept: dict[int, RankGraph] = {}
+
+    @cached_property
+    def part(self) -> Partition:
+        """The users of this rank."""
+        return partition(self.dataset.manifest.shards, self.world.rank, self.world.size)
 
     def ranges(self, first: int, last: int) -> list[range]:
         """Global rows ``first`` to ``last - 1``, cut into chunks."""
@@ -52,13 +55,12 @@ class UserChunks:
 
     def __iter__(self) -> Iterator[RankGraph]:
         """The graphs of this rank's users."""
+        first, last = self.dataset.user_ptr[[self.part.start, self.part.stop]].tolist()
         for users in self.ranges(self.part.start, self.part.stop):
-            if self._kept is None:
-                yield self.graph(users)
-            else:
-                if users.start not in self._kept:
-                    self._kept[users.start] = self.graph(users)
-                yield self._kept[users.start]
+            graph = self._kept[users.start] if users.start in self._kept else self.graph(users)
+            if last - first <= KEPT_RATINGS:
+                self._kept[users.start] = graph
+            yield graph
 
     def graph(self, users: range) -> RankGraph:
         """The graph of any users, by global rows; the first call is for all ranks, for the clock."""
@@ -66,8 +68,7 @@ class UserChunks:
 
     def forget(self) -> None:
         """Gives kept graphs back."""
-        if self._kept is not None:
-            self._kept.clear()
+        self._kept.clear()
 
     @cached_property
     def clock(self) -> Clock | None:

@@ -14,11 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from gnnrec.data.formats import RATINGS_ROLES
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.inference.new_users import NewUsers, read_new_users
 from gnnrec.inference.progress import Rate
 from gnnrec.inference.user_encoder import UserEncoder, Vectors
 
@@ -35,6 +38,12 @@ class ExportOptions:
         dtype: Type of the embeddings: float32 or float16.
         chunk: Users whose ratings are in memory at a time: it bounds the memory of a rank.
         part_rows: Rows in a Parquet file.
+        ratings: Export the users of this ratings file instead of those of training: new ones from their ratings alone,
+            known ones from these and those of the dataset. Any layout that gnnrec prepare reads.
+        user_column: Column of the user ids in it (default: guessed from usual names).
+        movie_column: Column of the movie ids (default: guessed).
+        rating_column: Column of the ratings (default: guessed).
+        timestamp_column: Column of the times (default: guessed; may be absent).
         data: Prepared dataset, where it has moved since training.
         device: auto, cpu or cuda.
         overwrite: Replace an export of something else in the output directory.
@@ -45,6 +54,11 @@ class ExportOptions:
     dtype: Literal["float32", "float16"] = "float32"
     chunk: int = 65536
     part_rows: int = 100_000
+    ratings: Path | None = None
+    user_column: str | None = None
+    movie_column: str | None = None
+    rating_column: str | None = None
+    timestamp_column: str | None = None
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     overwrite: bool = False
@@ -72,29 +86,42 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
     if options.chunk < 1 or options.part_rows < 1:
         raise UserError("--chunk and --part_rows must be at least 1")
     loaded = load_run(run, world, options.checkpoint, options.data)
+    source = _read_source(loaded, options, world)
     directory = ExportDirectory(options.out)
-    if world.on_main(lambda: directory.open(_identity(loaded, options), options.overwrite)):
+    if world.on_main(lambda: directory.open(_identity(loaded, source, options), options.overwrite)):
         world.print(f"{options.out} is complete: nothing is left to do")
         return world.on_main(directory.manifest)
     encoder = _encoder(loaded, directory, options.chunk, world)
     names = world.on_main(lambda: _write_movies(loaded, encoder, directory, options))
-    users = parts_of("users", loaded.dataset.num_users, options.part_rows)
+    users = parts_of("users", source.num_users, options.part_rows)
     missing = world.on_main(lambda: [part for part in users if not directory.has(part.name)])
-    _write_users(loaded, encoder, directory, missing[world.rank :: world.size], options, world)
+    of_source = encoder if source is loaded.dataset else encoder.of_new_users(source)
+    _write_users(source.users["user"], of_source, directory, missing[world.rank :: world.size], options, world)
     names += [part.name for part in users]
-    manifest = world.on_main(lambda: directory.finish(names, _manifest(loaded, options, encoder)))
+    manifest = world.on_main(lambda: directory.finish(names, _manifest(loaded, source, options, encoder)))
     kept = f" ({len(users) - len(missing)} of {len(users)} parts were there)" if len(missing) < len(users) else ""
     world.print(
-        f"{options.out}: {loaded.dataset.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
+        f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
         f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
     )
     return manifest
 
 
-def _identity(loaded: LoadedRun, options: ExportOptions) -> dict:
+def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> PreparedDataset | NewUsers:
+    """Where the users come from."""
+    if options.ratings is None:
+        return loaded.dataset
+    columns = {role: getattr(options, f"{role}_column") for role in RATINGS_ROLES}
+    users = read_new_users(options.ratings, columns, loaded.dataset, loaded.known_splits)
+    world.print(users.report())
+    return users
+
+
+def _identity(loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions) -> dict:
     return {
         "model": loaded.info.fingerprint,
         "dataset": loaded.dataset.fingerprint,
+        "users": source.fingerprint,
         "dtype": options.dtype,
         "part_rows": options.part_rows,
     }
@@ -131,7 +158,7 @@ def _write_movies(
 
 
 def _write_users(
-    loaded: LoadedRun,
+    ids: pd.Series,
     encoder: UserEncoder,
     directory: ExportDirectory,
     parts: list[Part],
@@ -139,7 +166,7 @@ def _write_users(
     world: World,
 ) -> None:
     """The parts of this rank. A rank that cannot write says so when the others have finished."""
-    ids, problem = loaded.dataset.users["user"], None
+    problem = None
     with Rate("users", sum(len(part.rows) for part in parts), world) as rate:
         for part in world.together(parts):
             if problem is not None:
@@ -173,13 +200,19 @@ def _write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
         np.savez(file, **arrays)
 
 
-def _manifest(loaded: LoadedRun, options: ExportOptions, encoder: UserEncoder) -> dict:
+def _manifest(
+    loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions, encoder: UserEncoder
+) -> dict:
     dataset = loaded.dataset
+    of_file = {}
+    if source is not dataset:
+        names = ("num_ratings", "unknown_movies", "unknown_ratings", "fingerprint")
+        of_file = {"ratings": {"file": source.directory.name, **{name: getattr(source, name) for name in names}}}
     return {
         "objective": loaded.config.objective,
         "dim": encoder.movies.vector.shape[1],
         "dtype": options.dtype,
-        "users": dataset.num_users,
+        "users": source.num_users,
         "movies": dataset.num_movies,
         **loaded.scoring(),
         "offset": float(encoder.offset),
@@ -187,4 +220,5 @@ def _manifest(loaded: LoadedRun, options: ExportOptions, encoder: UserEncoder) -
         "dataset_fingerprint": dataset.fingerprint,
         "run": str(loaded.directory.parents[1].resolve()),
         "data": str(dataset.directory.resolve()),
+        **of_file,
     }

@@ -46,6 +46,11 @@ class LoadedRun:
         """The users of this rank."""
         return partition(self.dataset.manifest.shards, self.world.rank, self.world.size)
 
+    @property
+    def known_splits(self) -> tuple[int, ...]:
+        """Splits whose ratings users are known by."""
+        raise NotImplementedError
+
     def embed(self, chunk: int = 65536) -> Embeddings:
         """Exact embeddings of this rank's users and of all movies.
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.evaluation.ranking_split import known_ratings
 from gnnrec.graph.partition import Partition
+from gnnrec.inference.new_users import NewUsers
 from gnnrec.inference.user_encoder import Vectors
 from gnnrec.models.ranking_model import RankingModel
 
@@ -22,7 +23,7 @@ class RankingEncoder:
         chunk: Users worked on at a time.
     """
 
-    def __init__(self, model: RankingModel, dataset: PreparedDataset, relevant: float, chunk: int):
+    def __init__(self, model: RankingModel, dataset: PreparedDataset | NewUsers, relevant: float, chunk: int):
         self.model, self.dataset, self.relevant, self.chunk = model, dataset, relevant, chunk
         vectors = model.movie_vectors()
         self.movies, self.offset = Vectors(vectors, vectors.new_zeros(vectors.shape[0])), vectors.new_zeros(())
@@ -36,6 +37,10 @@ class RankingEncoder:
             found.append(self.model.user_vectors(known_ratings(self.dataset, part, self.relevant, device)))
         vectors = torch.cat(found)
         return Vectors(vectors, vectors.new_zeros(vectors.shape[0]))
+
+    def of_new_users(self, users: NewUsers) -> RankingEncoder:
+        """The same model for the users of a file."""
+        return RankingEncoder(self.model, users, self.relevant, self.chunk)
 
     def state(self) -> dict[str, Tensor]:
         """Nothing: all of it is in the checkpoint."""

@@ -13,7 +13,7 @@ from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.evaluation.ranking import RankingMetrics
-from gnnrec.evaluation.ranking_split import known_ratings, read_ranking_split
+from gnnrec.evaluation.ranking_split import KNOWN_SPLITS, known_ratings, read_ranking_split
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import Embeddings
@@ -37,6 +37,10 @@ class RankingRun(LoadedRun):
         model = RankingModel(config.ranking, popularity, config.seed).to(world.device)
         load_model(directory, info, model)
         return cls(config, dataset, world, directory, info, model.eval())
+
+    @property
+    def known_splits(self) -> tuple[int, ...]:
+        return KNOWN_SPLITS
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RankingEncoder:
         return RankingEncoder(self.model, self.dataset, self.config.ranking.relevant, chunk)

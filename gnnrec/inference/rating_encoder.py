@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from gnnrec.data.prepared import TRAIN
+from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch, whole_graph
 from gnnrec.graph.movie_statistics import MovieStatistics
-from gnnrec.graph.partition import Partition
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.graph.user_chunks import UserChunks
+from gnnrec.inference.new_users import NewUsers
 from gnnrec.inference.user_encoder import Vectors
+from gnnrec.inference.user_rows import NewUserRows, UserRows
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.layerwise import UserChunk, movie_states, user_state
 from gnnrec.models.rating_model import RatingModel
-from gnnrec.training.checkpoint import CheckpointInfo
-from gnnrec.training.checkpoint_read import read_rows
-
-
-@dataclasses.dataclass(frozen=True)
-class UserRows:
-    """Table rows of users in a checkpoint whose checksums have been compared.
-
-    Attributes:
-        directory: The checkpoint.
-        info: Its description.
-        device: Where rows go.
-    """
-
-    directory: Path
-    info: CheckpointInfo
-    device: torch.device
-
-    def read(self, users: range) -> dict[str, Tensor]:
-        """Rows of some users, by global rows."""
-        part = Partition((users.start, users.stop), 0, 1)
-        rows = read_rows(self.directory, "users", self.info, part, verified=True)
-        return {name: table.to(self.device) for name, table in rows.items()}
 
 
 class RatingEncoder:
@@ -75,6 +55,17 @@ class RatingEncoder:
         """Vectors of some users, by global rows, whoever owns them; no collective."""
         found = [self._users(self.chunks.graph(each)) for each in self.chunks.ranges(rows.start, rows.stop)]
         return Vectors(torch.cat([each.vector for each in found]), torch.cat([each.bias for each in found]))
+
+    def of_new_users(self, users: NewUsers) -> RatingEncoder:
+        """The same model for the users of a file. Without times in it, effects of time are left out."""
+        known, chunks = copy.copy(self), self.chunks
+        known.chunks = UserChunks(
+            users, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.time, chunks.chunk
+        )
+        if known.chunks.time:
+            known.chunks.times = chunks.times
+        known.rows = NewUserRows(self.rows, users.known_row)
+        return known
 
     def state(self) -> dict[str, Tensor]:
         """What makes the same encoder again, bit for bit, without a look at any user."""

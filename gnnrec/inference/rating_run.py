@@ -17,7 +17,8 @@ from gnnrec.evaluation.rating import RatingMetrics, score_split
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.user_chunks import UserChunks
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.inference.rating_encoder import RatingEncoder, UserRows
+from gnnrec.inference.rating_encoder import RatingEncoder
+from gnnrec.inference.user_rows import UserRows
 from gnnrec.models.build import build_replicated, mean_degrees
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.head import DotHead
@@ -44,6 +45,10 @@ class RatingRun(LoadedRun):
         load_model(directory, info, model)
         return cls(config, dataset, world, directory, info, model.eval())
 
+    @property
+    def known_splits(self) -> tuple[int, ...]:
+        return message_splits(self.config)
+
     @cached_property
     def graph(self) -> RankGraph:
         """The message edges that it was trained on; every rank asks for them."""
@@ -60,8 +65,8 @@ class RatingRun(LoadedRun):
         return embed_all(self.model, self.users, self.graph, chunk)
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder:
-        splits, time = message_splits(self.config), self.config.model.time
-        chunks = UserChunks(self.dataset, self.world, splits, torch.get_default_dtype(), time, chunk)
+        time = self.config.model.time
+        chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), time, chunk)
         return RatingEncoder(self.model, UserRows(self.directory, self.info, self.world.device), chunks, state)
 
     def evaluate(self, split: int, embeddings: Embeddings) -> RatingMetrics:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from gnnrec.inference.new_users import NewUsers
+
 
 @dataclasses.dataclass(frozen=True)
 class Vectors:
@@ -34,6 +36,9 @@ class UserEncoder(Protocol):
 
     def users(self, rows: range) -> Vectors:
         """Vectors of some users, by global rows, whoever owns them; no collective."""
+
+    def of_new_users(self, users: NewUsers) -> UserEncoder:
+        """The same model for the users of a file: :meth:`users` then takes their rows."""
 
     def state(self) -> dict[str, Tensor]:
         """What makes the same encoder again, bit for bit, without a look at any user."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gnnrec import files
 from gnnrec.distributed import World
@@ -101,13 +101,32 @@ def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition,
             continue
         if not verified:
             _verify(directory, name, info)
-        # Mapped, so that the rows of others are not read.
-        for key, table in torch.load(directory / name, map_location="cpu", weights_only=True, mmap=True).items():
+        for key, table in _map(directory / name).items():
             rows = found.setdefault(key, table.new_empty(part.num_users, *table.shape[1:]))
             rows[start - part.start : stop - part.start] = table[start - first : stop - first]
         covered += stop - start
     if covered != part.num_users:
         raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank: use another checkpoint")
+    return found
+
+
+def pick_rows(directory: Path, stem: str, info: CheckpointInfo, rows: Tensor) -> Tensors:
+    """Single rows from the files ``STEM-*.pt``, whose checksums have been compared.
+
+    Args:
+        directory: The checkpoint.
+        stem: Which tables.
+        info: Its description.
+        rows: Global rows, int64 ``[n]``.
+    """
+    found: Tensors = {}
+    for name in sorted(info.files):
+        first, last = user_range(name, stem) or (0, 0)
+        here = (rows >= first) & (rows < last)
+        if here.any():
+            for key, table in _map(directory / name).items():
+                picked = found.setdefault(key, table.new_empty(rows.numel(), *table.shape[1:]))
+                picked[here] = table[rows[here] - first]
     return found
 
 
@@ -121,6 +140,11 @@ def find_damage(directory: Path, world: World) -> str | None:
     except UserError as error:
         damage = str(error)
     return next((each for each in world.gather_objects(damage) if each), None)
+
+
+def _map(path: Path) -> Tensors:
+    """Tensors in memory that is mapped: only the rows that are looked at are read."""
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def _verify(directory: Path, name: str, info: CheckpointInfo) -> None:

@@ -1,0 +1,145 @@
+"""Users who were not in training, from a file of their ratings; and known users who have rated more since."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gnnrec import files
+from gnnrec.data import check, edges, formats
+from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, PreparedDataset
+from gnnrec.data.read import Ratings, read_ratings
+from gnnrec.errors import UserError
+
+
+@dataclasses.dataclass
+class NewUsers:
+    """Users of a ratings file, in the shape of a :class:`~gnnrec.data.prepared.PreparedDataset`.
+
+    Attributes:
+        directory: The file.
+        manifest: Counts, the dataset's rating levels and scale, one shard.
+        users: ``row`` and ``user`` (raw id).
+        movies: Those of the dataset.
+        user_ptr, movie, rating, split, timestamp: As in a prepared dataset; all ratings are of the train split.
+        known_row: Row of each user in the dataset, -1 for those that it does not have: int64 ``[users]``.
+        unknown_movies: Distinct movies that the dataset does not have.
+        unknown_ratings: Their ratings, which are left out.
+        fingerprint: SHA-256 of the file.
+    """
+
+    directory: Path
+    manifest: Manifest
+    users: pd.DataFrame
+    movies: pd.DataFrame
+    user_ptr: np.ndarray
+    movie: np.ndarray
+    rating: np.ndarray
+    split: np.ndarray
+    timestamp: np.ndarray | None
+    known_row: np.ndarray
+    unknown_movies: int
+    unknown_ratings: int
+    fingerprint: str
+
+    @property
+    def num_users(self) -> int:
+        return len(self.known_row)
+
+    @property
+    def num_movies(self) -> int:
+        return len(self.movies)
+
+    @property
+    def num_ratings(self) -> int:
+        return len(self.movie)
+
+    def report(self) -> str:
+        """What was found, in one line."""
+        known = int((self.known_row >= 0).sum())
+        text = f"{self.directory}: {self.num_users - known:,} new users and {known:,} known ones"
+        if self.unknown_ratings:
+            text += f"; {self.unknown_ratings:,} ratings of {self.unknown_movies:,} unknown movies are left out"
+        return text
+
+
+def read_new_users(
+    path: Path, columns: dict[str, str | None], dataset: PreparedDataset, splits: tuple[int, ...]
+) -> NewUsers:
+    """Reads ratings in any layout that ``gnnrec prepare`` reads.
+
+    A known user keeps the ratings of the dataset beside the new ones; of two ratings of a movie the new one counts.
+
+    Args:
+        path: The ratings.
+        columns: Role (``user``, ``movie``, ``rating``, ``timestamp``) -> name of its column; None is guessed.
+        dataset: What the model was trained on.
+        splits: Splits of the dataset that users are known by.
+
+    Raises:
+        UserError: A malformed file, a rating off the scale, or no movie that the dataset has.
+    """
+    layout = formats.describe(formats.locate_ratings(path), formats.RATINGS_ROLES, columns)
+    ratings = read_ratings(layout, least_users=1)
+    scale = dataset.manifest.rating
+    if ratings.rating.min() < scale["min"] or ratings.rating.max() > scale["max"]:
+        check.refuse(layout, scale=(scale["min"], scale["max"]))
+    rows = pd.Index(dataset.movies["movie"]).get_indexer(ratings.movie.raw)
+    if not (rows >= 0).any():
+        example = dataset.movies["movie"].iloc[0]
+        raise UserError(
+            f"{layout.path}: the dataset has none of its movies (it has ids such as {example}, the file "
+            f"{ratings.movie.raw[0]}): use the ids of the data that the model was trained on"
+        )
+    known_row = pd.Index(dataset.users["user"]).get_indexer(ratings.user.raw)
+    user, movie, rating, time = _known_ratings(known_row, dataset, splits)
+    if ratings.timestamp is None or dataset.timestamp is None:
+        time = None
+    user, movie = np.append(user, ratings.user.codes), np.append(movie, rows[ratings.movie.codes])
+    rating = np.append(rating, ratings.rating)
+    time = None if time is None else np.append(time, ratings.timestamp)
+    chosen = np.flatnonzero(movie >= 0)
+    # The latest rating of a pair counts, and without times the one that comes last, which is the new one.
+    order = chosen[edges.sort_edges(user[chosen], movie[chosen], None if time is None else time[chosen])[0]]
+    unknown = rows[ratings.movie.codes] < 0
+    return NewUsers(
+        directory=layout.path,
+        manifest=_manifest(dataset, ratings, len(order)),
+        users=pd.DataFrame({"row": np.arange(len(known_row)), "user": ratings.user.raw}),
+        movies=dataset.movies,
+        user_ptr=edges.row_pointers(user[order], len(known_row)),
+        movie=movie[order].astype(np.int32),
+        rating=rating[order].astype(np.float32),
+        split=np.full(len(order), TRAIN, np.uint8),
+        timestamp=None if time is None else time[order],
+        known_row=known_row,
+        unknown_movies=int((rows < 0).sum()),
+        unknown_ratings=int(unknown.sum()),
+        fingerprint=files.sha256(layout.path),
+    )
+
+
+def _known_ratings(
+    known_row: np.ndarray, dataset: PreparedDataset, splits: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Positions of known users, and movie, rating and time of their ratings in the dataset."""
+    known = np.flatnonzero(known_row >= 0)
+    starts, stops = dataset.user_ptr[known_row[known]], dataset.user_ptr[known_row[known] + 1]
+    count = stops - starts
+    ends = np.cumsum(count)
+    place = np.repeat(starts - (ends - count), count) + np.arange(ends[-1] if len(ends) else 0)
+    place, user = place.astype(np.int64), np.repeat(known, count)
+    wanted = np.isin(dataset.split[place], splits)
+    place, user = place[wanted], user[wanted]
+    time = None if dataset.timestamp is None else np.asarray(dataset.timestamp[place])
+    return user, np.asarray(dataset.movie[place]), np.asarray(dataset.rating[place]), time
+
+
+def _manifest(dataset: PreparedDataset, ratings: Ratings, count: int) -> Manifest:
+    users = len(ratings.user.raw)
+    split = dataset.manifest.split | {"counts": dict.fromkeys(SPLIT_NAMES, 0) | {SPLIT_NAMES[TRAIN]: count}}
+    counts = {"users": users, "movies": dataset.num_movies, "ratings": count, "duplicates_dropped": 0}
+    return Manifest({}, counts, dataset.manifest.rating, split, "balanced", [0, users])
