@@ -1,0 +1,217 @@
+"""Real programs that are told to stop or are killed, and then go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gnnrec import joining
+from gnnrec.config import parse_train_config
+from gnnrec.distributed import World
+from gnnrec.training.checkpoint import checkpoints, step_of
+from gnnrec.training.run import train
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+from tests.end_to_end.commands import ROOT
+from tests.end_to_end.processes import PATIENCE, forked, started, steps_taken
+from tests.training.test_resume import assert_same_run, learned
+
+# One after another, in one process of pytest-xdist, which makes the data once.
+pytestmark = pytest.mark.xdist_group("interruptions")
+STEPS, RANKS = 120, 2
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """Data, and a configuration with many short steps."""
+    directory = tmp_path_factory.mktemp("interruptions")
+    write_dataset(directory, users=120, movies=60, ratings=3000, validation=0.1, test=0.1, shards=8)
+    loader = {"folds": 3, "seed_users": 30, "movies_per_user": 5, "raters_per_movie": 5}
+    options = {"model": {"dim": 8}, "loader": loader, "optimizer": {"epochs": STEPS // 12, "warmup_steps": 2}}
+    options |= {"validate_every": 5, "log_every": 1, "checkpoint": {"every_steps": 15}, "baselines": False}
+    (directory / "config.yaml").write_text(yaml.safe_dump(options))
+    return directory
+
+
+def training(place: Path, run: Path, *more: str) -> list:
+    wandb = [] if "--wandb.mode" in more else ["--wandb.mode", "disabled"]
+    options = ["--config", place / "config.yaml", "--data", place / "prepared", "--run-dir", run, "--device", "cpu"]
+    return [*options, *wandb, "--resume", "auto", *more]
+
+
+def torchrun(*program: object, restarts: int = 0, options: tuple = ("--standalone",)) -> list:
+    launcher = [sys.executable, "-m", "torch.distributed.run", *options, "--max-restarts", restarts]
+    return [*launcher, *([] if "--nnodes" in options else ["--nproc-per-node", RANKS]), *program]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place) -> Path:
+    run = place / "undisturbed"
+    run_on_ranks(RANKS, train_on_rank, [str(word) for word in training(place, run)])
+    return run
+
+
+def train_on_rank(world: World, arguments: list[str]) -> None:
+    os.environ["LOCAL_WORLD_SIZE"] = str(RANKS)
+    joining.share_cores()
+    train(parse_train_config(arguments), world)
+
+
+def test_killed_ranks_and_a_stopped_torchrun(place, undisturbed, tmp_path):
+    """kill -9 of a rank: torchrun starts the ranks again. SIGTERM to torchrun: they save, and the command goes on."""
+    run, note = tmp_path / "run", tmp_path / "stopped"
+    command = torchrun(ROOT / "train_dist.py", *training(place, run), restarts=1)
+    with started(command, tmp_path / "first.txt", GNNREC_STOPPED_FILE=str(note)) as program:
+        program.wait_until(lambda: steps_taken(run) >= 50)
+        program.ranks()[1].kill()
+        program.wait_until(lambda: "resumed at step" in program.output)
+        resumed = int(program.output.split("resumed at step ")[1].split()[0])
+        assert 45 <= resumed <= steps_taken(run) or steps_taken(run) == 0
+        program.wait_until(lambda: steps_taken(run) >= 85)
+        assert not note.exists()
+        program.process.send_signal(signal.SIGTERM)
+        assert program.end() != 0
+    saved = step_of(checkpoints(run, "step")[0])
+    line = f"train_dist.py: stopped by SIGTERM, saved at step {saved}: run the same command with --resume auto to go on"
+    assert line in program.output.splitlines() and note.read_text() == line + "\n"
+    assert saved == steps_taken(run) and (run / "stopped.json").exists() and not (run / "summary.json").exists()
+    with started(command, tmp_path / "again.txt") as program:
+        assert program.end() == 0, program.output
+    assert f"resumed at step {saved} of {run}" in program.output.splitlines()
+    assert_same_run(undisturbed, run)
+    assert not list(run.rglob(".*"))
+
+
+def test_agents_that_are_lost_are_done_without(place, undisturbed, tmp_path):
+    """Two agents of one rank each; one is killed with its rank, and the other goes on from the last checkpoint."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = server.getsockname()[1]
+    waits = "join_timeout=60,last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=2"
+    options = ("--nnodes", "1:2", "--nproc-per-node", 1, "--rdzv-backend", "c10d", "--rdzv-conf", waits)
+    options += ("--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "elastic", "--local-addr", "127.0.0.1")
+    run = tmp_path / "run"
+    command = torchrun(ROOT / "train_dist.py", *training(place, run), restarts=3, options=options)
+    with started(command, tmp_path / "first.txt") as first:
+        first.wait_until(lambda: _answers(port))
+        with started(command, tmp_path / "second.txt") as second:
+            second.wait_until(lambda: steps_taken(run) >= 66)
+            second.kill()
+        assert first.end() == 0, first.output
+    summary, expected = (json.loads((each / "summary.json").read_text()) for each in (run, undisturbed))
+    assert summary["world_size"] == 1 and expected["world_size"] == RANKS
+    # Rank 0, which speaks, may have been with either of them.
+    said = first.output + second.output
+    resumed = [int(text.split()[0]) for text in said.split("resumed at step ")[1:]]
+    assert resumed and 45 <= max(resumed) < STEPS
+    for name in ("test_rmse", "validation_rmse"):
+        assert summary[name] == pytest.approx(expected[name], rel=1e-3)
+    losses = [[record["loss"] for record in learned(each) if "loss" in record] for each in (run, undisturbed)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_time_limit_ends_with_the_code_to_requeue(place, tmp_path):
+    command = ["train_dist.py", *training(place, tmp_path / "run", "--max-minutes", "0.005")]
+    with forked(command, tmp_path / "log.txt") as program:
+        assert program.end() == 75
+    saved = step_of(checkpoints(tmp_path / "run", "step")[0])
+    line = f"train_dist.py: stopped by --max-minutes, saved at step {saved}: "
+    assert program.output.splitlines()[-1].startswith(line)
+
+
+def test_usr1_stops_and_wandb_goes_on_with_the_same_run(place, tmp_path):
+    run = tmp_path / "run"
+    command = ["train_dist.py", *training(place, run, "--wandb.mode", "offline")]
+    with forked(command, tmp_path / "log.txt") as program:
+        program.wait_until(lambda: steps_taken(run) >= 40)
+        program.process.send_signal(signal.SIGUSR1)
+        assert program.end() == 75
+    assert "stopped by SIGUSR1, saved at step" in program.output
+    (first,) = offline_runs(run)
+    # Directories are named by the second.
+    time.sleep(1)
+    with forked(command, tmp_path / "again.txt") as program:
+        assert program.end() == 0, program.output
+    assert json.loads((run / "summary.json").read_text())["steps"] == STEPS
+    both = offline_runs(run)
+    assert len(both) == 2 and first in both
+    (name,) = {path.name.split("-")[-1] for path in both}
+    exits = {path: wandb_records(path / f"run-{name}.wandb") for path in both}
+    assert [record.run.run_id for record in exits[first] if record.WhichOneof("record_type") == "run"][0] == name
+    kinds = {path: [record.WhichOneof("record_type") for record in records] for path, records in exits.items()}
+    (second,) = set(both) - {first}
+    assert "preempting" in kinds[first] and "preempting" not in kinds[second]
+    codes = [[record.exit.exit_code for record in exits[path] if record.HasField("exit")] for path in (first, second)]
+    assert codes == [[75], [0]]
+
+
+def offline_runs(run: Path) -> list[Path]:
+    return sorted((run / "wandb").glob("offline-run-*"))
+
+
+def wandb_records(path: Path) -> list:
+    """Records of an offline run: a log as LevelDB writes it, blocks of 32 KiB with headers of seven bytes."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, place, part, records = path.read_bytes(), 7, b"", []
+    while place + 7 <= len(content):
+        if 32768 - place % 32768 < 7:
+            place += 32768 - place % 32768
+            continue
+        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        part += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            records.append(Record.FromString(part))
+            part = b""
+    return records
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_other_commands_stop_and_leave_nothing_half_done(undisturbed, tmp_path, command):
+    out, note = tmp_path / "out", tmp_path / "stopped"
+    options = ["--out", out, "--part-rows", 1, "--chunk", 1] if command == "export" else []
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
+    whole = ["gnnrec", command, undisturbed, "--device", "cpu", *options]
+    with forked(whole, tmp_path / "log.txt", GNNREC_STOPPED_FILE=str(note)) as program:
+        program.wait_until_it_listens()
+        program.process.send_signal(signal.SIGTERM)
+        assert program.end() == 75
+    (line,) = program.output.splitlines()
+    assert line.startswith("gnnrec: stopped by SIGTERM") and note.read_text() == line + "\n"
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
+    if command == "export":
+        # What there is of it does not look like an export, and the same command goes on.
+        assert not (out / "manifest.json").exists()
+        with forked(whole, tmp_path / "again.txt") as program:
+            assert program.end() == 0, program.output
+        assert (out / "manifest.json").exists() and not list(out.rglob(".*"))
+
+
+def test_a_second_interrupt_means_it(place, tmp_path):
+    """Wide rows make a step long: the second one comes before the first has had an effect."""
+    run = tmp_path / "run"
+    command = ["train_dist.py", *training(place, run, "--model.dim", "3000", "--loader.seed_users", "0")]
+    with forked(command, tmp_path / "log.txt") as program:
+        program.wait_until(lambda: steps_taken(run) >= 1)
+        program.process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        program.process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert program.end() == 130, program.output
+        assert time.monotonic() - began < PATIENCE / 4
+    assert not (run / "stopped.json").exists() and "Traceback" not in program.output
