@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gnnrec.errors import Stopped, UserError
+from gnnrec.output import say
 from gnnrec.stopping import StopRequest, reason
 from gnnrec.traffic import Inside, SumOverRanks, Traffic
 
@@ -148,7 +149,7 @@ class World:
     def print(self, *values) -> None:
         """Prints on rank 0."""
         if self.is_main:
-            print(*values, flush=True)
+            say(" ".join(map(str, values)))
 
 
 class Ballot:

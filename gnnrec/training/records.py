@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from gnnrec.output import say
+
 
 class Records:
     """A file of lines that only grows. On a full disk lines wait in memory until there is room.
@@ -25,7 +27,7 @@ class Records:
         if there < size:
             # A file that is made longer would be filled with zeros.
             size, self._waiting = path.read_bytes().rfind(b"\n") + 1, b""
-            print(f"warning: {path} has lost its end; records go on behind it", file=sys.stderr, flush=True)
+            say(f"warning: {path} has lost its end; records go on behind it", sys.stderr)
         if there > size:
             self._file.truncate(size)
 
@@ -48,10 +50,8 @@ class Records:
             self._warned = False
         except OSError as error:
             if not self._warned:
-                print(
-                    f"warning: {self.path}: cannot write ({error.strerror}); records wait in memory",
-                    file=sys.stderr, flush=True,
-                )  # fmt: skip
+                problem = f"cannot write ({error.strerror}); records wait in memory"
+                say(f"warning: {self.path}: {problem}", sys.stderr)
             self._warned = True
 
     def sync(self) -> None:

@@ -7,6 +7,7 @@ import time
 
 from gnnrec.distributed import Ballot
 from gnnrec.errors import Stopped, UserError
+from gnnrec.output import say
 from gnnrec.stopping import reason
 from gnnrec.training.checkpoint import CheckpointInfo, checkpoint_path, checkpoints
 from gnnrec.training.checkpoint_write import CheckpointWriter, Contents, SaveFailed, remove_checkpoint
@@ -161,4 +162,4 @@ class Checkpoints:
         if self.world.is_main:
             kept = checkpoints(self.trainer.config.run_dir, "step")
             rest = f"the newest one is {kept[0].name}" if kept else "there is none yet"
-            print(f"warning: {failure}; training goes on; {rest}", file=sys.stderr, flush=True)
+            say(f"warning: {failure}; training goes on; {rest}", sys.stderr)

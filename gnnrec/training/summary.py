@@ -16,6 +16,7 @@ from gnnrec import __version__, files
 from gnnrec.data.prepared import TEST, VALIDATION
 from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
+from gnnrec.output import say
 from gnnrec.training.checkpoint import find_checkpoint
 from gnnrec.training.checkpoint_read import load_checkpoint
 from gnnrec.training.progress import Progress
@@ -88,13 +89,13 @@ def prefixed(split: str, metrics: Metrics) -> dict[str, float | None]:
 
 def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
     if not test.count:
-        print(f"no test ratings to score; {run / 'summary.json'}", flush=True)
+        say(f"no test ratings to score; {run / 'summary.json'}")
         return
     names = list(prefixed("test", test))
-    print(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
+    say(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
     for row, values in [*baselines.items(), ("this model", prefixed("test", test))]:
-        print(f"{row:16}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
-    print(run / "summary.json", flush=True)
+        say(f"{row:16}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
+    say(str(run / "summary.json"))
 
 
 def _title(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from gnnrec.errors import STOPPED_EXIT_CODE, UserError
+from gnnrec.output import say
 from gnnrec.training.records import Records
 
 
@@ -153,7 +154,7 @@ class ProgressBar:
         if not self._active:
             return
         if self._bar.disable:
-            print(line, flush=True)
+            say(line)
         else:
             self._bar.write(line)
 

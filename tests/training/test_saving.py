@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import torch
 from gnnrec.distributed import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.training import run as training_run
-from gnnrec.training.checkpoint import checkpoints, find_checkpoint, read_info, step_of
+from gnnrec.training.checkpoint import checkpoints, read_info, step_of
 from gnnrec.training.checkpoint_read import find_damage
 from tests.datasets import write_dataset
 from tests.training.runs import STEPS, STOP, config_of, run
@@ -216,3 +218,14 @@ def test_a_disk_that_is_full_when_the_summary_is_written(dataset, disk, undistur
     monkeypatch.undo()
     run(config)
     assert_same_run(undisturbed, config.run_dir)
+
+
+def test_a_log_on_a_full_disk_does_not_end_the_run(dataset, tmp_path, undisturbed, monkeypatch):
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, open("/dev/full", "w"))
+    run(config_of(dataset, tmp_path / "run"))
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.close()
+    monkeypatch.undo()
+    assert_same_run(undisturbed, tmp_path / "run")
