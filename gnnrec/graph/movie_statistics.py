@@ -38,7 +38,7 @@ class MovieStatistics:
         """Sweeps over all users of all ranks; every rank calls this."""
         world, dtype, movies = chunks.world, chunks.dtype, chunks.dataset.num_movies
         sums = torch.zeros(2, movies, dtype=torch.float64, device=world.device)
-        for graph in chunks:
+        for graph in chunks.graphs(timed=False):
             folds = Folds.single(graph)
             sums += torch.stack([folds.movie_count[0], folds.movie_sum[0]])
         count, total = world.sum_(sums)
@@ -48,7 +48,7 @@ class MovieStatistics:
         world.poll()
         known = MovieStatistics(mean, degree, total / (degree + BIAS_SHRINKAGE), None)
         others = torch.zeros_like(degree)
-        for graph in chunks:
+        for graph in chunks.graphs(timed=False):
             others += known.bias_sweep(graph, sums=True)[1]
         known = dataclasses.replace(known, bias=(total - world.sum_(others)) / (degree + BIAS_SHRINKAGE))
         if chunks.clock is None:
@@ -57,7 +57,7 @@ class MovieStatistics:
         world.poll()
         windows = chunks.clock.windows
         years = torch.zeros(movies, windows.movie_halves, 2, dtype=dtype, device=world.device)
-        for graph in chunks:
+        for graph in chunks.graphs():
             user_bias, _ = known.bias_sweep(graph)
             years += kernels.year_sums(Folds.single(graph).edges, -1, user_bias + mean, known.bias, windows)
         return dataclasses.replace(known, years=kernels.both_bins(world.sum_(years)))

@@ -53,18 +53,24 @@ class UserChunks:
         """Global rows ``first`` to ``last - 1``, cut into chunks."""
         return [range(start, min(start + self.chunk, last)) for start in range(first, last, self.chunk)]
 
-    def __iter__(self) -> Iterator[RankGraph]:
-        """The graphs of this rank's users."""
+    def graphs(self, timed: bool = True) -> Iterator[RankGraph]:
+        """The graphs of this rank's users.
+
+        Args:
+            timed: Edges must be sorted by time, where time plays a part; without it that is saved where it can be.
+        """
         first, last = self.dataset.user_ptr[[self.part.start, self.part.stop]].tolist()
+        keep = last - first <= KEPT_RATINGS
         for users in self.ranges(self.part.start, self.part.stop):
-            graph = self._kept[users.start] if users.start in self._kept else self.graph(users)
-            if last - first <= KEPT_RATINGS:
+            graph = self._kept[users.start] if users.start in self._kept else self.graph(users, timed or keep)
+            if keep:
                 self._kept[users.start] = graph
             yield graph
 
-    def graph(self, users: range) -> RankGraph:
+    def graph(self, users: range, timed: bool = True) -> RankGraph:
         """The graph of any users, by global rows; the first call is for all ranks, for the clock."""
-        return build_chunk_graph(self.dataset, users, self.splits, self.dtype, self.clock, self.world.device)
+        clock = self.clock if timed else None
+        return build_chunk_graph(self.dataset, users, self.splits, self.dtype, clock, self.world.device)
 
     def forget(self) -> None:
         """Gives kept graphs back."""

@@ -92,6 +92,6 @@ class RatingEncoder:
         return self.model.with_biases(batch, state, self.states[-1], learned, self.model.movie_rows()["bias"])
 
     def _chunks(self) -> Iterator[UserChunk]:
-        for graph in self.chunks:
+        for graph in self.chunks.graphs():
             rows = self.rows.read(range(graph.part.start, graph.part.stop))
             yield UserChunk(rows, whole_graph(graph, self.statistics.of_chunk(graph)).to_users)
