@@ -42,7 +42,7 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
         Stopped: torchrun restarts a job that was told to stop.
     """
     restarted = world.on_main(lambda: _restarted(config.run_dir))
-    if restarted and world.on_main(lambda: (config.run_dir / _STOPPED).exists()):
+    if restarted and world.on_main(lambda: _stop_undone(config.run_dir)):
         raise Stopped("before torchrun restarted it")
     found = world.on_main(lambda: _find(config, "auto" if restarted else config.resume, restarted))
     checkpoint = _choose(found, config, world) if found else None
@@ -68,7 +68,7 @@ def note_stop(run: Path, stopped: str) -> str:
     saved = checkpoints(run, "step")
     text = f"{stopped}, saved at step {step_of(saved[0])}" if saved else f"{stopped}, before anything was saved"
     try:
-        files.write_text(run / _STOPPED, json.dumps({"stopped": text}) + "\n")
+        files.write_text(run / _STOPPED, json.dumps({"stopped": text, "restarts": _restarts()}) + "\n")
     except OSError as error:
         text += f" (no note of it: {error.strerror})"
     return f"{text}: run the same command with --resume auto to go on"
@@ -80,9 +80,22 @@ def _restarted(run: Path) -> bool:
     One that failed before that, or was refused, has not asked for what is there to be gone on with.
     """
     path = run / _STARTED
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0 or not path.exists():
+    if _restarts() == 0 or not path.exists():
         return False
     return json.loads(path.read_text(encoding="utf-8"))["torchrun"] == _torchrun()
+
+
+def _stop_undone(run: Path) -> bool:
+    """torchrun took ranks that had stopped for failed ones. On rank 0.
+
+    When members come, torchrun itself tells the ranks to stop, starts them again, and does not count that.
+    """
+    path = run / _STOPPED
+    return path.exists() and json.loads(path.read_text(encoding="utf-8"))["restarts"] < _restarts()
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def _torchrun() -> str:

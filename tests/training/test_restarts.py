@@ -85,6 +85,19 @@ def test_a_restart_does_not_undo_a_stop(dataset, tmp_path, torchrun):
     torchrun("first", 1)
     with pytest.raises(Stopped, match="before torchrun restarted it"):
         run(config)
+    torchrun("first", 2)
+    with pytest.raises(Stopped, match="before torchrun restarted it"):
+        run(config)
     # Another job does go on, when it is told to.
     torchrun("second", 0)
     assert run(config_of(dataset, tmp_path / "run"))["steps"] == STEPS
+
+
+def test_a_stop_for_new_members_is_none(dataset, died, torchrun, capsys):
+    """torchrun tells ranks to stop when a node joins, and starts all of them again, without counting it."""
+    torchrun("first", 1)
+    with pytest.raises(Stopped):
+        run(died, {5: STOP})
+    run(died)
+    assert capsys.readouterr().out.count("resumed at step") == 2
+    assert (died.run_dir / "summary.json").exists() and not (died.run_dir / "stopped.json").exists()
