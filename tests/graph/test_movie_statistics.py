@@ -1,0 +1,87 @@
+"""Statistics in sweeps over chunks of users equal those of all edges in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.graph import user_chunks
+from gnnrec.graph.movie_statistics import MovieStatistics
+from gnnrec.graph.rank_graph import build_rank_graph
+from gnnrec.graph.statistics import MessageStatistics, message_statistics
+from gnnrec.graph.user_chunks import UserChunks
+from tests.datasets import changed_copy, write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+USERS = 37
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> PreparedDataset:
+    return write_dataset(tmp_path_factory.mktemp("movie-statistics"), USERS, shards=7)
+
+
+def in_memory(dataset: PreparedDataset, splits: tuple[int, ...], time: bool) -> MessageStatistics:
+    graph = build_rank_graph(dataset, World(), splits, torch.float64, time)
+    return message_statistics(graph, tables=time)
+
+
+def close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+
+
+def assert_equal(found: MovieStatistics, of_chunks: list[MessageStatistics], expected: MessageStatistics) -> None:
+    close(found.mean, expected.mean)
+    close(found.degree, expected.movie_degree)
+    close(found.bias, expected.movie_bias)
+    assert (found.years is None) == (expected.drift is None)
+    if found.years is not None:
+        close(found.years, expected.drift.years)
+    for name in ("user_bias", "user_degree"):
+        close(torch.cat([getattr(each, name) for each in of_chunks]), getattr(expected, name))
+    for name in ("movie", "level", "residual"):
+        close(torch.cat([getattr(each.edges, name) for each in of_chunks]), getattr(expected.edges, name))
+    for each in of_chunks:
+        close(each.movie_degree, expected.movie_degree)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("time", [True, False])
+@pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])
+@pytest.mark.parametrize("chunk", [1, 5, 36, 1000])
+def test_chunks_equal_all_edges(dataset, monkeypatch, chunk, splits, time, kept):
+    if not kept:
+        monkeypatch.setattr(user_chunks, "KEPT_RATINGS", 0)
+    chunks = UserChunks(dataset, World(), splits, torch.float64, time, chunk)
+    found = MovieStatistics.over(chunks)
+    of_chunks = [found.of_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
+    assert len(of_chunks) == -(-USERS // chunk)
+    assert_equal(found, of_chunks, in_memory(dataset, splits, time))
+
+
+def sweep_on_rank(world: World, directory: str, time: bool) -> tuple[MovieStatistics, list[MessageStatistics]]:
+    chunks = UserChunks(PreparedDataset(Path(directory)), world, (TRAIN,), torch.float64, time, 4)
+    found = MovieStatistics.over(chunks)
+    return found, [found.of_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
+
+
+@pytest.mark.parametrize("time", [True, False])
+def test_three_ranks_equal_one(dataset, time):
+    expected = in_memory(dataset, (TRAIN,), time)
+    for found, of_chunks in run_on_ranks(3, sweep_on_rank, str(dataset.directory), time):
+        assert_equal(found, of_chunks, expected)
+
+
+def test_held_out_ratings_are_not_looked_at(dataset, tmp_path):
+    rating = dataset.rating.copy()
+    rating[dataset.split != TRAIN] = 0.5
+    other = changed_copy(dataset, tmp_path / "other", rating=rating)
+    found = [
+        MovieStatistics.over(UserChunks(each, World(), (TRAIN,), torch.float64, True, 5)) for each in (dataset, other)
+    ]
+    for name in ("mean", "degree", "bias", "years"):
+        assert torch.equal(getattr(found[0], name), getattr(found[1], name))
