@@ -171,7 +171,8 @@ def exit_on_user_error(program: str) -> Iterator[None]:
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":
             print(f"{program}: stopped {stopped}", file=sys.stderr, flush=True)
-            _tell_launcher(f"{program}: stopped {stopped}")
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            _tell_launcher(f"{program}: stopped {stopped}")  # every node has a launcher of its own
         sys.exit(STOPPED_EXIT_CODE)
     except RanksLost as problem:
         leave_at_once(program, int(os.environ.get("RANK", "0")), str(problem))
