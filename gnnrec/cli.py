@@ -44,6 +44,7 @@ _WAIT_FOR_RANK_0 = 3.0
 _OUT = ("out", "directory to make")
 _DATA = ("data", "prepared dataset")
 _RUN = ("run", "run directory of train_dist.py")
+_SOURCE = ("path", "run directory of train_dist.py, or export")
 
 
 def _prepare() -> tuple[type, Run]:
@@ -89,12 +90,9 @@ def _export() -> tuple[type, Run]:
 
 
 def _recommend() -> tuple[type, Run]:
-    from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
+    from gnnrec.inference.recommend import RecommendOptions, run_recommend
 
-    def call(run: Path, options: RecommendOptions) -> None:
-        print_recommendations(options.user, recommend(run, options))
-
-    return RecommendOptions, call
+    return RecommendOptions, run_recommend
 
 
 def _on_ranks(function: Callable[..., Any]) -> Run:
@@ -117,7 +115,7 @@ COMMANDS = {
     "compare": Command("train several models, several seeds, and print one table", _DATA, _compare),
     "evaluate": Command("score a run on its held-out ratings", _RUN, _evaluate),
     "export": Command("write embeddings of all users and movies", _RUN, _export),
-    "recommend": Command("print movies for a user", _RUN, _recommend),
+    "recommend": Command("movies for one user or all of them, or like another movie", _SOURCE, _recommend),
 }
 
 

@@ -22,12 +22,15 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from gnnrec import files
 from gnnrec.errors import UserError
+
+if TYPE_CHECKING:  # who asks for no table does without, and starts sooner
+    import pandas as pd
 
 FORMAT = "gnnrec-prepared"
 FORMAT_VERSION = 1
@@ -166,15 +169,21 @@ class PreparedDataset:
     @cached_property
     def users(self) -> pd.DataFrame:
         """``row``, ``user`` (raw id), in row order."""
-        return pd.read_parquet(self.directory / "users.parquet")
+        return _table(self.directory / "users.parquet")
 
     @cached_property
     def movies(self) -> pd.DataFrame:
         """``row``, ``movie`` (raw id), ``title``, ``genres``, in row order."""
-        return pd.read_parquet(self.directory / "movies.parquet")
+        return _table(self.directory / "movies.parquet")
 
     def _array(self, name: str) -> np.ndarray:
         return np.load(self.directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.read_parquet(path)
 
 
 def _read_manifest(directory: Path) -> Manifest:

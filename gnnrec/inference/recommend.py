@@ -1,82 +1,120 @@
-"""Movies for a user, by title."""
+"""``gnnrec recommend``: movies for one user or all users, and movies like another one.
+
+For one user of an export nothing of torch or pandas is imported: they take longer than the answer.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import os
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-import torch
-
-from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
 from gnnrec.errors import UserError
-from gnnrec.inference.load import load_run
+from gnnrec.inference.export_directory import MANIFEST
+from gnnrec.inference.recommend_one import Answer, for_user, like_movie
+from gnnrec.inference.recommend_options import RecommendOptions
+from gnnrec.inference.vector_source import VectorSource
+from gnnrec.inference.vectors_of_export import VectorsOfExport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gnnrec.distributed import World
 
 
-@dataclasses.dataclass
-class RecommendOptions:
-    """Options of ``gnnrec recommend``.
-
-    Args:
-        user: Raw id of the user.
-        top: Movies to print.
-        checkpoint: best or last.
-        data: Prepared dataset, where it has moved since training.
-    """
-
-    user: str
-    top: int = 10
-    checkpoint: Literal["best", "last"] = "best"
-    data: Path | None = None
-
-
-def recommend(run: Path, options: RecommendOptions) -> pd.DataFrame:
-    """The movies with the highest predicted ratings, or scores, among those that the user has not rated.
+def run_recommend(path: Path, options: RecommendOptions) -> None:
+    """The command: prints, or writes.
 
     Args:
-        run: Run directory of ``train_dist.py``.
+        path: Run directory or export.
         options: The options.
+    """
+    options.check()
+    if not options.all and is_export(path):
+        if os.environ.get("RANK", "0") == "0":
+            _print(_answer(VectorsOfExport(path, options.data, options.file), options))
+        return
+    from gnnrec import joining
+
+    joining.share_cores()
+    with joining.joined(options.device) as world:
+        if options.all:
+            recommend_all(path, options, world)
+            return
+        answer = _answer(open_source(path, options, world), options)
+        if world.is_main:
+            _print(answer)
+
+
+def recommend(path: Path, options: RecommendOptions, world: World | None = None) -> pd.DataFrame:
+    """Movies for ``options.user``, or movies like ``options.similar_to``.
+
+    Args:
+        path: Run directory of ``train_dist.py``, or export.
+        options: The options.
+        world: The ranks; every rank calls this.
 
     Returns:
-        Columns ``rank``, ``movie`` (raw id), ``title``, and ``rating`` (predicted, clipped to the scale) or
-        ``score`` (of a ranking model).
+        Columns ``rank``, ``movie`` (raw id), ``title``, and ``rating`` (predicted, clipped to the scale), ``score`` (of
+        a ranking model) or ``similarity``.
     """
-    if options.top < 1:
-        raise UserError(f"--top {options.top}: must be at least 1")
-    loaded = load_run(run, World(), options.checkpoint, options.data)
-    row = find_user(loaded.dataset, options.user)
-    scores = loaded.user_scores(loaded.embed(), row).clone()
-    rated = loaded.dataset.movie[loaded.dataset.user_ptr[row] : loaded.dataset.user_ptr[row + 1]]
-    scores[torch.from_numpy(np.array(rated, dtype=np.int64))] = -torch.inf
-    count = min(options.top, int(scores.isfinite().sum()))
-    highest, best = torch.topk(scores, count)
-    movies = loaded.dataset.movies.iloc[best.numpy()]
-    return pd.DataFrame(
-        {
-            "rank": np.arange(1, count + 1),
-            "movie": movies["movie"].to_numpy(),
-            "title": movies["title"].to_numpy(),
-            loaded.score_name: loaded.shown(highest).numpy(),
-        }
-    )
+    import pandas as pd
+
+    options.check()
+    answer = _answer(open_source(path, options, world), options)
+    ranks = range(1, len(answer.titles) + 1)
+    columns = {"rank": ranks, "movie": answer.movies, "title": answer.titles, answer.name: answer.scores}
+    return pd.DataFrame(columns)
 
 
-def find_user(dataset: PreparedDataset, user: str) -> int:
-    """Row of a user, from the raw id as it was typed."""
-    ids = dataset.users["user"]
-    matches = np.flatnonzero(ids.astype(str).to_numpy() == user)
-    if matches.size == 0:
-        some = ", ".join(ids.astype(str).sort_values().head(3))
-        raise UserError(f"--user {user}: nobody has this id in {dataset.directory} (ids look like {some})")
-    return int(matches[0])
+def recommend_all(path: Path, options: RecommendOptions, world: World) -> dict:
+    """Movies for all users: see :func:`gnnrec.inference.recommend_all.write_recommendations`."""
+    from gnnrec.inference.recommend_all import write_recommendations
+
+    options.check()
+    return write_recommendations(open_source(path, options, world), options, world)
+
+
+def open_source(path: Path, options: RecommendOptions, world: World | None = None) -> VectorSource:
+    """The vectors of an export or a run.
+
+    Raises:
+        UserError: Neither of them.
+    """
+    if is_export(path):
+        return VectorsOfExport(path, options.data, options.file)
+    from gnnrec.distributed import World
+    from gnnrec.inference.vectors_of_run import VectorsOfRun
+
+    return VectorsOfRun(path, world or World(), options.checkpoint, options.data, options.chunk, options.file)
+
+
+def is_export(path: Path) -> bool:
+    """Whether a path is an export; otherwise it is a run.
+
+    Raises:
+        UserError: Neither of them, or an export that is not complete.
+    """
+    path = Path(path)
+    if (path / "config.yaml").exists():
+        return False
+    if (path / MANIFEST).exists():
+        return True
+    if (path / "users").is_dir() and (path / "movies").is_dir():
+        raise UserError(f"{path} has no {MANIFEST}: run the same gnnrec export again to finish it")
+    raise UserError(f"{path} is not a run directory (it has no config.yaml), and not an export (no {MANIFEST})")
 
 
 def print_recommendations(user: str, table: pd.DataFrame) -> None:
-    """The table as text."""
-    print(f"for user {user}")
-    digits = 2 if "rating" in table else 4
-    for rank, _, title, score in table.itertuples(index=False):
-        print(f"{rank:4}  {score:.{digits}f}  {title}")
+    """A table of :func:`recommend` as text."""
+    name = table.columns[-1]
+    columns = (table[each].tolist() for each in ("movie", "title"))
+    _print(Answer([f"for user {user}"], *columns, table[name].to_numpy(), name))
+
+
+def _answer(source: VectorSource, options: RecommendOptions) -> Answer:
+    return like_movie(source, options) if options.user is None else for_user(source, options)
+
+
+def _print(answer: Answer) -> None:
+    print("\n".join(answer.lines()))

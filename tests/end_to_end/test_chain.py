@@ -133,7 +133,7 @@ def test_recommend_prints_titles(chain: Chain):
     user = str(PreparedDataset(chain.data).users["user"].iloc[7])
     table = recommend(chain.run, RecommendOptions(user=user, top=3))
     lines = succeed([*GNNREC, "recommend", chain.run, "--user", user, "--top", 3]).splitlines()
-    assert lines[0] == f"for user {user}"
-    for line, row in zip(lines[1:], table.itertuples(), strict=True):
+    assert lines[0] == f"for user {user}" and lines[1].startswith("who rated highest: ")
+    for line, row in zip(lines[2:], table.itertuples(), strict=True):
         assert line.split(None, 2) == [str(row.rank), f"{row.rating:.2f}", row.title]
         assert row.title != str(row.movie)

@@ -1,0 +1,138 @@
+"""What a prepared dataset tells about its movies and ratings, without pandas and torch: it is there at once."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.errors import UserError
+
+if TYPE_CHECKING:
+    from gnnrec.inference.new_users import NewUsers
+
+#: At the end of a title: (1995), (1995-1998), (1995-).
+_YEAR = re.compile(r"\((\d{4})\s*(?:[-\u2013]\s*(?:\d{4})?\s*)?\)\s*$")
+
+
+class Catalogue:
+    """Movies, and who has rated them.
+
+    Args:
+        dataset: The prepared dataset.
+        ratings: The users of a file, who stand in for those of the dataset.
+    """
+
+    def __init__(self, dataset: PreparedDataset, ratings: NewUsers | None = None):
+        self.dataset, self.ratings = dataset, dataset if ratings is None else ratings
+
+    @property
+    def place(self) -> str:
+        """Where the dataset is."""
+        return str(self.dataset.directory)
+
+    @cached_property
+    def movies(self) -> pa.Array:
+        """Raw ids of all movies, in row order."""
+        return self._table.column("movie").combine_chunks()
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Titles of all movies."""
+        return self._table.column("title").to_pylist()
+
+    @cached_property
+    def genres(self) -> list[list[str]]:
+        """Genres of all movies."""
+        return [[name for name in text.split("|") if name] for text in self._table.column("genres").to_pylist()]
+
+    @cached_property
+    def years(self) -> np.ndarray:
+        """Years of all movies, int64, -1 where they are not known; of a column ``year``, else of the titles."""
+        if "year" in self._table.column_names:
+            years = self._table.column("year").to_pylist()
+            return np.array([-1 if year is None else int(year) for year in years], np.int64)
+        found = (_YEAR.search(title) for title in self.titles)
+        return np.array([int(year[1]) if year else -1 for year in found], np.int64)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Ratings of all movies, int64."""
+        return np.bincount(self.dataset.movie, minlength=self.dataset.num_movies)
+
+    @cached_property
+    def users(self) -> pa.Array:
+        """Raw ids of all users, in row order."""
+        if self.ratings is not self.dataset:
+            return pa.array(self.ratings.users["user"])
+        table = pq.ParquetFile(self.dataset.directory / "users.parquet").read(columns=["user"])
+        return table.column("user").combine_chunks()
+
+    def rated(self, row: int) -> np.ndarray:
+        """Movies that a user has rated, int32 rows, ascending."""
+        return self.ratings.movie[self._edges(row)]
+
+    def favourites(self, row: int, count: int) -> list[tuple[str, float]]:
+        """Titles and ratings of the movies that a user has rated highest; of equal ones the lower row is first."""
+        movies, ratings = self.rated(row), self.ratings.rating[self._edges(row)]
+        highest = np.lexsort((movies, -ratings))[:count]
+        return [(self.titles[movies[each]], float(ratings[each])) for each in highest]
+
+    def _edges(self, row: int) -> slice:
+        return slice(int(self.ratings.user_ptr[row]), int(self.ratings.user_ptr[row + 1]))
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        return pq.ParquetFile(self.dataset.directory / "movies.parquet").read()
+
+
+def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:
+    """Row of a raw id as it was typed; None where there is none.
+
+    Args:
+        ids: Whole numbers or strings.
+        text: What was typed.
+    """
+    if not pa.types.is_integer(ids.type):
+        from pyarrow import compute  # only strings need it, and it takes its time
+
+        row = compute.index(ids, pa.scalar(text, ids.type)).as_py()
+        return None if row < 0 else row
+    if not re.fullmatch(r"0|-?[1-9]\d{0,18}", text) or not -(2**63) <= int(text) < 2**63:
+        return None
+    matches = np.flatnonzero(numbers(ids) == int(text))
+    return int(matches[0]) if len(matches) else None
+
+
+def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Numbers without missing ones as an array; pyarrow's own way imports pandas, where it is installed."""
+    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
+    kind = np.dtype(values.type.to_pandas_dtype())
+    found = [np.frombuffer(each.buffers()[1], kind, len(each), each.offset * kind.itemsize) for each in chunks]
+    return found[0] if len(found) == 1 else np.concatenate([np.empty(0, kind), *found])
+
+
+def find_movie(catalogue: Catalogue, text: str) -> int:
+    """Row of a movie by its raw id, its title, or a beginning that only one title has; capitals do not matter.
+
+    Raises:
+        UserError: None, or several.
+    """
+    row = find_id(catalogue.movies, text)
+    if row is not None:
+        return row
+    titles, wanted = [title.casefold() for title in catalogue.titles], text.casefold().strip()
+    matches = [row for row, title in enumerate(titles) if title == wanted]
+    matches = matches or [row for row, title in enumerate(titles) if wanted and title.startswith(wanted)]
+    if not matches:
+        raise UserError(f"--similar-to {text}: no movie of {catalogue.place} has this id, and no title begins like it")
+    if len(matches) > 1:
+        some = "; ".join(f"{catalogue.titles[row]} (id {catalogue.movies[row].as_py()})" for row in matches[:4])
+        more = "; ..." if len(matches) > 4 else ""
+        raise UserError(f"--similar-to {text}: {len(matches)} titles begin like it: {some}{more}: type more, or an id")
+    return matches[0]

@@ -1,0 +1,199 @@
+"""Vectors of an export, without pandas and torch; only the file that holds a user is read for one user."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import json
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.errors import UserError
+from gnnrec.inference.catalogue import Catalogue, find_id, numbers
+from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
+from gnnrec.inference.ratings_file import RatingsFile
+from gnnrec.inference.scoring import Scoring
+from gnnrec.inference.vector_source import UserBlock
+
+if TYPE_CHECKING:
+    from gnnrec.inference.new_users import NewUsers
+
+
+class VectorsOfExport:
+    """See :class:`gnnrec.inference.vector_source.VectorSource`.
+
+    Args:
+        directory: The export.
+        data: The prepared dataset, where it has moved since.
+        file: The ratings that the export was made of, where they are not those of the dataset.
+
+    Raises:
+        UserError: Not a complete export, a damaged file, or another dataset.
+    """
+
+    def __init__(self, directory: Path, data: Path | None = None, file: RatingsFile | None = None):
+        self.directory, self.manifest = Path(directory), read_manifest(Path(directory))
+        self.num_users = self.manifest["users"]
+        dataset = _dataset(self.directory, self.manifest, data)
+        self.catalogue = Catalogue(dataset, _ratings(self.directory, self.manifest, file, dataset))
+        names = sorted(name for name in self.manifest["files"] if name.startswith("users/"))
+        self._parts = [(int(Path(name).stem.removeprefix("part-")), name) for name in names]
+        self._open = lru_cache(maxsize=2)(self._opened)
+        self._group = lru_cache(maxsize=2)(self._read_group)
+
+    @cached_property
+    def scoring(self) -> Scoring:
+        """All movies."""
+        names = sorted(name for name in self.manifest["files"] if name.startswith("movies/"))
+        tables = [self._read(self._opened(name), name) for name in names]
+        vectors, bias = (
+            np.concatenate(each) for each in zip(*(self._arrays(table, self.directory) for table in tables))
+        )
+        head = {}
+        if "head.npz" in self.manifest["files"]:
+            with np.load(self._checked("head.npz")) as arrays:
+                head = {name: arrays[name].astype(np.float32) for name in arrays.files}
+        scale = self.manifest.get("rating_scale")
+        return Scoring(vectors, bias, self.manifest["offset"], tuple(scale) if scale else None, head)
+
+    @property
+    def identity(self) -> dict:
+        """What makes two sources the same."""
+        return {
+            "source": f"export, {self.manifest['dtype']}",
+            "model": self.manifest["model_fingerprint"],
+            "dataset": self.manifest["dataset_fingerprint"],
+            "users": self.catalogue.ratings.fingerprint,
+        }
+
+    def find(self, user: str) -> int:
+        """Row of a user; reads ids alone."""
+        some: list[str] = []
+        for first, name in self._parts:
+            file = self._open(name)
+            ids = self._read(file, name, columns=["user"]).column("user")
+            row = find_id(ids, user)
+            if row is not None:
+                return first + row
+            some = some or [str(each) for each in ids.slice(0, 1000).to_pylist()]
+        shown = ", ".join(heapq.nsmallest(3, some))
+        raise UserError(f"--user {user}: nobody has this id in {self.directory} (ids look like {shown})")
+
+    def block(self, rows: range) -> UserBlock:
+        """Some users, by global rows."""
+        found, row = [], rows.start
+        while row < rows.stop:
+            table, first = self._group_of(row)
+            piece = table.slice(row - first, rows.stop - row)
+            found.append((piece.column("user").combine_chunks(), *self._arrays(piece, self.directory / "users")))
+            row += len(piece)
+        ids, vectors, bias = zip(*found)
+        return UserBlock(pa.concat_arrays([each for each in ids]), np.concatenate(vectors), np.concatenate(bias))
+
+    def _group_of(self, row: int) -> tuple[pa.Table, int]:
+        """The row group that holds a row, and its first row."""
+        first, name = self._parts[bisect.bisect_right(self._parts, (row, "~")) - 1]
+        metadata = self._open(name).metadata
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            if row < first + rows:
+                return self._group(name, group), first
+            first += rows
+        raise UserError(f"{self.directory / name} has too few rows: export again")
+
+    def _read_group(self, name: str, group: int) -> pa.Table:
+        return self._read(self._open(name), name, groups=[group])
+
+    def _opened(self, name: str) -> pq.ParquetFile:
+        path = self._checked(name)
+        try:
+            return pq.ParquetFile(path)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(path, error) from None
+
+    def _read(self, file: pq.ParquetFile, name: str, columns=None, groups=None) -> pa.Table:
+        try:
+            if groups is not None:
+                return file.read_row_groups(groups, columns=columns)
+            return file.read(columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(self.directory / name, error) from None
+
+    def _checked(self, name: str) -> Path:
+        """Path of a file that has as many bytes as it should."""
+        path, expected = self.directory / name, self.manifest["files"][name]["bytes"]
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise UserError(f"{path}: cannot read it ({error.strerror}): export again") from None
+        if size != expected:
+            raise UserError(f"{path} has {size} bytes, not {expected}: export again")
+        return path
+
+    def _arrays(self, table: pa.Table, place: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors and biases, in float32."""
+        dim = self.manifest["dim"]
+        chunks = [numbers(each.values)[each.offset * dim :][: len(each) * dim] for each in table["embedding"].chunks]
+        vectors = np.concatenate(chunks).reshape(len(table), dim).astype(np.float32, copy=False)
+        bias = numbers(table.column("bias"))
+        if table["bias"].null_count or any(each.values.null_count for each in table["embedding"].chunks):
+            raise UserError(f"{place}: has missing values: export again")
+        if not (np.isfinite(vectors).all() and np.isfinite(bias).all()):
+            raise UserError(f"{place}: holds values that are not finite numbers: the model diverged, train it again")
+        return vectors, bias
+
+
+def read_manifest(directory: Path) -> dict:
+    """The manifest of a complete export.
+
+    Raises:
+        UserError: It is damaged, of something else, or of another version.
+    """
+    path = directory / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): run gnnrec export again") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} does not describe an export: pass a run directory or an export")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format version {content.get('format_version')}, this program reads {FORMAT_VERSION}: "
+            "run gnnrec export again"
+        )
+    return content
+
+
+def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedDataset:
+    place = Path(data or manifest["data"])
+    if not place.exists():
+        raise UserError(f"{place}, the dataset of {directory}, is not there: say where it is with --data")
+    dataset = PreparedDataset(place)
+    if dataset.fingerprint != manifest["dataset_fingerprint"]:
+        raise UserError(f"{place} is not the dataset of {directory}: pass the right one with --data")
+    return dataset
+
+
+def _ratings(directory: Path, manifest: dict, file: RatingsFile | None, dataset: PreparedDataset) -> NewUsers | None:
+    about = manifest.get("ratings")
+    if about is None and file is None:
+        return None
+    if about is None:
+        raise UserError(f"--ratings {file.path}: {directory} has the users of the dataset; leave --ratings out")
+    if file is None:
+        raise UserError(f"{directory} has the users of {about['file']}: pass that file with --ratings")
+    users = file.read(dataset)
+    if users.fingerprint != about["fingerprint"]:
+        raise UserError(f"--ratings {file.path} is not the file that {directory} was made of ({about['file']})")
+    return users
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0].rstrip(". ") if str(error) else type(error).__name__
+    return UserError(f"{path} is damaged ({reason}): export again")

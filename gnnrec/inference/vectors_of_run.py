@@ -1,0 +1,75 @@
+"""Vectors of a trained run, made when they are asked for."""
+
+from __future__ import annotations
+
+import heapq
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.inference.catalogue import Catalogue, find_id
+from gnnrec.inference.load import load_run
+from gnnrec.inference.ratings_file import RatingsFile
+from gnnrec.inference.scoring import Scoring
+from gnnrec.inference.vector_source import UserBlock
+
+
+class VectorsOfRun:
+    """See :class:`gnnrec.inference.vector_source.VectorSource`. Every rank makes one: movies are embedded by all.
+
+    Args:
+        run: Run directory.
+        world: The ranks.
+        checkpoint: ``best`` or ``last``.
+        data: The prepared dataset, where it has moved since.
+        chunk: Users whose ratings are in memory at a time.
+        file: Ratings whose users are meant, instead of those of the dataset.
+    """
+
+    def __init__(
+        self, run: Path, world: World, checkpoint: str, data: Path | None, chunk: int, file: RatingsFile | None = None
+    ):
+        self._run, self._loaded = Path(run), load_run(run, world, checkpoint, data)
+        dataset = self._loaded.dataset
+        self._encoder = self._users = self._loaded.encoder(chunk)
+        self.catalogue = Catalogue(dataset, None if file is None else file.read(dataset))
+        if file is not None:
+            self._users = self._encoder.of_new_users(file.read(dataset, self._loaded.known_splits))
+        self.num_users = self.catalogue.ratings.num_users
+        scale = self._loaded.scoring().get("rating_scale")
+        self.scoring = Scoring(
+            _array(self._loaded.exported_movies(self._encoder.movies.vector)),
+            _array(self._encoder.movies.bias),
+            float(self._encoder.offset),
+            tuple(scale) if scale else None,
+            {name: value.astype(np.float32) for name, value in self._loaded.head_arrays().items()},
+        )
+        self.identity = {
+            "source": "run",
+            "model": self._loaded.info.fingerprint,
+            "dataset": dataset.fingerprint,
+            "users": self.catalogue.ratings.fingerprint,
+        }
+
+    def find(self, user: str) -> int:
+        """Row of a user."""
+        row = find_id(self.catalogue.users, user)
+        if row is None:
+            shown = ", ".join(heapq.nsmallest(3, map(str, self.catalogue.users.slice(0, 1000).to_pylist())))
+            raise UserError(f"--user {user}: nobody has this id in {self.catalogue.place} (ids look like {shown})")
+        return row
+
+    def block(self, rows: range) -> UserBlock:
+        """Some users, by global rows."""
+        found = self._users.users(rows)
+        vectors, bias = _array(found.vector), _array(found.bias)
+        if not (np.isfinite(vectors).all() and np.isfinite(bias).all()):
+            raise UserError(f"{self._run}: users' vectors are not finite numbers: the model diverged, train it again")
+        return UserBlock(self.catalogue.users.slice(rows.start, len(rows)), vectors, bias)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()
