@@ -150,7 +150,9 @@ def _make_directory(path: Path) -> str | None:
 
 def _problem(path: Path, error: Exception) -> str:
     reason = getattr(error, "strerror", None)
-    if reason is None:
+    if reason is None and not path.parent.exists():
+        reason = "somebody has removed its directory"
+    elif reason is None:
         free = shutil.disk_usage(path.parent).free
         reason = f"{str(error).splitlines()[0]}; {free / 2**20:.0f} MiB are free"
     return f"{path.parent.with_name(path.parent.name[1:].removesuffix('.tmp'))}: cannot write {path.name} ({reason})"

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from gnnrec.errors import UserError
 from gnnrec.output import say
 
 
@@ -30,6 +31,7 @@ class Records:
             say(f"warning: {path} has lost its end; records go on behind it", sys.stderr)
         if there > size:
             self._file.truncate(size)
+        self._written = self.size
 
     @property
     def size(self) -> int:
@@ -42,11 +44,18 @@ class Records:
         return self._waiting.decode()
 
     def write(self, line: str) -> None:
-        """Adds a line, now or when there is room."""
+        """Adds a line, now or when there is room.
+
+        Raises:
+            UserError: Somebody else has changed the file.
+        """
+        if self.size != self._written:
+            raise UserError(f"{self.path}: another job writes to it, so this one does no more")
         self._waiting += line.encode() + b"\n"
         try:
             while self._waiting:
-                self._waiting = self._waiting[self._file.write(self._waiting) :]
+                done = self._file.write(self._waiting)
+                self._waiting, self._written = self._waiting[done:], self._written + done
             self._warned = False
         except OSError as error:
             if not self._warned:

@@ -18,7 +18,7 @@ from gnnrec.training.objective import settle
 from gnnrec.training.progress import Progress
 from gnnrec.training.ranking_trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
-from gnnrec.training.run_directory import finished_summary, note_stop, open_run_directory
+from gnnrec.training.run_directory import Claim, finished_summary, note_stop, open_run_directory
 from gnnrec.training.saving import Checkpoints
 from gnnrec.training.summary import memory_gib, summarise
 from gnnrec.training.tracking import ProgressBar, Tracker
@@ -50,9 +50,9 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
     if summary is not None:
         world.print(f"{config.run_dir} has ended at step {summary['steps']}: nothing is left to do")
         return summary
-    checkpoint = open_run_directory(config, dataset, world)
+    checkpoint, claim = open_run_directory(config, dataset, world)
     try:
-        return _run(config, dataset, world, checkpoint, on_validation)
+        return _run(config, dataset, world, checkpoint, claim, on_validation)
     except Stopped as stopped:
         reason = str(stopped)
     raise Stopped(world.on_main(lambda: note_stop(config.run_dir, reason)))
@@ -63,6 +63,7 @@ def _run(
     dataset: PreparedDataset,
     world: World,
     checkpoint: Path | None,
+    claim: Claim,
     on_validation: OnValidation | None,
 ) -> dict:
     """From the start or a checkpoint to the summary."""
@@ -80,8 +81,8 @@ def _run(
     progress.wandb_run = tracker.wandb_run
     try:
         memory.keep_freed()
-        _fit(trainer, tracker, progress, on_validation)
-        summary = summarise(trainer, tracker, progress)
+        _fit(trainer, tracker, progress, claim, on_validation)
+        summary = summarise(trainer, tracker, progress, claim)
     except BaseException as problem:
         tracker.close(STOPPED_EXIT_CODE if isinstance(problem, Stopped) else 1)
         raise
@@ -98,9 +99,11 @@ def build_trainer(
     return RatingTrainer(config, dataset, world)
 
 
-def _fit(trainer: Trainer, tracker: Tracker, progress: Progress, on_validation: OnValidation | None) -> None:
+def _fit(
+    trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim, on_validation: OnValidation | None
+) -> None:
     """All epochs, with their checkpoints."""
-    checkpoints = Checkpoints(trainer, tracker, progress)
+    checkpoints = Checkpoints(trainer, tracker, progress, claim)
     bar = ProgressBar(trainer.total_steps, trainer.world.is_main, trainer.steps_taken)
     began, steps_before = time.perf_counter(), trainer.steps_taken
     try:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,34 @@ _MAY_CHANGE = (
 _STARTED, _STOPPED = "started.json", "stopped.json"
 
 
-def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> Path | None:
+class Claim:
+    """A run directory belongs to whoever opened it last: two jobs must not write into one.
+
+    That happens when a job is submitted twice, or when torchrun does without a node that is not dead.
+
+    Args:
+        run: The run directory.
+        start: Names the start that opened it.
+    """
+
+    def __init__(self, run: Path, start: str):
+        self.run, self.start = run, start
+
+    def check(self) -> None:
+        """On rank 0, before something is published.
+
+        Raises:
+            UserError: Another job has opened it since.
+        """
+        try:
+            found = json.loads((self.run / _STARTED).read_text(encoding="utf-8"))["start"]
+        except OSError:
+            found = None
+        if found != self.start:
+            raise UserError(f"{self.run} was taken over by another job, which goes on with it: this one writes no more")
+
+
+def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[Path | None, Claim]:
     """Makes the run directory or finds where to go on; every rank calls this.
 
     Args:
@@ -35,7 +63,7 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
         world: The ranks.
 
     Returns:
-        The checkpoint to go on from; None for a new run.
+        The checkpoint to go on from, None for a new run; and the claim to the directory.
 
     Raises:
         UserError: The directory holds something else than what was asked for, or cannot be written.
@@ -48,8 +76,8 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
     checkpoint = _choose(found, config, world) if found else None
     if checkpoint is not None:
         world.on_main(lambda: _check_same(checkpoint, config, dataset))
-    world.on_main(lambda: _make(config, checkpoint))
-    return checkpoint
+    start = world.on_main(lambda: _make(config, checkpoint))
+    return checkpoint, Claim(config.run_dir, start)
 
 
 def finished_summary(config: TrainConfig, world: World) -> dict | None:
@@ -100,7 +128,7 @@ def _restarts() -> int:
 
 def _torchrun() -> str:
     """Tells one start of torchrun from others. Without a name of its own it is known by its process."""
-    name = os.environ["TORCHELASTIC_RUN_ID"]
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return f"process {os.getppid()} on {socket.gethostname()}" if name == "none" else name
 
 
@@ -172,24 +200,28 @@ def _flat(values: dict, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _make(config: TrainConfig, checkpoint: Path | None) -> None:
-    """An empty run directory with its configuration, or one without what came after ``checkpoint``. On rank 0."""
-    run = config.run_dir
+def _make(config: TrainConfig, checkpoint: Path | None) -> str:
+    """An empty run directory with its configuration, or one without what came after ``checkpoint``. On rank 0.
+
+    Returns:
+        A name of this start.
+    """
+    run, start = config.run_dir, uuid.uuid4().hex
     try:
         if checkpoint is None:
             if run.exists() and any(run.iterdir()):
                 shutil.rmtree(run)
             run.mkdir(parents=True, exist_ok=True)
             files.write_text(run / "config.yaml", config.yaml())
-        else:
+        # From here on another job that is still at work publishes nothing.
+        files.write_text(run / _STARTED, json.dumps({"torchrun": _torchrun(), "start": start}) + "\n")
+        if checkpoint is not None:
             for parent in (run, run / "checkpoints"):
                 remove_leftovers(parent)
             for later in checkpoints(run, "step"):
                 if step_of(later) > step_of(checkpoint):
                     remove_checkpoint(later)
-        (run / _STARTED).unlink(missing_ok=True)
-        if "TORCHELASTIC_RUN_ID" in os.environ:
-            files.write_text(run / _STARTED, json.dumps({"torchrun": _torchrun()}) + "\n")
         (run / _STOPPED).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run}: cannot write there ({error.strerror}): choose another directory") from None
+    return start

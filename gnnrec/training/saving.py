@@ -12,6 +12,7 @@ from gnnrec.stopping import reason
 from gnnrec.training.checkpoint import CheckpointInfo, checkpoint_path, checkpoints
 from gnnrec.training.checkpoint_write import CheckpointWriter, Contents, SaveFailed, remove_checkpoint
 from gnnrec.training.progress import Progress
+from gnnrec.training.run_directory import Claim
 from gnnrec.training.tracking import Tracker
 from gnnrec.training.trainer import Trainer
 
@@ -26,10 +27,11 @@ class Checkpoints:
         trainer: What is saved.
         tracker: Where its records are.
         progress: Where the run stands; it is changed by others.
+        claim: To the run directory.
     """
 
-    def __init__(self, trainer: Trainer, tracker: Tracker, progress: Progress):
-        self.trainer, self.tracker, self.progress = trainer, tracker, progress
+    def __init__(self, trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim):
+        self.trainer, self.tracker, self.progress, self.claim = trainer, tracker, progress, claim
         self.world, self.options = trainer.world, trainer.config.checkpoint
         self._ballot = Ballot(self.world)
         self._writer: CheckpointWriter | None = None
@@ -111,6 +113,7 @@ class Checkpoints:
 
     def _begin(self, kind: str, contents: Contents, info: CheckpointInfo, required: bool) -> None:
         self._finish()
+        self.world.on_main(self.claim.check)
         directory = checkpoint_path(self.trainer.config.run_dir, kind, info.step)
         try:
             self._writer = CheckpointWriter(directory, contents, info, self.world)
@@ -124,6 +127,7 @@ class Checkpoints:
         writer, self._writer = self._writer, None
         if writer is None:
             return
+        self.world.on_main(self.claim.check)
         self.tracker.sync()
         try:
             writer.finish()

@@ -20,11 +20,12 @@ from gnnrec.output import say
 from gnnrec.training.checkpoint import find_checkpoint
 from gnnrec.training.checkpoint_read import load_checkpoint
 from gnnrec.training.progress import Progress
+from gnnrec.training.run_directory import Claim
 from gnnrec.training.tracking import Tracker
 from gnnrec.training.trainer import Trainer
 
 
-def summarise(trainer: Trainer, tracker: Tracker, progress: Progress) -> dict:
+def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim) -> dict:
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     peak = peak_memory_gib()
@@ -61,6 +62,7 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: Progress) -> dict:
         "gnnrec_version": __version__,
         "torch_version": torch.__version__,
     }
+    world.on_main(claim.check)
     if test.count:
         tracker.log(trainer.steps_taken, **prefixed("test", test))
     tracker.summary(summary)

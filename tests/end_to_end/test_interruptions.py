@@ -96,7 +96,7 @@ def test_agents_that_are_lost_are_done_without(place, undisturbed, tmp_path):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
-    waits = "join_timeout=60,last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=2"
+    waits = "join_timeout=60,last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=6"
     options = ("--nnodes", "1:2", "--nproc-per-node", 1, "--rdzv-backend", "c10d", "--rdzv-conf", waits)
     options += ("--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "elastic", "--local-addr", "127.0.0.1")
     run = tmp_path / "run"

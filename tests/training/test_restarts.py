@@ -101,3 +101,14 @@ def test_a_stop_for_new_members_is_none(dataset, died, torchrun, capsys):
     run(died)
     assert capsys.readouterr().out.count("resumed at step") == 2
     assert (died.run_dir / "summary.json").exists() and not (died.run_dir / "stopped.json").exists()
+
+
+@pytest.mark.parametrize("log_every", [1, 1000])
+def test_the_later_of_two_jobs_has_the_run(dataset, tmp_path, log_every):
+    """Submitted twice: the first one ends before it writes anything more."""
+    options = {"checkpoint": {"every_steps": 2}, "log_every": log_every}
+    run(config_of(dataset, tmp_path / "undisturbed", log_every=log_every))
+    config = config_of(dataset, tmp_path / "run", **options)
+    with pytest.raises(UserError, match="another job"):
+        run(config, {7: lambda: run(config)})
+    assert_same_run(tmp_path / "undisturbed", config.run_dir)

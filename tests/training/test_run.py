@@ -85,6 +85,7 @@ def test_the_run_directory_can_be_read_without_the_program(run):
     config, _ = run
     assert {path.name for path in config.run_dir.iterdir()} == {
         "config.yaml",
+        "started.json",
         "metrics.jsonl",
         "summary.json",
         "checkpoints",
