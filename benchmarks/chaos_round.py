@@ -59,7 +59,8 @@ class Round:
         self.table: list[dict] = []
         self.lost: list[str] = []
         file = self.directory / "config.yaml"
-        common = {"log_every": 1, "checkpoint": {"every_steps": 10}, "wandb": {"mode": "disabled"}, "seed": seed}
+        # Checkpoints do not fall on the ends of epochs, so that validation and saving are apart.
+        common = {"log_every": 1, "checkpoint": {"every_steps": 7}, "wandb": {"mode": "disabled"}, "seed": seed}
         file.write_text(yaml.safe_dump(config | common), encoding="utf-8")
         self._train = [str(ROOT / "train_dist.py"), "--config", str(file), "--data", str(data), "--device", "cpu"]
         self.epochs, self.steps = config["optimizer"]["epochs"], 0
@@ -128,7 +129,7 @@ class Round:
         def there() -> bool:
             scene = look(run)
             if kill.place == "training":
-                return scene.step >= began + 1 + int(25 * kill.fraction)
+                return scene.step >= began + 1 + int(60 * kill.fraction)
             if kill.place == "saving":
                 return bool(scene.being_saved)
             if kill.place == "validation":
