@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import time
 from functools import partial
 from pathlib import Path
@@ -134,8 +135,14 @@ def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: W
         state = torch.load(directory.path / name, map_location="cpu", weights_only=True)
         return loaded.encoder(chunk, state)
     encoder = loaded.encoder(chunk)
-    world.on_main(lambda: directory.write(name, partial(torch.save, encoder.state())))
+    world.on_main(lambda: directory.write(name, partial(_write_state, encoder.state())))
     return encoder
+
+
+def _write_state(state: dict[str, torch.Tensor], path: Path) -> None:
+    buffer = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _write_movies(
@@ -146,6 +153,8 @@ def _write_movies(
     movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
     parts = parts_of("movies", loaded.dataset.num_movies, options.part_rows)
     for part in parts:
+        if directory.has(part.name):
+            continue
         rows = slice(part.rows.start, part.rows.stop)
         some = Vectors(movies.vector[rows], movies.bias[rows])
         directory.write(part.name, partial(_write, "movie", ids.iloc[rows], some, options.dtype))

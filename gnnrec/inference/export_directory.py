@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from gnnrec import files
 from gnnrec.errors import UserError
@@ -49,7 +50,16 @@ class ExportDirectory:
 
     Args:
         path: The directory.
+
+    Attributes:
+        format: What the manifest calls it.
+        holds: What it is in words.
+        folders: Where files are.
     """
+
+    format: ClassVar[str] = FORMAT
+    holds: ClassVar[str] = "an export"
+    folders: ClassVar[tuple[str, ...]] = ("users", "movies")
 
     def __init__(self, path: Path):
         self.path, self._state = Path(path), Path(path) / _STATE
@@ -59,7 +69,7 @@ class ExportDirectory:
 
         Args:
             identity: What makes two exports the same.
-            overwrite: Replace an export of something else.
+            overwrite: Replace one that is complete, or of something else.
 
         Returns:
             Whether the export is complete.
@@ -67,30 +77,34 @@ class ExportDirectory:
         Raises:
             UserError: The directory holds something else, or cannot be written.
         """
+        identity = {"format": self.format, **identity}
         try:
-            occupied = self.path.is_dir() and any(self.path.iterdir())
             if self.path.exists() and not self.path.is_dir():
                 raise UserError(f"{self.path} is a file: choose another directory")
             found = self._identity()
+            occupied = self.path.is_dir() and any(path != self._state for path in self.path.iterdir())
             if occupied and found is None:
-                raise UserError(f"{self.path} holds something else than an export: choose another directory")
-            if found is not None and found != identity:
-                if not overwrite:
+                raise UserError(f"{self.path} holds something else than {self.holds}: choose another directory")
+            if found is not None and (found != identity or self.is_complete):
+                if overwrite:
+                    self._clear()
+                elif found != identity:
                     different = next(name for name in identity if found.get(name) != identity[name])
                     raise UserError(
-                        f"{self.path} holds an export with another {different} "
-                        f"({_short(found.get(different))}, not {_short(identity[different])}): "
-                        "choose another directory or pass --overwrite"
+                        f"{self.path} holds {self.holds} with {different} {_short(found.get(different))}, "
+                        f"not {_short(identity[different])}: choose another directory or pass --overwrite"
                     )
-                shutil.rmtree(self.path)
-            if found == identity and self.is_complete:
-                return True
-            for name in ("users", "movies", _STATE):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
-            for left in self.path.rglob("*.tmp"):
-                left.unlink()
-            if not (self._state / _IDENTITY).exists():
+                else:
+                    self._check_sizes()
+                    shutil.rmtree(self._state, ignore_errors=True)  # if it was killed just before its end
+                    return True
+            self._state.mkdir(parents=True, exist_ok=True)
+            if not (self._state / _IDENTITY).exists():  # before anything else: it tells whose the directory is
                 files.write_text(self._state / _IDENTITY, json.dumps(identity) + "\n")
+            for name in self.folders:
+                (self.path / name).mkdir(exist_ok=True)
+            for left in [*self.path.rglob("*.tmp"), *self.path.rglob(".*.tmp-*")]:
+                left.unlink()
         except OSError as error:
             raise UserError(f"{self.path}: cannot write there ({error.strerror}): choose another directory") from None
         return False
@@ -132,9 +146,10 @@ class ExportDirectory:
             os.replace(aside, path)
             files.write_text(self._record(name), json.dumps(record) + "\n")
         except OSError as error:
-            raise UserError(
-                f"{path}: cannot write it ({error.strerror or error}): make room, and run the same command again"
-            ) from None
+            reason = error.strerror or str(error).splitlines()[0]
+            raise UserError(f"{path}: cannot write it ({reason}): make room, and run the same command again") from None
+        finally:
+            aside.unlink(missing_ok=True)
 
     def finish(self, names: list[str], manifest: dict) -> dict:
         """Writes the manifest with the checksums of all files, and removes what only an unfinished export needs.
@@ -149,9 +164,10 @@ class ExportDirectory:
         try:
             records = {name: json.loads(self._record(name).read_text(encoding="utf-8")) for name in names}
             identity = json.loads((self._state / _IDENTITY).read_text(encoding="utf-8"))
-            manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "identity": identity}
+            manifest = {"format": self.format, "format_version": FORMAT_VERSION, **manifest, "identity": identity}
             manifest["files"] = records
-            files.sync(self.path)
+            for folder in {(self.path / name).parent for name in [*names, MANIFEST]}:
+                files.sync(folder)
             files.write_text(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path}: cannot finish it ({error}): run the same command again") from None
@@ -164,15 +180,34 @@ class ExportDirectory:
 
     def _identity(self) -> dict | None:
         """Of a complete or an unfinished export; None where there is none."""
-        for path, name in ((self.path / MANIFEST, "identity"), (self._state / _IDENTITY, None)):
+        for path in (self.path / MANIFEST, self._state / _IDENTITY):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
-            except (NotADirectoryError, ValueError) as error:
+            except ValueError as error:
                 raise UserError(f"{path} is damaged ({error}): choose another directory") from None
-            return content if name is None else content.get(name, {})
+            if not isinstance(content, dict) or content.get("format") != self.format:
+                return None
+            return content.get("identity", {}) if path.name == MANIFEST else content
         return None
+
+    def _check_sizes(self) -> None:
+        """All files of a complete export are there, as long as they were."""
+        for name, known in self.manifest()["files"].items():
+            path = self.path / name
+            found = path.stat().st_size if path.exists() else None
+            if found != known["bytes"]:
+                what = "is missing" if found is None else f"has {found} bytes, not {known['bytes']}"
+                raise UserError(f"{path} {what}: pass --overwrite to write all again")
+
+    def _clear(self) -> None:
+        """Removes everything; last of all what tells that it was an export, in case that this is interrupted."""
+        for path in sorted(self.path.iterdir(), key=lambda path: (path.name in (MANIFEST, _STATE), path.name)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def _record(self, name: str) -> Path:
         return self._state / (name.removeprefix(f"{_STATE}/").replace("/", "-") + ".json")
@@ -180,4 +215,4 @@ class ExportDirectory:
 
 def _short(value: object) -> str:
     """Fingerprints are long."""
-    return str(value)[:12]
+    return str(value)[: 12 if len(str(value)) == 64 else None]
