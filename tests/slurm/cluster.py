@@ -1,0 +1,226 @@
+"""A SLURM cluster of two nodes on this machine, beside any other that may be there: own files, own ports, own key."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
+NODES = ("n1", "n2")
+
+_NOT_HERE = (
+    "slurm-wlm and munge are not installed: apt-get install slurm-wlm munge, "
+    "or set GNNREC_SKIP_SLURM=1 to leave these tests out"
+)
+_CONFIGURATION = """\
+ClusterName=gnnrec
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+CredType=cred/munge
+# A requeued job waits until its old credential is void: two minutes, unless told otherwise.
+AuthInfo=socket={place}/munge.socket,cred_expire=5
+StateSaveLocation={place}/state
+SlurmdSpoolDir={place}/spool-%n
+SlurmctldPidFile={place}/slurmctld.pid
+SlurmdPidFile={place}/slurmd-%n.pid
+SlurmctldLogFile={place}/slurmctld.log
+SlurmdLogFile={place}/slurmd-%n.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1,batch_sched_delay=1
+ReturnToService=2
+InactiveLimit=0
+KillWait=30
+MinJobAge=3600
+SlurmctldTimeout=60
+SlurmdTimeout=60
+JobCompType=jobcomp/none
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+# What SLURM itself would put back in the queue comes back at once, and a time limit is not rounded up.
+JobRequeue=1
+OverTimeLimit=0
+"""
+_NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=1000 State=UNKNOWN\n"
+_PARTITION = "PartitionName=all Nodes=n1,n2 Default=YES MaxTime=60 State=UP\n"
+
+
+@dataclasses.dataclass
+class Cluster:
+    """A running cluster.
+
+    Attributes:
+        place: Everything of it is below this directory.
+        environment: Variables with which the commands of SLURM find it.
+    """
+
+    place: Path
+    environment: dict[str, str]
+
+    def run(self, *command: str | Path, cwd: Path, timeout: float = 60, **more: str) -> subprocess.CompletedProcess:
+        """Runs a command that may call those of SLURM; ``more`` are further environment variables."""
+        return subprocess.run(
+            [str(word) for word in command], cwd=cwd, env=self.environment | more, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=timeout,
+        )  # fmt: skip
+
+    def ask(self, *command: str | Path) -> str:
+        """What a command prints, which must succeed."""
+        result = self.run(*command, cwd=self.place)
+        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+        return result.stdout.strip()
+
+    def job(self, number: int | str) -> dict[str, str]:
+        """The fields of ``scontrol show job``."""
+        words = self.ask("scontrol", "show", "job", "--oneliner", str(number)).split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+    def state(self, number: int | str) -> str:
+        return self.job(number)["JobState"]
+
+    def wait(self, number: int | str, *states: str, timeout: float = 150) -> dict[str, str]:
+        """Waits until a job is in one of these states; fails where it ends in another."""
+        ends = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+        deadline = time.monotonic() + timeout
+        while (job := self.job(number))["JobState"] not in states:
+            assert job["JobState"] not in ends, f"job {number}: {job}"
+            assert time.monotonic() < deadline, f"job {number} is not {states} after {timeout} s: {job}"
+            time.sleep(0.2)
+        return job
+
+
+def install() -> None:
+    """Installs SLURM and munge where they are missing and this is Debian with the right to.
+
+    Raises:
+        RuntimeError: They cannot be installed here.
+    """
+    if _missing():
+        if os.geteuid() or not shutil.which("apt-get"):
+            raise RuntimeError(_NOT_HERE)
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        with _no_services():
+            for command in (["update"], ["install", "-y", "--no-install-recommends", "slurm-wlm", "munge"]):
+                command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *command]
+                result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+                if result.returncode:
+                    raise RuntimeError(f"{_NOT_HERE}\n{' '.join(command)}\n{result.stdout}\n{result.stderr}")
+    if missing := _missing():
+        raise RuntimeError(f"{_NOT_HERE} (still missing: {', '.join(missing)})")
+
+
+@contextlib.contextmanager
+def start(place: Path, cpus: int) -> Iterator[Cluster]:
+    """Starts the cluster, and ends all that was started.
+
+    Args:
+        place: An empty directory.
+        cpus: Processors that each of the two nodes claims.
+    """
+    place.chmod(0o755)  # munged refuses a socket that others cannot reach
+    host = socket.gethostname().split(".")[0]
+    ports = _free_ports(1 + len(NODES))
+    (place / "state").mkdir()
+    text = _CONFIGURATION.format(host=host, place=place, user=getpass.getuser(), controller_port=ports[0])
+    text += "".join(_NODE.format(name=name, host=host, port=port, cpus=cpus) for name, port in zip(NODES, ports[1:]))
+    (place / "slurm.conf").write_text(text + _PARTITION)
+    (place / "munge.key").write_bytes(os.urandom(128))
+    (place / "munge.key").chmod(0o600)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
+    environment["SLURM_CONF"] = str(place / "slurm.conf")
+    environment["PATH"] += ":/usr/sbin:/sbin"
+    cluster = Cluster(place, environment)
+    with contextlib.ExitStack() as started:
+
+        def daemon(*command: str) -> None:
+            output = started.enter_context(open(place / f"{Path(command[0]).name}.out", "ab"))
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=place
+            )
+            started.callback(_end, process)
+
+        files = {"socket": "socket", "pid-file": "pid", "log-file": "log", "key-file": "key", "seed-file": "seed"}
+        daemon("munged", "--foreground", "--force", *(f"--{name}={place}/munge.{end}" for name, end in files.items()))
+        _wait_for(lambda: (place / "munge.socket").exists(), "munged", place)
+        daemon("slurmctld", "-D", "-i")
+        for name in NODES:
+            (place / f"spool-{name}").mkdir()
+            daemon("slurmd", "-D", "-N", name)
+        _wait_for(lambda: _idle(cluster), "SLURM", place)
+        started.callback(_cancel_all, cluster)
+        yield cluster
+
+
+def _missing() -> list[str]:
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    return [program for program in PROGRAMS if shutil.which(program, path=path) is None]
+
+
+@contextlib.contextmanager
+def _no_services() -> Iterator[None]:
+    """Packages start no services meanwhile (``invoke-rc.d`` asks this file)."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _idle(cluster: Cluster) -> bool:
+    result = cluster.run("sinfo", "--noheader", "--Node", "--format=%t", cwd=cluster.place)
+    return result.stdout.split() == ["idle"] * len(NODES)
+
+
+def _wait_for(ready, what: str, place: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not ready():
+        if time.monotonic() > deadline:
+            said = "\n".join(path.read_text(errors="replace")[-2000:] for path in sorted(place.glob("*.[ol][uo][tg]")))
+            raise RuntimeError(f"{what} did not start\n{said}")
+        time.sleep(0.1)
+
+
+def _cancel_all(cluster: Cluster) -> None:
+    cluster.run("scancel", "--user", getpass.getuser(), cwd=cluster.place)
+    deadline = time.monotonic() + 45
+    while cluster.run("squeue", "--noheader", cwd=cluster.place).stdout.strip() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,51 @@
+"""A SLURM of two nodes, and a place with a small dataset from which jobs are submitted to it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.end_to_end.commands import GNNREC, succeed
+from tests.slurm import cluster as slurm
+from tests.slurm.jobs import make_repository
+
+HERE = Path(__file__).parent
+#: Sixty quick steps an epoch, enough for a run to be disturbed several times.
+CONFIG = {
+    "model": {"dim": 8},
+    "loader": {"folds": 10, "seed_users": 50},
+    "optimizer": {"epochs": 8, "warmup_steps": 2},
+    "validate_every": 4,
+    "baselines": False,
+    "log_every": 5,
+}
+
+collect_ignore_glob = ["test_*.py"] if os.environ.get("GNNREC_SKIP_SLURM") == "1" else []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process of pytest-xdist runs all that is here, so that there is one cluster."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("slurm"))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory):
+    slurm.install()
+    with slurm.start(tmp_path_factory.mktemp("slurm"), cpus=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where jobs are submitted: ``ratings.csv``, ``data/mine``, ``small.yaml`` and the repository itself."""
+    place = make_repository(tmp_path_factory.mktemp("repository") / "gnnrec")
+    succeed([*GNNREC, "synth", place / "synth", "--users", 300, "--movies", 100, "--ratings", 12000, "--seed", 3])
+    (place / "ratings.csv").symlink_to(place / "synth" / "ratings.csv")
+    succeed([*GNNREC, "prepare", place / "data" / "mine", "--ratings", place / "ratings.csv", "--shards", 8])
+    (place / "small.yaml").write_text(yaml.safe_dump(CONFIG))
+    return place

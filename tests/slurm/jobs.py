@@ -1,0 +1,130 @@
+"""A place to submit jobs from, and what they leave there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from tests.end_to_end.commands import ROOT
+from tests.slurm.cluster import Cluster
+
+#: Options of train_dist.py that make a run of this machine quick to start.
+QUICK = ("--device", "cpu", "--wandb.mode", "disabled")
+
+
+def make_repository(place: Path) -> Path:
+    """A directory that is a working copy of the repository as far as jobs can tell, with its environment."""
+    place.mkdir()
+    for name in ("launch", "configs", "gnnrec", "train_dist.py", "pyproject.toml"):
+        (place / name).symlink_to(ROOT / name)
+    environment, here = place / ".venv", Path(sys.prefix)
+    environment.mkdir()
+    for name in ("bin", "lib", "lib64", "pyvenv.cfg"):
+        if (here / name).exists():
+            (environment / name).symlink_to(here / name)
+    # launch/environment.sh finds here that it has installed everything already.
+    asked = [
+        f"{place}\n".encode(),
+        *((ROOT / name).read_bytes() for name in ("pyproject.toml", "launch/constraints.txt")),
+    ]
+    installed = [hashlib.sha256(b"".join(asked)).hexdigest(), "gnnrec[]", "gnnrec[wandb]"]
+    (environment / "gnnrec-installed.txt").write_text("\n".join(installed) + "\n")
+    return place
+
+
+def submit(cluster: Cluster, cwd: Path, *words: str | Path, **variables: str) -> str:
+    """``sbatch --parsable`` with these words; returns the job's number."""
+    result = cluster.run("sbatch", "--parsable", *words, cwd=cwd, **variables)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def log(cwd: Path, job: str, name: str = "gnnrec") -> str:
+    """The log of a job."""
+    path = cwd / f"{name}-{job}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def node_log(cwd: Path, job: str, node: int = 0, name: str = "gnnrec") -> str:
+    """The log of one node of a job."""
+    path = cwd / "logs" / f"{name}-{job}" / f"node-{node}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def step(run: Path) -> int:
+    """The last step in a run's records; 0 before the first."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return max((json.loads(line).get("step", 0) for line in lines if line.endswith("}")), default=0)
+
+
+def wait_for_step(run: Path, least: int, timeout: float = 120) -> int:
+    """Waits until a run has come to a step; returns the step."""
+    deadline = time.monotonic() + timeout
+    while (found := step(run)) < least:
+        assert time.monotonic() < deadline, f"{run} is at step {found} after {timeout} s, not at {least}"
+        time.sleep(0.1)
+    return found
+
+
+def ranks(run: Path) -> list[int]:
+    """Process ids of the ranks that train this run, without their launchers."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if str(run) in words and "train_dist.py" in " ".join(words[1:3]) and "stoppable" not in " ".join(words):
+                found.append(int(directory.name))
+    return found
+
+
+@contextlib.contextmanager
+def paused(processes: list[int]) -> Iterator[None]:
+    """These processes do nothing meanwhile; signals for them have to wait."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+def starts(text: str) -> list[int]:
+    """The steps at which a run began or was resumed, from the log of the node with rank 0."""
+    return [int(number) for number in re.findall(r"^resumed at step (\d+) of ", text, re.MULTILINE)]
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the last resumable checkpoint, with optimizers, by file and name."""
+    assert (run / "summary.json").exists(), f"{run} is not finished"
+    directory = max((run / "checkpoints").glob("step-*"))
+    found: dict[str, torch.Tensor] = {}
+
+    def walk(name: str, item: object) -> None:
+        if isinstance(item, torch.Tensor):
+            found[name] = item
+        elif isinstance(item, dict):
+            for key, value in item.items():
+                walk(f"{name}/{key}", value)
+
+    for path in sorted(directory.glob("*.pt")):
+        walk(f"{directory.name}/{path.name}", torch.load(path, weights_only=True))
+    return found
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    """Bit for bit."""
+    assert len(one) > 20 and one.keys() == other.keys()
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
