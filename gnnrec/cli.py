@@ -31,11 +31,13 @@ class Command:
         help: One line.
         place: Name and help of the positional path.
         load: Imports it, and returns its options' dataclass and a function of the path and the options.
+        modes: Option -> what the command is with it instead.
     """
 
     help: str
     place: tuple[str, str]
     load: Callable[[], tuple[type, Run]]
+    modes: dict[str, Command] = dataclasses.field(default_factory=dict)
 
 
 #: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
@@ -89,6 +91,12 @@ def _export() -> tuple[type, Run]:
     return ExportOptions, _on_ranks(export)
 
 
+def _verify() -> tuple[type, Run]:
+    from gnnrec.inference.export_verify import VerifyOptions, verify
+
+    return VerifyOptions, verify
+
+
 def _recommend() -> tuple[type, Run]:
     from gnnrec.inference.recommend import RecommendOptions, run_recommend
 
@@ -114,16 +122,40 @@ COMMANDS = {
     "tune": Command("search options of training on validation ratings", _DATA, _tune),
     "compare": Command("train several models, several seeds, and print one table", _DATA, _compare),
     "evaluate": Command("score a run on its held-out ratings", _RUN, _evaluate),
-    "export": Command("write embeddings of all users and movies", _RUN, _export),
+    "export": Command(
+        "write embeddings of all users and movies",
+        _RUN,
+        _export,
+        {"--verify": Command("check counts, checksums and ids of an export", ("directory", "the export"), _verify)},
+    ),
     "recommend": Command("movies for one user or all of them, or like another movie", _SOURCE, _recommend),
 }
 
 
 def _parser(name: str, command: Command) -> Parser:
-    parser = Parser(prog=f"gnnrec {name}", description=command.help[0].upper() + command.help[1:] + ".")
+    modes = [f"gnnrec {name} {mode} {each.place[0].upper()}: {each.help}." for mode, each in command.modes.items()]
+    description = command.help[0].upper() + command.help[1:] + "."
+    parser = Parser(prog=f"gnnrec {name}", description=description, epilog=" ".join(modes) or None)
     parser.add_argument(command.place[0], type=Path, help=command.place[1])
     parser.add_class_arguments(command.load()[0])
     return parser
+
+
+def find_command(arguments: list[str]) -> tuple[str, Command, list[str]]:
+    """The command that arguments begin with, its name, and its own arguments.
+
+    Raises:
+        UserError: No such command.
+    """
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise UserError(f"{name} is not a command: choose one of {', '.join(COMMANDS)}")
+    for option, mode in COMMANDS[name].modes.items():
+        words = [word for each in rest for word in (each.split("=", 1) if each.startswith(f"{option}=") else [each])]
+        if option in words:
+            words.remove(option)
+            return f"{name} {option}", mode, words
+    return name, COMMANDS[name], rest
 
 
 def run_command(arguments: list[str]) -> None:
@@ -136,10 +168,7 @@ def run_command(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: gnnrec COMMAND ...\n\n{usage}\n\ngnnrec COMMAND --help explains its options.")
         return
-    name, *rest = arguments
-    if name not in COMMANDS:
-        raise UserError(f"{name} is not a command: choose one of {', '.join(COMMANDS)}")
-    command = COMMANDS[name]
+    name, command, rest = find_command(arguments)
     options, run = command.load()
     parser = _parser(name, command)
     values: Namespace = parser.instantiate(parser.parse_args(rest))

@@ -20,10 +20,11 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
+from gnnrec.inference.export_formats import FurtherFiles, read_formats
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
-from gnnrec.inference.progress import Rate
+from gnnrec.inference.shares import write_shares
 from gnnrec.inference.user_encoder import UserEncoder, Vectors
 
 _HEAD = "head.npz"
@@ -37,6 +38,8 @@ class ExportOptions:
         out: Directory to make. What an interrupted export of the same left there is gone on with.
         checkpoint: best or last.
         dtype: Type of the embeddings: float32 or float16.
+        formats: parquet (always there), npy (arrays that can be mapped, ids by row) and faiss (an index of movies);
+            several with commas between.
         chunk: Users whose ratings are in memory at a time: it bounds the memory of a rank.
         part_rows: Rows in a Parquet file.
         ratings: Export the users of this ratings file instead of those of training: new ones from their ratings alone,
@@ -53,6 +56,7 @@ class ExportOptions:
     out: Path
     checkpoint: Literal["best", "last"] = "best"
     dtype: Literal["float32", "float16"] = "float32"
+    formats: list[str] = dataclasses.field(default_factory=lambda: ["parquet"])
     chunk: int = 65536
     part_rows: int = 100_000
     ratings: Path | None = None
@@ -88,19 +92,24 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
         raise UserError("--chunk and --part_rows must be at least 1")
     loaded = load_run(run, world, options.checkpoint, options.data)
     source = _read_source(loaded, options, world)
+    formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
-    if world.on_main(lambda: directory.open(_identity(loaded, source, options), options.overwrite)):
+    if world.on_main(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
         world.print(f"{options.out} is complete: nothing is left to do")
         return world.on_main(directory.manifest)
     encoder = _encoder(loaded, directory, options.chunk, world)
-    names = world.on_main(lambda: _write_movies(loaded, encoder, directory, options))
-    users = parts_of("users", source.num_users, options.part_rows)
-    missing = world.on_main(lambda: [part for part in users if not directory.has(part.name)])
-    of_source = encoder if source is loaded.dataset else encoder.of_new_users(source)
-    _write_users(source.users["user"], of_source, directory, missing[world.rank :: world.size], options, world)
-    names += [part.name for part in users]
-    manifest = world.on_main(lambda: directory.finish(names, _manifest(loaded, source, options, encoder)))
-    kept = f" ({len(users) - len(missing)} of {len(users)} parts were there)" if len(missing) < len(users) else ""
+    parts = {
+        "movies": parts_of("movies", loaded.dataset.num_movies, options.part_rows),
+        "users": parts_of("users", source.num_users, options.part_rows),
+    }
+    names = [part.name for kind in parts.values() for part in kind]
+    names += world.on_main(lambda: _write_movies(loaded, encoder, directory, parts["movies"], options))
+    users, missing = parts["users"], _write_users(source, encoder, directory, parts["users"], options, world)
+    further = FurtherFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
+    names += further.write(world)
+    manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
+    manifest = world.on_main(lambda: directory.finish(names, manifest | further.describe()))
+    kept = f" ({len(users) - missing} of {len(users)} parts were there)" if missing < len(users) else ""
     world.print(
         f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
         f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
@@ -118,13 +127,16 @@ def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> Pre
     return users
 
 
-def _identity(loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions) -> dict:
+def _identity(
+    loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions, formats: tuple[str, ...]
+) -> dict:
     return {
         "model": loaded.info.fingerprint,
         "dataset": loaded.dataset.fingerprint,
         "users": source.fingerprint,
         "dtype": options.dtype,
         "part_rows": options.part_rows,
+        "formats": ",".join(formats),
     }
 
 
@@ -146,49 +158,43 @@ def _write_state(state: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _write_movies(
-    loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, options: ExportOptions
+    loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, parts: list[Part], options: ExportOptions
 ) -> list[str]:
-    """Movies and what else scores need; returns the names of the files. On rank 0."""
+    """Movies and what else scores need; returns the names of the latter. On rank 0."""
     ids = loaded.dataset.movies["movie"]
     movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
-    parts = parts_of("movies", loaded.dataset.num_movies, options.part_rows)
     for part in parts:
         if directory.has(part.name):
             continue
         rows = slice(part.rows.start, part.rows.stop)
         some = Vectors(movies.vector[rows], movies.bias[rows])
         directory.write(part.name, partial(_write, "movie", ids.iloc[rows], some, options.dtype))
-    names = [part.name for part in parts]
     arrays = loaded.head_arrays()
     if arrays:
         directory.write(_HEAD, partial(_write_arrays, arrays))
-        names.append(_HEAD)
-    return names
+    return [_HEAD] if arrays else []
 
 
 def _write_users(
-    ids: pd.Series,
+    source: PreparedDataset | NewUsers,
     encoder: UserEncoder,
     directory: ExportDirectory,
     parts: list[Part],
     options: ExportOptions,
     world: World,
-) -> None:
-    """The parts of this rank. A rank that cannot write says so when the others have finished."""
-    problem = None
-    with Rate("users", sum(len(part.rows) for part in parts), world) as rate:
-        for part in world.together(parts):
-            if problem is not None:
-                continue
-            some, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
-            try:
-                directory.write(part.name, partial(_write, "user", ids.iloc[rows], some, options.dtype))
-            except UserError as error:
-                problem = str(error)
-            rate.add(len(part.rows))
-    problems = [each for each in world.gather_objects(problem) if each]
-    if problems:
-        raise UserError(problems[0])
+) -> int:
+    """The parts that are missing, each rank its share; returns how many they are."""
+    missing = world.on_main(lambda: [part for part in parts if not directory.has(part.name)])
+    ids = source.users["user"]
+    if isinstance(source, NewUsers):
+        encoder = encoder.of_new_users(source)
+
+    def write(part: Part) -> None:
+        some, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
+        directory.write(part.name, partial(_write, "user", ids.iloc[rows], some, options.dtype))
+
+    write_shares(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
+    return len(missing)
 
 
 def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) -> None:

@@ -114,6 +114,11 @@ class ExportDirectory:
         """The manifest, which comes last, is there."""
         return (self.path / MANIFEST).exists()
 
+    @property
+    def is_unfinished(self) -> bool:
+        """An interrupted one is there."""
+        return self._state.is_dir() and not self.is_complete
+
     def manifest(self) -> dict:
         """That of a complete export."""
         return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))

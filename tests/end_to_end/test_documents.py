@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from torch.distributed.run import get_args_parser
 
-from gnnrec.cli import COMMANDS, _parser
+from gnnrec.cli import _parser, find_command
 from gnnrec.config import normalise, parse_train_config
 from tests.end_to_end.commands import ROOT
 
@@ -29,8 +29,9 @@ def check_training(arguments: list[str]) -> None:
     parse_train_config(arguments)
 
 
-def check_command(name: str, arguments: list[str]) -> None:
-    parser = _parser(name, COMMANDS[name])
+def check_command(*words: str) -> None:
+    name, command, arguments = find_command(list(words))
+    parser = _parser(name, command)
     parser.parse_args(normalise(parser, arguments))
 
 
@@ -42,10 +43,10 @@ def check_torchrun(arguments: list[str]) -> None:
         check_training(rest)
     elif script == "gnnrec":
         assert parsed.module
-        check_command(rest[0], rest[1:])
+        check_command(*rest)
     else:
         assert (parsed.module, script) == (True, "gnnrec.export")
-        check_command("export", rest)
+        check_command("export", *rest)
 
 
 def check_script(script: str, *arguments: str) -> None:
@@ -58,7 +59,7 @@ def check(words: list[str]) -> None:
     """Raises where a program would refuse its options."""
     program, *arguments = words
     if program == "gnnrec":
-        check_command(arguments[0], arguments[1:])
+        check_command(*arguments)
     elif program == "torchrun":
         check_torchrun(arguments)
     elif program == "bash":

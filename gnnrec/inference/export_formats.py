@@ -1,0 +1,135 @@
+"""Further files of an export, made from its parts: arrays that can be mapped, ids by row, an index of movies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.inference import export_index
+from gnnrec.inference.export_directory import ExportDirectory, Part
+from gnnrec.inference.export_parts import read_column, read_numbers
+from gnnrec.inference.shares import write_shares
+
+FORMATS = ("parquet", "npy", "faiss")
+
+
+def read_formats(asked: list[str], head: str) -> tuple[str, ...]:
+    """What is asked for, in the order of :data:`FORMATS`; Parquet always is.
+
+    Args:
+        asked: Names, also several in one with commas between.
+        head: Of the model.
+
+    Raises:
+        UserError: No such format, or one that needs a package or another head.
+    """
+    names = {name.strip() for each in asked for name in each.split(",")} - {""}
+    unknown = sorted(names - set(FORMATS))
+    if unknown:
+        raise UserError(f"--formats {unknown[0]}: choose from {', '.join(FORMATS)}")
+    if "faiss" in names:
+        export_index.import_faiss()
+        if head != "dot":
+            raise UserError(
+                f"--formats faiss: an index finds inner products, and this model scores with another head ({head}): "
+                "leave faiss out"
+            )
+    return tuple(name for name in FORMATS if name == "parquet" or name in names)
+
+
+@dataclasses.dataclass(frozen=True)
+class FurtherFiles:
+    """What an export has beside its Parquet parts.
+
+    ========================  ========================================================================
+    ``users.npy``             float ``[users, dim]``, by row; ``movies.npy`` alike
+    ``user_bias.npy``         float32 ``[users]``; ``movie_bias.npy`` alike
+    ``user_ids.parquet``      ``row`` (int64) and ``user`` (raw id); ``movie_ids.parquet`` alike
+    ``movies.faiss``          index of movies by row (:mod:`gnnrec.inference.export_index`)
+    ========================  ========================================================================
+
+    Attributes:
+        directory: The export.
+        formats: From :func:`read_formats`.
+        parts: Parquet files of ``users`` and ``movies``.
+        dim: Width of a vector.
+        dtype: Of vectors.
+    """
+
+    directory: ExportDirectory
+    formats: tuple[str, ...]
+    parts: dict[str, list[Part]]
+    dim: int
+    dtype: str
+
+    def write(self, world: World) -> list[str]:
+        """Writes those that are missing, once all parts are there; every rank calls this, and takes its share.
+
+        Returns:
+            The names of all of them.
+
+        Raises:
+            UserError: A place that cannot be written.
+            Stopped: A rank was told to stop.
+        """
+        writers, directory = self._writers(), self.directory
+        missing = world.on_main(lambda: [name for name in writers if not directory.has(name)])
+        write_shares(
+            missing[world.rank :: world.size], lambda name: directory.write(name, writers[name]), "files", world
+        )
+        return list(writers)
+
+    def describe(self) -> dict:
+        """What the manifest says of them beside their checksums."""
+        if "faiss" not in self.formats:
+            return {}
+        path = self.directory.path / export_index.NAME
+        return {"index": export_index.describe_index(path, self._paths("users"), self._paths("movies"), self.dim)}
+
+    def _paths(self, kind: str) -> list[Path]:
+        return [self.directory.path / part.name for part in self.parts[kind]]
+
+    def _writers(self) -> dict[str, Callable[[Path], None]]:
+        found: dict[str, Callable[[Path], None]] = {}
+        if "faiss" in self.formats:  # first, since it takes longest
+            paths = self._paths("users"), self._paths("movies")
+            found[export_index.NAME] = partial(export_index.write_index, *paths, self.dim)
+        for kind in ("users", "movies"):
+            paths, one = self._paths(kind), kind.removesuffix("s")
+            rows = sum(len(part.rows) for part in self.parts[kind])
+            if "npy" in self.formats:
+                found[f"{kind}.npy"] = partial(_write_array, paths, "embedding", (rows, self.dim), self.dtype)
+                found[f"{one}_bias.npy"] = partial(_write_array, paths, "bias", (rows,), "float32")
+            if "npy" in self.formats or ("faiss" in self.formats and kind == "movies"):
+                found[f"{one}_ids.parquet"] = partial(_write_ids, paths, one)
+        return found
+
+
+def _write_array(paths: list[Path], column: str, shape: tuple[int, ...], dtype: str, path: Path) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for some in read_numbers(paths, column):
+            file.write(np.ascontiguousarray(some, dtype))
+
+
+def _write_ids(paths: list[Path], column: str, path: Path) -> None:
+    first, writer = 0, None
+    try:
+        for ids in read_column(paths, column):
+            rows = pa.array(np.arange(first, first + len(ids)))
+            table = pa.table({"row": rows, column: ids})
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+            first += len(ids)
+    finally:
+        if writer is not None:
+            writer.close()
