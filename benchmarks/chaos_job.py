@@ -78,6 +78,15 @@ class Job:
         """The ranks that were started last are at work."""
         return len(self.starts()) > self._starts_before
 
+    def listens(self) -> bool:
+        """All ranks take SIGTERM, so that they can be asked to stop."""
+        caught = []
+        for rank in self.ranks().values():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{rank.pid}/status").read_text(encoding="utf-8")
+                caught.append(int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1)
+        return len(caught) == self.num_ranks and all(caught)
+
     def says_stopped(self) -> bool:
         """A rank left a word that it stopped."""
         return self.note.exists() and bool(self.note.read_text(encoding="utf-8"))

@@ -58,6 +58,7 @@ class Round:
         self.directory.mkdir(parents=True)
         self.table: list[dict] = []
         self.lost: list[str] = []
+        self._delay = 1.0  # less when a moment was missed
         file = self.directory / "config.yaml"
         # Checkpoints do not fall on the ends of epochs, so that validation and saving are apart.
         common = {"log_every": 1, "checkpoint": {"every_steps": 7}, "wandb": {"mode": "disabled"}, "seed": seed}
@@ -72,13 +73,18 @@ class Round:
         self.steps = look(self.directory / "calm").step
         late = [kill for kill in kills if kill.place != "export"]
         for attempt in range(_ATTEMPTS if late else 0):
+            self._delay = 0.5**attempt
             late = self._hurt_training(f"hurt-{attempt}", late)
             ends = self.directory / "calm", self.directory / f"hurt-{attempt}"
             self._lose(*differences(*ends))
             if not late:
                 break
         for number, kill in enumerate(kill for kill in kills if kill.place == "export"):
-            if not any(self._hurt_export(kill, f"export-{number}-{attempt}") for attempt in range(_ATTEMPTS)):
+            for attempt in range(_ATTEMPTS):
+                self._delay = 0.5**attempt
+                if self._hurt_export(kill, f"export-{number}-{attempt}"):
+                    break
+            else:
                 late.append(kill)
         self._lose(*leftovers(self.directory), *(f"{kill} found no living job" for kill in late))
 
@@ -137,7 +143,8 @@ class Round:
             return self._summarising(scene)
 
         reached = wait_for(lambda: there() or look(run).finished, job) and not look(run).finished
-        time.sleep({"training": 0.05, "saving": 0.05, "validation": 0.08, "summary": 0.5}[kill.place] * kill.fraction)
+        longest = {"training": 0.05, "saving": 0.05, "validation": 0.08, "summary": 0.5}[kill.place]
+        time.sleep(self._delay * longest * kill.fraction)
         return reached
 
     def _reach_start(self, kill: Kill, job: Job) -> bool:
@@ -206,12 +213,12 @@ class Round:
         try:
             job.start()
             if kill.fraction < 0.3:
-                # Before anything is written, as far as one can tell.
-                reached = wait_for(lambda: len(job.ranks()) == self.ranks, job)
-                time.sleep(3 + 5 * kill.fraction)
+                # Before any part is written, as far as one can tell.
+                reached = wait_for(job.listens, job)
+                time.sleep(self._delay * kill.fraction)
             else:
                 reached = wait_for(lambda: parts_written(out), job)
-                time.sleep(0.8 * (kill.fraction - 0.3))
+                time.sleep(self._delay * 0.8 * (kill.fraction - 0.3))
             before, struck = parts_written(out), time.monotonic()
             if not reached or (out / "manifest.json").exists() or not job.strike(kill.way, kill.rank):
                 return False
