@@ -1,0 +1,105 @@
+"""The examples in docs/export.md run as they stand, and find the movies that the model would recommend."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.distributed import World
+from gnnrec.training.run import train
+from tests.configs import make_config
+from tests.datasets import ratings_table
+from tests.end_to_end.commands import ROOT
+from tests.inference.exports import exported, table_of
+from tests.inference.test_export import model_scores
+
+USER, USERS, MOVIES = 42, 60, 30
+#: By heading; Spark's is not run.
+EXAMPLES = dict(
+    re.findall(
+        r"^##+ ([^\n]+)\n(?:(?!^##).)*?^```python\n(.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.M | re.S
+    )
+)
+RUN = sorted(set(EXAMPLES) - {"Spark", "How to score a pair"})
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """Runs by head; users have ids from 1 on."""
+    directory, made = tmp_path_factory.mktemp("document"), {}
+    table = ratings_table(USERS, MOVIES, 600)
+    table["userId"] = (table["userId"] - 7) // 3 + 1
+    table.to_csv(directory / "ratings.csv", index=False)
+    prepare(directory / "prepared", PrepareOptions(ratings=directory / "ratings.csv", validation=0.1))
+    for head in ("dot", "mlp"):
+        made[head] = directory / head
+        model = {"head": head, "head_dim": 5}
+        train(make_config(directory / "prepared", made[head], model=model, optimizer={"lr": 0.05}), World())
+    return made
+
+
+def export_of(run: Path, place: Path, *formats: str) -> pd.Series:
+    """Exports to where the document has it; returns the model's own scores of the user, by movie."""
+    exported(run, place / "export" / "mine", formats=list(formats), part_rows=13)
+    users, movies = (table_of(place / "export" / "mine", kind)[0] for kind in ("user", "movie"))
+    return pd.Series(model_scores(run)[list(users).index(USER)], movies)
+
+
+def run_example(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    monkeypatch.chdir(place)
+    found: dict = {}
+    exec(compile(EXAMPLES[name], f"docs/export.md, {name}", "exec"), found)
+    return found
+
+
+def movies_of(best) -> list:
+    return list(best["movie"]) if "movie" in getattr(best, "columns", ()) else list(best.index)
+
+
+def test_every_way_that_the_document_names_is_there():
+    assert {"pandas", "PyArrow", "Polars", "DuckDB", "Spark", "NumPy", "FAISS", "How to score a pair"} == set(EXAMPLES)
+    compile(EXAMPLES["Spark"], "Spark", "exec")
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_an_example_finds_the_best_movies(runs, tmp_path, monkeypatch, name):
+    expected = export_of(runs["dot"], tmp_path, "npy", "faiss").nlargest(10)
+    assert expected.diff().abs().min() > 1e-5, "their order is not certain"
+    found = run_example(name, tmp_path, monkeypatch)
+    assert movies_of(found["best"]) == list(expected.index)
+    scores = found["best"]["score"].to_numpy() if hasattr(found["best"], "columns") else found["best"].to_numpy()
+    if name in ("pandas", "FAISS"):
+        np.testing.assert_allclose(scores, expected if name == "FAISS" else expected.clip(0.5, 5), rtol=1e-5)
+    else:  # without what is the same for all movies
+        np.testing.assert_allclose(scores - scores[0], expected - expected.iloc[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_batches_of_pyarrow_are_all_users(runs, tmp_path, monkeypatch):
+    export_of(runs["dot"], tmp_path)
+    vectors = table_of(tmp_path / "export" / "mine", "user")[1]
+    found = run_example("PyArrow", tmp_path, monkeypatch)
+    assert found["longest"] == pytest.approx(np.linalg.norm(vectors, axis=1).max(), rel=1e-6)
+
+
+def test_the_example_of_an_mlp_head(runs, tmp_path, monkeypatch):
+    expected = export_of(runs["mlp"], tmp_path).nlargest(10)
+    found = run_example("How to score a pair", tmp_path, monkeypatch)["best"]
+    assert list(found.index) == list(expected.index)
+    np.testing.assert_allclose(found, expected.clip(0.5, 5), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["pandas", "PyArrow", "Polars", "NumPy", "FAISS"])
+def test_half_precision_is_read_by_those_that_are_said_to(runs, tmp_path, monkeypatch, name):
+    exported(runs["dot"], tmp_path / "export" / "mine", formats=["npy,faiss"], dtype="float16")
+    best = run_example(name, tmp_path, monkeypatch)["best"]
+    ids, vectors, bias = table_of(tmp_path / "export" / "mine", "movie")
+    users, user_vectors, _ = table_of(tmp_path / "export" / "mine", "user")
+    scores = vectors.astype(np.float64) @ user_vectors[list(users).index(USER)].astype(np.float64) + bias
+    expected = pd.Series(scores, ids)
+    # Half precision sums are not exact, so that the last of ten may be another one.
+    assert len(movies_of(best)) == 10 and expected[movies_of(best)].min() > expected.nlargest(10).min() - 0.01
