@@ -12,8 +12,11 @@ complete is not counted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -63,7 +66,7 @@ class Exports:
         job.start()
         passed = {}
         for place, over in (
-            ("starting", lambda: (out / ".unfinished" / "identity.json").exists()),
+            ("starting", lambda: _at_work(job)),
             ("embedding movies", lambda: (out / ".unfinished" / "encoder.pt.json").exists()),
             ("writing users", lambda: parts_written(out) == self.parts),
             ("finishing", lambda: (out / "manifest.json").exists()),
@@ -106,7 +109,7 @@ class Exports:
         """One kill; False where the export came to its end before."""
         had, fraction = parts_written(out), self.rng.random()
         if place == "embedding movies":
-            wait_for(lambda: (out / ".unfinished" / "identity.json").exists(), job)
+            wait_for(lambda: _at_work(job), job)
         elif place == "writing users":
             goal = had + 1 + int(fraction * (self.parts - had))
             wait_for(lambda: parts_written(out) >= min(goal, self.parts), job)
@@ -116,11 +119,14 @@ class Exports:
         else:
             wait_for(lambda: len(job.ranks()) == self.ranks, job)
         time.sleep(seconds * self.rng.random())
-        before = _where(out, self.parts)
-        if before == "complete" or not job.strike("kill -9 job", 0) or _where(out, self.parts) == "complete":
+        at_work = _at_work(job)
+        if _where(out, self.parts) == "complete" or not job.strike("kill -9 job", 0):
+            return False
+        where = _where(out, self.parts) if at_work else "starting"
+        if where == "complete":
             return False
         names = sorted(str(path.relative_to(out)) for path in out.rglob("*.tmp*"))
-        row = {"export": out.name, "aimed_at": place, "where": _where(out, self.parts), "parts": parts_written(out)}
+        row = {"export": out.name, "aimed_at": place, "where": where, "parts": parts_written(out)}
         self.table.append(row | {"parts_at_start": had, "half_written": names})
         print(self.table[-1], flush=True)
         return True
@@ -133,14 +139,19 @@ class Exports:
 
 def _where(out: Path, parts: int) -> str:
     """What was going on, from what is there."""
-    state = out / ".unfinished"
     if (out / "manifest.json").exists():
         return "complete"
-    if not (state / "identity.json").exists():
-        return "starting"
-    if not (state / "encoder.pt.json").exists():
+    if not (out / ".unfinished" / "encoder.pt.json").exists():
         return "embedding movies"
     return "writing users" if parts_written(out) < parts else "finishing"
+
+
+def _at_work(job: Job) -> bool:
+    """Rank 0 takes SIGTERM by itself: all is imported, and ranks are about to meet."""
+    with contextlib.suppress(OSError, KeyError):
+        status = Path(f"/proc/{job.ranks()[0].pid}/status").read_text()
+        return bool(int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return False
 
 
 def _checksums(out: Path) -> dict[str, str]:
