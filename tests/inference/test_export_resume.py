@@ -80,9 +80,16 @@ def killed(run: Path, out: Path, number: int, when: str = "before", **options) -
     return False
 
 
+@pytest.fixture
+def loaded_once(run, monkeypatch) -> None:
+    """Half of the time of an export as small as these is that of reading the configuration."""
+    loaded = export_module.load_run(run, World())
+    monkeypatch.setattr(export_module, "load_run", lambda *arguments: loaded)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_anywhere_it_goes_on_to_the_same_files(run, tmp_path, when):
-    options = {"part_rows": 19}
+def test_killed_anywhere_it_goes_on_to_the_same_files(run, loaded_once, tmp_path, when):
+    options = {"part_rows": 19, "chunk": 100}
     exported(run, tmp_path / "whole", **OPTIONS | options)
     whole, number = content(tmp_path / "whole"), 0
     while killed(run, tmp_path / str(number), number + 1, when, **options):
@@ -95,7 +102,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_files(run, tmp_path, when):
     assert number == 2 * (len(whole) - 1) + 4
 
 
-def test_killed_again_and_again_it_is_finished(run, whole, tmp_path):
+def test_killed_again_and_again_it_is_finished(run, whole, loaded_once, tmp_path):
     lives = 1
     while killed(run, tmp_path / "out", 9):
         lives += 1
@@ -194,7 +201,7 @@ def test_another_export_is_refused_or_replaced(run, other_run, whole, tmp_path, 
 
 
 def test_a_replacement_that_is_killed_can_be_repeated(run, other_run, tmp_path, whole):
-    for number in range(1, 25, 3):
+    for number in range(1, 25, 6):
         out = tmp_path / str(number)
         exported(other_run, out)
         assert killed(run, out, number, overwrite=True) == (number <= 20)
