@@ -50,7 +50,7 @@ class ExportOptions:
         timestamp_column: Column of the times (default: guessed; may be absent).
         data: Prepared dataset, where it has moved since training.
         device: auto, cpu or cuda.
-        overwrite: Replace an export of something else in the output directory.
+        overwrite: Replace the export in the output directory, where it is complete or of something else.
     """
 
     out: Path
