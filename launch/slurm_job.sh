@@ -10,12 +10,14 @@ for needed in srun scontrol; do
 done
 job="$SLURM_JOB_ID"
 task="${SLURM_ARRAY_TASK_ID:-}"
+# The number of an array is also that of one of its tasks, and would mean all of them.
+this_job="${task:+${SLURM_ARRAY_JOB_ID:-$job}_}${task:-$job}"
 requeues="${SLURM_RESTART_COUNT:-0}"
-name="${SLURM_JOB_NAME:-gnnrec}-${SLURM_ARRAY_JOB_ID:-$job}${task:+_$task}"
+name="${SLURM_JOB_NAME:-gnnrec}-$this_job"
 logs="${LOGS:-$PWD/logs}/${name//[^[:alnum:]._-]/_}"
 told="" # the last signal that came
 
-say() { printf '== %s %s\n' "$(date '+%F %T')" "$*"; }
+say() { printf '== %(%F %T)T %s\n' -1 "$*"; } # a command such as date would be ended by the signal for this shell
 
 # for_this_task WORD ...: sets arguments to these words, with the number of the array task for %a
 for_this_task() {
@@ -69,7 +71,7 @@ run_on_nodes() {
     mkdir -p "$logs" || fail "$logs cannot be made: name another place in LOGS"
     export GNNREC_STOPPED_FILE="$logs/stopped-$requeues" GNNREC_FINISHED_FILE="$logs/finished-$requeues"
     rm -f "$GNNREC_STOPPED_FILE" "$GNNREC_FINISHED_FILE"
-    say "job $job on $nodes node(s), $SLURM_JOB_NODELIST, requeued $requeues time(s); logs: $logs/NODE.log"
+    say "job $this_job on $nodes node(s), $SLURM_JOB_NODELIST, requeued $requeues time(s); logs: $logs/node-*.log"
 
     options=(--nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpu-bind=none --mpi=none --kill-on-bad-exit=0)
     # Since SLURM 22.05 steps do not take this over from the job by themselves.
@@ -78,7 +80,7 @@ run_on_nodes() {
         options+=(--no-kill)
         wait=0 # when a node is lost, the others go on
     fi
-    srun "${options[@]}" --wait="$wait" --output="$logs/%N.log" --open-mode=append \
+    srun "${options[@]}" --wait="$wait" --output="$logs/node-%n.log" --open-mode=append \
         bash "$root/launch/torchrun.sh" "$@" &
     srun=$!
     # SIGTERM would make srun kill its tasks; SIGUSR1 it passes on to them.
@@ -103,19 +105,19 @@ leave() {
         say "$(head -n 1 "$GNNREC_STOPPED_FILE")"
     elif ((code != 75)) && [[ "$told" != USR1 ]]; then
         say "failed with code $code${told:+ after SIG$told}; the ends of the logs:"
-        for log in "$logs"/*.log; do
+        for log in "$logs"/node-*.log; do
             ((shown++ < 4)) && tail -v -n 5 "$log"
         done
         exit "$code"
     fi
     # When SLURM ends the job by itself, its signal may come here a little later than to the tasks.
     sleep 2 || true
-    state="$(scontrol show job --oneliner "$job" | grep -o 'JobState=[A-Z_]*')" || state="unknown"
+    state="$(scontrol show job --oneliner "$this_job" | grep -o 'JobState=[A-Z_]*')" || state="unknown"
     if [[ "$told" == TERM || "$state" != JobState=RUNNING ]]; then
         say "SLURM has ended this job; if it does not come back by itself, submit the same again to go on"
     elif ((requeues >= ${MAX_REQUEUES:-100})); then
         say "requeued $requeues times already (MAX_REQUEUES): submit the same again to go on"
-    elif scontrol requeue "$job"; then
+    elif scontrol requeue "$this_job"; then
         say "requeued; the next start goes on from here"
     else
         say "SLURM does not requeue this job: submit the same again to go on"

@@ -75,6 +75,7 @@ def watch(stopped: Callable[[], bool], ended: threading.Event, signals: OneSigna
 
 def main(arguments: list[str]) -> int:
     note = Path(os.environ["GNNREC_STOPPED_FILE"])
+    note.unlink(missing_ok=True)  # of an earlier start
 
     def stopped() -> bool:
         return note.exists() and note.stat().st_size > 0
@@ -97,7 +98,7 @@ def main(arguments: list[str]) -> int:
         return 0
     except SignalException as error:
         if not stopped():
-            print(f"torchrun: ended by {error.sigval.name} before its ranks could save", file=sys.stderr, flush=True)
+            print(f"torchrun: ended by {error.sigval.name}, and no rank said that it saved", file=sys.stderr)
             return 128 + error.sigval
     except ChildFailedError as error:
         codes = {failure.exitcode for failure in error.failures.values()}

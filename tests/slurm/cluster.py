@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import getpass
 import os
@@ -59,7 +60,7 @@ JobRequeue=1
 OverTimeLimit=0
 """
 _NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=1000 State=UNKNOWN\n"
-_PARTITION = "PartitionName=all Nodes=n1,n2 Default=YES MaxTime=60 State=UP\n"
+_PARTITION = "PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP\n"
 
 
 @dataclasses.dataclass
@@ -87,23 +88,28 @@ class Cluster:
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
         return result.stdout.strip()
 
-    def job(self, number: int | str) -> dict[str, str]:
-        """The fields of ``scontrol show job``."""
-        words = self.ask("scontrol", "show", "job", "--oneliner", str(number)).split()
-        return dict(word.split("=", 1) for word in words if "=" in word)
+    def jobs(self, number: str) -> list[dict[str, str]]:
+        """The fields of ``scontrol show job``, for each task where it is an array."""
+        lines = self.ask("scontrol", "show", "job", "--oneliner", number).splitlines()
+        return [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
 
-    def state(self, number: int | str) -> str:
-        return self.job(number)["JobState"]
+    def job(self, number: str) -> dict[str, str]:
+        """The fields of one job."""
+        (found,) = self.jobs(number)
+        return found
 
-    def wait(self, number: int | str, *states: str, timeout: float = 150) -> dict[str, str]:
-        """Waits until a job is in one of these states; fails where it ends in another."""
-        ends = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+    def states(self, number: str) -> set[str]:
+        """The state of a job, or those of an array's tasks."""
+        return {job["JobState"] for job in self.jobs(number)}
+
+    def wait(self, number: str, state: str, timeout: float = 240) -> None:
+        """Waits until a job, or every task of an array, is in this state; fails where one ends in another."""
+        ends = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"} - {state}
         deadline = time.monotonic() + timeout
-        while (job := self.job(number))["JobState"] not in states:
-            assert job["JobState"] not in ends, f"job {number}: {job}"
-            assert time.monotonic() < deadline, f"job {number} is not {states} after {timeout} s: {job}"
+        while (states := self.states(number)) != {state}:
+            assert not states & ends, f"job {number}: {self.jobs(number)}"
+            assert time.monotonic() < deadline, f"job {number} is not {state} after {timeout} s: {self.jobs(number)}"
             time.sleep(0.2)
-        return job
 
 
 def install() -> None:
@@ -136,7 +142,7 @@ def start(place: Path, cpus: int) -> Iterator[Cluster]:
     """
     place.chmod(0o755)  # munged refuses a socket that others cannot reach
     host = socket.gethostname().split(".")[0]
-    ports = _free_ports(1 + len(NODES))
+    ports = free_ports(1 + len(NODES))
     (place / "state").mkdir()
     text = _CONFIGURATION.format(host=host, place=place, user=getpass.getuser(), controller_port=ports[0])
     text += "".join(_NODE.format(name=name, host=host, port=port, cpus=cpus) for name, port in zip(NODES, ports[1:]))
@@ -152,7 +158,13 @@ def start(place: Path, cpus: int) -> Iterator[Cluster]:
         def daemon(*command: str) -> None:
             output = started.enter_context(open(place / f"{Path(command[0]).name}.out", "ab"))
             process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=place
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=place,
+                preexec_fn=_end_with_the_tests,
             )
             started.callback(_end, process)
 
@@ -188,7 +200,8 @@ def _no_services() -> Iterator[None]:
         policy.unlink()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens at."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -215,6 +228,11 @@ def _cancel_all(cluster: Cluster) -> None:
     deadline = time.monotonic() + 45
     while cluster.run("squeue", "--noheader", cwd=cluster.place).stdout.strip() and time.monotonic() < deadline:
         time.sleep(0.2)
+
+
+def _end_with_the_tests() -> None:
+    """Asks Linux for SIGTERM when the process that started this one is gone, by whatever: PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -77,14 +77,27 @@ def wait_for_step(run: Path, least: int, timeout: float = 120) -> int:
     return found
 
 
-def ranks(run: Path) -> list[int]:
-    """Process ids of the ranks that train this run, without their launchers."""
+def ranks(run: Path, node: str = "") -> list[int]:
+    """Process ids of the ranks that train this run; those on one node of SLURM, if it is named."""
+    return _processes("train_dist.py", run, node)
+
+
+def launchers(run: Path, node: str = "") -> list[int]:
+    """Process ids of what starts these ranks."""
+    return _processes("stoppable_torchrun.py", run, node)
+
+
+def _processes(program: str, run: Path, node: str) -> list[int]:
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if str(run) in words and "train_dist.py" in " ".join(words[1:3]) and "stoppable" not in " ".join(words):
-                found.append(int(directory.name))
+            scripts = [Path(word).name for word in words if word.endswith(".py")]
+            names_run = any((directory / "cwd").readlink() / word == run for word in words)
+            if scripts[:1] == [program] and names_run:
+                environment = (directory / "environ").read_bytes().decode(errors="replace").split("\0")
+                if not node or f"SLURMD_NODENAME={node}" in environment:
+                    found.append(int(directory.name))
     return found
 
 
@@ -104,6 +117,11 @@ def paused(processes: list[int]) -> Iterator[None]:
 def starts(text: str) -> list[int]:
     """The steps at which a run began or was resumed, from the log of the node with rank 0."""
     return [int(number) for number in re.findall(r"^resumed at step (\d+) of ", text, re.MULTILINE)]
+
+
+def summary(run: Path) -> dict:
+    """What a finished run says of itself."""
+    return json.loads((run / "summary.json").read_text())
 
 
 def final_weights(run: Path) -> dict[str, torch.Tensor]:

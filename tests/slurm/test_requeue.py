@@ -66,7 +66,7 @@ def disturbed(cluster: Cluster, repository: Path) -> Disturbed:
             if now["JobState"] == "PENDING":
                 if now["TimeLimit"] == "00:02:00":
                     cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=10")
-                early.append(cluster.state(export))
+                early.extend(cluster.states(export))
                 cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME", cwd=repository)
             time.sleep(0.2)
         texts.append(log(repository, job))
