@@ -39,11 +39,12 @@ address() {
 }
 
 # free_port NODE: a port that nobody has there. Jobs begin to look at different places, and below the ports that Linux
-# hands out, so that two jobs which look at the same time do not find the same one.
+# hands out, so that two jobs which look at the same time do not find the same one; nor does a job that comes back find
+# the port of its last start, which may still be closing.
 free_port() {
     local there=()
     [[ "${SLURMD_NODENAME:-}" == "$1" ]] || there=(srun --nodes=1 --ntasks=1 --nodelist="$1" --mpi=none)
-    ${there[@]+"${there[@]}"} "$gnnrec_python" - "$job" <<'PYTHON'
+    ${there[@]+"${there[@]}"} "$gnnrec_python" - "$((job + 101 * requeues))" <<'PYTHON'
 import socket
 import sys
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numba import njit
 
+from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.exponential_cpu import exponentials
-from gnnrec.kernels.simd import OPTIONS
 
 
-@njit(**OPTIONS)
+@compiled
 def _compiled(values, count):
     exponentials(values, count)
 
