@@ -12,11 +12,10 @@ import pyarrow.parquet as pq
 import torch
 
 from gnnrec.distributed import World
-from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
-from gnnrec.inference.progress import Rate
+from gnnrec.inference.export_directory import ExportDirectory, parts_of
 from gnnrec.inference.recommend_filters import allowed_movies, describe
 from gnnrec.inference.recommend_options import RecommendOptions
+from gnnrec.inference.shares import write_shares
 from gnnrec.inference.vector_source import UserBlock, VectorSource
 from gnnrec.kernels.top import Columns
 
@@ -60,7 +59,13 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
     missing = world.on_main(lambda: [part for part in parts if not directory.has(part.name)])
     # Ranks take neighbouring parts: those of an export share files.
     share = [len(missing) * rank // world.size for rank in (world.rank, world.rank + 1)]
-    _write_parts(best, directory, missing[share[0] : share[1]], world)
+    write_shares(
+        missing[share[0] : share[1]],
+        lambda part: directory.write(part.name, partial(pq.write_table, best.table(part.rows))),
+        "users",
+        world,
+        lambda part: len(part.rows),
+    )
     about = {"top": options.top, "filters": describe(options), "users": source.num_users, "movies": best.count}
     about |= {"score": source.scoring.name, "source": source.identity}
     manifest = world.on_main(lambda: directory.finish([part.name for part in parts], about))
@@ -76,23 +81,6 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
 def _open(directory: RecommendationDirectory, source: VectorSource, options: RecommendOptions) -> bool:
     identity = source.identity | {"top": options.top, "filters": describe(options), "part_rows": options.part_rows}
     return directory.open(identity, options.overwrite)
-
-
-def _write_parts(best: BestMovies, directory: RecommendationDirectory, parts: list[Part], world: World) -> None:
-    """The parts of this rank. A rank that has trouble says so when the others have finished."""
-    problem = None
-    with Rate("users", sum(len(part.rows) for part in parts), world) as rate:
-        for part in world.together(parts):
-            if problem is not None:
-                continue
-            try:
-                directory.write(part.name, partial(pq.write_table, best.table(part.rows)))
-            except UserError as error:
-                problem = str(error)
-            rate.add(len(part.rows))
-    problems = [each for each in world.gather_objects(problem) if each]
-    if problems:
-        raise UserError(problems[0])
 
 
 class BestMovies:

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
+from gnnrec.data.formats import RATINGS_ROLES
 from gnnrec.errors import UserError
 from gnnrec.inference.ratings_file import RatingsFile
 
@@ -65,7 +66,7 @@ class RecommendOptions:
         """The file of ratings, where one was given."""
         if self.ratings is None:
             return None
-        columns = {role: getattr(self, f"{role}_column") for role in ("user", "movie", "rating", "timestamp")}
+        columns = {role: getattr(self, f"{role}_column") for role in RATINGS_ROLES}
         return RatingsFile(self.ratings, columns)
 
     def check(self) -> None:

@@ -134,9 +134,9 @@ def find_damage(directory: Path, world: World) -> str | None:
     """What is wrong with a checkpoint, in one line, or None; the ranks share the reading, and all learn of it."""
     damage = None
     try:
-        for number, name in enumerate(sorted(read_info(directory).files)):
-            if number % world.size == world.rank:
-                _verify(directory, name, read_info(directory))
+        info = read_info(directory)
+        for name in sorted(info.files)[world.rank :: world.size]:
+            _verify(directory, name, info)
     except UserError as error:
         damage = str(error)
     return next((each for each in world.gather_objects(damage) if each), None)

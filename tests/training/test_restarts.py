@@ -5,14 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gnnrec.errors import Stopped, UserError
-from tests.datasets import write_dataset
 from tests.training.runs import STEPS, STOP, config_of, run
 from tests.training.test_resume import assert_same_run
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("data"), validation=0.15, test=0.15)
 
 
 @pytest.fixture

@@ -17,18 +17,6 @@ from tests.training.test_resume import assert_same_run, learned
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("data"), validation=0.15, test=0.15)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(dataset, tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("undisturbed") / "run"
-    run(config_of(dataset, directory))
-    return directory
-
-
-@pytest.fixture(scope="module")
 def stopped(dataset, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.raises(Stopped):

@@ -19,21 +19,8 @@ from gnnrec.errors import Stopped, UserError
 from gnnrec.training import run as training_run
 from gnnrec.training.checkpoint import checkpoints, read_info, step_of
 from gnnrec.training.checkpoint_read import find_damage
-from tests.datasets import write_dataset
 from tests.training.runs import STEPS, STOP, config_of, run
 from tests.training.test_resume import assert_same_run, learned
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("data"), validation=0.15, test=0.15)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(dataset, tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("undisturbed") / "run"
-    run(config_of(dataset, directory))
-    return directory
 
 
 def steps_saved(run_dir: Path) -> list[int]:
