@@ -89,6 +89,8 @@ if ((nodes == 1)); then
     where="this host"
 else
     options+=(--nnodes "$least:$nodes" --rdzv-backend c10d --rdzv-endpoint "$HEAD_HOST:$port" --rdzv-id "${RUN_ID:-gnnrec}")
+    # With a store that outlives the starts, torchrun does not tell a node that joins later where to find it.
+    ((least == nodes)) || export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     # torchrun would have to guess from names whether this is the host at which all meet.
     if [[ -n "${HEAD_NODE:-}" ]]; then
         [[ "$SLURMD_NODENAME" == "$HEAD_NODE" ]] && is_host=1 || is_host=0

@@ -91,16 +91,42 @@ def test_killed_ranks_and_a_stopped_torchrun(place, undisturbed, tmp_path):
     assert not list(run.rglob(".*"))
 
 
-def test_agents_that_are_lost_are_done_without(place, undisturbed, tmp_path):
-    """Two agents of one rank each; one is killed with its rank, and the other goes on from the last checkpoint."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = server.getsockname()[1]
+def elastic(port: int) -> tuple:
+    """Options of an agent with one rank, of which there may be two."""
     waits = "join_timeout=60,last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=6"
     options = ("--nnodes", "1:2", "--nproc-per-node", 1, "--rdzv-backend", "c10d", "--rdzv-conf", waits)
-    options += ("--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "elastic", "--local-addr", "127.0.0.1")
+    return *options, "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "elastic", "--local-addr", "127.0.0.1"
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def test_an_agent_that_comes_later_takes_part(place, port, tmp_path):
+    """The agent that is there tells its rank to stop, and starts it again; only a stop from outside ends the job."""
+    run, launcher = tmp_path / "run", [sys.executable, ROOT / "launch" / "stoppable_torchrun.py", *elastic(port)]
+    command = [*launcher, ROOT / "train_dist.py", *training(place, run, "--optimizer.epochs", "1000")]
+    own_store = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}  # as launch/torchrun.sh has it
+    with started(command, tmp_path / "first.txt", **own_store) as first:
+        first.wait_until(lambda: steps_taken(run) >= 20)
+        with started(command, tmp_path / "second.txt", **own_store) as second:
+            first.wait_until(lambda: "resumed at step" in first.output + second.output)
+            resumed = steps_taken(run)
+            first.wait_until(lambda: steps_taken(run) >= resumed + 20)
+            assert len(first.ranks() + second.ranks()) == 2
+            first.process.send_signal(signal.SIGTERM)
+            assert (first.end(), second.end()) == (75, 75), first.output + second.output
+    assert (first.output + second.output).count("by SIGTERM, saved at step") == 2, first.output + second.output
+
+
+def test_agents_that_are_lost_are_done_without(place, undisturbed, port, tmp_path):
+    """Two agents of one rank each; one is killed with its rank, and the other goes on from the last checkpoint."""
     run = tmp_path / "run"
-    command = torchrun(ROOT / "train_dist.py", *training(place, run), restarts=3, options=options)
+    command = torchrun(ROOT / "train_dist.py", *training(place, run), restarts=3, options=elastic(port))
     with started(command, tmp_path / "first.txt") as first:
         first.wait_until(lambda: _answers(port))
         with started(command, tmp_path / "second.txt") as second:
