@@ -128,10 +128,10 @@ def remove_checkpoint(directory: Path) -> None:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Removes what killed writers left; nobody writes meanwhile."""
+    """Removes what killed writers left. What a job that is not quite dead still adds to stays for the next start."""
     for path in parent.glob(".*"):
         if is_leftover(path):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def is_leftover(path: Path) -> bool:

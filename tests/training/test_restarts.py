@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import threading
+
 import pytest
 
 from gnnrec.errors import Stopped, UserError
@@ -38,7 +42,23 @@ def died(dataset, tmp_path, torchrun):
     config = config_of(dataset, tmp_path / "run", **OPTIONS)
     with pytest.raises(Dies):
         run(config, {11: die})
+    # With the process its threads would have died, one of which is writing a checkpoint.
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name.startswith("gnnrec-checkpoint"):
+            thread.join(30)
     return config
+
+
+def test_what_an_older_job_still_writes_is_left_to_it(died, torchrun, monkeypatch):
+    """It is dying on another machine, and its files cannot be removed from under it."""
+    leftover = died.run_dir / "checkpoints" / ".step-0000000010.tmp"
+    leftover.mkdir(exist_ok=True)
+    monkeypatch.setattr(os, "rmdir", lambda *arguments, **options: os.listdir("/dev/null"))
+    torchrun("first", 1)
+    with pytest.raises(Stopped):
+        run(died, {5: STOP})
+    assert leftover.exists()
 
 
 def test_a_restart_goes_on_unasked(dataset, died, torchrun, tmp_path, capsys):
