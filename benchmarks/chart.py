@@ -1,4 +1,4 @@
-"""The chart in the README, from ``results/train_speed.json``.
+"""The charts in the README, from ``results/train_speed.json`` and ``results/quality.json``.
 
 python -m benchmarks.chart
 """
@@ -10,9 +10,13 @@ from pathlib import Path
 
 from benchmarks.record import RESULTS
 
-#: Where the chart goes.
-CHART = Path(__file__).parents[1] / "docs" / "images" / "train_speed.svg"
+#: Where the charts go.
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 OURS, THEIRS = "#1f6f8b", "#b8b8b8"
+RATING = {"biases": "biases", "item AutoRec": "item AutoRec", "biased MF": "biased MF", "SVD++": "SVD++"} | {
+    "gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE"
+}  # fmt: skip
+RANKING = {"popularity": "popularity", "EASE": "EASE", "gnn": "ranking GNN"}
 
 
 def main() -> None:
@@ -23,16 +27,41 @@ def main() -> None:
 
     # Text stays text, and the file the same however often it is made.
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "gnnrec", "font.size": 10})
+    IMAGES.mkdir(parents=True, exist_ok=True)
     found = json.loads((RESULTS / "train_speed.json").read_text())
     figure, (speed, quality) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(1.15, 1))
     _bars(speed, found)
     _curves(quality, found)
-    for axes in (speed, quality):
+    _save(figure, "train_speed.svg")
+    rows = json.loads((RESULTS / "quality.json").read_text())
+    figure, (rating, ranking) = plt.subplots(1, 2, figsize=(10, 3), width_ratios=(1.3, 1))
+    _dots(rating, rows, "ml-latest-small", RATING, "rmse", "test RMSE, three seeds; lower is better")
+    rating.set_title("Ratings: ml-latest-small, random 90/10", loc="left")
+    _dots(ranking, rows, "ml-latest-small, splits 10 to 19", RANKING, "ndcg@100", "test NDCG@100, ten splits; higher is better")
+    ranking.set_title("Rankings: ml-latest-small, held-out users", loc="left")
+    _save(figure, "quality.svg")
+
+
+def _save(figure, name: str) -> None:
+    for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    CHART.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(CHART, metadata={"Date": None})
-    print(CHART)
+    figure.savefig(IMAGES / name, metadata={"Date": None})
+    print(IMAGES / name)
+
+
+def _dots(axes, rows: list[dict], data: str, names: dict[str, str], metric: str, label: str) -> None:
+    """Means, with a line of one standard deviation to each side."""
+    of = {row["model"]: row["metrics"].get(metric) for row in rows if row["data"] == data}
+    for place, model in enumerate(names):
+        color = OURS if model in ("gcn", "gat", "sage", "gnn") else THEIRS
+        mean, spread = of[model]["mean"], of[model]["spread"]
+        axes.errorbar(mean, place, xerr=spread, fmt="o", color=color, markersize=7, capsize=3)
+        axes.annotate(f"{mean:.4f}", (mean, place), (0, 7), textcoords="offset points", ha="center", fontsize=9)
+    axes.set_yticks(range(len(names)), names.values())
+    axes.set_ylim(-0.5, len(names) - 0.2)
+    axes.margins(x=0.15)
+    axes.set_xlabel(label)
 
 
 def _bars(axes, found: dict) -> None:
