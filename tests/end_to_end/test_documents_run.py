@@ -1,0 +1,92 @@
+"""The commands in README and docs are run, in the order of each document, on small data.
+
+In this process and on one rank: ``test_chain.py`` starts torchrun. Those of docs/slurm.md run in ``tests/slurm``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gnnrec.cli import run_command
+from gnnrec.config import parse_train_config
+from gnnrec.distributed import World
+from gnnrec.training.run import train
+from tests.end_to_end.test_documents import DOCUMENTS, commands
+from tests.slurm.jobs import make_repository
+
+#: What makes a command quick; of two values of an option the last one counts.
+SMALL = {
+    "train": "--max-steps 2 --model.dim 8 --ranking.dim 8 --baselines false --device cpu --wandb.mode disabled".split(),
+    "tune": "--trials 1 --set model.dim=8 --set optimizer.epochs=2".split(),
+    "compare": "--models biases --seeds 1 --set model.dim=8 --set optimizer.epochs=1".split(),
+}
+#: Not run: all tests, a download, and the quickstart's own data, which take minutes; it runs with data of this test.
+LEFT_OUT = ["bash launch/test.sh", "bash launch/quickstart.sh", "bash launch/quickstart.sh --dataset ml-1m"]
+#: Documents that begin with what another one made: their directory -> what it is a copy of.
+GIVEN = {
+    "guide.md": {"data/ml-20m": "data"},
+    "checkpoints.md": {"data/prepared": "data"},
+    "export.md": {"runs/mine": "run"},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Ratings, ``data`` and a ``run``."""
+    place = tmp_path_factory.mktemp("made")
+    run_command(["synth", str(place / "synth"), "--users", "120", "--movies", "60", "--ratings", "3000"])
+    for name in ("ratings.csv", "movies.csv"):
+        table = pd.read_csv(place / "synth" / name)
+        table["movieId"] = table["movieId"].rank(method="dense").astype(int)  # one is movie 1, as in MovieLens
+        table.to_csv(place / "synth" / name, index=False)
+    ratings = ["--ratings", str(place / "synth" / "ratings.csv"), "--movies", str(place / "synth" / "movies.csv")]
+    run_command(["prepare", str(place / "data"), *ratings, "--shards", "8"])
+    words = ["--data", str(place / "data"), "--run-dir", str(place / "run"), *SMALL["train"]]
+    train(parse_train_config(words), World())
+    return place
+
+
+def run(words: list[str]) -> None:
+    """Runs a command as its program would."""
+    program, *arguments = words
+    if program == "bash":
+        result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+    elif program == "torchrun" and "train_dist.py" in arguments:
+        train(parse_train_config([*arguments[arguments.index("train_dist.py") + 1 :], *SMALL["train"]]), World())
+    elif program == "torchrun":
+        module, *rest = arguments[arguments.index("-m") + 1 :]
+        run_gnnrec(["export", *rest] if module == "gnnrec.export" else rest)
+    elif program != "source":
+        assert program == "gnnrec", f"what is {program}?"
+        run_gnnrec(arguments)
+
+
+def run_gnnrec(arguments: list[str]) -> None:
+    run_command([*arguments, *SMALL.get(arguments[0], [])])
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if path.name != "slurm.md"], ids=lambda path: path.name
+)
+def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypatch):
+    place = make_repository(tmp_path / "repository")
+    for name in ("ratings.csv", "movies.csv"):
+        (place / name).symlink_to(made / "synth" / name)
+    shutil.copy(place / "ratings.csv", place / "new.csv")
+    for target, source in GIVEN.get(document.name, {}).items():
+        (place / target).parent.mkdir(exist_ok=True)
+        (place / target).symlink_to(made / source)
+    monkeypatch.chdir(place)
+    for words in commands(document):
+        if " ".join(words) not in LEFT_OUT:
+            run(words)
+
+
+def test_what_is_left_out_is_in_a_document():
+    assert {" ".join(words) for path in DOCUMENTS for words in commands(path)} >= set(LEFT_OUT)
