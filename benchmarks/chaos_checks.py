@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import torch
 
-_CLOCKS = {"time", "edges_per_second", "step_seconds", "memory_gib", "collective_seconds", "collective_mib"}
+_CLOCK = re.compile("^time$|seconds?$|^memory_gib$|^collective_mib$")
 
 
 def unsound(run: Path) -> list[str]:
@@ -71,7 +72,7 @@ def leftovers(directory: Path) -> list[str]:
 
 def _records(run: Path) -> list[dict]:
     lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name not in _CLOCKS} for line in lines]
+    return [{name: value for name, value in json.loads(line).items() if not _CLOCK.search(name)} for line in lines]
 
 
 def _json(path: Path) -> dict:

@@ -20,7 +20,7 @@ from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.training.options import RATING_DEFAULTS, CheckpointOptions, OptimizerOptions, RegularisationOptions
-from gnnrec.training.tracking import WandbOptions
+from gnnrec.training.tracking_wandb import WandbOptions
 
 
 @dataclasses.dataclass
@@ -38,6 +38,7 @@ class TrainConfig:
         regularisation: Coupled L2 of the rating model.
         checkpoint: When the run is saved.
         wandb: Weights & Biases.
+        tensorboard: Write event files for TensorBoard into the run directory.
         seed: Seed of initial values, folds, shuffles, draws and dropout.
         device: auto (CUDA where there is any), cpu or cuda.
         bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
@@ -64,6 +65,7 @@ class TrainConfig:
     ranking: RankingOptions = dataclasses.field(default_factory=RankingOptions)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
+    tensorboard: bool = False
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     bf16: bool = True

@@ -49,7 +49,7 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
     request.listen()
     if size == 1:
         return World(device=where, stop=request)
-    rank, traffic = int(os.environ.get("RANK", "0")), Traffic()
+    rank, traffic = int(os.environ.get("RANK", "0")), Traffic(cuda=on_gpu)
     limits = Limits.from_environment()
     timeout = max(timedelta(minutes=timeout_minutes), timedelta(seconds=2 * limits.stall))
 
@@ -91,7 +91,7 @@ def joined(device: str = "auto") -> Iterator[World]:
     try:
         yield start(device)
     except BaseException as error:
-        if _of_backend(error):
+        if is_of_backend(error):
             # The process group stays as it is: taking it down may wait for ranks that have gone.
             lost = _watches[0].explain() if _watches else None
             lost = lost or f"ranks cannot reach each other ({str(error).splitlines()[0]})"
@@ -103,7 +103,7 @@ def joined(device: str = "auto") -> Iterator[World]:
     stop()
 
 
-def _of_backend(error: BaseException) -> bool:
+def is_of_backend(error: BaseException) -> bool:
     """Whether gloo, NCCL or the store failed, and not this program."""
     return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "/gloo/" in str(error))
 

@@ -9,51 +9,70 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gnnrec.stopwatch import Stopwatch
+
 
 @dataclasses.dataclass
 class Traffic:
     """What this rank handed to all-reduces, how long it waited for them, and which collectives it has entered.
 
-    On GPUs collectives run beside the host, so ``seconds`` is only what it takes to start them; a profile tells more.
+    On GPUs collectives run beside the host; ``seconds`` counts them when the GPU has finished them.
 
     Attributes:
-        seconds: Time in all-reduces.
-        bytes: Bytes of their tensors.
+        cuda: Tensors are on a GPU.
+        making_batch: Set while a batch is made: all-reduces then count as such (``batch_seconds``).
+        bytes: Bytes of the tensors of all-reduces.
         entered: Number of collectives of any kind entered so far.
         open: Those not left yet: number -> name and time of entry (``time.perf_counter``).
         changed: When this rank last entered or left a collective.
     """
 
-    seconds: float = 0.0
+    cuda: bool = False
+    making_batch: bool = False
     bytes: int = 0
     entered: int = 0
     open: dict[int, tuple[str, float]] = dataclasses.field(default_factory=dict)
     changed: float = dataclasses.field(default_factory=time.perf_counter)
 
+    def __post_init__(self) -> None:
+        self._in_batches, self._in_steps = Stopwatch(self.cuda), Stopwatch(self.cuda)
+
+    @property
+    def seconds(self) -> float:
+        """Time in all-reduces."""
+        return self.batch_seconds + self._in_steps.seconds
+
+    @property
+    def batch_seconds(self) -> float:
+        """Of that, what the making of batches took."""
+        return self._in_batches.seconds
+
     def all_reduce(self, tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
         """Over ranks, in place."""
         # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
         whole = tensor.contiguous()
-        with Inside(self, "all-reduce") as inside:
+        with Inside(self, "all-reduce"), self._stopwatch:
             dist.all_reduce(whole, op=op)
-        self._add(whole, inside.started)
+        self.bytes += whole.numel() * whole.element_size()
         return tensor if whole is tensor else tensor.copy_(whole)
 
     def sum_gradients(self, bucket):  # DDP compares annotations by identity, so it has none
         """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
-        buffer, inside = bucket.buffer(), Inside(self, "all-reduce of gradients")
+        buffer, inside, watch = bucket.buffer(), Inside(self, "all-reduce of gradients"), self._stopwatch
 
         def finished(future):
             inside.__exit__()
-            self._add(buffer, inside.started)
+            watch.stop(started)
             return future.value()[0]
 
         inside.__enter__()
+        started = watch.start()
+        self.bytes += buffer.numel() * buffer.element_size()
         return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
 
-    def _add(self, tensor: Tensor, started: float) -> None:
-        self.seconds += time.perf_counter() - started
-        self.bytes += tensor.numel() * tensor.element_size()
+    @property
+    def _stopwatch(self) -> Stopwatch:
+        return self._in_batches if self.making_batch else self._in_steps
 
 
 class Inside:

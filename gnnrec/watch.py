@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 #: What to do about it, behind every sentence that names lost ranks.
 WAY_OUT = "start again (train_dist.py: with --resume auto)"
 
+#: What is told of lost ranks before this process ends at once, and the seconds that it has for that.
+_last_words: list[Callable[[str], None]] = []
+_LAST_WORDS_SECONDS = 10
+
 #: Seconds where the user set no limit and some is needed.
 _LONG = 60
 
@@ -29,7 +34,16 @@ _LONG = 60
 def leave_at_once(program: str, rank: int, problem: str) -> None:
     """Prints one line and ends this process: threads and C++ code that wait for other ranks cannot be unwound."""
     os.write(2, f"{program}: rank {rank}: {problem}; {WAY_OUT}\n".encode())
+    for tell in _last_words:
+        thread = threading.Thread(target=tell, args=(problem,), daemon=True)
+        thread.start()
+        thread.join(_LAST_WORDS_SECONDS)
     os._exit(RANKS_LOST_EXIT_CODE)
+
+
+def before_leaving(tell: Callable[[str], None] | None) -> None:
+    """Has a function called with the problem when ranks are lost; it takes the place of the one before."""
+    _last_words[:] = [tell] if tell is not None else []
 
 
 def program_name() -> str:

@@ -55,7 +55,7 @@ def test_optional_packages_are_not_imported_with_the_program():
     code = (
         "import sys, gnnrec.cli, gnnrec.training.run, gnnrec.baselines.ranking; "
         "[command.load() for command in gnnrec.cli.COMMANDS.values()]; "
-        "print([m for m in ('wandb', 'pymetis', 'implicit', 'optuna', 'faiss') if m in sys.modules])"
+        "print([m for m in ('wandb', 'pymetis', 'implicit', 'optuna', 'faiss', 'tensorboard') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -17,7 +17,8 @@ from gnnrec.config import TrainConfig, assigned_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
-from gnnrec.training.tracking import Tracker, WandbOptions
+from gnnrec.training.tracking import Tracker
+from gnnrec.training.tracking_wandb import WandbOptions
 
 
 @dataclasses.dataclass

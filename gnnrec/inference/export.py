@@ -21,6 +21,7 @@ from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
 from gnnrec.inference.export_formats import FurtherFiles, read_formats
+from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
@@ -50,6 +51,8 @@ class ExportOptions:
         timestamp_column: Column of the times (default: guessed; may be absent).
         data: Prepared dataset, where it has moved since training.
         device: auto, cpu or cuda.
+        wandb: Tell W&B of the export, in the project and the mode of the training run: its manifest becomes an artifact
+            that is made from the model's.
         overwrite: Replace the export in the output directory, where it is complete or of something else.
     """
 
@@ -66,6 +69,7 @@ class ExportOptions:
     timestamp_column: str | None = None
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    wandb: bool = False
     overwrite: bool = False
 
 
@@ -91,12 +95,13 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
     if options.chunk < 1 or options.part_rows < 1:
         raise UserError("--chunk and --part_rows must be at least 1")
     loaded = load_run(run, world, options.checkpoint, options.data)
+    check_tracking(loaded, options.wandb)
     source = _read_source(loaded, options, world)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
     if world.on_main(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
         world.print(f"{options.out} is complete: nothing is left to do")
-        return world.on_main(directory.manifest)
+        return track_export(loaded, options.out, world.on_main(directory.manifest), options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
     parts = {
         "movies": parts_of("movies", loaded.dataset.num_movies, options.part_rows),
@@ -114,7 +119,7 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
         f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
         f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
     )
-    return manifest
+    return track_export(loaded, options.out, manifest, options.wandb, world)
 
 
 def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> PreparedDataset | NewUsers:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import math
 from collections.abc import Callable, Iterator
 
+import torch
+
+from gnnrec.distributed import World
 from gnnrec.evaluation.metrics import Metrics
+from gnnrec.stopwatch import Stopwatch
 from gnnrec.training.profiling import StepProfiler
-from gnnrec.training.progress import Progress
+from gnnrec.training.progress import Progress, Sums
+from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.summary import memory_gib, prefixed
-from gnnrec.training.tracking import ProgressBar, Tracker
-from gnnrec.training.trainer import Throughput, Trainer
+from gnnrec.training.throughput import Throughput
+from gnnrec.training.tracking import Tracker
+from gnnrec.training.trainer import StepResult, Trainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +74,14 @@ def _validate(trainer: Trainer, tracker: Tracker, progress: Progress, number: in
     due = finished or (config.validate_every and (number + 1) % config.validate_every == 0)
     if config.refit or not due:
         return None
-    metrics = trainer.validate()
+    evaluating = Stopwatch()
+    with evaluating:  # it ends with numbers on the host
+        metrics = trainer.validate()
+    progress.times.evaluation += evaluating.seconds
     if not metrics.count:
         return None
     progress.validation = metrics.figures()
-    tracker.log(trainer.steps_taken, **prefixed("validation", metrics))
+    tracker.log(trainer.steps_taken, **prefixed("validation", metrics), evaluation_seconds=evaluating.seconds)
     return metrics
 
 
@@ -87,36 +96,41 @@ def _run_epoch(
     after_step: Callable[[], None],
 ) -> EpochResult:
     world, sums, every = trainer.world, progress.sums, trainer.config.log_every
-    throughput = Throughput(world)
-    clock, waited = time.perf_counter(), world.traffic.seconds
+    throughput = Throughput(trainer, progress.times)
     for result in trainer.run_epoch(number, start):
         profiler.step()
         progress.validation = {}
         sums.loss += result.loss
         sums.targets += result.step.num_targets
         sums.recent_targets += result.step.num_targets
-        throughput.add(result)
-        values = {}
+        recorded, values = {}, {}
         if result.number % every == 0:
-            loss = world.sum_(sums.loss[1].clone()).item() / max(sums.recent_targets, 1)
+            recorded = _recent(result, sums, world)
+            sums.loss[1], sums.recent_targets = 0.0, 0
+        sums.seconds += throughput.add(result)
+        if recorded:
             lap = throughput.lap()
             tracker.log(
                 result.number,
                 epoch=number,
-                loss=loss,
+                **recorded,
                 lr=result.lr,
                 memory_gib=memory_gib(),
                 **dataclasses.asdict(lap),
             )
-            values = {"loss": f"{loss:.4f}", "edges/s": f"{lap.edges_per_second:,.0f}"}
+            values = {"loss": f"{recorded['loss']:.4f}", "edges/s": f"{lap.edges_per_second:,.0f}"}
             values["step"] = f"{lap.step_seconds * 1e3:.0f} ms"
-            sums.loss[1], sums.recent_targets = 0.0, 0
         bar.update(**values)
-        now = time.perf_counter()
-        sums.seconds += now - clock
-        sums.collective_seconds += world.traffic.seconds - waited
-        clock, waited = now, world.traffic.seconds
         after_step()
     loss = world.sum_(sums.loss[0].clone()).item() / max(sums.targets, 1)
     steps = min(trainer.steps_taken - number * trainer.steps_an_epoch, trainer.steps_an_epoch)
     return EpochResult(number + 1, loss, sums.targets, max(steps, 1), max(sums.seconds, 1e-9))
+
+
+def _recent(result: StepResult, sums: Sums, world: World) -> dict[str, float]:
+    """Mean loss since the latest record, and the norms of the gradients of this step, over all ranks."""
+    replicated, users = result.gradient
+    summed = world.sum_(torch.stack([sums.loss[1], users]))
+    loss, users, replicated = torch.cat([summed, replicated[None]]).tolist()
+    norms = {"gradient_norm": math.sqrt(replicated), "user_gradient_norm": math.sqrt(users)}
+    return {"loss": loss / max(sums.recent_targets, 1), **norms}

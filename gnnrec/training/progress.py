@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed import World
+from gnnrec.training.throughput import Times
 
 
 @dataclasses.dataclass
@@ -19,14 +20,12 @@ class Sums:
         targets: Targets of all ranks in the epoch.
         recent_targets: Those since the latest record.
         seconds: Time of the steps.
-        collective_seconds: Of that, what rank 0 spent in all-reduces.
     """
 
     loss: Tensor
     targets: int = 0
     recent_targets: int = 0
     seconds: float = 0.0
-    collective_seconds: float = 0.0
 
     @staticmethod
     def start(world: World) -> Sums:
@@ -44,9 +43,9 @@ class Progress:
             one.
         best: Lowest loss on validation so far.
         seconds: Time of the steps of finished epochs.
-        collective_seconds: Of that, what this rank spent in all-reduces; on GPUs only what it took to start them.
         targets: Supervised ratings of all ranks in finished epochs.
         sums: Those of the epoch under way.
+        times: What the run has spent its time on, the epoch under way included.
         recorded_bytes: Length of ``metrics.jsonl``.
         unrecorded: What a full disk keeps out of it.
         wandb_run: Id of the W&B run.
@@ -57,8 +56,8 @@ class Progress:
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
     seconds: float = 0.0
-    collective_seconds: float = 0.0
     targets: int = 0
+    times: Times = dataclasses.field(default_factory=Times)
     recorded_bytes: int = 0
     unrecorded: str = ""
     wandb_run: str | None = None
@@ -72,7 +71,6 @@ class Progress:
         """Adds the epoch that was under way, validated now, to those that are finished."""
         self.epoch += 1
         self.seconds += self.sums.seconds
-        self.collective_seconds += self.sums.collective_seconds
         self.targets += self.sums.targets
         self.sums = Sums.start(world)
 
@@ -81,7 +79,7 @@ class Progress:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         sums = dataclasses.asdict(dataclasses.replace(self.sums, loss=None))
         sums["loss"] = world.gather(self.sums.loss).tolist()
-        return values | {"sums": sums}
+        return values | {"sums": sums, "times": dataclasses.asdict(self.times)}
 
     @staticmethod
     def of(state: dict, world: World) -> Progress:
@@ -91,4 +89,5 @@ class Progress:
             loss = losses[world.rank]
         else:
             loss = losses.sum(0) if world.is_main else torch.zeros_like(losses[0])
-        return Progress(**state | {"sums": Sums(**state["sums"] | {"loss": loss})})
+        sums, times = Sums(**state["sums"] | {"loss": loss}), Times(**state["times"])
+        return Progress(**state | {"sums": sums, "times": times})

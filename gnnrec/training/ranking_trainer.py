@@ -25,7 +25,7 @@ from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.tables import NoTables
 from gnnrec.training.objective import settle
-from gnnrec.training.optimizer import build_optimizer, learning_rate
+from gnnrec.training.optimizer import build_optimizer
 from gnnrec.training.ranking_penalty import TablePenalty
 from gnnrec.training.ranking_start import (
     USUAL_STRENGTH,
@@ -119,14 +119,11 @@ class RankingTrainer(Trainer):
 
     def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
         """Takes the steps of one epoch from step ``start`` on, and yields after each."""
-        for step in self.steps.steps(number, start):
+        steps = self.steps.steps(number, start)
+        for step, batch in self.timed((step, self.batch(step)) for step in steps):
             if self.steps_taken >= self.total_steps:
                 return
-            lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
-            loss = self.backward(self.batch(step))
-            self.update(lr)
-            self.steps_taken += 1
-            yield StepResult(step, self.steps_taken, loss, lr)
+            yield self.result(step, self.backward(batch))
 
     def batch(self, step: Step) -> RankingBatch:
         """The movies of the users of a step on this rank, which of them are messages, and drawn negatives."""

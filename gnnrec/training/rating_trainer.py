@@ -29,7 +29,7 @@ from gnnrec.models.layerwise import embed_all
 from gnnrec.training.checkpoint import CheckpointInfo
 from gnnrec.training.checkpoint_read import load_weights
 from gnnrec.training.checkpoint_write import Contents
-from gnnrec.training.optimizer import build_optimizer, learning_rate, source_rate
+from gnnrec.training.optimizer import build_optimizer, source_rate
 from gnnrec.training.regularisation import CoupledL2
 from gnnrec.training.trainer import StepResult, Trainer
 from gnnrec.training.weights import Weights
@@ -82,15 +82,12 @@ class RatingTrainer(Trainer):
 
     def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
         """Takes the steps of one epoch from step ``start`` on, and yields after each."""
-        for step, batch in self.loader.steps(self.epoch(number), start):
+        for step, batch in self.timed(self.loader.steps(self.epoch(number), start)):
             if self.steps_taken >= self.total_steps:
                 return
-            lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
             loss = self.backward(step, batch)
             del batch  # or its messages would be held while those of the next pass are made
-            self.update(lr)
-            self.steps_taken += 1
-            yield StepResult(step, self.steps_taken, loss, lr)
+            yield self.result(step, loss)
 
     def backward(self, step: Step, batch: Batch) -> Tensor:
         """Leaves the gradient of the global loss in every parameter; returns this rank's squared error.

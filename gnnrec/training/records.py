@@ -18,18 +18,23 @@ class Records:
         path: The file.
         size: Bytes to go on from; what follows is dropped.
         waiting: What belongs behind them and was not on the disk yet.
+
+    Attributes:
+        dropped: Whole lines that followed.
     """
 
     def __init__(self, path: Path, size: int = 0, waiting: str = ""):
         self.path = path
         self._file = open(path, "ab", buffering=0)
         self._waiting, self._warned = waiting.encode(), False
+        self.dropped: list[str] = []
         there = self.size
         if there < size:
             # A file that is made longer would be filled with zeros.
             size, self._waiting = path.read_bytes().rfind(b"\n") + 1, b""
             say(f"warning: {path} has lost its end; records go on behind it", sys.stderr)
         if there > size:
+            self.dropped = self.lines(size)
             self._file.truncate(size)
         self._written = self.size
 
@@ -42,6 +47,11 @@ class Records:
     def waiting(self) -> str:
         """What belongs behind them and could not be written yet."""
         return self._waiting.decode()
+
+    def lines(self, start: int = 0) -> list[str]:
+        """All lines that are whole, from byte ``start`` on, those that wait included."""
+        content = self.path.read_bytes()[start:] + self._waiting
+        return [line.decode() for line in content.split(b"\n")[:-1]]
 
     def write(self, line: str) -> None:
         """Adds a line, now or when there is room.

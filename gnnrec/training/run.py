@@ -10,19 +10,23 @@ from gnnrec import memory
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.errors import STOPPED_EXIT_CODE, Stopped
+from gnnrec.errors import Stopped
 from gnnrec.evaluation.metrics import Metrics
+from gnnrec.joining import is_of_backend
 from gnnrec.training.checkpoint import CheckpointInfo, read_info
 from gnnrec.training.epochs import EpochResult, run_epochs
 from gnnrec.training.objective import settle
 from gnnrec.training.progress import Progress
+from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking_trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run_directory import Claim, finished_summary, note_stop, open_run_directory
 from gnnrec.training.saving import Checkpoints
-from gnnrec.training.summary import memory_gib, summarise
-from gnnrec.training.tracking import ProgressBar, Tracker
+from gnnrec.training.summary import describe, memory_gib, summarise
+from gnnrec.training.tracking import Tracker
+from gnnrec.training.tracking_artifacts import dataset_artifact
 from gnnrec.training.trainer import Trainer
+from gnnrec.watch import before_leaving
 
 #: Told of every validation: epochs finished, and the metrics. It may end the run by raising.
 OnValidation = Callable[[int, Metrics], None]
@@ -77,14 +81,20 @@ def _run(
     for line in trainer.partition_report().lines():
         world.print(line)
     recorded = progress.recorded_bytes, progress.unrecorded
-    tracker = Tracker(config.run_dir, config.wandb, config.as_dict(), world.is_main, *recorded, progress.wandb_run)
+    facts = config.as_dict() | describe(trainer)
+    tracker = Tracker(
+        config.run_dir, config.wandb, facts, world.is_main, *recorded, progress.wandb_run, config.tensorboard
+    )
     progress.wandb_run = tracker.wandb_run
+    before_leaving(tracker.lost)
     try:
+        tracker.uses(lambda: dataset_artifact(dataset))
         memory.keep_freed()
         _fit(trainer, tracker, progress, claim, on_validation)
         summary = summarise(trainer, tracker, progress, claim)
     except BaseException as problem:
-        tracker.close(STOPPED_EXIT_CODE if isinstance(problem, Stopped) else 1)
+        if not is_of_backend(problem):  # or the ranks are lost, which are named when this process leaves
+            tracker.close(problem)
         raise
     tracker.close()
     return summary

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from gnnrec.distributed import Ballot
 from gnnrec.errors import Stopped, UserError
 from gnnrec.output import say
 from gnnrec.stopping import reason
+from gnnrec.stopwatch import Stopwatch
 from gnnrec.training.checkpoint import CheckpointInfo, checkpoint_path, checkpoints
 from gnnrec.training.checkpoint_write import CheckpointWriter, Contents, SaveFailed, remove_checkpoint
 from gnnrec.training.progress import Progress
 from gnnrec.training.run_directory import Claim
 from gnnrec.training.tracking import Tracker
 from gnnrec.training.trainer import Trainer
+
+
+def _timed(method: Callable) -> Callable:
+    """A method of :class:`Checkpoints` that training waits for; it may call others of them."""
+
+    @functools.wraps(method)
+    def timed(self: Checkpoints, *arguments: Any, **options: Any) -> Any:
+        before = self._waiting.seconds
+        try:
+            with self._waiting:
+                return method(self, *arguments, **options)
+        finally:
+            self.progress.times.checkpoints += self._waiting.seconds - before
+
+    return timed
 
 
 class Checkpoints:
@@ -37,6 +56,7 @@ class Checkpoints:
         self._writer: CheckpointWriter | None = None
         self._best_to_save: tuple[Contents, CheckpointInfo] | None = None
         self._saved_step, self._saved_time = trainer.steps_taken, time.monotonic()
+        self._waiting = Stopwatch()
 
     def after_step(self) -> None:
         """Begins and finishes what is due.
@@ -61,6 +81,7 @@ class Checkpoints:
         busy = self._writer is not None and self._writer.busy
         self._ballot.cast([self.world.stop.code, self._clock_says_so(), int(busy)])
 
+    @_timed
     def save_best(self) -> None:
         """Keeps the present weights as the best ones."""
         self._best_to_save = self.trainer.contents().weights().copy(self.world), self._info()
@@ -95,6 +116,7 @@ class Checkpoints:
         minutes = self.options.every_minutes
         return int(self.world.is_main and 0 < minutes <= (time.monotonic() - self._saved_time) / 60)
 
+    @_timed
     def _begin_step(self, required: bool = False) -> None:
         self._saved_time = time.monotonic()
         self._finish(required)
@@ -111,6 +133,7 @@ class Checkpoints:
             contents, info = self._best_to_save
             self._begin("best", contents, info, required)
 
+    @_timed
     def _begin(self, kind: str, contents: Contents, info: CheckpointInfo, required: bool) -> None:
         self._finish()
         self.world.on_main(self.claim.check)
@@ -122,6 +145,7 @@ class Checkpoints:
                 raise
             self._warn(failure)
 
+    @_timed
     def _finish(self, required: bool = False) -> None:
         """Waits for what is being written, if anything is."""
         writer, self._writer = self._writer, None

@@ -12,16 +12,19 @@ from pathlib import Path
 import psutil
 import torch
 
-from gnnrec import __version__, files
+from gnnrec import files
+from gnnrec.code_version import code_version
 from gnnrec.data.prepared import TEST, VALIDATION
 from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.output import say
+from gnnrec.stopwatch import Stopwatch
 from gnnrec.training.checkpoint import find_checkpoint
 from gnnrec.training.checkpoint_read import load_checkpoint
 from gnnrec.training.progress import Progress
 from gnnrec.training.run_directory import Claim
 from gnnrec.training.tracking import Tracker
+from gnnrec.training.tracking_artifacts import model_artifact
 from gnnrec.training.trainer import Trainer
 
 
@@ -29,11 +32,17 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Cla
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     peak = peak_memory_gib()
-    info = load_checkpoint(find_checkpoint(config.run_dir, "best"), trainer.replicated, trainer.users, trainer.part)
-    embeddings = trainer.embed()
-    test = trainer.evaluate(TEST, embeddings)
-    validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
-    baselines = trainer.fit_baselines() if config.baselines else {}
+    best = find_checkpoint(config.run_dir, "best")
+    info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
+    evaluating, fitting = Stopwatch(), Stopwatch()
+    with evaluating:
+        embeddings = trainer.embed()
+        test = trainer.evaluate(TEST, embeddings)
+        validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
+    with fitting:
+        baselines = trainer.fit_baselines() if config.baselines else {}
+    progress.times.evaluation += evaluating.seconds
+    progress.times.baselines += fitting.seconds
     summary = {
         **prefixed("test", test),
         **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
@@ -44,7 +53,7 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Cla
         **trainer.breakdown(TEST, embeddings),
         "edges_per_second": progress.targets / max(progress.seconds, 1e-9),
         "training_seconds": progress.seconds,
-        "collective_seconds": progress.collective_seconds,
+        "seconds": dataclasses.asdict(progress.times),
         "peak_memory_gib": float(world.max_(torch.tensor(peak, device=world.device))),
         "counts": {
             "users": dataset.num_users,
@@ -54,22 +63,32 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Cla
             f"validation_{test.unit}": validation.count if validation else 0,
             f"test_{test.unit}": test.count,
         },
-        "world_size": world.size,
-        "device": str(world.device.type),
-        "partition": dataclasses.asdict(trainer.partition_report()),
-        "dataset_fingerprint": dataset.fingerprint,
         "model_fingerprint": info.fingerprint,
-        "gnnrec_version": __version__,
-        "torch_version": torch.__version__,
+        **describe(trainer),
     }
     world.on_main(claim.check)
     if test.count:
         tracker.log(trainer.steps_taken, **prefixed("test", test))
     tracker.summary(summary)
+    tracker.makes(
+        lambda: model_artifact(best, info, tracker.wandb_run, config.wandb.upload_checkpoints), aliases=["best"]
+    )
     world.on_main(lambda: _write(config.run_dir / "summary.json", summary, tracker))
     if world.is_main:
         _print_results(config.run_dir, test, baselines)
     return summary
+
+
+def describe(trainer: Trainer) -> dict:
+    """What a run is beside its configuration, known from its start; every rank calls this."""
+    world, report = trainer.world, trainer.partition_report()
+    return {
+        "world_size": world.size,
+        "device": str(world.device.type),
+        "partition": dataclasses.asdict(report) | {"max_over_mean_edges": report.balance},
+        "dataset_fingerprint": trainer.dataset.fingerprint,
+        **world.on_main(code_version),
+    }
 
 
 def _write(path: Path, summary: dict, tracker: Tracker) -> None:

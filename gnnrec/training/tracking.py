@@ -1,49 +1,36 @@
-"""Where a run's numbers go: a log line, ``metrics.jsonl`` and Weights & Biases, all from rank 0."""
+"""Where a run's numbers go: ``metrics.jsonl``, Weights & Biases and TensorBoard, all from rank 0."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from gnnrec.errors import STOPPED_EXIT_CODE, UserError
-from gnnrec.output import say
+from gnnrec.errors import STOPPED_EXIT_CODE, RanksLost, Stopped
 from gnnrec.training.records import Records
+from gnnrec.training.tracking_tensorboard import TensorBoardFiles
+from gnnrec.training.tracking_wandb import WandbOptions, WandbRun
 
-
-@dataclasses.dataclass
-class WandbOptions:
-    """Weights & Biases.
-
-    Args:
-        mode: offline (files in the run directory, for wandb sync), online, or disabled (wandb need not be installed).
-        project: Project.
-        entity: Team or user; empty for the default one.
-        name: Name of the run; empty takes the name of the run directory.
-    """
-
-    mode: Literal["offline", "online", "disabled"] = "offline"
-    project: str = "gnnrec"
-    entity: str = ""
-    name: str = ""
+if TYPE_CHECKING:
+    from wandb import Artifact
 
 
 class Tracker:
     """Takes the numbers of a run. On ranks other than 0 it does nothing.
 
+    What W&B and TensorBoard cannot take costs a warning, never the run.
+
     Args:
         run: The run directory.
         options: Those of W&B.
-        config: The resolved configuration.
+        config: The resolved configuration, and what else describes the run from its start.
         active: True on rank 0.
         recorded_bytes: Length of ``metrics.jsonl`` to go on from; what follows is dropped.
         unrecorded: What belongs behind it and was not on the disk yet.
         wandb_run: Id of the W&B run to go on with; None starts one.
+        tensorboard: Write files for TensorBoard too.
     """
 
     def __init__(
@@ -55,12 +42,17 @@ class Tracker:
         recorded_bytes: int = 0,
         unrecorded: str = "",
         wandb_run: str | None = None,
+        tensorboard: bool = False,
     ):
-        self.active = active
-        self._file = self._wandb = None
+        self.active, self.run = active, run
+        self._file = self._wandb = self._tensorboard = None
         if active:
             self._file = Records(run / "metrics.jsonl", recorded_bytes, unrecorded)
-            self._wandb = _start_wandb(run, options, config, wandb_run)
+            if options.mode != "disabled":
+                dropped = [json.loads(line) for line in self._file.dropped]
+                self._wandb = WandbRun(run, options, config, wandb_run, sent=dropped)
+            if tensorboard:
+                self._tensorboard = TensorBoardFiles(run / "tensorboard", map(json.loads, self._file.lines()))
 
     @property
     def recorded_bytes(self) -> int:
@@ -86,77 +78,60 @@ class Tracker:
         """Records numbers of one optimizer step; steps must not go back."""
         if not self.active:
             return
-        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **values}))
+        record = {"step": step, "time": round(time.time(), 3), **values}
+        self._file.write(json.dumps(record))
         if self._wandb is not None:
-            self._wandb.log(values, step=step)
+            self._wandb.log(record)
+        if self._tensorboard is not None:
+            self._tensorboard.log(record)
 
     def summary(self, values: dict) -> None:
-        """Records the results of the run."""
+        """Records the results of the run, in W&B only."""
         if self._wandb is not None:
-            self._wandb.summary.update(values)
+            self._wandb.summary(values)
 
     def table(self, name: str, columns: list[str], rows: list[list]) -> None:
         """Records a table, in W&B only."""
         if self._wandb is not None:
-            import wandb
+            self._wandb.table(name, columns, rows)
 
-            self._wandb.log({name: wandb.Table(columns=columns, data=rows)})
+    def uses(self, make: Callable[[], Artifact]) -> None:
+        """Records what the run is made from, in W&B only."""
+        if self._wandb is not None:
+            self._wandb.uses(make)
 
-    def close(self, exit_code: int = 0) -> None:
-        """Ends the records; may be called more than once. The code of a stop leaves the W&B run to be gone on with."""
-        if exit_code == STOPPED_EXIT_CODE and self._wandb is not None:
-            self._wandb.mark_preempting()
+    def makes(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
+        """Records what the run made, in W&B only."""
+        if self._wandb is not None:
+            self._wandb.makes(make, aliases)
+
+    def lost(self, problem: str) -> None:
+        """Tells W&B of lost ranks, from any thread, just before this process ends."""
+        run, self._wandb = self._wandb, None
+        self._finish(run, RanksLost(problem))
+
+    def close(self, problem: BaseException | None = None) -> None:
+        """Ends the records; may be called more than once.
+
+        Args:
+            problem: What ended the run before its time. W&B sends an alert, unless somebody stopped the run: then the
+                W&B run is left to be gone on with.
+        """
         if self._file is not None:
             self._file.close()
             self._file = None
-        if self._wandb is not None:
-            self._wandb.finish(exit_code=exit_code)
-            self._wandb = None
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+            self._tensorboard = None
+        run, self._wandb = self._wandb, None
+        self._finish(run, problem)
 
-
-def _start_wandb(run: Path, options: WandbOptions, config: dict, resumed: str | None):
-    if options.mode == "disabled":
-        return None
-    try:
-        import wandb
-    except ImportError:
-        raise UserError(
-            "wandb is not installed: pip install 'gnnrec[wandb]', or switch it off with --wandb.mode disabled"
-        ) from None
-    return wandb.init(
-        project=options.project,
-        entity=options.entity or None,
-        name=options.name or run.name,
-        dir=run,
-        mode=options.mode,
-        config=config,
-        id=resumed,
-        resume="allow" if resumed else None,
-        settings=wandb.Settings(silent=True),
-    )
-
-
-class ProgressBar:
-    """Steps of the run on a terminal; only lines when the output goes to a file. Ranks other than 0 show nothing."""
-
-    def __init__(self, total: int, active: bool, done: int = 0):
-        self._active = active
-        self._bar = tqdm(
-            total=total, initial=done, unit="step", leave=False, disable=not (active and sys.stderr.isatty())
-        )
-
-    def update(self, **values: str) -> None:
-        self._bar.set_postfix(values, refresh=False)
-        self._bar.update()
-
-    def write(self, line: str) -> None:
-        """Prints a line above the bar."""
-        if not self._active:
+    def _finish(self, run: WandbRun | None, problem: BaseException | None) -> None:
+        if run is None:
             return
-        if self._bar.disable:
-            say(line)
-        else:
-            self._bar.write(line)
-
-    def close(self) -> None:
-        self._bar.close()
+        if isinstance(problem, Stopped):
+            run.finish(STOPPED_EXIT_CODE, stopped=True)
+            return
+        if isinstance(problem, Exception):
+            run.alert(f"{self.run.name} failed", f"{self.run}: {type(problem).__name__}: {problem}")
+        run.finish(0 if problem is None else 1)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -19,10 +18,12 @@ from gnnrec.graph.folds import Step
 from gnnrec.graph.partition import Partition, PartitionReport, report
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.tables import NodeTables, NoTables
+from gnnrec.stopwatch import Stopwatch
 from gnnrec.training.checkpoint import CheckpointInfo
 from gnnrec.training.checkpoint_read import load_weights, read_replicated, read_rows
 from gnnrec.training.checkpoint_write import Contents
-from gnnrec.training.optimizer import optimizer_state, set_learning_rate, set_optimizer_state
+from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
+from gnnrec.training.throughput import TimedBatches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +36,15 @@ class StepResult:
         loss: Summed over this rank's targets, before the update, without regularisation (squared error of ratings); a
             scalar tensor, so that nothing waits for it.
         lr: Learning rate.
+        gradient: Squared norms of the gradients before the update, coupled L2 included, float64 ``[2]``: of the
+            replicated part, and of this rank's user rows; None in steps that are not recorded.
     """
 
     step: Step
     number: int
     loss: Tensor
     lr: float
+    gradient: Tensor | None = None
 
 
 class Trainer:
@@ -54,6 +58,7 @@ class Trainer:
         num_edges: Ratings of all ranks that an epoch supervises.
         steps_an_epoch: Steps of an epoch.
         steps_taken: Steps of the run so far.
+        making_batches: Times the making of batches: statistics of a pass, draws of neighbours, targets.
         starts_fitted: The model is worth something before the first step, so that the start is a checkpoint too.
     """
 
@@ -68,6 +73,7 @@ class Trainer:
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World):
         self.config, self.dataset, self.world = config, dataset, world
         self.steps_taken = 0
+        self.making_batches = Stopwatch(world.device.type == "cuda")
 
     def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
         """Takes the steps of one epoch from step ``start`` on, and yields after each."""
@@ -137,11 +143,32 @@ class Trainer:
         planned = self.config.optimizer.epochs * self.steps_an_epoch
         return min(planned, self.config.max_steps) if self.config.max_steps else planned
 
+    def timed(self, batches: Iterable) -> Iterator:
+        """The same batches, while the making of each is timed."""
+        return TimedBatches(batches, self.making_batches, self.world.traffic)
+
+    def result(self, step: Step, loss: Tensor) -> StepResult:
+        """One optimizer step on both parts of the model, with the gradients that are there, and what it did."""
+        lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
+        recorded = (self.steps_taken + 1) % self.config.log_every == 0
+        gradient = self.squared_gradients() if recorded else None
+        self.update(lr)
+        self.steps_taken += 1
+        return StepResult(step, self.steps_taken, loss, lr, gradient)
+
     def update(self, lr: float) -> None:
         """One optimizer step on both parts of the model."""
         for optimizer in self.optimizers:
             set_learning_rate(optimizer, lr)
             optimizer.step()
+
+    def squared_gradients(self) -> Tensor:
+        """Squared norms of the gradients of the replicated part and of this rank's user rows, float64 ``[2]``."""
+        parts = [
+            sum(torch.linalg.vector_norm(gradient, dtype=torch.float64).square() for gradient in _gradients(module))
+            for module in (self.replicated, self.users)
+        ]
+        return torch.stack([torch.as_tensor(part, dtype=torch.float64, device=self.world.device) for part in parts])
 
     def partition_report(self) -> PartitionReport:
         """Users, edges and bytes of every rank, and what a step reduces."""
@@ -152,46 +179,5 @@ class Trainer:
         return torch.autocast("cuda", torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-@dataclasses.dataclass(frozen=True)
-class Lap:
-    """Some steps, in figures.
-
-    Attributes:
-        edges_per_second: Supervised edges over all ranks.
-        step_seconds: Mean time of a step.
-        collective_seconds: Of that, what this rank spent in all-reduces; on GPUs only what it took to start them.
-        collective_mib: MiB that this rank handed to all-reduces in a step.
-    """
-
-    edges_per_second: float
-    step_seconds: float
-    collective_seconds: float
-    collective_mib: float
-
-
-class Throughput:
-    """Targets, steps and collectives since the last call.
-
-    Args:
-        world: The ranks.
-    """
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self._start()
-
-    def _start(self) -> None:
-        self.since, self.targets, self.steps = time.perf_counter(), 0, 0
-        self.seconds, self.bytes = self.world.traffic.seconds, self.world.traffic.bytes
-
-    def add(self, result: StepResult) -> None:
-        self.targets += result.step.num_targets
-        self.steps += 1
-
-    def lap(self) -> Lap:
-        """Figures since the last call; starts anew."""
-        elapsed, steps = max(time.perf_counter() - self.since, 1e-9), max(self.steps, 1)
-        seconds, size = self.world.traffic.seconds - self.seconds, self.world.traffic.bytes - self.bytes
-        lap = Lap(self.targets / elapsed, elapsed / steps, seconds / steps, size / steps / 2**20)
-        self._start()
-        return lap
+def _gradients(module: nn.Module) -> list[Tensor]:
+    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]

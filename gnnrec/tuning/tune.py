@@ -16,8 +16,10 @@ from gnnrec.errors import UserError
 from gnnrec.training.epochs import run_epochs
 from gnnrec.training.objective import settle
 from gnnrec.training.progress import Progress
+from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.run import build_trainer
-from gnnrec.training.tracking import ProgressBar, Tracker, WandbOptions
+from gnnrec.training.tracking import Tracker
+from gnnrec.training.tracking_wandb import WandbOptions
 from gnnrec.tuning.space import Parameter, apply, parameters
 from gnnrec.tuning.study import Study, lowest
 
@@ -143,8 +145,8 @@ def _search(
                     _write_best(study, base, options, chosen)
         if world.is_main and study.best:
             tracker.summary({"best_validation_loss": study.best.value, "best": dict(study.best.params)})
-    except BaseException:
-        tracker.close(exit_code=1)
+    except BaseException as problem:
+        tracker.close(problem)
         raise
     tracker.close()
 

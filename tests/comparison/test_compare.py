@@ -17,7 +17,8 @@ from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.training.run import train
-from gnnrec.training.tracking import Tracker, WandbOptions
+from gnnrec.training.tracking import Tracker
+from gnnrec.training.tracking_wandb import WandbOptions
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks

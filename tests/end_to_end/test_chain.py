@@ -72,10 +72,6 @@ def test_the_resolved_configuration_is_kept(chain: Chain):
     assert config.wandb.mode == "offline"
 
 
-def test_wandb_offline_leaves_a_file(chain: Chain):
-    assert len(list((chain.run / "wandb").glob("offline-run-*/run-*.wandb"))) == 1
-
-
 def test_both_checkpoints_are_there(chain: Chain):
     for name in ("best", "last"):
         info = read_info(find_checkpoint(chain.run, name))

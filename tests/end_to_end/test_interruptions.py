@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.end_to_end.commands import ROOT
 from tests.end_to_end.processes import PATIENCE, forked, started, steps_taken
+from tests.end_to_end.wandb_file import offline_runs, wandb_records
 from tests.training.test_resume import assert_same_run, learned
 
 # One after another, in one process of pytest-xdist, which makes the data once.
@@ -176,35 +176,13 @@ def test_usr1_stops_and_wandb_goes_on_with_the_same_run(place, tmp_path):
     both = offline_runs(run)
     assert len(both) == 2 and first in both
     (name,) = {path.name.split("-")[-1] for path in both}
-    exits = {path: wandb_records(path / f"run-{name}.wandb") for path in both}
+    exits = {path: wandb_records(path) for path in both}
     assert [record.run.run_id for record in exits[first] if record.WhichOneof("record_type") == "run"][0] == name
     kinds = {path: [record.WhichOneof("record_type") for record in records] for path, records in exits.items()}
     (second,) = set(both) - {first}
     assert "preempting" in kinds[first] and "preempting" not in kinds[second]
     codes = [[record.exit.exit_code for record in exits[path] if record.HasField("exit")] for path in (first, second)]
     assert codes == [[75], [0]]
-
-
-def offline_runs(run: Path) -> list[Path]:
-    return sorted((run / "wandb").glob("offline-run-*"))
-
-
-def wandb_records(path: Path) -> list:
-    """Records of an offline run: a log as LevelDB writes it, blocks of 32 KiB with headers of seven bytes."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    content, place, part, records = path.read_bytes(), 7, b"", []
-    while place + 7 <= len(content):
-        if 32768 - place % 32768 < 7:
-            place += 32768 - place % 32768
-            continue
-        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
-        part += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            records.append(Record.FromString(part))
-            part = b""
-    return records
 
 
 @pytest.mark.parametrize("command", ["evaluate", "export"])

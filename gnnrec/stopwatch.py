@@ -1,0 +1,60 @@
+"""How long stretches of a program take, without waiting for a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import torch
+
+
+class Stopwatch:
+    """Adds up the seconds between its starts and stops.
+
+    A GPU works behind the host. There events mark where a stretch begins and ends, and what the GPU has not finished
+    yet is counted later: nothing waits for it. As a context manager it may be entered again inside.
+
+    Args:
+        cuda: Stretches run on a GPU, in the current stream.
+    """
+
+    def __init__(self, cuda: bool = False) -> None:
+        self.cuda = cuda
+        self._seconds, self._depth = 0.0, 0
+        self._pending: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
+
+    def start(self) -> float | torch.cuda.Event:
+        """Begins a stretch; returns what :meth:`stop` wants to have."""
+        return _event() if self.cuda else time.perf_counter()
+
+    def stop(self, started: float | torch.cuda.Event) -> None:
+        """Ends a stretch; any thread may."""
+        if self.cuda:
+            self._pending.append((started, _event()))
+        else:
+            self._seconds += time.perf_counter() - started
+
+    @property
+    def seconds(self) -> float:
+        """Of all stretches that have ended."""
+        while self._pending and self._pending[0][1].query():
+            started, ended = self._pending.popleft()
+            self._seconds += started.elapsed_time(ended) / 1e3
+        return self._seconds
+
+    def __enter__(self) -> Stopwatch:
+        if self._depth == 0:
+            self._started = self.start()
+        self._depth += 1
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self.stop(self._started)
+
+
+def _event() -> torch.cuda.Event:
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
