@@ -10,7 +10,8 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from gnnrec.cli import _parser, find_command
-from gnnrec.config import normalise, parse_train_config
+from gnnrec.command_line import normalise
+from gnnrec.config import parse_train_config
 from tests.end_to_end.commands import ROOT
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
