@@ -161,14 +161,18 @@ def words_of(options: dict[str, Any], section: str = "") -> list[str]:
     return words
 
 
+def choose(choices: list[str], value: str) -> str:
+    """What an option can be, and which of it is most like what was typed."""
+    near = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
+    return f"choose {', '.join(choices[:-1])} or {choices[-1]}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
 def _wanted(kind: Any, value: str) -> str:
     """What an option takes, in words."""
     kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     first = next((each for each in kinds if each is not type(None)), None)
     if get_origin(first) is Literal:
-        choices = [str(choice) for choice in get_args(first)]
-        near = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
-        return f"choose {', '.join(choices[:-1])} or {choices[-1]}" + (f" (did you mean {near[0]}?)" if near else "")
+        return choose([str(choice) for choice in get_args(first)], value)
     return f"must be {_KINDS.get(first, getattr(first, '__name__', str(first)))}"
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ActionConfigFile
 
-from gnnrec.command_line import Parser
+from gnnrec.command_line import Parser, choose
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.training.options import RATING_DEFAULTS, CheckpointOptions, OptimizerOptions, RegularisationOptions
@@ -130,6 +131,9 @@ class TrainConfig:
         for name, fine, allowed in bounds:
             if not fine:
                 raise UserError(f"--{name} {self.value(name)}: must be {allowed}")
+        known = architectures()
+        if self.model.architecture not in known:
+            raise UserError(f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}")
         if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:
             raise UserError(
                 f"--model.dim {self.model.dim} cannot be divided among --model.heads {self.model.heads}: "
