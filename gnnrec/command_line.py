@@ -12,18 +12,28 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
 from gnnrec.errors import UserError
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text (in a file, between quotes)"}
 
 
+class _Help(DefaultHelpFormatter):
+    """Help of options, with types as people write them."""
+
+    def _expand_help(self, action: Action) -> str:
+        text = super()._expand_help(action)
+        if text == "Path to a configuration file.":
+            return "YAML file with the options of this section."
+        return re.sub(r"<class '(\w+)'>", r"\1", text)
+
+
 class Parser(ArgumentParser):
     """Complains with a :class:`UserError` of one line, and knows the nearest valid name of a mistyped option."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **{"allow_abbrev": False} | kwargs)
+        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _Help} | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         line = " ".join(message.split())
@@ -45,6 +55,10 @@ class Parser(ArgumentParser):
         if words and self.option("config") is not None:
             words = list(self._sound_files(words))
         return super().parse_args(words, **kwargs)
+
+    def dump(self, cfg: Namespace, **kwargs: Any) -> str:
+        """Options as YAML that is read back as they are."""
+        return yaml_text(json.loads(super().dump(cfg, **kwargs | {"format": "json"})))
 
     def option(self, name: str) -> Action | None:
         """The option of a dotted name, or the positional argument."""
@@ -159,6 +173,28 @@ def words_of(options: dict[str, Any], section: str = "") -> list[str]:
             text = str(value) if isinstance(value, (str, Path)) else json.dumps(value)
             words.append(f"--{section}{name}={text}")
     return words
+
+
+def yaml_text(options: dict[str, Any]) -> str:
+    """Options as YAML. Strings are quoted: YAML would read a run named ``1e3`` as a number."""
+
+    def quoted(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: quoted(each) for name, each in value.items()}
+        return _Quoted(value) if isinstance(value, str) else value
+
+    return yaml.dump(quoted(options), Dumper=_Dumper, sort_keys=False)
+
+
+class _Quoted(str):
+    """A string that is written between quotes."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Knows :class:`_Quoted`."""
+
+
+_Dumper.add_representer(_Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
 def choose(choices: list[str], value: str) -> str:

@@ -10,10 +10,9 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from jsonargparse import ActionConfigFile
 
-from gnnrec.command_line import Parser, choose
+from gnnrec.command_line import Parser, choose, yaml_text
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.layers import architectures
@@ -154,29 +153,8 @@ class TrainConfig:
         }
 
     def yaml(self) -> str:
-        """The resolved configuration as YAML; :func:`read_train_config` reads it back.
-
-        Strings are quoted: YAML would read a run named ``1e3`` as a number.
-        """
-
-        def quoted(values: dict) -> dict:
-            return {
-                key: quoted(value) if isinstance(value, dict) else _Quoted(value) if isinstance(value, str) else value
-                for key, value in values.items()
-            }
-
-        return yaml.dump(quoted(self.as_dict()), Dumper=_Dumper, sort_keys=False)
-
-
-class _Quoted(str):
-    """A string that is written between quotes."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Knows :class:`_Quoted`."""
-
-
-_Dumper.add_representer(_Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+        """The resolved configuration as YAML; :func:`read_train_config` reads it back."""
+        return yaml_text(self.as_dict())
 
 
 def train_parser() -> Parser:
