@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 import yaml
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter, Namespace
 
 from gnnrec.errors import UserError
 
@@ -52,7 +52,7 @@ class Parser(ArgumentParser):
 
     def parse_args(self, args: list[str] | None = None, **kwargs: Any) -> Namespace:
         words = normalise(self, args) if args is not None else None
-        if words and self.option("config") is not None:
+        if words and isinstance(self.option("config"), ActionConfigFile):
             words = list(self._sound_files(words))
         return super().parse_args(words, **kwargs)
 
