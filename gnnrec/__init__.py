@@ -1,6 +1,21 @@
-"""gnnrec: a distributed graph neural network recommender on the bipartite user-movie graph."""
+"""gnnrec: a distributed graph neural network recommender on the bipartite user-movie graph.
 
+    import gnnrec
+
+    data = gnnrec.prepare("data/mine", ratings)          # a file or a pandas DataFrame
+    run = gnnrec.train(data, "runs/mine", optimizer={"epochs": 10})
+    gnnrec.recommend(run, user=42)                       # a DataFrame
+    gnnrec.similar(run, "Heat (1995)")
+    vectors = gnnrec.embed(run)                          # DataFrames by raw ids
+
+What goes wrong is a :class:`gnnrec.UserError`, whose text says what to do.
+"""
+
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+from gnnrec.errors import UserError
 
 # Read when torch is first imported. Threads that wait without sleeping take the cores from those that compute: next to
 # our own threads, another rank or any other process, steps then take several times as long.
@@ -9,3 +24,36 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gnnrec.api.data import prepare
+    from gnnrec.api.movies import recommend, similar
+    from gnnrec.api.training import Run, train
+    from gnnrec.api.vectors import Embeddings, embed
+    from gnnrec.data.prepared import PreparedDataset
+
+__all__ = ["Embeddings", "PreparedDataset", "Run", "UserError", "embed", "prepare", "recommend", "similar", "train"]
+
+# Imported when they are asked for: torch and pandas take longer than many a command.
+_PLACES = {
+    "prepare": "gnnrec.api.data",
+    "PreparedDataset": "gnnrec.data.prepared",
+    "train": "gnnrec.api.training",
+    "Run": "gnnrec.api.training",
+    "embed": "gnnrec.api.vectors",
+    "Embeddings": "gnnrec.api.vectors",
+    "recommend": "gnnrec.api.movies",
+    "similar": "gnnrec.api.movies",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'gnnrec' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

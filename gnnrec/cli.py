@@ -16,7 +16,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gnnrec.config import Parser
+from gnnrec.command_line import Parser
 from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
 from gnnrec.watch import leave_at_once
 

@@ -1,22 +1,21 @@
 """Every option of training: a YAML file, overridden from the command line.
 
-Each part owns its options; this file puts them together and turns jsonargparse's complaints into one line.
+Each part owns its options; this file puts them together.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import re
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ActionConfigFile
 
+from gnnrec.command_line import Parser, choose, yaml_text
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.training.options import RATING_DEFAULTS, CheckpointOptions, OptimizerOptions, RegularisationOptions
@@ -133,6 +132,9 @@ class TrainConfig:
         for name, fine, allowed in bounds:
             if not fine:
                 raise UserError(f"--{name} {self.value(name)}: must be {allowed}")
+        known = architectures()
+        if self.model.architecture not in known:
+            raise UserError(f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}")
         if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:
             raise UserError(
                 f"--model.dim {self.model.dim} cannot be divided among --model.heads {self.model.heads}: "
@@ -153,85 +155,8 @@ class TrainConfig:
         }
 
     def yaml(self) -> str:
-        """The resolved configuration as YAML; :func:`read_train_config` reads it back.
-
-        Strings are quoted: YAML would read a run named ``1e3`` as a number.
-        """
-
-        def quoted(values: dict) -> dict:
-            return {
-                key: quoted(value) if isinstance(value, dict) else _Quoted(value) if isinstance(value, str) else value
-                for key, value in values.items()
-            }
-
-        return yaml.dump(quoted(self.as_dict()), Dumper=_Dumper, sort_keys=False)
-
-
-class _Quoted(str):
-    """A string that is written between quotes."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Knows :class:`_Quoted`."""
-
-
-_Dumper.add_representer(_Quoted, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
-
-
-class Parser(ArgumentParser):
-    """Complains with a :class:`UserError` of one line, and knows the nearest valid name of a mistyped option."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **{"allow_abbrev": False} | kwargs)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        line = " ".join(message.split())
-        raise UserError(line + self._suggestion(line))
-
-    def _suggestion(self, line: str) -> str:
-        wrong = re.search(r"[Oo]ption '([\w.]+)'|unrecognized arguments: --([\w.-]+)", line)
-        if wrong is None:
-            return ""
-        name = (wrong[1] or wrong[2]).replace("-", "_")
-        known = [action.dest for action in self._actions if action.option_strings]
-        by_leaf = {dest.rsplit(".", 1)[-1]: dest for dest in reversed(known)}
-        near = difflib.get_close_matches(name, [*known, *by_leaf], n=1, cutoff=0.5)
-        return f" (did you mean {by_leaf.get(near[0], near[0])}?)" if near else ""
-
-    def parse_args(self, args: list[str] | None = None, **kwargs) -> Namespace:
-        return super().parse_args(normalise(self, args) if args is not None else None, **kwargs)
-
-
-def normalise(parser: ArgumentParser, args: list[str]) -> list[str]:
-    """Accepts ``--some-option`` for ``--some_option``, a bare ``--flag`` for ``--flag true``, and words for lists.
-
-    An option that takes a list takes all words up to the next option, and may be repeated: ``--set a=1 b=2 --set c=3``.
-    ``--run`` is short for ``--run_dir``. It has the longer name because torchrun, on Python before 3.12, takes
-    ``--run`` for its own ``--run-path`` wherever it stands.
-    """
-    hints = {
-        option: getattr(action, "_typehint", None) for action in parser._actions for option in action.option_strings
-    }
-    result: list[str] = []
-    lists: dict[str, list[str]] = {}
-    taking: str | None = None
-    for position, arg in enumerate(args):
-        if not arg.startswith("--"):
-            lists[taking].append(arg) if taking else result.append(arg)
-            continue
-        name, equals, value = arg.partition("=")
-        name = "--" + name[2:].replace("-", "_") if name != "--" else name
-        name = "--run_dir" if name == "--run" else name
-        taking = name if hints.get(name) == list[str] else None
-        if taking:
-            words = json.loads(value) if value.startswith("[") else [value]
-            lists.setdefault(name, []).extend(words if equals else [])
-            continue
-        following = args[position + 1] if position + 1 < len(args) else "--"
-        if hints.get(name) is bool and not equals and following.startswith("-"):
-            equals, value = "=", "true"
-        result.append(name + equals + value)
-    return result + [f"{name}={json.dumps(words)}" for name, words in lists.items()]
+        """The resolved configuration as YAML; :func:`read_train_config` reads it back."""
+        return yaml_text(self.as_dict())
 
 
 def train_parser() -> Parser:
@@ -264,8 +189,6 @@ def assigned_train_config(config: Path | None, assignments: list[str], **options
     for assignment in assignments:
         if not re.fullmatch(r"[\w.-]+=.*", assignment):
             raise UserError(f"--set {assignment}: write OPTION=VALUE, such as model.layers=2")
-    if config is not None and not config.is_file():
-        raise UserError(f"--config {config}: there is no such file")
     arguments = [] if config is None else [f"--config={config}"]
     arguments += [f"--{assignment}" for assignment in assignments]
     return parse_train_config(arguments + [f"--{name}={value}" for name, value in options.items()])

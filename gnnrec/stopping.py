@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 import time
 
 #: Signals that ask for a stop: torchrun, SLURM and ``kill`` send SIGTERM, SLURM USR1 on request, a keyboard SIGINT.
@@ -21,7 +22,12 @@ class StopRequest:
         self._deadline = math.inf
 
     def listen(self) -> None:
-        """Takes signals from now on. Further ones change nothing: torchrun and SLURM send several."""
+        """Takes signals from now on. Further ones change nothing: torchrun and SLURM send several.
+
+        Python gives signals to the main thread alone; in another one there is nothing to take.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in SIGNALS:
             signal.signal(number, self._note)
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gnnrec.command_line import Parser
 from gnnrec.comparison.compare import CompareOptions
-from gnnrec.config import Parser, TrainConfig, parse_train_config, read_train_config, train_parser
+from gnnrec.config import TrainConfig, parse_train_config, read_train_config, train_parser
 from gnnrec.errors import UserError
 from tests.configs import make_config
 
@@ -86,7 +87,7 @@ def test_nothing_is_suggested_where_nothing_is_near():
     ("text", "wrong", "meant"),
     [
         ("model: {dimm: 3}", "dimm", "model.dim"),
-        ("models: {dim: 3}", "models", "model.dim"),
+        ("models: {dim: 3}", "models", "model"),
         ("optimizer:\n  epoch: 3", "epoch", "optimizer.epochs"),
         ("refits: true", "refits", "refit"),
         ("wandb: {projekt: x}", "projekt", "wandb.project"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from gnnrec.config import parse_train_config
+from gnnrec.cli import _parser, find_command
+from gnnrec.command_line import normalise
+from gnnrec.config import TrainConfig, parse_train_config
 from gnnrec.data.prepared import TEST
 from gnnrec.distributed import World
 from gnnrec.training.run import build_trainer
@@ -15,6 +20,7 @@ from tests.datasets import write_dataset
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 CONFIGS = [path for path in CONFIGS if path.name != "sweep.yaml"]  # for wandb sweep: tests/end_to_end/test_sweep.py
 REQUIRED = {"ml20m_gcn", "ml20m_sage", "ml20m_gat", "ml20m_full", "original_report", "quickstart", "rating", "ranking"}
+REQUIRED |= {"ml20m_ranking", "custom"}
 
 
 def test_the_promised_configs_are_there():
@@ -46,3 +52,33 @@ def test_the_mini_batch_configs_name_their_architecture_and_sample(architecture)
     config = parse_train_config(["--config", str(path), "--data", "unused", "--run-dir", "unused"])
     assert config.model.architecture == architecture
     assert config.loader.samples and config.loader.seed_users > 0 and config.loader.raters_per_movie > 0
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_commands_in_comments_are_accepted(path):
+    for line in re.findall(r"^#   (gnnrec .*)$", path.read_text(), re.MULTILINE):
+        name, command, arguments = find_command(line.split()[1:])
+        parser = _parser(name, command)
+        parser.parse_args(normalise(parser, arguments))
+
+
+def test_the_original_report_says_how_its_data_were_split():
+    text = next(path for path in CONFIGS if path.stem == "original_report").read_text()
+    assert "gnnrec prepare" in text and "--test 0.2" in text
+    assert yaml.safe_load(text)["optimizer"]["lr"] == 0.01
+
+
+def test_the_file_for_custom_data_explains_every_section_and_changes_nothing():
+    """Every line has a comment, or its section has; and the values are the defaults."""
+    path = next(path for path in CONFIGS if path.stem == "custom")
+    content = yaml.safe_load(path.read_text())
+    sections = {
+        field.name for field in dataclasses.fields(TrainConfig) if dataclasses.is_dataclass(field.default_factory)
+    }
+    assert sections <= set(content)
+    needed = ["--data", "unused", "--run-dir", "unused"]
+    assert parse_train_config([*needed, "--config", str(path)]) == parse_train_config(needed)
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"\w+:$", line):
+            assert lines[number - 1].startswith("#"), line

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "gnnrec"
 #: From the lowest to the highest. Training measures itself with evaluation; inference reads what training saved.
 ROOMS = [
     "kernels", "data", "graph", "models", "evaluation", "baselines", "training", "tuning", "comparison", "inference",
+    "api",
 ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class CompareOptions:
     Args:
         out: Directory to make: comparison.json, comparison.csv, comparison.md, and every fit.
         models: Models to compare; by default all of the data's protocol (ratings: global mean, biases, biased MF,
-            SVD++, item AutoRec, gcn, sage, gat; rankings: popularity, EASE, implicit ALS, gnn).
+            SVD++, item AutoRec, gat, gcn, sage; rankings: popularity, EASE, implicit ALS, gnn).
         seeds: Fits of each model, with seeds from 0 on.
         config: YAML file of training options for the GNNs.
         set: Training options over those of the file, as OPTION=VALUE. Baselines heed refit alone.

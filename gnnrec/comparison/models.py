@@ -11,11 +11,12 @@ from gnnrec.baselines.rating import RATING_BASELINES
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.split_ranking import RANKING_OPTIONS
 from gnnrec.errors import UserError
+from gnnrec.models.layers import architectures
 
 BASELINES: dict[str, dict[str, Baseline]] = {"rating": RATING_BASELINES, "ranking": RANKING_BASELINES}
 #: Objective -> name -> what it sets beside the base configuration.
 GNNS: dict[str, dict[str, list[str]]] = {
-    "rating": {name: [f"model.architecture={name}"] for name in ("gcn", "sage", "gat")},
+    "rating": {name: [f"model.architecture={name}"] for name in architectures()},
     "ranking": {"gnn": ["objective=ranking"]},
 }
 #: Baselines that need a package of their own.

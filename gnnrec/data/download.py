@@ -32,7 +32,8 @@ def fetch(name: str, directory: Path, base_url: str | None = None, backoff: floa
     Args:
         name: A name in :data:`gnnrec.data.movielens.ARCHIVES`.
         directory: Where datasets are kept; the result is ``directory/name``.
-        base_url: Where the zip files lie (default: the environment variable ``GNNREC_DATASETS_URL``, else GroupLens).
+        base_url: Where the zip files lie (default: the environment variable ``GNNREC_DATASETS_URL``, else the
+            dataset's own place).
         backoff: Seconds before the first retry.
 
     Raises:
@@ -40,10 +41,10 @@ def fetch(name: str, directory: Path, base_url: str | None = None, backoff: floa
     """
     archive = movielens.archive(name)
     target = Path(directory).expanduser() / name
-    print(movielens.LICENCE, movielens.CITATION, sep="\n")
+    print(archive.credit)
     if (target / archive.members[0]).is_file():
         return target
-    url = f"{(base_url or os.environ.get(URL_VARIABLE) or movielens.BASE_URL).rstrip('/')}/{name}.zip"
+    url = f"{(base_url or os.environ.get(URL_VARIABLE) or archive.base_url).rstrip('/')}/{name}.zip"
     if not url.startswith(("http://", "https://")):
         raise UserError(f"{url} is not a web address: set {URL_VARIABLE} to one that starts with http:// or https://")
     try:

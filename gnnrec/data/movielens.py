@@ -1,4 +1,4 @@
-"""The MovieLens datasets that can be downloaded by name, and how to credit them."""
+"""The datasets that can be downloaded by name, those of MovieLens, and how to credit them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ class Archive:
     Attributes:
         name: Its name without ``.zip``.
         members: Files taken out of it, by base name; the first one holds the ratings.
-        md5: Checksum of the published file, or None where GroupLens replaces the file from time to time.
+        md5: Checksum of the published file, or None where it is replaced from time to time.
         folder: The folder inside the zip file.
+        base_url: Where the zip file lies.
+        credit: Licence and citation, printed with every download.
     """
 
     name: str
     members: tuple[str, ...]
     md5: str | None
     folder: str
+    base_url: str = BASE_URL
+    credit: str = f"{LICENCE}\n{CITATION}"
 
 
 _CSV = ("ratings.csv", "movies.csv", "README.txt")

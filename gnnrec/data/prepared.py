@@ -125,6 +125,10 @@ class PreparedDataset:
         if missing:
             raise UserError(f"{self.directory}: {missing[0]}.npy is not in manifest.json: run gnnrec prepare again")
 
+    def __repr__(self) -> str:
+        counts = f"{self.num_users:,} users, {self.num_movies:,} movies, {self.num_ratings:,} ratings"
+        return f"PreparedDataset({str(self.directory)!r}: {counts})"
+
     @property
     def num_users(self) -> int:
         return self.manifest.counts["users"]

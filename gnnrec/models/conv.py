@@ -1,4 +1,4 @@
-"""Message passing from one side of the bipartite graph to the other: what GCN, GraphSAGE and GAT share.
+"""Message passing from one side of the bipartite graph to the other: what all layers share.
 
 A message is ``value_j + residual_um * residual_value_j + rating_embedding[level_um]``, and a layer a weighted mean of
 messages in two halves. ``partial`` sums over the edges of this rank; ``finish`` divides, adds what belongs to the
@@ -103,7 +103,7 @@ class Past:
 
 
 class BipartiteConv(nn.Module):
-    """Base of the three layers.
+    """Base of the layers (:mod:`gnnrec.models.layers`).
 
     Args:
         in_channels: Channels of the senders, or None when sources are tables that are sent as they are.
@@ -112,7 +112,14 @@ class BipartiteConv(nn.Module):
         gain: Factor before values and residual values. It is not learned: coupled L2 would have it grow and the tables
             shrink, which takes the effect of L2 away.
         bias: Add a learned bias.
+
+    Attributes:
+        heads: Logits of an edge, and columns of denominators; 0 where weights do not depend on what is learned.
+        receives_sources: What the first layer sees of receivers are their source tables, not their id rows.
     """
+
+    heads: int = 0
+    receives_sources: bool = False
 
     def __init__(
         self, in_channels: int | None, out_channels: int, num_levels: int = 0, gain: float = 1.0, bias: bool = True

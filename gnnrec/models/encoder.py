@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,10 +13,8 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch
 from gnnrec.kernels.dropout import dropout, tanh_dropout
 from gnnrec.models.conv import BipartiteConv, Sources
-from gnnrec.models.gat import BipartiteGATConv
-from gnnrec.models.gcn import BipartiteGCNConv
+from gnnrec.models.layers import Place, build_layer
 from gnnrec.models.options import ModelOptions
-from gnnrec.models.sage import BipartiteSAGEConv
 
 if TYPE_CHECKING:
     from gnnrec.models.history import LayerHistory
@@ -55,8 +52,8 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.first = first
         user_degree, movie_degree = mean_degrees
-        self.to_users = _conv(options, first, num_levels, movie_degree, options.user_ids)
-        self.to_movies = _conv(options, first, num_levels, user_degree, options.movie_ids)
+        self.to_users = build_layer(options, Place(first, num_levels, movie_degree, options.user_ids))
+        self.to_movies = build_layer(options, Place(first, num_levels, user_degree, options.movie_ids))
         self.user_out = nn.Linear(options.dim, options.dim, bias=False)
         self.movie_out = nn.Linear(options.dim, options.dim, bias=False)
 
@@ -71,31 +68,6 @@ class EncoderLayer(nn.Module):
         if not self.first:
             nn.init.zeros_(self.user_out.weight)
             nn.init.zeros_(self.movie_out.weight)
-
-
-def _conv(
-    options: ModelOptions, first: bool, num_levels: int, sender_degree: float, receiver_ids: bool
-) -> BipartiteConv:
-    """A layer in one direction.
-
-    Learned gains start where a sum over a receiver's messages has about the spread of one message. Receiver-wise
-    normalisation by the root of the degree does that by itself; symmetric normalisation also divides by the root of the
-    senders' degrees, whose mean is given back.
-    """
-    averaged = options.architecture == "gat" and not options.concat  # one table row feeds heads x dim channels
-    channels = None if first and not averaged else options.dim
-    receiver_channels = options.dim if receiver_ids or not first else None
-    if options.architecture == "gcn":
-        gain = math.sqrt(max(sender_degree, 1.0))
-        return BipartiteGCNConv(channels, options.dim, num_levels, gain, self_loops=options.self_loops)
-    if options.architecture == "sage":
-        return BipartiteSAGEConv(
-            channels, options.dim, num_levels, root_weight=not first, restore_degree=options.restore_degree
-        )
-    return BipartiteGATConv(
-        channels, options.dim, num_levels, heads=options.heads, concat=options.concat,
-        restore_degree=options.restore_degree, receiver_channels=receiver_channels,
-    )  # fmt: skip
 
 
 class Encoder(nn.Module):
@@ -182,6 +154,6 @@ def layer_sources(layer: EncoderLayer, tables: dict[str, Tensor], state: Tensor)
 
 def layer_receiver(conv: BipartiteConv, tables: dict[str, Tensor], state: Tensor) -> Tensor:
     """What a layer sees of its receivers: GCN's self loops send what the node itself sends."""
-    if conv.in_channels is None and isinstance(conv, BipartiteGCNConv):
+    if conv.in_channels is None and conv.receives_sources:
         return tables["source"]
     return state

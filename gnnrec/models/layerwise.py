@@ -22,7 +22,6 @@ from gnnrec.kernels.lists import Lists
 from gnnrec.models.conv import BipartiteConv
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import layer_receiver, layer_sources, start_state
-from gnnrec.models.gat import BipartiteGATConv
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 
@@ -120,7 +119,7 @@ def _sum_over_users(
             yield conv.transform(sources), chunk.to_users.turned()
 
     shift = None
-    if isinstance(conv, BipartiteGATConv):
+    if conv.heads:
         largest = receiver.new_full((receiver.shape[0], conv.heads), -torch.inf)
         for sources, messages in parts():
             largest = torch.maximum(largest, conv.largest_logit(sources, receiver, messages))

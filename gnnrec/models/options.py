@@ -11,7 +11,7 @@ class ModelOptions:
     """The model.
 
     Args:
-        architecture: Message passing: gcn, sage (GraphSAGE) or gat.
+        architecture: Message passing: gat, gcn or sage (GraphSAGE), or another file of gnnrec/models/layers.
         dim: Channels of embeddings and layers.
         layers: Layers of message passing; 0 is biased matrix factorisation.
         heads: Attention heads (gat).
@@ -30,7 +30,7 @@ class ModelOptions:
         movie_id_spread: Standard deviation of initial movie ids.
     """
 
-    architecture: Literal["gcn", "sage", "gat"] = "sage"
+    architecture: str = "sage"
     dim: int = 64
     layers: int = 1
     heads: int = 2

@@ -165,11 +165,9 @@ class RatingTrainer(Trainer):
 
     def bytes_a_step(self) -> int:
         """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and gradients."""
-        options, size = self.config.model, torch.finfo(self.graph.dtype).bits // 8
-        width = options.dim
-        if options.architecture == "gat":
-            width = options.heads + (options.dim if options.concat else options.heads * options.dim)
-        sums = 2 * options.layers * self.graph.num_movies * width * size
+        size = torch.finfo(self.graph.dtype).bits // 8
+        width = sum(layer.to_movies.out_channels + layer.to_movies.heads for layer in self.replicated.encoder.layers)
+        sums = 2 * self.graph.num_movies * width * size
         return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
 
 

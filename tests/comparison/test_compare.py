@@ -159,7 +159,7 @@ def test_wrong_models_are_refused(dataset, tmp_path, names, message):
 
 
 def test_by_default_all_models_of_the_protocol(dataset, tmp_path, monkeypatch, capsys):
-    assert choose([], dataset) == ("rating", [*models.RATING_BASELINES, "gcn", "sage", "gat"])
+    assert choose([], dataset) == ("rating", [*models.RATING_BASELINES, "gat", "gcn", "sage"])
     ranked = write_dataset(tmp_path, protocol="leave-last")
     assert choose([], ranked) == ("ranking", [*models.RANKING_BASELINES, "gnn"])
     monkeypatch.setitem(models._PACKAGES, "implicit ALS", "no_such_package")

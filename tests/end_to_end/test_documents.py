@@ -10,10 +10,11 @@ import pytest
 from torch.distributed.run import get_args_parser
 
 from gnnrec.cli import _parser, find_command
-from gnnrec.config import normalise, parse_train_config
+from gnnrec.command_line import normalise
+from gnnrec.config import parse_train_config
 from tests.end_to_end.commands import ROOT
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands(document: Path) -> list[list[str]]:
@@ -64,8 +65,10 @@ def check(words: list[str]) -> None:
         check_torchrun(arguments)
     elif program == "bash":
         check_script(*arguments)
+    elif program == "docker" and arguments[0] == "run":
+        check([word.removeprefix("/opt/gnnrec/") for word in arguments[arguments.index("gnnrec") + 1 :]])
     else:
-        assert program in ("source", "sbatch"), f"what is {program}?"
+        assert program in ("source", "sbatch", "ruff", "mypy", "docker"), f"what is {program}?"
 
 
 # tests/slurm runs those of slurm.md.

@@ -10,9 +10,9 @@ from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.lists import Lists
 from gnnrec.models.conv import Sources
-from gnnrec.models.gat import BipartiteGATConv
-from gnnrec.models.gcn import BipartiteGCNConv
-from gnnrec.models.sage import BipartiteSAGEConv
+from gnnrec.models.layers.gat import BipartiteGATConv
+from gnnrec.models.layers.gcn import BipartiteGCNConv
+from gnnrec.models.layers.sage import BipartiteSAGEConv
 
 SENDERS, RECEIVERS, EDGES, CHANNELS, OUT, LEVELS = 13, 17, 60, 6, 8, 5
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Messages
 from gnnrec.models.conv import BipartiteConv, Partial, Sources
+from gnnrec.models.layers import Place
+from gnnrec.models.options import ModelOptions
 
 
 class BipartiteGCNConv(BipartiteConv):
@@ -16,6 +20,8 @@ class BipartiteGCNConv(BipartiteConv):
     It has no denominator. With ``self_loops`` one is added to every degree, and the receiver's own value, transformed
     like a sender's, joins the sum, as in PyG's ``GCNConv``.
     """
+
+    receives_sources = True
 
     def __init__(self, *args, self_loops: bool = False, **kwargs):
         super().__init__(*args, **kwargs)
@@ -42,3 +48,13 @@ class BipartiteGCNConv(BipartiteConv):
         """``1 / sqrt(degree)``, and 0 where the degree is 0."""
         degree = degree + 1 if self.self_loops else degree
         return torch.where(degree > 0, degree.clamp(min=1e-12).rsqrt(), 0)
+
+
+def build(options: ModelOptions, place: Place) -> BipartiteGCNConv:
+    """A layer whose sums have about the spread of one message.
+
+    Symmetric normalisation divides by the root of the senders' degrees too, whose mean is given back as the gain.
+    """
+    gain = math.sqrt(max(place.sender_degree, 1.0))
+    channels = None if place.first else options.dim
+    return BipartiteGCNConv(channels, options.dim, place.num_levels, gain, self_loops=options.self_loops)

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Messages
 from gnnrec.models.conv import BipartiteConv, Partial, Sources
+from gnnrec.models.layers import Place
+from gnnrec.models.options import ModelOptions
 
 
 class BipartiteSAGEConv(BipartiteConv):
@@ -40,3 +42,10 @@ class BipartiteSAGEConv(BipartiteConv):
             scale = messages.degree.sqrt() * scale
         out = self.scaled_with_bias(partial.numerator, scale)
         return out if self.lin_root is None else out + self.lin_root(receiver)
+
+
+def build(options: ModelOptions, place: Place) -> BipartiteSAGEConv:
+    """A layer that adds the receiver's own state, but for the first one, which adds its id row anyway."""
+    channels = None if place.first else options.dim
+    root, restore = not place.first, options.restore_degree
+    return BipartiteSAGEConv(channels, options.dim, place.num_levels, root_weight=root, restore_degree=restore)

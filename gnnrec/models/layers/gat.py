@@ -9,6 +9,8 @@ from gnnrec.distributed import World
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.attention import attention_sums, largest_logits
 from gnnrec.models.conv import BipartiteConv, Partial, Sources, inflate
+from gnnrec.models.layers import Place
+from gnnrec.models.options import ModelOptions
 
 
 class BipartiteGATConv(BipartiteConv):
@@ -22,7 +24,7 @@ class BipartiteGATConv(BipartiteConv):
         heads: Attention heads.
         concat: Concatenate heads of ``out_channels / heads`` channels each; False averages heads of ``out_channels``.
         negative_slope: Of the leaky ReLU.
-        restore_degree: As in :class:`gnnrec.models.sage.BipartiteSAGEConv`.
+        restore_degree: As in :class:`gnnrec.models.layers.sage.BipartiteSAGEConv`.
         receiver_channels: Channels of the receivers' states; None leaves them out of the logits.
     """
 
@@ -107,3 +109,14 @@ class BipartiteGATConv(BipartiteConv):
         return largest_logits(
             sender, own, rating, messages.lists, messages.level, self.negative_slope, messages.to_users
         )
+
+
+def build(options: ModelOptions, place: Place) -> BipartiteGATConv:
+    """A layer whose logits see receivers where these have states."""
+    # Where heads are averaged, one table row feeds heads x dim channels, through a linear map.
+    channels = None if place.first and options.concat else options.dim
+    receiver_channels = options.dim if place.receiver_ids or not place.first else None
+    return BipartiteGATConv(
+        channels, options.dim, place.num_levels, heads=options.heads, concat=options.concat,
+        restore_degree=options.restore_degree, receiver_channels=receiver_channels,
+    )  # fmt: skip

@@ -1,0 +1,89 @@
+# %% [markdown]
+# # From ratings to recommendations in a notebook
+#
+# Run it as a script, `python examples/movielens_notebook.py`, or open it as a notebook: editors show each `# %%` as a
+# cell, and `jupytext --to ipynb examples/movielens_notebook.py` makes an `.ipynb` of it. It takes half a minute, writes
+# into a directory of its own, and needs no download: the ratings are generated.
+
+# %%
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import gnnrec
+from gnnrec.data.synth import SynthOptions, synth
+
+place = Path(tempfile.mkdtemp(prefix="gnnrec-notebook-"))
+
+# %% [markdown]
+# ## Ratings
+#
+# Any DataFrame with a user, a movie and a rating in each row will do, with a time where it is known. To work on
+# MovieLens, leave this cell out and call `gnnrec.prepare(place / "data", dataset="ml-latest-small")` in the next.
+
+# %%
+synth(place / "ratings", SynthOptions(users=400, movies=200, ratings=16_000, seed=1))
+ratings = pd.read_csv(place / "ratings" / "ratings.csv")
+movies = pd.read_csv(place / "ratings" / "movies.csv")
+print(ratings.head())
+
+# %%
+data = gnnrec.prepare(place / "data", ratings, movies=movies, test=0.1)
+print(data)
+
+# %% [markdown]
+# ## Training
+#
+# Options are those of `train_dist.py`; sections of a configuration file are dictionaries. Ctrl-C (*interrupt kernel*)
+# saves the run, and the same call with `resume="auto"` goes on.
+
+# %%
+run = gnnrec.train(data, place / "run", model={"dim": 32}, loader={"folds": 10}, optimizer={"epochs": 12})
+
+# %%
+print(f"test RMSE {run.summary['test_rmse']:.4f} after epoch {run.summary['best_epoch']}")
+print(pd.DataFrame(run.summary["baselines"]).T)
+
+# %% [markdown]
+# `run.metrics` has a row for each record. To plot it: `curve.plot()`.
+
+# %%
+curve = run.metrics.dropna(subset="validation_rmse").set_index("step")["validation_rmse"]
+print(curve)
+
+# %% [markdown]
+# ## Recommendations
+
+# %%
+user = ratings["userId"].iloc[0]
+liked = ratings[ratings["userId"] == user].nlargest(5, "rating").merge(movies, on="movieId")
+print(liked[["title", "rating"]])
+print(gnnrec.recommend(run, user, top=5))
+
+# %%
+everybody = gnnrec.recommend(run, top=3)
+print(everybody.head(6))
+
+# %% [markdown]
+# Somebody who was not in training is known by ratings alone.
+
+# %%
+new = pd.DataFrame({"userId": "new", "movieId": liked["movieId"], "rating": liked["rating"]})
+print(gnnrec.recommend(run, "new", ratings=new, top=5))
+
+# %% [markdown]
+# ## Vectors
+
+# %%
+title = movies.set_index("movieId").loc[liked["movieId"].iloc[0], "title"]
+print(gnnrec.similar(run, title, top=5))
+
+# %%
+vectors = gnnrec.embed(run)
+known = vectors.users.loc[user] @ vectors.movies.T + vectors.movie_bias + vectors.user_bias[user] + vectors.offset
+first = gnnrec.recommend(run, user, top=1).iloc[0]
+scale = data.manifest.rating
+np.testing.assert_allclose(known[first["movie"]].clip(scale["min"], scale["max"]), first["score"], rtol=1e-4)
+print(f"{vectors.users.shape[0]} users and {vectors.movies.shape[0]} movies, {vectors.users.shape[1]} numbers each")

@@ -1,0 +1,1 @@
+"""What ``import gnnrec`` offers to notebooks and scripts. Every function calls what the command of its name calls."""

@@ -1,0 +1,215 @@
+"""``import gnnrec`` in a notebook: light, typed, and the same as the commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gnnrec
+from gnnrec.cli import run_command
+from gnnrec.data.prepared import TEST
+from tests.datasets import ratings_table
+from tests.end_to_end.commands import ROOT
+
+SMALL = {"model": {"dim": 8}, "loader": {"folds": 3}, "optimizer": {"epochs": 3}}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("api")
+
+
+@pytest.fixture(scope="module")
+def ratings() -> pd.DataFrame:
+    return ratings_table(40, 30, 600).sample(frac=1, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def movies(ratings) -> pd.DataFrame:
+    ids = np.sort(ratings["movieId"].unique())
+    titles = [f"Film {each} ({1980 + each % 20})" for each in ids]
+    return pd.DataFrame({"movieId": ids, "title": titles, "genres": np.where(ids % 2, "Drama", "Comedy")})
+
+
+@pytest.fixture(scope="module")
+def data(place, ratings, movies) -> gnnrec.PreparedDataset:
+    return gnnrec.prepare(place / "data", ratings, movies=movies)
+
+
+@pytest.fixture(scope="module")
+def run(place, data) -> gnnrec.Run:
+    return gnnrec.train(data, place / "run", **SMALL)
+
+
+def test_importing_it_imports_nothing_heavy():
+    code = "import sys, gnnrec; print([m for m in ('torch', 'pandas', 'numpy', 'jsonargparse') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_name_that_it_promises_is_there_and_documented():
+    for name in gnnrec.__all__:
+        assert name in dir(gnnrec) and getattr(gnnrec, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'prepar'"):
+        _ = gnnrec.prepar
+
+
+def test_a_dataframe_is_prepared_like_its_file(place, ratings, movies, data):
+    ratings.to_csv(place / "ratings.csv", index=False)
+    movies.to_csv(place / "movies.csv", index=False)
+    run_command(["prepare", str(place / "by_command"), "--ratings", str(place / "ratings.csv")])
+    other = gnnrec.PreparedDataset(place / "by_command")
+    for name in ("user_ptr", "movie", "rating", "split", "timestamp"):
+        np.testing.assert_array_equal(getattr(data, name), getattr(other, name))
+    pd.testing.assert_frame_equal(data.users, other.users)
+    pd.testing.assert_frame_equal(data.movies, other.movies)
+    assert "40 users, 30 movies, 600 ratings" in repr(data)
+
+
+def test_a_run_has_what_its_files_have(run, data):
+    assert run.summary["counts"]["test_ratings"] == (data.split == TEST).sum()
+    assert run.config.model.dim == 8 and run.config.wandb.mode == "disabled"
+    validated = run.metrics.dropna(subset="validation_rmse")
+    assert len(validated) == 3 and validated["step"].is_monotonic_increasing
+    assert run.metrics["test_rmse"].dropna().tolist() == [run.summary["test_rmse"]]
+    assert not (run.directory / "wandb").exists()
+    assert gnnrec.Run(str(run.directory)).summary == run.summary
+
+
+def test_options_stand_over_those_of_a_file(place, data):
+    (place / "run.yaml").write_text("model: {dim: 4, layers: 1}\nloader: {folds: 4}\noptimizer: {epochs: 1}\n")
+    small = gnnrec.train(data, place / "by_file", config=place / "run.yaml", model={"dim": 6}, baselines=False)
+    assert (small.config.model.dim, small.config.loader.folds, small.config.baselines) == (6, 4, False)
+
+
+def scores(vectors: gnnrec.Embeddings) -> pd.DataFrame:
+    """Predicted ratings of all pairs, by the formula of the documentation."""
+    products = vectors.users @ vectors.movies.T
+    return products.add(vectors.user_bias, axis=0).add(vectors.movie_bias, axis=1) + vectors.offset
+
+
+def test_embeddings_are_those_of_an_export(place, run):
+    run_command(["export", str(run.directory), "--out", str(place / "export")])
+    vectors, exported = gnnrec.embed(run), gnnrec.embed(place / "export")
+    for name, dim in (("users", 40), ("movies", 30)):
+        ours, theirs = getattr(vectors, name), getattr(exported, name)
+        assert ours.shape == (dim, 8) and (ours.dtypes == np.float32).all()
+        file = pd.concat(pd.read_parquet(path) for path in (place / "export" / name).glob("*.parquet"))
+        file = file.set_index(name.removesuffix("s")).loc[ours.index]
+        np.testing.assert_allclose(ours, np.stack(file["embedding"]), atol=1e-6)
+        pd.testing.assert_frame_equal(theirs.loc[ours.index], ours, check_exact=False, atol=1e-6)
+    assert vectors.offset == pytest.approx(exported.offset)
+
+
+def test_recommendations_are_the_highest_scores_of_unrated_movies(place, run, ratings, movies):
+    predicted = scores(gnnrec.embed(run)).clip(0.5, 5)
+    everybody = gnnrec.recommend(run, top=4)
+    assert everybody.columns.tolist() == ["user", "rank", "movie", "title", "score"]
+    titles = movies.set_index("movieId")["title"]
+    for user, found in everybody.groupby("user"):
+        rated = ratings.loc[ratings["userId"] == user, "movieId"]
+        best = predicted.loc[user].drop(rated).nlargest(4)
+        np.testing.assert_allclose(found["score"], best, rtol=1e-4)
+        assert not set(found["movie"]) & set(rated)
+        assert found["title"].tolist() == titles[found["movie"]].tolist()
+    some = everybody["user"].unique()[[3, 0]]
+    for source in (run, place / "export"):
+        chosen = gnnrec.recommend(source, some, top=4)
+        expected = pd.concat([everybody[everybody["user"] == user] for user in some], ignore_index=True)
+        pd.testing.assert_frame_equal(chosen, expected, check_dtype=False, check_exact=False, atol=1e-4)
+        pd.testing.assert_frame_equal(gnnrec.recommend(source, some[0], top=4), chosen[:4])
+
+
+def test_filters_and_new_users(run, ratings, movies):
+    dramas = set(movies.loc[movies["genres"] == "Drama", "movieId"])
+    assert set(gnnrec.recommend(run, 7, genre=["Drama"], top=50)["movie"]) < dramas
+    new = ratings.head(5).assign(userId="new").drop(columns="timestamp")
+    found = gnnrec.recommend(run, "new", ratings=new, top=50)
+    assert set(found["movie"]) == set(ratings["movieId"]) - set(new["movieId"])
+    assert gnnrec.embed(run, ratings=new).users.index.tolist() == ["new"]
+
+
+def test_similar_movies_have_the_highest_cosines(run):
+    vectors = gnnrec.embed(run).movies
+    directions = vectors.div(np.linalg.norm(vectors, axis=1), axis=0)
+    expected = (directions @ directions.loc[2]).drop(2).nlargest(5)
+    found = gnnrec.similar(run, 2, top=5)
+    assert found["movie"].tolist() == expected.index.tolist()
+    np.testing.assert_allclose(found["similarity"], expected, rtol=1e-4)
+    pd.testing.assert_frame_equal(gnnrec.similar(run, "film 2 (", top=5), found)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda p, d, r: gnnrec.prepare(p / "x", r, tset=0.1), "tset.*did you mean test"),
+        (lambda p, d, r: gnnrec.prepare(p / "x", r, test="ten"), "--test ten: must be a number"),
+        (lambda p, d, r: gnnrec.prepare(p / "x", r, protocol="strng"), "did you mean strong"),
+        (lambda p, d, r: gnnrec.prepare(p / "x"), "--ratings"),
+        (lambda p, d, r: gnnrec.prepare(p / "data", r), "overwrite"),
+        (
+            lambda p, d, r: gnnrec.prepare(p / "x", r.drop(columns="rating")),
+            "^the DataFrame of ratings .* rating col",
+        ),
+        (lambda p, d, r: gnnrec.prepare(p / "x", r.assign(userId=[1, "a"] * 300)), "DataFrame of ratings.*mixed"),
+        (lambda p, d, r: gnnrec.train(d, p / "x", model={"dimm": 3}), "did you mean model.dim"),
+        (lambda p, d, r: gnnrec.train(d, p / "x", model={"dim": "wide"}), "--model.dim wide: must be a whole number"),
+        (lambda p, d, r: gnnrec.train(d, p / "x", config=p / "no.yaml"), "no.yaml: there is no such file"),
+        (lambda p, d, r: gnnrec.train(p / "nothing", p / "x"), "not a prepared dataset"),
+        (lambda p, d, r: gnnrec.recommend(p / "run", 99999), "nobody has this id"),
+        (lambda p, d, r: gnnrec.recommend(p / "run", 7, top=0), "--top 0"),
+        (lambda p, d, r: gnnrec.similar(p / "run", "nothing like it"), "no title begins"),
+        (lambda p, d, r: gnnrec.embed(p / "nothing"), "not a run directory"),
+        (lambda p, d, r: gnnrec.Run(p / "nothing").summary, "summary.json is missing"),
+    ],
+)
+def test_mistakes_are_exceptions_of_one_line(place, data, run, ratings, call, says):
+    with pytest.raises(gnnrec.UserError, match=says) as caught:
+        call(place, data, ratings)
+    assert "\n" not in str(caught.value)
+    assert not (place / "x").exists()
+
+
+def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data):
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    options = SMALL | {"optimizer": {"epochs": 150}, "baselines": False}
+    records = place / "stopped" / "metrics.jsonl"
+
+    def interrupt() -> None:
+        while not (records.exists() and records.stat().st_size):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        gnnrec.train(data, place / "stopped", **options)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert (place / "stopped" / "stopped.json").exists()
+    resumed = gnnrec.train(data, place / "stopped", resume="auto", **options)
+    assert resumed.summary["steps"] == 450
+
+
+def test_it_works_beside_the_main_thread(run):
+    found: list[pd.DataFrame] = []
+    thread = threading.Thread(target=lambda: found.append(gnnrec.recommend(run, 7)))
+    thread.start()
+    thread.join(60)
+    pd.testing.assert_frame_equal(found[0], gnnrec.recommend(run, 7))
+
+
+def test_the_example_runs_by_itself(tmp_path):
+    environment = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error::FutureWarning", ROOT / "examples" / "movielens_notebook.py"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"test RMSE 0\.\d+ after epoch", result.stdout)

@@ -1,0 +1,73 @@
+"""The Dockerfile, as far as can be told without Docker: what it copies is there, and its versions are ours."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import shlex
+from pathlib import Path
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Instructions and their arguments, without comments and with continued lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = text.replace("\\\n", " ").splitlines()
+    return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
+
+
+def arguments_of(name: str) -> list[str]:
+    return [arguments for each, arguments in instructions() if each == name]
+
+
+def copied() -> list[str]:
+    return [source for arguments in arguments_of("COPY") for source in shlex.split(arguments)[:-1]]
+
+
+def test_instructions_are_known_and_in_order():
+    names = [name for name, _ in instructions()]
+    assert set(names) <= {"ARG", "FROM", "RUN", "WORKDIR", "COPY", "ENV", "USER", "CMD"}
+    assert names.index("FROM") < names.index("RUN") and names[:2] == ["ARG", "ARG"]
+    # Nothing is installed as the user who runs it, and nothing runs as root.
+    assert names.index("USER") > max(place for place, name in enumerate(names) if name in ("RUN", "COPY"))
+    assert arguments_of("USER") == ["gnnrec"]
+
+
+def test_what_it_copies_is_there_and_not_ignored():
+    ignored = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    kept = [line[1:] for line in ignored if line.startswith("!")]
+    assert ignored[0] == "*" and set(kept) == set(copied())
+    for source in copied():
+        assert (ROOT / source).exists(), source
+        assert not any(fnmatch.fnmatch(source, line) for line in ignored[1:] if not line.startswith("!"))
+    # What setuptools reads is among it.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {project["readme"], *project["license-files"], "gnnrec", "pyproject.toml"} <= set(copied())
+
+
+def test_its_torch_is_that_of_the_constraints():
+    versions = dict(argument.split("=") for argument in arguments_of("ARG"))
+    constraints = (ROOT / "launch" / "constraints.txt").read_text().splitlines()
+    assert f"torch=={versions['TORCH']}" in constraints
+    assert arguments_of("FROM") == ["pytorch/pytorch:${TORCH}-cuda${CUDA}-cudnn9-runtime"]
+
+
+def test_everything_else_is_installed_with_the_constraints():
+    installs = [line for line in arguments_of("RUN") if "pip install" in line]
+    assert len(installs) == 1 and "-c launch/constraints.txt" in installs[0] and " -U" not in installs[0]
+    extras = re.search(r"\.\[([\w,-]+)\]", installs[0])
+    assert extras is not None
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(extras[1].split(",")) <= set(known)
+
+
+def test_its_command_is_one_of_ours():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (command,) = arguments_of("CMD")
+    assert eval(command)[0] in project["scripts"]
