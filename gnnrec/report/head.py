@@ -63,16 +63,16 @@ def tiles(records: RunRecords) -> list[Tile]:
         found.append(Tile(four_digits(test[name]), f"test {metric_name(name)}", _against_baselines(records, name)))
     for name, value in metrics_of(summary, "validation").items():
         if name == first:
-            found.append(
-                Tile(four_digits(value), f"validation {metric_name(name)}", f"best: epoch {summary['best_epoch']}")
-            )
+            note = f"best: epoch {summary['best_epoch']}"
+            found.append(Tile(four_digits(value), f"validation {metric_name(name)}", note))
     if not records.ended:
         series = records.series(f"validation_{first}")
         if len(series):
             last = series.iloc[-1]
             note = f"at step {int(last['step']):,}"
             found.append(Tile(four_digits(last["value"]), f"validation {metric_name(first)} so far", note))
-        found.append(Tile(f"{records.last_step:,}", "steps recorded"))
+        if records.metrics:
+            found.append(Tile(f"{records.last_step:,}", "steps recorded"))
     if summary.get("training_seconds") is not None:
         found.append(Tile(seconds(summary["training_seconds"]), "of training", f"{summary['steps']:,} steps"))
     if summary.get("edges_per_second"):
@@ -87,7 +87,8 @@ def notices(records: RunRecords, opened: bool) -> list[str]:
     found = []
     if not records.ended:
         what = f"was stopped {records.stopped}" if records.stopped else "has not ended"
-        found.append(f"This run {what}. Its last record is of step {records.last_step:,}. It has no test results yet.")
+        last = f"its last record is of step {records.last_step:,}" if records.metrics else "it has no records"
+        found.append(f"This run {what}: {last}, and it has no test results yet.")
         if not opened:
             found.append("Nothing has been saved yet, so there are only its records to show.")
     elif not metrics_of(records.summary, "test"):

@@ -41,7 +41,7 @@ def movie_map(catalogue: Catalogue, vectors: np.ndarray) -> Section | None:
         "to the model; distances between far points mean nothing, and neither do the axes. Larger points were rated "
         "more often."
     )
-    caption = "Point at a movie for its title; scroll to zoom, drag to move, double-click to go back."
+    caption = "Point at a movie for its title. Ctrl and the wheel zoom, dragging moves, a double click goes back."
     if genre is not None:
         table["genre"] = genre
         caption += " Click a genre to see it alone. A movie of several genres has the colour of its rarest one."
@@ -85,8 +85,8 @@ def _chart(table: pd.DataFrame) -> dict[str, Any]:
 
     axis = None
     base = alt.Chart(table).encode(
-        x=alt.X("x:Q", axis=axis, scale=alt.Scale(zero=False)),
-        y=alt.Y("y:Q", axis=axis, scale=alt.Scale(zero=False)),
+        x=alt.X("x:Q", axis=axis, scale=alt.Scale(zero=False, padding=14)),
+        y=alt.Y("y:Q", axis=axis, scale=alt.Scale(zero=False, padding=14)),
         size=alt.Size("ratings:Q", scale=alt.Scale(type="sqrt", range=[12, 260]), legend=None),
         tooltip=[
             alt.Tooltip("title:N", title="movie"),
@@ -94,16 +94,18 @@ def _chart(table: pd.DataFrame) -> dict[str, Any]:
             alt.Tooltip("ratings:Q", format=","),
         ],
     )
-    zoom = alt.selection_interval(bind="scales", name="zoom")
+    # Without a key the wheel scrolls the page.
+    zoom = alt.selection_interval(bind="scales", name="zoom", zoom="wheel![event.ctrlKey || event.metaKey]")
     if "genre" not in table:
         return finished(base.mark_circle(opacity=0.65).add_params(zoom))
     order = [name for name, _ in Counter(table["genre"]).most_common() if name != "other"]
     order += ["other"] if "other" in set(table["genre"]) else []
     pick = alt.selection_point(fields=["genre"], bind="legend", name="pick")
+    legend = alt.Legend(orient="top", columns=alt.ExprRef("width > 700 ? 10 : 3"))
     chart = (
         base.mark_circle()
         .encode(
-            color=alt.Color("genre:N", scale=alt.Scale(domain=order), legend=alt.Legend(orient="top", columns=10)),
+            color=alt.Color("genre:N", scale=alt.Scale(domain=order), legend=legend),
             opacity=alt.condition(pick, alt.value(0.75), alt.value(0.05)),
         )
         .add_params(zoom, pick)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def write_page(page: Page, directory: Path) -> list[Path]:
     return [directory / HTML, *(_write_png(figure, directory) for figure in page.figures)]
 
 
+@cache
 def vega_javascript() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, as vl-convert has them; it makes ``vegaEmbed`` a global name."""
     import vl_convert
