@@ -37,7 +37,14 @@ def main() -> None:
     figure, (rating, ranking) = plt.subplots(1, 2, figsize=(10, 3), width_ratios=(1.3, 1))
     _dots(rating, rows, "ml-latest-small", RATING, "rmse", "test RMSE, three seeds; lower is better")
     rating.set_title("Ratings: ml-latest-small, random 90/10", loc="left")
-    _dots(ranking, rows, "ml-latest-small, splits 10 to 19", RANKING, "ndcg@100", "test NDCG@100, ten splits; higher is better")
+    _dots(
+        ranking,
+        rows,
+        "ml-latest-small, splits 10 to 19",
+        RANKING,
+        "ndcg@100",
+        "test NDCG@100, ten splits; higher is better",
+    )
     ranking.set_title("Rankings: ml-latest-small, held-out users", loc="left")
     _save(figure, "quality.svg")
 

@@ -20,7 +20,7 @@ from gnnrec.command_line import Parser
 from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
 from gnnrec.watch import leave_at_once
 
-Run = Callable[[Path, Any], Any]
+Run = Callable[[Any, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Command:
         place: Name and help of the positional path.
         load: Imports it, and returns its options' dataclass and a function of the path and the options.
         modes: Option -> what the command is with it instead.
+        several: Takes one path or more: the function is given a list.
     """
 
     help: str
     place: tuple[str, str]
     load: Callable[[], tuple[type, Run]]
     modes: dict[str, Command] = dataclasses.field(default_factory=dict)
+    several: bool = False
 
 
 #: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
@@ -103,6 +105,12 @@ def _recommend() -> tuple[type, Run]:
     return RecommendOptions, run_recommend
 
 
+def _report() -> tuple[type, Run]:
+    from gnnrec.report.report import ReportOptions, run_report
+
+    return ReportOptions, run_report
+
+
 def _on_ranks(function: Callable[..., Any]) -> Run:
     """From a function of path, options and world to one that starts and stops the ranks."""
 
@@ -129,6 +137,7 @@ COMMANDS = {
         {"--verify": Command("check counts, checksums and ids of an export", ("directory", "the export"), _verify)},
     ),
     "recommend": Command("movies for one user or all of them, or like another movie", _SOURCE, _recommend),
+    "report": Command("an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }
 
 
@@ -136,7 +145,8 @@ def _parser(name: str, command: Command) -> Parser:
     modes = [f"gnnrec {name} {mode} {each.place[0].upper()}: {each.help}." for mode, each in command.modes.items()]
     description = command.help[0].upper() + command.help[1:] + "."
     parser = Parser(prog=f"gnnrec {name}", description=description, epilog=" ".join(modes) or None)
-    parser.add_argument(command.place[0], type=Path, help=command.place[1])
+    several = {"nargs": "+"} if command.several else {}
+    parser.add_argument(command.place[0], type=Path, help=command.place[1], **several)
     parser.add_class_arguments(command.load()[0])
     return parser
 

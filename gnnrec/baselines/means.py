@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import Tensor
+
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.graph.rank_graph import build_rank_graph
+from gnnrec.graph.batch import Targets
+from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.kernels.ragged import owners
 
@@ -19,14 +24,19 @@ def fit_mean(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
 
 
 def fit_biases(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
-    """Predicts mean + user bias + movie bias (see :func:`gnnrec.graph.statistics.message_statistics`)."""
+    """Predicts what :func:`bias_predictor` does."""
     graph = build_rank_graph(dataset, world, splits)
+    return fitted_ratings(dataset, graph, bias_predictor(graph))
+
+
+def bias_predictor(graph: RankGraph) -> Callable[[Targets], Tensor]:
+    """From ratings to mean + user bias + movie bias (see :func:`gnnrec.graph.statistics.message_statistics`).
+
+    Args:
+        graph: What the biases are fitted on. Every rank calls this.
+    """
     known = message_statistics(graph)
-    return fitted_ratings(
-        dataset,
-        graph,
-        lambda targets: known.mean + known.user_bias[owners(targets.pointer)] + known.movie_bias[targets.movie],
-    )
+    return lambda targets: known.mean + known.user_bias[owners(targets.pointer)] + known.movie_bias[targets.movie]
 
 
 GLOBAL_MEAN = Baseline("global mean", "rating", ({},), fit_mean)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -13,13 +15,22 @@ from gnnrec.graph.interactions import Interactions
 
 
 def _fit(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
+    return fitted_ranking(dataset, world, popularity_scorer(dataset, world, splits))
+
+
+def popularity_scorer(
+    dataset: PreparedDataset, world: World, splits: tuple[int, ...]
+) -> Callable[[Interactions], Tensor]:
+    """From what is shown of some users to how many users like each movie, float64 ``[users, movies]``.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks; every rank calls this.
+        splits: Splits to count in.
+    """
     train = training_interactions(dataset, world, splits)
     raters = world.sum_(torch.bincount(train.movie, minlength=dataset.num_movies)).double()
-
-    def score(shown: Interactions) -> Tensor:
-        return raters.expand(shown.num_users, -1)
-
-    return fitted_ranking(dataset, world, score)
+    return lambda shown: raters.expand(shown.num_users, -1)
 
 
 POPULARITY = Baseline("popularity", "ranking", ({},), _fit)

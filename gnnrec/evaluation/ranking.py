@@ -20,6 +20,10 @@ _SCORES = 1 << 24
 #: Ranks past this one matter to MRR alone, which wants one of them.
 _LISTED = 100
 
+#: Told of some users: local rows, int64 ``[n]``; and their Recall@20, Recall@50, NDCG@100 and reciprocal rank, float64
+#: ``[n, 4]``.
+OnUsers = Callable[[Tensor, Tensor], None]
+
 
 @dataclasses.dataclass(frozen=True)
 class RankingMetrics:
@@ -81,6 +85,7 @@ def evaluate_ranking(
     num_movies: int,
     candidates: Tensor | None = None,
     chunk: int = 1024,
+    on_users: OnUsers | None = None,
 ) -> RankingMetrics:
     """Metrics of a full ranking, a chunk of users at a time.
 
@@ -97,6 +102,7 @@ def evaluate_ranking(
         num_movies: Movies of the dataset.
         candidates: The catalogue, bool ``[movies]`` (:func:`gnnrec.graph.interactions.catalogue`); None is all.
         chunk: Users scored at a time, at most: with many movies they are fewer.
+        on_users: Told of each chunk of users.
     """
     device = targets.movie.device
     if candidates is None:
@@ -109,7 +115,10 @@ def evaluate_ranking(
         scores = _allowed_scores(score(chosen), seen, chosen, candidates)
         wanted = slice_users(targets, chosen)
         place = _places(scores)
-        sums += _sums(scores, place, wanted)
+        figures = _figures(scores, place, wanted)
+        sums += torch.cat([figures.sum(0), figures.new_tensor([len(chosen)])])
+        if on_users is not None:
+            on_users(chosen, figures)
         covered |= ((place > 0) & (place <= _COVERED)).any(0)
     *means, count = world.sum_(sums).tolist()
     covered = world.max_(covered)
@@ -152,8 +161,8 @@ def _places(scores: Tensor) -> Tensor:
     return torch.zeros_like(scores, dtype=torch.int16).scatter_(1, movie, place)
 
 
-def _sums(scores: Tensor, place: Tensor, wanted: Interactions) -> Tensor:
-    """Sums over users of recall at 20 and 50, NDCG at 100, reciprocal rank, and 1: float64 ``[5]``.
+def _figures(scores: Tensor, place: Tensor, wanted: Interactions) -> Tensor:
+    """Recall at 20 and 50, NDCG at 100 and reciprocal rank of users: float64 ``[n, 4]``.
 
     Args:
         scores: Float ``[n, movies]``.
@@ -180,9 +189,7 @@ def _sums(scores: Tensor, place: Tensor, wanted: Interactions) -> Tensor:
         best = by_user(own, "max")
         at_best = torch.where(own == best[row], movie.double(), torch.inf)
         first[lost] = _counted_rank(scores[lost], best[lost].to(scores.dtype), by_user(at_best, "min")[lost])
-    return torch.stack(
-        [recall(20).sum(), recall(50).sum(), ndcg.sum(), (1 / first).sum(), first.new_tensor(len(count))]
-    )
+    return torch.stack([recall(20), recall(50), ndcg, 1 / first], 1)
 
 
 def _counted_rank(scores: Tensor, own: Tensor, movie: Tensor) -> Tensor:

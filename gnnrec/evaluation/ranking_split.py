@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnnrec.data.prepared import TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
+from gnnrec.evaluation.ranking import OnUsers, RankingMetrics, evaluate_ranking
 from gnnrec.graph.interactions import (
     Interactions,
     catalogue,
@@ -45,24 +45,27 @@ class RankingSplit:
     candidates: Tensor | None
     num_movies: int
 
-    def evaluate(self, source: Tensor, movies: Tensor) -> RankingMetrics:
+    def evaluate(self, source: Tensor, movies: Tensor, on_users: OnUsers | None = None) -> RankingMetrics:
         """Metrics of the scores ``sum of shown source rows . movie vector``; every rank calls this.
 
         Args:
             source: What a shown movie adds to a user's vector, float ``[movies, dim]``.
             movies: Movie vectors, float ``[movies, dim]``.
+            on_users: Told of each chunk of users.
         """
-        return self.rank(lambda shown: bag(source, shown.movie, shown.user_ptr) @ movies.T)
+        return self.rank(lambda shown: bag(source, shown.movie, shown.user_ptr) @ movies.T, on_users)
 
-    def rank(self, score: Callable[[Interactions], Tensor]) -> RankingMetrics:
+    def rank(self, score: Callable[[Interactions], Tensor], on_users: OnUsers | None = None) -> RankingMetrics:
         """Metrics of any scores; every rank calls this.
 
         Args:
             score: From what is shown of some users to their scores of all movies, float ``[users, movies]``.
+            on_users: Told of each chunk of users.
         """
         return evaluate_ranking(
             lambda users: score(slice_users(self.shown, users)),
             self.seen, self.targets, self.world, self.num_movies, self.candidates,
+            on_users=on_users,
         )  # fmt: skip
 
 

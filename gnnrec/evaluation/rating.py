@@ -101,5 +101,22 @@ def score_split(
         graph: The rank's graph. Every rank calls this.
         split: The split.
     """
+    predicted, targets = predict_split(model, embeddings, dataset, graph, split)
+    return rating_metrics(predicted, targets.rating, graph.rating_scale, graph.world)
+
+
+@torch.no_grad()
+def predict_split(
+    model: RatingModel, embeddings: Embeddings, dataset: PreparedDataset, graph: RankGraph, split: int
+) -> tuple[Tensor, Targets]:
+    """Predictions for this rank's ratings of one split, not clipped, float ``[ratings]``, and these ratings.
+
+    Args:
+        model: The replicated part, without DDP.
+        embeddings: Exact embeddings of this rank's users and of all movies.
+        dataset: Where the held-out ratings are.
+        graph: The rank's graph. Every rank calls this.
+        split: The split.
+    """
     targets = held_out(dataset, graph.part, split, graph.world, graph.dtype, embeddings.drift)
-    return rating_metrics(model.score(embeddings, targets), targets.rating, graph.rating_scale, graph.world)
+    return model.score(embeddings, targets), targets

@@ -106,6 +106,6 @@ def test_links_and_named_files_exist(document: Path):
     assert all((ROOT / name).exists() for name in named), named
 
 
-def test_the_readme_names_every_configuration():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_guide_names_every_configuration():
+    text = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
     assert [path.name for path in (ROOT / "configs").glob("*.yaml") if path.name not in text] == []

@@ -1,0 +1,64 @@
+"""Names and figures as readers write them."""
+
+from __future__ import annotations
+
+#: Metric -> name; others stay as they are.
+_METRICS = {"rmse": "RMSE", "mae": "MAE", "mrr": "MRR", "ndcg@100": "NDCG@100", "coverage": "coverage"}
+_METRICS |= {"recall@20": "Recall@20", "recall@50": "Recall@50"}
+#: Metrics of which less is better.
+_ERRORS = ("rmse", "mae")
+
+
+def metric_name(name: str) -> str:
+    """``RMSE`` of ``rmse``."""
+    return _METRICS.get(name, name)
+
+
+def less_is_better(name: str) -> bool:
+    """Whether a metric is an error."""
+    return name in _ERRORS
+
+
+def headline_metric(ranking: bool) -> str:
+    """The metric that matters most."""
+    return "ndcg@100" if ranking else "rmse"
+
+
+def metrics_of(summary: dict, split: str) -> dict[str, float]:
+    """Metric -> value of one split, without those that are not known."""
+    found = {key.removeprefix(f"{split}_"): value for key, value in summary.items() if key.startswith(f"{split}_")}
+    return {name: value for name, value in found.items() if name in _METRICS and value is not None}
+
+
+def four_digits(value: float | None) -> str:
+    """``0.7814``; a dash where there is nothing."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def change(value: float, other: float) -> str:
+    """Relative difference from ``other``: ``−9.3 %``."""
+    if not other:
+        return ""
+    percent = 100 * (value / other - 1)
+    sign = "+" if percent > 0 else "−" if percent < 0 else "±"
+    return f"{sign}{abs(percent):.1f} %"
+
+
+def seconds(value: float) -> str:
+    """``0.8 s``, ``42 s``, ``3 min 5 s`` or ``2 h 10 min``."""
+    if value < 10:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def short(value: float) -> str:
+    """``1.12 M``, ``58 k`` or ``730``."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"

@@ -1,0 +1,76 @@
+"""From the contents of a page to one HTML file that needs nothing else, and a PNG of each chart."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gnnrec import __version__
+from gnnrec.report.content import Figure, Page
+from gnnrec.report.theme import DARK, LIGHT, Colours, vega_config
+
+HTML = "report.html"
+#: Width of PNGs in CSS pixels, of figures that take half a page and of those that take all of it; they have twice as
+#: many pixels.
+_WIDTHS = (560, 1100)
+
+
+def write_page(page: Page, directory: Path) -> list[Path]:
+    """Writes ``report.html`` and the PNGs into an existing directory.
+
+    Returns:
+        The files, the page first.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("gnnrec.report", "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    text = environment.get_template("page.html").render(
+        page=page,
+        version=__version__,
+        variables={"light": css_variables(LIGHT), "dark": css_variables(DARK)},
+        specs={figure.name: figure.spec | {"width": "container", "height": figure.height} for figure in page.figures},
+        themes={"light": vega_config(LIGHT), "dark": vega_config(DARK)},
+        vega=vega_javascript(),
+    )
+    (directory / HTML).write_text(text, encoding="utf-8")
+    return [directory / HTML, *(_write_png(figure, directory) for figure in page.figures)]
+
+
+@cache
+def vega_javascript() -> str:
+    """Vega, Vega-Lite and Vega-Embed in one script, as vl-convert has them; it makes ``vegaEmbed`` a global name."""
+    import vl_convert
+
+    code = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_vega_lite())
+    # In a script element this would end the element.
+    return code.replace("</script", "<\\/script")
+
+
+def css_variables(colours: Colours) -> str:
+    """Colours as custom properties: ``--ink: #1b1b1f; ...``."""
+    plain = {name: value for name, value in dataclasses.asdict(colours).items() if isinstance(value, str)}
+    return " ".join(f"--{name}: {value};" for name, value in (plain | {"accent": colours.series[0]}).items())
+
+
+def _write_png(figure: Figure, directory: Path) -> Path:
+    import vl_convert
+
+    title = {"title": {"text": figure.title, "anchor": "start", "offset": 14}} if figure.title else {}
+    spec: dict[str, Any] = figure.spec | title | {"width": _WIDTHS[figure.wide], "height": figure.height}
+    spec |= {"autosize": {"type": "fit", "contains": "padding"}, "padding": 12}
+    image = vl_convert.vegalite_to_png(spec, vl_version=_vega_lite(), config=vega_config(LIGHT), scale=2)
+    path = directory / f"{figure.name}.png"
+    path.write_bytes(image)
+    return path
+
+
+def _vega_lite() -> str:
+    """The version that Altair writes, as vl-convert names it: ``6.4`` of ``v6.4.1``."""
+    import altair
+
+    return ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])

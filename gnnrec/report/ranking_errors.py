@@ -1,0 +1,101 @@
+"""For whom rankings fail: by how much they are known by."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gnnrec import counters
+from gnnrec.baselines.popularity import popularity_scorer
+from gnnrec.data.prepared import TRAIN, VALIDATION
+from gnnrec.evaluation.ranking_split import RankingSplit, read_ranking_split
+from gnnrec.evaluation.rating_buckets import EDGES
+from gnnrec.graph.interactions import Interactions
+from gnnrec.kernels.ragged import offsets, owners
+from gnnrec.report import charts
+from gnnrec.report.content import Figure, Section
+from gnnrec.report.opened import OpenedRun
+from gnnrec.report.rating_errors import bucket_name
+
+#: Users that are ranked for, at most: all movies are scored for each of them, twice.
+MOST_USERS = 5000
+_METRICS = {"recall": (0, "Recall@20"), "ndcg": (2, "NDCG@100")}
+
+
+def ranking_errors(run: OpenedRun) -> list[Section]:
+    """Recall@20 and NDCG@100 by the number of liked movies that a user is known by, next to popularity."""
+    loaded, config = run.loaded, run.loaded.config
+    whole = read_ranking_split(loaded.dataset, loaded.world, run.split, config.ranking.relevant)
+    split = sample_users(whole, MOST_USERS, config.seed)
+    by_user = figures_by_user(run, split)
+    if by_user.empty:
+        return []
+    edges = np.array(EDGES)
+    by_user["bucket"] = np.digitize(by_user["shown"], edges) - 1
+    tops = [int(edge) - 1 for edge in edges[1:]] + [None]
+    names = {number: bucket_name({"from": EDGES[number], "to": tops[number]}) for number in range(len(EDGES))}
+    grouped = by_user.groupby(["series", "bucket"], sort=False)
+    counts = by_user[by_user["series"] == "this model"].groupby("bucket").size()
+    table = pd.DataFrame({"bucket": [names[each] for each in counts.index], "count": counts.to_numpy()})
+    figures = []
+    for key, (_, title) in _METRICS.items():
+        means = grouped[key].mean().reset_index().sort_values("bucket", kind="stable")
+        means = pd.DataFrame({"bucket": means["bucket"].map(names), "value": means[key], "series": means["series"]})
+        means = means.sort_values("series", key=lambda names: names != "this model", kind="stable")
+        spec = charts.lines_over_counts(means, table, "liked movies that a user is known by", title, "users")
+        figures.append(Figure(f"{key}_by_user_ratings", f"{title} by what is known of a user", "", spec, height=300))
+    users = int(counts.sum())
+    some = "" if split is whole else f" Of all users, {users:,} were drawn at random."
+    text = (
+        f"How well {run.split_name} movies are found, by how many liked movies a user is known by. Grey bars: users in "
+        f"each bucket. Popularity recommends the same movies to everybody.{some}"
+    )
+    return [Section("fails", "Where it fails", text, figures)]
+
+
+def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
+    """``user`` (row), ``shown`` (liked movies it is known by), ``recall``, ``ndcg`` and ``series``; a row for each."""
+    loaded = run.loaded
+    splits = (TRAIN, VALIDATION) if loaded.config.refit else (TRAIN,)
+    popular = popularity_scorer(loaded.dataset, loaded.world, splits)
+    shown = split.shown.user_ptr.diff()
+    tables = []
+
+    def collect(series: str):
+        def take(users: Tensor, figures: Tensor) -> None:
+            found = {"user": users.cpu(), "shown": shown[users].cpu()}
+            found |= {name: figures[:, column].cpu() for name, (column, _) in _METRICS.items()}
+            tables.append(pd.DataFrame(found).assign(series=series))
+
+        return take
+
+    with torch.no_grad():
+        split.evaluate(loaded.model.source, run.embeddings.movie, collect("this model"))
+        split.rank(popular, collect("popularity"))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def sample_users(split: RankingSplit, most: int, seed: int) -> RankingSplit:
+    """A split that looks for the movies of at most so many users, drawn at random; the same one where that is all."""
+    users = split.targets.user_ptr.diff().nonzero().squeeze(1)
+    if len(users) <= most:
+        return split
+    drawn = users[counters.permutation(counters.key(seed, "report"), users)[:most]]
+    chosen = torch.zeros(split.targets.num_users, dtype=torch.bool, device=users.device)
+    chosen[drawn] = True
+    return dataclasses.replace(split, targets=_only(split.targets, chosen))
+
+
+def _only(ratings: Interactions, chosen: Tensor) -> Interactions:
+    """The interactions of chosen users (bool ``[users]``); the others stay, without any."""
+    kept = chosen[owners(ratings.user_ptr, torch.int64)]
+    return Interactions(
+        user_ptr=offsets(ratings.user_ptr.diff() * chosen),
+        movie=ratings.movie[kept],
+        rating=ratings.rating[kept],
+        edge_id=ratings.edge_id[kept],
+    )

@@ -1,0 +1,143 @@
+"""Where predicted ratings fail, and whether they mean what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gnnrec.baselines.means import bias_predictor
+from gnnrec.evaluation.rating import predict_split
+from gnnrec.evaluation.rating_buckets import rmse_by_degree
+from gnnrec.report import charts
+from gnnrec.report.content import Figure, Section
+from gnnrec.report.opened import OpenedRun
+
+#: Parts of the rating scale.
+_BINS = 20
+_BY = {
+    "rmse_by_user_ratings": ("user", "Users, by their training ratings"),
+    "rmse_by_movie_ratings": ("movie", "Movies, by their training ratings"),
+}
+
+
+def rating_errors(run: OpenedRun) -> list[Section]:
+    """RMSE by user activity and by movie popularity, next to biases; and calibration."""
+    loaded, graph = run.loaded, run.loaded.graph
+    predicted, targets = predict_split(loaded.model, run.embeddings, loaded.dataset, graph, run.split)
+    if not targets.movie.numel():
+        return []
+    buckets = {
+        "this model": rmse_by_degree(predicted, targets, graph),
+        "biases": rmse_by_degree(bias_predictor(graph)(targets), targets, graph),
+    }
+    scale = graph.rating_scale
+    table = calibration(predicted.clamp(*scale).cpu().numpy(), targets.rating.cpu().numpy(), scale)
+    fails = Section(
+        "fails",
+        "Where it fails",
+        f"RMSE of {run.split_name} ratings by how much was known in training. Grey bars: ratings in each bucket. "
+        "Biases are the mean rating plus a bias of the user and one of the movie.",
+        degree_figures(buckets),
+    )
+    calibrated = Section(
+        "calibration",
+        "Calibration",
+        f"What {run.split_name} ratings really were, by what was predicted. On the dashed line a prediction of 4 is "
+        "a 4 on average; grey bars show how often each prediction is made.",
+        [
+            Figure(
+                "calibration", "Mean rating by predicted rating", _calibration_caption(table),
+                charts.calibration(table, scale), height=340,
+            ),
+            Figure(
+                "errors", "Errors", _error_caption(predicted, targets, scale),
+                charts.bars_across(_error_shares(predicted, targets, scale), "share of ratings (%)", "error", ".1f"),
+                height=340,
+            ),
+        ],
+    )  # fmt: skip
+    return [fails, calibrated]
+
+
+def degree_figures(buckets: dict[str, dict[str, list[dict]]], counts_of: str | None = None) -> list[Figure]:
+    """RMSE over buckets of training ratings, one chart for users and one for movies.
+
+    Args:
+        buckets: Series -> what :func:`gnnrec.evaluation.rating_buckets.rmse_by_degree` gives.
+        counts_of: The series whose numbers of ratings are shown; None takes the first.
+    """
+    figures = []
+    for key, (side, title) in _BY.items():
+        tables = {name: rows[key] for name, rows in buckets.items() if rows.get(key)}
+        if not tables:
+            continue
+        counted = tables.get(counts_of) or next(iter(tables.values()))
+        counts = pd.DataFrame([(bucket_name(row), row["ratings"]) for row in counted], columns=["bucket", "count"])
+        rows = [(bucket_name(row), row["rmse"], name) for name, found in tables.items() for row in found]
+        spec = charts.lines_over_counts(
+            pd.DataFrame(rows, columns=["bucket", "value", "series"]),
+            counts,
+            f"training ratings of the {side}",
+            "RMSE",
+            "held-out ratings",
+        )
+        figures.append(Figure(f"rmse_by_{side}_ratings", title, "", spec, height=300))
+    return figures
+
+
+def bucket_name(row: dict) -> str:
+    """``0``, ``10–19`` or ``20k+``."""
+
+    def short(number: int) -> str:
+        return f"{number / 1000:g}k" if number >= 1000 and number % 1000 == 0 else str(number)
+
+    low, top = row["from"], row["to"]
+    if top is None:
+        return f"{short(low)}+"
+    if low == top:
+        return str(low)
+    return f"{short(low)}–{short(top + 1) if low >= 1000 else top}"
+
+
+def calibration(predicted: np.ndarray, rating: np.ndarray, scale: tuple[float, float]) -> pd.DataFrame:
+    """Mean rating by predicted rating.
+
+    Args:
+        predicted: Clipped to the scale, float ``[ratings]``.
+        rating: Float ``[ratings]``.
+        scale: Lowest and highest rating.
+
+    Returns:
+        ``low``, ``high`` (the scale in equal parts), ``predicted``, ``observed`` (means) and ``count``, where there are
+        any.
+    """
+    edges = np.linspace(*scale, _BINS + 1)
+    part = np.clip(np.digitize(predicted, edges) - 1, 0, _BINS - 1)
+    count = np.bincount(part, minlength=_BINS)
+    with np.errstate(invalid="ignore"):
+        means = [np.bincount(part, values, _BINS) / count for values in (predicted, rating)]
+    table = pd.DataFrame(
+        {"low": edges[:-1], "high": edges[1:], "predicted": means[0], "observed": means[1], "count": count}
+    )
+    return table[table["count"] > 0].reset_index(drop=True)
+
+
+def _calibration_caption(table: pd.DataFrame) -> str:
+    gap = (table["observed"] - table["predicted"]).abs()
+    mean = float((gap * table["count"]).sum() / table["count"].sum())
+    return f"Expected calibration error: {mean:.3f} (mean distance from the line, weighted by ratings)."
+
+
+def _error_shares(predicted, targets, scale: tuple[float, float]) -> pd.DataFrame:
+    error = (predicted.clamp(*scale) - targets.rating).abs().cpu().numpy()
+    limits = [0.25, 0.5, 1.0, 1.5, 2.0]
+    part = np.bincount(np.digitize(error, limits), minlength=len(limits) + 1) / len(error) * 100
+    names = ["below 0.25", *(f"{low:g} to {high:g}" for low, high in zip(limits, limits[1:])), "2 or more"]
+    return pd.DataFrame({"name": names, "value": part})
+
+
+def _error_caption(predicted, targets, scale: tuple[float, float]) -> str:
+    error = (predicted.clamp(*scale) - targets.rating).cpu().numpy()
+    return f"Distance of the prediction from the rating. On average predictions are {abs(error.mean()):.3f} too " + (
+        "high." if error.mean() > 0 else "low."
+    )

@@ -1,0 +1,129 @@
+"""``gnnrec report``: a page about one run, or a comparison of several."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Literal
+
+from gnnrec import files
+from gnnrec.distributed import World
+from gnnrec.errors import UserError
+from gnnrec.output import say
+from gnnrec.report.comparison import comparison_page
+from gnnrec.report.content import Page, Section
+from gnnrec.report.examples import recommendations, similar_movies
+from gnnrec.report.head import facts, notices, subtitle, tiles
+from gnnrec.report.movie_map import movie_map
+from gnnrec.report.opened import OpenedRun, open_run
+from gnnrec.report.packages import require_packages
+from gnnrec.report.page import HTML, write_page
+from gnnrec.report.ranking_errors import ranking_errors
+from gnnrec.report.rating_errors import rating_errors
+from gnnrec.report.run_records import RunRecords, distinct_names, read_run
+from gnnrec.report.training_sections import configuration, curves, division, results, where_time_went
+
+
+@dataclasses.dataclass
+class ReportOptions:
+    """Options of ``gnnrec report``.
+
+    Args:
+        out: Directory to make; of one run, report in its run directory by default.
+        overwrite: Replace a report that is there already.
+        data: Prepared dataset, where it has moved since training.
+        device: auto, cpu or cuda.
+        users: Users to show recommendations for.
+    """
+
+    out: Path | None = None
+    overwrite: bool = False
+    data: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    users: int = 3
+
+
+def run_report(runs: list[Path], options: ReportOptions) -> None:
+    """The command.
+
+    Args:
+        runs: Run directories: one to tell about, or several to compare.
+        options: The options.
+
+    Raises:
+        UserError: Bad input.
+    """
+    from gnnrec import joining
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("gnnrec report works in one process: start it without torchrun")
+    joining.share_cores()
+    with joining.joined(options.device) as world:
+        written = write_report(runs, options, world)
+    say(f"{written[0]} and {len(written) - 1} charts")
+
+
+def write_report(runs: list[Path], options: ReportOptions, world: World) -> list[Path]:
+    """Makes the page and its charts.
+
+    Args:
+        runs: Run directories.
+        options: The options.
+        world: One rank.
+
+    Returns:
+        The files, ``report.html`` first.
+
+    Raises:
+        UserError: Bad input, or a package is missing.
+    """
+    if options.users < 0:
+        raise UserError(f"--users {options.users}: must be 0 or more")
+    if len(runs) > 1 and options.out is None:
+        raise UserError("several runs need --out, the directory to make")
+    out = options.out or runs[0] / "report"
+    require_packages()
+    records = [read_run(run, name) for run, name in zip(runs, distinct_names(runs))]
+    _check_out(out, options.overwrite)
+    page = comparison_page(records) if len(runs) > 1 else run_page(records[0], options, world)
+    with files.complete_directory(out, options.overwrite) as aside:
+        written = write_page(page, aside)
+    return [out / path.name for path in written]
+
+
+def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
+    """A page about one run."""
+    opened = open_run(records, world, options.data)
+    sections: list[Section | None] = [results(records), curves([records])]
+    sections += _of_model(opened, options.users) if opened else []
+    dataset = opened.loaded.dataset if opened else None
+    sections += [division(records, dataset), where_time_went(records), configuration(records)]
+    return Page(
+        title=records.name,
+        subtitle=subtitle(records),
+        facts=facts(records),
+        tiles=tiles(records),
+        notices=notices(records, opened is not None),
+        sections=[section for section in sections if section is not None],
+    )
+
+
+def _of_model(run: OpenedRun, users: int) -> list[Section | None]:
+    """What needs the model itself."""
+    sections: list[Section | None] = []
+    if run.split is not None:
+        sections += ranking_errors(run) if run.records.ranking else rating_errors(run)
+    source = run.source
+    sections.append(movie_map(source.catalogue, source.scoring.movies))
+    return [*sections, recommendations(source, users), similar_movies(source)]
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuses before the work, and replaces nothing but reports."""
+    if not out.exists():
+        return
+    if not overwrite:
+        raise UserError(f"{out} exists already: choose another --out or pass --overwrite")
+    if not out.is_dir() or (any(out.iterdir()) and not (out / HTML).exists()):
+        raise UserError(f"{out} is not a report, so nothing in it is replaced: choose another --out")

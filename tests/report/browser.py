@@ -1,0 +1,67 @@
+"""A real browser without a window: Debian's Chromium."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+_NOT_HERE = (
+    "Chromium is not installed: apt-get install chromium, or set GNNREC_SKIP_CHROMIUM=1 to leave these tests out"
+)
+_OPTIONS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars"),
+    *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=30000"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A page after its scripts have run.
+
+    Attributes:
+        document: Its elements as HTML.
+        console: Messages and errors of the console.
+    """
+
+    document: str
+    console: list[str]
+
+
+def install() -> None:
+    """Installs Chromium where it is missing and this is Debian with the right to.
+
+    Raises:
+        RuntimeError: It cannot be installed here.
+    """
+    if shutil.which("chromium"):
+        return
+    if os.geteuid() or not shutil.which("apt-get"):
+        raise RuntimeError(_NOT_HERE)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+        command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *command]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+        if result.returncode:
+            raise RuntimeError(f"{_NOT_HERE}\n{' '.join(command)}\n{result.stdout}\n{result.stderr}")
+    if not shutil.which("chromium"):
+        raise RuntimeError(_NOT_HERE)
+
+
+def open_page(path: Path, place: Path, dark: bool, width: int = 1280) -> Opened:
+    """Opens a file without any network.
+
+    Args:
+        path: The HTML file.
+        place: A directory for the browser's own files.
+        dark: What the reader prefers.
+        width: Of the window.
+    """
+    theme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    command = ["chromium", *_OPTIONS, theme, f"--user-data-dir={place}", f"--window-size={width},1000", "--dump-dom"]
+    result = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return Opened(result.stdout, re.findall(r":CONSOLE[^\n]*", result.stderr))

@@ -1,0 +1,193 @@
+"""The files: complete, without anything from elsewhere, and for every kind of run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gnnrec.cli import run_command
+from gnnrec.distributed import World
+from gnnrec.report.content import Table
+from gnnrec.report.run_records import distinct_names
+from gnnrec.training.run import train
+from tests.configs import make_config
+from tests.report.conftest import NASTY, data, figure, page_of, section_names
+
+
+class Resources(HTMLParser):
+    """Collects what a page would load, and its text and elements."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.loads, self.links, self.text, self.elements = [], [], "", []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "data", "action", "poster"):
+                (self.links if tag == "a" else self.loads).append(value)
+
+    def handle_data(self, text):
+        self.text += text
+
+
+@pytest.fixture(scope="module")
+def report(rating_run, tmp_path_factory) -> Path:
+    """The report of the rating run."""
+    out = tmp_path_factory.mktemp("reports") / "rating"
+    run_command(["report", str(rating_run), "--out", str(out), "--device", "cpu"])
+    return out
+
+
+def test_the_page_loads_nothing(report):
+    found = Resources(report / "report.html")
+    assert found.loads == ["data:,"]
+    assert found.links and all(link.startswith("#") for link in found.links)
+    text = (report / "report.html").read_text()
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)[1]
+    assert "@import" not in style and "url(" not in style
+    specs = json.loads(re.search(r'id="specs" type="application/json">(.*?)</script>', text, re.DOTALL)[1])
+    assert '"url"' not in json.dumps(specs)
+
+
+def test_every_link_of_the_page_leads_somewhere(report):
+    found = Resources(report / "report.html")
+    anchors = re.findall(r'<section id="(\w+)"', (report / "report.html").read_text())
+    assert [f"#{anchor}" for anchor in anchors] == found.links
+    assert len(set(anchors)) == len(anchors) == 10
+
+
+def test_each_chart_has_a_png(report):
+    names = re.findall(r'data-spec="([\w.]+)"', (report / "report.html").read_text())
+    pictures = {path.stem: path.read_bytes() for path in report.glob("*.png")}
+    assert len(names) >= 12 and set(names) == set(pictures)
+    assert all(each.startswith(b"\x89PNG") and len(each) > 3000 for each in pictures.values())
+    assert {path.suffix for path in report.iterdir()} == {".png", ".html"}
+
+
+def test_titles_are_text_and_nothing_else(report):
+    found = Resources(report / "report.html")
+    assert NASTY in found.text
+    assert "b" not in found.elements
+
+
+def test_the_head_says_what_the_run_was(report, rating_run):
+    text = Resources(report / "report.html").text
+    summary = json.loads((rating_run / "summary.json").read_text())
+    for wanted in ("60 users", "1,400 ratings", "GraphSAGE, 1 layer, 8 dimensions", f"{summary['test_rmse']:.4f}"):
+        assert wanted in text
+    assert summary["torch_version"] in text and "biased MF (ALS)" in text
+
+
+def test_a_rating_run_has_all_sections(rating_run):
+    assert section_names(page_of(rating_run)) == [
+        "results", "curves", "fails", "calibration", "map", "recommendations", "similar", "division", "time", "options",
+    ]  # fmt: skip
+
+
+def test_a_ranking_run(ranking_run):
+    page = page_of(ranking_run, users=2)
+    assert section_names(page) == [
+        "results", "curves", "fails", "map", "recommendations", "similar", "division", "time", "options",
+    ]  # fmt: skip
+    assert page.tiles[0].label == "test NDCG@100" and not page.notices
+    assert len(page.sections[4].items) == 2
+    assert data(figure(page, "results"))["name"].tolist()[:3] == ["popularity", "EASE", "this model"]
+
+
+def test_a_run_without_titles_genres_times_and_baselines(bare_run):
+    page = page_of(bare_run)
+    assert "genre" not in data(figure(page, "movie_map"))
+    assert data(figure(page, "movie_map"))["title"].str.startswith("m").all()
+    (results,) = page.sections[0].items
+    assert len(results.rows) == 1 and "No baselines" in results.caption
+    assert "validation" not in " ".join(tile.label for tile in page.tiles)
+
+
+def test_an_unfinished_run_says_so_and_shows_no_test_ratings(rating_run, tmp_path):
+    shutil.copytree(rating_run, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    (tmp_path / "run" / "metrics.jsonl").open("a").write('{"step": 13, "ti')
+    page = page_of(tmp_path / "run")
+    assert "has not ended" in page.notices[0] and "step 12" in page.notices[0]
+    assert "results" not in section_names(page)
+    (fails,) = [section for section in page.sections if section.anchor == "fails"]
+    assert "validation ratings" in fails.text and "test" not in fails.text
+    assert "test" not in " ".join(tile.label for tile in page.tiles)
+
+
+def test_a_run_that_has_saved_nothing_shows_its_records(rating_run, tmp_path):
+    shutil.copytree(rating_run, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    (tmp_path / "run" / "stopped.json").write_text('{"stopped": "by a signal, before anything was saved"}')
+    page = page_of(tmp_path / "run")
+    assert section_names(page) == ["curves", "time", "options"]
+    assert "was stopped by a signal" in page.notices[0] and "only its records" in page.notices[1]
+
+
+def test_all_seconds_are_shown_by_name(rating_run, tmp_path):
+    shutil.copytree(rating_run, tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    summary |= {"sampling_seconds": 2.5, "evaluation_seconds": 1.25, "odd_seconds": None}
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.dumps(row | {"compute_seconds": 0.5} if "loss" in row else row) for row in rows]
+    (tmp_path / "run" / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    page = page_of(tmp_path / "run")
+    found = data(figure(page, "seconds")).set_index("name")["value"]
+    assert found["sampling"] == 2.5 and found["evaluation"] == 1.25 and "odd" not in found and "training" in found
+    found = data(figure(page, "seconds_by_step"))
+    assert set(found["series"]) == {"step", "compute"} and (found.query("series == 'compute'")["value"] == 500).all()
+
+
+def test_ranks_have_charts_of_their_own(rating_run, tmp_path):
+    shutil.copytree(rating_run, tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    summary["partition"] = {"users": [40, 20], "edges": [800, 600], "graph_bytes": [1, 1], "bytes_a_step": 2**21}
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    page = page_of(tmp_path / "run")
+    assert data(figure(page, "edges_by_rank"))["value"].tolist() == [800, 600]
+    assert "ratio 1.143" in figure(page, "edges_by_rank").caption
+    assert data(figure(page, "ratings_by_shard"))["series"].tolist() == ["rank 0"] * 4 + ["rank 1"] * 4
+
+
+def test_a_comparison(rating_run, tmp_path, capsys):
+    data_place = rating_run.parent / "data"
+    other = make_config(data_place, tmp_path / "other", model={"architecture": "gcn"}, optimizer={"epochs": 4})
+    train(other, World())
+    run_command(
+        ["report", str(rating_run), str(tmp_path / "other"), "--out", str(tmp_path / "both"), "--device", "cpu"]
+    )
+    assert "report.html" in capsys.readouterr().out
+    found = Resources(tmp_path / "both" / "report.html")
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (rating_run, tmp_path / "other")]
+    first, second = (summary["test_rmse"] for summary in summaries)
+    assert f"{first:.4f}" in found.text and f"{second:.4f}" in found.text
+    assert f"{abs(100 * (second / first - 1)):.1f} %" in found.text and found.loads == ["data:,"]
+    assert "model.architecture" in found.text and "optimizer.beta1" not in found.text and "run_dir" not in found.text
+    assert (tmp_path / "both" / "curve_loss.png").exists()
+
+
+def test_runs_of_different_kinds_are_not_drawn_together(rating_run, ranking_run, tmp_path):
+    from gnnrec.report.comparison import comparison_page
+    from gnnrec.report.run_records import read_run
+
+    runs = [read_run(run, name) for run, name in zip((rating_run, ranking_run), ("one", "two"))]
+    page = comparison_page(runs)
+    assert len(page.notices) == 2 and all("cannot be compared" in notice for notice in page.notices)
+    assert "curves" not in section_names(page)
+    (table,) = [item for item in page.sections[0].items if isinstance(item, Table)]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["test RMSE"][1] == "–" and rows["test NDCG@100"][0] == "–"
+
+
+def test_runs_are_named_by_what_tells_them_apart():
+    assert distinct_names([Path("/a/one"), Path("/a/two")]) == ["one", "two"]
+    assert distinct_names([Path("/a/run"), Path("/b/run")]) == ["a/run", "b/run"]
