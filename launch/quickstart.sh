@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From ratings to recommendations on this machine: environment, data, training on two ranks, export.
+# From ratings to recommendations on this machine: environment, data, training on two ranks, export, a report.
 set -euo pipefail
 
 usage() {
@@ -59,7 +59,7 @@ if [[ -n "$out" ]]; then out="$(here "$out")"; else out=quickstart; fi
 cd "$root"
 
 # shellcheck source=launch/environment.sh
-source launch/environment.sh wandb
+source launch/environment.sh wandb report
 
 began=$SECONDS
 stage() {
@@ -101,6 +101,7 @@ PYTHON
     )"
 fi
 stage "recommend" gnnrec recommend "$out/run" --user "$user"
+stage "report" gnnrec report "$out/run"
 
 say "done in $((SECONDS - began)) s"
 synthetic=""
@@ -122,3 +123,4 @@ for name, rmse, mae in rows:
     print(f"{name:16}{rmse:9.4f} {mae:9.4f}")
 PYTHON
 printf 'data: %s/data   run: %s/run   embeddings: %s/export\n' "$out" "$out" "$out"
+printf 'open in a browser: %s/run/report/report.html\n' "$out"

@@ -5,6 +5,7 @@ In this process and on one rank: ``test_chain.py`` starts torchrun. Those of doc
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -86,6 +87,16 @@ def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypa
     for words in commands(document):
         if " ".join(words) not in LEFT_OUT:
             run(words)
+
+
+def test_the_python_of_the_readme_runs(made: Path, tmp_path: Path, monkeypatch, capsys):
+    for name in ("ratings.csv", "movies.csv"):
+        (tmp_path / name).symlink_to(made / "synth" / name)
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(re.search(r"^```python\n(.*?)^```", DOCUMENTS[0].read_text(), re.DOTALL | re.MULTILINE)[1], found)
+    assert found["data"].num_users == len(found["vectors"].users) == 120
+    assert "title" in capsys.readouterr().out
 
 
 def test_what_is_left_out_is_in_a_document():

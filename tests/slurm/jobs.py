@@ -37,7 +37,7 @@ def make_repository(place: Path) -> Path:
         f"{place}\n".encode(),
         *((ROOT / name).read_bytes() for name in ("pyproject.toml", "launch/constraints.txt")),
     ]
-    installed = [hashlib.sha256(b"".join(asked)).hexdigest(), "gnnrec[]", "gnnrec[wandb]"]
+    installed = [hashlib.sha256(b"".join(asked)).hexdigest(), "gnnrec[]", "gnnrec[wandb]", "gnnrec[report]"]
     (environment / "gnnrec-installed.txt").write_text("\n".join(installed) + "\n")
     return place
 
