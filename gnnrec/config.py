@@ -133,6 +133,8 @@ class TrainConfig:
         for name, fine, allowed in bounds:
             if not fine:
                 raise UserError(f"--{name} {self.value(name)}: must be {allowed}")
+        if self.overwrite and self.resume != "never":
+            raise UserError(f"--overwrite begins anew and --resume {self.resume} goes on: give one of them")
         if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:
             raise UserError(
                 f"--model.dim {self.model.dim} cannot be divided among --model.heads {self.model.heads}: "
