@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 
 from gnnrec.command_line import Parser
 from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
+from gnnrec.shortage import shortage
 from gnnrec.watch import leave_at_once
 
 Run = Callable[[Any, Any], Any]
@@ -199,12 +200,7 @@ def exit_on_user_error(program: str) -> Iterator[None]:
         yield
         sys.stdout.flush()
     except UserError as error:
-        rank = int(os.environ.get("RANK", "0"))
-        if rank > 0:
-            time.sleep(_WAIT_FOR_RANK_0)
-            program = f"{program}: rank {rank}"
-        print(f"{program}: error: {error}", file=sys.stderr, flush=True)
-        sys.exit(USER_ERROR_EXIT_CODE)
+        _exit_with(program, str(error))
     except Stopped as stopped:
         if os.environ.get("RANK", "0") == "0":
             print(f"{program}: stopped {stopped}", file=sys.stderr, flush=True)
@@ -219,6 +215,20 @@ def exit_on_user_error(program: str) -> Iterator[None]:
         # Whoever read the output, such as head, has enough. What Python still holds must not complain again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as error:
+        problem = shortage(error)
+        if problem is None:
+            raise
+        _exit_with(program, problem)
+
+
+def _exit_with(program: str, problem: str) -> NoReturn:
+    rank = int(os.environ.get("RANK", "0"))
+    if rank > 0:
+        time.sleep(_WAIT_FOR_RANK_0)
+        program = f"{program}: rank {rank}"
+    print(f"{program}: error: {problem}", file=sys.stderr, flush=True)
+    sys.exit(USER_ERROR_EXIT_CODE)
 
 
 def _tell_launcher(line: str) -> None:

@@ -135,6 +135,8 @@ class TrainConfig:
         known = architectures()
         if self.model.architecture not in known:
             raise UserError(f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}")
+        if self.overwrite and self.resume != "never":
+            raise UserError(f"--overwrite begins anew and --resume {self.resume} goes on: give one of them")
         if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:
             raise UserError(
                 f"--model.dim {self.model.dim} cannot be divided among --model.heads {self.model.heads}: "

@@ -28,6 +28,11 @@ def _digest(file) -> str:  # Python 3.10
     return digest.hexdigest()
 
 
+def reason(error: OSError) -> str:
+    """Why the system could not, in its words; Arrow tells the number only."""
+    return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+
+
 def sync(path: Path) -> None:
     """Waits until a file, or the names in a directory, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -38,22 +43,20 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
+def complete_directory(target: Path, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
     """A directory that appears under its name when the block ends, or not at all.
 
     Args:
         target: The final path. Its parents are made.
         overwrite: Replace a directory that is there already; without it that is a :class:`UserError`.
+        mark: A file that such directories have: one without it is somebody else's, and never replaced.
 
     Yields:
         An empty directory beside ``target`` to write into. It is removed when the block raises, and by the next call
         when this process was killed.
     """
     target = Path(target)
-    if target.exists() and not overwrite:
-        raise UserError(f"{target} exists already: choose another directory or pass --overwrite")
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target} is a file: choose another directory")
+    check_replaceable(target, overwrite, mark)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
@@ -67,6 +70,18 @@ def complete_directory(target: Path, overwrite: bool = False) -> Iterator[Path]:
             replace_directory(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_replaceable(target: Path, overwrite: bool, mark: str | None = None) -> None:
+    """Refuses a place that :func:`complete_directory` would refuse: work that would be lost at the end is saved."""
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists already: choose another directory or pass --overwrite")
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target} is a file: choose another directory")
+    if mark and target.exists() and any(target.iterdir()) and not (target / mark).exists():
+        raise UserError(
+            f"{target} holds something else (it has no {mark}), so nothing in it is replaced: choose another directory"
+        )
 
 
 def _remove_leftovers(target: Path) -> None:

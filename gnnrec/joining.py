@@ -30,13 +30,12 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
         device: ``auto`` (CUDA where there is any), ``cpu``, ``cuda``.
         timeout_minutes: After this time a collective that a rank does not join fails.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size, local_rank = _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0)
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device {device}: choose auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if on_gpu:
         if local_rank >= torch.cuda.device_count():
             raise UserError(
@@ -49,7 +48,10 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
     request.listen()
     if size == 1:
         return World(device=where, stop=request)
-    rank, traffic = int(os.environ.get("RANK", "0")), Traffic(cuda=on_gpu)
+    rank, traffic = _number("RANK", 0), Traffic(cuda=on_gpu)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise UserError(f"WORLD_SIZE is {size}, but {name} is not set: start the ranks with torchrun")
     limits = Limits.from_environment()
     timeout = max(timedelta(minutes=timeout_minutes), timedelta(seconds=2 * limits.stall))
 
@@ -57,7 +59,14 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
         if request.code:
             raise Stopped(f"by {reason(request.code)}")
 
-    store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    except dist.DistNetworkError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        raise UserError(
+            f"port {os.environ['MASTER_PORT']} is in use: choose another MASTER_PORT (torchrun: --standalone finds one)"
+        ) from None
     mine = dist.PrefixStore("gnnrec", store)
     name = meet(mine, rank, size, Words.of_this_process().text(), limits.stall, check)
     _watches.append(Watch(mine, name, rank, size, traffic, limits, asynchronous=on_gpu))
@@ -67,6 +76,14 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
         dist.init_process_group("nccl" if on_gpu else "gloo", store=ours, rank=rank, world_size=size, timeout=timeout)
         control = dist.new_group(backend="gloo", timeout=timeout)
     return World(rank, size, where, traffic, request, control)
+
+
+def _number(name: str, usual: int) -> int:
+    """A variable that torchrun sets."""
+    text = os.environ.get(name, str(usual))
+    if not text.isdecimal():
+        raise UserError(f"{name}={text}: must be a number, as torchrun sets it: start the ranks with torchrun")
+    return int(text)
 
 
 def stop(error: BaseException | None = None) -> None:

@@ -127,6 +127,8 @@ def _time_problem(text: object) -> str | None:
     number = as_number(text)
     if number is not None and not math.isfinite(number):
         return f"the timestamp {text!r} is not finite: {_REPAIR}"
+    if number is not None and abs(number) >= 2**63:
+        return f"the timestamp {text!r} is no number of seconds since 1970: {_REPAIR}"
     if number is None and isinstance(text, str):
         try:
             datetime.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))

@@ -127,6 +127,9 @@ def _first_line(path: Path) -> str:
         raise UserError(f"{path} does not exist: check the path") from None
     except READING_ERRORS as error:
         raise unreadable(path, error) from None
+    if "\0" in line or line.startswith("PK\3\4"):
+        kind = "an archive or a spreadsheet" if line.startswith("PK") else "binary"
+        raise UserError(f"{path} is no text ({kind}): unpack it or save it as CSV or Parquet, and name that file")
     if not line:
         raise UserError(f"{path} is empty: check that it was copied or downloaded completely")
     return line.rstrip("\r\n")
@@ -150,6 +153,14 @@ def unreadable(path: Path, error: Exception) -> UserError:
     return UserError(f"{path} cannot be read ({reason}): check that it is complete and that you may read it")
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _match_columns(path: Path, header: list[str], roles: tuple[str, ...], named: dict[str, str | None]) -> dict:
     columns = {}
     for role in roles:
@@ -163,6 +174,11 @@ def _match_columns(path: Path, header: list[str], roles: tuple[str, ...], named:
             if name is None and role in _OPTIONAL:
                 continue
         if name is None or name not in header:
+            if all(_is_number(field) for field in header):
+                raise UserError(
+                    f"{path} line 1: there are only numbers ({', '.join(header)}): put a line with the names of the "
+                    "columns before them, such as userId,movieId,rating"
+                )
             missing = f"column {name!r}" if name else f"{role} column"
             raise UserError(
                 f"{path} line 1: there is no {missing} among {', '.join(header)}: name it with --{role}_column"

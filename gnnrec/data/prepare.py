@@ -16,7 +16,7 @@ from gnnrec import files
 from gnnrec.data import edges, formats, ids, order, rating_scale, split, split_ranking
 from gnnrec.data.blocks import look_up
 from gnnrec.data.movies import movie_table
-from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest, write_prepared
+from gnnrec.data.prepared import MANIFEST, SPLIT_NAMES, TEST, Manifest, write_prepared
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
@@ -103,8 +103,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
     began = time.perf_counter()
     out = Path(out)
     _check_options(options)
-    if out.exists() and not options.overwrite:
-        raise UserError(f"{out} exists already: choose another directory or pass --overwrite")
+    files.check_replaceable(out, options.overwrite, MANIFEST)
     ratings_path, movies_path = _input_files(options)
     layout = formats.describe(ratings_path, formats.RATINGS_ROLES, _named(options, formats.RATINGS_ROLES))
     # Checksums beside the parsing: hashlib lets other threads run.
@@ -116,8 +115,13 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
         movies = movie_table(ratings.movie.raw, movies_path, _named(options, formats.MOVIES_ROLES))
         manifest, users, arrays = _arrange(ratings, scale, options, source)
-    with files.complete_directory(out, options.overwrite) as directory:
-        manifest = write_prepared(directory, manifest, users, movies, arrays)
+    with files.complete_directory(out, options.overwrite, MANIFEST) as directory:
+        try:
+            manifest = write_prepared(directory, manifest, users, movies, arrays)
+        except OSError as error:
+            raise UserError(
+                f"{out}: cannot write there ({files.reason(error)}): make room or choose another place"
+            ) from None
     _print_summary(out, manifest, arrays["user_ptr"], time.perf_counter() - began)
     return manifest
 
@@ -191,6 +195,9 @@ def _check_options(options: PrepareOptions) -> None:
     for name in ("test", "validation"):
         if not 0 <= getattr(options, name) < 1:
             raise UserError(f"--{name} {getattr(options, name)} is not a share: choose a number from 0 to below 1")
+    if options.test + options.validation >= 1:
+        shares = f"--test {options.test:g} and --validation {options.validation:g}"
+        raise UserError(f"{shares} leave nothing to train on: choose shares that add up to less than 1")
     if options.least_relevant < 1:
         raise UserError(f"--least_relevant {options.least_relevant} is too few: choose at least 1")
     if not 0 < options.held_out < 1:

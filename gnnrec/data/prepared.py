@@ -33,6 +33,8 @@ if TYPE_CHECKING:  # who asks for no table does without, and starts sooner
     import pandas as pd
 
 FORMAT = "gnnrec-prepared"
+#: Comes last: a directory with it is a prepared dataset.
+MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 TRAIN, VALIDATION, TEST = 0, 1, 2
 #: What is shown of users who are held out as a whole, and ratings that a ranking protocol leaves out.
@@ -101,7 +103,7 @@ def write_prepared(
             path.name: {"bytes": path.stat().st_size, "sha256": checksum} for path, checksum in zip(paths, checksums)
         }
     text = json.dumps(dataclasses.asdict(manifest) | {"fingerprint": manifest.fingerprint}, indent=1)
-    (directory / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
 
 
@@ -181,20 +183,28 @@ class PreparedDataset:
         return _table(self.directory / "movies.parquet")
 
     def _array(self, name: str) -> np.ndarray:
-        return np.load(self.directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+        path = self.directory / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run gnnrec prepare again") from None
 
 
 def _table(path: Path) -> pd.DataFrame:
     import pandas as pd
+    import pyarrow as pa
 
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run gnnrec prepare again") from None
 
 
 def _read_manifest(directory: Path) -> Manifest:
-    path = directory / "manifest.json"
+    path = directory / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{directory} is not a prepared dataset (no manifest.json): run gnnrec prepare first") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged ({error}): run gnnrec prepare again") from None
@@ -207,9 +217,26 @@ def _read_manifest(directory: Path) -> Manifest:
         )
     content.pop("fingerprint", None)
     try:
-        return Manifest(**content)
-    except TypeError as error:
+        manifest = Manifest(**content)
+        wrong = _wrong_in(manifest)
+    except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): run gnnrec prepare again") from None
+    if wrong:
+        raise UserError(f"{path} is damaged ({wrong}): run gnnrec prepare again")
+    return manifest
+
+
+def _wrong_in(manifest: Manifest) -> str | None:
+    """What other programs that write the format may get wrong."""
+    lacking = [name for name in ("users", "movies", "ratings") if not isinstance(manifest.counts.get(name), int)]
+    lacking += [name for name in ("protocol", "counts") if name not in manifest.split]
+    lacking += [name for name in ("min", "max", "levels") if name not in manifest.rating]
+    if lacking:
+        return f"no {lacking[0]}"
+    shards, users = manifest.shards, manifest.counts["users"]
+    if len(shards) < 2 or (shards[0], shards[-1]) != (0, users) or any(a > b for a, b in zip(shards, shards[1:])):
+        return f"shards do not rise from 0 to the {users} users"
+    return None
 
 
 def _check_file(path: Path, entry: dict, verify: bool) -> None:

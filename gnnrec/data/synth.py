@@ -36,7 +36,7 @@ def synth(out: Path, options: SynthOptions) -> dict:
     """
     check(options)
     progress = sys.stderr.isatty()
-    with complete_directory(Path(out), options.overwrite) as aside:
+    with complete_directory(Path(out), options.overwrite, "floor.json") as aside:
         data = generate(options, progress)
         report = {"floor": data.floor(), "ratings": _statistics(data, options), "options": asdict(options)}
         del report["options"]["overwrite"]

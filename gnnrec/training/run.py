@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from gnnrec import memory
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
-from gnnrec.errors import Stopped
+from gnnrec.errors import Stopped, UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.joining import is_of_backend
 from gnnrec.training.checkpoint import CheckpointInfo, read_info
@@ -118,6 +119,11 @@ def _fit(
     began, steps_before = time.perf_counter(), trainer.steps_taken
     try:
         for epoch in run_epochs(trainer, tracker, bar, progress, checkpoints.after_step):
+            if not math.isfinite(epoch.loss):
+                raise UserError(
+                    f"the loss is {epoch.loss} in epoch {epoch.number}: training diverged; choose a lower "
+                    f"--optimizer.lr than {trainer.config.optimizer.lr:g}, and begin anew with --overwrite"
+                )
             validation, last = epoch.validation, trainer.steps_taken >= trainer.total_steps
             improved = validation is not None and (progress.best is None or validation.loss < progress.best)
             if improved or (last and progress.best is None):

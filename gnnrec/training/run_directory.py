@@ -47,7 +47,7 @@ class Claim:
             UserError: Another job has opened it since.
         """
         try:
-            found = json.loads((self.run / _STARTED).read_text(encoding="utf-8"))["start"]
+            found = _read(self.run / _STARTED)["start"]
         except OSError:
             found = None
         if found != self.start:
@@ -86,7 +86,7 @@ def finished_summary(config: TrainConfig, world: World) -> dict | None:
     def read() -> dict | None:
         path = config.run_dir / "summary.json"
         asked = config.resume != "never" or _restarted(config.run_dir)
-        return json.loads(path.read_text(encoding="utf-8")) if asked and path.exists() else None
+        return _read(path) if asked and path.exists() else None
 
     return world.on_main(read)
 
@@ -110,7 +110,7 @@ def _restarted(run: Path) -> bool:
     path = run / _STARTED
     if _restarts() == 0 or not path.exists():
         return False
-    return json.loads(path.read_text(encoding="utf-8"))["torchrun"] == _torchrun()
+    return _read(path)["torchrun"] == _torchrun()
 
 
 def _stop_undone(run: Path) -> bool:
@@ -119,7 +119,15 @@ def _stop_undone(run: Path) -> bool:
     When members come, torchrun itself tells the ranks to stop, starts them again, and does not count that.
     """
     path = run / _STOPPED
-    return path.exists() and json.loads(path.read_text(encoding="utf-8"))["restarts"] < _restarts()
+    return path.exists() and _read(path)["restarts"] < _restarts()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A file that this program wrote as a whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove it, and go on with --resume auto") from None
 
 
 def _restarts() -> int:
@@ -154,8 +162,6 @@ def _find(config: TrainConfig, resume: str, restarted: bool) -> list[Path]:
                 f"{run} holds a run already: go on with --resume auto, choose another --run-dir or pass --overwrite"
             )
         return []
-    if config.overwrite and not restarted:
-        raise UserError("--overwrite begins anew and --resume auto goes on: give one of them")
     return checkpoints(run, "step")
 
 

@@ -16,6 +16,7 @@ from gnnrec.tuning.space import Parameter
 #: Of the trials that reach a rung, one in this many goes on (successive halving).
 REDUCTION = 2
 _NAME = "gnnrec tune"
+_JOURNAL, _LOCK = "study.log", ".lock"
 
 
 def import_optuna():
@@ -81,7 +82,7 @@ class Study:
 
     def _open(self, context: dict):
         journal = self._optuna.storages.journal
-        path = self.directory / "study.log"
+        path = self.directory / _JOURNAL
         try:
             storage = self._optuna.storages.JournalStorage(journal.JournalFileBackend(str(path)))
             known = _NAME in self._optuna.get_all_study_names(storage)
@@ -167,8 +168,11 @@ def lowest(trial) -> float | None:
 def _locked(directory: Path):
     """An open file that only one process holds; the system lets go of it when the process ends."""
     try:
+        there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+        if there - {_LOCK} and _JOURNAL not in there:
+            raise UserError(f"--out {directory} holds something else than a study: choose another directory")
         directory.mkdir(parents=True, exist_ok=True)
-        file = open(directory / ".lock", "w")  # noqa: SIM115
+        file = open(directory / _LOCK, "w")  # noqa: SIM115
     except OSError as error:
         raise UserError(f"--out {directory}: cannot write there ({error.strerror}): choose another directory") from None
     try:

@@ -18,6 +18,7 @@ from gnnrec.training.checkpoint import CheckpointInfo, checkpoint_path, find_che
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
+from tests.training.test_resume import CLOCK
 
 EPOCHS, FOLDS = 12, 3
 #: Learns train by heart within a few epochs: the best epoch is not the last one.
@@ -149,8 +150,7 @@ def test_another_dataset_is_refused(run, tmp_path):
 
 def learned(run_dir: Path) -> list[dict]:
     """Records without clocks and memory."""
-    clocks = {"time", "edges_per_second", "step_seconds", "memory_gib"}
-    return [{name: value for name, value in record.items() if name not in clocks} for record in records(run_dir)]
+    return [{name: value for name, value in record.items() if not CLOCK.search(name)} for record in records(run_dir)]
 
 
 @pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["full", "sampled"])
