@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -30,7 +31,7 @@ class Traffic:
     open: dict[int, tuple[str, float]] = dataclasses.field(default_factory=dict)
     changed: float = dataclasses.field(default_factory=time.perf_counter)
 
-    def all_reduce(self, tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
+    def all_reduce(self, tensor: Tensor, op: Any = dist.ReduceOp.SUM) -> Tensor:
         """Over ranks, in place."""
         # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
         whole = tensor.contiguous()
@@ -39,11 +40,12 @@ class Traffic:
         self._add(whole, inside.started)
         return tensor if whole is tensor else tensor.copy_(whole)
 
-    def sum_gradients(self, bucket):  # DDP compares annotations by identity, so it has none
+    # DDP compares annotations by identity, so it has none.
+    def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]
         """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
         buffer, inside = bucket.buffer(), Inside(self, "all-reduce of gradients")
 
-        def finished(future):
+        def finished(future: torch.futures.Future) -> Tensor:
             inside.__exit__()
             self._add(buffer, inside.started)
             return future.value()[0]
@@ -74,7 +76,7 @@ class Inside:
         traffic.open[self.number] = (self.name, self.started)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.traffic.open.pop(self.number, None)
         self.traffic.changed = time.perf_counter()
 
@@ -87,10 +89,10 @@ class SumOverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, tensor: Tensor, traffic: Traffic) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor, traffic: Traffic) -> Tensor:
         ctx.traffic = traffic
         return traffic.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.traffic.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None

@@ -212,7 +212,7 @@ def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) 
 
 def _write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
     with open(path, "wb") as file:  # given a name, NumPy would put its own ending behind it
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def _manifest(

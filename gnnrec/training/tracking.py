@@ -114,7 +114,7 @@ class Tracker:
             self._wandb = None
 
 
-def _start_wandb(run: Path, options: WandbOptions, config: dict, resumed: str | None):
+def _start_wandb(run: Path, options: WandbOptions, config: dict, resumed: str | None) -> Any:
     if options.mode == "disabled":
         return None
     try:

@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -127,8 +128,8 @@ class Trainer:
         self.steps_taken = info.step
 
     @property
-    def replicated(self) -> nn.Module:
-        """The replicated part of the model, without DDP."""
+    def replicated(self) -> Any:
+        """The replicated part of the model, a module without DDP; its class depends on the objective."""
         return unwrap(self.model)
 
     @property
