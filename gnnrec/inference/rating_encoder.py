@@ -61,13 +61,9 @@ class RatingEncoder:
     def of_new_users(self, users: NewUsers) -> RatingEncoder:
         """The same model for the users of a file. Without times in it, effects of time are left out."""
         known, chunks = copy.copy(self), self.chunks
+        dataset = cast(PreparedDataset, users)  # they have its shape
         known.chunks = UserChunks(
-            cast(PreparedDataset, users),
-            World(device=chunks.world.device),
-            (TRAIN,),
-            chunks.dtype,
-            chunks.time,
-            chunks.chunk,
+            dataset, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.time, chunks.chunk
         )
         if known.chunks.time:
             known.chunks.times = chunks.times
