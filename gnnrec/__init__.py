@@ -15,7 +15,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from gnnrec.errors import UserError
+from gnnrec.errors import Stopped, UserError
 
 # Read when torch is first imported. Threads that wait without sleeping take the cores from those that compute: next to
 # our own threads, another rank or any other process, steps then take several times as long.
@@ -32,7 +32,18 @@ if TYPE_CHECKING:
     from gnnrec.api.vectors import Embeddings, embed
     from gnnrec.data.prepared import PreparedDataset
 
-__all__ = ["Embeddings", "PreparedDataset", "Run", "UserError", "embed", "prepare", "recommend", "similar", "train"]
+__all__ = [
+    "Embeddings",
+    "PreparedDataset",
+    "Run",
+    "Stopped",
+    "UserError",
+    "embed",
+    "prepare",
+    "recommend",
+    "similar",
+    "train",
+]
 
 # Imported when they are asked for: torch and pandas take longer than many a command.
 _PLACES = {

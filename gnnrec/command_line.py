@@ -7,7 +7,7 @@ import json
 import re
 import types
 from argparse import Action
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -33,7 +33,8 @@ class Parser(ArgumentParser):
     """Complains with a :class:`UserError` of one line, and knows the nearest valid name of a mistyped option."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": _Help} | kwargs)
+        usual: dict[str, Any] = {"allow_abbrev": False, "formatter_class": _Help}
+        super().__init__(*args, **usual | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         line = " ".join(message.split())
@@ -50,8 +51,9 @@ class Parser(ArgumentParser):
             raise UserError(f"{lacking[1]} needs a value")
         raise UserError(line + self._suggestion(line))
 
-    def parse_args(self, args: list[str] | None = None, **kwargs: Any) -> Namespace:
-        words = normalise(self, args) if args is not None else None
+    # argparse has overloads for namespaces of the caller, which nobody uses here.
+    def parse_args(self, args: Sequence[str] | None = None, **kwargs: Any) -> Namespace:  # type: ignore[override]
+        words = normalise(self, list(args)) if args is not None else None
         if words and isinstance(self.option("config"), ActionConfigFile):
             words = list(self._sound_files(words))
         return super().parse_args(words, **kwargs)

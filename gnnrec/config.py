@@ -182,7 +182,7 @@ def parse_train_config(args: list[str]) -> TrainConfig:
     return config
 
 
-def assigned_train_config(config: Path | None, assignments: list[str], **options: Path | str) -> TrainConfig:
+def assigned_train_config(config: Path | None, assignments: list[str], **options: Path | str | int) -> TrainConfig:
     """Configuration from a file, ``name=value`` assignments over it, and options over both.
 
     Raises:

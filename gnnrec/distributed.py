@@ -74,7 +74,7 @@ class World:
             dist.all_gather(parts, tensor.contiguous())
         return torch.stack(parts)
 
-    def gather_objects(self, item) -> list:
+    def gather_objects(self, item: Any) -> list:
         """One picklable object of each rank, on every rank."""
         if self.size == 1:
             return [item]
@@ -83,7 +83,7 @@ class World:
             dist.all_gather_object(parts, item)
         return parts
 
-    def broadcast_object(self, item):
+    def broadcast_object(self, item: Any) -> Any:
         """Rank 0's picklable object, on every rank."""
         box = [item]
         if self.size > 1:
@@ -146,7 +146,7 @@ class World:
         wrapped.register_comm_hook(self.traffic, Traffic.sum_gradients)
         return wrapped
 
-    def print(self, *values) -> None:
+    def print(self, *values: object) -> None:
         """Prints on rank 0."""
         if self.is_main:
             say(" ".join(map(str, values)))

@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gnnrec.errors import UserError
 
@@ -21,7 +22,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
 
 
-def _digest(file) -> str:  # Python 3.10
+def _digest(file: BinaryIO) -> str:  # Python 3.10
     digest = hashlib.sha256()
     while block := file.read(1 << 20):
         digest.update(block)

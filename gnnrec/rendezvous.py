@@ -54,7 +54,8 @@ def meet(store: Store, rank: int, size: int, words: str, seconds: float, check: 
         while not store.check([f"{name}/complete"]):
             pause(seconds + 10, "some ranks did not come")
         return name
-    name, answered = greeting, {}
+    name = greeting
+    answered: dict[int, str] = {}
     store.set(f"{name}/0", words)
     missing = list(range(1, size))
     while missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -47,7 +48,7 @@ class Traffic:
         """Of that, what the making of batches took."""
         return self._in_batches.seconds
 
-    def all_reduce(self, tensor: Tensor, op=dist.ReduceOp.SUM) -> Tensor:
+    def all_reduce(self, tensor: Tensor, op: Any = dist.ReduceOp.SUM) -> Tensor:
         """Over ranks, in place."""
         # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
         whole = tensor.contiguous()
@@ -56,11 +57,12 @@ class Traffic:
         self.bytes += whole.numel() * whole.element_size()
         return tensor if whole is tensor else tensor.copy_(whole)
 
-    def sum_gradients(self, bucket):  # DDP compares annotations by identity, so it has none
+    # DDP compares annotations by identity, so it has none.
+    def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]
         """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
         buffer, inside, watch = bucket.buffer(), Inside(self, "all-reduce of gradients"), self._stopwatch
 
-        def finished(future):
+        def finished(future: torch.futures.Future) -> Tensor:
             inside.__exit__()
             watch.stop(started)
             return future.value()[0]
@@ -93,7 +95,7 @@ class Inside:
         traffic.open[self.number] = (self.name, self.started)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.traffic.open.pop(self.number, None)
         self.traffic.changed = time.perf_counter()
 
@@ -106,10 +108,10 @@ class SumOverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, tensor: Tensor, traffic: Traffic) -> Tensor:
+    def forward(ctx: Any, tensor: Tensor, traffic: Traffic) -> Tensor:
         ctx.traffic = traffic
         return traffic.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return ctx.traffic.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gnnrec.errors import UserError
@@ -40,7 +41,8 @@ class Limits:
         Raises:
             UserError: One of them is no number of seconds.
         """
-        return cls(**{field.name: _seconds(field.name, field.default) for field in dataclasses.fields(cls)})
+        usual = cls()
+        return cls(**{name: _seconds(name, value) for name, value in dataclasses.asdict(usual).items()})
 
 
 def _seconds(name: str, default: float) -> float:
@@ -143,7 +145,7 @@ def who(rank: int, words: list[Words]) -> str:
     return f"rank {rank} (host {words[rank].host}, pid {words[rank].pid})"
 
 
-def named(ranks, tell, most: int = 4) -> str:
+def named(ranks: Sequence[int], tell: Callable[[int], str], most: int = 4) -> str:
     """What there is to tell of some ranks, and how many more there are."""
     ranks = list(ranks)
     more = f" and {len(ranks) - most} more" if len(ranks) > most else ""

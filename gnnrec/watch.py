@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gnnrec.errors import RANKS_LOST_EXIT_CODE
 from gnnrec.verdict import DONE, Limits, Words, gone, judge, not_heard_of, over, whereabouts
@@ -74,7 +74,7 @@ class Watch:
         self.rank, self.traffic, self.limits, self.asynchronous = rank, traffic, limits, asynchronous
         # Many ranks must not keep the store busy with size * size reads; words must not be old beside a limit.
         self.period = min(max(2.0, size / 50), (limits.lost or _LONG) / 10, (limits.stall or _LONG) / 10)
-        self._origin = store
+        self._origin: Any = store  # torch's types leave out that it can be cloned
         self._keys = [f"{name}/{each}" for each in range(size)]
         self._me = Words.of_this_process()
         self._heard = [Words.parse(words) for words in store.multi_get(self._keys)]

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gnnrec.command_line import Parser, words_of
 from gnnrec.errors import Stopped, UserError
@@ -35,8 +35,9 @@ def read_options(kind: type[Options], values: dict[str, Any]) -> Options:
     """
     parser = Parser()
     parser.add_class_arguments(kind)
-    read = parser.instantiate(parser.parse_args(words_of(given(values))))
-    return kind(**{field.name: read[field.name] for field in dataclasses.fields(kind)})
+    read: Any = parser.instantiate(parser.parse_args(words_of(given(values))))
+    fields: tuple[dataclasses.Field, ...] = dataclasses.fields(cast(Any, kind))
+    return kind(**{field.name: read[field.name] for field in fields})
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

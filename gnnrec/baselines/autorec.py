@@ -7,6 +7,7 @@ and row of W2 live with the user, so the hidden units of a movie are a sum over 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -85,7 +86,7 @@ class AutoRec:
         encoder, _, bias, _ = self.tables
         return torch.sigmoid(self.graph.world.sum_(bag(encoder, user, pointer, rating)) + bias)
 
-    def predictor(self):
+    def predictor(self) -> Callable[[Targets], Tensor]:
         """A function from targets to predicted ratings, not clipped, float ``[targets]``."""
         hidden = self.hidden(self.graph.user, self.rating, self.graph.movie_ptr)
         _, decoder, _, bias = self.tables

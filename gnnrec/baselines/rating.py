@@ -36,5 +36,5 @@ def fit_baselines(
     for baseline in QUICK:
         chosen = fit_best(baseline, dataset, world, splits, seed)
         test = chosen.fitted.metrics(TEST)
-        rows[baseline.name] = {"test_rmse": test.rmse, "test_mae": test.mae} | chosen.setting
+        rows[baseline.name] = {f"test_{name}": value for name, value in test.figures().items()} | chosen.setting
     return rows

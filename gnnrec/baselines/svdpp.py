@@ -89,7 +89,7 @@ class SVDpp:
             setting.l2 * degree.clamp(min=1)[:, None] ** setting.degree_power
             for degree in (known.user_degree, known.movie_degree)
         )
-        self.l2 = [users, movies, BIAS_L2, BIAS_L2, setting.implicit_l2]
+        self.l2: list[Tensor | float] = [users, movies, BIAS_L2, BIAS_L2, setting.implicit_l2]
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Vectors whose dot product is the rating minus the mean: ``[users, dim + 2]``, ``[movies, dim + 2]``."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import statistics
+from typing import Any
 
 #: Metrics as a table's heads.
 _TITLES = {"rmse": "RMSE", "mae": "MAE", "recall@20": "Recall@20", "recall@50": "Recall@50", "ndcg@100": "NDCG@100"}
 _TITLES |= {"mrr": "MRR"}
 
 
-def row(fits: list[dict], **identity) -> dict:
+def row(fits: list[dict], **identity: Any) -> dict:
     """One row of a table.
 
     Args:

@@ -9,7 +9,7 @@ import csv
 import datetime
 import math
 from collections.abc import Iterator
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from gnnrec.data.formats import READING_ERRORS, Layout, open_text, unreadable
 from gnnrec.data.ids import is_integer
@@ -78,7 +78,7 @@ def _rows(layout: Layout) -> Iterator[tuple[int, list]]:
         yield from text_rows(layout, file)
 
 
-def as_number(value: object) -> float | None:
+def as_number(value: Any) -> float | None:
     """The number a field holds (NaN and infinities included), or None."""
     if isinstance(value, str) and "_" in value:
         return None

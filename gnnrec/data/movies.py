@@ -34,7 +34,8 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
         UserError: The movies file is unreadable, malformed or without ids.
     """
     text = pd.Index([str(movie) for movie in raw])
-    titles, genres = pd.Series(text), pd.Series("", index=range(len(raw)))
+    titles: pd.Series = pd.Series(text)
+    genres = pd.Series("", index=range(len(raw)))
     if path is not None:
         known = _read(describe(path, MOVIES_ROLES, named)).sort_values(["movie", "title", "genres"])
         known = known.drop_duplicates("movie").set_index("movie").reindex(text)

@@ -48,9 +48,9 @@ def temporal(data: SplitInput) -> np.ndarray:
     train = ratings - test - np.minimum(validation, ratings - test - 1)
     for first, end in data.user_blocks():
         start, stop = data.user_ptr[first], data.user_ptr[end]
-        owner, pair = pairs(first, end)
+        of_edge, pair = pairs(first, end)
         tie = counters.bits(data.key("tie"), pair).numpy()
-        owner = owner.numpy()
+        owner = of_edge.numpy()
         by_time = np.lexsort((tie, data.timestamp[start:stop], owner))
         place = np.arange(stop - start) - (data.user_ptr[first:end] - start)[owner]  # in the user's own order of time
         part = np.full(stop - start, TRAIN, np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class SplitInput:
         """The random stream for a purpose."""
         return counters.key(self.seed, "split", purpose)
 
-    def user_blocks(self):
+    def user_blocks(self) -> Iterator[tuple[int, int]]:
         """Ranges of rows ``(first user, end)`` of about a hundred thousand ratings, at least one user each."""
         first, users = 0, len(self.user_ptr) - 1
         while first < users:

@@ -64,8 +64,8 @@ def strong(data: SplitInput) -> np.ndarray:
     pairs = data.pair_counters()
     for first, end in data.user_blocks():
         edges = slice(data.user_ptr[first], data.user_ptr[end])
-        owner, pair = pairs(first, end)
-        owner = owner.numpy()
+        of_edge, pair = pairs(first, end)
+        owner = of_edge.numpy()
         own_role = role[first:end][owner]
         fine = data.is_relevant(first, end) & trained[data.movie[edges]]
         fine &= (own_role == VALIDATION_INPUT) | (own_role == TEST_INPUT)
@@ -96,9 +96,9 @@ def leave_last(data: SplitInput) -> np.ndarray:
     pairs = data.pair_counters()
     for first, end in data.user_blocks():
         edges = slice(data.user_ptr[first], data.user_ptr[end])
-        owner, pair = pairs(first, end)
+        of_edge, pair = pairs(first, end)
         chosen = np.flatnonzero(data.is_relevant(first, end))
-        owner = owner.numpy()[chosen]
+        owner = of_edge.numpy()[chosen]
         tie = counters.bits(data.key("tie"), pair[chosen]).numpy()
         by_time = np.lexsort((tie, data.timestamp[edges][chosen], owner))
         count = np.bincount(owner, minlength=end - first)[owner]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 class Metrics(Protocol):
     """Metrics of one split, over all ranks.
 
     Attributes:
-        count: Ratings or users that were measured; 0 where there are none, and then every figure is None.
         unit: What was counted: ``ratings`` or ``users``.
     """
 
-    count: int
-    unit: str
+    unit: ClassVar[str]
+
+    @property
+    def count(self) -> int:
+        """Ratings or users that were measured; 0 where there are none, and then every figure is None."""
 
     def figures(self) -> dict[str, float | None]:
         """Metric name -> value, as summaries and trackers store them."""

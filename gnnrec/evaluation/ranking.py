@@ -125,7 +125,8 @@ def evaluate_ranking(
     if count == 0:
         return RankingMetrics(None, None, None, None, None, 0)
     coverage = covered.sum().item() / max(int(candidates.sum()), 1)
-    return RankingMetrics(*(value / count for value in means), coverage, int(count))
+    recall_20, recall_50, ndcg, mrr = (value / count for value in means)
+    return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, int(count))
 
 
 def _allowed_scores(scores: Tensor, seen: Interactions, users: Tensor, candidates: Tensor) -> Tensor:

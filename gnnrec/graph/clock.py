@@ -42,9 +42,9 @@ class Clock:
     @staticmethod
     def between(first: Tensor, last: Tensor, world: World) -> Clock:
         """The same from the first and the last time of this rank, int64 scalars, or :data:`EMPTY`."""
-        first, last = world.max_(torch.stack([-first, last]).to(world.device)).tolist()
-        first = -first
-        span = min(last - first, _LATEST)
+        before, end = world.max_(torch.stack([-first, last]).to(world.device)).tolist()
+        start: int = -before
+        span: int = min(end - start, _LATEST)
         # Bins are cut twice, half a bin apart, so half bins must be whole seconds.
         half = max(YEAR[0], -(-(span + 1) // (MOST_MOVIE_BINS - 1))) // 2
         windows = Windows(
@@ -54,7 +54,7 @@ class Clock:
             user_halves=(DAY[0] // 2, SESSION[0] // 2),
             user_shrinkages=(2 * DAY[1], 2 * SESSION[1]),
         )
-        return Clock(first, windows)
+        return Clock(start, windows)
 
     def read(self, time: Tensor) -> Tensor:
         """int32 seconds by this clock; what does not fit into 68 years is moved to their end.

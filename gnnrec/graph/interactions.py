@@ -58,11 +58,11 @@ def read_interactions(
         device: Where the result goes.
     """
     edges = read_edges(dataset, part, splits)
-    if relevant is None:
-        user_ptr, chosen = edges.user_ptr, slice(None)
-    else:
+    user_ptr: Tensor = edges.user_ptr
+    chosen: Tensor | slice = slice(None)
+    if relevant is not None:
         chosen = edges.rating >= torch.tensor(relevant, dtype=torch.float32)
-        user_ptr = offsets(chosen)[edges.user_ptr]
+        user_ptr = offsets(chosen)[user_ptr]
     return Interactions(
         user_ptr=user_ptr.to(device),
         movie=edges.movie[chosen].to(device),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 import torch_geometric.typing
@@ -60,7 +61,7 @@ class PyGSampler(BaseSampler):
         """Sets torch's generator, from which PyG's samplers draw: steps do not depend on those before."""
         torch.manual_seed(counters.key(self.seed, "pyg", epoch, step, self.graph.world.rank))
 
-    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
+    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
         """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
         movies = torch.arange(self.graph.num_movies)
         # NeighborSampler.sample_from_nodes takes seeds of one type; the method behind it takes several.
@@ -69,7 +70,7 @@ class PyGSampler(BaseSampler):
         out.metadata = (inputs.input_id, inputs.time)
         return out
 
-    def sample_from_edges(self, inputs, neg_sampling=None) -> HeteroSamplerOutput:
+    def sample_from_edges(self, inputs: Any, neg_sampling: Any = None) -> HeteroSamplerOutput:
         """Not offered: seeds are users. PyG's ``LinkNeighborLoader`` over :func:`hetero_data` samples edges."""
         raise NotImplementedError("seeds are users; see gnnrec.graph.sampler.BipartiteSampler.sample_from_edges")
 

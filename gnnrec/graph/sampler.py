@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
@@ -39,7 +41,7 @@ class BipartiteSampler(BaseSampler):
         """Says which step the next draws are for."""
         self.stream = counters.key(self.seed, "neighbours", epoch, step)
 
-    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
+    def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
         """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
         if inputs.input_type not in (None, USER):
             raise ValueError(f"seeds are nodes of type {USER!r}, not {inputs.input_type!r}")
@@ -65,7 +67,7 @@ class BipartiteSampler(BaseSampler):
             metadata=(inputs.input_id, inputs.time),
         )
 
-    def sample_from_edges(self, inputs: EdgeSamplerInput, neg_sampling=None) -> HeteroSamplerOutput:
+    def sample_from_edges(self, inputs: EdgeSamplerInput, neg_sampling: Any = None) -> HeteroSamplerOutput:
         """The sampled neighbourhood of the users of supervised (user, movie) edges, for PyG's ``LinkLoader``."""
         if neg_sampling is not None:
             raise NotImplementedError("negatives are drawn by the loss, not by the sampler")

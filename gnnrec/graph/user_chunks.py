@@ -79,7 +79,7 @@ class UserChunks:
     @cached_property
     def clock(self) -> Clock | None:
         """What times are counted from; None where time plays no part. Every rank asks for it."""
-        return Clock.between(*self.times, World()) if self.time else None
+        return Clock.between(self.times[0], self.times[1], World()) if self.time else None
 
     @cached_property
     def times(self) -> Tensor:

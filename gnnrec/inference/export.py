@@ -7,7 +7,7 @@ import io
 import time
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -215,7 +215,7 @@ def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) 
     pq.write_table(table, path)
 
 
-def _write_arrays(arrays: dict[str, np.ndarray], path: Path) -> None:
+def _write_arrays(arrays: dict[str, Any], path: Path) -> None:
     with open(path, "wb") as file:  # given a name, NumPy would put its own ending behind it
         np.savez(file, **arrays)
 

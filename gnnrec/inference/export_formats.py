@@ -100,8 +100,8 @@ class FurtherFiles:
     def _writers(self) -> dict[str, Callable[[Path], None]]:
         found: dict[str, Callable[[Path], None]] = {}
         if "faiss" in self.formats:  # first, since it takes longest
-            paths = self._paths("users"), self._paths("movies")
-            found[export_index.NAME] = partial(export_index.write_index, *paths, self.dim)
+            users, movies = self._paths("users"), self._paths("movies")
+            found[export_index.NAME] = partial(export_index.write_index, users, movies, self.dim)
         for kind in ("users", "movies"):
             paths, one = self._paths(kind), kind.removesuffix("s")
             rows = sum(len(part.rows) for part in self.parts[kind])
@@ -118,7 +118,7 @@ def _write_array(paths: list[Path], column: str, shape: tuple[int, ...], dtype: 
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for some in read_numbers(paths, column):
-            file.write(np.ascontiguousarray(some, dtype))
+            file.write(np.ascontiguousarray(some, dtype).data)
 
 
 def _write_ids(paths: list[Path], column: str, path: Path) -> None:

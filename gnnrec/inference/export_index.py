@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def describe_index(path: Path, users: list[Path], movies: list[Path], dim: int) 
     faiss = import_faiss()
     index, queries = open_index(path), sample_queries(users, dim)
     vectors = _with(movies, _column(movies, "bias"), dim)
-    kind = {"kind": "flat"}
+    kind: dict[str, Any] = {"kind": "flat"}
     if isinstance(index, faiss.IndexHNSWFlat):
         kind = {"kind": "HNSW", "links": LINKS, "ef_search": index.hnsw.efSearch}
     return {
@@ -100,7 +101,7 @@ def describe_index(path: Path, users: list[Path], movies: list[Path], dim: int) 
     }
 
 
-def open_index(path: Path):
+def open_index(path: Path) -> Any:
     """The index in a file.
 
     Raises:
@@ -112,7 +113,7 @@ def open_index(path: Path):
         raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}): export again") from None
 
 
-def recall(index, vectors: np.ndarray, queries: np.ndarray) -> float:
+def recall(index: Any, vectors: np.ndarray, queries: np.ndarray) -> float:
     """Share of the movies found whose scores are among the ``TOP`` highest, against all scores.
 
     Movies of equal scores are as good as each other (the recall by distance of Aumueller et al., "ANN-Benchmarks",

@@ -14,7 +14,7 @@ from gnnrec.inference.rating_run import RatingRun
 from gnnrec.training.checkpoint import find_checkpoint, read_info
 from gnnrec.training.checkpoint_read import find_damage
 
-_RUNS = {"rating": RatingRun, "ranking": RankingRun}
+_RUNS: dict[str, type[LoadedRun]] = {"rating": RatingRun, "ranking": RankingRun}
 
 
 def load_run(run: Path, world: World, checkpoint: str = "best", data: Path | None = None) -> LoadedRun:

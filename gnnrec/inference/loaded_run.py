@@ -41,6 +41,13 @@ class LoadedRun:
     model: nn.Module
     score_name: ClassVar[str]
 
+    @classmethod
+    def load(
+        cls, config: TrainConfig, dataset: PreparedDataset, world: World, directory: Path, info: CheckpointInfo
+    ) -> LoadedRun:
+        """Opens a checkpoint."""
+        raise NotImplementedError
+
     @property
     def part(self) -> Partition:
         """The users of this rank."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,8 @@ class RankingEncoder:
     """
 
     def __init__(self, model: RankingModel, dataset: PreparedDataset | NewUsers, relevant: float, chunk: int):
-        self.model, self.dataset, self.relevant, self.chunk = model, dataset, relevant, chunk
+        self.model, self.relevant, self.chunk = model, relevant, chunk
+        self.dataset = cast(PreparedDataset, dataset)  # new users have its shape
         vectors = model.movie_vectors()
         self.movies, self.offset = Vectors(vectors, vectors.new_zeros(vectors.shape[0])), vectors.new_zeros(())
 

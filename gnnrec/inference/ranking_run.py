@@ -26,6 +26,7 @@ from gnnrec.training.checkpoint_read import load_model
 class RankingRun(LoadedRun):
     """A ranking model. Users are embedded from all relevant ratings but those of the test split."""
 
+    model: RankingModel
     score_name: ClassVar[str] = "score"
 
     @classmethod

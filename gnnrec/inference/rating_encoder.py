@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from gnnrec.data.prepared import TRAIN
+from gnnrec.data.prepared import TRAIN, PreparedDataset
 from gnnrec.distributed import World
 from gnnrec.graph.batch import Batch, whole_graph
 from gnnrec.graph.movie_statistics import MovieStatistics
@@ -36,7 +37,8 @@ class RatingEncoder:
     """
 
     def __init__(self, model: RatingModel, rows: UserRows, chunks: UserChunks, state: dict[str, Tensor] | None = None):
-        self.model, self.rows, self.chunks = model, rows, chunks
+        self.model, self.chunks = model, chunks
+        self.rows: UserRows | NewUserRows = rows
         if state is None:
             self.statistics = MovieStatistics.over(chunks)
             self.states = movie_states(model, self._chunks, chunks.world)
@@ -59,12 +61,13 @@ class RatingEncoder:
     def of_new_users(self, users: NewUsers) -> RatingEncoder:
         """The same model for the users of a file. Without times in it, effects of time are left out."""
         known, chunks = copy.copy(self), self.chunks
+        dataset = cast(PreparedDataset, users)  # they have its shape
         known.chunks = UserChunks(
-            users, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.time, chunks.chunk
+            dataset, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.time, chunks.chunk
         )
         if known.chunks.time:
             known.chunks.times = chunks.times
-        known.rows = NewUserRows(self.rows, users.known_row)
+        known.rows = NewUserRows(cast(UserRows, self.rows), users.known_row)
         return known
 
     def state(self) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from gnnrec.models.build import build_replicated, mean_degrees
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.head import DotHead
 from gnnrec.models.layerwise import embed_all
+from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint import CheckpointInfo
 from gnnrec.training.checkpoint_read import load_model, load_users
@@ -32,6 +33,7 @@ from gnnrec.training.rating_trainer import message_splits, read_graph
 class RatingRun(LoadedRun):
     """A rating model."""
 
+    model: RatingModel
     score_name: ClassVar[str] = "rating"
 
     @classmethod

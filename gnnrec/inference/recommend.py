@@ -108,8 +108,8 @@ def is_export(path: Path) -> bool:
 def print_recommendations(user: str, table: pd.DataFrame) -> None:
     """A table of :func:`recommend` as text."""
     name = table.columns[-1]
-    columns = (table[each].tolist() for each in ("movie", "title"))
-    _print(Answer([f"for user {user}"], *columns, table[name].to_numpy(), name))
+    movies, titles = table["movie"].tolist(), table["title"].tolist()
+    _print(Answer([f"for user {user}"], movies, titles, table[name].to_numpy(), name))
 
 
 def _answer(source: VectorSource, options: RecommendOptions) -> Answer:

@@ -32,15 +32,19 @@ class VectorSource(Protocol):
 
     Attributes:
         catalogue: Movies and ratings.
-        scoring: How pairs are scored.
         num_users: Users.
-        identity: What makes two sources the same.
     """
 
     catalogue: Catalogue
-    scoring: Scoring
     num_users: int
-    identity: dict
+
+    @property
+    def scoring(self) -> Scoring:
+        """How pairs are scored."""
+
+    @property
+    def identity(self) -> dict:
+        """What makes two sources the same."""
 
     def find(self, user: str) -> int:
         """Row of a user, by the raw id as it was typed.

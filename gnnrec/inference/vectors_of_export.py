@@ -117,7 +117,9 @@ class VectorsOfExport:
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path, error) from None
 
-    def _read(self, file: pq.ParquetFile, name: str, columns=None, groups=None) -> pa.Table:
+    def _read(
+        self, file: pq.ParquetFile, name: str, columns: list[str] | None = None, groups: list[int] | None = None
+    ) -> pa.Table:
         try:
             if groups is not None:
                 return file.read_row_groups(groups, columns=columns)

@@ -102,7 +102,8 @@ def top_eigenvectors(gram: Tensor, weights: Tensor, count: int) -> Tensor:
     else:
         rows = torch.arange(size, device=gram.device)
         block = counters.normal_rows(counters.key("closed-form start"), rows, width).to(gram)
-        blocks, products = [], []
+        blocks: list[Tensor] = []
+        products: list[Tensor] = []
         for _ in range(_BLOCKS):
             for other in blocks * 2:  # twice, for the first time leaves rounding errors
                 block = block - other @ (other.T @ block)

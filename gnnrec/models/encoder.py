@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -81,9 +81,9 @@ class Encoder(nn.Module):
 
     def __init__(self, options: ModelOptions, num_levels: int, mean_degrees: tuple[float, float]):
         super().__init__()
-        self.layers = nn.ModuleList(
-            EncoderLayer(options, layer == 0, num_levels, mean_degrees) for layer in range(options.layers)
-        )
+        layers = (EncoderLayer(options, layer == 0, num_levels, mean_degrees) for layer in range(options.layers))
+        # A ModuleList does not say what it holds.
+        self.layers = cast("list[EncoderLayer]", nn.ModuleList(layers))
 
     def forward(
         self,
@@ -109,10 +109,10 @@ class Encoder(nn.Module):
         """
         movie_rows = torch.arange(batch.movie_bias.numel(), device=batch.movie_bias.device)
 
-        def drop(states: Tensor, rows: Tensor, *place) -> Tensor:
+        def drop(states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
             return states if noise is None else noise.drop(states, rows, *place)
 
-        def tanh_drop(states: Tensor, rows: Tensor, *place) -> Tensor:
+        def tanh_drop(states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
             return torch.tanh(states) if noise is None else noise.tanh_drop(states, rows, *place)
 
         user_state = drop(start_state(users), batch.user_rows, "user", "id")

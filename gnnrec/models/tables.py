@@ -56,7 +56,7 @@ class NodeTables(nn.Module):
 
     def rows(self, chosen: Tensor | None = None) -> dict[str, Tensor]:
         """Table name -> the chosen rows (int64 ``[n]``), or all of them."""
-        tables = dict(self.named_parameters(recurse=False))
+        tables: dict[str, Tensor] = dict(self.named_parameters(recurse=False))
         return tables if chosen is None else {name: table.index_select(0, chosen) for name, table in tables.items()}
 
 

@@ -35,11 +35,12 @@ def build_optimizer(
             if f".{name}".endswith(f".{ending}"):
                 rate *= factor
         groups.setdefault(rate, {"params": [], "rate": rate})["params"].append(parameter)
-    groups = list(groups.values())
     if options.name == "sgd":
-        return torch.optim.SGD(groups, lr=options.lr)
+        return torch.optim.SGD(list(groups.values()), lr=options.lr)
     eps = options.eps or EPS_TIMES_TARGETS / max(targets_a_step, 1.0)
-    return torch.optim.Adam(groups, lr=options.lr, betas=(options.beta1, options.beta2), eps=eps, fused=True)
+    return torch.optim.Adam(
+        list(groups.values()), lr=options.lr, betas=(options.beta1, options.beta2), eps=eps, fused=True
+    )
 
 
 def source_rate(options: OptimizerOptions, degrees: Tensor, world: World) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclasses.dataclass
@@ -39,9 +39,9 @@ class OptimizerOptions:
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int | None = None
 
-    def filled(self, defaults: dict[str, float]) -> OptimizerOptions:
+    def filled(self, defaults: dict[str, Any]) -> OptimizerOptions:
         """A copy in which what was left open has the values of ``defaults``."""
-        open_ones = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        open_ones: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
         return dataclasses.replace(self, **open_ones)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
@@ -44,7 +45,7 @@ class StepProfiler(contextlib.AbstractContextManager):
             self.profile.start()
         return self
 
-    def __exit__(self, *problem) -> None:
+    def __exit__(self, *problem: Any) -> None:
         if self.profile is not None:
             self.profile.stop()
             self.profile = None

@@ -26,6 +26,7 @@ from gnnrec.models.build import build_model
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.history import LayerHistory, record
 from gnnrec.models.layerwise import embed_all
+from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint import CheckpointInfo
 from gnnrec.training.checkpoint_read import load_weights
 from gnnrec.training.checkpoint_write import Contents
@@ -44,6 +45,8 @@ class RatingTrainer(Trainer):
         world: The ranks.
         exclude: Keep targets out of their own message graph. Only tests switch it off.
     """
+
+    users: NodeTables
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
         super().__init__(config, dataset, world)

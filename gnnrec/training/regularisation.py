@@ -24,8 +24,8 @@ class CoupledL2:
     def __init__(self, options: RegularisationOptions, graph: RankGraph, model: RatingModel, users: NodeTables):
         self.options, self.ratings = options, max(graph.num_edges_global, 1)
         self.terms: list[tuple[nn.Parameter, Tensor]] = []
-        self._add_tables(users.rows(), graph.user_degree)
-        self._add_tables(model.movies.rows(), graph.movie_degree)
+        self._add_tables(dict(users.named_parameters(recurse=False)), graph.user_degree)
+        self._add_tables(dict(model.movies.named_parameters(recurse=False)), graph.movie_degree)
         if model.genres is not None:
             members = (model.genres.membership > 0).to(torch.float64)
             self._add_tables(dict(model.genres.tables.items()), graph.movie_degree.to(torch.float64) @ members)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -133,8 +134,8 @@ class Trainer:
         self.steps_taken = info.step
 
     @property
-    def replicated(self) -> nn.Module:
-        """The replicated part of the model, without DDP."""
+    def replicated(self) -> Any:
+        """The replicated part of the model, a module without DDP; its class depends on the objective."""
         return unwrap(self.model)
 
     @property

@@ -7,6 +7,8 @@ import fcntl
 import math
 import warnings
 from pathlib import Path
+from types import ModuleType
+from typing import Any, TextIO
 
 from gnnrec import counters
 from gnnrec.config import TrainConfig
@@ -19,7 +21,7 @@ _NAME = "gnnrec tune"
 _JOURNAL, _LOCK = "study.log", ".lock"
 
 
-def import_optuna():
+def import_optuna() -> ModuleType:
     """The ``optuna`` package.
 
     Raises:
@@ -78,9 +80,9 @@ class Study:
         pruner = self._optuna.pruners.SuccessiveHalvingPruner(first_rung, REDUCTION)
         self._study = self._optuna.create_study(study_name=_NAME, pruner=pruner)
         self._study.add_trials(self._stored.trials)
-        self._trial = None
+        self._trial: Any = None
 
-    def _open(self, context: dict):
+    def _open(self, context: dict) -> Any:
         journal = self._optuna.storages.journal
         path = self.directory / _JOURNAL
         try:
@@ -109,7 +111,7 @@ class Study:
         return self._stored.get_trials(deepcopy=False)
 
     @property
-    def best(self):
+    def best(self) -> Any:
         """The trial with the lowest validation loss of those that were not pruned; None where there is none."""
         complete = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
         return min(complete, key=lambda trial: trial.value, default=None)
@@ -160,12 +162,12 @@ class Study:
                 writer.writerow([trial.number + 1, *row, lowest(trial), trial.user_attrs["epochs"], pruned])
 
 
-def lowest(trial) -> float | None:
+def lowest(trial: Any) -> float | None:
     """Lowest validation loss that a trial has seen; None where it never saw a finite one."""
     return min(trial.intermediate_values.values(), default=None)
 
 
-def _locked(directory: Path):
+def _locked(directory: Path) -> TextIO:
     """An open file that only one process holds; the system lets go of it when the process ends."""
     try:
         there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()

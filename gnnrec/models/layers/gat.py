@@ -32,18 +32,18 @@ class BipartiteGATConv(BipartiteConv):
         self,
         in_channels: int | None,
         out_channels: int,
-        *args,
+        num_levels: int = 0,
+        gain: float = 1.0,
         heads: int = 2,
         concat: bool = True,
         negative_slope: float = 0.2,
         restore_degree: bool = False,
         receiver_channels: int | None = None,
-        **kwargs,
     ):
         if concat and out_channels % heads:
             raise ValueError(f"{out_channels} channels cannot be divided among {heads} heads")
         width = out_channels if concat else heads * out_channels
-        super().__init__(in_channels, width, *args, bias=False, **kwargs)
+        super().__init__(in_channels, width, num_levels, gain, bias=False)
         self.heads, self.concat, self.negative_slope = heads, concat, negative_slope
         self.restore_degree = restore_degree
         self.att_src = nn.Parameter(torch.zeros(heads, width // heads))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class BipartiteGCNConv(BipartiteConv):
 
     receives_sources = True
 
-    def __init__(self, *args, self_loops: bool = False, **kwargs):
+    def __init__(self, *args: Any, self_loops: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.self_loops = self_loops
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from gnnrec.distributed import World
@@ -20,7 +22,7 @@ class BipartiteSAGEConv(BipartiteConv):
             them how far it can be trusted.
     """
 
-    def __init__(self, *args, root_weight: bool = False, restore_degree: bool = False, **kwargs):
+    def __init__(self, *args: Any, root_weight: bool = False, restore_degree: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.restore_degree = restore_degree
         self.lin_root = nn.Linear(self.in_channels, self.out_channels, bias=False) if root_weight else None
