@@ -100,7 +100,7 @@ def division(records: RunRecords, dataset: PreparedDataset | None) -> Section | 
         return None
     text = (
         "A rank owns a run of shards: users with all their ratings. Shards are cut so that each has about the same "
-        "number of ratings."
+        "number of ratings, as far as whole users let it."
     )
     if report and ranks > 1:
         text += f" In a step each rank hands {report['bytes_a_step'] / 2**20:,.1f} MiB to collectives."
