@@ -134,7 +134,7 @@ def where_time_went(records: RunRecords) -> Section | None:
         items.append(
             Figure(
                 "seconds", "Seconds of the whole run",
-                "By the names in summary.json. Collectives are a part of training.", spec, height=80 + 34 * len(table),
+                "By the names in summary.json; what steps consist of is a part of training.", spec, height=80 + 34 * len(table),
             )
         )  # fmt: skip
     series = {name: records.series(name) for name in records.names("_seconds")}
