@@ -4,6 +4,7 @@
 # torch-scatter and torch-sparse, which PyG's own samplers need, are compiled once, which takes minutes, and kept in
 # ${XDG_CACHE_HOME:-~/.cache}/gnnrec/wheels. GNNREC_SKIP_TORCH_SPARSE=1 leaves them, and the tests that need them, out.
 # tests/slurm needs SLURM and munge, and installs Debian's packages (as root). GNNREC_SKIP_SLURM=1 leaves these tests out.
+# The tests of reports in a browser install Debian's Chromium in the same way. GNNREC_SKIP_CHROMIUM=1 leaves these out.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -163,11 +163,12 @@ def bars_in_a_row(table: pd.DataFrame, x: str, y: str) -> dict[str, Any]:
     table = table.assign(end=table["number"] + 0.9)
     chart = (
         alt.Chart(table)
-        .mark_bar()
+        .mark_rect()  # bars with two ends across would be lines
         .encode(
             x=alt.X("number:Q", title=x, axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
             x2="end:Q",
             y=alt.Y("value:Q", title=y, axis=alt.Axis(format="~s")),
+            y2=alt.datum(0),
             color=_series(order),
             tooltip=[
                 *([alt.Tooltip("series:N", title=" ")] if len(order) > 1 else []),

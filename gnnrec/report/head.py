@@ -14,6 +14,7 @@ from gnnrec.report.metric_names import (
     seconds,
     short,
 )
+from gnnrec.report.opened import OpenedRun
 from gnnrec.report.run_records import RunRecords
 
 _ARCHITECTURES = {"sage": "GraphSAGE", "gcn": "GCN", "gat": "GAT"}
@@ -82,17 +83,19 @@ def tiles(records: RunRecords) -> list[Tile]:
     return found
 
 
-def notices(records: RunRecords, opened: bool) -> list[str]:
+def notices(records: RunRecords, opened: OpenedRun | None) -> list[str]:
     """What the reader must know first."""
     found = []
     if not records.ended:
         what = f"was stopped {records.stopped}" if records.stopped else "has not ended"
         last = f"its last record is of step {records.last_step:,}" if records.metrics else "it has no records"
         found.append(f"This run {what}: {last}, and it has no test results yet.")
-        if not opened:
+        if opened is None:
             found.append("Nothing has been saved yet, so there are only its records to show.")
     elif not metrics_of(records.summary, "test"):
         found.append("The dataset holds no test ratings out, so there are no test results.")
+    if opened is not None and opened.diverged:
+        found.append("The model diverged: its vectors are not finite numbers, so there is nothing to show of them.")
     return found
 
 

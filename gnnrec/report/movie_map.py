@@ -45,7 +45,7 @@ def movie_map(catalogue: Catalogue, vectors: np.ndarray) -> Section | None:
     if genre is not None:
         table["genre"] = genre
         caption += " Click a genre to see it alone. A movie of several genres has the colour of its rarest one."
-    figure = Figure("movie_map", "", caption, _chart(table), height=640, wide=True)
+    figure = Figure("movie_map", "Movies by their vectors", caption, _chart(table), height=640, wide=True)
     return Section("map", "A map of movies", text, [figure])
 
 

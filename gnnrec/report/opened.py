@@ -6,6 +6,8 @@ import dataclasses
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, VALIDATION
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
@@ -41,6 +43,11 @@ class OpenedRun:
     def embeddings(self) -> Embeddings:
         """Exact embeddings of everything."""
         return self.loaded.embed(_CHUNK)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its vectors are no numbers."""
+        return not np.isfinite(self.source.scoring.movies).all()
 
     @property
     def split_name(self) -> str:

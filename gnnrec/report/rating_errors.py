@@ -31,7 +31,8 @@ def rating_errors(run: OpenedRun) -> list[Section]:
         "biases": rmse_by_degree(bias_predictor(graph)(targets), targets, graph),
     }
     scale = graph.rating_scale
-    table = calibration(predicted.clamp(*scale).cpu().numpy(), targets.rating.cpu().numpy(), scale)
+    clipped, rating = predicted.clamp(*scale).cpu().numpy(), targets.rating.cpu().numpy()
+    table, error = calibration(clipped, rating, scale), clipped - rating
     fails = Section(
         "fails",
         "Where it fails",
@@ -50,8 +51,8 @@ def rating_errors(run: OpenedRun) -> list[Section]:
                 charts.calibration(table, scale), height=340,
             ),
             Figure(
-                "errors", "Errors", _error_caption(predicted, targets, scale),
-                charts.bars_across(_error_shares(predicted, targets, scale), "share of ratings (%)", "error", ".1f"),
+                "errors", "Errors", _error_caption(error),
+                charts.bars_across(error_shares(error, scale), "share of ratings (%)", "error", ".1f"),
                 height=340,
             ),
         ],
@@ -59,19 +60,19 @@ def rating_errors(run: OpenedRun) -> list[Section]:
     return [fails, calibrated]
 
 
-def degree_figures(buckets: dict[str, dict[str, list[dict]]], counts_of: str | None = None) -> list[Figure]:
+def degree_figures(buckets: dict[str, dict[str, list[dict]]]) -> list[Figure]:
     """RMSE over buckets of training ratings, one chart for users and one for movies.
 
     Args:
-        buckets: Series -> what :func:`gnnrec.evaluation.rating_buckets.rmse_by_degree` gives.
-        counts_of: The series whose numbers of ratings are shown; None takes the first.
+        buckets: Series -> what :func:`gnnrec.evaluation.rating_buckets.rmse_by_degree` gives. The numbers of ratings
+            that are shown are those of the first.
     """
     figures = []
     for key, (side, title) in _BY.items():
         tables = {name: rows[key] for name, rows in buckets.items() if rows.get(key)}
         if not tables:
             continue
-        counted = tables.get(counts_of) or next(iter(tables.values()))
+        counted = next(iter(tables.values()))
         counts = pd.DataFrame([(bucket_name(row), row["ratings"]) for row in counted], columns=["bucket", "count"])
         rows = [(bucket_name(row), row["rmse"], name) for name, found in tables.items() for row in found]
         spec = charts.lines_over_counts(
@@ -128,16 +129,23 @@ def _calibration_caption(table: pd.DataFrame) -> str:
     return f"Expected calibration error: {mean:.3f} (mean distance from the line, weighted by ratings)."
 
 
-def _error_shares(predicted, targets, scale: tuple[float, float]) -> pd.DataFrame:
-    error = (predicted.clamp(*scale) - targets.rating).abs().cpu().numpy()
-    limits = [0.25, 0.5, 1.0, 1.5, 2.0]
-    part = np.bincount(np.digitize(error, limits), minlength=len(limits) + 1) / len(error) * 100
-    names = ["below 0.25", *(f"{low:g} to {high:g}" for low, high in zip(limits, limits[1:])), "2 or more"]
-    return pd.DataFrame({"name": names, "value": part})
+def error_shares(error: np.ndarray, scale: tuple[float, float]) -> pd.DataFrame:
+    """How many predictions are how far off.
+
+    Args:
+        error: Prediction minus rating, float ``[ratings]``.
+        scale: Lowest and highest rating: steps are wider where it is much wider than that of stars.
+
+    Returns:
+        ``name`` (of a range of distances) and ``value`` (percent).
+    """
+    width = scale[1] - scale[0]
+    limits = np.array([0.25, 0.5, 1.0, 1.5, 2.0]) * (1 if width <= 10 else round(width / 5))
+    part = np.bincount(np.digitize(np.abs(error), limits), minlength=len(limits) + 1) / len(error) * 100
+    between = [f"{low:g} to {high:g}" for low, high in zip(limits, limits[1:])]
+    return pd.DataFrame({"name": [f"below {limits[0]:g}", *between, f"{limits[-1]:g} or more"], "value": part})
 
 
-def _error_caption(predicted, targets, scale: tuple[float, float]) -> str:
-    error = (predicted.clamp(*scale) - targets.rating).cpu().numpy()
-    return f"Distance of the prediction from the rating. On average predictions are {abs(error.mean()):.3f} too " + (
-        "high." if error.mean() > 0 else "low."
-    )
+def _error_caption(error: np.ndarray) -> str:
+    way = "high" if error.mean() > 0 else "low"
+    return f"Distance of the prediction from the rating. On average predictions are {abs(error.mean()):.3f} too {way}."

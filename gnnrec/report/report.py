@@ -96,7 +96,7 @@ def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
     """A page about one run."""
     opened = open_run(records, world, options.data)
     sections: list[Section | None] = [results(records), curves([records])]
-    sections += _of_model(opened, options.users) if opened else []
+    sections += _of_model(opened, options.users) if opened and not opened.diverged else []
     dataset = opened.loaded.dataset if opened else None
     sections += [division(records, dataset), where_time_went(records), configuration(records)]
     return Page(
@@ -104,7 +104,7 @@ def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
         subtitle=subtitle(records),
         facts=facts(records),
         tiles=tiles(records),
-        notices=notices(records, opened is not None),
+        notices=notices(records, opened),
         sections=[section for section in sections if section is not None],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -60,8 +61,8 @@ class RunRecords:
         return flat(self.config.as_dict())
 
     def series(self, name: str) -> pd.DataFrame:
-        """Columns ``step``, ``value``: one field of the records, where it is a number."""
-        rows = [(row["step"], row[name]) for row in self.metrics if isinstance(row.get(name), (int, float))]
+        """Columns ``step``, ``value``: one field of the records, where it is a finite number."""
+        rows = [(row["step"], row[name]) for row in self.metrics if _finite(row.get(name))]
         return pd.DataFrame(rows, columns=["step", "value"])
 
     def names(self, ending: str) -> list[str]:
@@ -128,6 +129,10 @@ def _read_lines(path: Path) -> list[dict]:
         if isinstance(row, dict) and "step" in row and "time" in row:
             rows.append(row)
     return rows
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _clock(seconds: float) -> str:

@@ -51,6 +51,7 @@ def vega_config(colours: Colours) -> dict[str, Any]:
     return {
         "background": colours.card,
         "font": _FONT,
+        "title": {"font": _FONT, "fontSize": 14, "color": colours.ink},
         "view": {"stroke": None},
         "mark": {"color": colours.series[0]},
         "axis": text

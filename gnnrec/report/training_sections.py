@@ -100,7 +100,7 @@ def division(records: RunRecords, dataset: PreparedDataset | None) -> Section | 
         return None
     text = (
         "A rank owns a run of shards: users with all their ratings. Shards are cut so that each has about the same "
-        "number of ratings."
+        "number of ratings, as far as whole users let it."
     )
     if report and ranks > 1:
         text += f" In a step each rank hands {report['bytes_a_step'] / 2**20:,.1f} MiB to collectives."
@@ -131,12 +131,8 @@ def where_time_went(records: RunRecords) -> Section | None:
     if totals:
         table = pd.DataFrame({"name": [_spoken(name) for name in totals], "value": list(totals.values())})
         spec = charts.bars_across(table.sort_values("value", ascending=False), "seconds", "part", ",.2f")
-        items.append(
-            Figure(
-                "seconds", "Seconds of the whole run",
-                "By the names in summary.json. Collectives are a part of training.", spec, height=80 + 34 * len(table),
-            )
-        )  # fmt: skip
+        caption = "By the names in summary.json; what steps consist of is a part of training."
+        items.append(Figure("seconds", "Seconds of the whole run", caption, spec, height=80 + 34 * len(table)))
     series = {name: records.series(name) for name in records.names("_seconds")}
     series = {_spoken(name): table for name, table in series.items() if len(table) > 1 and (table["value"] > 0).any()}
     if series:

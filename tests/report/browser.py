@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+
+from tests import debian
 
 _NOT_HERE = (
     "Chromium is not installed: apt-get install chromium, or set GNNREC_SKIP_CHROMIUM=1 to leave these tests out"
@@ -39,16 +40,9 @@ def install() -> None:
     """
     if shutil.which("chromium"):
         return
-    if os.geteuid() or not shutil.which("apt-get"):
+    if not debian.may_install():
         raise RuntimeError(_NOT_HERE)
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-        command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *command]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-        if result.returncode:
-            raise RuntimeError(f"{_NOT_HERE}\n{' '.join(command)}\n{result.stdout}\n{result.stderr}")
-    if not shutil.which("chromium"):
-        raise RuntimeError(_NOT_HERE)
+    debian.install("chromium")
 
 
 def open_page(path: Path, place: Path, dark: bool, width: int = 1280) -> Opened:

@@ -19,7 +19,7 @@ from gnnrec.report import ranking_errors
 from gnnrec.report.examples import spread_users
 from gnnrec.report.movie_map import leading_genres, projection
 from gnnrec.report.opened import open_run
-from gnnrec.report.rating_errors import bucket_name, calibration
+from gnnrec.report.rating_errors import bucket_name, calibration, error_shares
 from gnnrec.report.run_records import read_run
 from tests.report.conftest import data, figure, page_of
 
@@ -213,3 +213,15 @@ def test_buckets_have_short_names():
     rows = [(0, 0), (1, 4), (500, 999), (1000, 4999), (5000, 19999), (20000, None)]
     named = [bucket_name({"from": low, "to": top}) for low, top in rows]
     assert named == ["0", "1–4", "500–999", "1k–5k", "5k–20k", "20k+"]
+
+
+def test_error_shares(page, predictions):
+    found = data(figure(page, "errors")).set_index("name")["value"]
+    distance = (predictions["predicted"] - predictions["rating"]).abs()
+    assert found["below 0.25"] == pytest.approx(100 * (distance < 0.25).mean(), abs=0.2)
+    assert found["2 or more"] == pytest.approx(100 * (distance >= 2).mean(), abs=0.2)
+    assert found.sum() == pytest.approx(100)
+    wide = error_shares(np.array([-3.0, 4.0, 39.0, -90.0]), (1.0, 100.0)).set_index("name")["value"]
+    assert wide.to_dict() == {
+        "below 5": 50, "5 to 10": 0, "10 to 20": 0, "20 to 30": 0, "30 to 40": 25, "40 or more": 25,
+    }  # fmt: skip

@@ -9,11 +9,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
 
 from gnnrec.cli import run_command
 from gnnrec.distributed import World
+from gnnrec.files import sha256
+from gnnrec.report.comparison import comparison_page
 from gnnrec.report.content import Table
-from gnnrec.report.run_records import distinct_names
+from gnnrec.report.run_records import distinct_names, read_run
+from gnnrec.training.checkpoint import read_info
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.report.conftest import NASTY, data, figure, page_of, section_names
@@ -132,6 +136,31 @@ def test_a_run_that_has_saved_nothing_shows_its_records(rating_run, tmp_path):
     assert "was stopped by a signal" in page.notices[0] and "only its records" in page.notices[1]
 
 
+def test_a_run_that_diverged_still_has_its_curves(rating_run, tmp_path):
+    shutil.copytree(rating_run, tmp_path / "run")
+    (best,) = (tmp_path / "run" / "checkpoints").glob("best-*")
+    weights = torch.load(best / "model.pt", weights_only=True)
+    torch.save({name: torch.full_like(value, torch.nan) for name, value in weights.items()}, best / "model.pt")
+    info = read_info(best)
+    info.files["model.pt"] = sha256(best / "model.pt")
+    (best / "checkpoint.json").write_text(info.text())
+    line = json.dumps({"step": 12, "time": 0, "loss": float("nan")})
+    (tmp_path / "run" / "metrics.jsonl").open("a").write(line + "\n")
+    page = page_of(tmp_path / "run")
+    assert "diverged" in page.notices[0]
+    assert section_names(page) == ["results", "curves", "division", "time", "options"]
+    assert data(figure(page, "curve_loss"))["value"].notna().all()
+
+
+@pytest.mark.parametrize(
+    "options", [{"refit": True}, {"objective": "ranking"}, {"model": {"head": "mlp", "layers": 0}}]
+)
+def test_other_kinds_of_runs(rating_run, tmp_path, options):
+    train(make_config(rating_run.parent / "data", tmp_path / "run", **options), World())
+    page = page_of(tmp_path / "run", users=1)
+    assert not page.notices and {"fails", "map", "recommendations"} <= set(section_names(page))
+
+
 def test_all_seconds_are_shown_by_name(rating_run, tmp_path):
     shutil.copytree(rating_run, tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -176,9 +205,6 @@ def test_a_comparison(rating_run, tmp_path, capsys):
 
 
 def test_runs_of_different_kinds_are_not_drawn_together(rating_run, ranking_run, tmp_path):
-    from gnnrec.report.comparison import comparison_page
-    from gnnrec.report.run_records import read_run
-
     runs = [read_run(run, name) for run, name in zip((rating_run, ranking_run), ("one", "two"))]
     page = comparison_page(runs)
     assert len(page.notices) == 2 and all("cannot be compared" in notice for notice in page.notices)

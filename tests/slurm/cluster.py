@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import debian
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
 NODES = ("n1", "n2")
 
@@ -119,15 +121,10 @@ def install() -> None:
         RuntimeError: They cannot be installed here.
     """
     if _missing():
-        if os.geteuid() or not shutil.which("apt-get"):
+        if not debian.may_install():
             raise RuntimeError(_NOT_HERE)
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         with _no_services():
-            for command in (["update"], ["install", "-y", "--no-install-recommends", "slurm-wlm", "munge"]):
-                command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *command]
-                result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-                if result.returncode:
-                    raise RuntimeError(f"{_NOT_HERE}\n{' '.join(command)}\n{result.stdout}\n{result.stderr}")
+            debian.install("slurm-wlm", "munge")
     if missing := _missing():
         raise RuntimeError(f"{_NOT_HERE} (still missing: {', '.join(missing)})")
 
