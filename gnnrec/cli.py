@@ -146,8 +146,7 @@ def _parser(name: str, command: Command) -> Parser:
     modes = [f"gnnrec {name} {mode} {each.place[0].upper()}: {each.help}." for mode, each in command.modes.items()]
     description = command.help[0].upper() + command.help[1:] + "."
     parser = Parser(prog=f"gnnrec {name}", description=description, epilog=" ".join(modes) or None)
-    several = {"nargs": "+"} if command.several else {}
-    parser.add_argument(command.place[0], type=Path, help=command.place[1], **several)
+    parser.add_argument(command.place[0], type=Path, help=command.place[1], nargs="+" if command.several else None)
     parser.add_class_arguments(command.load()[0])
     return parser
 
@@ -216,10 +215,10 @@ def exit_on_user_error(program: str) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        problem = shortage(error)
-        if problem is None:
+        short_of = shortage(error)
+        if short_of is None:
             raise
-        _exit_with(program, problem)
+        _exit_with(program, short_of)
 
 
 def _exit_with(program: str, problem: str) -> NoReturn:

@@ -29,10 +29,10 @@ class Stopwatch:
 
     def stop(self, started: float | torch.cuda.Event) -> None:
         """Ends a stretch; any thread may."""
-        if self.cuda:
-            self._pending.append((started, _event()))
-        else:
+        if isinstance(started, float):
             self._seconds += time.perf_counter() - started
+        else:
+            self._pending.append((started, _event()))
 
     @property
     def seconds(self) -> float:
@@ -48,7 +48,7 @@ class Stopwatch:
         self._depth += 1
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._depth -= 1
         if self._depth == 0:
             self.stop(self._started)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from gnnrec.report.content import Page, Section, Table, Tile
 from gnnrec.report.head import describe_model
 from gnnrec.report.metric_names import (
@@ -21,7 +24,7 @@ from gnnrec.report.training_sections import curves
 #: Options that differ between any two runs.
 _OWN = ("run_dir", "overwrite", "resume", "wandb.name")
 #: Figure of the summary -> name, and how it is written.
-_COSTS = {
+_COSTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "training_seconds": ("training", seconds),
     "edges_per_second": ("ratings a second", short),
     "peak_memory_gib": ("GiB of a rank at most", "{:.2f}".format),

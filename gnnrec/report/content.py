@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -86,7 +87,7 @@ class Section:
     anchor: str
     title: str
     text: str
-    items: list[Figure | Table | Lists]
+    items: Sequence[Figure | Table | Lists]
     folded: bool = False
 
 

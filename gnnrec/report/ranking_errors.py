@@ -12,9 +12,11 @@ from torch import Tensor
 from gnnrec import counters
 from gnnrec.baselines.popularity import popularity_scorer
 from gnnrec.data.prepared import TRAIN, VALIDATION
+from gnnrec.evaluation.ranking import OnUsers
 from gnnrec.evaluation.ranking_split import RankingSplit, read_ranking_split
 from gnnrec.evaluation.rating_buckets import EDGES
 from gnnrec.graph.interactions import Interactions
+from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.kernels.ragged import offsets, owners
 from gnnrec.report import charts
 from gnnrec.report.content import Figure, Section
@@ -60,12 +62,13 @@ def ranking_errors(run: OpenedRun) -> list[Section]:
 def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
     """``user`` (row), ``shown`` (liked movies it is known by), ``recall``, ``ndcg`` and ``series``; a row for each."""
     loaded = run.loaded
+    assert isinstance(loaded, RankingRun)
     splits = (TRAIN, VALIDATION) if loaded.config.refit else (TRAIN,)
     popular = popularity_scorer(loaded.dataset, loaded.world, splits)
     shown = split.shown.user_ptr.diff()
     tables = []
 
-    def collect(series: str):
+    def collect(series: str) -> OnUsers:
         def take(users: Tensor, figures: Tensor) -> None:
             found = {"user": users.cpu(), "shown": shown[users].cpu()}
             found |= {name: figures[:, column].cpu() for name, (column, _) in _METRICS.items()}
@@ -74,7 +77,7 @@ def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
         return take
 
     with torch.no_grad():
-        split.evaluate(loaded.model.source, run.embeddings.movie, collect("this model"))
+        split.evaluate(loaded.model.source.detach(), run.embeddings.movie, collect("this model"))
         split.rank(popular, collect("popularity"))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

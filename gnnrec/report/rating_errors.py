@@ -8,6 +8,7 @@ import pandas as pd
 from gnnrec.baselines.means import bias_predictor
 from gnnrec.evaluation.rating import predict_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
+from gnnrec.inference.rating_run import RatingRun
 from gnnrec.report import charts
 from gnnrec.report.content import Figure, Section
 from gnnrec.report.opened import OpenedRun
@@ -22,7 +23,9 @@ _BY = {
 
 def rating_errors(run: OpenedRun) -> list[Section]:
     """RMSE by user activity and by movie popularity, next to biases; and calibration."""
-    loaded, graph = run.loaded, run.loaded.graph
+    loaded = run.loaded
+    assert isinstance(loaded, RatingRun)
+    graph = loaded.graph
     predicted, targets = predict_split(loaded.model, run.embeddings, loaded.dataset, graph, run.split)
     if not targets.movie.numel():
         return []

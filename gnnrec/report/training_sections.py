@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from gnnrec.data.prepared import PreparedDataset
@@ -56,7 +57,7 @@ def results(records: RunRecords) -> Section | None:
     head = ["", *(f"test {metric_name(metric)}" for metric in order)]
     caption = "Small: this model's difference from the baseline." if baselines else "No baselines were fitted."
     table = Table(caption, head, rows, strong=len(rows) - 1, wide=not baselines or len(order) > 2)
-    items = [table]
+    items: list[Figure | Table] = [table]
     if baselines:
         scores = [(name, row.get(f"test_{headline}"), False) for name, row in baselines.items()]
         bars = pd.DataFrame([*scores, ("this model", test[headline], True)], columns=["name", "value", "strong"])
@@ -115,8 +116,8 @@ def _rank_of_shards(shards: list[int], ranks: int) -> list[str]:
     return [f"rank {rank}" for rank, part in enumerate(parts) for _ in part.shards[1:]]
 
 
-def _balance(values) -> str:
-    values = pd.Series(values)
+def _balance(counts: list[int] | np.ndarray) -> str:
+    values = pd.Series(counts)
     return f"Largest {values.max():,}, mean {values.mean():,.0f}: ratio {values.max() / max(values.mean(), 1e-12):.3f}."
 
 

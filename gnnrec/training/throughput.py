@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gnnrec.stopwatch import Stopwatch
 from gnnrec.traffic import Traffic
@@ -26,7 +26,7 @@ class TimedBatches(Iterator):
     def __init__(self, batches: Iterable, stopwatch: Stopwatch, traffic: Traffic):
         self._batches, self._stopwatch, self._traffic = iter(batches), stopwatch, traffic
 
-    def __next__(self):
+    def __next__(self) -> Any:
         self._traffic.making_batch = True
         try:
             with self._stopwatch:

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from gnnrec.errors import UserError
 from gnnrec.output import say
@@ -155,7 +155,7 @@ def _name(record: dict) -> tuple[int, tuple[str, ...]]:
     return record["step"], tuple(sorted(record))
 
 
-def _start(directory: Path, options: WandbOptions, config: dict, resumed: str | None, job_type: str):
+def _start(directory: Path, options: WandbOptions, config: dict, resumed: str | None, job_type: str) -> Any:
     try:
         import wandb
     except ImportError:
