@@ -181,6 +181,7 @@ def test_mistakes_are_exceptions_of_one_line(place, data, run, ratings, call, sa
 
 
 def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a notebook; commands of other tests took it
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     options = SMALL | {"optimizer": {"epochs": 150}, "baselines": False}
     records = place / "stopped" / "metrics.jsonl"
