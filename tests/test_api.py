@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 import gnnrec
 from gnnrec.cli import run_command
 from gnnrec.data.prepared import TEST
+from gnnrec.stopping import SIGNALS
 from tests.datasets import ratings_table
 from tests.end_to_end.commands import ROOT
 
@@ -180,9 +182,19 @@ def test_mistakes_are_exceptions_of_one_line(place, data, run, ratings, call, sa
     assert not (place / "x").exists()
 
 
-def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a notebook; commands of other tests took it
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Those of a notebook: commands that other tests ran in this process have left theirs."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data, usual_signals):
+    before = [signal.getsignal(number) for number in SIGNALS]
     options = SMALL | {"optimizer": {"epochs": 150}, "baselines": False}
     records = place / "stopped" / "metrics.jsonl"
 
@@ -194,7 +206,7 @@ def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data):
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         gnnrec.train(data, place / "stopped", **options)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
     assert (place / "stopped" / "stopped.json").exists()
     resumed = gnnrec.train(data, place / "stopped", resume="auto", **options)
     assert resumed.summary["steps"] == 450

@@ -124,7 +124,7 @@ def _balance(counts: list[int] | np.ndarray) -> str:
 def where_time_went(records: RunRecords) -> Section | None:
     """Every ``*_seconds`` of the summary and of the records, by its name; None without any."""
     items = []
-    totals = {
+    totals = records.summary.get("seconds", {}) | {
         name: value
         for name, value in records.summary.items()
         if name.endswith("_seconds") and isinstance(value, (int, float))
@@ -134,13 +134,13 @@ def where_time_went(records: RunRecords) -> Section | None:
         spec = charts.bars_across(table.sort_values("value", ascending=False), "seconds", "part", ",.2f")
         caption = "By the names in summary.json; what steps consist of is a part of training."
         items.append(Figure("seconds", "Seconds of the whole run", caption, spec, height=80 + 34 * len(table)))
-    series = {name: records.series(name) for name in records.names("_seconds")}
+    series = {name: records.series(name) for name in records.names("_seconds") if name != "evaluation_seconds"}
     series = {_spoken(name): table for name, table in series.items() if len(table) > 1 and (table["value"] > 0).any()}
     if series:
         table = pd.concat([table.assign(series=name) for name, table in series.items()], ignore_index=True)
         table["value"] *= 1000
         spec = charts.lines(table, "milliseconds", ",.1f", zero=True)
-        caption = "By the names in metrics.jsonl; those of a step are means since the record before."
+        caption = "By the names in metrics.jsonl; means of a step since the record before."
         items.append(Figure("seconds_by_step", "Milliseconds over steps", caption, spec))
     return Section("time", "Where the time went", "", items) if items else None
 
