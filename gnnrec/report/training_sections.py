@@ -125,12 +125,12 @@ def where_time_went(records: RunRecords) -> Section | None:
     """Every ``*_seconds`` of the summary and of the records, by its name; None without any."""
     items = []
     totals = records.summary.get("seconds", {}) | {
-        name: value
+        _spoken(name): value
         for name, value in records.summary.items()
         if name.endswith("_seconds") and isinstance(value, (int, float))
     }
     if totals:
-        table = pd.DataFrame({"name": [_spoken(name) for name in totals], "value": list(totals.values())})
+        table = pd.DataFrame({"name": list(totals), "value": list(totals.values())})
         spec = charts.bars_across(table.sort_values("value", ascending=False), "seconds", "part", ",.2f")
         caption = "By the names in summary.json; what steps consist of is a part of training."
         items.append(Figure("seconds", "Seconds of the whole run", caption, spec, height=80 + 34 * len(table)))
