@@ -7,6 +7,7 @@ then runs a kernel for other types than its arguments'. Here the name of a file 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +29,12 @@ class KernelFiles(IndexDataCacheFile):
     """
 
     def save(self, key: tuple, data: Any) -> None:
-        """Writes a version aside and renames it; of two processes the later one writes the same again."""
-        self._save_data(self._name(key), data)
+        """Writes a version aside and renames it; of two processes the later one writes the same again.
+
+        Where there is no room, the next process compiles it again.
+        """
+        with contextlib.suppress(OSError):
+            self._save_data(self._name(key), data)
 
     def load(self, key: tuple) -> Any | None:
         """The version of a key; None where nothing was kept."""

@@ -30,7 +30,7 @@ SMALL = {
 LEFT_OUT = [
     "bash launch/environment.sh test wandb metis",
     "bash launch/test.sh",
-    "bash launch/test.sh tests/models -k layerwise",
+    "bash launch/test.sh tests/models -k gat",
     "bash launch/quickstart.sh",
     "bash launch/quickstart.sh --dataset ml-1m",
 ]

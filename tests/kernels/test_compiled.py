@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,16 @@ def test_writers_at_the_same_time_do_not_mix_versions(tmp_path, monkeypatch):
 def test_numbered_files_mix_versions(tmp_path, monkeypatch):
     """The reason for :class:`KernelFiles`; when numba mends it, they can go."""
     assert loaded_after_two_writers(IndexDataCacheFile, tmp_path, monkeypatch) == [None, KEYS[0]]
+
+
+def test_a_full_disk_costs_nothing_but_compiling_again(tmp_path, monkeypatch):
+    def refuse(self, name, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "_save_data", refuse)
+    kept = files(KernelFiles, tmp_path)
+    kept.save(KEYS[0], KEYS[0])
+    assert kept.load(KEYS[0]) is None
 
 
 def test_another_source_is_another_file(tmp_path):
