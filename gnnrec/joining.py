@@ -126,12 +126,12 @@ def is_of_backend(error: BaseException) -> bool:
 
 
 def share_cores() -> None:
-    """Divides this machine's cores between its ranks, unless OMP_NUM_THREADS was set on purpose.
+    """Divides this machine's cores between its ranks, unless OMP_NUM_THREADS asks for fewer threads of a rank.
 
     torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight.
     """
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    chosen = os.environ.get("OMP_NUM_THREADS")
-    if chosen is None or (ranks > 1 and chosen == "1"):
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores // ranks))
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    chosen, share = os.environ.get("OMP_NUM_THREADS"), max(1, cores // ranks)
+    if chosen is None or (ranks > 1 and (chosen == "1" or torch.get_num_threads() > share)):
+        torch.set_num_threads(share)

@@ -68,7 +68,7 @@ def check(words: list[str]) -> None:
     elif program == "docker" and arguments[0] == "run":
         check([word.removeprefix("/opt/gnnrec/") for word in arguments[arguments.index("gnnrec") + 1 :]])
     else:
-        assert program in ("source", "sbatch", "ruff", "mypy", "docker"), f"what is {program}?"
+        assert program in ("source", "export", "sbatch", "ruff", "mypy", "docker"), f"what is {program}?"
 
 
 # tests/slurm runs those of slurm.md.

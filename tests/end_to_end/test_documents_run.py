@@ -34,8 +34,8 @@ LEFT_OUT = [
     "bash launch/quickstart.sh",
     "bash launch/quickstart.sh --dataset ml-1m",
 ]
-#: Other tests run ruff and mypy, and nothing here can run an image.
-ELSEWHERE = ("source", "ruff", "mypy", "docker")
+#: The environment is there already, other tests run ruff and mypy, and nothing here can run an image.
+ELSEWHERE = ("source", "export", "ruff", "mypy", "docker")
 #: Documents that begin with what another one made: their directory -> what it is a copy of.
 GIVEN = {
     "guide.md": {"data/ml-20m": "data"},
