@@ -9,11 +9,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
+
+from benchmarks.record import torchrun
 
 ROOT = Path(__file__).parents[1]
 _LONGEST_WAIT = 120.0
@@ -29,8 +30,7 @@ class Job:
     """
 
     def __init__(self, arguments: list[str], log: Path, ranks: int):
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "--max-restarts=1"]
-        self.command = [sys.executable, *launcher, *arguments]
+        self.command = [*torchrun(ranks), "--max-restarts=1", *arguments]
         self.log, self.num_ranks = log, ranks
         self.note = log.with_suffix(".stopped")
         self.process: subprocess.Popen | None = None

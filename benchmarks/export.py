@@ -17,7 +17,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -66,7 +65,7 @@ def main() -> None:
 
 def export_ml20m(data: Path, ranks: int, runs: int, place: Path) -> list[float]:
     """Seconds of exports of a run that trained for twenty steps."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    torchrun = record.torchrun(ranks)
     run, out, environment = place / "run", place / "out", record.environment_with(OMP_NUM_THREADS="1")
     train = [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--data", str(data)]
     train += ["--run-dir", str(run), "--max-steps", "20", "--baselines", "false", "--wandb.mode", "disabled"]

@@ -10,7 +10,6 @@ import argparse
 import json
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.record import environment_with, write
+from benchmarks.record import environment_with, torchrun, write
 from gnnrec import files
 from gnnrec.config import assigned_train_config
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, PreparedDataset
@@ -97,10 +96,7 @@ def measure(users: int, ranks: int, place: Path) -> dict:
     write_data(place / "data", users)
     write_run(place / "run", place / "data")
     program = Path(__file__).with_name("export_rank.py")
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}",
-        str(program), str(place / "run"), str(place / "out"), str(place / "peak"),
-    ]  # fmt: skip
+    command = [*torchrun(ranks), str(program), str(place / "run"), str(place / "out"), str(place / "peak")]
     started = time.perf_counter()
     subprocess.run(command, check=True, env=environment_with(OMP_NUM_THREADS="1"))
     seconds = time.perf_counter() - started

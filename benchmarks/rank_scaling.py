@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def main() -> None:
 def _run(data: Path, config: str, ranks: int) -> dict[str, float]:
     """The last steps of a short run."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        command = record.torchrun(ranks)
         command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
         command += ["--data", str(data), "--run-dir", f"{directory}/run", "--max-steps", str(STEPS)]
         command += ["--log-every", str(COUNTED), "--validate-every", "0", "--baselines", "false"]

@@ -81,6 +81,11 @@ def timed(command: list[str], **environment: str) -> dict[str, float]:
     return {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
 
 
+def torchrun(ranks: int) -> list[str]:
+    """The command, to which a program or ``-m`` and a module are added, that starts it on this machine."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+
+
 def environment_with(**values: str) -> dict[str, str]:
     """The environment of this process with some variables set."""
     return os.environ | values

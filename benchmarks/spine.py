@@ -33,7 +33,7 @@ def main() -> None:
     figures["prepare"] = _alone(
         [python, "-m", "gnnrec", "prepare", str(data), "--ratings", str(ratings), "--overwrite"]
     )
-    torchrun = [python, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}"]
+    torchrun = record.torchrun(options.ranks)
     for config in options.configs:
         run, out = options.directory / f"run-{config}", options.directory / f"export-{config}"
         train = [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
