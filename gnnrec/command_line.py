@@ -160,20 +160,24 @@ def normalise(parser: ArgumentParser, args: list[str]) -> list[str]:
     return result + [f"{name}={json.dumps(words)}" for name, words in lists.items()]
 
 
-def words_of(options: dict[str, Any], section: str = "") -> list[str]:
+def flat(options: dict[str, Any], section: str = "") -> dict[str, Any]:
+    """Dotted option name -> value; a dictionary is a section."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        found |= flat(value, f"{section}{name}.") if isinstance(value, dict) else {section + name: value}
+    return found
+
+
+def words_of(options: dict[str, Any]) -> list[str]:
     """Options as they are typed: ``{"model": {"dim": 8}, "refit": True}`` is ``--model.dim=8 --refit=true``.
 
     Args:
         options: Values by name; a dictionary is a section. None is null.
-        section: What their names begin with.
     """
     words = []
-    for name, value in options.items():
-        if isinstance(value, dict):
-            words += words_of(value, f"{section}{name}.")
-        else:
-            text = str(value) if isinstance(value, (str, Path)) else json.dumps(value)
-            words.append(f"--{section}{name}={text}")
+    for name, value in flat(options).items():
+        text = str(value) if isinstance(value, (str, Path)) else json.dumps(value)
+        words.append(f"--{name}={text}")
     return words
 
 

@@ -85,9 +85,9 @@ def write_report(runs: list[Path], options: ReportOptions, world: World) -> list
     out = options.out or runs[0] / "report"
     require_packages()
     records = [read_run(run, name) for run, name in zip(runs, distinct_names(runs))]
-    _check_out(out, options.overwrite)
+    files.check_replaceable(out, options.overwrite, HTML)  # before the work
     page = comparison_page(records) if len(runs) > 1 else run_page(records[0], options, world)
-    with files.complete_directory(out, options.overwrite) as aside:
+    with files.complete_directory(out, options.overwrite, HTML) as aside:
         written = write_page(page, aside)
     return [out / path.name for path in written]
 
@@ -117,13 +117,3 @@ def _of_model(run: OpenedRun, users: int) -> list[Section | None]:
     source = run.source
     sections.append(movie_map(source.catalogue, source.scoring.movies))
     return [*sections, recommendations(source, users), similar_movies(source)]
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    """Refuses before the work, and replaces nothing but reports."""
-    if not out.exists():
-        return
-    if not overwrite:
-        raise UserError(f"{out} exists already: choose another --out or pass --overwrite")
-    if not out.is_dir() or (any(out.iterdir()) and not (out / HTML).exists()):
-        raise UserError(f"{out} is not a report, so nothing in it is replaced: choose another --out")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from gnnrec.command_line import flat
 from gnnrec.config import TrainConfig, read_train_config
 from gnnrec.errors import UserError
 
@@ -58,7 +59,7 @@ class RunRecords:
     @property
     def options(self) -> dict[str, str]:
         """Dotted option name -> value as text."""
-        return flat(self.config.as_dict())
+        return {name: str(value) for name, value in flat(self.config.as_dict()).items()}
 
     def series(self, name: str) -> pd.DataFrame:
         """Columns ``step``, ``value``: one field of the records, where it is a finite number."""
@@ -97,14 +98,6 @@ def distinct_names(runs: list[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     raise UserError(f"{runs[0]} is named twice: compare different runs")
-
-
-def flat(values: dict, prefix: str = "") -> dict[str, str]:
-    """Dotted name -> value as text, of a nested dictionary."""
-    found: dict[str, str] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: str(value)}
-    return found
 
 
 def _read_json(path: Path) -> dict:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec import files
+from gnnrec.command_line import flat
 from gnnrec.config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed import World
@@ -188,7 +189,7 @@ def _check_same(checkpoint: Path, config: TrainConfig, dataset: PreparedDataset)
             f"{dataset.directory} is not the dataset that {config.run_dir} was started with: "
             "pass the right one with --data"
         )
-    before, now = _flat(info.config), _flat(json.loads(json.dumps(config.as_dict())))
+    before, now = flat(info.config), flat(json.loads(json.dumps(config.as_dict())))
     for name, value in now.items():
         fixed = name.split(".")[0] not in _MAY_CHANGE
         if fixed and name in before and before[name] != value:
@@ -196,14 +197,6 @@ def _check_same(checkpoint: Path, config: TrainConfig, dataset: PreparedDataset)
                 f"--{name} {value}: the run of {config.run_dir} was started with {before[name]}: "
                 "leave it as it was, or choose another --run-dir"
             )
-
-
-def _flat(values: dict, prefix: str = "") -> dict[str, Any]:
-    """Dotted option name -> value."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 def _make(config: TrainConfig, checkpoint: Path | None) -> str:

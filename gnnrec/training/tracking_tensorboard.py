@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from gnnrec.errors import UserError
-from gnnrec.output import say
+from gnnrec.training.tracking_failures import Harmless
 
 
 class TensorBoardFiles:
@@ -32,8 +30,8 @@ class TensorBoardFiles:
             raise UserError(
                 "tensorboard is not installed: pip install 'gnnrec[tensorboard]', or leave out --tensorboard"
             ) from None
-        self._warned = False
-        with self._harmless():
+        self._harmless = Harmless("TensorBoard")
+        with self._harmless:
             shutil.rmtree(directory, ignore_errors=True)
             # A TensorBoard that has read the files before forgets what it has read.
             self._writer = SummaryWriter(directory, purge_step=0)
@@ -42,22 +40,12 @@ class TensorBoardFiles:
 
     def log(self, record: dict) -> None:
         """Writes the numbers of a step."""
-        with self._harmless():
+        with self._harmless:
             for name, value in record.items():
                 if name not in ("step", "time") and isinstance(value, (int, float)):
                     self._writer.add_scalar(name, value, record["step"], walltime=record["time"])
             self._writer.flush()
 
     def close(self) -> None:
-        with self._harmless():
+        with self._harmless:
             self._writer.close()
-
-    @contextlib.contextmanager
-    def _harmless(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if not self._warned:
-                line = " ".join(str(error).split()) or type(error).__name__
-                say(f"warning: TensorBoard: {line}; the run goes on without", sys.stderr)
-            self._warned = True

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gnnrec.errors import UserError
-from gnnrec.output import say
+from gnnrec.training.tracking_failures import Harmless, one_line
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -68,11 +67,11 @@ class WandbRun:
         sent: list[dict] | None = None,
         job_type: str = "train",
     ):
-        self._offline, self._warned = options.mode == "offline", False
+        self._offline, self._harmless = options.mode == "offline", Harmless("W&B")
         self._run = _start(directory, options, config, resumed, job_type)
         self.id = self._run.id
         self._sent = _SentBefore(directory / "wandb" / "sent.jsonl", sent or [])
-        with self._harmless():
+        with self._harmless:
             # A resumed run may come back to a step that W&B's own counter has left behind.
             self._run.define_metric("step", hidden=True)
             self._run.define_metric("*", step_metric="step")
@@ -81,22 +80,22 @@ class WandbRun:
         """Sends the numbers of a step, once."""
         if record in self._sent:
             return
-        with self._harmless():
+        with self._harmless:
             self._run.log({name: value for name, value in record.items() if name != "time"})
 
     def summary(self, values: dict) -> None:
-        with self._harmless():
+        with self._harmless:
             self._run.summary.update(values)
 
     def table(self, name: str, columns: list[str], rows: list[list]) -> None:
-        with self._harmless():
+        with self._harmless:
             import wandb
 
             self._run.log({name: wandb.Table(columns=columns, data=rows)})
 
     def uses(self, make: Callable[[], Artifact]) -> None:
         """The run is made from an artifact."""
-        with self._harmless():
+        with self._harmless:
             if self._offline:
                 # Only use_artifact() itself wants to be online: the file takes the record, and so does wandb sync.
                 self._run._log_artifact(make(), use_after_commit=True)
@@ -105,29 +104,20 @@ class WandbRun:
 
     def makes(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
         """The run has made an artifact."""
-        with self._harmless():
+        with self._harmless:
             self._run.log_artifact(make(), aliases=aliases)
 
     def alert(self, title: str, text: str) -> None:
         """Tells whoever asked W&B for alerts that something went wrong."""
-        with self._harmless():
+        with self._harmless:
             self._run.alert(title[:_TITLE], text, level="ERROR")
 
     def finish(self, exit_code: int = 0, stopped: bool = False) -> None:
         """Ends the run; one that was stopped is marked as such, and will be gone on with."""
-        with self._harmless():
+        with self._harmless:
             if stopped:
                 self._run.mark_preempting()
             self._run.finish(exit_code=exit_code)
-
-    @contextlib.contextmanager
-    def _harmless(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            if not self._warned:
-                say(f"warning: W&B: {_line(error)}; the run goes on without", sys.stderr)
-            self._warned = True
 
 
 class _SentBefore:
@@ -180,10 +170,6 @@ def _start(directory: Path, options: WandbOptions, config: dict, resumed: str | 
         )
     except Exception as error:
         raise UserError(
-            f"--wandb.mode {options.mode}: W&B cannot start ({_line(error)}): run wandb login, or choose --wandb.mode "
-            "offline (files for wandb sync) or disabled"
+            f"--wandb.mode {options.mode}: W&B cannot start ({one_line(error)}): run wandb login, or choose "
+            "--wandb.mode offline (files for wandb sync) or disabled"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
