@@ -53,6 +53,12 @@ def run(place, data) -> gnnrec.Run:
     return gnnrec.train(data, place / "run", **SMALL)
 
 
+@pytest.fixture(scope="module")
+def export(place, run) -> Path:
+    run_command(["export", str(run.directory), "--out", str(place / "export")])
+    return place / "export"
+
+
 def test_importing_it_imports_nothing_heavy():
     code = "import sys, gnnrec; print([m for m in ('torch', 'pandas', 'numpy', 'jsonargparse') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -100,20 +106,19 @@ def scores(vectors: gnnrec.Embeddings) -> pd.DataFrame:
     return products.add(vectors.user_bias, axis=0).add(vectors.movie_bias, axis=1) + vectors.offset
 
 
-def test_embeddings_are_those_of_an_export(place, run):
-    run_command(["export", str(run.directory), "--out", str(place / "export")])
-    vectors, exported = gnnrec.embed(run), gnnrec.embed(place / "export")
+def test_embeddings_are_those_of_an_export(run, export):
+    vectors, exported = gnnrec.embed(run), gnnrec.embed(export)
     for name, dim in (("users", 40), ("movies", 30)):
         ours, theirs = getattr(vectors, name), getattr(exported, name)
         assert ours.shape == (dim, 8) and (ours.dtypes == np.float32).all()
-        file = pd.concat(pd.read_parquet(path) for path in (place / "export" / name).glob("*.parquet"))
+        file = pd.concat(pd.read_parquet(path) for path in (export / name).glob("*.parquet"))
         file = file.set_index(name.removesuffix("s")).loc[ours.index]
         np.testing.assert_allclose(ours, np.stack(file["embedding"]), atol=1e-6)
         pd.testing.assert_frame_equal(theirs.loc[ours.index], ours, check_exact=False, atol=1e-6)
     assert vectors.offset == pytest.approx(exported.offset)
 
 
-def test_recommendations_are_the_highest_scores_of_unrated_movies(place, run, ratings, movies):
+def test_recommendations_are_the_highest_scores_of_unrated_movies(run, export, ratings, movies):
     predicted = scores(gnnrec.embed(run)).clip(0.5, 5)
     everybody = gnnrec.recommend(run, top=4)
     assert everybody.columns.tolist() == ["user", "rank", "movie", "title", "score"]
@@ -125,7 +130,7 @@ def test_recommendations_are_the_highest_scores_of_unrated_movies(place, run, ra
         assert not set(found["movie"]) & set(rated)
         assert found["title"].tolist() == titles[found["movie"]].tolist()
     some = everybody["user"].unique()[[3, 0]]
-    for source in (run, place / "export"):
+    for source in (run, export):
         chosen = gnnrec.recommend(source, some, top=4)
         expected = pd.concat([everybody[everybody["user"] == user] for user in some], ignore_index=True)
         pd.testing.assert_frame_equal(chosen, expected, check_dtype=False, check_exact=False, atol=1e-4)
