@@ -31,9 +31,12 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["dot", "mlp"])
-def run(request, place) -> Path:
+def run(request, place, tmp_path_factory) -> Path:
     config = make_config(
-        place / "prepared", place / request.param, model={"head": request.param}, optimizer={"lr": 0.05}
+        place / "prepared",
+        tmp_path_factory.mktemp("run") / "run",
+        model={"head": request.param},
+        optimizer={"lr": 0.05},
     )
     train(config, World())
     return config.run_dir
