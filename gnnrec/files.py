@@ -9,11 +9,14 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from gnnrec.errors import UserError
+
+#: Opens :func:`complete_directory` for a target that is settled.
+Complete = Callable[[], contextlib.AbstractContextManager[Path]]
 
 
 def sha256(path: Path) -> str:

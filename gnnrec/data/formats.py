@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import glob
 import gzip
 import zlib
 from pathlib import Path
@@ -80,6 +81,31 @@ def locate_ratings(path: Path) -> Path:
     if not path.exists():
         raise UserError(f"{path} does not exist: check the path given to --ratings")
     return path
+
+
+def locate_all_ratings(path: Path) -> list[Path]:
+    """The ratings file, or all of them: those of a directory without a known ratings file, or of a pattern.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir() and not any((path / name).is_file() for name in RATINGS_FILES):
+        found = [each for each in sorted(path.iterdir()) if _may_be_ratings(each)]
+        return found or [locate_ratings(path)]
+    if not path.exists() and glob.has_magic(str(path)):
+        found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True)) if Path(each).is_file()]
+        if not found:
+            raise UserError(f"{path}: no file has such a name: check the pattern given to --ratings")
+        return found
+    return [locate_ratings(path)]
+
+
+def _may_be_ratings(path: Path) -> bool:
+    """A visible text or Parquet file without the name of a movies file (``_SUCCESS`` of Spark is not visible)."""
+    known = path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".parquet", ".pq"))
+    movies = any(path.name in names for names in MOVIES_BESIDE.values())
+    return known and not movies and not path.name.startswith((".", "_")) and path.is_file()
 
 
 def locate_movies(ratings: Path) -> Path | None:

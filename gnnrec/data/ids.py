@@ -31,11 +31,11 @@ class EncodedIds:
     mixed: bool = False
 
 
-def encode(column: pa.ChunkedArray) -> EncodedIds:
+def encode(column: pa.ChunkedArray, text: bool = False) -> EncodedIds:
     """Encodes a column without nulls of integers, strings or dictionary-encoded strings.
 
     Strings become int64 when every one of them is an integer written the usual way (no leading zeros), so that
-    the result does not depend on the order of the rows.
+    the result does not depend on the order of the rows; with ``text`` they stay strings, as other ids of theirs do.
     """
     if pa.types.is_integer(column.type):
         return _encode_integers(column)
@@ -47,7 +47,7 @@ def encode(column: pa.ChunkedArray) -> EncodedIds:
     used = np.flatnonzero(np.bincount(indices, minlength=len(words)))
     words = words.take(pa.array(used))
     canonical = pc.sum(pc.match_substring_regex(words, _CANONICAL_INTEGER)).as_py() or 0
-    raw = _as_integers(words) if canonical == len(words) else None
+    raw = _as_integers(words) if canonical == len(words) and not text else None
     if raw is None:
         raw = words.to_numpy(zero_copy_only=False).astype(object)
         order = pc.array_sort_indices(words).to_numpy()  # bytewise in UTF-8, which is the order of code points

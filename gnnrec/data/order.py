@@ -9,6 +9,11 @@ from gnnrec import counters
 from gnnrec.errors import UserError
 
 
+def stream(seed: int) -> int:
+    """The random numbers that users are ordered by."""
+    return counters.key(seed, "order")
+
+
 def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
     """A random order of the users, keyed by their raw ids.
 
@@ -19,7 +24,7 @@ def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
     Returns:
         int64 ``[users]``: the users (positions in ``user_hash``) in row order.
     """
-    return counters.permutation(counters.key(seed, "order"), user_hash).numpy()
+    return counters.permutation(stream(seed), user_hash).numpy()
 
 
 def balanced_shards(user_ptr: np.ndarray, shards: int) -> list[int]:

@@ -96,6 +96,11 @@ def write_prepared(
     movies.to_parquet(directory / "movies.parquet", index=False)
     for name, array in arrays.items():
         np.save(directory / f"{name}.npy", array, allow_pickle=False)
+    return write_manifest(directory, manifest)
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
+    """Fills ``files`` in from the files that are there, and writes ``manifest.json``."""
     paths = sorted(directory.iterdir())
     with ThreadPoolExecutor() as pool:
         checksums = pool.map(files.sha256, paths)

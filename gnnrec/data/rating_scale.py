@@ -9,7 +9,9 @@ from gnnrec.data import check
 from gnnrec.data.formats import Layout
 from gnnrec.errors import UserError
 
-_MAX_LEVELS, _BINS = 64, 20
+#: Most levels that ratings have of their own.
+MAX_LEVELS = 64
+_BINS = 20
 
 
 def parse(given: tuple[float, float] | str | None) -> tuple[float, float] | None:
@@ -49,7 +51,7 @@ def _decimal(value: np.float32) -> float:
 def levels(rating: np.ndarray, scale: tuple[float, float]) -> list[float]:
     """The distinct ratings in ascending order, or 20 equal-width bin centres where there are more than 64."""
     distinct = np.sort(pd.unique(rating))
-    if len(distinct) <= _MAX_LEVELS:
+    if len(distinct) <= MAX_LEVELS:
         return [_decimal(level) for level in distinct]
     width = (scale[1] - scale[0]) / _BINS
     return [scale[0] + (place + 0.5) * width for place in range(_BINS)]

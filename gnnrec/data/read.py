@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -45,51 +47,69 @@ def read_ratings(layout: Layout, least_users: int = 2) -> Ratings:
     Raises:
         UserError: One line with the file, the line in it and what is wrong there.
     """
-    try:
-        columns = _read_parquet(layout) if layout.kind == "parquet" else _read_text(layout)
+    with refusing(layout):
+        columns = _read_parquet(layout) if layout.kind == "parquet" else read_text(layout)
         if not len(columns["rating"]):
-            raise UserError(f"{layout.path} has no ratings (only a header): check that it is complete")
-        if any(column.null_count for column in columns.values()):
-            check.refuse(layout)
-        rating = columns.pop("rating").to_numpy()
-        if not np.isfinite(rating).all():
-            check.refuse(layout)
-        user = _encode(layout, "user", columns)
-        movie = _encode(layout, "movie", columns)
-        timestamp = _seconds(columns.pop("timestamp")) if "timestamp" in columns else None
+            raise no_ratings(layout)
+        ratings = encoded(layout, columns)
+        for role, found in (("user", ratings.user), ("movie", ratings.movie)):
+            if found.mixed and layout.grouplens:
+                check.refuse(layout, integer_ids=(role,))
+    if len(ratings.user.raw) < least_users:
+        raise too_few_users(layout)
+    return ratings
+
+
+def no_ratings(layout: Layout) -> UserError:
+    """The error for a file without rows."""
+    return UserError(f"{layout.path} has no ratings (only a header): check that it is complete")
+
+
+def too_few_users(layout: Layout) -> UserError:
+    """The error for ratings of a single user."""
+    return UserError(f"{layout.path} has ratings of one user only: at least two users are needed")
+
+
+@contextlib.contextmanager
+def refusing(layout: Layout) -> Iterator[None]:
+    """Turns what goes wrong with a file inside the block into a :class:`UserError` that names the row."""
+    try:
+        yield
     except pa.ArrowInvalid as error:
         check.refuse(layout, reason=str(error))
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None
-    if len(user.raw) < least_users:
-        raise UserError(f"{layout.path} has ratings of one user only: at least two users are needed")
-    return Ratings(user, movie, rating, timestamp)
 
 
-def _encode(layout: Layout, role: str, columns: dict[str, pa.ChunkedArray]) -> ids.EncodedIds:
-    encoded = ids.encode(columns.pop(role))
-    if encoded.mixed and layout.grouplens:
-        check.refuse(layout, integer_ids=(role,))
-    return encoded
+def encoded(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> Ratings:
+    """Columns as read, without missing values and infinities. Takes ``columns`` apart to free memory early."""
+    if any(column.null_count for column in columns.values()):
+        check.refuse(layout)
+    rating = columns.pop("rating").to_numpy()
+    if not np.isfinite(rating).all():
+        check.refuse(layout)
+    user, movie = ids.encode(columns.pop("user")), ids.encode(columns.pop("movie"))
+    return Ratings(user, movie, rating, _seconds(columns.pop("timestamp")) if "timestamp" in columns else None)
 
 
-def _read_text(layout: Layout) -> dict[str, pa.ChunkedArray]:
+def read_text(layout: Layout, block: pa.Buffer | None = None) -> dict[str, pa.ChunkedArray]:
+    """The columns of a text file by role, or of ``block``, some of its rows without its header."""
     columns = dict(layout.columns)
-    names = None
+    names = None if block is None else layout.header
     if layout.kind == "dat":  # a::b is a, nothing and b between single colons
         names = [name for role in layout.header for name in (role, _GAP + role)][:-1]
-    gaps = [name for name in names or () if name.startswith(_GAP)]
+    gaps = [_GAP + role for role in layout.header[:-1]] if layout.kind == "dat" else []
     failure = None
     for id_type in (pa.int32(), pa.int64(), _WORDS) if layout.grouplens else (_WORDS,):
         for time_type in _time_types(layout):
             types = {"user": id_type, "movie": id_type, "rating": pa.float32(), "timestamp": time_type}
             try:
                 table = pa_csv.read_csv(
-                    str(layout.path),
-                    pa_csv.ReadOptions(column_names=names),
+                    str(layout.path) if block is None else pa.BufferReader(block),
+                    pa_csv.ReadOptions(column_names=names, use_threads=block is None),
                     pa_csv.ParseOptions(
                         delimiter=layout.delimiter[0],
-                        quote_char=False if names else '"',
+                        quote_char=False if layout.kind == "dat" else '"',
                         newlines_in_values=not layout.grouplens,
                     ),
                     pa_csv.ConvertOptions(
@@ -122,7 +142,11 @@ def _time_types(layout: Layout) -> tuple[pa.DataType, ...]:
 
 
 def _read_parquet(layout: Layout) -> dict[str, pa.ChunkedArray]:
-    table = pq.read_table(layout.path, columns=list(layout.columns.values()))
+    return parquet_columns(layout, pq.read_table(layout.path, columns=list(layout.columns.values())))
+
+
+def parquet_columns(layout: Layout, table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """The columns of a table of a Parquet file by role."""
     columns = {role: table.column(name) for role, name in layout.columns.items()}
     columns["rating"] = columns["rating"].cast(pa.float32(), safe=False)
     for role in ("user", "movie"):

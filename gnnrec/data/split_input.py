@@ -30,6 +30,8 @@ class SplitInput:
         relevant: Ranking protocols: lowest rating of a movie that the user likes.
         least_relevant: ``strong``: relevant ratings that a user needs to be used at all.
         held_out: ``strong``: share of a held-out user's relevant ratings that is to be found.
+        trained: ``strong``: movies that train users find relevant, bool ``[movies]``, where these are not all users;
+            None finds them among the ratings that are here.
     """
 
     user_ptr: np.ndarray
@@ -44,6 +46,7 @@ class SplitInput:
     relevant: float = 4.0
     least_relevant: int = 5
     held_out: float = 0.2
+    trained: np.ndarray | None = None
 
     def key(self, purpose: str) -> int:
         """The random stream for a purpose."""

@@ -7,10 +7,12 @@ generalisation"). ``leave-last`` holds out the last movies that each user liked.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from gnnrec import counters
-from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, Manifest
+from gnnrec.data.prepared import SPLIT_NAMES, TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, Manifest
 from gnnrec.data.split_input import SplitInput
 from gnnrec.errors import UserError
 
@@ -37,6 +39,12 @@ def check_relevant(protocol: str, relevant: float, scale: tuple[float, float]) -
         )
 
 
+def check_used(counts: dict[str, int], relevant: float) -> None:
+    """Refuses a split (ratings by split name) that leaves all ratings out."""
+    if counts[SPLIT_NAMES[UNUSED]] == sum(counts.values()):
+        raise UserError(f"no rating is {relevant:g} or more: lower --relevant")
+
+
 def strong(data: SplitInput) -> np.ndarray:
     """Users are train, validation or test users as a whole.
 
@@ -49,13 +57,9 @@ def strong(data: SplitInput) -> np.ndarray:
     """
     split = np.full(len(data.movie), UNUSED, np.uint8)
     role = _roles(data)
-    trained = np.zeros(len(data.movie_hash), bool)
-    for first, end in data.user_blocks():
-        edges = slice(data.user_ptr[first], data.user_ptr[end])
-        owner = np.repeat(role[first:end], np.diff(data.user_ptr[first : end + 1]))
-        train = data.is_relevant(first, end) & (owner == TRAIN)
+    for edges, train in _train_edges(data, role):
         split[edges][train] = TRAIN
-        trained[data.movie[edges][train]] = True
+    trained = trained_movies(data) if data.trained is None else data.trained
     if not trained.any():
         raise UserError(
             f"no user to train on has {data.least_relevant} ratings of {data.relevant:g} or more: "
@@ -81,6 +85,21 @@ def strong(data: SplitInput) -> np.ndarray:
     return split
 
 
+def trained_movies(data: SplitInput) -> np.ndarray:
+    """Movies that a train user of ``strong`` finds relevant, bool ``[movies]``."""
+    trained = np.zeros(len(data.movie_hash), bool)
+    for edges, train in _train_edges(data, _roles(data)):
+        trained[data.movie[edges][train]] = True
+    return trained
+
+
+def _train_edges(data: SplitInput, role: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Blocks of ratings, and which of them are train."""
+    for first, end in data.user_blocks():
+        owner = np.repeat(role[first:end], np.diff(data.user_ptr[first : end + 1]))
+        yield slice(data.user_ptr[first], data.user_ptr[end]), data.is_relevant(first, end) & (owner == TRAIN)
+
+
 def leave_last(data: SplitInput) -> np.ndarray:
     """Each user's last relevant rating is the test part, the one before it the validation part, the others train.
 
@@ -88,7 +107,7 @@ def leave_last(data: SplitInput) -> np.ndarray:
     are ordered by a hash of the pair.
 
     Raises:
-        UserError: There are no times, or no relevant ratings.
+        UserError: There are no times.
     """
     if data.timestamp is None:
         raise UserError("--protocol leave-last needs timestamps: name their column with --timestamp_column")
@@ -108,8 +127,6 @@ def leave_last(data: SplitInput) -> np.ndarray:
         part[enough & (from_last == 1)] = VALIDATION
         part[enough & (from_last == 0)] = TEST
         split[edges][chosen[by_time]] = part
-    if (split == UNUSED).all():
-        raise UserError(f"no rating is {data.relevant:g} or more: lower --relevant")
     return split
 
 

@@ -12,7 +12,7 @@ import torch
 from gnnrec.data import split_input
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT
 from gnnrec.data.split_input import SplitInput
-from gnnrec.data.split_ranking import leave_last, relevance, strong
+from gnnrec.data.split_ranking import check_used, leave_last, relevance, strong
 from gnnrec.errors import UserError
 from tests.datasets import write_dataset
 
@@ -151,8 +151,9 @@ def test_leave_last(data):
 def test_leave_last_needs_times_and_relevant_ratings(data):
     with pytest.raises(UserError, match="--protocol leave-last needs timestamps"):
         leave_last(dataclasses.replace(data, timestamp=None))
+    unused = np.bincount(leave_last(dataclasses.replace(data, relevant=5.5)), minlength=len(SPLIT_NAMES))
     with pytest.raises(UserError, match="no rating is 5.5 or more: lower --relevant"):
-        leave_last(dataclasses.replace(data, relevant=5.5))
+        check_used(dict(zip(SPLIT_NAMES, unused)), 5.5)
 
 
 def test_manifest_and_summary(tmp_path, capsys):

@@ -1,0 +1,103 @@
+"""Who does the tasks: threads of this process, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import Any, Protocol
+
+import torch
+
+from gnnrec.data.out_of_core.size import memory_limit, workers
+from gnnrec.data.prepare_options import PrepareOptions
+from gnnrec.errors import UserError
+
+
+class Engine(Protocol):
+    """Calls a function for many items."""
+
+    def results(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
+        """``function(*shared, item)`` for every item, as they come, in any order."""
+        ...
+
+
+class Threads:
+    """Threads of this process: reading, sorting and writing let others run.
+
+    Args:
+        number: How many.
+    """
+
+    def __init__(self, number: int):
+        self.number = number
+
+    def results(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
+        """``function(*shared, item)`` for every item, as they come. After an exception no new item is begun."""
+        left = iter(items)
+        with ThreadPoolExecutor(self.number) as pool:
+            running = {pool.submit(function, *shared, item) for item in itertools.islice(left, self.number)}
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+                    running |= {pool.submit(function, *shared, item) for item in itertools.islice(left, 1)}
+
+
+class Dask:
+    """Workers of a Dask cluster.
+
+    Args:
+        client: The cluster's ``distributed.Client``.
+    """
+
+    def __init__(self, client: Any):
+        self.client = client
+
+    def results(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
+        """``function(*shared, item)`` for every item, as they come; Dask repeats what a lost worker had."""
+        from distributed import as_completed
+
+        held = self.client.scatter(list(shared), broadcast=True, hash=False)
+        futures = self.client.map(_call, list(items), function=function, held=held, pure=False)
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            self.client.cancel(futures)
+
+
+def _call(item: Any, function: Callable[..., Any], held: list) -> Any:
+    torch.set_num_threads(1)
+    return function(*held, item)
+
+
+@contextlib.contextmanager
+def engine(options: PrepareOptions) -> Iterator[Engine]:
+    """The engine that the options ask for.
+
+    Raises:
+        UserError: Dask is not installed, or its scheduler does not answer.
+    """
+    if options.engine != "dask":
+        yield Threads(workers(options))
+        return
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise UserError("--engine dask needs Dask: pip install gnnrec[dask]") from None
+    with contextlib.ExitStack() as stack:
+        if options.scheduler:
+            try:
+                client = stack.enter_context(Client(options.scheduler, timeout=30))
+            except (OSError, ValueError) as error:
+                said = str(error).splitlines()[0]
+                raise UserError(
+                    f"--scheduler {options.scheduler} does not answer ({said}): check the address"
+                ) from None
+        else:
+            limit = f"{memory_limit(options)}GB"
+            cluster = LocalCluster(workers(options), threads_per_worker=1, memory_limit=limit, dashboard_address=None)
+            client = stack.enter_context(Client(stack.enter_context(cluster)))
+        yield Dask(client)

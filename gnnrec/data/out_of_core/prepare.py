@@ -1,0 +1,194 @@
+"""``gnnrec prepare --engine stream`` and ``--engine dask``: more ratings than memory.
+
+Three steps: *scatter* reads pieces of the input and sorts their rows into buckets of users, *gather* sorts and splits a
+bucket, and the parts are put one behind the other. The first two are many tasks that need nothing of each other; each
+leaves a note when it is done, so that a run that was interrupted goes on with what is left.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from tqdm import tqdm
+
+from gnnrec.data import check, order, rating_scale, read, result, split_ranking
+from gnnrec.data.formats import MOVIES_ROLES, Layout
+from gnnrec.data.movies import movie_table
+from gnnrec.data.out_of_core import assemble
+from gnnrec.data.out_of_core.catalogue import count_movies, raw_ids, read_arrow, write_arrow
+from gnnrec.data.out_of_core.engines import Engine, engine
+from gnnrec.data.out_of_core.gather import Gathered, catalogue_path, gather, split_strong, trained_movies
+from gnnrec.data.out_of_core.job import Job
+from gnnrec.data.out_of_core.pieces import Piece, cut
+from gnnrec.data.out_of_core.scatter import Scattered, UnexpectedWords, scatter
+from gnnrec.data.out_of_core.size import plan
+from gnnrec.data.prepare_options import PrepareOptions, named_columns
+from gnnrec.data.prepared import Manifest, write_manifest
+from gnnrec.errors import UserError
+from gnnrec.files import Complete
+
+_FINGERPRINT = "job.json"
+
+
+def prepare_out_of_core(
+    out: Path, complete: Complete, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
+) -> Manifest:
+    """Writes a prepared dataset.
+
+    Args:
+        out: Where it will be; files in between lie beside it.
+        complete: Opens the directory to write into.
+        layouts: The ratings files, in the order that decides which of two equal ratings is the later one.
+        movies_path: The movies file, or None.
+        options: The options.
+
+    Raises:
+        UserError: Bad input. Nothing is left in between then.
+    """
+    _check_alike(layouts)
+    scratch = options.scratch or out.parent / f".{out.name}.parts"
+    job = Job(scratch, layouts, options, plan(layouts, options))
+    try:
+        with engine(options) as workers, ThreadPoolExecutor(1) as beside:
+            paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
+            source = beside.submit(result.source, options, paths)
+            job, pieces = _scatter_all(job, workers)
+            scale = _check_pieces(job, pieces)
+            catalogue = raw_ids(_catalogue(job, pieces)["movie"])
+            movies = movie_table(catalogue, movies_path, named_columns(options, MOVIES_ROLES))
+            buckets = _gather_all(job, pieces, workers)
+            split_counts = _split_counts(job, buckets, workers)
+            with complete() as directory:
+                manifest = _write(job, buckets, split_counts, scale, movies, directory, source)
+    except UserError:
+        _remove(scratch)
+        raise
+    _remove(scratch)
+    return manifest
+
+
+def _write(
+    job: Job,
+    buckets: list[Gathered],
+    split_counts: np.ndarray,
+    scale: tuple[float, float],
+    movies: pd.DataFrame,
+    directory: Path,
+    source: Future,
+) -> Manifest:
+    movies.to_parquet(directory / "movies.parquet", index=False)
+    assemble.write_users(job, buckets, directory)
+    assemble.write_arrays(job, buckets, directory)
+    counts = {
+        "users": sum(each.users for each in buckets),
+        "movies": len(movies),
+        "ratings": sum(each.ratings for each in buckets),
+        "duplicates_dropped": sum(each.dropped for each in buckets),
+    }
+    distinct = np.unique(np.array([rating for each in buckets for rating in each.distinct], np.float32))
+    levels = rating_scale.levels(distinct, scale)
+    shards = order.balanced_shards(np.load(directory / "user_ptr.npy", mmap_mode="r"), job.options.shards)
+    manifest = result.describe(job.options, source.result(), counts, scale, levels, split_counts, shards)
+    return write_manifest(directory, manifest)
+
+
+def _check_alike(layouts: list[Layout]) -> None:
+    first = layouts[0]
+    for layout in layouts[1:]:
+        if layout.columns.keys() != first.columns.keys():
+            lacks = sorted(first.columns.keys() ^ layout.columns.keys())[0]
+            lacking, having = (layout, first) if lacks in first.columns else (first, layout)
+            raise UserError(
+                f"{lacking.path} has no {lacks} column, as {having.path} has: give all files the same columns"
+            )
+
+
+def _open_scratch(job: Job) -> None:
+    """An empty directory, or that of an earlier run of the same job."""
+    note, fingerprint = job.scratch / _FINGERPRINT, job.fingerprint()
+    if job.scratch.exists():
+        if note.exists() and note.read_text(encoding="utf-8") == fingerprint:
+            return
+        if any(job.scratch.iterdir()) and not note.exists():
+            raise UserError(f"{job.scratch} holds something else: name an empty directory with --scratch")
+        shutil.rmtree(job.scratch)
+    job.scratch.mkdir(parents=True)
+    note.write_text(fingerprint, encoding="utf-8")
+
+
+def _remove(scratch: Path) -> None:
+    """Files in between; a directory of somebody else stays as it is."""
+    if (scratch / _FINGERPRINT).exists():
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scatter_all(job: Job, workers: Engine) -> tuple[Job, list[Scattered]]:
+    """Scatters all pieces; where ids turn out to be words, from the start with that known."""
+    pieces = cut(job.layouts, job.plan.rows_a_piece)
+    while True:
+        _open_scratch(job)
+        try:
+            return job, _all(workers.results(scatter, job, items=pieces), pieces, "reading")
+        except UnexpectedWords as found:
+            _remove(job.scratch)
+            job = dataclasses.replace(job, text_ids=job.text_ids | {found.args[0]})
+
+
+def _check_pieces(job: Job, pieces: list[Scattered]) -> tuple[float, float]:
+    """The rating scale; refuses what only all pieces together show to be wrong."""
+    if not sum(piece.rows for piece in pieces):
+        raise read.no_ratings(job.layouts[0])
+    for role in ("user", "movie"):
+        worded = [piece for piece in pieces if role in piece.words]
+        if worded and any(role in piece.integers for piece in pieces) and job.layouts[worded[0].file].grouplens:
+            check.refuse(job.layouts[worded[0].file], integer_ids=(role,))
+    scale = (np.inf, -np.inf)
+    for number, layout in enumerate(job.layouts):
+        witnesses = [rating for piece in pieces if piece.file == number for rating in piece.witnesses]
+        if witnesses:
+            low, high = rating_scale.decide(layout, job.options.rating_scale, np.array(witnesses, np.float32))
+            scale = (min(scale[0], low), max(scale[1], high))
+    split_ranking.check_relevant(job.options.protocol, job.options.relevant, scale)
+    return scale
+
+
+def _catalogue(job: Job, pieces: list[Scattered]) -> pa.Table:
+    path = catalogue_path(job)
+    if not path.exists():
+        aside = path.with_suffix(".tmp")
+        write_arrow(aside, count_movies(job, pieces))
+        aside.rename(path)
+    return read_arrow(path)
+
+
+def _gather_all(job: Job, pieces: list[Scattered], workers: Engine) -> list[Gathered]:
+    numbers = range(job.buckets)
+    buckets = _all(workers.results(gather, job, pieces, items=numbers), numbers, "sorting")
+    if sum(each.users for each in buckets) < 2:
+        raise read.too_few_users(job.layouts[0])
+    return buckets
+
+
+def _split_counts(job: Job, buckets: list[Gathered], workers: Engine) -> np.ndarray:
+    """Ratings of each split. The protocol ``strong`` looks at all buckets before it splits one."""
+    found: Iterable[list[int]] = [each.split_counts for each in buckets]
+    if job.options.protocol == "strong":
+        numbers = range(job.buckets)
+        trained = set().union(*workers.results(trained_movies, job, items=numbers))
+        found = list(workers.results(split_strong, job, sorted(trained), items=numbers))
+    return np.sum(list(found), axis=0)
+
+
+def _all(results: Iterator, items: Iterable[Piece | int], what: str) -> list:
+    """All results in the order of their items, with a progress bar on a terminal."""
+    total = len(list(items))
+    bar = tqdm(results, f"prepare: {what}", total, leave=False, disable=not sys.stderr.isatty())
+    return sorted(bar, key=lambda found: getattr(found, "piece", getattr(found, "bucket", 0)))

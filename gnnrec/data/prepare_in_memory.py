@@ -1,0 +1,93 @@
+"""``gnnrec prepare --engine memory``: one file, all of it at once."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gnnrec.data import edges, ids, order, rating_scale, result, split, split_ranking
+from gnnrec.data.blocks import look_up
+from gnnrec.data.formats import MOVIES_ROLES, Layout
+from gnnrec.data.movies import movie_table
+from gnnrec.data.prepare_options import PrepareOptions, named_columns
+from gnnrec.data.prepared import SPLIT_NAMES, Manifest, write_prepared
+from gnnrec.data.read import Ratings, read_ratings
+from gnnrec.files import Complete
+
+
+def prepare_in_memory(
+    complete: Complete, layout: Layout, movies_path: Path | None, options: PrepareOptions
+) -> Manifest:
+    """Writes a prepared dataset.
+
+    Args:
+        complete: Opens the directory to write into.
+        layout: The ratings file.
+        movies_path: The movies file, or None.
+        options: The options.
+
+    Raises:
+        UserError: Bad input.
+    """
+    # Checksums beside the parsing: hashlib lets other threads run.
+    with ThreadPoolExecutor(1) as pool:
+        source = pool.submit(result.source, options, [layout.path, *([movies_path] if movies_path else [])])
+        ratings = read_ratings(layout)
+        ratings.movie = ids.by_frequency(ratings.movie)
+        scale = rating_scale.decide(layout, options.rating_scale, ratings.rating)
+        split_ranking.check_relevant(options.protocol, options.relevant, scale)
+        movies = movie_table(ratings.movie.raw, movies_path, named_columns(options, MOVIES_ROLES))
+        manifest, users, arrays = _arrange(ratings, scale, options, source)
+    with complete() as directory:
+        return write_prepared(directory, manifest, users, movies, arrays)
+
+
+def _arrange(
+    ratings: Ratings, scale: tuple[float, float], options: PrepareOptions, source: Future
+) -> tuple[Manifest, pd.DataFrame, dict[str, np.ndarray]]:
+    """Orders users, sorts and splits the ratings. Takes ``ratings`` apart to free memory early."""
+    raw_users, raw_movies = ratings.user.raw, ratings.movie.raw
+    user_hash = ids.stable_hash(raw_users)
+    row_user = order.balanced_order(user_hash, options.seed)
+    user = look_up(ids.inverse(row_user), ratings.user.codes)
+    ratings.user = None
+    kept, dropped = edges.sort_edges(user, ratings.movie.codes, ratings.timestamp)
+    user_ptr = edges.row_pointers(user[kept], len(row_user))
+    del user
+    columns = {"movie": ratings.movie.codes, "rating": ratings.rating, "timestamp": ratings.timestamp}
+    ratings.movie = ratings.rating = ratings.timestamp = None
+    arrays = {name: columns.pop(name)[kept] for name in [*columns] if columns[name] is not None}
+    del kept
+    if options.order == "metis":
+        parts = min(options.shards, len(row_user))
+        part = order.metis_parts(user_ptr, arrays["movie"], len(raw_movies), parts, options.seed)
+        moved, bounds = order.parts_to_order(part)
+        row_user = row_user[moved]
+        user_ptr, arrays = edges.reorder_users(user_ptr, arrays, moved)
+    else:
+        bounds = order.balanced_shards(user_ptr, options.shards)
+    arrays["user_ptr"] = user_ptr
+    arrays["split"] = split.PROTOCOLS[options.protocol](
+        split.SplitInput(
+            user_ptr=user_ptr,
+            movie=arrays["movie"],
+            rating=arrays["rating"],
+            timestamp=arrays.get("timestamp"),
+            user_hash=user_hash[row_user],
+            movie_hash=ids.stable_hash(raw_movies),
+            **result.split_options(options),
+        )
+    )
+    counts = {
+        "users": len(raw_users),
+        "movies": len(raw_movies),
+        "ratings": len(arrays["movie"]),
+        "duplicates_dropped": dropped,
+    }
+    levels = rating_scale.levels(arrays["rating"], scale)
+    split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES))
+    manifest = result.describe(options, source.result(), counts, scale, levels, split_counts, bounds)
+    return manifest, result.user_table(0, raw_users[row_user]), arrays

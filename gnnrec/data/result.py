@@ -1,0 +1,86 @@
+"""What ``gnnrec prepare`` says about its result, in the manifest and on the screen, whichever engine made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gnnrec import files
+from gnnrec.data import order, split_ranking
+from gnnrec.data.prepare_options import PrepareOptions, named_columns
+from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest
+
+_SPLIT_OPTIONS = ("test", "validation", "seed", "relevant", "least_relevant", "held_out")
+
+
+def split_options(options: PrepareOptions) -> dict:
+    """What :class:`gnnrec.data.split_input.SplitInput` takes from the options."""
+    return {name: getattr(options, name) for name in _SPLIT_OPTIONS}
+
+
+def source(options: PrepareOptions, paths: list[Path]) -> dict:
+    """What the manifest says about where the ratings came from (reads all of them)."""
+    entries = [{"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in paths]
+    columns = {f"{role}_column": name for role, name in named_columns(options).items() if name}
+    return {"dataset": options.dataset, "files": entries, "columns": columns}
+
+
+def describe(
+    options: PrepareOptions,
+    source: dict,
+    counts: dict[str, int],
+    scale: tuple[float, float],
+    levels: list[float],
+    split_counts: np.ndarray,
+    shards: list[int],
+) -> Manifest:
+    """The manifest.
+
+    Args:
+        options: The options.
+        source: Of :func:`source`.
+        counts: ``users``, ``movies``, ``ratings``, ``duplicates_dropped``.
+        scale: Lowest and highest possible rating.
+        levels: Rating levels.
+        split_counts: Ratings of each split, int ``[splits]``.
+        shards: Row boundaries.
+
+    Raises:
+        UserError: The split leaves all ratings out.
+    """
+    by_name = {name: int(number) for name, number in zip(SPLIT_NAMES, split_counts)}
+    split_ranking.check_used(by_name, options.relevant)
+    return Manifest(
+        source=source,
+        counts=counts,
+        rating={"min": scale[0], "max": scale[1], "levels": levels},
+        split={
+            "protocol": options.protocol,
+            "test": options.test,
+            "validation": options.validation,
+            "seed": options.seed,
+            **{name: getattr(options, name) for name in split_ranking.RANKING_OPTIONS.get(options.protocol, ())},
+            "counts": by_name,
+        },
+        order=options.order,
+        shards=shards,
+    )
+
+
+def user_table(first: int, raw: np.ndarray) -> pd.DataFrame:
+    """Columns ``row`` (from ``first`` on) and ``user``, from raw ids in row order."""
+    rows = np.arange(first, first + len(raw))
+    return pd.DataFrame({"row": rows, "user": raw if raw.dtype != object else pd.Series(raw, dtype="str")})
+
+
+def print_summary(out: Path, manifest: Manifest, user_ptr: np.ndarray, seconds: float) -> None:
+    """A few lines for people."""
+    counts, parts = manifest.counts, manifest.split["counts"]
+    print(f"{out}: {counts['users']:,} users, {counts['movies']:,} movies, {counts['ratings']:,} ratings")
+    print(f"  {counts['duplicates_dropped']:,} duplicates dropped (the latest rating of a pair counts)")
+    named = [name for place, name in enumerate(SPLIT_NAMES) if place <= TEST or parts[name]]
+    print(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in named))
+    load = order.imbalance(user_ptr, manifest.shards)
+    print(f"  {len(manifest.shards) - 1} shards ({manifest.order}), largest {load:.3f} times the mean; {seconds:.1f} s")
