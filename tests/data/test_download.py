@@ -222,7 +222,11 @@ def test_symbolic_links_are_refused(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"<html>not a zip</html>", zipped({"other/ratings.csv": "x"}), dataset()[:5000]])
+@pytest.mark.parametrize(
+    "content",
+    [b"<html>not a zip</html>", zipped({"other/ratings.csv": "x"}), dataset()[:5000]],
+    ids=["page", "other files", "cut off"],  # zip files hold the time: pytest's own ids would differ among its workers
+)
 def test_archives_that_are_none(server, tmp_path, content):
     server.publish(content)
     with pytest.raises(UserError, match="is damaged|it is not the published archive"):
