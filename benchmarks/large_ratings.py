@@ -2,8 +2,8 @@
 
     python -m benchmarks.large_ratings --directory DIR --ratings 200000000
 
-MovieLens 20M's mean of 144 ratings a user and a long tail of movies; about 26 bytes a row. Ratings are random: these files
-are for speed and memory, not for quality.
+MovieLens 20M's mean of 144 ratings a user and a long tail of movies; about 26 bytes a row. Ratings are
+random: these files are for speed and memory, not for quality.
 """
 
 from __future__ import annotations

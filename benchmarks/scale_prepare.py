@@ -3,9 +3,9 @@
     python -m benchmarks.large_ratings --directory RATINGS --ratings 200000000
     python -m benchmarks.scale_prepare --ratings RATINGS --out PREPARED --limit 2
 
-A control group holds the whole process, files that it has in the system's cache included, to the limit; needs root. Where
-there are none, ``ulimit -d`` limits what the process itself takes. Everything is counted, start-up and checksums of input
-and output too. Runs alone on its machine.
+A control group holds the whole process, files that it has in the system's cache included, to the limit; needs root.
+Where there are none, ``ulimit -d`` limits what the process itself takes. Everything is counted, start-up and checksums
+of input and output too. Runs alone on its machine.
 """
 
 from __future__ import annotations

@@ -99,11 +99,18 @@ def write_prepared(
     return write_manifest(directory, manifest)
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
-    """Fills ``files`` in from the files that are there, and writes ``manifest.json``."""
+def write_manifest(directory: Path, manifest: Manifest, known: dict[str, str] | None = None) -> Manifest:
+    """Fills ``files`` in from the files that are there, and writes ``manifest.json``.
+
+    Args:
+        directory: The directory.
+        manifest: Everything but ``files``.
+        known: Checksums (SHA-256) of files that need not be read again.
+    """
+    known = known or {}
     paths = sorted(directory.iterdir())
     with ThreadPoolExecutor() as pool:
-        checksums = pool.map(files.sha256, paths)
+        checksums = pool.map(lambda path: known.get(path.name) or files.sha256(path), paths)
         manifest.files = {
             path.name: {"bytes": path.stat().st_size, "sha256": checksum} for path, checksum in zip(paths, checksums)
         }

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -17,30 +21,50 @@ from gnnrec.data.out_of_core.job import Job
 _TYPES = {"movie": np.int32, "rating": np.float32, "split": np.uint8, "timestamp": np.int64}
 #: Rows of a row group, where pandas writes a table at once.
 ROW_GROUP = 1 << 20
+_BLOCK = 1 << 22  # bytes copied at a time
 
 
-def write_arrays(job: Job, buckets: list[Gathered], directory: Path) -> None:
-    """``user_ptr``, ``movie``, ``rating``, ``split`` and, where known, ``timestamp``."""
+def write_arrays(job: Job, buckets: list[Gathered], directory: Path) -> dict[str, str]:
+    """``user_ptr``, ``movie``, ``rating``, ``split`` and, where known, ``timestamp``: file name -> SHA-256."""
     ratings, users = sum(each.ratings for each in buckets), sum(each.users for each in buckets)
+    checksums = {}
     for name, kind in _TYPES.items():
-        if name == "timestamp" and "timestamp" not in job.layouts[0].columns:
-            continue
-        with open(directory / f"{name}.npy", "wb") as file:
-            _write_header(file, np.dtype(kind), ratings)
-            for each in buckets:
-                if each.ratings:
+        if name != "timestamp" or "timestamp" in job.layouts[0].columns:
+            with _array_file(directory, name, kind, ratings, checksums) as file:
+                for each in buckets:
                     with open(array_path(job, each.bucket, name), "rb") as part:
-                        shutil.copyfileobj(part, file, 1 << 22)
-    with open(directory / "user_ptr.npy", "wb") as file:
-        _write_header(file, np.dtype(np.int64), users + 1)
+                        shutil.copyfileobj(part, file, _BLOCK)
+    with _array_file(directory, "user_ptr", np.int64, users + 1, checksums) as file:
         last = np.zeros(1, np.int64)
-        last.tofile(file)
+        file.write(last.data)
         for each in buckets:
-            degree = np.fromfile(array_path(job, each.bucket, "degree"), np.int64)
-            if len(degree):
-                ends = last + np.cumsum(degree)
-                ends.tofile(file)
+            if each.users:
+                ends = last + np.cumsum(np.fromfile(array_path(job, each.bucket, "degree"), np.int64))
+                file.write(ends.data)
                 last = ends[-1:]
+    return checksums
+
+
+class _Hashed:
+    """A file whose checksum is taken while it is written."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: Any) -> None:
+        self.digest.update(data)
+        self.file.write(data)
+
+
+@contextlib.contextmanager
+def _array_file(directory: Path, name: str, kind: Any, length: int, checksums: dict[str, str]) -> Iterator[Any]:
+    """A ``.npy`` file, as ``numpy.save`` writes it, behind its header."""
+    with open(directory / f"{name}.npy", "wb") as opened:
+        file = _Hashed(opened)
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (length,)}
+        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+        yield file
+        checksums[f"{name}.npy"] = file.digest.hexdigest()
 
 
 def write_users(job: Job, buckets: list[Gathered], directory: Path) -> None:
@@ -62,8 +86,3 @@ def write_users(job: Job, buckets: list[Gathered], directory: Path) -> None:
             rows = len(waiting[0])
     if writer is not None:
         writer.close()
-
-
-def _write_header(file, kind: np.dtype, length: int) -> None:  # type: ignore[no-untyped-def]
-    header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (length,)}
-    np.lib.format.write_array_header_1_0(file, header)

@@ -78,7 +78,7 @@ def gather(job: Job, pieces: list[Scattered], bucket: int) -> Gathered:
     user_row = look_up(ids.inverse(row_user), user.codes)
     raw_users = user.raw[row_user]
     del user, movie
-    timestamp = columns.pop("timestamp").to_numpy() if "timestamp" in columns else None
+    timestamp = columns.pop("timestamp").cast(pa.int64()).to_numpy() if "timestamp" in columns else None
     kept, dropped = edges.sort_edges(user_row, movie_row, timestamp)
     user_ptr = edges.row_pointers(user_row[kept], len(raw_users))
     del user_row
@@ -128,12 +128,12 @@ def split_strong(job: Job, trained: list[int], bucket: int) -> list[int]:
 
 def _read(job: Job, pieces: list[Scattered], bucket: int) -> dict[str, pa.ChunkedArray]:
     """The rows of a bucket in the order of the input."""
-    batches = []
+    tables = []
     for piece in pieces:
         for part in range(piece.parts):
             with pa.OSFile(str(part_path(job, piece.piece, part))) as file:
-                batches.append(pa.ipc.open_file(file).get_batch(bucket))
-    table = pa.Table.from_batches(batches)
+                tables.append(pa.Table.from_batches([pa.ipc.open_file(file).get_batch(bucket)]))
+    table = pa.concat_tables(tables, promote_options="permissive")  # integers of some parts are narrower
     return dict(zip(table.column_names, table.columns))
 
 

@@ -79,7 +79,7 @@ def tables(layout: Layout, piece: Piece, rows: int) -> Iterator[dict[str, pa.Chu
 
 
 def _parsed(layout: Layout, block: bytes) -> Iterator[dict[str, pa.ChunkedArray]]:
-    if block.strip():
+    if block and not block.isspace():
         yield read.read_text(layout, pa.py_buffer(block))
 
 

@@ -86,7 +86,7 @@ def _write(
 ) -> Manifest:
     movies.to_parquet(directory / "movies.parquet", index=False)
     assemble.write_users(job, buckets, directory)
-    assemble.write_arrays(job, buckets, directory)
+    checksums = assemble.write_arrays(job, buckets, directory)
     counts = {
         "users": sum(each.users for each in buckets),
         "movies": len(movies),
@@ -97,7 +97,7 @@ def _write(
     levels = rating_scale.levels(distinct, scale)
     shards = order.balanced_shards(np.load(directory / "user_ptr.npy", mmap_mode="r"), job.options.shards)
     manifest = result.describe(job.options, source.result(), counts, scale, levels, split_counts, shards)
-    return write_manifest(directory, manifest)
+    return write_manifest(directory, manifest, checksums)
 
 
 def _check_alike(layouts: list[Layout]) -> None:

@@ -128,7 +128,7 @@ def _write(
         "rating": pa.array(look_up(rating, place)),
     }
     if timestamp is not None:
-        columns["timestamp"] = pa.array(look_up(timestamp, place))
+        columns["timestamp"] = pa.array(look_up(_narrow(timestamp), place))
     rows = pa.record_batch(columns)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
         for first, last in zip(pointer[:-1].tolist(), pointer[1:].tolist()):
@@ -145,8 +145,14 @@ def _buckets(keys: np.ndarray, log_buckets: int) -> np.ndarray:
 def _taken(found: EncodedIds, place: np.ndarray) -> pa.Array:
     codes = look_up(found.codes, place)
     if found.raw.dtype != object:
-        return pa.array(look_up(found.raw, codes))
+        return pa.array(look_up(_narrow(found.raw), codes))
     return pa.array(found.raw, pa.large_string()).take(pa.array(codes))
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """int32 where that holds all of int64 ``values``: half of what goes to the disk and back."""
+    fits = -(2**31) <= values.min() and values.max() < 2**31
+    return values.astype(np.int32) if fits else values
 
 
 def _write_counts(path: Path, movie: EncodedIds) -> None:
