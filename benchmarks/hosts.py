@@ -21,15 +21,13 @@ import time
 from pathlib import Path
 
 from benchmarks import record
-from benchmarks.network_namespaces import Hosts, can_delay, require
+from benchmarks.network_namespaces import Hosts, require
 from gnnrec.cli import exit_on_user_error
 from gnnrec.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 #: Steps of a short and of a long run. What the long one sends more is that of its last steps, without start and end.
 SHORT, LONG = 4, 12
-#: In ms, if the kernel can delay.
-DELAY = 0.2
 
 
 def main() -> None:
@@ -38,16 +36,12 @@ def main() -> None:
     parser.add_argument("--config", default="ml20m_full", help="name in configs/ (default: %(default)s)")
     parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 4], help="how many (default: 1 2 4)")
     parser.add_argument("--bandwidth", type=float, default=1000, help="of a link, each way, in Mbit/s (default: 1000)")
-    parser.add_argument("--delay", type=float, help=f"between hosts in ms (default: {DELAY}; 0 if the kernel cannot)")
+    parser.add_argument("--delay", type=float, default=0.2, help="between two hosts in ms (default: 0.2)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with exit_on_user_error("benchmarks.hosts"):
         require()
         check(options)
-        if options.delay is None:
-            options.delay = DELAY if can_delay() else 0.0
-            if not options.delay:
-                print("this kernel has no netem, so links have the bandwidth asked for, and no delay", file=sys.stderr)
         rows = {}
         for count in options.hosts:
             with tempfile.TemporaryDirectory() as place, Hosts(count, options.bandwidth, options.delay) as hosts:
@@ -72,7 +66,7 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(f"--config {options.config}: no such file in configs/")
     if min(options.hosts) < 1 or max(options.hosts) > 200:
         raise UserError(f"--hosts {' '.join(map(str, options.hosts))}: each must be between 1 and 200")
-    if options.bandwidth <= 0 or (options.delay or 0) < 0:
+    if options.bandwidth <= 0 or options.delay < 0:
         raise UserError("--bandwidth must be above 0, and --delay at least 0")
 
 
@@ -84,7 +78,8 @@ def measure(hosts: Hosts, data: Path, config: str, place: Path) -> dict:
         ``formula_bytes``, that is, the partition report's; ``handed_bytes``, of all tensors that were given to
         all-reduces; ``ring_bytes``, what a ring all-reduce of these sends; ``sent_bytes`` as interfaces count them;
         ``wire_bytes`` with the headers of all packets; ``wire_seconds``, which these take at the link's bandwidth;
-        ``sent_over_ring`` and ``wire_over_ring``, relative differences; ``round_trip_ms`` of an empty message.
+        ``sent_over_ring`` and ``wire_over_ring``, relative differences; ``delay_by`` of the hosts;
+        ``round_trip_ms`` of an empty message.
     """
     arguments = ["--config", str(ROOT / "configs" / f"{config}.yaml"), "--data", str(data), "--log-every", str(SHORT)]
     arguments += ["--validate-every", "0", "--baselines", "false"]
@@ -117,6 +112,7 @@ def measure(hosts: Hosts, data: Path, config: str, place: Path) -> dict:
         "wire_seconds": 8 * max(wire) / (1e6 * hosts.bandwidth),
         "sent_over_ring": statistics.mean(interface) / ring - 1,
         "wire_over_ring": statistics.mean(wire) / ring - 1,
+        "delay_by": hosts.delay_by,
         "round_trip_ms": round_trip,
     }
 

@@ -30,9 +30,13 @@ _FILES = Path("/etc/netns")
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 #: Bytes that a link takes at once, and the longest that one waits in its queue: that of a usual switch.
 _BURST, _QUEUE = "128kb", "50ms"
-#: Time between two hosts is that of a refused connection, which takes one message each way.
+#: A refused connection takes one message each way. Who measures it does not wait for a core, if that may be.
 _ROUND_TRIP = """
-import socket, statistics, sys, time
+import os, socket, statistics, sys, time
+try:
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+except PermissionError:
+    pass
 def refused():
     began = time.perf_counter()
     with socket.socket() as one:
@@ -50,18 +54,23 @@ class Hosts:
         bandwidth: Of each host's link, each way, in Mbit/s.
         delay: Of a message from one host to another, in ms.
 
+    Attributes:
+        delay_by: ``netem`` of the kernel; where it has none, a ``program`` (:mod:`benchmarks.delaying_switch`).
+
     Raises:
         UserError: This machine has no namespaces, no iproute2, no root, or a kernel without what the link needs.
     """
 
     def __init__(self, count: int, bandwidth: float, delay: float) -> None:
-        self.count, self.bandwidth, self.delay = count, bandwidth, delay
+        self.count, self.bandwidth, self.delay, self.delay_by = count, bandwidth, delay, "none"
         self._stack = contextlib.ExitStack()
+        self._switch: subprocess.Popen | None = None
 
     def __enter__(self) -> Hosts:
         require()
         with self._stack as stack:
             stack.enter_context(_alone())
+            stack.callback(self._wait_for_switch)
             stack.callback(remove)
             remove()
             self._make()
@@ -75,6 +84,7 @@ class Hosts:
         _ip("netns", "add", _SWITCH)
         _ip("-n", _SWITCH, "link", "add", "name", "switch", "type", "bridge")
         _ip("-n", _SWITCH, "link", "set", "switch", "up")
+        self.delay_by = "none" if not self.delay else "netem" if _has_netem() else "program"
         names = "127.0.0.1 localhost\n" + "".join(f"{_NETWORK}{i} {self.name(i)}\n" for i in range(1, self.count + 1))
         for number in range(1, self.count + 1):
             name, port = self.name(number), f"port{number}"
@@ -82,14 +92,31 @@ class Hosts:
             (_FILES / name / "hosts").write_text(names, encoding="utf-8")
             _ip("netns", "add", name)
             _ip("link", "add", "name", "eth0", "netns", name, "type", "veth", "peer", "name", port, "netns", _SWITCH)
-            _ip("-n", _SWITCH, "link", "set", port, "master", "switch", "up")
+            of_kernel = [] if self.delay_by == "program" else ["master", "switch"]
+            _ip("-n", _SWITCH, "link", "set", port, *of_kernel, "up")
             _ip("-n", name, "address", "add", f"{_NETWORK}{number}/24", "dev", "eth0")
             for device in ("lo", "eth0"):
                 _ip("-n", name, "link", "set", device, "up")
             _limit(name, "eth0", self.bandwidth)
             _limit(_SWITCH, port, self.bandwidth)
-            if self.delay:
-                _delay(_SWITCH, port, self.delay)
+            if self.delay_by == "netem":
+                words = ["parent", "1:1", "handle", "10:", "netem", "delay", f"{self.delay:g}ms", "limit", "10000"]
+                _run("tc", "-n", _SWITCH, "qdisc", "add", "dev", port, *words)
+        if self.delay_by == "program":
+            self._start_switch()
+
+    def _start_switch(self) -> None:
+        ports = [f"port{number}" for number in range(1, self.count + 1)]
+        program = str(Path(__file__).with_name("delaying_switch.py"))
+        command = [_program("ip"), "netns", "exec", _SWITCH, sys.executable, program, str(self.delay), *ports]
+        self._switch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        if self._switch.stdout.readline() != "ready\n":
+            raise UserError("the switch that delays messages did not start; --delay 0 does without it")
+
+    def _wait_for_switch(self) -> None:
+        """It has been killed with all that runs on hosts."""
+        if self._switch is not None:
+            self._switch.communicate()
 
     @staticmethod
     def name(number: int) -> str:
@@ -132,34 +159,18 @@ def require() -> None:
         raise UserError("only root may make hosts on one machine: start it with sudo")
 
 
-def can_delay() -> bool:
-    """Whether this kernel can delay messages: it is built with ``netem``, which the smallest kernels are not."""
-    require()
-    with _alone():
-        remove()
-        try:
-            _ip("netns", "add", _SWITCH)
-            _run("tc", "-n", _SWITCH, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
-        except UserError as problem:
-            if "qdisc kind is unknown" not in str(problem):
-                raise
-            return False
-        finally:
-            remove()
-    return True
-
-
 def remove() -> None:
     """Kills what runs on hosts, and removes them and all that belongs to them, whoever made them."""
-    for name in sorted(line.split()[0] for line in _ip("netns", "list").splitlines() if line.startswith(_PREFIX)):
-        deadline = time.monotonic() + 10
-        while pids := _ip("netns", "pids", name).split():
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-            if time.monotonic() > deadline:
-                raise UserError(f"processes on {name} cannot be killed: {', '.join(pids)}")
-            time.sleep(0.02)
+    names = sorted(line.split()[0] for line in _ip("netns", "list").splitlines() if line.startswith(_PREFIX))
+    deadline = time.monotonic() + 10
+    while pids := [pid for name in names for pid in _ip("netns", "pids", name).split()]:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise UserError(f"processes on hosts cannot be killed: {', '.join(pids)}")
+        time.sleep(0.02)
+    for name in names:
         _ip("netns", "delete", name)
     for directory in _FILES.glob(_PREFIX + "*"):
         shutil.rmtree(directory)
@@ -172,12 +183,15 @@ def _limit(name: str, device: str, bandwidth: float) -> None:
     _run("tc", "-n", name, "qdisc", "add", "dev", device, "root", "handle", "1:", "tbf", *limit)
 
 
-def _delay(name: str, device: str, delay: float) -> None:
-    words = ["parent", "1:1", "handle", "10:", "netem", "delay", f"{delay:g}ms", "limit", "10000"]
+def _has_netem() -> bool:
+    """Whether this kernel can delay messages; the smallest ones cannot."""
     try:
-        _run("tc", "-n", name, "qdisc", "add", "dev", device, *words)
+        _run("tc", "-n", _SWITCH, "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms")
     except UserError as problem:
-        raise UserError(f"{problem}; where the kernel has no netem, give --delay 0") from None
+        if "qdisc kind is unknown" not in str(problem):
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
