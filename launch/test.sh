@@ -5,6 +5,7 @@
 # ${XDG_CACHE_HOME:-~/.cache}/gnnrec/wheels. GNNREC_SKIP_TORCH_SPARSE=1 leaves them, and the tests that need them, out.
 # tests/slurm needs SLURM and munge, and installs Debian's packages (as root). GNNREC_SKIP_SLURM=1 leaves these tests out.
 # The tests of reports in a browser install Debian's Chromium in the same way. GNNREC_SKIP_CHROMIUM=1 leaves these out.
+# Hosts on one machine (tests/benchmarks/test_hosts.py) need root and iproute2. GNNREC_SKIP_HOSTS=1 leaves them out.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
