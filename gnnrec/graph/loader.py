@@ -32,6 +32,7 @@ class RatingLoader(NeighborLoader):
             for whole neighbourhoods of all users, where nothing is sampled or copied.
         message_dropout: Share of messages left out of each pass over the users.
         exact_totals: Divide sums over sampled messages by whole degrees, where a control variate makes them whole.
+        touched: Find out which movies get messages in a step, on any rank.
         exclude: Keep the edges of the step's fold out of its messages. Only tests switch it off.
     """
 
@@ -42,8 +43,9 @@ class RatingLoader(NeighborLoader):
         message_dropout: float = 0.0,
         exact_totals: bool = False,
         exclude: bool = True,
+        touched: bool = False,
     ):
-        self.message_dropout, self.exact_totals = message_dropout, exact_totals
+        self.message_dropout, self.exact_totals, self.touched = message_dropout, exact_totals, touched
         self.graph, self.neighbor_sampler, self.exclude = graph, sampler, exclude
         self._statistics: tuple[tuple, MessageStatistics] | None = None
         self._dropout: tuple[tuple, MessageDropout] | None = None
@@ -120,6 +122,8 @@ class RatingLoader(NeighborLoader):
         if not self.exact_totals:
             to_users.total, to_movies.total = receiver_totals(to_users), receiver_totals(to_movies)
             graph.world.sum_(to_movies.total)
+        if self.touched and graph.world.size > 1:
+            to_movies.touched = self._touched(to_movies)
         return Batch(
             users=users,
             user_rows=graph.user_rows[users],
@@ -129,6 +133,14 @@ class RatingLoader(NeighborLoader):
             user_bias=statistics.user_bias[users],
             movie_bias=statistics.movie_bias,
         )
+
+    def _touched(self, to_movies: Messages) -> Tensor:
+        """Movies with messages on some rank."""
+        if not self.exact_totals:
+            return to_movies.total.nonzero().squeeze(1)
+        touched = torch.zeros(self.graph.num_movies, dtype=torch.uint8, device=self.graph.device)
+        touched[to_movies.lists.entry.to(torch.int64)] = 1
+        return self.graph.world.max_(touched).nonzero().squeeze(1)
 
     def _messages(
         self,

@@ -59,7 +59,12 @@ class RatingTrainer(Trainer):
         self.model = world.replicate(model)
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
-            self.graph, build_sampler(config, self.graph), config.model.message_dropout, self.control_variate, exclude
+            self.graph,
+            build_sampler(config, self.graph),
+            config.model.message_dropout,
+            self.control_variate,
+            exclude,
+            config.loader.movie_rows == "touched",
         )
         self._history: tuple[tuple[int, int], list[LayerHistory]] | None = None
         self._pass_start: tuple[tuple[int, int], Weights] | None = None
@@ -179,7 +184,7 @@ class RatingTrainer(Trainer):
         return fit_baselines(self.dataset, self.world, message_splits(self.config), self.config.seed)
 
     def bytes_a_step(self) -> int:
-        """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and gradients."""
+        """Bytes that a rank hands to collectives in a step, at most: movie sums both ways, and gradients."""
         size = torch.finfo(self.graph.dtype).bits // 8
         width = sum(layer.to_movies.out_channels + layer.to_movies.heads for layer in self.replicated.encoder.layers)
         sums = 2 * self.graph.num_movies * width * size
