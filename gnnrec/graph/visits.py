@@ -8,7 +8,9 @@ from torch import Tensor
 from gnnrec.graph.rank_graph import RankGraph
 
 
-def visit_probability(graph: RankGraph, slices: int, raters_per_movie: int, block: int = 65536) -> Tensor:
+def visit_probability(
+    graph: RankGraph, slices: int, raters_per_movie: int, steps: int = 0, block: int = 65536
+) -> Tensor:
     """Probability that a user is in the batch of a step: as a seed, or drawn as a rater of a movie.
 
     ``1 - (1 - 1 / slices) * product over the user's movies of (1 - min(1, raters_per_movie / raters of the movie))``.
@@ -18,6 +20,8 @@ def visit_probability(graph: RankGraph, slices: int, raters_per_movie: int, bloc
         graph: The rank's graph.
         slices: Steps of a pass; each user is a seed in one of them.
         raters_per_movie: Raters drawn for each movie over all ranks; negative for all.
+        steps: Steps of an epoch, where only movies of the step's targets draw: a movie is then among them with about
+            the probability ``1 - (1 - 1 / steps) ** ratings``. 0 where all movies draw.
         block: Users worked on at a time.
 
     Returns:
@@ -25,7 +29,10 @@ def visit_probability(graph: RankGraph, slices: int, raters_per_movie: int, bloc
     """
     degree = graph.movie_degree.to(torch.float64)
     drawn = degree if raters_per_movie < 0 else degree.clamp(max=raters_per_movie)
-    log_missed = torch.log1p(-drawn / degree.clamp(min=1))
+    share = drawn / degree.clamp(min=1)
+    if steps:
+        share = share * (1 - (1 - 1 / steps) ** degree)
+    log_missed = torch.log1p(-share)
     log_missed_by = [torch.zeros(0, dtype=torch.float64, device=graph.device)]
     for start in range(0, graph.num_users, block):
         pointer = graph.user_ptr[start : start + block + 1]

@@ -72,7 +72,12 @@ class RatingTrainer(Trainer):
         self.steps_an_epoch, self.steps_a_pass = first.num_steps, first.slices
         visits = None
         if memory is not None and self.steps_a_pass > 1:
-            visits = visit_probability(self.graph, self.steps_a_pass, config.loader.raters_per_movie)
+            visits = visit_probability(
+                self.graph,
+                self.steps_a_pass,
+                config.loader.raters_per_movie,
+                self.steps_an_epoch if self.loader.one_hop else 0,
+            )
         self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users, visits)
         targets_a_step = self.num_edges / self.steps_an_epoch
         # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
