@@ -40,6 +40,9 @@ class TrainConfig:
         tensorboard: Write event files for TensorBoard into the run directory.
         seed: Seed of initial values, folds, shuffles, draws and dropout.
         device: auto (CUDA where there is any), cpu or cuda.
+        user_rows: Where user rows of the rating model and what the optimizer remembers of them are kept: device, host
+            (memory of the host; rows are fetched for each step) or file (mapped files in the run directory, which the
+            system can page out). Past device, steps of some users update the rows of their batch alone.
         bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
         refit: Train on train and validation together, once choices are made; nothing is then validated.
         validate_every: Epochs between validations; 0 validates after the last epoch only.
@@ -67,6 +70,7 @@ class TrainConfig:
     tensorboard: bool = False
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    user_rows: Literal["device", "host", "file"] = "device"
     bf16: bool = True
     refit: bool = False
     validate_every: int = 1

@@ -33,6 +33,8 @@ class Messages:
         sender_degree: Message degree of senders in the whole graph, float ``[senders]``.
         inflation: Edges in the whole graph over edges drawn, float ``[receivers]``, or None where all are there.
         total: Sum of inflated weights of each receiver over all ranks, float ``[receivers]``.
+        touched: Receivers with a message on some rank, int64 ``[touched]``, the same on every rank: all other sums are
+            zero. None where nobody asked.
     """
 
     lists: Lists
@@ -43,6 +45,7 @@ class Messages:
     sender_degree: Tensor
     inflation: Tensor | None
     total: Tensor
+    touched: Tensor | None = None
 
     @property
     def num_receivers(self) -> int:

@@ -32,6 +32,8 @@ class RatingLoader(NeighborLoader):
             for whole neighbourhoods of all users, where nothing is sampled or copied.
         message_dropout: Share of messages left out of each pass over the users.
         exact_totals: Divide sums over sampled messages by whole degrees, where a control variate makes them whole.
+        touched: Find out which movies get messages in a step, on any rank; with one layer, draw raters of the movies
+            of its targets alone.
         exclude: Keep the edges of the step's fold out of its messages. Only tests switch it off.
     """
 
@@ -42,8 +44,9 @@ class RatingLoader(NeighborLoader):
         message_dropout: float = 0.0,
         exact_totals: bool = False,
         exclude: bool = True,
+        touched: bool = False,
     ):
-        self.message_dropout, self.exact_totals = message_dropout, exact_totals
+        self.message_dropout, self.exact_totals, self.touched = message_dropout, exact_totals, touched
         self.graph, self.neighbor_sampler, self.exclude = graph, sampler, exclude
         self._statistics: tuple[tuple, MessageStatistics] | None = None
         self._dropout: tuple[tuple, MessageDropout] | None = None
@@ -67,7 +70,8 @@ class RatingLoader(NeighborLoader):
         if self.neighbor_sampler is None:
             batch = whole_graph(self.graph, statistics)
         else:
-            self.neighbor_sampler.set_step(epoch.epoch, step.index)
+            movies = self._needed(step_targets(statistics, step, self.graph.num_users).movie) if self.one_hop else None
+            self.neighbor_sampler.set_step(epoch.epoch, step.index, *[] if movies is None else [movies])
             seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
             with record_function("sampling"):
                 batch = self(seeds)
@@ -120,6 +124,8 @@ class RatingLoader(NeighborLoader):
         if not self.exact_totals:
             to_users.total, to_movies.total = receiver_totals(to_users), receiver_totals(to_movies)
             graph.world.sum_(to_movies.total)
+        if self.touched and graph.world.size > 1:
+            to_movies.touched = self._touched(to_movies)
         return Batch(
             users=users,
             user_rows=graph.user_rows[users],
@@ -129,6 +135,23 @@ class RatingLoader(NeighborLoader):
             user_bias=statistics.user_bias[users],
             movie_bias=statistics.movie_bias,
         )
+
+    @property
+    def one_hop(self) -> bool:
+        """What movies receive counts for the targets of the step alone: no movie sends it on to users."""
+        return self.touched and isinstance(self.neighbor_sampler, BipartiteSampler) and self.neighbor_sampler.hops <= 1
+
+    def _touched(self, to_movies: Messages) -> Tensor:
+        """Movies with messages on some rank."""
+        if self.exact_totals:
+            return self._needed(to_movies.lists.entry)
+        return to_movies.total.nonzero().squeeze(1)
+
+    def _needed(self, movies: Tensor) -> Tensor:
+        """Movies that some rank names, in order, int64 ``[n]``."""
+        named = torch.zeros(self.graph.num_movies, dtype=torch.uint8, device=self.graph.device)
+        named[movies.to(torch.int64)] = 1
+        return self.graph.world.max_(named).nonzero().squeeze(1)
 
     def _messages(
         self,

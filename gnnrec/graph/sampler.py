@@ -36,10 +36,11 @@ class BipartiteSampler(BaseSampler):
         self.graph, self.seed, self.hops = graph, seed, hops
         self.movies_per_user, self.raters_per_movie = movies_per_user, raters_per_movie
         self.stream = counters.key(seed, "neighbours", 0)
+        self.movies: Tensor | None = None
 
-    def set_step(self, epoch: int, step: int) -> None:
-        """Says which step the next draws are for."""
-        self.stream = counters.key(self.seed, "neighbours", epoch, step)
+    def set_step(self, epoch: int, step: int, movies: Tensor | None = None) -> None:
+        """Says which step the next draws are for, and which movies need raters (int64 ``[n]``); None for all."""
+        self.stream, self.movies = counters.key(self.seed, "neighbours", epoch, step), movies
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
         """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
@@ -82,8 +83,11 @@ class BipartiteSampler(BaseSampler):
     def _draw_raters(self) -> tuple[Tensor, Tensor]:
         """Movies and positions by movie of the draws that fall on this rank's users."""
         graph = self.graph
-        movies = torch.arange(graph.num_movies, device=graph.device)
-        movie, position = draw(counters.key(self.stream, "raters"), movies, graph.movie_degree, self.raters_per_movie)
+        movies, degree = torch.arange(graph.num_movies, device=graph.device), graph.movie_degree
+        if self.movies is not None:
+            movies, degree = self.movies, degree[self.movies]
+        movie, position = draw(counters.key(self.stream, "raters"), movies, degree, self.raters_per_movie)
+        movie = movies[movie]
         position -= graph.movie_start[movie]
         owned = (position >= 0) & (position < graph.movie_ptr.diff()[movie])
         movie, position = movie[owned], position[owned]

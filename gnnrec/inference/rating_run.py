@@ -24,6 +24,7 @@ from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.head import DotHead
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.rating_model import RatingModel
+from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint import CheckpointInfo
 from gnnrec.training.checkpoint_read import load_model, load_users
@@ -59,7 +60,8 @@ class RatingRun(LoadedRun):
     @cached_property
     def users(self) -> NodeTables:
         """This rank's user rows."""
-        users = self.model.user_tables(self.graph)
+        memory = row_memory(self.config.user_rows, self.directory.parent)
+        users = self.model.user_tables(self.graph, memory)
         load_users(self.directory, self.info, users, self.part)
         return users
 

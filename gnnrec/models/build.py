@@ -7,22 +7,24 @@ from gnnrec.distributed import World
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import RatingModel, genre_membership
+from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import NodeTables
 
 
 def build_model(
-    options: ModelOptions, graph: RankGraph, dataset: PreparedDataset, seed: int
+    options: ModelOptions, graph: RankGraph, dataset: PreparedDataset, seed: int, memory: RowMemory | None = None
 ) -> tuple[RatingModel, NodeTables]:
-    """The replicated part and this rank's user rows, on the graph's device, at their initial values.
+    """The replicated part, on the graph's device, and this rank's user rows, at their initial values.
 
     Args:
         options: The model's options.
         graph: The rank's graph.
         dataset: Where genres come from.
         seed: Seed of the run.
+        memory: Where user rows are kept; None for the graph's device.
     """
     model = build_replicated(options, dataset, graph.mean_degrees, graph.clock is not None, graph.world, seed)
-    return model, model.user_tables(graph)
+    return model, model.user_tables(graph, memory)
 
 
 def build_replicated(

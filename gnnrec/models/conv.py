@@ -63,12 +63,18 @@ class Partial:
         denominator = None if self.denominator is None else self.denominator - other.denominator
         return Partial(self.numerator - other.numerator, denominator)
 
-    def reduced(self, reduce: Reduce) -> Partial:
-        """Summed over ranks, in one collective."""
+    def reduced(self, reduce: Reduce, touched: Tensor | None = None) -> Partial:
+        """Summed over ranks, in one collective.
+
+        Args:
+            reduce: The sum over ranks.
+            touched: Rows that are not zero on some rank, int64 ``[touched]``, the same on every rank; None for all.
+        """
         if self.denominator is None:
-            return Partial(reduce(self.numerator))
+            return Partial(_reduce_rows(self.numerator, reduce, touched))
         sizes = [self.numerator.shape[1], self.denominator.shape[1]]
-        return Partial(*reduce(torch.cat([self.numerator, self.denominator], 1)).split(sizes, 1))
+        both = torch.cat([self.numerator, self.denominator], 1)
+        return Partial(*_reduce_rows(both, reduce, touched).split(sizes, 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +166,7 @@ class BipartiteConv(nn.Module):
         if past is not None:
             partial = partial - past.sampled(messages)
         if world is not None:
-            partial = partial.reduced(world.reduce)
+            partial = partial.reduced(world.reduce, messages.touched)
         if past is not None:
             partial = past.plus(partial)
         return self.finish(partial, receiver, messages)
@@ -204,6 +210,12 @@ class BipartiteConv(nn.Module):
         """``sums[i] * scale[i] + bias``."""
         scale = scale.unsqueeze(1)
         return sums * scale if self.bias is None else torch.addcmul(self.bias, sums, scale)
+
+
+def _reduce_rows(sums: Tensor, reduce: Reduce, touched: Tensor | None) -> Tensor:
+    if touched is None:
+        return reduce(sums)
+    return torch.zeros_like(sums).index_copy(0, touched, reduce(sums.index_select(0, touched)))
 
 
 def inflate(total: Tensor, messages: Messages) -> Tensor:

@@ -57,16 +57,16 @@ def embed_all(
         drift: Keep what gives effects of time, for ratings whose time is known.
     """
     statistics = message_statistics(graph, tables=drift)
-    rows = users.rows()
 
     def chunks() -> Iterator[UserChunk]:
-        return _chunks(rows, graph, statistics, chunk)
+        return _chunks(users, graph, statistics, chunk)
 
     states = movie_states(model, chunks, graph.world)
-    user = torch.cat([user_state(model, each, states) for each in chunks()])
+    parts = [(user_state(model, each, states), each.rows["bias"]) for each in chunks()]
+    user, user_bias = (torch.cat(each) for each in zip(*parts))
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.drift)
-    return model.with_biases(batch, user, states[-1], rows["bias"], model.movie_rows()["bias"])
+    return model.with_biases(batch, user, states[-1], user_bias, model.movie_rows()["bias"])
 
 
 @torch.no_grad()
@@ -132,9 +132,7 @@ def _sum_over_users(
     return conv.finish(total.reduced(world.reduce), receiver, messages)
 
 
-def _chunks(
-    rows: dict[str, Tensor], graph: RankGraph, statistics: MessageStatistics, chunk: int
-) -> Iterator[UserChunk]:
+def _chunks(users: NodeTables, graph: RankGraph, statistics: MessageStatistics, chunk: int) -> Iterator[UserChunk]:
     """The users of a graph that is in memory."""
     whole, edges = whole_graph(graph, statistics).to_users, statistics.edges
     for first in range(0, max(graph.num_users, 1), chunk):
@@ -143,4 +141,4 @@ def _chunks(
         chosen, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
         lists = Lists(pointer - pointer[0], edges.movie[chosen], graph.num_movies, edges.residual[chosen])
         to_users = dataclasses.replace(whole, lists=lists, level=edges.level[chosen], degree=degree, total=degree)
-        yield UserChunk({name: table[first:last] for name, table in rows.items()}, to_users)
+        yield UserChunk(users.rows(slice(first, last)), to_users)

@@ -16,8 +16,10 @@ from gnnrec.graph.clock import EFFECTS
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import Encoder, Noise
+from gnnrec.models.fetched_tables import FetchedTables
 from gnnrec.models.head import DotHead, MLPHead
 from gnnrec.models.options import ModelOptions
+from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
 
 if TYPE_CHECKING:
@@ -71,13 +73,22 @@ class RatingModel(nn.Module):
         if time:
             self.drift_multiple = nn.Parameter(torch.full((EFFECTS,), math.log(math.exp(0.5) - 1)))
 
-    def user_tables(self, graph: RankGraph) -> NodeTables:
-        """The rows of this rank's users, outside DDP."""
+    def user_tables(self, graph: RankGraph, memory: RowMemory | None = None) -> NodeTables:
+        """The rows of this rank's users, outside DDP.
+
+        Args:
+            graph: The rank's graph.
+            memory: Where rows are kept; None for the graph's device. From elsewhere they are fetched when needed.
+        """
         options = self.options
-        return NodeTables(
+        kind = NodeTables if memory is None else FetchedTables
+        tables = kind(
             "user", graph.user_rows, options.dim, self.seed, options.spread, options.spread,
-            ids=options.user_ids or not options.layers, messages=options.layers > 0,
+            ids=options.user_ids or not options.layers, messages=options.layers > 0, memory=memory,
         )  # fmt: skip
+        if isinstance(tables, FetchedTables):
+            tables.compute_device = graph.device
+        return tables
 
     def keep_norms(self) -> None:
         """Takes growth back from linear maps after an optimizer step.

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec import counters
+from gnnrec.models.row_memory import RowMemory
+
+#: Rows that are drawn at a time.
+_BLOCK = 65536
 
 
 class NodeTables(nn.Module):
@@ -28,6 +32,7 @@ class NodeTables(nn.Module):
         id_spread: Standard deviation of initial id rows.
         ids: Have an id table.
         messages: Have source tables.
+        memory: Where tables are kept; None for where ``rows`` are.
     """
 
     def __init__(
@@ -40,30 +45,52 @@ class NodeTables(nn.Module):
         id_spread: float,
         ids: bool = True,
         messages: bool = True,
+        memory: RowMemory | None = None,
     ):
         super().__init__()
+        self.memory = memory or RowMemory(rows.device)
 
         def table(name: str, deviation: float) -> nn.Parameter:
-            values = counters.normal_rows(counters.key(seed, "init", kind, name), rows, dim)
-            return nn.Parameter(values.mul_(deviation).to(torch.get_default_dtype()))
+            stream, values = counters.key(seed, "init", kind, name), self._zeros(rows.numel(), dim)
+            # A block at a time, which need not all be in memory.
+            for chosen, block in zip(rows.split(_BLOCK), values.split(_BLOCK)):
+                block.copy_(counters.normal_rows(stream, chosen, dim).mul_(deviation))
+            return nn.Parameter(values)
 
         if messages:
             self.source = table("source", spread)
             self.residual_source = table("residual_source", spread)
         if ids:
             self.identity = table("identity", id_spread)
-        self.bias = nn.Parameter(torch.zeros(rows.numel(), device=rows.device))
+        self.bias = nn.Parameter(self._zeros(rows.numel()))
 
-    def rows(self, chosen: Tensor | None = None) -> dict[str, Tensor]:
-        """Table name -> the chosen rows (int64 ``[n]``), or all of them."""
-        tables: dict[str, Tensor] = dict(self.named_parameters(recurse=False))
-        return tables if chosen is None else {name: table.index_select(0, chosen) for name, table in tables.items()}
+    def _zeros(self, *shape: int) -> Tensor:
+        return self.memory.zeros(shape, torch.get_default_dtype())
+
+    def tables(self) -> dict[str, Tensor]:
+        """Table name -> the table, where it is kept."""
+        return dict(self.named_parameters(recurse=False))
+
+    def rows(self, chosen: Tensor | slice | None = None) -> dict[str, Tensor]:
+        """Table name -> the chosen rows (int64 ``[n]`` or a slice), or all of them, to compute with."""
+        tables = self.tables()
+        if chosen is None:
+            return tables
+        if isinstance(chosen, slice):
+            return {name: table[chosen] for name, table in tables.items()}
+        return {name: table.index_select(0, chosen) for name, table in tables.items()}
 
 
 class NoTables(nn.Module):
     """Stands for user rows where users have none."""
 
-    def rows(self, chosen: Tensor | None = None) -> dict[str, Tensor]:
+    memory = RowMemory(torch.device("cpu"))
+
+    def tables(self) -> dict[str, Tensor]:
+        """No tables."""
+        return {}
+
+    def rows(self, chosen: Tensor | slice | None = None) -> dict[str, Tensor]:
         """No tables."""
         return {}
 

@@ -11,6 +11,7 @@ from gnnrec import files
 from gnnrec.distributed import World
 from gnnrec.errors import UserError
 from gnnrec.graph.partition import Partition
+from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint import CheckpointInfo, Tensors, read_info, user_range
 
@@ -63,8 +64,8 @@ def load_users(
     directory: Path, info: CheckpointInfo, users: NodeTables | NoTables, part: Partition, prefix: str = ""
 ) -> None:
     """The second half of :func:`load_weights`."""
-    expected = users.rows()
-    stored = read_rows(directory, f"{prefix}users", info, part)
+    expected = users.tables()
+    stored = read_rows(directory, f"{prefix}users", info, part, memory=users.memory.of_host)
     wanted = {key: (part.num_users, *row.shape[1:]) for key, row in expected.items()}
     found = {key: tuple(table.shape) for key, table in stored.items()}
     if part.num_users and found != wanted:
@@ -79,7 +80,14 @@ def read_replicated(directory: Path, stem: str, info: CheckpointInfo) -> Tensors
     return torch.load(directory / f"{stem}.pt", map_location="cpu", weights_only=True)
 
 
-def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition, verified: bool = False) -> Tensors:
+def read_rows(
+    directory: Path,
+    stem: str,
+    info: CheckpointInfo,
+    part: Partition,
+    verified: bool = False,
+    memory: RowMemory | None = None,
+) -> Tensors:
     """The rows of ``part`` from the files ``STEM-*.pt``, whoever wrote them.
 
     Args:
@@ -88,11 +96,13 @@ def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition,
         info: Its description.
         part: The rows.
         verified: Checksums have been compared before (:func:`find_damage`); then only these rows are read.
+        memory: What they are read into; None for host memory.
 
     Raises:
         UserError: They do not hold all of them.
     """
     found: Tensors = {}
+    memory = memory or RowMemory(torch.device("cpu"))
     covered = 0
     for name in sorted(info.files):
         first, last = user_range(name, stem) or (0, 0)
@@ -102,8 +112,9 @@ def read_rows(directory: Path, stem: str, info: CheckpointInfo, part: Partition,
         if not verified:
             _verify(directory, name, info)
         for key, table in _map(directory / name).items():
-            rows = found.setdefault(key, table.new_empty(part.num_users, *table.shape[1:]))
-            rows[start - part.start : stop - part.start] = table[start - first : stop - first]
+            if key not in found:
+                found[key] = memory.zeros((part.num_users, *table.shape[1:]), table.dtype)
+            found[key][start - part.start : stop - part.start] = table[start - first : stop - first]
         covered += stop - start
     if covered != part.num_users:
         raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank: use another checkpoint")

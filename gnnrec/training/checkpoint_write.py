@@ -14,6 +14,7 @@ import torch
 from gnnrec import files
 from gnnrec.distributed import World
 from gnnrec.graph.partition import Partition
+from gnnrec.models.row_memory import RowMemory
 from gnnrec.training.checkpoint import DESCRIPTION, CheckpointInfo, Tensors, by_user_name
 
 
@@ -29,20 +30,24 @@ class Contents:
         replicated: The same on every rank; rank 0 writes them.
         by_user: The rows of ``part``.
         part: The users of this rank.
+        memory: Where rows of users are kept, and copies of them.
     """
 
     replicated: dict[str, Tensors]
     by_user: dict[str, Tensors]
     part: Partition
+    memory: RowMemory = dataclasses.field(default_factory=lambda: RowMemory(torch.device("cpu")))
 
     def copy(self, world: World) -> Contents:
         """What this rank has to write, in memory that training does not touch."""
         replicated = self.replicated if world.is_main else {}
-        return Contents(_copies(replicated), _copies(self.by_user), self.part)
+        copies = _copies(self.by_user, self.memory)
+        return Contents(_copies(replicated, RowMemory(torch.device("cpu"))), copies, self.part, self.memory)
 
     def weights(self) -> Contents:
         """Only what inference needs."""
-        return Contents({"model": self.replicated["model"]}, {"users": self.by_user["users"]}, self.part)
+        users = {"users": self.by_user["users"]}
+        return Contents({"model": self.replicated["model"]}, users, self.part, self.memory)
 
     def files(self) -> dict[str, Tensors]:
         """File name -> tensors."""
@@ -163,8 +168,7 @@ def _raise_if_any(problem: str | None) -> None:
         raise SaveFailed(problem)
 
 
-def _copies(groups: dict[str, Tensors]) -> dict[str, Tensors]:
+def _copies(groups: dict[str, Tensors], memory: RowMemory) -> dict[str, Tensors]:
     return {
-        stem: {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
-        for stem, tensors in groups.items()
+        stem: {name: memory.host_copy(tensor) for name, tensor in tensors.items()} for stem, tensors in groups.items()
     }

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec.distributed import World
+from gnnrec.models.row_memory import RowMemory
+from gnnrec.training.lazy_adam import LazyAdam
 from gnnrec.training.options import OptimizerOptions
 
 #: Parameters of layers past the first.
@@ -18,7 +20,11 @@ EPS_TIMES_TARGETS = 5e-4
 
 
 def build_optimizer(
-    options: OptimizerOptions, module: nn.Module, targets_a_step: float, rates: dict[str, float] | None = None
+    options: OptimizerOptions,
+    module: nn.Module,
+    targets_a_step: float,
+    rates: dict[str, float] | None = None,
+    visits: Tensor | None = None,
 ) -> torch.optim.Optimizer:
     """An optimizer over all parameters of ``module``; :func:`set_learning_rate` sets its rate in each step.
 
@@ -27,6 +33,7 @@ def build_optimizer(
         module: The replicated part, or this rank's user rows.
         targets_a_step: Mean number of targets of a step over all ranks.
         rates: Last parts of parameters' names -> factors of their learning rates, see :func:`source_rate`.
+        visits: Share of the steps that visit each row, float64 ``[rows]``, where gradients are sparse.
     """
     groups: dict[float, dict] = {}
     for name, parameter in module.named_parameters():
@@ -38,9 +45,20 @@ def build_optimizer(
     if options.name == "sgd":
         return torch.optim.SGD(list(groups.values()), lr=options.lr)
     eps = options.eps or EPS_TIMES_TARGETS / max(targets_a_step, 1.0)
-    return torch.optim.Adam(
-        list(groups.values()), lr=options.lr, betas=(options.beta1, options.beta2), eps=eps, fused=True
-    )
+    betas = (options.beta1, options.beta2)
+    if visits is not None:
+        return LazyAdam(list(groups.values()), options.lr, betas, eps, visits)
+    return torch.optim.Adam(list(groups.values()), lr=options.lr, betas=betas, eps=eps, fused=True)
+
+
+def place_state(optimizer: torch.optim.Optimizer, memory: RowMemory) -> None:
+    """Makes what Adam remembers of its parameters in a memory of the caller's choice, before the first step."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            moments = {name: memory.zeros(parameter.shape, parameter.dtype) for name in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.zeros((), dtype=torch.float32)} | moments
 
 
 def source_rate(options: OptimizerOptions, degrees: Tensor, world: World) -> float:

@@ -22,15 +22,17 @@ from gnnrec.graph.loader import RatingLoader
 from gnnrec.graph.pyg_sampler import PyGSampler
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
+from gnnrec.graph.visits import visit_probability
 from gnnrec.models.build import build_model
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.history import LayerHistory, record
 from gnnrec.models.layerwise import embed_all
+from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint import CheckpointInfo
 from gnnrec.training.checkpoint_read import load_weights
 from gnnrec.training.checkpoint_write import Contents
-from gnnrec.training.optimizer import build_optimizer, source_rate
+from gnnrec.training.optimizer import build_optimizer, place_state, source_rate
 from gnnrec.training.regularisation import CoupledL2
 from gnnrec.training.trainer import StepResult, Trainer
 from gnnrec.training.weights import Weights
@@ -51,18 +53,32 @@ class RatingTrainer(Trainer):
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
         super().__init__(config, dataset, world)
         self.graph = read_graph(config, dataset, world)
-        model, self.users = build_model(config.model, self.graph, dataset, config.seed)
+        memory = row_memory(config.user_rows, config.run_dir)
+        model, self.users = build_model(config.model, self.graph, dataset, config.seed, memory)
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
         self.model = world.replicate(model)
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
-            self.graph, build_sampler(config, self.graph), config.model.message_dropout, self.control_variate, exclude
+            self.graph,
+            build_sampler(config, self.graph),
+            config.model.message_dropout,
+            self.control_variate,
+            exclude,
+            config.loader.movie_rows == "touched",
         )
         self._history: tuple[tuple[int, int], list[LayerHistory]] | None = None
         self._pass_start: tuple[tuple[int, int], Weights] | None = None
-        self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users)
         first = self.epoch(0)
         self.steps_an_epoch, self.steps_a_pass = first.num_steps, first.slices
+        visits = None
+        if memory is not None and self.steps_a_pass > 1:
+            visits = visit_probability(
+                self.graph,
+                self.steps_a_pass,
+                config.loader.raters_per_movie,
+                self.steps_an_epoch if self.loader.one_hop else 0,
+            )
+        self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users, visits)
         targets_a_step = self.num_edges / self.steps_an_epoch
         # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
         of_movies = source_rate(config.optimizer, self.graph.user_degree, world)
@@ -75,9 +91,15 @@ class RatingTrainer(Trainer):
                 {"source": of_movies, "residual_source": of_movies} | _rating_rates(of_movies, of_users),
             ),
             build_optimizer(
-                config.optimizer, self.users, targets_a_step, {"source": of_users, "residual_source": of_users}
+                config.optimizer,
+                self.users,
+                targets_a_step,
+                {"source": of_users, "residual_source": of_users},
+                visits,
             ),
         ]
+        if memory is not None:
+            place_state(self.optimizers[1], memory)
 
     def epoch(self, number: int) -> Epoch:
         """Folds and steps of one epoch."""
@@ -167,7 +189,7 @@ class RatingTrainer(Trainer):
         return fit_baselines(self.dataset, self.world, message_splits(self.config), self.config.seed)
 
     def bytes_a_step(self) -> int:
-        """Bytes that a rank hands to collectives in a step: movie sums both ways in every layer, and gradients."""
+        """Bytes that a rank hands to collectives in a step, at most: movie sums both ways, and gradients."""
         size = torch.finfo(self.graph.dtype).bits // 8
         width = sum(layer.to_movies.out_channels + layer.to_movies.heads for layer in self.replicated.encoder.layers)
         sums = 2 * self.graph.num_movies * width * size

@@ -19,12 +19,21 @@ class CoupledL2:
         graph: The rank's graph: degrees and the number of training ratings.
         model: The replicated part.
         users: This rank's user rows.
+        visits: Probability that a step visits each of this rank's users, float64 ``[users]``, where gradients of user
+            rows are sparse; their L2 is then divided by it.
     """
 
-    def __init__(self, options: RegularisationOptions, graph: RankGraph, model: RatingModel, users: NodeTables):
+    def __init__(
+        self,
+        options: RegularisationOptions,
+        graph: RankGraph,
+        model: RatingModel,
+        users: NodeTables,
+        visits: Tensor | None = None,
+    ):
         self.options, self.ratings = options, max(graph.num_edges_global, 1)
         self.terms: list[tuple[nn.Parameter, Tensor]] = []
-        self._add_tables(dict(users.named_parameters(recurse=False)), graph.user_degree)
+        self._add_tables(dict(users.named_parameters(recurse=False)), graph.user_degree, visits)
         self._add_tables(dict(model.movies.named_parameters(recurse=False)), graph.movie_degree)
         if model.genres is not None:
             members = (model.genres.membership > 0).to(torch.float64)
@@ -35,20 +44,25 @@ class CoupledL2:
             if name.rsplit(".", 1)[-1] == "rating":
                 self._add(parameter, options.sources, level_counts)
 
-    def _add_tables(self, tables: dict[str, nn.Parameter], degree: Tensor) -> None:
+    def _add_tables(self, tables: dict[str, nn.Parameter], degree: Tensor, visits: Tensor | None = None) -> None:
         strengths = {"identity": self.options.ids, "bias": self.options.biases}
         for name, parameter in tables.items():
-            self._add(parameter, strengths.get(name, self.options.sources), degree)
+            self._add(parameter, strengths.get(name, self.options.sources), degree, visits)
 
-    def _add(self, parameter: nn.Parameter, strength: float, degree: Tensor) -> None:
+    def _add(self, parameter: nn.Parameter, strength: float, degree: Tensor, visits: Tensor | None = None) -> None:
         if strength <= 0:
             return
         rows = strength / self.ratings * degree.clamp(min=1).to(torch.float64) ** self.options.degree_power
-        rows = rows.to(parameter)
+        rows = (rows if visits is None else rows / visits).to(parameter)
         self.terms.append((parameter, rows if parameter.dim() == 1 else rows.unsqueeze(1)))
 
     @torch.no_grad()
     def add_to_gradients(self) -> None:
-        """Adds ``2 * strength_row * row`` to each gradient."""
+        """Adds ``2 * strength_row * row`` to each gradient; sparse ones get it in the rows that they hold."""
         for parameter, strength in self.terms:
-            parameter.grad.addcmul_(parameter, strength, value=2)
+            if parameter.grad.is_sparse:
+                parameter.grad = gradient = parameter.grad.coalesce()
+                chosen = gradient.indices()[0]
+                gradient.values().addcmul_(parameter[chosen], strength[chosen], value=2)
+            else:
+                parameter.grad.addcmul_(parameter, strength, value=2)

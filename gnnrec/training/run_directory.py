@@ -22,8 +22,8 @@ from gnnrec.training.checkpoint_write import is_leftover, remove_checkpoint, rem
 
 #: Options that a resumed run may change: what it learns does not depend on them, but for rounding.
 _MAY_CHANGE = (
-    *("data", "run_dir", "device", "log_every", "profile", "baselines", "overwrite", "max_minutes", "resume"),
-    *("checkpoint", "wandb", "tensorboard"),
+    *("data", "run_dir", "device", "user_rows", "log_every", "profile", "baselines", "overwrite", "max_minutes"),
+    *("resume", "checkpoint", "wandb", "tensorboard"),
 )
 _STARTED, _STOPPED = "started.json", "stopped.json"
 

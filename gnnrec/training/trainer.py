@@ -111,13 +111,13 @@ class Trainer:
     def contents(self) -> Contents:
         """Everything that a step changes, for a checkpoint."""
         replicated = {"model": self.replicated.state_dict(), "optimizer": {}}
-        by_user = {"users": self.users.rows(), "users_optimizer": {}}
+        by_user = {"users": self.users.tables(), "users_optimizer": {}}
         for module, optimizer in zip((self.replicated, self.users), self.optimizers):
             for name, value in optimizer_state(optimizer, module).items():
                 of_rows = module is self.users and value.dim() > 0
                 group = by_user["users_optimizer"] if of_rows else replicated["optimizer"]
                 group[name if of_rows or module is not self.users else f"users/{name}"] = value
-        return Contents(replicated, by_user, self.part)
+        return Contents(replicated, by_user, self.part, self.users.memory)
 
     def restore(self, directory: Path, info: CheckpointInfo) -> None:
         """Takes over what :meth:`contents` gave, on any number of ranks.
@@ -128,7 +128,7 @@ class Trainer:
         load_weights(directory, info, self.replicated, self.users, self.part)
         scalars = read_replicated(directory, "optimizer", info)
         of_users = {name.removeprefix("users/"): scalars.pop(name) for name in list(scalars) if name[:6] == "users/"}
-        of_users |= read_rows(directory, "users_optimizer", info, self.part)
+        of_users |= read_rows(directory, "users_optimizer", info, self.part, memory=self.users.memory.of_host)
         for module, optimizer, state in zip((self.replicated, self.users), self.optimizers, (scalars, of_users)):
             set_optimizer_state(optimizer, module, state)
         self.steps_taken = info.step
@@ -181,4 +181,6 @@ class Trainer:
 
 
 def _gradients(module: nn.Module) -> list[Tensor]:
-    return [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    """Those that are there; of sparse ones the rows that they hold."""
+    found = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    return [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in found]

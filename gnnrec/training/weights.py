@@ -37,4 +37,4 @@ class Weights:
 
 
 def _tensors(model: nn.Module, users: NodeTables | NoTables) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    return model.state_dict(), users.rows()
+    return model.state_dict(), users.tables()

@@ -1,0 +1,55 @@
+"""Adam on the rows of a batch alone: what a step costs does not grow with the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class LazyAdam(torch.optim.Optimizer):
+    """Adam (Kingma and Ba, ICLR 2015) with sparse gradients: rows without a gradient are left as they are.
+
+    Dense Adam takes a step without a visit for a gradient of zero. Its second moment of a row that a share ``p`` of the
+    steps visit is therefore ``p`` times the mean square of the gradients of visits, and the row moves farther in a
+    visit the rarer visits are. So squares enter with the factor ``p``, but not less than ``1 - beta2``, below which
+    dense Adam too has forgotten the visit before. The first moment is over visits: what dense Adam spreads over the
+    steps after a visit is done in the visit. With ``p = 1`` it is Adam.
+
+    Args:
+        groups: Parameter groups of tables, whose first dimension is that of ``visits``.
+        lr: Learning rate.
+        betas: Decay of both moments.
+        eps: Added to the root of the second moment.
+        visits: Share of the steps that visit each row, above 0 and up to 1, float64 ``[rows]``.
+
+    State of a table: ``step`` (float scalar), and ``exp_avg`` and ``exp_avg_sq`` of its shape, as of torch's Adam.
+    """
+
+    def __init__(self, groups: list[dict], lr: float, betas: tuple[float, float], eps: float, visits: Tensor):
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
+        self.visits = visits.to("cpu")
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Updates the rows that have gradients."""
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    self._update(table, group)
+
+    def _update(self, table: Tensor, group: dict) -> None:
+        state, (beta1, beta2) = self.state[table], group["betas"]
+        gradient = table.grad.coalesce()
+        rows, values = gradient.indices()[0], gradient.values()
+        share = self.visits[rows].clamp(min=1 - beta2).to(values).view(-1, *[1] * (values.dim() - 1))
+        state["step"] += 1
+        step = float(state["step"])
+        first = state["exp_avg"].index_select(0, rows).lerp_(values, 1 - beta1)
+        second = state["exp_avg_sq"].index_select(0, rows).mul_(beta2)
+        second.addcmul_(values * share, values, value=1 - beta2)
+        state["exp_avg"].index_copy_(0, rows, first)
+        state["exp_avg_sq"].index_copy_(0, rows, second)
+        deviation = second.div_(1 - beta2**step).sqrt_().add_(group["eps"])
+        table.index_add_(0, rows, first.div_(deviation), alpha=-group["lr"] / (1 - beta1**step))

@@ -1,0 +1,67 @@
+"""Adding up the sums of the movies that a step touches gives what adding up those of all movies gives."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.training.rating_trainer import RatingTrainer
+from tests.configs import make_config
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+LOADER = {"seed_users": 11, "movies_per_user": 2, "raters_per_movie": 1, "folds": 2}
+CASES = {
+    f"{architecture}, layers: {layers}, control variate: {variate}": (architecture, layers, variate)
+    for architecture, layers, variate in (
+        ("gcn", 1, False),
+        ("sage", 1, True),
+        ("sage", 2, False),
+        ("gat", 1, False),
+        ("gat", 2, True),
+    )
+}
+
+
+def train_steps(world: World, data: str) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
+    """Three steps of every case: case -> movie rows -> name -> tensor."""
+    torch.set_default_dtype(torch.float64)
+    found: dict[str, dict[str, dict]] = {}
+    for name, (architecture, layers, variate) in CASES.items():
+        for rows in ("all", "touched"):
+            config = make_config(
+                model={"architecture": architecture, "layers": layers, "message_dropout": 0.3, "dropout": 0.2},
+                loader=LOADER | {"control_variate": variate, "movie_rows": rows},
+                optimizer={"eps": 1e-3},
+            )
+            trainer = RatingTrainer(config, PreparedDataset(data), world)
+            trainer.world.traffic.bytes = 0
+            losses = [result.loss for result in itertools.islice(trainer.run_epoch(0), 3)]
+            parameters = [*trainer.replicated.named_parameters(), *trainer.users.named_parameters(prefix="users")]
+            values = {key: value.detach().clone() for key, value in parameters}
+            values |= {"loss": world.sum_(torch.stack(losses)), "users/bytes": torch.tensor(world.traffic.bytes)}
+            found.setdefault(name, {})[rows] = values
+    torch.set_default_dtype(torch.float32)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    data = write_dataset(tmp_path_factory.mktemp("touched"), users=41, movies=300, ratings=900)
+    return {ranks: run_on_ranks(ranks, train_steps, str(data.directory)) for ranks in (1, 2)}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_touched_movies_are_enough(trained, case):
+    (one,), two = trained[1], trained[2]
+    for rank in two:
+        everything, touched = rank[case]["all"], rank[case]["touched"]
+        assert touched.pop("users/bytes") < everything.pop("users/bytes")
+        for name, value in everything.items():
+            torch.testing.assert_close(touched[name], value, rtol=1e-10, atol=1e-12, msg=lambda text, n=name: n + text)
+            if not name.startswith("users"):
+                torch.testing.assert_close(value, one[case]["all"][name], rtol=1e-9, atol=1e-11)
