@@ -61,9 +61,8 @@ def pass_bytes(job: Job) -> float:
     """Bytes of :class:`gnnrec.graph.statistics.MessageStatistics`: messages, targets, degrees, biases, levels."""
     messages = job.pass_messages * (4 + FLOAT + 1) + (4 * job.local_ratings if job.loader.samples else 0)
     targets = job.local_ratings / job.loader.folds * (4 + FLOAT + (3 * FLOAT if job.movie_bins else 0))
-    of_nodes = (job.local_users + job.movies) * FLOAT * 4 + 8 * 2 * job.local_users
-    bins = 2 * job.movies * job.movie_bins * 2 * FLOAT
-    return messages + targets + of_nodes + bins
+    of_nodes = (job.local_users + job.movies) * FLOAT * 2 + 8 * 2 * job.local_users
+    return messages + targets + of_nodes
 
 
 def tables_bytes(rows: float, width: int, copies: int = COPIES) -> float:
@@ -87,6 +86,8 @@ def memory_parts(job: Job, base: float, gpu: bool = False, user_rows: Place = "d
         Part("libraries", base, exact=False),
         Part("graph and folds", graph_bytes(job), "ratings"),
         Part("messages of a pass", pass_bytes(job), "ratings"),
+        # Sums over half bins and over bins, while statistics are made.
+        Part("sums over times of movies", 2 * movies * job.movie_bins * 2 * FLOAT, "movies", exact=False),
         Part("user tables, gradients, Adam", tables_bytes(users, job.user_width), "users", user_rows),
         Part("movie tables, gradients, Adam", tables_bytes(movies + job.genres, job.table_width), "movies"),
         Part("strength of L2 of rows", FLOAT * (4 * users + 4 * movies), "users"),

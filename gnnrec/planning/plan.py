@@ -110,8 +110,8 @@ def _sources(found: Estimate, measured: Constants) -> list[str]:
     else:
         share = found.place.network.achieved
         text += [
-            f"projected: no such GPU was measured. Data sheets, of which {share:.0%} is reached (--achieved): an assumption,",
-            "as is that messages find nothing in caches. Take times as right within a factor of three.",
+            f"projected: no such GPU was measured. Data sheets, of which {share:.0%} is reached (--achieved): an",
+            "assumption, as is that messages find nothing in caches. Take times as right within a factor of three.",
         ]
     return text
 
