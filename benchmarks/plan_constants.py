@@ -29,7 +29,7 @@ from benchmarks import record
 from benchmarks.export_scale import write_data
 from benchmarks.plan_runs import job_of, measure
 from gnnrec.planning.constants import PATH
-from gnnrec.planning.memory import memory_parts, total
+from gnnrec.planning.memory import FLOAT, memory_parts, total
 from gnnrec.planning.work import STAGES, work_of
 
 #: Users, ratings a user, movies.
@@ -89,7 +89,9 @@ def measured(place: Path) -> dict:
         for shape, words in grid:
             options = [f"--loader.folds={FOLDS}", *words.split()]
             job = job_of(place / shape, options, ranks)
-            counts = {"work": work_of(job), "tensor_bytes": total(memory_parts(job, 0.0)), "ratings": job.local_ratings}
+            channels = [FLOAT * job.model.dim * rows for rows in (job.batch_users, job.movies)]
+            counts = {"work": work_of(job), "ratings": job.local_ratings}
+            counts |= {"tensor_bytes": total(memory_parts(job, 0.0)), "channel_bytes": channels}
             about = {"shape": shape, "options": words, "ranks": ranks}
             runs.append(about | measure(place / shape, options, ranks) | counts)
             print(about, f"{runs[-1]['step']:.3f} s", flush=True)
@@ -124,12 +126,20 @@ def fit(runs: list[dict], reduces: list[dict]) -> dict:
         "sharing": max(1.0, statistics.mean(sharing)),
         "all_reduce_latency": latency,
         "all_reduce_bytes_per_second": 1 / of_bytes,
-        "base_bytes": statistics.median(run["peak_bytes"] - run["tensor_bytes"] for run in alone),
+        **_memory(alone),
         "read_bytes_per_rating": _slope([(run["ratings"], run["build_peak_bytes"]) for run in alone]),
         "largest": {name: max(run["work"][name] for run in alone) for name in seconds},
         "fit_error": max(map(abs, errors)),
         "mean_fit_error": statistics.mean(map(abs, errors)),
     }
+
+
+def _memory(runs: list[dict]) -> dict[str, float]:
+    """What peaks have beside counted tensors, on relative errors of the peak."""
+    peaks = np.array([run["peak_bytes"] for run in runs])
+    rows = np.array([[1e9, *run["channel_bytes"]] for run in runs]) / peaks[:, None]
+    (base, users, movies), _ = nnls(rows, np.array([1 - run["tensor_bytes"] / run["peak_bytes"] for run in runs]))
+    return {"base_bytes": base * 1e9, "user_moments": users, "movie_moments": movies}
 
 
 def _line(reduces: list[dict]) -> tuple[float, float]:

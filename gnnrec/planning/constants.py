@@ -22,7 +22,10 @@ class Constants:
         sharing: Factor of all seconds where two ranks share the machine.
         all_reduce_latency: Seconds of an all-reduce between two ranks of one machine, however small.
         all_reduce_bytes_per_second: Bytes that they reduce in a second, beyond that.
-        base_bytes: Memory of a rank beyond what formulas count.
+        base_bytes: Memory of a rank that has imported and compiled everything and trains next to nothing.
+        user_moments: Copies of the channels of users that come and go beside what formulas count, or that the C
+            library keeps.
+        movie_moments: The same of movies.
         read_bytes_per_rating: Memory of a rank while it reads its ratings, beyond that of its start.
         largest: Largest count of each kind of work that was measured.
         fit_error: Largest relative error of a step among the measured ones.
@@ -39,6 +42,8 @@ class Constants:
     all_reduce_latency: float
     all_reduce_bytes_per_second: float
     base_bytes: float
+    user_moments: float
+    movie_moments: float
     read_bytes_per_rating: float
     largest: dict[str, float]
     fit_error: float

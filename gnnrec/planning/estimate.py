@@ -122,7 +122,8 @@ def estimate(job: Job, place: Place, measured: Constants | None = None) -> Estim
     measured = measured or constants()
     machine, network = place.machine, dataclasses.replace(place.network, ranks=job.ranks)
     base = measured.base_bytes if machine.measured else machine.base
-    memory = memory_parts(job, base, not machine.measured, "host" if place.host_rows else "device")
+    moments = (measured.user_moments, measured.movie_moments) if machine.measured else (0.0, 0.0)
+    memory = memory_parts(job, base, not machine.measured, "host" if place.host_rows else "device", moments)
     time = step_time.step_shares(job, machine, measured, network, place.bf16, place.host_rows)
     reading = measured.base_bytes + measured.read_bytes_per_rating * job.local_ratings
     return Estimate(job, place, memory, collectives(job), time, reading)

@@ -70,7 +70,9 @@ def tables_bytes(rows: float, width: int, copies: int = COPIES) -> float:
     return rows * width * FLOAT * copies
 
 
-def memory_parts(job: Job, base: float, gpu: bool = False, user_rows: Place = "device") -> list[Part]:
+def memory_parts(
+    job: Job, base: float, gpu: bool = False, user_rows: Place = "device", moments: tuple[float, float] = (0.0, 0.0)
+) -> list[Part]:
     """The memory of one rank in training.
 
     Args:
@@ -78,6 +80,8 @@ def memory_parts(job: Job, base: float, gpu: bool = False, user_rows: Place = "d
         base: Bytes of a process that has imported everything and trained nothing.
         gpu: Sums over movies are taken by reading messages sorted by movie, which GPUs do.
         user_rows: Where the tables of users and Adam's moments live.
+        moments: Copies of the channels of users of the batch, and of movies, that come and go beside what is counted
+            here, or that the allocator keeps: measured.
     """
     dim, layers = job.model.dim, job.model.layers
     users, movies, batch = job.local_users, job.movies, job.batch_users
@@ -103,6 +107,10 @@ def memory_parts(job: Job, base: float, gpu: bool = False, user_rows: Place = "d
     levels = 2 * job.levels * max(network.heads, 1)
     parts.append(Part("activations of users", batch * FLOAT * (kept * dim + levels), "users", exact=False))
     parts.append(Part("activations of movies", movies * FLOAT * (kept * dim + levels + copied), "movies", exact=False))
+    of_users, of_movies = moments
+    if of_users or of_movies:
+        parts.append(Part("moments of users", of_users * FLOAT * batch * dim, "users", exact=False))
+        parts.append(Part("moments of movies", of_movies * FLOAT * movies * dim, "movies", exact=False))
     if job.loader.samples:
         # Positions by movie and the users there, which training over whole neighbourhoods does without.
         drawn = 40 * (job.movie_draws + job.rater_draws) + 24 * users + 8 * job.local_ratings
