@@ -76,7 +76,9 @@ def _time(found: Estimate, measured: Constants) -> list[str]:
     for share in found.time:
         origin = (f"{MEASURED}, extrapolated" if far else MEASURED) if share.measured else PROJECTED
         rows.append((f"  {share.name}", _seconds(share.seconds), f"{origin} ({share.kind})"))
-    origin = MEASURED if all(share.measured for share in found.time) else PROJECTED
+    origin = PROJECTED
+    if all(share.measured for share in found.time):
+        origin = f"{MEASURED}, extrapolated" if far else MEASURED
     rows.append(("  together", _seconds(found.step_seconds), origin))
     rows.append((f"epoch of {found.job.steps:,} steps", _seconds(found.epoch_seconds), origin))
     speed = found.job.ratings / found.epoch_seconds

@@ -24,13 +24,11 @@ def runs(true: dict[str, float]) -> list[dict]:
         ranks = 2 if number >= 36 else 1
         step = sum(stages.values()) * (1.5 if ranks == 2 else 1)
         about = {"work": work, "ranks": ranks, "step": step + 7.0 * (ranks == 2), "collectives": 7.0 * (ranks == 2)}
-        sizes = {
-            "peak_bytes": 5e8 + 3e6,
-            "tensor_bytes": 3e6,
-            "ratings": 1e6 + number,
-            "build_peak_bytes": 70.0 * number,
-        }
-        found.append(stages | about | sizes)
+        channels = [float(rng.uniform(1, 9)) * 1e6 for _ in range(2)]
+        peak = 5e8 + 3e6 + 2 * channels[0] + 4 * channels[1]
+        memory = {"peak_bytes": peak, "tensor_bytes": 3e6, "channel_bytes": channels}
+        reading = {"ratings": 1000.0 * number, "build_peak_bytes": 70_000.0 * number}
+        found.append(stages | about | memory | reading)
     return found
 
 
