@@ -65,7 +65,7 @@ def least_ranks(job: Job, place: Place) -> int | None:
 def sampled_job(job: Job) -> Job:
     """The same in mini-batches of users with sampled neighbours, without the sums that a control variate keeps."""
     seeds = min(_SEEDS_A_RANK * job.ranks, job.users)
-    drawn = {"movies_per_user": _DRAWN, "raters_per_movie": _DRAWN, "control_variate": False}
+    drawn: dict[str, Any] = {"movies_per_user": _DRAWN, "raters_per_movie": _DRAWN, "control_variate": False}
     loader = dataclasses.replace(job.loader, seed_users=seeds, **drawn)
     return dataclasses.replace(job, loader=loader)
 
