@@ -10,7 +10,7 @@ from gnnrec.planning.job import Job
 from gnnrec.planning.machines import MACHINES, Machine
 from gnnrec.planning.memory import Part, memory_parts, total
 from gnnrec.planning.options import PlanOptions
-from gnnrec.planning.step_time import Network, Share
+from gnnrec.planning.step_time import Links, Share
 from gnnrec.planning.traffic import Collectives, bytes_a_step, collectives
 
 
@@ -21,7 +21,6 @@ class Place:
     Attributes:
         machine: What a rank runs on.
         memory: Bytes that a rank may take on its device.
-        host_memory: Bytes that a rank may take on its host; None where nobody said.
         network: What ranks are connected with.
         bf16: Matrix products of GPUs are in bfloat16.
         host_rows: User rows live on the host.
@@ -29,7 +28,7 @@ class Place:
 
     machine: Machine
     memory: float
-    network: Network
+    network: Links
     bf16: bool = True
     host_rows: bool = False
 
@@ -107,7 +106,7 @@ def place_of(options: PlanOptions) -> Place:
         import psutil
 
         memory = psutil.virtual_memory().total / min(options.gpus, options.gpus_per_host)
-    network = Network(options.gpus, options.gpus_per_host, options.link * 1e9, options.latency * 1e-6, options.achieved)
+    network = Links(options.gpus, options.gpus_per_host, options.link * 1e9, options.latency * 1e-6, options.achieved)
     return Place(machine, memory, network, options.precision == "bf16", options.user_rows == "host")
 
 

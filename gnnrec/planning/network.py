@@ -16,7 +16,7 @@ class Network:
         weights: Numbers in replicated parameters other than tables of movies and genres.
         summed: Numbers of a movie that are summed over ranks in a forward pass: numerators and denominators.
         heads: Of these, columns of logits, whose largest is taken over ranks first.
-        maps: Numbers of a node's ``dim x dim`` maps: multiply-adds of a node over ``dim ** 2``.
+        maps: Linear maps of a node, of ``dim x dim`` numbers each: half of those of both directions.
     """
 
     weights: int

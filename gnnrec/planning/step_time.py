@@ -25,7 +25,7 @@ FLOAT = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class Links:
     """What ranks are connected with.
 
     Attributes:
@@ -64,7 +64,7 @@ _NAMES = {"batch": "making the batch", "learn": "forward and backward", "update"
 
 
 def step_shares(
-    job: Job, machine: Machine, constants: Constants, network: Network, bf16: bool, host_rows: bool
+    job: Job, machine: Machine, constants: Constants, network: Links, bf16: bool, host_rows: bool
 ) -> list[Share]:
     """What the time of a step is made of."""
     if machine.measured:
@@ -127,7 +127,7 @@ def _projected(job: Job, machine: Machine, achieved: float, bf16: bool, host_row
     ]
 
 
-def collective_shares(job: Job, machine: Machine, constants: Constants, network: Network) -> list[Share]:
+def collective_shares(job: Job, machine: Machine, constants: Constants, network: Links) -> list[Share]:
     """The all-reduces of a step."""
     parts = collectives(job)
     if not parts:

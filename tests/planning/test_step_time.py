@@ -12,14 +12,14 @@ from gnnrec.planning.constants import Constants, constants
 from gnnrec.planning.estimate import Place, estimate
 from gnnrec.planning.job import Job
 from gnnrec.planning.machines import MACHINES
-from gnnrec.planning.step_time import Network
+from gnnrec.planning.step_time import Links
 from gnnrec.planning.traffic import bytes_a_step, collectives
 from gnnrec.planning.work import STAGES
 
 NAMES = [name for names in STAGES.values() for name in names]
 MODEL = ModelOptions(dim=8, message_dropout=0.5, genres=False)
 JOB = Job(2000, 500, 40_000, model=MODEL, loader=LoaderOptions(folds=4), genres=0)
-NETWORK = Network(1, 8, 50e9, 2e-5, 0.5)
+NETWORK = Links(1, 8, 50e9, 2e-5, 0.5)
 
 
 def made(**seconds: float) -> Constants:
