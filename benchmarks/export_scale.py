@@ -30,23 +30,23 @@ RATINGS_A_USER, MOVIES, SHARDS, BLOCK = 40, 26_744, 256, 100_000
 LEVELS = np.arange(1, 11) / 2
 
 
-def write_data(directory: Path, users: int) -> None:
-    """A prepared dataset: every user has 40 distinct movies, popular ones more often."""
+def write_data(directory: Path, users: int, movies: int = MOVIES, ratings_a_user: int = RATINGS_A_USER) -> None:
+    """A prepared dataset: every user has as many distinct movies, by default 40, popular ones more often."""
     directory.mkdir(parents=True)
-    count = users * RATINGS_A_USER
+    count = users * ratings_a_user
     kinds = {"movie": np.int32, "rating": np.float32, "split": np.uint8, "timestamp": np.int64}
     arrays = {
         name: np.lib.format.open_memmap(directory / f"{name}.npy", "w+", dtype, (count,))
         for name, dtype in kinds.items()
     }
-    np.save(directory / "user_ptr.npy", np.arange(users + 1, dtype=np.int64) * RATINGS_A_USER)
+    np.save(directory / "user_ptr.npy", np.arange(users + 1, dtype=np.int64) * ratings_a_user)
     rng = np.random.default_rng(0)
     for first in range(0, users, BLOCK):
         last = min(first + BLOCK, users)
-        edges, shape = slice(first * RATINGS_A_USER, last * RATINGS_A_USER), (last - first, RATINGS_A_USER)
-        # A user takes one movie of each of 40 stretches of equal popularity: distinct, ascending, long-tailed.
-        bounds = np.round(MOVIES * (np.arange(RATINGS_A_USER + 1) / RATINGS_A_USER) ** 2.2).astype(np.int64)
-        bounds = np.maximum(bounds, np.arange(RATINGS_A_USER + 1))
+        edges, shape = slice(first * ratings_a_user, last * ratings_a_user), (last - first, ratings_a_user)
+        # A user takes one movie of each of their stretches of equal popularity: distinct, ascending, long-tailed.
+        bounds = np.round(movies * (np.arange(ratings_a_user + 1) / ratings_a_user) ** 2.2).astype(np.int64)
+        bounds = np.maximum(bounds, np.arange(ratings_a_user + 1))
         low, high = bounds[:-1], bounds[1:]
         arrays["movie"][edges] = (low + (rng.random(shape, np.float32) * (high - low)).astype(np.int64)).ravel()
         arrays["rating"][edges] = rng.choice(LEVELS.astype(np.float32), shape[0] * shape[1])
@@ -55,11 +55,11 @@ def write_data(directory: Path, users: int) -> None:
     for array in arrays.values():
         array.flush()
     pd.DataFrame({"row": np.arange(users), "user": np.arange(users) + 1}).to_parquet(directory / "users.parquet")
-    movies = {"row": np.arange(MOVIES), "movie": np.arange(MOVIES) + 1, "title": "", "genres": ""}
-    pd.DataFrame(movies).to_parquet(directory / "movies.parquet")
+    table = {"row": np.arange(movies), "movie": np.arange(movies) + 1, "title": "", "genres": ""}
+    pd.DataFrame(table).to_parquet(directory / "movies.parquet")
     split = {"protocol": "random", "counts": dict.fromkeys(SPLIT_NAMES, 0) | {SPLIT_NAMES[TRAIN]: count}}
     manifest = Manifest(
-        source={}, counts={"users": users, "movies": MOVIES, "ratings": count, "duplicates_dropped": 0},
+        source={}, counts={"users": users, "movies": movies, "ratings": count, "duplicates_dropped": 0},
         rating={"min": 0.5, "max": 5.0, "levels": LEVELS.tolist()}, split=split, order="balanced",
         shards=[users * shard // SHARDS for shard in range(SHARDS + 1)],
     )  # fmt: skip

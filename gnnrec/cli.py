@@ -21,7 +21,7 @@ from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, St
 from gnnrec.shortage import shortage
 from gnnrec.watch import leave_at_once
 
-Run = Callable[[Any, Any], Any]
+Run = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Command:
 
     Attributes:
         help: One line.
-        place: Name and help of the positional path.
-        load: Imports it, and returns its options' dataclass and a function of the path and the options.
+        place: Name and help of the positional path; None where there is none.
+        load: Imports it, and returns its options' dataclass and a function of the path, if any, and the options.
         modes: Option -> what the command is with it instead.
         several: Takes one path or more: the function is given a list.
     """
 
     help: str
-    place: tuple[str, str]
+    place: tuple[str, str] | None
     load: Callable[[], tuple[type, Run]]
     modes: dict[str, Command] = dataclasses.field(default_factory=dict)
     several: bool = False
@@ -112,6 +112,13 @@ def _report() -> tuple[type, Run]:
     return ReportOptions, run_report
 
 
+def _plan() -> tuple[type, Run]:
+    from gnnrec.planning.options import PlanOptions
+    from gnnrec.planning.plan import plan
+
+    return PlanOptions, plan
+
+
 def _on_ranks(function: Callable[..., Any]) -> Run:
     """From a function of path, options and world to one that starts and stops the ranks."""
 
@@ -138,15 +145,20 @@ COMMANDS = {
         {"--verify": Command("check counts, checksums and ids of an export", ("directory", "the export"), _verify)},
     ),
     "recommend": Command("movies for one user or all of them, or like another movie", _SOURCE, _recommend),
+    "plan": Command("memory, traffic and time of a training run, before there is one", None, _plan),
     "report": Command("an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }
 
 
 def _parser(name: str, command: Command) -> Parser:
-    modes = [f"gnnrec {name} {mode} {each.place[0].upper()}: {each.help}." for mode, each in command.modes.items()]
+    modes = [
+        f"gnnrec {name} {mode}{f' {each.place[0].upper()}' if each.place else ''}: {each.help}."
+        for mode, each in command.modes.items()
+    ]
     description = command.help[0].upper() + command.help[1:] + "."
     parser = Parser(prog=f"gnnrec {name}", description=description, epilog=" ".join(modes) or None)
-    parser.add_argument(command.place[0], type=Path, help=command.place[1], nargs="+" if command.several else None)
+    if command.place is not None:
+        parser.add_argument(command.place[0], type=Path, help=command.place[1], nargs="+" if command.several else None)
     parser.add_class_arguments(command.load()[0])
     return parser
 
@@ -183,7 +195,8 @@ def run_command(arguments: list[str]) -> None:
     parser = _parser(name, command)
     values: Namespace = parser.instantiate(parser.parse_args(rest))
     fields = [field.name for field in dataclasses.fields(options)]
-    run(values[command.place[0]], options(**{field: values[field] for field in fields}))
+    place = [] if command.place is None else [values[command.place[0]]]
+    run(*place, options(**{field: values[field] for field in fields}))
 
 
 @contextlib.contextmanager

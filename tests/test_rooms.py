@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "gnnrec"
 #: From the lowest to the highest. Training measures itself with evaluation; inference reads what training saved,
 #: and a report reads everything.
 ROOMS = [
-    "kernels", "data", "graph", "models", "evaluation", "baselines", "training", "tuning", "comparison", "inference",
-    "report", "api",
+    "kernels", "data", "graph", "models", "evaluation", "baselines", "training", "planning", "tuning", "comparison",
+    "inference", "report", "api",
 ]  # fmt: skip
 
 

@@ -1,0 +1,119 @@
+"""Short runs whose steps are timed in stages: what the constants of ``gnnrec plan`` are fitted to and checked with."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from gnnrec import memory
+from gnnrec.config import TrainConfig, parse_train_config
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed import World
+from gnnrec.planning.dataset import job_of_dataset
+from gnnrec.planning.job import Job
+from gnnrec.stopwatch import Stopwatch
+from gnnrec.training.rating_trainer import RatingTrainer
+
+
+class TimedTrainer(RatingTrainer):
+    """Times the update apart from forward and backward."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.updating = Stopwatch()
+
+    def update(self, lr: float) -> None:
+        with self.updating:
+            super().update(lr)
+
+
+def config_of(data: Path, options: list[str]) -> TrainConfig:
+    """A configuration on the CPU; ``--loader.folds`` sets the steps of an epoch."""
+    fixed = [f"--data={data}", "--run_dir=unused", "--device=cpu", "--optimizer.epochs=1000", "--log_every=1000000"]
+    return parse_train_config([*fixed, *options])
+
+
+def job_of(data: Path, options: list[str], ranks: int) -> Job:
+    """The same run as the model of costs sees it."""
+    config = config_of(data, options)
+    return job_of_dataset(data, config.model, config.loader, ranks)
+
+
+def measure(data: Path, options: list[str], ranks: int = 1, epochs: int = 3) -> dict[str, float]:
+    """Seconds of a step by stages, bytes of all-reduces and peaks of memory, of the slowest or largest rank.
+
+    Every rank is a process of its own with one thread. One epoch compiles and fills caches; the fastest of the
+    next ones counts, since whatever else the machine does only adds.
+
+    Args:
+        data: A prepared dataset.
+        options: Options of training, as on the command line.
+        ranks: Ranks.
+        epochs: Epochs that are timed.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.plan_runs", "sklearn.metrics", "torch._dynamo"])
+    with tempfile.TemporaryDirectory() as directory:
+        arguments = [(rank, ranks, directory, data, options, epochs) for rank in range(ranks)]
+        processes = [context.Process(target=_rank, args=each) for each in arguments]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        found = [json.loads(Path(directory, f"{rank}.json").read_text()) for rank in range(ranks)]
+    return {name: max(each[name] for each in found) for name in found[0]}
+
+
+def _rank(rank: int, size: int, directory: str, data: Path, options: list[str], epochs: int) -> None:
+    torch.set_num_threads(1)
+    if size > 1:
+        dist.init_process_group("gloo", init_method=f"file://{directory}/store", rank=rank, world_size=size)
+    world = World(rank, size)
+    base = _status("VmRSS")
+    _forget_peak()
+    trainer = TimedTrainer(config_of(data, options), PreparedDataset(data), world)
+    build_peak = _status("VmHWM")
+    memory.keep_freed()
+    _epoch(trainer, 0)
+    _forget_peak()
+    rows = [_epoch(trainer, 1 + number) for number in range(epochs)]
+    found = min(rows, key=lambda row: row["step"])
+    found |= {"base_bytes": base, "build_peak_bytes": build_peak, "peak_bytes": _status("VmHWM")}
+    Path(directory, f"{rank}.json").write_text(json.dumps(found))
+    if size > 1:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _epoch(trainer: TimedTrainer, number: int) -> dict[str, float]:
+    """Means over the steps of one epoch."""
+    traffic = trainer.world.traffic
+
+    def read() -> list[float]:
+        made = trainer.making_batches.seconds - traffic.batch_seconds
+        return [time.perf_counter(), made, trainer.updating.seconds, traffic.seconds, traffic.bytes]
+
+    trainer.world.barrier()
+    before = read()
+    steps = sum(1 for _ in trainer.run_epoch(number))
+    whole, batch, update, waiting, sent = ((now - then) / steps for now, then in zip(read(), before))
+    stages = {"batch": batch, "learn": whole - batch - update - waiting, "update": update, "collectives": waiting}
+    return {"step": whole} | stages | {"bytes": sent}
+
+
+def _forget_peak() -> None:
+    """From now on the kernel counts the peak anew (Linux: Documentation/filesystems/proc.rst)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(name: str) -> int:
+    """Bytes of a line of ``/proc/self/status``."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
