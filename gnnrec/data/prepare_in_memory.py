@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from gnnrec import files
 from gnnrec.data import edges, ids, order, rating_scale, result, split, split_ranking
 from gnnrec.data.blocks import look_up
 from gnnrec.data.formats import MOVIES_ROLES, Layout
@@ -34,19 +35,21 @@ def prepare_in_memory(
     """
     # Checksums beside the parsing: hashlib lets other threads run.
     with ThreadPoolExecutor(1) as pool:
-        source = pool.submit(result.source, options, [layout.path, *([movies_path] if movies_path else [])])
+        paths = [layout.path, *([movies_path] if movies_path else [])]
+        checksums = pool.map(files.sha256, paths)
         ratings = read_ratings(layout)
         ratings.movie = ids.by_frequency(ratings.movie)
         scale = rating_scale.decide(layout, options.rating_scale, ratings.rating)
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
         movies = movie_table(ratings.movie.raw, movies_path, named_columns(options, MOVIES_ROLES))
-        manifest, users, arrays = _arrange(ratings, scale, options, source)
+        manifest, users, arrays = _arrange(ratings, scale, options)
+        manifest.source = result.source(options, paths, checksums)
     with complete() as directory:
         return write_prepared(directory, manifest, users, movies, arrays)
 
 
 def _arrange(
-    ratings: Ratings, scale: tuple[float, float], options: PrepareOptions, source: Future
+    ratings: Ratings, scale: tuple[float, float], options: PrepareOptions
 ) -> tuple[Manifest, pd.DataFrame, dict[str, np.ndarray]]:
     """Orders users, sorts and splits the ratings. Takes ``ratings`` apart to free memory early."""
     raw_users, raw_movies = ratings.user.raw, ratings.movie.raw
@@ -89,5 +92,5 @@ def _arrange(
     }
     levels = rating_scale.levels(arrays["rating"], scale)
     split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES))
-    manifest = result.describe(options, source.result(), counts, scale, levels, split_counts, bounds)
+    manifest = result.describe(options, counts, scale, levels, split_counts, bounds)
     return manifest, result.user_table(0, raw_users[row_user]), arrays

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from gnnrec import files
 from gnnrec.data import order, split_ranking
 from gnnrec.data.prepare_options import PrepareOptions, named_columns
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest
@@ -20,27 +20,28 @@ def split_options(options: PrepareOptions) -> dict:
     return {name: getattr(options, name) for name in _SPLIT_OPTIONS}
 
 
-def source(options: PrepareOptions, paths: list[Path]) -> dict:
-    """What the manifest says about where the ratings came from (reads all of them)."""
-    entries = [{"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in paths]
+def source(options: PrepareOptions, paths: list[Path], checksums: Iterable[str]) -> dict:
+    """What the manifest says about where the ratings came from; ``checksums`` are SHA-256 of the files."""
+    entries = [
+        {"name": path.name, "bytes": path.stat().st_size, "sha256": checksum}
+        for path, checksum in zip(paths, checksums)
+    ]
     columns = {f"{role}_column": name for role, name in named_columns(options).items() if name}
     return {"dataset": options.dataset, "files": entries, "columns": columns}
 
 
 def describe(
     options: PrepareOptions,
-    source: dict,
     counts: dict[str, int],
     scale: tuple[float, float],
     levels: list[float],
     split_counts: np.ndarray,
     shards: list[int],
 ) -> Manifest:
-    """The manifest.
+    """The manifest, but for ``source`` and ``files``.
 
     Args:
         options: The options.
-        source: Of :func:`source`.
         counts: ``users``, ``movies``, ``ratings``, ``duplicates_dropped``.
         scale: Lowest and highest possible rating.
         levels: Rating levels.
@@ -53,7 +54,7 @@ def describe(
     by_name = {name: int(number) for name, number in zip(SPLIT_NAMES, split_counts)}
     split_ranking.check_used(by_name, options.relevant)
     return Manifest(
-        source=source,
+        source={},
         counts=counts,
         rating={"min": scale[0], "max": scale[1], "levels": levels},
         split={

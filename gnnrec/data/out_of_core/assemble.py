@@ -27,7 +27,7 @@ _BLOCK = 1 << 22  # bytes copied at a time
 def write_arrays(job: Job, buckets: list[Gathered], directory: Path) -> dict[str, str]:
     """``user_ptr``, ``movie``, ``rating``, ``split`` and, where known, ``timestamp``: file name -> SHA-256."""
     ratings, users = sum(each.ratings for each in buckets), sum(each.users for each in buckets)
-    checksums = {}
+    checksums: dict[str, str] = {}
     for name, kind in _TYPES.items():
         if name != "timestamp" or "timestamp" in job.layouts[0].columns:
             with _array_file(directory, name, kind, ratings, checksums) as file:
@@ -62,7 +62,7 @@ def _array_file(directory: Path, name: str, kind: Any, length: int, checksums: d
     with open(directory / f"{name}.npy", "wb") as opened:
         file = _Hashed(opened)
         header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (length,)}
-        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+        np.lib.format.write_array_header_1_0(file, header)
         yield file
         checksums[f"{name}.npy"] = file.digest.hexdigest()
 

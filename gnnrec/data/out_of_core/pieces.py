@@ -6,7 +6,7 @@ import dataclasses
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,7 +84,7 @@ def _parsed(layout: Layout, block: bytes) -> Iterator[dict[str, pa.ChunkedArray]
 
 
 def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if is_gzip(path) else open(path, "rb")
+    return cast("IO[bytes]", gzip.open(path, "rb")) if is_gzip(path) else open(path, "rb")
 
 
 def _quoted(layout: Layout) -> bool:

@@ -7,11 +7,12 @@ leaves a note when it is done, so that a run that was interrupted goes on with w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 from tqdm import tqdm
 
+from gnnrec import files
 from gnnrec.data import check, order, rating_scale, read, result, split_ranking
 from gnnrec.data.formats import MOVIES_ROLES, Layout
 from gnnrec.data.movies import movie_table
@@ -57,9 +59,12 @@ def prepare_out_of_core(
     scratch = options.scratch or out.parent / f".{out.name}.parts"
     job = Job(scratch, layouts, options, plan(layouts, options))
     try:
-        with engine(options) as workers, ThreadPoolExecutor(1) as beside:
+        with contextlib.ExitStack() as stack:
+            workers = stack.enter_context(engine(options))
+            beside = ThreadPoolExecutor(1)
             paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
-            source = beside.submit(result.source, options, paths)
+            stack.callback(beside.shutdown, wait=False, cancel_futures=True)  # bad input need not wait for checksums
+            checksums = beside.map(files.sha256, paths)
             job, pieces = _scatter_all(job, workers)
             scale = _check_pieces(job, pieces)
             catalogue = raw_ids(_catalogue(job, pieces)["movie"])
@@ -67,7 +72,9 @@ def prepare_out_of_core(
             buckets = _gather_all(job, pieces, workers)
             split_counts = _split_counts(job, buckets, workers)
             with complete() as directory:
-                manifest = _write(job, buckets, split_counts, scale, movies, directory, source)
+                manifest = _describe(job, buckets, split_counts, scale, len(movies))
+                manifest.source = result.source(options, paths, checksums)
+                _write(job, buckets, manifest, movies, directory)
     except UserError:
         _remove(scratch)
         raise
@@ -75,29 +82,27 @@ def prepare_out_of_core(
     return manifest
 
 
-def _write(
-    job: Job,
-    buckets: list[Gathered],
-    split_counts: np.ndarray,
-    scale: tuple[float, float],
-    movies: pd.DataFrame,
-    directory: Path,
-    source: Future,
+def _describe(
+    job: Job, buckets: list[Gathered], split_counts: np.ndarray, scale: tuple[float, float], movies: int
 ) -> Manifest:
-    movies.to_parquet(directory / "movies.parquet", index=False)
-    assemble.write_users(job, buckets, directory)
-    checksums = assemble.write_arrays(job, buckets, directory)
+    """All but shards, source and files."""
     counts = {
         "users": sum(each.users for each in buckets),
-        "movies": len(movies),
+        "movies": movies,
         "ratings": sum(each.ratings for each in buckets),
         "duplicates_dropped": sum(each.dropped for each in buckets),
     }
     distinct = np.unique(np.array([rating for each in buckets for rating in each.distinct], np.float32))
-    levels = rating_scale.levels(distinct, scale)
-    shards = order.balanced_shards(np.load(directory / "user_ptr.npy", mmap_mode="r"), job.options.shards)
-    manifest = result.describe(job.options, source.result(), counts, scale, levels, split_counts, shards)
-    return write_manifest(directory, manifest, checksums)
+    return result.describe(job.options, counts, scale, rating_scale.levels(distinct, scale), split_counts, [])
+
+
+def _write(job: Job, buckets: list[Gathered], manifest: Manifest, movies: pd.DataFrame, directory: Path) -> None:
+    movies.to_parquet(directory / "movies.parquet", index=False)
+    assemble.write_users(job, buckets, directory)
+    checksums = assemble.write_arrays(job, buckets, directory)
+    user_ptr = np.load(directory / "user_ptr.npy", mmap_mode="r")
+    manifest.shards = order.balanced_shards(user_ptr, job.options.shards)
+    write_manifest(directory, manifest, checksums)
 
 
 def _check_alike(layouts: list[Layout]) -> None:

@@ -67,12 +67,12 @@ def scatter(job: Job, piece: Piece) -> Scattered:
             if not len(columns["rating"]):
                 continue
             ratings = read.encoded(layout, columns)
-            for role, found in (("user", ratings.user), ("movie", ratings.movie)):
-                text = found.raw.dtype == object
+            for role, ids_of in (("user", ratings.user), ("movie", ratings.movie)):
+                text = ids_of.raw.dtype == object
                 if text and role not in job.text_ids:
                     raise UnexpectedWords(role)
                 (words if text else integers).add(role)
-                if found.mixed:
+                if ids_of.mixed:
                     integers.add(role)
             user, movie = (_as_expected(job, role, getattr(ratings, role)) for role in ("user", "movie"))
             rows += len(ratings.rating)
