@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnnrec import files
 from gnnrec.data import formats, result
+from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
 from gnnrec.data.prepare_options import PrepareOptions, check_options, named_columns
 from gnnrec.data.prepared import MANIFEST, Manifest, PreparedDataset
@@ -56,19 +57,15 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
 
 def _fits(layouts: list[formats.Layout], options: PrepareOptions) -> bool:
     """Whether everything is taken into memory at once."""
-    if options.engine != "auto":
-        if options.engine == "memory" and len(layouts) > 1:
-            raise UserError(f"--engine memory takes one ratings file, not {len(layouts)}: leave it out, or join them")
-        return options.engine == "memory"
     if len(layouts) > 1:
-        return options.order == "metis" and _only_in_memory(layouts)
-    from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
-
-    return options.order == "metis" or gigabytes_in_memory(layouts[0]) <= memory_limit(options)
-
-
-def _only_in_memory(layouts: list[formats.Layout]) -> bool:
-    raise UserError(f"--order metis takes one ratings file, not {len(layouts)}: choose balanced, or join them")
+        if options.engine == "memory":
+            raise UserError(f"--engine memory takes one ratings file, not {len(layouts)}: leave it out, or join them")
+        if options.order == "metis":
+            raise UserError(f"--order metis takes one ratings file, not {len(layouts)}: choose balanced, or join them")
+    if options.engine != "auto":
+        return options.engine == "memory"
+    whole = options.order == "metis" or gigabytes_in_memory(layouts[0]) <= memory_limit(options)
+    return len(layouts) == 1 and whole
 
 
 def _input_files(options: PrepareOptions) -> tuple[list[Path], Path | None]:

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 
 from gnnrec.data.formats import Layout, open_text
 from gnnrec.data.prepare_options import LEAST_MEMORY, PrepareOptions
+from gnnrec.data.read import refusing
 
 #: Bytes a rating that each way needs at its worst moment, measured.
 IN_MEMORY, IN_PIECE, IN_BUCKET = 60, 110, 110
@@ -51,12 +53,15 @@ def gigabytes_in_memory(layout: Layout) -> float:
 
 
 def rows(layout: Layout) -> int:
-    """Rows of a file: exact of Parquet, else from the length of the first ones."""
-    if layout.kind == "parquet":
-        import pyarrow.parquet as pq
+    """Rows of a file: exact of Parquet, else from the length of the first ones.
 
-        return pq.read_metadata(layout.path).num_rows
-    return int(layout.path.stat().st_size * (_GZIP if is_gzip(layout.path) else 1) / bytes_a_row(layout)) + 1
+    Raises:
+        UserError: The file cannot be read.
+    """
+    with refusing(layout):
+        if layout.kind == "parquet":
+            return pq.read_metadata(layout.path).num_rows
+        return int(layout.path.stat().st_size * (_GZIP if is_gzip(layout.path) else 1) / bytes_a_row(layout)) + 1
 
 
 def bytes_a_row(layout: Layout) -> float:
