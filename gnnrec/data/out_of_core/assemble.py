@@ -32,14 +32,14 @@ def write_arrays(job: Job, buckets: list[Gathered], directory: Path) -> dict[str
         if name != "timestamp" or "timestamp" in job.layouts[0].columns:
             with _array_file(directory, name, kind, ratings, checksums) as file:
                 for each in buckets:
-                    with open(array_path(job, each.bucket, name), "rb") as part:
+                    with open(array_path(job, each.number, name), "rb") as part:
                         shutil.copyfileobj(part, file, _BLOCK)
     with _array_file(directory, "user_ptr", np.int64, users + 1, checksums) as file:
         last = np.zeros(1, np.int64)
         file.write(last.data)
         for each in buckets:
             if each.users:
-                ends = last + np.cumsum(np.fromfile(array_path(job, each.bucket, "degree"), np.int64))
+                ends = last + np.cumsum(np.fromfile(array_path(job, each.number, "degree"), np.int64))
                 file.write(ends.data)
                 last = ends[-1:]
     return checksums
@@ -74,7 +74,7 @@ def write_users(job: Job, buckets: list[Gathered], directory: Path) -> None:
     first = rows = 0
     for each in buckets:
         if each.users:
-            raw = raw_ids(read_arrow(users_path(job, each.bucket))["user"])
+            raw = raw_ids(read_arrow(users_path(job, each.number))["user"])
             waiting.append(pa.Table.from_pandas(result.user_table(first, raw), preserve_index=False))
             first, rows = first + each.users, rows + each.users
         if writer is None and waiting:

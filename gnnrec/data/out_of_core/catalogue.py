@@ -17,7 +17,7 @@ def count_movies(job: Job, pieces: list[Scattered]) -> pa.Table:
     total: pa.Table | None = None
     for piece in pieces:
         for part in range(piece.parts):
-            table = read_arrow(counts_path(job, piece.piece, part)).combine_chunks()
+            table = read_arrow(counts_path(job, piece.number, part)).combine_chunks()
             joined = table if total is None else pa.concat_tables([total, table])
             total = joined.group_by("movie").aggregate([("ratings", "sum")]).rename_columns(["movie", "ratings"])
     assert total is not None  # there are ratings

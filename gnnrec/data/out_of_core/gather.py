@@ -26,7 +26,7 @@ class Gathered:
     """What a bucket holds.
 
     Attributes:
-        bucket: Its number.
+        number: Its number.
         users: Users.
         ratings: Ratings kept.
         dropped: Duplicates dropped.
@@ -34,7 +34,7 @@ class Gathered:
         split_counts: Ratings of each split; empty while the split waits for other buckets.
     """
 
-    bucket: int
+    number: int
     users: int
     ratings: int
     dropped: int
@@ -131,7 +131,7 @@ def _read(job: Job, pieces: list[Scattered], bucket: int) -> dict[str, pa.Chunke
     tables = []
     for piece in pieces:
         for part in range(piece.parts):
-            with pa.OSFile(str(part_path(job, piece.piece, part))) as file:
+            with pa.OSFile(str(part_path(job, piece.number, part))) as file:
                 tables.append(pa.Table.from_batches([pa.ipc.open_file(file).get_batch(bucket)]))
     table = pa.concat_tables(tables, promote_options="permissive")  # integers of some parts are narrower
     return dict(zip(table.column_names, table.columns))
@@ -171,7 +171,7 @@ def _write_split(job: Job, bucket: int, found: np.ndarray) -> list[int]:
 
 
 def _done(job: Job, found: Gathered) -> Gathered:
-    job.leave_note(_name(found.bucket), dataclasses.asdict(found))
+    job.leave_note(_name(found.number), dataclasses.asdict(found))
     return found
 
 

@@ -6,16 +6,19 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from gnnrec.data.formats import Layout
 from gnnrec.data.out_of_core.size import Plan
 from gnnrec.data.prepare_options import PrepareOptions
+from gnnrec.errors import UserError
 
 #: Of these options the result does not depend, nor do the files in between.
-_FREE = ("engine", "workers", "scheduler", "scratch", "memory", "overwrite", "download_dir", "movies")
+_FREE = ("engine", "workers", "scheduler", "scratch", "overwrite", "download_dir", "movies")
 _VERSION = 1
+_NOTE = "job"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +44,40 @@ class Job:
         """Number of user ranges."""
         return 1 << self.plan.log_buckets
 
-    def fingerprint(self) -> str:
-        """Says whether files in between are of use for this job."""
+    def open_scratch(self) -> Job:
+        """An empty directory, or that of an earlier run of the same input and options.
+
+        Returns:
+            The job as the earlier run had it: cut as it was, with ids of the kind that they were found to be.
+
+        Raises:
+            UserError: The directory is somebody else's.
+        """
+        if (note := self.read_note(_NOTE)) and note["fingerprint"] == self._fingerprint():
+            return dataclasses.replace(self, plan=Plan(**note["plan"]), text_ids=frozenset(note["text_ids"]))
+        self.remove_scratch()
+        if self.scratch.exists() and any(self.scratch.iterdir()):
+            raise UserError(f"{self.scratch} holds something else: name an empty directory with --scratch")
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        found = {"fingerprint": self._fingerprint(), "plan": vars(self.plan), "text_ids": sorted(self.text_ids)}
+        self.leave_note(_NOTE, found)
+        return self
+
+    def remove_scratch(self) -> None:
+        """Removes files in between; a directory of somebody else stays as it is."""
+        note = self.note(_NOTE)
+        if note.exists():
+            note.write_text("{}", encoding="utf-8")  # should this be interrupted, what is left is of no use
+            for path in self.scratch.iterdir():
+                if path != note:
+                    path.unlink()
+            shutil.rmtree(self.scratch)
+
+    def _fingerprint(self) -> str:
         stats = [(str(each.path.resolve()), os.stat(each.path)) for each in self.layouts]
         inputs = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
         options = {name: str(value) for name, value in vars(self.options).items() if name not in _FREE}
-        text = json.dumps([_VERSION, inputs, options, dataclasses.astuple(self.plan), sorted(self.text_ids)])
+        text = json.dumps([_VERSION, inputs, options])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def note(self, name: str) -> Path:
@@ -54,7 +85,7 @@ class Job:
         return self.scratch / f"{name}.json"
 
     def read_note(self, name: str) -> Any:
-        """What :meth:`leave_note` left, or None."""
+        """What :meth:`leave_note` left; None where it did not."""
         path = self.note(name)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 

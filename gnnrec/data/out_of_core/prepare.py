@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,8 +36,6 @@ from gnnrec.data.prepared import Manifest, write_manifest
 from gnnrec.errors import UserError
 from gnnrec.files import Complete
 
-_FINGERPRINT = "job.json"
-
 
 def prepare_out_of_core(
     out: Path, complete: Complete, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
@@ -58,13 +55,13 @@ def prepare_out_of_core(
     _check_alike(layouts)
     scratch = options.scratch or out.parent / f".{out.name}.parts"
     job = Job(scratch, layouts, options, plan(layouts, options))
-    try:
-        with contextlib.ExitStack() as stack:
-            workers = stack.enter_context(engine(options))
-            beside = ThreadPoolExecutor(1)
-            paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
-            stack.callback(beside.shutdown, wait=False, cancel_futures=True)  # bad input need not wait for checksums
-            checksums = beside.map(files.sha256, paths)
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(engine(options))
+        beside = ThreadPoolExecutor(1)
+        stack.callback(beside.shutdown, wait=False, cancel_futures=True)  # bad input need not wait for checksums
+        paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
+        checksums = beside.map(files.sha256, paths)
+        try:
             job, pieces = _scatter_all(job, workers)
             scale = _check_pieces(job, pieces)
             catalogue = raw_ids(_catalogue(job, pieces)["movie"])
@@ -75,10 +72,10 @@ def prepare_out_of_core(
                 manifest = _describe(job, buckets, split_counts, scale, len(movies))
                 manifest.source = result.source(options, paths, checksums)
                 _write(job, buckets, manifest, movies, directory)
-    except UserError:
-        _remove(scratch)
-        raise
-    _remove(scratch)
+        except UserError:
+            job.remove_scratch()
+            raise
+    job.remove_scratch()
     return manifest
 
 
@@ -116,34 +113,15 @@ def _check_alike(layouts: list[Layout]) -> None:
             )
 
 
-def _open_scratch(job: Job) -> None:
-    """An empty directory, or that of an earlier run of the same job."""
-    note, fingerprint = job.scratch / _FINGERPRINT, job.fingerprint()
-    if job.scratch.exists():
-        if note.exists() and note.read_text(encoding="utf-8") == fingerprint:
-            return
-        if any(job.scratch.iterdir()) and not note.exists():
-            raise UserError(f"{job.scratch} holds something else: name an empty directory with --scratch")
-        shutil.rmtree(job.scratch)
-    job.scratch.mkdir(parents=True)
-    note.write_text(fingerprint, encoding="utf-8")
-
-
-def _remove(scratch: Path) -> None:
-    """Files in between; a directory of somebody else stays as it is."""
-    if (scratch / _FINGERPRINT).exists():
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
 def _scatter_all(job: Job, workers: Engine) -> tuple[Job, list[Scattered]]:
     """Scatters all pieces; where ids turn out to be words, from the start with that known."""
-    pieces = cut(job.layouts, job.plan.rows_a_piece)
     while True:
-        _open_scratch(job)
+        job = job.open_scratch()
+        pieces = cut(job.layouts, job.plan.rows_a_piece)
         try:
             return job, _all(workers.results(scatter, job, items=pieces), pieces, "reading")
         except UnexpectedWords as found:
-            _remove(job.scratch)
+            job.remove_scratch()
             job = dataclasses.replace(job, text_ids=job.text_ids | {found.args[0]})
 
 
@@ -196,4 +174,4 @@ def _all(results: Iterator, items: Iterable[Piece | int], what: str) -> list:
     """All results in the order of their items, with a progress bar on a terminal."""
     total = len(list(items))
     bar = tqdm(results, f"prepare: {what}", total, leave=False, disable=not sys.stderr.isatty())
-    return sorted(bar, key=lambda found: getattr(found, "piece", getattr(found, "bucket", 0)))
+    return sorted(bar, key=lambda found: found.number)

@@ -27,7 +27,7 @@ class Scattered:
     """What a piece had.
 
     Attributes:
-        piece: Its number.
+        number: Its number.
         file: The number of its file.
         parts: Files that its rows were written to.
         rows: Rows.
@@ -36,7 +36,7 @@ class Scattered:
         words: Roles some of whose ids were not.
     """
 
-    piece: int
+    number: int
     file: int
     parts: int
     rows: int
