@@ -152,7 +152,8 @@ def test_a_link_has_its_bandwidth(delay):
 
 def test_a_killed_run_leaves_hosts_and_the_next_removes_them(tmp_path):
     program = (
-        "import subprocess, sys\nfrom benchmarks.network_namespaces import Hosts\n"
+        "import signal, subprocess, sys\nfrom benchmarks.network_namespaces import Hosts\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where the tests run in the background
         "with Hosts(1, 100, 0) as hosts:\n"
         " one = subprocess.Popen(hosts.command(1, 'sleep', '1000'))\n print(one.pid, flush=True)\n one.wait()"
     )
