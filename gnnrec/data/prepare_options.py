@@ -56,7 +56,7 @@ class PrepareOptions:
             run goes on where it was), dask (the same on the workers of a Dask cluster), or auto: memory for one file
             that fits, else stream. The result is the same, byte for byte.
         memory: Gigabytes that stream may take, and each worker of dask; at least 1; 0 takes half of what is free.
-        workers: Threads of stream, or worker processes that dask starts here (default: one for each core).
+        workers: Threads of stream, or worker processes that dask starts here. By default one for each core.
         scheduler: Address of a running Dask scheduler, such as tcp://host:8786 (default: workers on this machine).
         scratch: Where stream and dask keep files in between, about 40 bytes a rating; all workers must see it
             (default: a hidden directory beside the output).
