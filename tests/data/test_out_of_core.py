@@ -82,6 +82,14 @@ def test_many_files_of_many_kinds_are_as_one(rough, tmp_path, prepared, small_pi
     assert len(PreparedDataset(tmp_path / "out").manifest.source["files"]) == 5
 
 
+def test_buckets_without_users(rough, tmp_path, prepared, monkeypatch):
+    monkeypatch.setattr(prepare, "plan", lambda layouts, options: Plan(100, 7))
+    rough.to_csv(tmp_path / "ratings.csv", index=False)
+    for protocol in ("random", "strong"):
+        options = {"protocol": protocol, "shards": 4, "overwrite": True}
+        same_files(*(prepared(tmp_path, tmp_path / each, engine=each, **options) for each in ("memory", "stream")))
+
+
 def test_row_groups_of_users_are_those_of_one_table(rough, tmp_path, prepared, small_pieces, monkeypatch):
     monkeypatch.setattr(assemble, "ROW_GROUP", 16)
     rough.to_csv(tmp_path / "ratings.csv", index=False)

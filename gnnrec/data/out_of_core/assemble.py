@@ -32,8 +32,9 @@ def write_arrays(job: Job, buckets: list[Gathered], directory: Path) -> dict[str
         if name != "timestamp" or "timestamp" in job.layouts[0].columns:
             with _array_file(directory, name, kind, ratings, checksums) as file:
                 for each in buckets:
-                    with open(array_path(job, each.number, name), "rb") as part:
-                        shutil.copyfileobj(part, file, _BLOCK)
+                    if each.ratings:
+                        with open(array_path(job, each.number, name), "rb") as part:
+                            shutil.copyfileobj(part, file, _BLOCK)
     with _array_file(directory, "user_ptr", np.int64, users + 1, checksums) as file:
         last = np.zeros(1, np.int64)
         file.write(last.data)

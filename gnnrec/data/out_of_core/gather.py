@@ -67,8 +67,6 @@ def gather(job: Job, pieces: list[Scattered], bucket: int) -> Gathered:
         return Gathered(**done)
     columns = _read(job, pieces, bucket)
     if not len(columns["rating"]):
-        for name in ("degree", "movie", "rating", "split"):
-            array_path(job, bucket, name).touch()
         return _done(job, Gathered(bucket, 0, 0, 0, [], [0] * len(SPLIT_NAMES)))
     user, movie = (ids.encode(columns.pop(role), role in job.text_ids) for role in ("user", "movie"))
     catalogue = raw_ids(read_arrow(catalogue_path(job))["movie"])
