@@ -57,9 +57,10 @@ def strong(data: SplitInput) -> np.ndarray:
     """
     split = np.full(len(data.movie), UNUSED, np.uint8)
     role = _roles(data)
+    trained = np.zeros(len(data.movie_hash), bool) if data.trained is None else data.trained
     for edges, train in _train_edges(data, role):
         split[edges][train] = TRAIN
-    trained = trained_movies(data) if data.trained is None else data.trained
+        trained[data.movie[edges][train]] = True
     if not trained.any():
         raise UserError(
             f"no user to train on has {data.least_relevant} ratings of {data.relevant:g} or more: "
