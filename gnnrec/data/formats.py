@@ -62,9 +62,14 @@ class Layout:
     grouplens: bool = False
 
 
+def is_gzip(path: Path) -> bool:
+    """By its name."""
+    return path.name.endswith(".gz")
+
+
 def open_text(path: Path) -> TextIO:
     """Opens a text file, gunzipped where its name ends in ``.gz``; bytes that are not UTF-8 become surrogates."""
-    opener = gzip.open if path.name.endswith(".gz") else open
+    opener = gzip.open if is_gzip(path) else open
     return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 

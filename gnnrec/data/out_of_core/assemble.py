@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data import result
-from gnnrec.data.out_of_core.catalogue import raw_ids, read_arrow
+from gnnrec.data.out_of_core.arrow_files import read_arrow
+from gnnrec.data.out_of_core.catalogue import raw_ids
 from gnnrec.data.out_of_core.gather import Gathered, array_path, users_path
 from gnnrec.data.out_of_core.job import Job
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from gnnrec.data.out_of_core.arrow_files import read_arrow, write_arrow
 from gnnrec.data.out_of_core.job import Job
 from gnnrec.data.out_of_core.scatter import Scattered, counts_path
 
@@ -25,6 +26,25 @@ def count_movies(job: Job, pieces: list[Scattered]) -> pa.Table:
     return total.sort_by([("ratings", "descending"), ("movie", "ascending")]).select(["movie"])
 
 
+def make_catalogue(job: Job, pieces: list[Scattered]) -> np.ndarray:
+    """Counts the movies, unless an earlier run did, and returns what :func:`read_catalogue` does."""
+    path = _path(job)
+    if not path.exists():
+        aside = path.with_suffix(".tmp")
+        write_arrow(aside, count_movies(job, pieces))
+        aside.rename(path)
+    return read_catalogue(job)
+
+
+def read_catalogue(job: Job) -> np.ndarray:
+    """Raw ids of all movies by row, int64 or object (strings)."""
+    return raw_ids(read_arrow(_path(job))["movie"])
+
+
+def _path(job: Job) -> Path:
+    return job.scratch / "movies.arrow"
+
+
 def raw_ids(column: pa.ChunkedArray) -> np.ndarray:
     """int64 or object (strings)."""
     found = column.to_numpy()
@@ -34,15 +54,3 @@ def raw_ids(column: pa.ChunkedArray) -> np.ndarray:
 def movie_rows(raw: np.ndarray) -> pd.Series:
     """Raw id -> row, int32."""
     return pd.Series(np.arange(len(raw), dtype=np.int32), index=pd.Index(raw))
-
-
-def write_arrow(path: Path, table: pa.Table) -> None:
-    """A file that :func:`read_arrow` reads."""
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-def read_arrow(path: Path) -> pa.Table:
-    """A whole Arrow file."""
-    with pa.OSFile(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()

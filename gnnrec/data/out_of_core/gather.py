@@ -11,7 +11,8 @@ import torch
 
 from gnnrec.data import edges, ids, order, rating_scale, result, split, split_ranking
 from gnnrec.data.blocks import look_up
-from gnnrec.data.out_of_core.catalogue import movie_rows, raw_ids, read_arrow, write_arrow
+from gnnrec.data.out_of_core.arrow_files import read_arrow, write_arrow
+from gnnrec.data.out_of_core.catalogue import movie_rows, raw_ids, read_catalogue
 from gnnrec.data.out_of_core.job import Job
 from gnnrec.data.out_of_core.scatter import Scattered, part_path
 from gnnrec.data.prepared import SPLIT_NAMES
@@ -42,11 +43,6 @@ class Gathered:
     split_counts: list[int]
 
 
-def catalogue_path(job: Job) -> Path:
-    """Raw ids of all movies by row."""
-    return job.scratch / "movies.arrow"
-
-
 def array_path(job: Job, bucket: int, name: str) -> Path:
     """The bucket's part of an array of the prepared dataset, without a header; ``degree`` stands for ``user_ptr``."""
     return job.scratch / f"{_name(bucket)}.{name}"
@@ -69,7 +65,7 @@ def gather(job: Job, pieces: list[Scattered], bucket: int) -> Gathered:
     if not len(columns["rating"]):
         return _done(job, Gathered(bucket, 0, 0, 0, [], [0] * len(SPLIT_NAMES)))
     user, movie = (ids.encode(columns.pop(role), role in job.text_ids) for role in ("user", "movie"))
-    catalogue = raw_ids(read_arrow(catalogue_path(job))["movie"])
+    catalogue = read_catalogue(job)
     movie_row = look_up(movie_rows(catalogue).loc[movie.raw].to_numpy(), movie.codes)
     user_hash = ids.stable_hash(user.raw)
     row_user = order.balanced_order(user_hash, job.options.seed)
@@ -159,7 +155,7 @@ def _gathered_input(job: Job, bucket: int) -> SplitInput | None:
         "rating": np.fromfile(array_path(job, bucket, "rating"), np.float32),
     }
     users = ids.stable_hash(raw_ids(read_arrow(users_path(job, bucket))["user"]))
-    movies = ids.stable_hash(raw_ids(read_arrow(catalogue_path(job))["movie"]))
+    movies = ids.stable_hash(read_catalogue(job))
     return _split_input(job, np.concatenate([[0], np.cumsum(degree)]), arrays, users, movies)
 
 

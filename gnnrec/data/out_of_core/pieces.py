@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data import read
-from gnnrec.data.formats import Layout
-from gnnrec.data.out_of_core.size import bytes_a_row, is_gzip
+from gnnrec.data.formats import Layout, is_gzip
+from gnnrec.data.out_of_core.size import bytes_a_row
 
 _BOM = b"\xef\xbb\xbf"
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from tqdm import tqdm
 
 from gnnrec import files
@@ -24,11 +24,11 @@ from gnnrec.data import check, order, rating_scale, read, result, split_ranking
 from gnnrec.data.formats import MOVIES_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
-from gnnrec.data.out_of_core.catalogue import count_movies, raw_ids, read_arrow, write_arrow
+from gnnrec.data.out_of_core.catalogue import make_catalogue
 from gnnrec.data.out_of_core.engines import Engine, engine
-from gnnrec.data.out_of_core.gather import Gathered, catalogue_path, gather, split_strong, trained_movies
+from gnnrec.data.out_of_core.gather import Gathered, gather, split_strong, trained_movies
 from gnnrec.data.out_of_core.job import Job
-from gnnrec.data.out_of_core.pieces import Piece, cut
+from gnnrec.data.out_of_core.pieces import cut
 from gnnrec.data.out_of_core.scatter import Scattered, UnexpectedWords, scatter
 from gnnrec.data.out_of_core.size import plan
 from gnnrec.data.prepare_options import PrepareOptions, named_columns
@@ -64,7 +64,7 @@ def prepare_out_of_core(
         try:
             job, pieces = _scatter_all(job, workers)
             scale = _check_pieces(job, pieces)
-            catalogue = raw_ids(_catalogue(job, pieces)["movie"])
+            catalogue = make_catalogue(job, pieces)
             movies = movie_table(catalogue, movies_path, named_columns(options, MOVIES_ROLES))
             buckets = _gather_all(job, pieces, workers)
             split_counts = _split_counts(job, buckets, workers)
@@ -119,7 +119,7 @@ def _scatter_all(job: Job, workers: Engine) -> tuple[Job, list[Scattered]]:
         job = job.open_scratch()
         pieces = cut(job.layouts, job.plan.rows_a_piece)
         try:
-            return job, _all(workers.results(scatter, job, items=pieces), pieces, "reading")
+            return job, _all(workers, "reading", scatter, job, items=pieces)
         except UnexpectedWords as found:
             job.remove_scratch()
             job = dataclasses.replace(job, text_ids=job.text_ids | {found.args[0]})
@@ -143,18 +143,8 @@ def _check_pieces(job: Job, pieces: list[Scattered]) -> tuple[float, float]:
     return scale
 
 
-def _catalogue(job: Job, pieces: list[Scattered]) -> pa.Table:
-    path = catalogue_path(job)
-    if not path.exists():
-        aside = path.with_suffix(".tmp")
-        write_arrow(aside, count_movies(job, pieces))
-        aside.rename(path)
-    return read_arrow(path)
-
-
 def _gather_all(job: Job, pieces: list[Scattered], workers: Engine) -> list[Gathered]:
-    numbers = range(job.buckets)
-    buckets = _all(workers.results(gather, job, pieces, items=numbers), numbers, "sorting")
+    buckets = _all(workers, "sorting", gather, job, pieces, items=range(job.buckets))
     if sum(each.users for each in buckets) < 2:
         raise read.too_few_users(job.layouts[0])
     return buckets
@@ -162,16 +152,16 @@ def _gather_all(job: Job, pieces: list[Scattered], workers: Engine) -> list[Gath
 
 def _split_counts(job: Job, buckets: list[Gathered], workers: Engine) -> np.ndarray:
     """Ratings of each split. The protocol ``strong`` looks at all buckets before it splits one."""
-    found: Iterable[list[int]] = [each.split_counts for each in buckets]
+    found = [each.split_counts for each in buckets]
     if job.options.protocol == "strong":
         numbers = range(job.buckets)
         trained = set().union(*workers.results(trained_movies, job, items=numbers))
         found = list(workers.results(split_strong, job, sorted(trained), items=numbers))
-    return np.sum(list(found), axis=0)
+    return np.sum(found, axis=0)
 
 
-def _all(results: Iterator, items: Iterable[Piece | int], what: str) -> list:
+def _all(workers: Engine, what: str, function: Callable[..., Any], *shared: Any, items: Sequence) -> list:
     """All results in the order of their items, with a progress bar on a terminal."""
-    total = len(list(items))
-    bar = tqdm(results, f"prepare: {what}", total, leave=False, disable=not sys.stderr.isatty())
+    results = workers.results(function, *shared, items=items)
+    bar = tqdm(results, f"prepare: {what}", len(items), leave=False, disable=not sys.stderr.isatty())
     return sorted(bar, key=lambda found: found.number)

@@ -17,6 +17,7 @@ from gnnrec import counters
 from gnnrec.data import ids, order, read
 from gnnrec.data.blocks import look_up
 from gnnrec.data.ids import EncodedIds
+from gnnrec.data.out_of_core.arrow_files import write_arrow
 from gnnrec.data.out_of_core.job import Job
 from gnnrec.data.out_of_core.pieces import Piece, tables
 from gnnrec.kernels.ragged import counting_sort
@@ -157,6 +158,4 @@ def _narrow(values: np.ndarray) -> np.ndarray:
 
 def _write_counts(path: Path, movie: EncodedIds) -> None:
     raw = pa.array(movie.raw, pa.large_string() if movie.raw.dtype == object else pa.int64())
-    table = pa.table({"movie": raw, "ratings": np.bincount(movie.codes, minlength=len(movie.raw))})
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
+    write_arrow(path, pa.table({"movie": raw, "ratings": np.bincount(movie.codes, minlength=len(movie.raw))}))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
 
-from gnnrec.data.formats import Layout, open_text
+from gnnrec.data.formats import Layout, is_gzip, open_text
 from gnnrec.data.prepare_options import LEAST_MEMORY, PrepareOptions
 from gnnrec.data.read import refusing
 
@@ -71,15 +70,9 @@ def bytes_a_row(layout: Layout) -> float:
     return len(sample.encode(errors="surrogateescape")) / max(sample.count("\n"), 1)
 
 
-def is_gzip(path: Path) -> bool:
-    """By its name."""
-    return path.name.endswith(".gz")
-
-
 def plan(layouts: list[Layout], options: PrepareOptions) -> Plan:
     """Pieces and buckets that fit into memory."""
     threads = 1 if options.engine == "dask" else workers(options)
     room = max(memory_limit(options) - BASE, 0.2) * 1e9 / threads
-    in_bucket = room / IN_BUCKET
-    buckets = sum(map(rows, layouts)) / in_bucket
-    return Plan(min(int(room / IN_PIECE), _MOST_ROWS_A_PIECE), max(0, int(buckets).bit_length()))
+    buckets = int(sum(map(rows, layouts)) * IN_BUCKET / room)
+    return Plan(min(int(room / IN_PIECE), _MOST_ROWS_A_PIECE), buckets.bit_length())
