@@ -14,30 +14,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from benchmarks import record
-from gnnrec.data.prepare import PrepareOptions, prepare
+from benchmarks.even_ratings import write_even_ratings
 
 ROOT = Path(__file__).parents[1]
 RATINGS_A_USER, STEPS, SKIPPED = 50, 8, 2
-
-
-def write_data(directory: Path, movies: int, ratings: int) -> int:
-    """A prepared dataset in which every movie is as likely as any other; returns the movies that have ratings."""
-    rng = np.random.default_rng(0)
-    users, stretch = ratings // RATINGS_A_USER, movies // RATINGS_A_USER
-    movie = rng.integers(0, stretch, (users, RATINGS_A_USER)) + np.arange(RATINGS_A_USER) * stretch
-    table = {
-        "userId": np.repeat(np.arange(users), RATINGS_A_USER),
-        "movieId": movie.ravel(),
-        "rating": rng.integers(1, 11, movie.size) / 2,
-    }
-    pd.DataFrame(table).to_parquet(directory / "ratings.parquet")
-    options = PrepareOptions(ratings=directory / "ratings.parquet", test=0.0, validation=0.0)
-    prepare(directory / "prepared", options)
-    return int(json.loads((directory / "prepared" / "manifest.json").read_text())["counts"]["movies"])
 
 
 def run_one(directory: Path, rows: str, dim: int) -> dict[str, float]:
@@ -65,7 +46,7 @@ def main() -> None:
     found = []
     for movies in arguments.movies:
         with tempfile.TemporaryDirectory() as directory:
-            rated = write_data(Path(directory), movies, arguments.ratings)
+            rated = write_even_ratings(Path(directory), arguments.ratings // RATINGS_A_USER, movies, RATINGS_A_USER)
             row: dict = {"movies": rated, "gradient_mib": rated * (3 * arguments.dim + 1) * 4 / 2**20}
             row |= {rows: run_one(Path(directory), rows, arguments.dim) for rows in ("all", "touched")}
         found.append(row)

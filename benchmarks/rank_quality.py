@@ -11,13 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import tempfile
 from pathlib import Path
 
 from benchmarks import record
-
-ROOT = Path(__file__).parents[1]
+from benchmarks.train_run import train_run
 
 
 def main() -> None:
@@ -51,13 +48,7 @@ def main() -> None:
 
 def test_rmse(data: Path, config: str, ranks: int, seed: int) -> float:
     """Trains to the end on ``ranks`` processes of one thread."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = record.torchrun(ranks)
-        command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
-        command += ["--data", str(data), "--run-dir", f"{directory}/run", "--seed", str(seed), "--baselines", "false"]
-        command += ["--wandb.mode", "disabled", "--device", "cpu", "--validate-every", "0"]
-        subprocess.run(command, check=True, capture_output=True, env=record.environment_with(OMP_NUM_THREADS="1"))
-        return json.loads(Path(directory, "run", "summary.json").read_text())["test_rmse"]
+    return train_run(data, config, ranks, "--seed", str(seed))[1]["test_rmse"]
 
 
 if __name__ == "__main__":

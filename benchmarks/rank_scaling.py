@@ -12,13 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import tempfile
 from pathlib import Path
 
 from benchmarks import record
+from benchmarks.train_run import train_run
 
-ROOT = Path(__file__).parents[1]
 #: Steps of a run, and how many at its end are counted.
 STEPS, COUNTED = 16, 8
 
@@ -50,16 +48,8 @@ def main() -> None:
 
 def _run(data: Path, config: str, ranks: int) -> dict[str, float]:
     """The last steps of a short run."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = record.torchrun(ranks)
-        command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
-        command += ["--data", str(data), "--run-dir", f"{directory}/run", "--max-steps", str(STEPS)]
-        command += ["--log-every", str(COUNTED), "--validate-every", "0", "--baselines", "false"]
-        command += ["--wandb.mode", "disabled", "--device", "cpu"]
-        environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        subprocess.run(command, check=True, capture_output=True, env=record.environment_with(**environment))
-        lines = Path(directory, "run", "metrics.jsonl").read_text().splitlines()
-    last = [each for each in map(json.loads, lines) if "edges_per_second" in each][-1]
+    records, _ = train_run(data, config, ranks, "--max-steps", str(STEPS), "--log-every", str(COUNTED))
+    last = records[-1]
     return {name: last[name] for name in ("edges_per_second", "step_seconds", "collective_seconds", "collective_mib")}
 
 

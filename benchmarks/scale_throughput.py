@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import tempfile
 from pathlib import Path
 
 from benchmarks import record
+from benchmarks.train_run import train_run
 
-ROOT = Path(__file__).parents[1]
 #: Steps of a run, and how many at its end are counted.
 STEPS, COUNTED = 16, 8
 
@@ -53,16 +51,8 @@ def _row(data: Path, found: list[dict]) -> dict:
 
 def run(data: Path, config: str, ranks: int) -> dict[str, float]:
     """The last steps of a short run, and the most memory that a rank had."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = record.torchrun(ranks)
-        command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
-        command += ["--data", str(data), "--run-dir", f"{directory}/run", "--max-steps", str(STEPS)]
-        command += ["--log-every", str(COUNTED), "--baselines", "false", "--wandb.mode", "disabled"]
-        command += ["--device", "cpu"]
-        subprocess.run(command, check=True, capture_output=True, env=record.environment_with(OMP_NUM_THREADS="1"))
-        lines = Path(directory, "run", "metrics.jsonl").read_text().splitlines()
-        summary = json.loads(Path(directory, "run", "summary.json").read_text())
-    last = [each for each in map(json.loads, lines) if "edges_per_second" in each][-1]
+    records, summary = train_run(data, config, ranks, "--max-steps", str(STEPS), "--log-every", str(COUNTED))
+    last = records[-1]
     keys = ("edges_per_second", "step_seconds", "collective_seconds", "collective_mib")
     return {key: last[key] for key in keys} | {"peak_gb": summary["peak_memory_gib"] * 2**30 / 1e9}
 

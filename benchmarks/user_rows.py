@@ -20,30 +20,11 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import record
-from gnnrec.data.prepare import PrepareOptions, prepare
+from benchmarks.even_ratings import write_even_ratings
 
 PLACES = ("device", "host", "file")
 RATINGS_A_USER, MOVIES = 10, 5_000
-
-
-def write_data(directory: Path, users: int) -> None:
-    """A prepared dataset of random ratings."""
-    import pandas as pd
-
-    rng = np.random.default_rng(0)
-    # One movie of each of ten stretches: distinct.
-    stretch = MOVIES // RATINGS_A_USER
-    movie = rng.integers(0, stretch, (users, RATINGS_A_USER)) + np.arange(RATINGS_A_USER) * stretch
-    table = {
-        "userId": np.repeat(np.arange(users), RATINGS_A_USER),
-        "movieId": movie.ravel(),
-        "rating": rng.integers(1, 11, movie.size) / 2,
-    }
-    pd.DataFrame(table).to_parquet(directory / "ratings.parquet")
-    prepare(directory / "prepared", PrepareOptions(ratings=directory / "ratings.parquet", test=0.0, validation=0.0))
 
 
 def memory_mib() -> dict[str, float]:
@@ -115,7 +96,7 @@ def main() -> None:
         return
     found = {}
     with tempfile.TemporaryDirectory(dir=arguments.place) as directory:
-        write_data(Path(directory), arguments.users)
+        write_even_ratings(Path(directory), arguments.users, MOVIES, RATINGS_A_USER)
         for place in PLACES:
             command = [sys.executable, "-m", "benchmarks.user_rows", "--one", place, directory]
             command += ["--dim", str(arguments.dim), "--steps", str(arguments.steps)]

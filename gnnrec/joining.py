@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
+from gnnrec.cores import usable_cores
 from gnnrec.distributed import World
 from gnnrec.errors import RanksLost, Stopped, UserError
 from gnnrec.rendezvous import meet
@@ -131,7 +131,6 @@ def share_cores() -> None:
     torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight.
     """
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    chosen, share = os.environ.get("OMP_NUM_THREADS"), max(1, cores // ranks)
+    chosen, share = os.environ.get("OMP_NUM_THREADS"), max(1, usable_cores() // ranks)
     if chosen is None or (ranks > 1 and (chosen == "1" or torch.get_num_threads() > share)):
         torch.set_num_threads(share)

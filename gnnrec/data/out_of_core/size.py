@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import psutil
 import pyarrow.parquet as pq
 
+from gnnrec.cores import usable_cores
 from gnnrec.data.formats import Layout, is_gzip, open_text
 from gnnrec.data.prepare_options import LEAST_MEMORY, PrepareOptions
 from gnnrec.data.read import refusing
@@ -43,7 +43,7 @@ def memory_limit(options: PrepareOptions) -> float:
 
 def workers(options: PrepareOptions) -> int:
     """Threads, or processes of Dask."""
-    return options.workers or len(os.sched_getaffinity(0))
+    return options.workers or usable_cores()
 
 
 def gigabytes_in_memory(layout: Layout) -> float:
