@@ -7,16 +7,16 @@ Every option of the configuration file can be given on the command line too (``-
 
 import sys
 
-from gnnrec import joining
-from gnnrec.cli import exit_on_user_error
-from gnnrec.config import parse_train_config
+from gnnrec.cli.main import exit_on_user_error
+from gnnrec.config.train_config import parse_train_config
+from gnnrec.distributed import process_group
 from gnnrec.training.run import train
 
 
 def main(arguments: list[str]) -> None:
     config = parse_train_config(arguments)
-    joining.share_cores()
-    with joining.joined(config.device) as world:
+    process_group.share_cores()
+    with process_group.joined(config.device) as world:
         train(config, world)
 
 

@@ -21,10 +21,10 @@ import torch
 
 from benchmarks import ours, record
 from benchmarks.train_speed import tiny_dataset
-from gnnrec import memory
-from gnnrec.training.checkpoint import CheckpointInfo
-from gnnrec.training.checkpoint_write import CheckpointWriter
+from gnnrec.training.checkpoint.info import CheckpointInfo
+from gnnrec.training.checkpoint.write import CheckpointWriter
 from gnnrec.training.rating_trainer import RatingTrainer
+from gnnrec.utils import memory
 
 WAYS = ("none", "background", "foreground")
 _MINUTES = 5

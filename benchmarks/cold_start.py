@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from sklearn.metrics import ndcg_score
 
 from benchmarks.record import write
-from gnnrec.config import assigned_train_config
+from gnnrec.config.train_config import assigned_train_config
 from gnnrec.data.formats import RATINGS_ROLES, describe, locate_ratings
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.data.read import read_ratings
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.training.run import train
 

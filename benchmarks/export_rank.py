@@ -5,8 +5,8 @@ import resource
 import sys
 from pathlib import Path
 
+from gnnrec.distributed.process_group import joined, share_cores
 from gnnrec.inference.export import ExportOptions, export
-from gnnrec.joining import joined, share_cores
 
 if __name__ == "__main__":
     share_cores()

@@ -19,12 +19,12 @@ import pandas as pd
 import torch
 
 from benchmarks.record import environment_with, torchrun, write
-from gnnrec import files
-from gnnrec.config import assigned_train_config
+from gnnrec.config.train_config import assigned_train_config
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.models.build import build_replicated, mean_degrees
-from gnnrec.training.checkpoint import DESCRIPTION, CheckpointInfo, by_user_name, checkpoint_path
+from gnnrec.training.checkpoint.info import DESCRIPTION, CheckpointInfo, by_user_name, checkpoint_path
+from gnnrec.utils import files
 
 RATINGS_A_USER, MOVIES, SHARDS, BLOCK = 40, 26_744, 256, 100_000
 LEVELS = np.arange(1, 11) / 2

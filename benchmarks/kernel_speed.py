@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 
 from benchmarks import ours, record
-from gnnrec import memory
 from gnnrec.graph.batch import whole_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.kernels import dispatch
@@ -26,6 +25,7 @@ from gnnrec.kernels.dropout import tanh_dropout
 from gnnrec.kernels.lists import Lists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.sums import gather_sums, scatter_sums
+from gnnrec.utils import memory
 
 
 def main() -> None:

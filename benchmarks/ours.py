@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from gnnrec.config import parse_train_config
+from gnnrec.config.train_config import parse_train_config
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.training.rating_trainer import RatingTrainer
 
 #: The set-up that the plain recipe has too: two layers, 64 dims, ten neighbours on both sides. The step takes all users

@@ -6,7 +6,7 @@
 A grid of small synthetic datasets is trained for a few steps each, on one rank of one thread, and the stages of a step
 are timed apart. Constants are fitted to them by non-negative least squares on relative errors. All-reduces are measured
 between two ranks. ``--again`` fits the measurements in ``results/plan_constants.json`` anew and measures nothing. Both
-write that file, and the constants into the package (``gnnrec/planning/constants.json``).
+write that file, and the constants into the package (``gnnrec/tools/planning/constants.json``).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from scipy.optimize import nnls
 from benchmarks import record
 from benchmarks.export_scale import write_data
 from benchmarks.plan_runs import job_of, measure
-from gnnrec.planning.constants import PATH
-from gnnrec.planning.memory import FLOAT, memory_parts, total
-from gnnrec.planning.work import STAGES, work_of
+from gnnrec.tools.planning.constants import PATH
+from gnnrec.tools.planning.memory import FLOAT, memory_parts, total
+from gnnrec.tools.planning.work import STAGES, work_of
 
 #: Users, ratings a user, movies.
 SHAPES = {

@@ -20,9 +20,9 @@ from pathlib import Path
 from benchmarks import record
 from benchmarks.export_scale import write_data
 from benchmarks.plan_runs import job_of, measure
-from gnnrec.planning.constants import PATH, constants
-from gnnrec.planning.estimate import Estimate, estimate, place_of
-from gnnrec.planning.options import PlanOptions
+from gnnrec.tools.planning.constants import PATH, constants
+from gnnrec.tools.planning.estimate import Estimate, estimate, place_of
+from gnnrec.tools.planning.options import PlanOptions
 
 #: Users, ratings a user, movies. None of them is among those of ``plan_constants``.
 SHAPES = {"middle": (30_000, 60, 5_000), "wide": (12_000, 80, 16_000), "long": (120_000, 25, 8_000)}

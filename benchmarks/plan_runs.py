@@ -12,14 +12,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from gnnrec import memory
-from gnnrec.config import TrainConfig, parse_train_config
+from gnnrec.config.train_config import TrainConfig, parse_train_config
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
-from gnnrec.planning.dataset import job_of_dataset
-from gnnrec.planning.job import Job
-from gnnrec.stopwatch import Stopwatch
+from gnnrec.distributed.world import World
+from gnnrec.tools.planning.dataset import job_of_dataset
+from gnnrec.tools.planning.job import Job
 from gnnrec.training.rating_trainer import RatingTrainer
+from gnnrec.utils import memory
+from gnnrec.utils.timer import Stopwatch
 
 
 class TimedTrainer(RatingTrainer):

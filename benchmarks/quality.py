@@ -16,11 +16,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import record
-from gnnrec.comparison import table
-from gnnrec.comparison.compare import CompareOptions, fit_all
-from gnnrec.comparison.models import choose
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
+from gnnrec.tools.comparison import table
+from gnnrec.tools.comparison.compare import CompareOptions, fit_all
+from gnnrec.tools.comparison.models import choose
 
 RESULT = record.RESULTS / "quality.json"
 

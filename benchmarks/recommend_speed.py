@@ -32,8 +32,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import record
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.inference.catalogue import Catalogue
 from gnnrec.inference.export_directory import ExportDirectory, parts_of
+from gnnrec.inference.movie_catalog import Catalogue
 from gnnrec.inference.recommend_all import BestMovies
 from gnnrec.inference.vectors_of_export import VectorsOfExport
 

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 
 from benchmarks import record
-from gnnrec.planning.estimate import estimate, place_of
-from gnnrec.planning.options import PlanOptions
+from gnnrec.tools.planning.estimate import estimate, place_of
+from gnnrec.tools.planning.options import PlanOptions
 
 PARTS = ("scale_prepare", "scale_throughput", "rank_quality", "plan", "hosts", "user_rows", "many_movies")
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import record
-from gnnrec.config import parse_train_config
-from gnnrec.distributed import World
+from gnnrec.config.train_config import parse_train_config
+from gnnrec.distributed.world import World
 from gnnrec.training.run import train
 
 

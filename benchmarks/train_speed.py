@@ -19,8 +19,8 @@ import torch
 
 from benchmarks import ours, plain_pyg, record
 from benchmarks.plain_pyg_graph import PlainGraph
-from gnnrec import memory
 from gnnrec.errors import UserError
+from gnnrec.utils import memory
 
 ARCHITECTURES = ("sage", "gcn", "gat")
 #: The configuration whose time to quality is measured.

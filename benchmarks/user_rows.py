@@ -49,9 +49,9 @@ class Peak(threading.Thread):
 
 def run_one(place: str, data: Path, dim: int, steps: int) -> dict:
     """One place, in this process."""
-    from gnnrec.config import assigned_train_config
+    from gnnrec.config.train_config import assigned_train_config
     from gnnrec.data.prepared import PreparedDataset
-    from gnnrec.distributed import World
+    from gnnrec.distributed.world import World
     from gnnrec.training.rating_trainer import RatingTrainer, read_graph
 
     settings = [f"model.dim={dim}", "loader.seed_users=2000", "loader.movies_per_user=10", "loader.raters_per_movie=2"]

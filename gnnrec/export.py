@@ -2,7 +2,7 @@
 
 import sys
 
-from gnnrec.cli import exit_on_user_error, run_command
+from gnnrec.cli.main import exit_on_user_error, run_command
 
 if __name__ == "__main__":
     with exit_on_user_error("gnnrec"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.training.options import CheckpointOptions, OptimizerOptions, RegularisationOptions
-from gnnrec.training.tracking_wandb import WandbOptions
+from gnnrec.training.tracking.wandb_run import WandbOptions
 
 #: Sampled mini-batches that divide nothing evenly.
 SAMPLED = {"seed_users": 11, "movies_per_user": 4, "raters_per_movie": 3}

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 import gnnrec
-from gnnrec.cli import run_command
+from gnnrec.cli.main import run_command
 from gnnrec.data.prepared import TEST
-from gnnrec.stopping import SIGNALS
+from gnnrec.distributed.shutdown import SIGNALS
 from tests.datasets import ratings_table
 from tests.end_to_end.commands import ROOT
 

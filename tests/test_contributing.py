@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gnnrec.config import parse_train_config
+from gnnrec.config.train_config import parse_train_config
 from gnnrec.data import movielens
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.models import layers
 from gnnrec.models.conv import Sources
 from gnnrec.models.layerwise import embed_all

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gnnrec.cli import _parser, find_command
-from gnnrec.command_line import normalise
-from gnnrec.config import TrainConfig, parse_train_config
+from gnnrec.cli.main import _parser, find_command
+from gnnrec.config.parser import normalise
+from gnnrec.config.train_config import TrainConfig, parse_train_config
 from gnnrec.data.prepared import TEST
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.training.run import build_trainer
 from tests.datasets import write_dataset
 

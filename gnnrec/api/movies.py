@@ -10,7 +10,7 @@ import pandas as pd
 
 from gnnrec.api.source import opened
 from gnnrec.api.training import Run
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_one import Answer, for_user, like_movie
 from gnnrec.inference.recommend_options import RecommendOptions

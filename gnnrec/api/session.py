@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gnnrec.command_line import Parser, words_of
+from gnnrec.config.parser import Parser, words_of
+from gnnrec.distributed.shutdown import SIGNALS
 from gnnrec.errors import Stopped, UserError
-from gnnrec.stopping import SIGNALS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gnnrec.distributed import World
+    from gnnrec.distributed.world import World
 
 Options = TypeVar("Options")
 
@@ -83,14 +83,14 @@ def session(device: str) -> Iterator[World]:
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
     """
-    from gnnrec import joining
+    from gnnrec.distributed import process_group
 
-    joining.share_cores()
+    process_group.share_cores()
     with contextlib.ExitStack() as afterwards:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 afterwards.callback(signal.signal, number, signal.getsignal(number))
-        with joining.joined(device) as world:
+        with process_group.joined(device) as world:
             ended = None
             try:
                 yield world

@@ -16,7 +16,7 @@ from gnnrec.inference.vector_source import VectorSource
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gnnrec.distributed import World
+    from gnnrec.distributed.world import World
 
 
 @contextlib.contextmanager

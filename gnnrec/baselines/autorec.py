@@ -12,12 +12,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.descent import Adam, train_to_the_best_epoch, validation_error
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
@@ -70,8 +70,8 @@ class AutoRec:
         self.rating = graph.rating_by_movie - centred[owners(graph.movie_ptr)] - self.user_offset[graph.user]
 
         def rows(name: str) -> Tensor:
-            stream = counters.key(seed, "init", "AutoRec", name)
-            return counters.normal_rows(stream, graph.user_rows, setting.hidden).to(graph.dtype)
+            stream = rng.key(seed, "init", "AutoRec", name)
+            return rng.normal_rows(stream, graph.user_rows, setting.hidden).to(graph.dtype)
 
         #: W1 and W2 [users, hidden], b1 [hidden] and b2 [users].
         self.tables = [
@@ -127,9 +127,9 @@ class AutoRec:
 
     def train_epoch(self, number: int, optimizer: Adam) -> None:
         """One pass over the movies in random order."""
-        stream = counters.key(self.seed, "AutoRec", "shuffle", number)
+        stream = rng.key(self.seed, "AutoRec", "shuffle", number)
         movies = torch.arange(self.graph.num_movies, device=self.graph.device)
-        for chosen in counters.permutation(stream, movies).tensor_split(STEPS):
+        for chosen in rng.permutation(stream, movies).tensor_split(STEPS):
             optimizer.step(self.gradients(chosen.sort().values))
 
 

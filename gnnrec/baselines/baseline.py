@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 

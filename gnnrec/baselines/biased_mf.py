@@ -7,12 +7,12 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.baselines.svdpp import fit_svdpp
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
@@ -63,9 +63,9 @@ def fit_factors(graph: RankGraph, dim: int, strength: float, degree_power: float
         seed: Seed of the initial movie factors.
     """
     statistics = message_statistics(graph)
-    stream = counters.key(seed, "init", "biased MF")
+    stream = rng.key(seed, "init", "biased MF")
     movie_rows = torch.arange(graph.num_movies, device=graph.device)
-    factors = counters.normal_rows(stream, movie_rows, dim).to(graph.dtype) * dim**-0.5
+    factors = rng.normal_rows(stream, movie_rows, dim).to(graph.dtype) * dim**-0.5
     movie = torch.cat([factors, torch.ones_like(factors[:, :1]), statistics.movie_bias.unsqueeze(1)], 1)
     centred, centred_by_movie = graph.rating - statistics.mean, graph.rating_by_movie - statistics.mean
     ridge = (strength, degree_power)

@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics

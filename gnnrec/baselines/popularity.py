@@ -10,7 +10,7 @@ from torch import Tensor
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions
 
 

@@ -7,7 +7,7 @@ from gnnrec.baselines.ease import EASE
 from gnnrec.baselines.implicit_als import IMPLICIT_ALS
 from gnnrec.baselines.popularity import POPULARITY
 from gnnrec.data.prepared import TEST, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 
 #: Name -> baseline, the simplest first.
 RANKING_BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in (POPULARITY, EASE, IMPLICIT_ALS)}

@@ -10,7 +10,7 @@ from torch import Tensor
 from gnnrec.baselines.baseline import Fitted
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.data.split_ranking import relevance
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import read_ranking_split
 from gnnrec.graph.interactions import Interactions, read_interactions, training_splits

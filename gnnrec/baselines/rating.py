@@ -8,7 +8,7 @@ from gnnrec.baselines.biased_mf import BIASED_MF, QUICK_MF
 from gnnrec.baselines.means import BIASES, GLOBAL_MEAN
 from gnnrec.baselines.svdpp import SVDPP
 from gnnrec.data.prepared import TEST, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 
 #: Name -> baseline, the simplest first.
 RATING_BASELINES: dict[str, Baseline] = {

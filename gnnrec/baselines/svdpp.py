@@ -11,12 +11,12 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.descent import Adam, train_to_the_best_epoch, validation_error
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets, whole_graph
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
@@ -72,7 +72,7 @@ class SVDpp:
         movies = torch.arange(graph.num_movies, device=graph.device)
 
         def rows(name: str, ids: Tensor) -> Tensor:
-            return counters.normal_rows(counters.key(seed, "init", "SVD++", name), ids, setting.dim).to(graph.dtype)
+            return rng.normal_rows(rng.key(seed, "init", "SVD++", name), ids, setting.dim).to(graph.dtype)
 
         #: p [users, dim], q [movies, dim], user biases, movie biases and, where there is one, y [movies, dim].
         self.tables = [

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gnnrec import files
 from gnnrec.data import movielens, unzip
 from gnnrec.errors import UserError
+from gnnrec.utils import files
 
 URL_VARIABLE = "GNNREC_DATASETS_URL"
 _ATTEMPTS = 5  # in a row without a new byte

@@ -107,7 +107,7 @@ def is_integer(text: str) -> bool:
 
 
 def stable_hash(raw: np.ndarray) -> torch.Tensor:
-    """64 bits for each raw id, the same in every run and on every machine: the counters of :mod:`gnnrec.counters`.
+    """64 bits for each raw id, the same in every run and on every machine: the counters of :mod:`gnnrec.rng`.
 
     Args:
         raw: int64 (the value is its own hash) or object array of strings.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.errors import UserError
 
 
 def stream(seed: int) -> int:
     """The random numbers that users are ordered by."""
-    return counters.key(seed, "order")
+    return rng.key(seed, "order")
 
 
 def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
@@ -24,7 +24,7 @@ def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
     Returns:
         int64 ``[users]``: the users (positions in ``user_hash``) in row order.
     """
-    return counters.permutation(stream(seed), user_hash).numpy()
+    return rng.permutation(stream(seed), user_hash).numpy()
 
 
 def balanced_shards(user_ptr: np.ndarray, shards: int) -> list[int]:

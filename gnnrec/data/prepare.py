@@ -6,14 +6,14 @@ import functools
 import time
 from pathlib import Path
 
-from gnnrec import files
-from gnnrec.data import formats, result
+from gnnrec.data import formats, manifest_builder
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
 from gnnrec.data.prepare_options import PrepareOptions, check_options, named_columns
 from gnnrec.data.prepared import MANIFEST, Manifest, PreparedDataset
 from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
+from gnnrec.utils import files
 
 __all__ = ["PrepareOptions", "prepare"]
 
@@ -51,7 +51,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
         raise UserError(
             f"{out}: cannot write there ({files.reason(error)}): make room or choose another place"
         ) from None
-    result.print_summary(out, manifest, PreparedDataset(out).user_ptr, time.perf_counter() - began)
+    manifest_builder.print_summary(out, manifest, PreparedDataset(out).user_ptr, time.perf_counter() - began)
     return manifest
 
 

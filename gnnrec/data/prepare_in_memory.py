@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gnnrec import files
-from gnnrec.data import edges, ids, order, rating_scale, result, split, split_ranking
+from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split, split_ranking
 from gnnrec.data.blocks import look_up
 from gnnrec.data.formats import MOVIES_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions, named_columns
 from gnnrec.data.prepared import SPLIT_NAMES, Manifest, write_prepared
 from gnnrec.data.read import Ratings, read_ratings
-from gnnrec.files import Complete
+from gnnrec.utils import files
+from gnnrec.utils.files import Complete
 
 
 def prepare_in_memory(
@@ -43,7 +43,7 @@ def prepare_in_memory(
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
         movies = movie_table(ratings.movie.raw, movies_path, named_columns(options, MOVIES_ROLES))
         manifest, users, arrays = _arrange(ratings, scale, options)
-        manifest.source = result.source(options, paths, checksums)
+        manifest.source = manifest_builder.source(options, paths, checksums)
     with complete() as directory:
         return write_prepared(directory, manifest, users, movies, arrays)
 
@@ -81,7 +81,7 @@ def _arrange(
             timestamp=arrays.get("timestamp"),
             user_hash=user_hash[row_user],
             movie_hash=ids.stable_hash(raw_movies),
-            **result.split_options(options),
+            **manifest_builder.split_options(options),
         )
     )
     counts = {
@@ -92,5 +92,5 @@ def _arrange(
     }
     levels = rating_scale.levels(arrays["rating"], scale)
     split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES))
-    manifest = result.describe(options, counts, scale, levels, split_counts, bounds)
-    return manifest, result.user_table(0, raw_users[row_user]), arrays
+    manifest = manifest_builder.describe(options, counts, scale, levels, split_counts, bounds)
+    return manifest, manifest_builder.user_table(0, raw_users[row_user]), arrays

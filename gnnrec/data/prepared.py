@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gnnrec import files
 from gnnrec.errors import UserError
+from gnnrec.utils import files
 
 if TYPE_CHECKING:  # who asks for no table does without, and starts sooner
     import pandas as pd
@@ -83,7 +83,7 @@ def write_prepared(
     movies: pd.DataFrame,
     arrays: dict[str, np.ndarray],
 ) -> Manifest:
-    """Writes a prepared dataset into an empty directory (see :func:`gnnrec.files.complete_directory`).
+    """Writes a prepared dataset into an empty directory (see :func:`gnnrec.utils.files.complete_directory`).
 
     Args:
         directory: An existing, empty directory.

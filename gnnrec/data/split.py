@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
 from gnnrec.data.split_input import SplitInput
 from gnnrec.data.split_ranking import leave_last, strong
@@ -23,7 +23,7 @@ def random(data: SplitInput) -> np.ndarray:
     pairs = data.pair_counters()
     held_out = data.test + (1 - data.test) * data.validation
     for first, end in data.user_blocks():
-        draw = counters.uniform(data.key("rating"), pairs(first, end)[1]).numpy()
+        draw = rng.uniform(data.key("rating"), pairs(first, end)[1]).numpy()
         part = np.where(draw < held_out, np.uint8(VALIDATION), np.uint8(TRAIN))
         part[draw < data.test] = TEST
         split[data.user_ptr[first] : data.user_ptr[end]] = part
@@ -49,7 +49,7 @@ def temporal(data: SplitInput) -> np.ndarray:
     for first, end in data.user_blocks():
         start, stop = data.user_ptr[first], data.user_ptr[end]
         of_edge, pair = pairs(first, end)
-        tie = counters.bits(data.key("tie"), pair).numpy()
+        tie = rng.bits(data.key("tie"), pair).numpy()
         owner = of_edge.numpy()
         by_time = np.lexsort((tie, data.timestamp[start:stop], owner))
         place = np.arange(stop - start) - (data.user_ptr[first:end] - start)[owner]  # in the user's own order of time
@@ -61,7 +61,7 @@ def temporal(data: SplitInput) -> np.ndarray:
 
 
 def _share(share: float, counts: np.ndarray, stream: int, user_hash: torch.Tensor) -> np.ndarray:
-    return np.floor(share * counts + counters.uniform(stream, user_hash).numpy()).astype(np.int64)
+    return np.floor(share * counts + rng.uniform(stream, user_hash).numpy()).astype(np.int64)
 
 
 PROTOCOLS: dict[str, Callable[[SplitInput], np.ndarray]] = {

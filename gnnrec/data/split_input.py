@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from gnnrec import counters
+from gnnrec import rng
 
 _BLOCK = 1 << 17  # ratings handled at a time
 
@@ -50,7 +50,7 @@ class SplitInput:
 
     def key(self, purpose: str) -> int:
         """The random stream for a purpose."""
-        return counters.key(self.seed, "split", purpose)
+        return rng.key(self.seed, "split", purpose)
 
     def user_blocks(self) -> Iterator[tuple[int, int]]:
         """Ranges of rows ``(first user, end)`` of about a hundred thousand ratings, at least one user each."""
@@ -63,8 +63,8 @@ class SplitInput:
 
     def pair_counters(self) -> Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]:
         """A function from a range of users to (edge -> user offset in the range, edge -> counter of its raw ids)."""
-        of_user = counters.bits(self.key("user"), self.user_hash)
-        of_movie = counters.bits(self.key("movie"), self.movie_hash)
+        of_user = rng.bits(self.key("user"), self.user_hash)
+        of_movie = rng.bits(self.key("movie"), self.movie_hash)
 
         def block(first: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
             owner = torch.from_numpy(np.repeat(np.arange(end - first), np.diff(self.user_ptr[first : end + 1])))

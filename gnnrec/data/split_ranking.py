@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, Manifest
 from gnnrec.data.split_input import SplitInput
 from gnnrec.errors import UserError
@@ -77,7 +77,7 @@ def strong(data: SplitInput) -> np.ndarray:
         left = np.bincount(owner[fine], minlength=end - first)
         chosen = np.flatnonzero(fine & (left >= 2)[owner])
         to_find = np.floor(data.held_out * left + 0.5).astype(np.int64).clip(1, np.maximum(left - 1, 1))
-        draw = counters.bits(data.key("held out"), pair[chosen]).numpy()
+        draw = rng.bits(data.key("held out"), pair[chosen]).numpy()
         by_draw = chosen[np.lexsort((draw, owner[chosen]))]
         place = _places(owner[by_draw])
         part = own_role[by_draw]
@@ -119,7 +119,7 @@ def leave_last(data: SplitInput) -> np.ndarray:
         of_edge, pair = pairs(first, end)
         chosen = np.flatnonzero(data.is_relevant(first, end))
         owner = of_edge.numpy()[chosen]
-        tie = counters.bits(data.key("tie"), pair[chosen]).numpy()
+        tie = rng.bits(data.key("tie"), pair[chosen]).numpy()
         by_time = np.lexsort((tie, data.timestamp[edges][chosen], owner))
         count = np.bincount(owner, minlength=end - first)[owner]
         from_last = count - 1 - _places(owner)  # owner is sorted: place and user are those of by_time too
@@ -137,7 +137,7 @@ def _roles(data: SplitInput) -> np.ndarray:
     for first, end in data.user_blocks():
         before = np.concatenate([[0], np.cumsum(data.is_relevant(first, end))])
         relevant[first:end] = np.diff(before[data.user_ptr[first : end + 1] - data.user_ptr[first]])
-    draw = counters.uniform(data.key("held-out user"), data.user_hash).numpy()
+    draw = rng.uniform(data.key("held-out user"), data.user_hash).numpy()
     held_out = data.test + (1 - data.test) * data.validation
     role = np.where(draw < held_out, np.uint8(VALIDATION_INPUT), np.uint8(TRAIN))
     role[draw < data.test] = TEST_INPUT

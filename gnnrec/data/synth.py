@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gnnrec.data.blocks import blocks
 from gnnrec.data.synth_model import Synthetic, SynthOptions, generate
 from gnnrec.errors import UserError
-from gnnrec.files import complete_directory
+from gnnrec.utils.files import complete_directory
 
 __all__ = ["SynthOptions", "check", "synth"]
 

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from gnnrec.data.blocks import blocks
-from gnnrec.data.synth_catalogue import Catalogue, draw_catalogue
+from gnnrec.data.synth_movies import Catalogue, draw_catalogue
 from gnnrec.data.synth_pairs import draw_activity, draw_pairs, popularity
 
 # MovieLens 20M's shares of 0.5, 1, ..., 5 stars

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.kernels.ragged import owners
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import OnUsers, RankingMetrics, evaluate_ranking
 from gnnrec.graph.interactions import (
     Interactions,

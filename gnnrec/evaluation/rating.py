@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
-from gnnrec.graph.drift import DriftTables
 from gnnrec.graph.partition import Partition
 from gnnrec.graph.rank_graph import RankGraph, read_edges
+from gnnrec.graph.temporal_bias import DriftTables
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.rating_model import RatingModel
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.ragged import owners

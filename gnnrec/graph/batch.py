@@ -8,10 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gnnrec.graph.drift import DriftTables
 from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
+from gnnrec.graph.temporal_bias import DriftTables
 from gnnrec.kernels.lists import Lists
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.sampling import pick

@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.graph.partition import Partition
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.edges import Edges
@@ -96,7 +96,7 @@ class Epoch:
     def __init__(self, graph: RankGraph, seed: int, epoch: int, folds: int, seed_users: int = 0):
         self.graph, self.seed, self.epoch, self.num_folds = graph, seed, epoch, folds
         self.slices = -(-graph.num_users_global // seed_users) if seed_users > 0 else 1
-        stream = counters.key(seed, "fold", epoch)
+        stream = rng.key(seed, "fold", epoch)
         self.fold = small_integers(stream, graph.edge_id, folds)
 
     @property
@@ -167,7 +167,7 @@ class Epoch:
 
     def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
         """Local users sorted by step, and where each step starts ``[slices + 1]``."""
-        stream = counters.key(self.seed, "shuffle", self.epoch, fold)
+        stream = rng.key(self.seed, "shuffle", self.epoch, fold)
         return stratified_slices(self.graph.part, self.slices, stream, self.graph.device)
 
 
@@ -181,7 +181,7 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
     Args:
         part: The owned users.
         slices: Slices.
-        stream: A key of :mod:`gnnrec.counters`, another one for every cut.
+        stream: A key of :mod:`gnnrec.rng`, another one for every cut.
         device: Where the result goes.
 
     Returns:
@@ -189,10 +189,10 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
     """
     sizes = torch.tensor(part.shards, device=device).diff()
     shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes)
-    shuffled = counters.permutation(stream, torch.arange(part.start, part.stop, device=device))
+    shuffled = rng.permutation(stream, torch.arange(part.start, part.stop, device=device))
     shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
     every_shard = torch.arange(part.num_shards, device=device)
-    turn = torch.argsort(counters.permutation(counters.key(stream, "shards"), every_shard))
+    turn = torch.argsort(rng.permutation(rng.key(stream, "shards"), every_shard))
     place = torch.arange(shuffled.numel(), device=device) - (offsets(sizes)[:-1])[shard]
     position = (place * slices // sizes[shard] + turn[shard + part.first_shard]) % slices
     # Within a slice users are sorted by row: their memory is then read in order.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.rank_graph import read_edges
 from gnnrec.kernels.ragged import offsets, ranges

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.random import small_integers
 
@@ -30,7 +30,7 @@ class MessageDropout:
     """
 
     def __init__(self, graph: RankGraph, seed: int, epoch: int, rate: float):
-        self.key, self.rate = counters.key(seed, "message dropout", epoch), rate
+        self.key, self.rate = rng.key(seed, "message dropout", epoch), rate
         self.group = small_integers(self.key, graph.edge_id, GROUPS)
 
     def kept(self, fold: int) -> tuple[Tensor, float]:
@@ -40,5 +40,5 @@ class MessageDropout:
         """
         groups = torch.arange(GROUPS, device=self.group.device)
         left_out = round(self.rate * GROUPS)
-        kept = counters.permutation(counters.key(self.key, fold), groups) >= left_out
+        kept = rng.permutation(rng.key(self.key, fold), groups) >= left_out
         return kept, GROUPS / (GROUPS - left_out)

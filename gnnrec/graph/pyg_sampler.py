@@ -10,7 +10,7 @@ import torch_geometric.typing
 from torch import Tensor
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NeighborSampler, NodeSamplerInput
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.errors import UserError
 from gnnrec.graph.hetero import hetero_data
 from gnnrec.graph.rank_graph import RankGraph
@@ -59,7 +59,7 @@ class PyGSampler(BaseSampler):
 
     def set_step(self, epoch: int, step: int) -> None:
         """Sets torch's generator, from which PyG's samplers draw: steps do not depend on those before."""
-        torch.manual_seed(counters.key(self.seed, "pyg", epoch, step, self.graph.world.rank))
+        torch.manual_seed(rng.key(self.seed, "pyg", epoch, step, self.graph.world.rank))
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
         """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""

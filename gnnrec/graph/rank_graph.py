@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
-from gnnrec.distributed import World
-from gnnrec.graph.clock import Clock
+from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition, partition
+from gnnrec.graph.time_bins import Clock
 from gnnrec.kernels.edges import TimeBins
 from gnnrec.kernels.ragged import counting_sort, index_dtype, owners
 from gnnrec.kernels.sorting import sort_within

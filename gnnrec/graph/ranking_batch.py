@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gnnrec import counters
-from gnnrec.distributed import World
+from gnnrec import rng
+from gnnrec.distributed.world import World
 from gnnrec.graph.folds import Step, stratified_slices
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.partition import Partition
@@ -61,7 +61,7 @@ class UserSteps:
 
     def steps(self, epoch: int, start: int = 0) -> Iterator[Step]:
         """The steps of one epoch from step ``start`` on; one collective."""
-        stream = counters.key(self.seed, "shuffle", epoch)
+        stream = rng.key(self.seed, "shuffle", epoch)
         order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, self.interactions.movie.device)
         degrees = self.interactions.user_ptr.diff()
         targets = self.world.sum_(offsets(degrees[order])[pointer].diff()).tolist()
@@ -74,12 +74,12 @@ def message_weights(stream: int, edge_id: Tensor, rate: float, dtype: torch.dtyp
     """Inverted dropout of messages: float ``[edges]``, 0 with probability ``rate``, else ``1 / (1 - rate)``.
 
     Args:
-        stream: A key of :mod:`gnnrec.counters`, another one for every step.
+        stream: A key of :mod:`gnnrec.rng`, another one for every step.
         edge_id: Global ids of the edges, int64 ``[edges]``.
         rate: Share that is dropped, in ``[0, 1)``.
         dtype: Type of the result.
     """
-    return (counters.uniform(stream, edge_id) >= rate).to(dtype) / (1 - rate)
+    return (rng.uniform(stream, edge_id) >= rate).to(dtype) / (1 - rate)
 
 
 class NegativeSampler:
@@ -107,7 +107,7 @@ class NegativeSampler:
 
         Args:
             batch: Takes the negatives.
-            stream: A key of :mod:`gnnrec.counters`, another one for every step.
+            stream: A key of :mod:`gnnrec.rng`, another one for every step.
             edge_id: Global ids of the edges of the batch, int64 ``[edges]``.
         """
         lists, dtype = batch.lists, batch.user_weight.dtype
@@ -116,7 +116,7 @@ class NegativeSampler:
         liked = owner.squeeze(1) + lists.entry
         movie, new = torch.zeros_like(counter), torch.zeros_like(counter, dtype=torch.bool)
         for attempt in range(self.attempts):
-            draw = counters.uniform(counters.key(stream, attempt), counter)
+            draw = rng.uniform(rng.key(stream, attempt), counter)
             drawn = torch.searchsorted(self._cumulative, draw, right=True).clamp_(max=self._last)
             movie = torch.where(new, movie, drawn)
             place = torch.searchsorted(liked, owner + movie).clamp_(max=max(liked.numel() - 1, 0))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.sampling import draw
 
@@ -35,12 +35,12 @@ class BipartiteSampler(BaseSampler):
     def __init__(self, graph: RankGraph, seed: int, movies_per_user: int, raters_per_movie: int, hops: int):
         self.graph, self.seed, self.hops = graph, seed, hops
         self.movies_per_user, self.raters_per_movie = movies_per_user, raters_per_movie
-        self.stream = counters.key(seed, "neighbours", 0)
+        self.stream = rng.key(seed, "neighbours", 0)
         self.movies: Tensor | None = None
 
     def set_step(self, epoch: int, step: int, movies: Tensor | None = None) -> None:
         """Says which step the next draws are for, and which movies need raters (int64 ``[n]``); None for all."""
-        self.stream, self.movies = counters.key(self.seed, "neighbours", epoch, step), movies
+        self.stream, self.movies = rng.key(self.seed, "neighbours", epoch, step), movies
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
         """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
@@ -53,7 +53,7 @@ class BipartiteSampler(BaseSampler):
         users, lookup = self._compact(seeds, rater)
         expanded = users if self.hops > 1 else seeds
         receiver, position = draw(
-            counters.key(self.stream, "movies"),
+            rng.key(self.stream, "movies"),
             graph.user_rows[expanded],
             graph.user_degree[expanded],
             self.movies_per_user,
@@ -86,7 +86,7 @@ class BipartiteSampler(BaseSampler):
         movies, degree = torch.arange(graph.num_movies, device=graph.device), graph.movie_degree
         if self.movies is not None:
             movies, degree = self.movies, degree[self.movies]
-        movie, position = draw(counters.key(self.stream, "raters"), movies, degree, self.raters_per_movie)
+        movie, position = draw(rng.key(self.stream, "raters"), movies, degree, self.raters_per_movie)
         movie = movies[movie]
         position -= graph.movie_start[movie]
         owned = (position >= 0) & (position < graph.movie_ptr.diff()[movie])

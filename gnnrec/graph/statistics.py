@@ -7,10 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gnnrec.graph.drift import DriftTables
 from gnnrec.graph.folds import Epoch, Folds
 from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.temporal_bias import DriftTables
 from gnnrec.kernels import statistics as kernels
 from gnnrec.kernels.edges import Residuals
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
-from gnnrec.graph.clock import EMPTY, Clock
+from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.rank_graph import RankGraph, build_chunk_graph
+from gnnrec.graph.time_bins import EMPTY, Clock
 
 #: A rank with at most this many ratings keeps its graphs (24 bytes a rating) and reads them once.
 KEPT_RATINGS = 30_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, VALIDATION
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.inference.load import load_run
 

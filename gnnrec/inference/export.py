@@ -17,7 +17,7 @@ import torch
 
 from gnnrec.data.formats import RATINGS_ROLES
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
 from gnnrec.inference.export_formats import FurtherFiles, read_formats
@@ -25,7 +25,7 @@ from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
-from gnnrec.inference.shares import write_shares
+from gnnrec.inference.partitioned import write_shares
 from gnnrec.inference.user_encoder import UserEncoder, Vectors
 
 _HEAD = "head.npz"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from gnnrec import files
 from gnnrec.errors import UserError
+from gnnrec.utils import files
 
 FORMAT, FORMAT_VERSION = "gnnrec-export", 2
 MANIFEST = "manifest.json"

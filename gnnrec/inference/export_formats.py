@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory, Part
 from gnnrec.inference.export_parts import read_column, read_numbers
-from gnnrec.inference.shares import write_shares
+from gnnrec.inference.partitioned import write_shares
 
 FORMATS = ("parquet", "npy", "faiss")
 

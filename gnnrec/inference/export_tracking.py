@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.training.tracking_artifacts import export_artifact, model_artifact
-from gnnrec.training.tracking_wandb import WandbRun
+from gnnrec.training.tracking.artifacts import export_artifact, model_artifact
+from gnnrec.training.tracking.wandb_run import WandbRun
 
 
 def check_tracking(loaded: LoadedRun, wanted: bool) -> None:

@@ -11,13 +11,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnnrec import files
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.vectors_of_export import read_manifest
+from gnnrec.utils import files
 
 _AGAIN = "write it again with gnnrec export --overwrite"
 

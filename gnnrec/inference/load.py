@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnnrec.config import read_train_config
+from gnnrec.config.train_config import read_train_config
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.inference.rating_run import RatingRun
-from gnnrec.training.checkpoint import find_checkpoint, read_info
-from gnnrec.training.checkpoint_read import find_damage
+from gnnrec.training.checkpoint.info import find_checkpoint, read_info
+from gnnrec.training.checkpoint.read import find_damage
 
 _RUNS: dict[str, type[LoadedRun]] = {"rating": RatingRun, "ranking": RankingRun}
 

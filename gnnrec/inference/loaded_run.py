@@ -9,14 +9,14 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.inference.user_encoder import UserEncoder
 from gnnrec.models.embeddings import Embeddings
-from gnnrec.training.checkpoint import CheckpointInfo
+from gnnrec.training.checkpoint.info import CheckpointInfo
 
 
 @dataclasses.dataclass

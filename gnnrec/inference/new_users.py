@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gnnrec import files
 from gnnrec.data import check, edges, formats
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, PreparedDataset
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.errors import UserError
+from gnnrec.utils import files
 
 
 @dataclasses.dataclass

@@ -6,7 +6,7 @@ import sys
 
 from tqdm import tqdm
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 
 
 class Rate:

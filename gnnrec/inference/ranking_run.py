@@ -9,17 +9,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import KNOWN_SPLITS, known_ratings, read_ranking_split
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.ranking_model import RankingModel
-from gnnrec.training.checkpoint import CheckpointInfo
-from gnnrec.training.checkpoint_read import load_model
+from gnnrec.training.checkpoint.info import CheckpointInfo
+from gnnrec.training.checkpoint.read import load_model
 
 
 @dataclasses.dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, whole_graph
 from gnnrec.graph.movie_statistics import MovieStatistics
 from gnnrec.graph.rank_graph import RankGraph

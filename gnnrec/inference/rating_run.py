@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import RatingMetrics, score_split
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.user_chunks import UserChunks
@@ -26,8 +26,8 @@ from gnnrec.models.layerwise import embed_all
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.checkpoint import CheckpointInfo
-from gnnrec.training.checkpoint_read import load_model, load_users
+from gnnrec.training.checkpoint.info import CheckpointInfo
+from gnnrec.training.checkpoint.read import load_model, load_users
 from gnnrec.training.rating_trainer import message_splits, read_graph
 
 

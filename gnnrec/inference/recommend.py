@@ -19,7 +19,7 @@ from gnnrec.inference.vectors_of_export import VectorsOfExport
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gnnrec.distributed import World
+    from gnnrec.distributed.world import World
 
 
 def run_recommend(path: Path, options: RecommendOptions) -> None:
@@ -34,10 +34,10 @@ def run_recommend(path: Path, options: RecommendOptions) -> None:
         if os.environ.get("RANK", "0") == "0":
             _print(_answer(VectorsOfExport(path, options.data, options.file), options))
         return
-    from gnnrec import joining
+    from gnnrec.distributed import process_group
 
-    joining.share_cores()
-    with joining.joined(options.device) as world:
+    process_group.share_cores()
+    with process_group.joined(options.device) as world:
         if options.all:
             recommend_all(path, options, world)
             return
@@ -83,7 +83,7 @@ def open_source(path: Path, options: RecommendOptions, world: World | None = Non
     """
     if is_export(path):
         return VectorsOfExport(path, options.data, options.file)
-    from gnnrec.distributed import World
+    from gnnrec.distributed.world import World
     from gnnrec.inference.vectors_of_run import VectorsOfRun
 
     return VectorsOfRun(path, world or World(), options.checkpoint, options.data, options.chunk, options.file)

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.inference.export_directory import ExportDirectory, parts_of
+from gnnrec.inference.partitioned import write_shares
 from gnnrec.inference.recommend_filters import allowed_movies, describe
 from gnnrec.inference.recommend_options import RecommendOptions
-from gnnrec.inference.shares import write_shares
 from gnnrec.inference.vector_source import UserBlock, VectorSource
 from gnnrec.kernels.top import Columns
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gnnrec.errors import UserError
-from gnnrec.inference.catalogue import Catalogue
+from gnnrec.inference.movie_catalog import Catalogue
 from gnnrec.inference.recommend_options import RecommendOptions
 
 

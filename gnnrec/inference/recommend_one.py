@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from gnnrec.inference.catalogue import find_movie
+from gnnrec.inference.movie_catalog import find_movie
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gnnrec.graph.partition import Partition
-from gnnrec.training.checkpoint import CheckpointInfo
-from gnnrec.training.checkpoint_read import pick_rows, read_rows
+from gnnrec.training.checkpoint.info import CheckpointInfo
+from gnnrec.training.checkpoint.read import pick_rows, read_rows
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.inference.catalogue import Catalogue
+from gnnrec.inference.movie_catalog import Catalogue
 from gnnrec.inference.scoring import Scoring
 
 

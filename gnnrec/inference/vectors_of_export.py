@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
-from gnnrec.inference.catalogue import Catalogue, find_id, numbers
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
+from gnnrec.inference.movie_catalog import Catalogue, find_id, numbers
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring
 from gnnrec.inference.vector_source import UserBlock

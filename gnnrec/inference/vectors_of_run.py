@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.inference.catalogue import Catalogue, find_id
 from gnnrec.inference.load import load_run
+from gnnrec.inference.movie_catalog import Catalogue, find_id
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring
 from gnnrec.inference.vector_source import UserBlock

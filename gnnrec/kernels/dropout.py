@@ -1,6 +1,6 @@
 """Dropout with masks that are functions of global rows, alone and after tanh, as operators of torch.
 
-Masks are those of :func:`gnnrec.counters.dropout_mask`. They are drawn again in the backward pass and never stored.
+Masks are those of :func:`gnnrec.rng.dropout_mask`. They are drawn again in the backward pass and never stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
     Args:
         states: Float ``[n, channels]``; differentiable.
         rows: Global rows, int64 ``[n]``.
-        stream: A key of :mod:`gnnrec.counters`, different for every step and place in the model.
+        stream: A key of :mod:`gnnrec.rng`, different for every step and place in the model.
         rate: Share that is dropped, from 0 to below 1.
     """
     return _dropout(states, rows, stream, rate)

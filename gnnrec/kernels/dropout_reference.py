@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 
 
 def dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
     """See :func:`gnnrec.kernels.dropout.dropout`."""
-    mask = counters.dropout_mask(stream, rows, states.shape[1], rate)
+    mask = rng.dropout_mask(stream, rows, states.shape[1], rate)
     return states * mask.to(states.dtype).mul_(1 / (1 - rate))
 
 

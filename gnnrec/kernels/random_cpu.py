@@ -1,4 +1,4 @@
-"""Compiled loops over the counters of :mod:`gnnrec.counters`: the same bits, without temporaries."""
+"""Compiled loops over the counters of :mod:`gnnrec.rng`: the same bits, without temporaries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def unsigned(stream: int) -> np.uint64:
 
 @compiled
 def bits(stream, counter):
-    """64 random bits, as :func:`gnnrec.counters.bits` gives them."""
+    """64 random bits, as :func:`gnnrec.rng.bits` gives them."""
     value = np.uint64(counter) * _GOLDEN + stream
     value = (value ^ (value >> np.uint64(30))) * _MIX_1
     value = (value ^ (value >> np.uint64(27))) * _MIX_2
@@ -33,7 +33,7 @@ def _small_integers(stream, counters, below, first, last, out):
 
 
 def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
-    """uint8 integers below ``below`` (at most 256), as :func:`gnnrec.counters.integers` gives them."""
+    """uint8 integers below ``below`` (at most 256), as :func:`gnnrec.rng.integers` gives them."""
     out = torch.empty(counters.shape, dtype=torch.uint8)
     key, read, written = unsigned(stream), array(counters), array(out)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 
 
 def small_integers(stream: int, ids: Tensor, below: int) -> Tensor:
     """See :func:`gnnrec.kernels.random.small_integers`."""
-    return counters.integers(stream, ids, below).to(torch.uint8)
+    return rng.integers(stream, ids, below).to(torch.uint8)

@@ -15,7 +15,7 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     probability ``fan_out / degree``, nothing is drawn twice, and nothing is sorted.
 
     Args:
-        stream: A key made by :func:`gnnrec.counters.key`.
+        stream: A key made by :func:`gnnrec.rng.key`.
         ids: Global rows of the nodes, int64 ``[nodes]``; what is drawn depends on them alone.
         degree: Lengths of their lists, int64 ``[nodes]``.
         fan_out: Draws a node; negative for all neighbours.

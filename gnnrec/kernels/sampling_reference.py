@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.kernels.ragged import offsets
 
 
@@ -20,8 +20,8 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     length = degree[node]
     first = number * length // max(fan_out, 1)
     stretch = (number + 1) * length // max(fan_out, 1) - first
-    drawn = first + counters.integers(stream, ids[node] * (fan_out + 1) + number, stretch.clamp(min=1))
-    rotation = counters.integers(stream, ids * (fan_out + 1) + fan_out, degree.clamp(min=1))
+    drawn = first + rng.integers(stream, ids[node] * (fan_out + 1) + number, stretch.clamp(min=1))
+    rotation = rng.integers(stream, ids * (fan_out + 1) + fan_out, degree.clamp(min=1))
     position = (drawn + rotation[node]) % length.clamp(min=1)
     return node, torch.where(length > fan_out, position, number)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gnnrec.data.prepared import SPLIT_NAMES, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import RatingModel, genre_membership

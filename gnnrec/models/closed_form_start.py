@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.models.closed_form import item_weights
 
 #: Exponent of a movie's weighted popularity in the penalty, and what is added to popularity before.
@@ -101,7 +101,7 @@ def top_eigenvectors(gram: Tensor, weights: Tensor, count: int) -> Tensor:
         basis, projected = None, multiply(torch.eye(size, dtype=gram.dtype, device=gram.device))
     else:
         rows = torch.arange(size, device=gram.device)
-        block = counters.normal_rows(counters.key("closed-form start"), rows, width).to(gram)
+        block = rng.normal_rows(rng.key("closed-form start"), rows, width).to(gram)
         blocks: list[Tensor] = []
         products: list[Tensor] = []
         for _ in range(_BLOCKS):

@@ -13,7 +13,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from gnnrec.distributed import Reduce, World
+from gnnrec.distributed.world import Reduce, World
 from gnnrec.graph.batch import Messages
 
 
@@ -79,7 +79,7 @@ class Partial:
 
 @dataclasses.dataclass(frozen=True)
 class Past:
-    """One layer in one direction at older parameters (:mod:`gnnrec.models.history`).
+    """One layer in one direction at older parameters (:mod:`gnnrec.models.control_variate`).
 
     Attributes:
         conv: The layer.

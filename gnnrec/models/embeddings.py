@@ -6,7 +6,7 @@ import dataclasses
 
 from torch import Tensor
 
-from gnnrec.graph.drift import DriftTables
+from gnnrec.graph.temporal_bias import DriftTables
 
 
 @dataclasses.dataclass(frozen=True)

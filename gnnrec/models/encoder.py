@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from gnnrec import counters
-from gnnrec.distributed import World
+from gnnrec import rng
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch
 from gnnrec.kernels.dropout import dropout, tanh_dropout
 from gnnrec.models.conv import BipartiteConv, Sources
@@ -17,7 +17,7 @@ from gnnrec.models.layers import Place, build_layer
 from gnnrec.models.options import ModelOptions
 
 if TYPE_CHECKING:
-    from gnnrec.models.history import LayerHistory
+    from gnnrec.models.control_variate import LayerHistory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Noise:
     """Where this step's dropout masks come from.
 
     Attributes:
-        stream: A key of the step, made by :func:`gnnrec.counters.key`.
+        stream: A key of the step, made by :func:`gnnrec.rng.key`.
         rate: Share of channels that is dropped.
     """
 
@@ -34,11 +34,11 @@ class Noise:
 
     def drop(self, states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
         """Inverted dropout with masks that depend on global rows and the place in the model alone."""
-        return dropout(states, rows, counters.key(self.stream, *place), self.rate)
+        return dropout(states, rows, rng.key(self.stream, *place), self.rate)
 
     def tanh_drop(self, states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
         """Inverted dropout of ``tanh(states)``."""
-        return tanh_dropout(states, rows, counters.key(self.stream, *place), self.rate)
+        return tanh_dropout(states, rows, rng.key(self.stream, *place), self.rate)
 
 
 class EncoderLayer(nn.Module):

@@ -7,7 +7,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions
 
 #: Movies up to which the Gram matrix, and what is computed from it, are float64.

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.ranking_batch import RankingBatch
 from gnnrec.kernels.sums import bag
@@ -48,7 +48,7 @@ class RankingModel(nn.Module):
         rows = torch.arange(popularity.numel(), device=popularity.device)
 
         def table(name: str) -> nn.Parameter:
-            values = counters.normal_rows(counters.key(seed, "init", "ranking", name), rows, options.dim)
+            values = rng.normal_rows(rng.key(seed, "init", "ranking", name), rows, options.dim)
             return nn.Parameter(values.mul_(_ROW_LENGTH / math.sqrt(options.dim)).to(torch.get_default_dtype()))
 
         self.source, self.target = table("source"), table("target")

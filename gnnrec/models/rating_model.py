@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gnnrec import counters
-from gnnrec.distributed import World
+from gnnrec import rng
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Targets
-from gnnrec.graph.clock import EFFECTS
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.time_bins import EFFECTS
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.encoder import Encoder, Noise
 from gnnrec.models.fetched_tables import FetchedTables
@@ -23,7 +23,7 @@ from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
 
 if TYPE_CHECKING:
-    from gnnrec.models.history import LayerHistory
+    from gnnrec.models.control_variate import LayerHistory
 
 
 class RatingModel(nn.Module):
@@ -161,7 +161,7 @@ class RatingModel(nn.Module):
             history: The layers at older parameters, where messages are sampled with a control variate.
         """
         rate = self.options.dropout
-        noise = Noise(counters.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
+        noise = Noise(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
         predicted = self.score(self.embed(batch, users, noise, history), batch.targets)
         return (predicted - batch.targets.rating).square().sum()
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.models.row_memory import RowMemory
 
 #: Rows that are drawn at a time.
@@ -51,10 +51,10 @@ class NodeTables(nn.Module):
         self.memory = memory or RowMemory(rows.device)
 
         def table(name: str, deviation: float) -> nn.Parameter:
-            stream, values = counters.key(seed, "init", kind, name), self._zeros(rows.numel(), dim)
+            stream, values = rng.key(seed, "init", kind, name), self._zeros(rows.numel(), dim)
             # A block at a time, which need not all be in memory.
             for chosen, block in zip(rows.split(_BLOCK), values.split(_BLOCK)):
-                block.copy_(counters.normal_rows(stream, chosen, dim).mul_(deviation))
+                block.copy_(rng.normal_rows(stream, chosen, dim).mul_(deviation))
             return nn.Parameter(values)
 
         if messages:
@@ -129,7 +129,7 @@ def reset_weights(module: nn.Module, seed: int) -> None:
         leaf = name.rsplit(".", 1)[-1]
         if leaf in ("weight", "att_src", "att_dst") and parameter.dim() == 2:
             rows = torch.arange(parameter.shape[0], device=parameter.device)
-            values = counters.normal_rows(counters.key(seed, "init", name), rows, parameter.shape[1])
+            values = rng.normal_rows(rng.key(seed, "init", name), rows, parameter.shape[1])
             parameter.copy_(values / math.sqrt(parameter.shape[1]))
         elif leaf == "bias" and parameter.dim() == 1:
             parameter.zero_()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gnnrec.inference.catalogue import Catalogue
+from gnnrec.inference.movie_catalog import Catalogue
 from gnnrec.inference.recommend_one import Answer, for_user, like_movie
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.report.content import Tile
 from gnnrec.report.metric_names import (
     change,

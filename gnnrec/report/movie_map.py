@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from gnnrec.inference.catalogue import Catalogue
+from gnnrec.inference.movie_catalog import Catalogue
 from gnnrec.report.charts import finished
 from gnnrec.report.content import Figure, Section
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, VALIDATION
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.vectors_of_run import VectorsOfRun
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.report.run_records import RunRecords
-from gnnrec.training.checkpoint import checkpoints
+from gnnrec.training.checkpoint.info import checkpoints
 
 #: Users whose ratings are in memory at a time while all are embedded.
 _CHUNK = 65536

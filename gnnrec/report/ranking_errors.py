@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.baselines.popularity import popularity_scorer
 from gnnrec.data.prepared import TRAIN, VALIDATION
 from gnnrec.evaluation.ranking import OnUsers
@@ -87,7 +87,7 @@ def sample_users(split: RankingSplit, most: int, seed: int) -> RankingSplit:
     users = split.targets.user_ptr.diff().nonzero().squeeze(1)
     if len(users) <= most:
         return split
-    drawn = users[counters.permutation(counters.key(seed, "report"), users)[:most]]
+    drawn = users[rng.permutation(rng.key(seed, "report"), users)[:most]]
     chosen = torch.zeros(split.targets.num_users, dtype=torch.bool, device=users.device)
     chosen[drawn] = True
     return dataclasses.replace(split, targets=_only(split.targets, chosen))

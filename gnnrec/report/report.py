@@ -7,10 +7,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from gnnrec import files
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.output import say
 from gnnrec.report.comparison import comparison_page
 from gnnrec.report.content import Page, Section
 from gnnrec.report.examples import recommendations, similar_movies
@@ -23,6 +21,8 @@ from gnnrec.report.ranking_errors import ranking_errors
 from gnnrec.report.rating_errors import rating_errors
 from gnnrec.report.run_records import RunRecords, distinct_names, read_run
 from gnnrec.report.training_sections import configuration, curves, division, results, where_time_went
+from gnnrec.utils import files
+from gnnrec.utils.log import say
 
 
 @dataclasses.dataclass
@@ -54,12 +54,12 @@ def run_report(runs: list[Path], options: ReportOptions) -> None:
     Raises:
         UserError: Bad input.
     """
-    from gnnrec import joining
+    from gnnrec.distributed import process_group
 
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("gnnrec report works in one process: start it without torchrun")
-    joining.share_cores()
-    with joining.joined(options.device) as world:
+    process_group.share_cores()
+    with process_group.joined(options.device) as world:
         written = write_report(runs, options, world)
     say(f"{written[0]} and {len(written) - 1} charts")
 

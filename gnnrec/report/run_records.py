@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gnnrec.command_line import flat
-from gnnrec.config import TrainConfig, read_train_config
+from gnnrec.config.parser import flat
+from gnnrec.config.train_config import TrainConfig, read_train_config
 from gnnrec.errors import UserError
 
 

@@ -8,7 +8,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.training.lazy_adam import LazyAdam
 from gnnrec.training.options import OptimizerOptions

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from gnnrec import files
+from gnnrec.utils import files
 
 #: Steps before those that are profiled: what is compiled or allocated once is then done.
 SKIPPED = 3

@@ -6,7 +6,7 @@ import sys
 
 from tqdm import tqdm
 
-from gnnrec.output import say
+from gnnrec.utils.log import say
 
 
 class ProgressBar:

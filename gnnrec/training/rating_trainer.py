@@ -9,31 +9,31 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.baselines.rating import fit_baselines
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import RatingMetrics, held_out, score_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.graph.batch import Batch
 from gnnrec.graph.folds import Epoch, Step
+from gnnrec.graph.inclusion_probability import visit_probability
 from gnnrec.graph.loader import RatingLoader
 from gnnrec.graph.pyg_sampler import PyGSampler
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
-from gnnrec.graph.visits import visit_probability
 from gnnrec.models.build import build_model
+from gnnrec.models.control_variate import LayerHistory, record
 from gnnrec.models.embeddings import Embeddings
-from gnnrec.models.history import LayerHistory, record
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.checkpoint import CheckpointInfo
-from gnnrec.training.checkpoint_read import load_weights
-from gnnrec.training.checkpoint_write import Contents
+from gnnrec.training.checkpoint.info import CheckpointInfo
+from gnnrec.training.checkpoint.read import load_weights
+from gnnrec.training.checkpoint.write import Contents
 from gnnrec.training.optimizer import build_optimizer, place_state, source_rate
-from gnnrec.training.regularisation import CoupledL2
+from gnnrec.training.regularization import CoupledL2
 from gnnrec.training.trainer import StepResult, Trainer
 from gnnrec.training.weights import Weights
 
@@ -123,7 +123,7 @@ class RatingTrainer(Trainer):
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         with self._autocast(), record_function("forward"):
-            step_key = counters.key(self.config.seed, "step", step.epoch, step.index)
+            step_key = rng.key(self.config.seed, "step", step.epoch, step.index)
             squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.history(step))
         with record_function("backward"):
             (squared_error / batch.targets.count).backward()

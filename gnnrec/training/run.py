@@ -7,27 +7,27 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gnnrec import memory
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.health.monitor import before_leaving
+from gnnrec.distributed.process_group import is_of_backend
+from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.evaluation.metrics import Metrics
-from gnnrec.joining import is_of_backend
-from gnnrec.training.checkpoint import CheckpointInfo, read_info
-from gnnrec.training.epochs import EpochResult, run_epochs
-from gnnrec.training.objective import settle
-from gnnrec.training.progress import Progress
+from gnnrec.training.checkpoint.info import CheckpointInfo, read_info
+from gnnrec.training.checkpoint.manager import Checkpoints
+from gnnrec.training.loop import EpochResult, run_epochs
 from gnnrec.training.progress_bar import ProgressBar
-from gnnrec.training.ranking_trainer import RankingTrainer
+from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
+from gnnrec.training.resolve_config import settle
 from gnnrec.training.run_directory import Claim, finished_summary, note_stop, open_run_directory
-from gnnrec.training.saving import Checkpoints
 from gnnrec.training.summary import describe, memory_gib, summarise
-from gnnrec.training.tracking import Tracker
-from gnnrec.training.tracking_artifacts import dataset_artifact
+from gnnrec.training.tracking.artifacts import dataset_artifact
+from gnnrec.training.tracking.tracker import Tracker
+from gnnrec.training.train_state import Progress
 from gnnrec.training.trainer import Trainer
-from gnnrec.watch import before_leaving
+from gnnrec.utils import memory
 
 #: Told of every validation: epochs finished, and the metrics. It may end the run by raising.
 OnValidation = Callable[[int, Metrics], None]

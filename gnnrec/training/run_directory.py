@@ -10,15 +10,15 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from gnnrec import files
-from gnnrec.command_line import flat
-from gnnrec.config import TrainConfig
+from gnnrec.config.parser import flat
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
-from gnnrec.training.checkpoint import checkpoints, read_info, step_of
-from gnnrec.training.checkpoint_read import find_damage
-from gnnrec.training.checkpoint_write import is_leftover, remove_checkpoint, remove_leftovers
+from gnnrec.training.checkpoint.info import checkpoints, read_info, step_of
+from gnnrec.training.checkpoint.read import find_damage
+from gnnrec.training.checkpoint.write import is_leftover, remove_checkpoint, remove_leftovers
+from gnnrec.utils import files
 
 #: Options that a resumed run may change: what it learns does not depend on them, but for rounding.
 _MAY_CHANGE = (

@@ -12,20 +12,20 @@ from pathlib import Path
 import psutil
 import torch
 
-from gnnrec import files
-from gnnrec.code_version import code_version
 from gnnrec.data.prepared import TEST, VALIDATION
 from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
-from gnnrec.output import say
-from gnnrec.stopwatch import Stopwatch
-from gnnrec.training.checkpoint import find_checkpoint
-from gnnrec.training.checkpoint_read import load_checkpoint
-from gnnrec.training.progress import Progress
+from gnnrec.training.checkpoint.info import find_checkpoint
+from gnnrec.training.checkpoint.read import load_checkpoint
 from gnnrec.training.run_directory import Claim
-from gnnrec.training.tracking import Tracker
-from gnnrec.training.tracking_artifacts import model_artifact
+from gnnrec.training.tracking.artifacts import model_artifact
+from gnnrec.training.tracking.tracker import Tracker
+from gnnrec.training.train_state import Progress
 from gnnrec.training.trainer import Trainer
+from gnnrec.utils import files
+from gnnrec.utils.code_version import code_version
+from gnnrec.utils.log import say
+from gnnrec.utils.timer import Stopwatch
 
 
 def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim) -> dict:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gnnrec.stopwatch import Stopwatch
-from gnnrec.traffic import Traffic
+from gnnrec.distributed.collectives import Traffic
+from gnnrec.utils.timer import Stopwatch
 
 if TYPE_CHECKING:
     from gnnrec.training.trainer import StepResult, Trainer

@@ -11,20 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
-from gnnrec.distributed import World, unwrap
+from gnnrec.distributed.world import World, unwrap
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.graph.folds import Step
 from gnnrec.graph.partition import Partition, PartitionReport, report
 from gnnrec.models.embeddings import Embeddings
 from gnnrec.models.tables import NodeTables, NoTables
-from gnnrec.stopwatch import Stopwatch
-from gnnrec.training.checkpoint import CheckpointInfo
-from gnnrec.training.checkpoint_read import load_weights, read_replicated, read_rows
-from gnnrec.training.checkpoint_write import Contents
+from gnnrec.training.checkpoint.info import CheckpointInfo
+from gnnrec.training.checkpoint.read import load_weights, read_replicated, read_rows
+from gnnrec.training.checkpoint.write import Contents
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
 from gnnrec.training.throughput import TimedBatches
+from gnnrec.utils.timer import Stopwatch
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from gnnrec.baselines.autorec import AutoRec, Setting, fit_autorec
 from gnnrec.baselines.means import fit_biases
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.statistics import message_statistics

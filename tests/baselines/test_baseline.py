@@ -8,7 +8,7 @@ import pytest
 
 from gnnrec.baselines.baseline import Baseline, Fitted, fit_best
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.evaluation.rating import RatingMetrics
 from tests.datasets import write_dataset

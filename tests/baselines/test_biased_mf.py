@@ -13,7 +13,7 @@ from gnnrec.baselines import biased_mf
 from gnnrec.baselines.biased_mf import Factors, fit_biased_mf, fit_factors, predict
 from gnnrec.baselines.means import fit_biases
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import build_rank_graph
 from tests.baselines.data import triples

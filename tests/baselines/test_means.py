@@ -8,7 +8,7 @@ from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from gnnrec.baselines.means import fit_biases, fit_mean
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from tests.baselines.data import clipped, triples
 
 

@@ -13,7 +13,7 @@ from gnnrec.baselines import autorec, scoring, svdpp
 from gnnrec.baselines.baseline import fit_best
 from gnnrec.baselines.rating import RATING_BASELINES
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 
 
 @pytest.fixture(scope="module")

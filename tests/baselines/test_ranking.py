@@ -22,7 +22,7 @@ from gnnrec.data.prepared import (
     VALIDATION_INPUT,
     PreparedDataset,
 )
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.models import closed_form
 from tests.datasets import changed_copy, write_dataset

@@ -7,7 +7,7 @@ import pytest
 from gnnrec.baselines import svdpp
 from gnnrec.baselines.rating import QUICK, RATING_BASELINES, fit_baselines
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 
 
 def test_registry_names():

@@ -12,7 +12,7 @@ from gnnrec.baselines import svdpp
 from gnnrec.baselines.means import fit_biases
 from gnnrec.baselines.svdpp import Setting, SVDpp, fit_svdpp
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
 from gnnrec.graph.folds import Epoch
 from gnnrec.graph.rank_graph import build_rank_graph

@@ -13,7 +13,7 @@ import torch
 from benchmarks.chaos import MODES, plan
 from benchmarks.chaos_checks import differences, unsound
 from benchmarks.chaos_round import HURTS
-from gnnrec.training.checkpoint import checkpoints
+from gnnrec.training.checkpoint.info import checkpoints
 from tests.datasets import write_dataset
 from tests.training.runs import config_of, run
 

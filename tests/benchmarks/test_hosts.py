@@ -17,8 +17,8 @@ from benchmarks import hosts as benchmark
 from benchmarks import network_namespaces
 from benchmarks.chaos_checks import differences
 from benchmarks.network_namespaces import Hosts
-from gnnrec.config import parse_train_config
-from gnnrec.distributed import World
+from gnnrec.config.train_config import parse_train_config
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.training.run import train
 from tests import debian

@@ -11,8 +11,8 @@ import pytest
 from benchmarks import plan_error, record
 from benchmarks.plan_constants import fit
 from benchmarks.plan_error import worst
-from gnnrec.planning.constants import PATH
-from gnnrec.planning.work import STAGES
+from gnnrec.tools.planning.constants import PATH
+from gnnrec.tools.planning.work import STAGES
 
 
 def runs(true: dict[str, float]) -> list[dict]:

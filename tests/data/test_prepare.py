@@ -90,7 +90,7 @@ def test_data_scale_is_written_in_short_decimals(tmp_path, prepared):
 
 def test_starts_without_the_packages_of_training():
     code = (
-        "import sys, gnnrec.cli; gnnrec.cli.COMMANDS['prepare'].load(); "
+        "import sys, gnnrec.cli.main; gnnrec.cli.main.COMMANDS['prepare'].load(); "
         "print([name for name in ('torch_geometric', 'torch._dynamo', 'numba', 'scipy') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ import pytest
 
 from gnnrec.data import synth as synth_module
 from gnnrec.data.synth import SynthOptions, synth
-from gnnrec.data.synth_catalogue import GENRES
 from gnnrec.data.synth_model import HISTOGRAM, generate
+from gnnrec.data.synth_movies import GENRES
 from gnnrec.data.synth_pairs import popularity
 from gnnrec.errors import UserError
 

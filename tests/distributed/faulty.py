@@ -10,10 +10,10 @@ import time
 import torch
 from torch import nn
 
-from gnnrec.cli import exit_on_user_error
-from gnnrec.distributed import World
+from gnnrec.cli.main import exit_on_user_error
+from gnnrec.distributed.process_group import joined
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.joining import joined
 
 GUILTY, STEPS_BEFORE = 1, 3
 

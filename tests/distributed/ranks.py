@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 
 #: Imported once, by the server that forks the ranks. DDP imports torch._dynamo, which takes two seconds.
-PRELOADED = ["gnnrec.training.run", "gnnrec.cli", "sklearn.metrics", "scipy.stats", "torch._dynamo"]
+PRELOADED = ["gnnrec.training.run", "gnnrec.cli.main", "sklearn.metrics", "scipy.stats", "torch._dynamo"]
 
 
 def run_on_ranks(size: int, function: Callable[..., Any], *args: Any) -> list[Any]:

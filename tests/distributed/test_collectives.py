@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from tests.distributed.ranks import run_on_ranks
 
 

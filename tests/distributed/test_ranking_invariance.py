@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
-from gnnrec.training.ranking_trainer import RankingTrainer
+from gnnrec.distributed.world import World
+from gnnrec.training.ranking.trainer import RankingTrainer
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks

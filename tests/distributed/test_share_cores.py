@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from gnnrec.joining import share_cores
+from gnnrec.distributed.process_group import share_cores
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from gnnrec.cli import exit_on_user_error, run_command
+from gnnrec.cli.main import exit_on_user_error, run_command
 from tests.distributed.ranks import PRELOADED
 from tests.end_to_end.commands import ROOT
 

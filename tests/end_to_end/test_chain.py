@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnnrec.config import read_train_config
+from gnnrec.config.train_config import read_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.inference.recommend import RecommendOptions, recommend
-from gnnrec.training.checkpoint import find_checkpoint, read_info
+from gnnrec.training.checkpoint.info import find_checkpoint, read_info
 from tests.end_to_end.commands import GNNREC, succeed
 from tests.end_to_end.conftest import Chain
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from torch.distributed.run import get_args_parser
 
-from gnnrec.cli import _parser, find_command
-from gnnrec.command_line import normalise
-from gnnrec.config import parse_train_config
+from gnnrec.cli.main import _parser, find_command
+from gnnrec.config.parser import normalise
+from gnnrec.config.train_config import parse_train_config
 from tests.end_to_end.commands import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

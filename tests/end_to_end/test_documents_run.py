@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gnnrec.cli import run_command
-from gnnrec.config import parse_train_config
-from gnnrec.distributed import World
+from gnnrec.cli.main import run_command
+from gnnrec.config.train_config import parse_train_config
+from gnnrec.distributed.world import World
 from gnnrec.training.run import train
 from tests.end_to_end.test_documents import DOCUMENTS, commands
 from tests.slurm.jobs import make_repository

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table

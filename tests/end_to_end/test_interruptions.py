@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gnnrec import joining
-from gnnrec.config import parse_train_config
-from gnnrec.distributed import World
-from gnnrec.training.checkpoint import checkpoints, step_of
+from gnnrec.config.train_config import parse_train_config
+from gnnrec.distributed import process_group
+from gnnrec.distributed.world import World
+from gnnrec.training.checkpoint.info import checkpoints, step_of
 from gnnrec.training.run import train
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -62,7 +62,7 @@ def undisturbed(place) -> Path:
 
 def train_on_rank(world: World, arguments: list[str]) -> None:
     os.environ["LOCAL_WORLD_SIZE"] = str(RANKS)
-    joining.share_cores()
+    process_group.share_cores()
     train(parse_train_config(arguments), world)
 
 

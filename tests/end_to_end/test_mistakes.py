@@ -21,8 +21,8 @@ import pytest
 import torch
 
 import train_dist
-from gnnrec.cli import exit_on_user_error, run_command
-from gnnrec.shortage import shortage
+from gnnrec.cli.main import exit_on_user_error, run_command
+from gnnrec.utils.resource_errors import shortage
 from tests.end_to_end.conftest import Chain
 from tests.end_to_end.mistakes import FILES, PREPARE, TRAIN, WORDS
 

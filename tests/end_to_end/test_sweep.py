@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gnnrec.config import parse_train_config
+from gnnrec.config.train_config import parse_train_config
 from tests.end_to_end.commands import ROOT
 from tests.end_to_end.conftest import Chain
 

@@ -1,6 +1,6 @@
 """Weights & Biases at the end of the chain: what an export is made from; and nothing needs it when it is off.
 
-What training records is in ``tests/training/test_tracking.py``.
+What training records is in ``tests/training/tracking/test_tracker.py``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec.cli import run_command
-from gnnrec.config import parse_train_config
-from gnnrec.distributed import World
+from gnnrec.cli.main import run_command
+from gnnrec.config.train_config import parse_train_config
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.training.run import train
 from tests.end_to_end.commands import ROOT, TRAIN, succeed

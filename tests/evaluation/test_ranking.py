@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import ndcg_score
 from torch_geometric.metrics import LinkPredCoverage, LinkPredMRR, LinkPredNDCG, LinkPredRecall
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics, evaluate_ranking
 from gnnrec.graph.interactions import Interactions
 from gnnrec.kernels.ragged import offsets

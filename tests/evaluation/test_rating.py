@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import RatingMetrics, held_out, rating_metrics
 from gnnrec.graph.partition import partition
 from tests.datasets import write_dataset

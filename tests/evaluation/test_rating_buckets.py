@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import TEST, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
 from gnnrec.evaluation.rating_buckets import EDGES, rmse_by_degree
 from gnnrec.graph.rank_graph import build_rank_graph

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.folds import Epoch
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import catalogue, ranking_splits, read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
 from tests.datasets import changed_copy, write_dataset

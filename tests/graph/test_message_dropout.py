@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph import user_chunks
 from gnnrec.graph.movie_statistics import MovieStatistics
 from gnnrec.graph.rank_graph import build_rank_graph

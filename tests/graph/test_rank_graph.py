@@ -11,7 +11,7 @@ import torch
 
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph, read_edges
 from tests.datasets import ratings_table, write_dataset
 from tests.distributed.ranks import run_on_ranks

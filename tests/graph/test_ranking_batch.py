@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gnnrec import counters
-from gnnrec.distributed import World
+from gnnrec import rng
+from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.graph.partition import partition
 from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
@@ -120,5 +120,5 @@ def test_negatives_are_new_to_the_user_and_the_same_for_whoever_draws_them():
 def test_a_user_who_has_everything_gets_negatives_without_weight():
     liked = interactions([list(range(MOVIES)), [2]])
     batch = batch_of(liked)
-    NegativeSampler(torch.ones(MOVIES), 1.0, 3).add_to(batch, counters.key("x"), liked.edge_id)
+    NegativeSampler(torch.ones(MOVIES), 1.0, 3).add_to(batch, rng.key("x"), liked.edge_id)
     assert (batch.negative_weight[:MOVIES] == 0).all() and (batch.negative_weight[MOVIES:] == 1).all()

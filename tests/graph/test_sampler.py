@@ -11,9 +11,9 @@ import torch
 from torch_geometric.loader import LinkLoader, LinkNeighborLoader, NeighborLoader, NodeLoader
 from torch_geometric.sampler import EdgeSamplerInput, NodeSamplerInput
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.hetero import hetero_data
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, BipartiteSampler, draw
@@ -56,14 +56,11 @@ def test_short_lists_are_taken_whole_and_in_order(fan_out):
 def test_every_position_is_equally_likely(degree, fan_out, across):
     if across == "nodes":
         nodes = 20_000
-        _, position = draw(
-            counters.key(0, "neighbours", 0, 1), torch.arange(nodes), torch.full((nodes,), degree), fan_out
-        )
+        _, position = draw(rng.key(0, "neighbours", 0, 1), torch.arange(nodes), torch.full((nodes,), degree), fan_out)
     else:
         nodes, one = 1000, torch.tensor([77])
         parts = [
-            draw(counters.key(0, "neighbours", 0, step), one, torch.tensor([degree]), fan_out)[1]
-            for step in range(nodes)
+            draw(rng.key(0, "neighbours", 0, step), one, torch.tensor([degree]), fan_out)[1] for step in range(nodes)
         ]
         position = torch.cat(parts)
     counts = np.bincount(position.numpy(), minlength=degree)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.folds import Epoch
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.inference.export import ExportOptions, export
 
 

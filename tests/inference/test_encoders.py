@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph import user_chunks
 from gnnrec.inference.load import load_run
 from gnnrec.inference.user_encoder import UserEncoder

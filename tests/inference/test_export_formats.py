@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory

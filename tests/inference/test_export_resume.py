@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.inference import export as export_module
 from gnnrec.inference.export_directory import ExportDirectory

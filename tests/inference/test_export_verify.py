@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gnnrec.cli import run_command
-from gnnrec.distributed import World
+from gnnrec.cli.main import run_command
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.training.run import train
 from tests.configs import make_config

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.training.run import train

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnnrec.config import read_train_config
+from gnnrec.config.train_config import read_train_config
 from gnnrec.data.prepared import TEST, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
-from gnnrec.training.checkpoint import find_checkpoint, read_info
+from gnnrec.training.checkpoint.info import find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import write_dataset

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.graph.batch import Targets
 from gnnrec.inference.load import load_run

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gnnrec.cli import run_command
-from gnnrec.distributed import World
+from gnnrec.cli.main import run_command
+from gnnrec.distributed.shutdown import StopRequest
+from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.inference import recommend_all as module
 from gnnrec.inference.recommend import RecommendOptions, recommend_all
-from gnnrec.stopping import StopRequest
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.distributed.ranks import run_on_ranks

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnnrec.cli import run_command
-from gnnrec.distributed import World
+from gnnrec.cli.main import run_command
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.recommend import RecommendOptions, recommend
@@ -70,7 +70,7 @@ def test_ids_may_be_strings(tmp_path):
 
 def test_neither_torch_nor_pandas_is_needed(made):
     code = (
-        "import sys; from gnnrec.cli import run_command; run_command(sys.argv[1:]); "
+        "import sys; from gnnrec.cli.main import run_command; run_command(sys.argv[1:]); "
         "print([m for m in ('torch', 'pandas', 'numba', 'scipy', 'sklearn', 'pyarrow.dataset') if m in sys.modules])"
     )
     for question in (["--user", "7"], ["--similar-to", "Film 2 (1980)"], ["--user", "7", "--genre", "Drama"]):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnrec.cli import run_command
+from gnnrec.cli.main import run_command
 from gnnrec.errors import UserError
-from gnnrec.inference.catalogue import Catalogue, find_movie
+from gnnrec.inference.movie_catalog import Catalogue, find_movie
 from gnnrec.inference.recommend import RecommendOptions, recommend
 from tests.datasets import changed_copy
 from tests.inference.made_export import GENRES, MOVIES, expected, make_dataset, make_export, read, years

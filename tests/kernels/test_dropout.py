@@ -1,11 +1,11 @@
-"""Dropout in one loop against the mask of gnnrec.counters, in values and gradients."""
+"""Dropout in one loop against the mask of gnnrec.rng, in values and gradients."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.dropout import dropout, tanh_dropout
 
@@ -30,8 +30,8 @@ def states_of(width: int, dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=lambda dtype: str(dtype)[6:])
 def test_values_and_gradients_are_those_of_a_mask(name, width, rate, dtype):
     operator, before = OPERATORS[name]
-    states, stream = states_of(width, dtype), counters.key(1, "dropout")
-    mask = counters.dropout_mask(stream, ROWS, width, rate)
+    states, stream = states_of(width, dtype), rng.key(1, "dropout")
+    mask = rng.dropout_mask(stream, ROWS, width, rate)
     exact = states.detach().double().requires_grad_()
     expected = before(exact) * mask / (1 - rate)
     found = operator(states, ROWS, stream, rate)
@@ -53,7 +53,7 @@ def test_values_and_gradients_are_those_of_a_mask(name, width, rate, dtype):
 def test_states_and_gradients_may_be_views(name):
     operator, before = OPERATORS[name]
     states = torch.randn(2 * 6, len(ROWS), dtype=torch.float64, requires_grad=True)
-    mask = counters.dropout_mask(9, ROWS, 6, 0.3)
+    mask = rng.dropout_mask(9, ROWS, 6, 0.3)
     found, expected = operator(states.T[:, ::2], ROWS, 9, 0.3), before(states.T[:, ::2]) * mask / 0.7
     torch.testing.assert_close(found, expected)
     for gradient in (torch.ones(()).expand(found.shape), torch.randn(6, len(ROWS)).T):

@@ -1,11 +1,11 @@
-"""Random numbers in bulk are those of gnnrec.counters, bit for bit."""
+"""Random numbers in bulk are those of gnnrec.rng, bit for bit."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.random import small_integers
 
@@ -21,18 +21,18 @@ def implementation(request, several_threads):
 @pytest.mark.parametrize("below", [1, 2, 3, 10, 255, 256])
 @pytest.mark.parametrize("seed", [0, 1, "a purpose"])
 def test_small_integers_are_those_of_counters(below, seed):
-    stream = counters.key(seed, "fold", 3)
+    stream = rng.key(seed, "fold", 3)
     found = small_integers(stream, COUNTERS, below)
     assert found.dtype == torch.uint8 and found.shape == COUNTERS.shape
-    assert torch.equal(found.long(), counters.integers(stream, COUNTERS, below))
+    assert torch.equal(found.long(), rng.integers(stream, COUNTERS, below))
     assert below == 1 or len(found.unique()) > 1
 
 
 def test_keys_of_both_signs():
-    keys = [counters.key(seed) for seed in range(20)]
+    keys = [rng.key(seed) for seed in range(20)]
     assert min(keys) < 0 < max(keys)
     for stream in [*keys, 0, -1, 2**63 - 1, -(2**63)]:
-        expected = counters.integers(stream, COUNTERS, 7)
+        expected = rng.integers(stream, COUNTERS, 7)
         assert torch.equal(small_integers(stream, COUNTERS, 7).long(), expected)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec import counters
+from gnnrec import rng
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.sampling import draw, pick
 
@@ -21,7 +21,7 @@ def expected_draws(stream: int, ids: list[int], degrees: list[int], fan_out: int
     """One position in each of ``fan_out`` stretches of a list, rotated together."""
 
     def integer(counter: int, below: int) -> int:
-        return int(counters.integers(stream, torch.tensor([counter]), below))
+        return int(rng.integers(stream, torch.tensor([counter]), below))
 
     found = []
     for node, (name, degree) in enumerate(zip(ids, degrees)):
@@ -41,7 +41,7 @@ def test_draws_are_those_of_the_definition(implementation, fan_out):
     random = np.random.default_rng(0)
     degrees = [0, 1, 3, 4, 500, 10, 11, *random.integers(0, 60, 40).tolist()]
     ids = random.integers(0, 2**33, len(degrees)).tolist()
-    stream = counters.key(3, "neighbours", fan_out)
+    stream = rng.key(3, "neighbours", fan_out)
     node, position = draw(stream, torch.tensor(ids), torch.tensor(degrees), fan_out)
     assert node.dtype == position.dtype == torch.int64
     assert list(zip(node.tolist(), position.tolist())) == expected_draws(stream, ids, degrees, fan_out)

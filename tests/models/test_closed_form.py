@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.graph.interactions import read_interactions
 from gnnrec.graph.partition import partition

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import whole_graph
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics

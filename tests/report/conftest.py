@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.report.content import Figure, Page
 from gnnrec.report.report import ReportOptions, run_page
 from gnnrec.report.run_records import read_run

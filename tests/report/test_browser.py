@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec.cli import run_command
+from gnnrec.cli.main import run_command
 from gnnrec.report.theme import DARK, LIGHT
 from tests.report.browser import install, open_page
 

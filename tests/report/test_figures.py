@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import ndcg_score, root_mean_squared_error
 
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking_split import read_ranking_split
 from gnnrec.evaluation.rating import held_out
 from gnnrec.inference.recommend import RecommendOptions, recommend

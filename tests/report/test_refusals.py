@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from gnnrec.cli import run_command
+from gnnrec.cli.main import run_command
 from gnnrec.errors import UserError
 
 

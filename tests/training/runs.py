@@ -7,9 +7,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from gnnrec.config import TrainConfig
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.training.run import train
 from tests.configs import make_config
 
@@ -19,7 +19,7 @@ STEPS = EPOCHS * FOLDS
 
 
 class Script:
-    """Stands in for a :class:`gnnrec.stopping.StopRequest`: something happens when the program looks after a step.
+    """Stands in for a :class:`gnnrec.distributed.shutdown.StopRequest`: something happens when the program looks after a step.
 
     It also looks once in each validation.
 

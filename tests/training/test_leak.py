@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.folds import Epoch
 from gnnrec.graph.loader import RatingLoader
-from gnnrec.models.history import record
+from gnnrec.models.control_variate import record
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.training.optimizer import build_optimizer, learning_rate, set_learning_rate, source_rate
 from gnnrec.training.options import OptimizerOptions
 

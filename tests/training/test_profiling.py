@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.training.profiling import SKIPPED
 from gnnrec.training.run import train

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gnnrec.config import TrainConfig
-from gnnrec.distributed import World
+from gnnrec.config.train_config import TrainConfig
+from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped
 from gnnrec.graph import pyg_sampler
-from gnnrec.training.checkpoint import checkpoints, find_checkpoint, read_info
+from gnnrec.training.checkpoint.info import checkpoints, find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.errors import Stopped, UserError
-from gnnrec.training.checkpoint import checkpoints, step_of
+from gnnrec.training.checkpoint.info import checkpoints, step_of
 from tests.datasets import write_dataset
 from tests.training.runs import STEPS, STOP, config_of, run
 from tests.training.test_resume import assert_same_run, learned

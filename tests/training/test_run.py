@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.config import TrainConfig, read_train_config
+from gnnrec.config.train_config import TrainConfig, read_train_config
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
-from gnnrec.training.checkpoint import CheckpointInfo, checkpoint_path, find_checkpoint, read_info
+from gnnrec.training.checkpoint.info import CheckpointInfo, checkpoint_path, find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import TEST
-from gnnrec.distributed import World
-from gnnrec.training.checkpoint import find_checkpoint, read_info
+from gnnrec.distributed.world import World
+from gnnrec.training.checkpoint.info import find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import changed_copy, write_dataset

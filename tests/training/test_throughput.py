@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.loader import RatingLoader
-from gnnrec.stopwatch import Stopwatch
 from gnnrec.training import saving
-from gnnrec.training.ranking_trainer import RankingTrainer
+from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run import train
 from gnnrec.training.trainer import Trainer
+from gnnrec.utils.timer import Stopwatch
 from tests.configs import SAMPLED, make_config
 from tests.distributed.ranks import run_on_ranks
 from tests.training.runs import STEPS, config_of, run

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 from gnnrec.models.fetched_tables import FetchedTables
 from gnnrec.models.row_memory import FileMemory, RowMemory
-from gnnrec.training.checkpoint import CheckpointInfo, read_info
-from gnnrec.training.checkpoint_write import CheckpointWriter
+from gnnrec.training.checkpoint.info import CheckpointInfo, read_info
+from gnnrec.training.checkpoint.write import CheckpointWriter
 from gnnrec.training.lazy_adam import LazyAdam
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run import train

@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnnrec.data import result
+from gnnrec.data import manifest_builder
 from gnnrec.data.out_of_core.arrow_files import read_arrow
-from gnnrec.data.out_of_core.catalogue import raw_ids
-from gnnrec.data.out_of_core.gather import Gathered, array_path, users_path
 from gnnrec.data.out_of_core.job import Job
+from gnnrec.data.out_of_core.movie_index import raw_ids
+from gnnrec.data.out_of_core.sort_bucket import Gathered, array_path, users_path
 
 _TYPES = {"movie": np.int32, "rating": np.float32, "split": np.uint8, "timestamp": np.int64}
 #: Rows of a row group, where pandas writes a table at once.
@@ -77,7 +77,7 @@ def write_users(job: Job, buckets: list[Gathered], directory: Path) -> None:
     for each in buckets:
         if each.users:
             raw = raw_ids(read_arrow(users_path(job, each.number))["user"])
-            waiting.append(pa.Table.from_pandas(result.user_table(first, raw), preserve_index=False))
+            waiting.append(pa.Table.from_pandas(manifest_builder.user_table(first, raw), preserve_index=False))
             first, rows = first + each.users, rows + each.users
         if writer is None and waiting:
             writer = pq.ParquetWriter(directory / "users.parquet", waiting[0].schema)

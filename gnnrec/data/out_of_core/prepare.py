@@ -19,22 +19,22 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gnnrec import files
-from gnnrec.data import check, order, rating_scale, read, result, split_ranking
+from gnnrec.data import check, manifest_builder, order, rating_scale, read, split_ranking
 from gnnrec.data.formats import MOVIES_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
-from gnnrec.data.out_of_core.catalogue import make_catalogue
 from gnnrec.data.out_of_core.engines import Engine, engine
-from gnnrec.data.out_of_core.gather import Gathered, gather, split_strong, trained_movies
+from gnnrec.data.out_of_core.input_splits import cut
 from gnnrec.data.out_of_core.job import Job
-from gnnrec.data.out_of_core.pieces import cut
-from gnnrec.data.out_of_core.scatter import Scattered, UnexpectedWords, scatter
+from gnnrec.data.out_of_core.movie_index import make_catalogue
+from gnnrec.data.out_of_core.partition_by_user import Scattered, UnexpectedWords, scatter
 from gnnrec.data.out_of_core.size import plan
+from gnnrec.data.out_of_core.sort_bucket import Gathered, gather, split_strong, trained_movies
 from gnnrec.data.prepare_options import PrepareOptions, named_columns
 from gnnrec.data.prepared import Manifest, write_manifest
 from gnnrec.errors import UserError
-from gnnrec.files import Complete
+from gnnrec.utils import files
+from gnnrec.utils.files import Complete
 
 
 def prepare_out_of_core(
@@ -70,7 +70,7 @@ def prepare_out_of_core(
             split_counts = _split_counts(job, buckets, workers)
             with complete() as directory:
                 manifest = _describe(job, buckets, split_counts, scale, len(movies))
-                manifest.source = result.source(options, paths, checksums)
+                manifest.source = manifest_builder.source(options, paths, checksums)
                 _write(job, buckets, manifest, movies, directory)
         except UserError:
             job.remove_scratch()
@@ -90,7 +90,7 @@ def _describe(
         "duplicates_dropped": sum(each.dropped for each in buckets),
     }
     distinct = np.unique(np.array([rating for each in buckets for rating in each.distinct], np.float32))
-    return result.describe(job.options, counts, scale, rating_scale.levels(distinct, scale), split_counts, [])
+    return manifest_builder.describe(job.options, counts, scale, rating_scale.levels(distinct, scale), split_counts, [])
 
 
 def _write(job: Job, buckets: list[Gathered], manifest: Manifest, movies: pd.DataFrame, directory: Path) -> None:

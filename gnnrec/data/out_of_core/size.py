@@ -7,10 +7,10 @@ import dataclasses
 import psutil
 import pyarrow.parquet as pq
 
-from gnnrec.cores import usable_cores
 from gnnrec.data.formats import Layout, is_gzip, open_text
 from gnnrec.data.prepare_options import LEAST_MEMORY, PrepareOptions
 from gnnrec.data.read import refusing
+from gnnrec.utils.cores import usable_cores
 
 #: Bytes a rating that each way needs at its worst moment, measured.
 IN_MEMORY, IN_PIECE, IN_BUCKET = 60, 110, 110

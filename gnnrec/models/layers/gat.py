@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.attention import attention_sums, largest_logits
 from gnnrec.models.conv import BipartiteConv, Partial, Sources, inflate

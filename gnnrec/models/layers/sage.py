@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gnnrec.distributed import World
+from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
 from gnnrec.models.conv import BipartiteConv, Partial, Sources
 from gnnrec.models.layers import Place

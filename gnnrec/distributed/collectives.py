@@ -1,0 +1,117 @@
+"""Collectives of tensors: what they cost, and which one this rank is in."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gnnrec.utils.timer import Stopwatch
+
+
+@dataclasses.dataclass
+class Traffic:
+    """What this rank handed to all-reduces, how long it waited for them, and which collectives it has entered.
+
+    On GPUs collectives run beside the host; ``seconds`` counts them when the GPU has finished them.
+
+    Attributes:
+        cuda: Tensors are on a GPU.
+        making_batch: Set while a batch is made: all-reduces then count as such (``batch_seconds``).
+        bytes: Bytes of the tensors of all-reduces.
+        entered: Number of collectives of any kind entered so far.
+        open: Those not left yet: number -> name and time of entry (``time.perf_counter``).
+        changed: When this rank last entered or left a collective.
+    """
+
+    cuda: bool = False
+    making_batch: bool = False
+    bytes: int = 0
+    entered: int = 0
+    open: dict[int, tuple[str, float]] = dataclasses.field(default_factory=dict)
+    changed: float = dataclasses.field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self._in_batches, self._in_steps = Stopwatch(self.cuda), Stopwatch(self.cuda)
+
+    @property
+    def seconds(self) -> float:
+        """Time in all-reduces."""
+        return self.batch_seconds + self._in_steps.seconds
+
+    @property
+    def batch_seconds(self) -> float:
+        """Of that, what the making of batches took."""
+        return self._in_batches.seconds
+
+    def all_reduce(self, tensor: Tensor, op: Any = dist.ReduceOp.SUM) -> Tensor:
+        """Over ranks, in place."""
+        # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
+        whole = tensor.contiguous()
+        with Inside(self, "all-reduce"), self._stopwatch:
+            dist.all_reduce(whole, op=op)
+        self.bytes += whole.numel() * whole.element_size()
+        return tensor if whole is tensor else tensor.copy_(whole)
+
+    # DDP compares annotations by identity, so it has none.
+    def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]
+        """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
+        buffer, inside, watch = bucket.buffer(), Inside(self, "all-reduce of gradients"), self._stopwatch
+
+        def finished(future: torch.futures.Future) -> Tensor:
+            inside.__exit__()
+            watch.stop(started)
+            return future.value()[0]
+
+        inside.__enter__()
+        started = watch.start()
+        self.bytes += buffer.numel() * buffer.element_size()
+        return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
+
+    @property
+    def _stopwatch(self) -> Stopwatch:
+        return self._in_batches if self.making_batch else self._in_steps
+
+
+class Inside:
+    """Marks the time between entering a collective and leaving it, in ``traffic``.
+
+    Other threads read ``traffic.open`` and DDP leaves from a thread of its own: a dictionary takes both.
+    """
+
+    __slots__ = ("name", "number", "started", "traffic")
+
+    def __init__(self, traffic: Traffic, name: str):
+        self.traffic, self.name = traffic, name
+
+    def __enter__(self) -> Inside:
+        traffic = self.traffic
+        self.started = traffic.changed = time.perf_counter()
+        traffic.entered = self.number = traffic.entered + 1
+        traffic.open[self.number] = (self.name, self.started)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.traffic.open.pop(self.number, None)
+        self.traffic.changed = time.perf_counter()
+
+
+class SumOverRanks(torch.autograd.Function):
+    """Sums forward and sums backward.
+
+    Each rank's loss is its own share of the global loss, and the reduced value enters all of them; the derivative of
+    the global loss by one rank's partial sum is therefore the sum of the derivatives that all ranks hold.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, traffic: Traffic) -> Tensor:
+        ctx.traffic = traffic
+        return traffic.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.traffic.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None

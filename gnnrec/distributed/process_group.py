@@ -1,0 +1,136 @@
+"""Joining the ranks of a job, and leaving them: in order, or because others have gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from gnnrec.distributed.collectives import Inside, Traffic
+from gnnrec.distributed.health.diagnosis import DONE, Limits, Words
+from gnnrec.distributed.health.monitor import Watch
+from gnnrec.distributed.health.startup_barrier import meet
+from gnnrec.distributed.shutdown import StopRequest, reason
+from gnnrec.distributed.world import World
+from gnnrec.errors import RanksLost, Stopped, UserError
+from gnnrec.utils.cores import usable_cores
+
+#: Of this process: none while there are no other ranks, else one.
+_watches: list[Watch] = []
+
+
+def start(device: str = "auto", timeout_minutes: float = 30) -> World:
+    """Joins the process group that torchrun describes in the environment; one rank without torchrun.
+
+    Args:
+        device: ``auto`` (CUDA where there is any), ``cpu``, ``cuda``.
+        timeout_minutes: After this time a collective that a rank does not join fails.
+    """
+    size, local_rank = _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0)
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {device}: choose auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        if local_rank >= torch.cuda.device_count():
+            raise UserError(
+                f"local rank {local_rank} has no GPU ({torch.cuda.device_count()} visible): "
+                "lower --nproc-per-node or pass --device cpu"
+            )
+        torch.cuda.set_device(local_rank)
+    where = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    request = StopRequest()
+    request.listen()
+    if size == 1:
+        return World(device=where, stop=request)
+    rank, traffic = _number("RANK", 0), Traffic(cuda=on_gpu)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise UserError(f"WORLD_SIZE is {size}, but {name} is not set: start the ranks with torchrun")
+    limits = Limits.from_environment()
+    timeout = max(timedelta(minutes=timeout_minutes), timedelta(seconds=2 * limits.stall))
+
+    def check() -> None:
+        if request.code:
+            raise Stopped(f"by {reason(request.code)}")
+
+    try:
+        store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    except dist.DistNetworkError as error:
+        if "EADDRINUSE" not in str(error):
+            raise
+        raise UserError(
+            f"port {os.environ['MASTER_PORT']} is in use: choose another MASTER_PORT (torchrun: --standalone finds one)"
+        ) from None
+    mine = dist.PrefixStore("gnnrec", store)
+    name = meet(mine, rank, size, Words.of_this_process().text(), limits.stall, check)
+    _watches.append(Watch(mine, name, rank, size, traffic, limits, asynchronous=on_gpu))
+    _watches[-1].start()
+    with Inside(traffic, "joining"):
+        ours = dist.PrefixStore(f"{name}/group", store)
+        dist.init_process_group("nccl" if on_gpu else "gloo", store=ours, rank=rank, world_size=size, timeout=timeout)
+        control = dist.new_group(backend="gloo", timeout=timeout)
+    return World(rank, size, where, traffic, request, control)
+
+
+def _number(name: str, usual: int) -> int:
+    """A variable that torchrun sets."""
+    text = os.environ.get(name, str(usual))
+    if not text.isdecimal():
+        raise UserError(f"{name}={text}: must be a number, as torchrun sets it: start the ranks with torchrun")
+    return int(text)
+
+
+def stop(error: BaseException | None = None) -> None:
+    """Leaves the process group, if this process is in one.
+
+    Args:
+        error: What made this rank leave before the others; they are told.
+    """
+    while _watches:
+        _watches.pop().leave(DONE if error is None else f"{type(error).__name__}: {str(error).strip()[:300]}")
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def joined(device: str = "auto") -> Iterator[World]:
+    """The ranks of this job (:func:`start`), for as long as the block lasts.
+
+    Raises:
+        RanksLost: In place of the error of a collective that failed because other ranks have gone.
+    """
+    try:
+        yield start(device)
+    except BaseException as error:
+        if is_of_backend(error):
+            # The process group stays as it is: taking it down may wait for ranks that have gone.
+            lost = _watches[0].explain() if _watches else None
+            lost = lost or f"ranks cannot reach each other ({str(error).splitlines()[0]})"
+            while _watches:
+                _watches.pop().leave("lost the others", verdict=lost)
+            raise RanksLost(lost) from error
+        stop(error)
+        raise
+    stop()
+
+
+def is_of_backend(error: BaseException) -> bool:
+    """Whether gloo, NCCL or the store failed, and not this program."""
+    return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "/gloo/" in str(error))
+
+
+def share_cores() -> None:
+    """Divides this machine's cores between its ranks, unless OMP_NUM_THREADS asks for fewer threads of a rank.
+
+    torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight.
+    """
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    chosen, share = os.environ.get("OMP_NUM_THREADS"), max(1, usable_cores() // ranks)
+    if chosen is None or (ranks > 1 and (chosen == "1" or torch.get_num_threads() > share)):
+        torch.set_num_threads(share)

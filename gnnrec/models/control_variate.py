@@ -1,0 +1,120 @@
+"""Control variates: what a sampled step adds to sums that were taken over whole neighbourhoods a moment ago.
+
+A sum over a sample of neighbours, scaled up, is unbiased and noisy. With the same sum over the same sample at older
+parameters taken off, and the exact sum at those parameters added, only what has changed since is sampled::
+
+    whole_old + inflation * sum over sampled j of (message_new(j) - message_old(j))
+
+The exact sums are taken once a pass, over the messages of the pass, so no target leaks; gradients flow through the
+sampled messages alone (Chen, Zhu and Song, "Stochastic training of graph convolutional networks with variance
+reduction", ICML 2018, here for both sides of the graph and for attention, whose numerator and denominator are both
+such sums).
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from gnnrec.distributed.world import World
+from gnnrec.graph.batch import Messages, whole_graph
+from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.statistics import MessageStatistics
+from gnnrec.models.conv import BipartiteConv, Past, Sources
+from gnnrec.models.encoder import layer_receiver, layer_sources, start_state
+from gnnrec.models.rating_model import RatingModel
+from gnnrec.models.tables import NodeTables
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerHistory:
+    """One layer in both directions, when its sums were taken.
+
+    Attributes:
+        to_users: What this rank's users received.
+        to_movies: What movies received, over all ranks.
+    """
+
+    to_users: Past
+    to_movies: Past
+
+    def of(self, users: Tensor | None) -> LayerHistory:
+        """The part that concerns the users of a batch (local rows, int64 ``[users]``); None for all."""
+        if users is None:
+            return self
+        to_users, to_movies = self.to_users, self.to_movies
+        return LayerHistory(
+            dataclasses.replace(
+                to_users,
+                receiver=to_users.receiver[users],
+                whole=to_users.whole.rows(users),
+                shift=None if to_users.shift is None else to_users.shift[users],
+            ),
+            dataclasses.replace(to_movies, sources=to_movies.sources.rows(users)),
+        )
+
+
+@torch.no_grad()
+def record(
+    model: RatingModel, users: NodeTables, graph: RankGraph, statistics: MessageStatistics
+) -> list[LayerHistory]:
+    """Sums over whole neighbourhoods at the present parameters, layer by layer.
+
+    Args:
+        model: The replicated part, without DDP.
+        users: This rank's user rows.
+        graph: The rank's graph. Every rank calls this.
+        statistics: Those of the pass: its messages.
+    """
+    batch = whole_graph(graph, statistics)
+    user_rows, movie_rows = users.rows(), model.movie_rows()
+    user_state, movie_state = start_state(user_rows), start_state(movie_rows)
+    layers = []
+    for layer in model.encoder.layers:
+        history = LayerHistory(
+            _past(
+                layer.to_users,
+                layer.first,
+                layer_sources(layer, movie_rows, movie_state),
+                layer_receiver(layer.to_users, user_rows, user_state),
+                batch.to_users,
+                None,
+            ),
+            _past(
+                layer.to_movies,
+                layer.first,
+                layer_sources(layer, user_rows, user_state),
+                layer_receiver(layer.to_movies, movie_rows, movie_state),
+                batch.to_movies,
+                graph.world,
+            ),
+        )
+        layers.append(history)
+        user_state = user_state + layer.user_out(torch.tanh(_finish(history.to_users, batch.to_users)))
+        movie_state = movie_state + layer.movie_out(torch.tanh(_finish(history.to_movies, batch.to_movies)))
+    return layers
+
+
+def _past(
+    conv: BipartiteConv, first: bool, sources: Sources, receiver: Tensor, messages: Messages, world: World | None
+) -> Past:
+    """Everything that will change is copied: the optimizer works in place."""
+    conv = copy.deepcopy(conv)
+    sources = conv.transform(sources)
+    if first:
+        # Tables themselves; states of later layers are made here and belong to nobody else.
+        sources, receiver = sources.clone(), receiver.clone()
+    shift = conv.largest_logit(sources, receiver, messages)
+    if shift is not None and world is not None:
+        shift = world.max_(shift)
+    whole = conv.partial(sources, receiver, messages, world, shift)
+    if world is not None:
+        whole = whole.reduced(world.sum_)
+    return Past(conv, sources, receiver, whole, shift)
+
+
+def _finish(past: Past, messages: Messages) -> Tensor:
+    return past.conv.finish(past.whole, past.receiver, messages)

@@ -1,0 +1,203 @@
+"""``gnnrec compare``: trains several models with several seeds, and makes one table of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import shutil
+from pathlib import Path
+from urllib.parse import quote
+
+from gnnrec.config.train_config import TrainConfig, assigned_train_config
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
+from gnnrec.tools.comparison import launch, table
+from gnnrec.tools.comparison.fit import Job
+from gnnrec.tools.comparison.models import GNNS, choose
+from gnnrec.training.tracking.tracker import Tracker
+from gnnrec.training.tracking.wandb_run import WandbOptions
+from gnnrec.utils import files
+
+
+@dataclasses.dataclass
+class CompareOptions:
+    """Options of ``gnnrec compare``.
+
+    Args:
+        out: Directory to make: comparison.json, comparison.csv, comparison.md, and every fit.
+        models: Models to compare; by default all of the data's protocol (ratings: global mean, biases, biased MF,
+            SVD++, item AutoRec, gat, gcn, sage; rankings: popularity, EASE, implicit ALS, gnn).
+        seeds: Fits of each model, with seeds from 0 on.
+        config: YAML file of training options for the GNNs.
+        set: Training options over those of the file, as OPTION=VALUE. Baselines heed refit alone.
+        label: Name of the row, where one model is asked for.
+        resume: Continue a comparison that was interrupted, or add models and seeds to it; no fit is repeated.
+        overwrite: Replace a comparison that is there already.
+        wandb: Weights & Biases; takes the table.
+    """
+
+    out: Path
+    models: list[str] = dataclasses.field(default_factory=list)
+    seeds: int = 3
+    config: Path | None = None
+    set: list[str] = dataclasses.field(default_factory=list)
+    label: str = ""
+    resume: bool = False
+    overwrite: bool = False
+    wandb: WandbOptions = dataclasses.field(default_factory=lambda: WandbOptions(mode="disabled"))
+
+
+def compare(data: Path, options: CompareOptions, world: World) -> list[dict]:
+    """Fits each model with each seed in a process of its own, and leaves the table in ``options.out``.
+
+    Args:
+        data: Prepared dataset.
+        options: The options.
+        world: The ranks; every rank calls this, and every fit runs on as many.
+
+    Returns:
+        The rows of ``comparison.json``.
+
+    Raises:
+        UserError: Bad input, or a fit that failed.
+    """
+    dataset = PreparedDataset(data)
+    objective, models = world.on_main(lambda: choose(options.models, dataset))
+    fits = fit_all(data, options, objective, models, world)
+    return world.on_main(lambda: _finish(dataset, options, models, fits, world))
+
+
+def fit_all(
+    data: Path, options: CompareOptions, objective: str, models: list[str], world: World
+) -> dict[str, list[dict]]:
+    """Every fit, by model; those that ``options.out`` has already are read."""
+    world.on_main(lambda: _prepare(data, options, models, world))
+    seeds = range(options.seeds)
+    for model in models:
+        for seed in seeds:
+            result = _result(options.out, model, seed)
+            if not world.on_main(result.exists):
+                _fit(data, options, objective, model, seed, world)
+    found = world.on_main(
+        lambda: {model: [_read(_result(options.out, model, seed)) for seed in seeds] for model in models}
+    )
+    return found
+
+
+def _fit(data: Path, options: CompareOptions, objective: str, model: str, seed: int, world: World) -> None:
+    running, result = options.out / "running", _result(options.out, model, seed)
+
+    def clear() -> None:
+        shutil.rmtree(running, ignore_errors=True)
+        running.mkdir()
+
+    world.on_main(clear)
+    config = None if options.config is None else str(options.config)
+    job = Job(str(data), objective, model, seed, config, options.set, str(running / "run"), str(result))
+    launch.run(job, running, world)
+    if world.is_main:
+        shutil.rmtree(running)
+        fit = _read(result)
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in fit["metrics"].items() if value is not None)
+        setting = "".join(f"  {name} {value}" for name, value in fit["setting"].items())
+        print(
+            f"{model}, seed {seed}:  {figures}  {fit['seconds']:.1f} s  {fit['peak_memory_gib']:.2f} GiB{setting}",
+            flush=True,
+        )
+
+
+def _result(out: Path, model: str, seed: int) -> Path:
+    return out / "fits" / f"{quote(model, safe=' ').replace(' ', '_')}-{seed}.json"
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): remove it and pass --resume") from None
+
+
+def _prepare(data: Path, options: CompareOptions, models: list[str], world: World) -> None:
+    """Checks the options, and makes the directory or opens the one to resume."""
+    out = options.out
+    if options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds}: must be at least 1")
+    if options.label and len(models) > 1:
+        raise UserError(f"--label {options.label}: name one model with --models, for it names one row")
+    if options.resume and options.overwrite:
+        raise UserError("--resume and --overwrite exclude each other: choose one")
+    request = {
+        "dataset": PreparedDataset(data).fingerprint,
+        "configuration": _shared(assigned_train_config(options.config, options.set, data=data, run_dir=out / "run")),
+        "number of ranks": world.size,
+    }
+    known = out / "request.json"
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: choose another directory")
+    if out.exists() and any(out.iterdir()):
+        if not known.exists():
+            raise UserError(f"--out {out} holds something else than a comparison: choose another directory")
+        if not options.resume and not options.overwrite:
+            raise UserError(f"--out {out} holds a comparison: continue it with --resume, or pass --overwrite")
+        if options.resume:
+            differing = [name for name, value in request.items() if _read(known).get(name) != value]
+            if differing:
+                raise UserError(f"--out {out} holds a comparison of another {differing[0]}: choose another directory")
+            return
+        shutil.rmtree(out)
+    try:
+        (out / "fits").mkdir(parents=True, exist_ok=True)
+        files.write_text(known, json.dumps(request, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot write there ({error.strerror}): choose another directory") from None
+
+
+def _shared(config: TrainConfig) -> dict:
+    """What all fits of a comparison have in common, as JSON gives it back."""
+    own = ("data", "run_dir", "seed", "wandb", "overwrite", "baselines", "log_every")
+    return json.loads(json.dumps({name: value for name, value in config.as_dict().items() if name not in own}))
+
+
+def _finish(
+    dataset: PreparedDataset, options: CompareOptions, models: list[str], fits: dict[str, list[dict]], world: World
+) -> list[dict]:
+    """Writes and prints the table; on rank 0."""
+    rows = [
+        table.row(
+            fits[model],
+            data=dataset.directory.resolve().name,
+            protocol=dataset.manifest.split["protocol"],
+            model=options.label or model,
+        )
+        | {"command": command(dataset.directory, options, model, world.size)}
+        for model in models
+    ]
+    for name, text in (("csv", table.as_csv(rows)), ("md", table.as_markdown(rows))):
+        files.write_text(options.out / f"comparison.{name}", text)
+    files.write_text(options.out / "comparison.json", json.dumps(rows, indent=1) + "\n")
+    print(table.as_text(rows), table.note(rows), options.out / "comparison.json", sep="\n", flush=True)
+    if options.wandb.mode != "disabled":
+        tracker = Tracker(options.out, options.wandb, {"data": str(dataset.directory)}, active=True)
+        head, *body = table.cells(rows)
+        tracker.table("comparison", head, body)
+        tracker.close()
+    return rows
+
+
+def command(data: Path, options: CompareOptions, model: str, ranks: int) -> str:
+    """The command that makes one row, with ``PATH`` for paths from the root."""
+    words = ["gnnrec", "compare", _masked(data), "--models", model, "--seeds", str(options.seeds)]
+    if options.config is not None and model in {name for names in GNNS.values() for name in names}:
+        words += ["--config", _masked(options.config)]
+    for assignment in options.set:
+        words += ["--set", assignment]
+    if options.label:
+        words += ["--label", options.label]
+    torchrun = ["torchrun", "--standalone", "--nproc-per-node", str(ranks), "-m"] if ranks > 1 else []
+    return shlex.join([*torchrun, *words, "--out", "PATH"])
+
+
+def _masked(path: Path) -> str:
+    return "PATH" if path.is_absolute() else str(path)

@@ -1,0 +1,109 @@
+"""One fit of one model in a process of its own, which tells its memory: ``python -m gnnrec.tools.comparison.fit JOB``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from gnnrec.baselines.baseline import fit_best
+from gnnrec.config.train_config import TrainConfig, assigned_train_config
+from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed import process_group
+from gnnrec.distributed.world import World
+from gnnrec.tools.comparison.models import BASELINES, GNNS
+from gnnrec.training.run import train
+from gnnrec.training.summary import peak_memory_gib
+from gnnrec.utils import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to fit.
+
+    Attributes:
+        data: Prepared dataset.
+        objective: rating or ranking.
+        model: Name of a baseline or of a GNN.
+        seed: Seed of whatever is random in the fit.
+        config: YAML file of training options, or None.
+        assignments: ``OPTION=VALUE`` over those of the file.
+        run_dir: Run directory of a GNN; not kept.
+        result: Where the result goes.
+    """
+
+    data: str
+    objective: str
+    model: str
+    seed: int
+    config: str | None
+    assignments: list[str]
+    run_dir: str
+    result: str
+
+    def train_config(self) -> TrainConfig:
+        """The base configuration, and for a GNN what makes it that GNN."""
+        own = ["wandb.mode=disabled", "baselines=false", "overwrite=true", *GNNS[self.objective].get(self.model, [])]
+        config = None if self.config is None else Path(self.config)
+        return assigned_train_config(
+            config, [*self.assignments, *own], data=self.data, run_dir=self.run_dir, seed=self.seed
+        )
+
+
+def fit(job: Job, config: TrainConfig, world: World) -> dict:
+    """Fits a model, chooses on validation and scores test once.
+
+    Args:
+        job: The job.
+        config: Its configuration.
+        world: The ranks; every rank calls this.
+
+    Returns:
+        ``metrics`` (test), ``validation`` (its loss there, or None), ``setting`` (what was chosen for a baseline),
+        ``seconds`` (reading, fitting, the search of a baseline, and scoring) and ``peak_memory_gib`` (of a rank).
+    """
+    started = time.perf_counter()
+    if job.model in BASELINES[job.objective]:
+        splits = (TRAIN, VALIDATION) if config.refit else (TRAIN,)
+        baseline = BASELINES[job.objective][job.model]
+        chosen = fit_best(baseline, PreparedDataset(config.data), world, splits, job.seed)
+        found = {
+            "metrics": chosen.fitted.metrics(TEST).figures(),
+            "validation": chosen.validation_loss,
+            "setting": chosen.setting,
+        }
+    else:
+        losses: list[float] = []
+        summary = train(config, world, on_validation=lambda epoch, metrics: losses.append(metrics.loss))
+        figures = {name.removeprefix("test_"): value for name, value in summary.items() if name.startswith("test_")}
+        found = {
+            "metrics": {name: value for name, value in figures.items() if value is None or isinstance(value, float)},
+            "validation": min(losses, default=None),
+            "setting": {},
+        }
+    found["seconds"] = time.perf_counter() - started
+    peak = torch.tensor(peak_memory_gib(), dtype=torch.float64, device=world.device)
+    return found | {"peak_memory_gib": world.max_(peak).item()}
+
+
+def main(path: str) -> None:
+    """Runs the job of a JSON file on one rank of it."""
+    job = Job(**json.loads(Path(path).read_text(encoding="utf-8")))
+    config = job.train_config()
+    process_group.share_cores()
+    with process_group.joined(config.device) as world:
+        found = fit(job, config, world)
+        if world.is_main:
+            identity = {"model": job.model, "seed": job.seed}
+            files.write_text(Path(job.result), json.dumps(identity | found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    from gnnrec.cli.main import exit_on_user_error  # it imports this module
+
+    with exit_on_user_error("fit"):
+        main(sys.argv[1])

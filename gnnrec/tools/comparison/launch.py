@@ -1,0 +1,80 @@
+"""Starts a process for one fit on every rank, and waits for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
+from gnnrec.tools.comparison.fit import Job
+from gnnrec.utils import files
+
+
+def run(job: Job, directory: Path, world: World) -> None:
+    """Runs ``gnnrec.tools.comparison.fit`` in a new process for each rank, which make a process group of their own.
+
+    Args:
+        job: What to fit.
+        directory: For the job's file and for what the processes print.
+        world: The ranks; every rank calls this.
+
+    Raises:
+        UserError: A process failed; says its last line.
+        Stopped: A rank was told to stop.
+    """
+    path = directory / "job.json"
+    world.on_main(lambda: files.write_text(path, json.dumps(dataclasses.asdict(job))))
+    log = directory / f"rank-{world.rank}.log"
+    with open(log, "w", encoding="utf-8") as output:
+        command = [sys.executable, "-m", "gnnrec.tools.comparison.fit", str(path)]
+        environment = os.environ | _ranks(world)
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        ) as process:
+            code = _wait(process, world)
+    world.poll()
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    problem = f"{(lines or ['it said nothing'])[-1]} (all of it: {log})" if code else None
+    problems = [text for text in world.gather_objects(problem) if text]
+    if problems:
+        raise UserError(f"{job.model}, seed {job.seed}, failed: {problems[0]}")
+
+
+def _wait(process: subprocess.Popen, world: World) -> int:
+    """The exit code of a process, which is told to stop when this one is."""
+    told = False
+    while True:
+        try:
+            return process.wait(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            if world.stop.code and not told:
+                process.terminate()
+                told = True
+
+
+def _ranks(world: World) -> dict[str, str]:
+    """Environment of a new process group of the same ranks; empty for one rank."""
+    if world.size == 1:
+        return {"WORLD_SIZE": "1"}
+    return {
+        "RANK": str(world.rank),
+        "WORLD_SIZE": str(world.size),
+        "LOCAL_RANK": os.environ.get("LOCAL_RANK", str(world.rank)),
+        "LOCAL_WORLD_SIZE": os.environ.get("LOCAL_WORLD_SIZE", str(world.size)),
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": str(world.on_main(_free_port)),
+        # torchrun's own store is taken; rank 0 of the new group serves another.
+        "TORCHELASTIC_USE_AGENT_STORE": "False",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("", 0))
+        return server.getsockname()[1]

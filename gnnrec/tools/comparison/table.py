@@ -1,0 +1,109 @@
+"""From the fits of a comparison to its rows, and from rows to text, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from typing import Any
+
+#: Metrics as a table's heads.
+_TITLES = {"rmse": "RMSE", "mae": "MAE", "recall@20": "Recall@20", "recall@50": "Recall@50", "ndcg@100": "NDCG@100"}
+_TITLES |= {"mrr": "MRR"}
+
+
+def row(fits: list[dict], **identity: Any) -> dict:
+    """One row of a table.
+
+    Args:
+        fits: Fits of one model, each as :func:`gnnrec.tools.comparison.fit.fit` gives it, with its seed.
+        identity: What the row begins with, such as ``data``, ``protocol`` and ``model``.
+
+    Returns:
+        ``identity`` and ``seeds``, ``metrics`` (name -> mean and spread), ``validation`` (mean and spread of the loss,
+        or None), ``seconds`` (mean), ``peak_memory_gib`` (largest) and ``setting`` (of each fit where they differ).
+    """
+    validation = [fit["validation"] for fit in fits]
+    settings = [fit["setting"] for fit in fits]
+    return {
+        **identity,
+        "seeds": sorted({fit["seed"] for fit in fits}),
+        "metrics": {
+            name: spread([fit["metrics"][name] for fit in fits])
+            for name, value in fits[0]["metrics"].items()
+            if value is not None
+        },
+        "validation": None if None in validation else spread(validation),
+        "seconds": round(statistics.fmean(fit["seconds"] for fit in fits), 2),
+        "peak_memory_gib": round(max(fit["peak_memory_gib"] for fit in fits), 3),
+        "setting": settings[0] if all(setting == settings[0] for setting in settings) else settings,
+    }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean, and standard deviation of the population of values."""
+    return {"mean": round(statistics.fmean(values), 6), "spread": round(statistics.pstdev(values), 6)}
+
+
+def cells(rows: list[dict]) -> list[list[str]]:
+    """Head and rows of a table for reading."""
+    metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    head = ["model", *(f"test {_TITLES.get(name, name)}" for name in metrics), "validation loss", "seconds", "GiB"]
+    body = [
+        [
+            row["model"],
+            *(_with_spread(row["metrics"].get(name)) for name in metrics),
+            _with_spread(row["validation"]),
+            f"{row['seconds']:.1f}",
+            f"{row['peak_memory_gib']:.2f}",
+        ]
+        for row in rows
+    ]
+    return [head, *body]
+
+
+def _with_spread(value: dict[str, float] | None) -> str:
+    return "-" if value is None else f"{value['mean']:.4f} ± {value['spread']:.4f}"
+
+
+def as_text(rows: list[dict]) -> str:
+    """A table with aligned columns."""
+    table = cells(rows)
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    lines = [
+        line[0].ljust(widths[0]) + "".join(f"  {text:>{width}}" for text, width in zip(line[1:], widths[1:]))
+        for line in table
+    ]
+    return "\n".join(lines)
+
+
+def as_markdown(rows: list[dict]) -> str:
+    """A table in Markdown, and what its columns are."""
+    head, *body = cells(rows)
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{text}\n\n{note(rows)}\n"
+
+
+def note(rows: list[dict]) -> str:
+    """What the columns are, in a sentence."""
+    seeds = sorted({seed for row in rows for seed in row["seeds"]})
+    return (
+        f"Mean ± standard deviation over seeds {', '.join(map(str, seeds))}; seconds: mean of one fit, with a "
+        "baseline's search on validation; GiB: the most a rank held in any fit."
+    )
+
+
+def as_csv(rows: list[dict]) -> str:
+    """A table for programs: mean and spread in columns of their own."""
+    metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    output = io.StringIO()
+    writer = csv.writer(output, lineterminator="\n")
+    pairs = [f"{name}{part}" for name in (*metrics, "validation") for part in ("", "_spread")]
+    writer.writerow(["data", "protocol", "model", "seeds", *pairs, "seconds", "peak_memory_gib"])
+    for line in rows:
+        figures = [line["metrics"].get(name) for name in metrics] + [line["validation"]]
+        values = [value for pair in figures for value in ((pair["mean"], pair["spread"]) if pair else ("", ""))]
+        identity = [line["data"], line["protocol"], line["model"], len(line["seeds"])]
+        writer.writerow([*identity, *values, line["seconds"], line["peak_memory_gib"]])
+    return output.getvalue()

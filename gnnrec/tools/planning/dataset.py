@@ -1,0 +1,64 @@
+"""Counts of a prepared dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, PreparedDataset
+from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.options import ModelOptions
+from gnnrec.tools.planning.job import Job
+
+
+def movie_bins(seconds: float) -> int:
+    """Half bins of a movie where ratings span this time (:meth:`gnnrec.graph.time_bins.Clock.between`)."""
+    from gnnrec.graph.time_bins import MOST_MOVIE_BINS, YEAR
+
+    span = int(seconds)
+    half = max(YEAR[0], -(-(span + 1) // (MOST_MOVIE_BINS - 1))) // 2
+    return span // half + 1
+
+
+def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, ranks: int) -> Job:
+    """Training on a prepared dataset. Reads its movies, and its times and splits once.
+
+    Args:
+        directory: A prepared dataset.
+        model: Options of the model.
+        loader: Options of the loader.
+        ranks: Ranks.
+
+    Raises:
+        UserError: Not a prepared dataset.
+    """
+    dataset = PreparedDataset(directory)
+    counts, names = dataset.manifest.split["counts"], set()
+    for text in dataset.movies["genres"] if model.genres else []:
+        names |= set(text.split("|")) - {"", "(no genres listed)"}
+    bins = 0
+    if model.time and dataset.timestamp is not None:
+        bins = movie_bins(float(dataset.timestamp.max() - dataset.timestamp.min()))
+    users, movies = dataset.num_users, dataset.num_movies
+    drawn: dict[str, float | None] = {"movies_drawn": None, "raters_drawn": None}
+    if loader.samples:
+        trained = np.asarray(dataset.split) == TRAIN
+        pointer = np.concatenate([[0], np.cumsum(trained)])[np.asarray(dataset.user_ptr)]
+        raters = np.bincount(np.asarray(dataset.movie)[trained], minlength=movies)
+        if loader.movies_per_user >= 0:
+            drawn["movies_drawn"] = float(np.minimum(np.diff(pointer), loader.movies_per_user).mean())
+        if loader.raters_per_movie >= 0:
+            drawn["raters_drawn"] = float(np.minimum(raters, loader.raters_per_movie).mean())
+    return Job(
+        users=users,
+        movies=movies,
+        ratings=counts[SPLIT_NAMES[TRAIN]],
+        ranks=ranks,
+        model=model,
+        loader=loader,
+        levels=len(dataset.manifest.rating["levels"]),
+        genres=len(names),
+        movie_bins=bins,
+        **drawn,
+    )

@@ -1,0 +1,128 @@
+"""A plan: memory, traffic and time of one job on one kind of machine."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gnnrec.tools.planning import step_time
+from gnnrec.tools.planning.constants import Constants, constants
+from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.machines import MACHINES, Machine
+from gnnrec.tools.planning.memory import Part, memory_parts, total
+from gnnrec.tools.planning.options import PlanOptions
+from gnnrec.tools.planning.step_time import Links, Share
+from gnnrec.tools.planning.traffic import Collectives, bytes_a_step, collectives
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a job runs.
+
+    Attributes:
+        machine: What a rank runs on.
+        memory: Bytes that a rank may take on its device.
+        network: What ranks are connected with.
+        bf16: Matrix products of GPUs are in bfloat16.
+        host_rows: User rows live on the host.
+    """
+
+    machine: Machine
+    memory: float
+    network: Links
+    bf16: bool = True
+    host_rows: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What a job costs there.
+
+    Attributes:
+        job: The job.
+        place: Where.
+        memory: Parts of the memory of a rank.
+        traffic: All-reduces of a step.
+        time: Shares of the time of a step.
+        reading: Bytes of host memory of a rank while it reads its ratings.
+    """
+
+    job: Job
+    place: Place
+    memory: list[Part]
+    traffic: list[Collectives]
+    time: list[Share]
+    reading: float
+
+    @property
+    def device_bytes(self) -> float:
+        """Bytes of a rank on its device; on a CPU everything is there."""
+        return total(self.memory) + (self.host_bytes if self.place.machine.measured else 0.0)
+
+    @property
+    def host_bytes(self) -> float:
+        """Bytes of a rank on its host, beside reading."""
+        return total(self.memory, "host")
+
+    @property
+    def fits(self) -> bool:
+        return self.device_bytes <= self.place.memory
+
+    @property
+    def step_seconds(self) -> float:
+        return step_time.total(self.time)
+
+    @property
+    def epoch_seconds(self) -> float:
+        return self.step_seconds * self.job.steps
+
+    @property
+    def bytes_a_step(self) -> float:
+        """Bytes that a rank hands to collectives in a step."""
+        return bytes_a_step(self.job)
+
+    @property
+    def collective_share(self) -> float:
+        """Share of the step in collectives."""
+        return sum(share.seconds for share in self.time if share.kind == "network") / self.step_seconds
+
+    @property
+    def bottleneck(self) -> str:
+        """``does not fit``, or what most of a step waits for."""
+        if not self.fits:
+            return "does not fit"
+        kinds: dict[str, float] = {}
+        for share in self.time:
+            kinds[share.kind] = kinds.get(share.kind, 0.0) + share.seconds
+        return max(kinds, key=lambda kind: kinds[kind])
+
+
+def place_of(options: PlanOptions) -> Place:
+    """The place that options name."""
+    machine = MACHINES[options.gpu]
+    memory = machine.memory
+    if options.memory is not None:
+        memory = options.memory * 1e9
+    elif machine.measured:
+        import psutil
+
+        memory = psutil.virtual_memory().total / min(options.gpus, options.gpus_per_host)
+    network = Links(options.gpus, options.gpus_per_host, options.link * 1e9, options.latency * 1e-6, options.achieved)
+    return Place(machine, memory, network, options.precision == "bf16", options.user_rows == "host")
+
+
+def estimate(job: Job, place: Place, measured: Constants | None = None) -> Estimate:
+    """What a job costs in a place.
+
+    Args:
+        job: The job.
+        place: The place.
+        measured: The measured constants; by default those of this package.
+    """
+    measured = measured or constants()
+    machine, network = place.machine, dataclasses.replace(place.network, ranks=job.ranks)
+    base = measured.base_bytes if machine.measured else machine.base
+    moments = (measured.user_moments, measured.movie_moments) if machine.measured else (0.0, 0.0)
+    memory = memory_parts(job, base, not machine.measured, "host" if place.host_rows else "device", moments)
+    time = step_time.step_shares(job, machine, measured, network, place.bf16, place.host_rows)
+    reading = measured.base_bytes + measured.read_bytes_per_rating * job.local_ratings
+    return Estimate(job, place, memory, collectives(job), time, reading)

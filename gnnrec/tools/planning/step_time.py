@@ -1,0 +1,148 @@
+"""Seconds of a step: from measured constants on a CPU, from data sheets on GPUs.
+
+On a CPU a step takes the sum of its counts of work (:mod:`gnnrec.tools.planning.work`), each times a measured constant. GPUs
+are projected: everything a step does but its linear maps waits for memory, so time is the bytes that it moves over the
+bandwidth that is reached. Collectives are rings on both: each rank sends ``2 (P - 1) / P`` times the bytes, over the
+slowest link on the way (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
+JPDC 2009).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gnnrec.tools.planning.constants import Constants
+from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.machines import Machine
+from gnnrec.tools.planning.traffic import collectives
+from gnnrec.tools.planning.work import STAGES, work_of
+
+#: Bytes that statistics of a pass move for each rating in plain torch on a GPU: about 40 operations of 12 bytes.
+_STATISTICS_BYTES = 480.0
+#: Kernels of a step and seconds that each takes to start.
+_KERNELS, _KERNEL_START = 400, 5e-6
+FLOAT = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Links:
+    """What ranks are connected with.
+
+    Attributes:
+        ranks: Ranks.
+        per_host: Ranks of one host.
+        link: Bytes a second that a host sends, as they are reached.
+        latency: Seconds of one message between hosts.
+        achieved: Share of what a data sheet promises that is reached.
+    """
+
+    ranks: int
+    per_host: int
+    link: float
+    latency: float
+    achieved: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """Some of the time of a step.
+
+    Attributes:
+        name: What takes it.
+        seconds: How long.
+        kind: ``compute``, ``memory bandwidth`` or ``network``: what it waits for.
+        measured: From measured constants; otherwise projected.
+    """
+
+    name: str
+    seconds: float
+    kind: str
+    measured: bool
+
+
+_NAMES = {"batch": "making the batch", "learn": "forward and backward", "update": "update"}
+
+
+def step_shares(
+    job: Job, machine: Machine, constants: Constants, network: Links, bf16: bool, host_rows: bool
+) -> list[Share]:
+    """What the time of a step is made of."""
+    if machine.measured:
+        shares = _measured(job, constants)
+    else:
+        shares = _projected(job, machine, network.achieved, bf16, host_rows)
+    return [*shares, *collective_shares(job, machine, constants, network)]
+
+
+def total(shares: list[Share]) -> float:
+    """Seconds of a step."""
+    return sum(share.seconds for share in shares)
+
+
+def _measured(job: Job, constants: Constants) -> list[Share]:
+    work = work_of(job)
+    factor = constants.sharing if job.ranks > 1 else 1.0
+    return [
+        Share(_NAMES[stage], factor * sum(constants.seconds[name] * work[name] for name in names), "compute", True)
+        for stage, names in STAGES.items()
+    ]
+
+
+def _projected(job: Job, machine: Machine, achieved: float, bf16: bool, host_rows: bool) -> list[Share]:
+    """Bytes to and from memory over the bandwidth that is reached.
+
+    A message reads a row of each of two tables in both directions going forward, and one of the gradient going
+    backward; a target reads two rows, and going backward two in each direction. Rows are taken not to stay in caches.
+    Deeper layers read bfloat16 where matrix products are in it. Adam reads four numbers and writes three, coupled L2
+    reads two and writes one; a layer moves about twelve times its states.
+    """
+    work, dim = work_of(job), job.model.dim
+    reached = machine.bandwidth * achieved
+    layers = max(job.model.layers, 1)
+    width = FLOAT * (1 + (layers - 1) * (0.5 if bf16 else 1)) / layers
+    sent = work["messages"] + work["attention messages"]
+    moved = width * (6 * sent + 4 * (work["past messages"] + work["whole messages"])) + 40 * sent / dim
+    moved += FLOAT * 6 * work["pairs"]
+    nodes = FLOAT * (12 * work["states"] + 4 * work["scattered rows"])
+    operations = 6 * work["maps"] / (achieved * (machine.flops_bf16 if bf16 else machine.flops))
+    batch = _STATISTICS_BYTES * work["edges"] + 60 * work["drawn"]
+    shares = [
+        Share("making the batch", batch / reached, "memory bandwidth", False),
+        Share("messages and targets", moved / reached, "memory bandwidth", False),
+        Share("states of users and movies", nodes / reached, "memory bandwidth", False),
+        Share("linear maps", operations, "compute", False),
+        Share("starting kernels", _KERNELS * layers * _KERNEL_START, "compute", False),
+    ]
+    rows = FLOAT * 10 * work["rows"]
+    if not host_rows:
+        return [*shares, Share("Adam and L2", rows / reached, "memory bandwidth", False)]
+    movies = FLOAT * 10 * job.movies * job.table_width
+    fetched = 2 * FLOAT * job.batch_users * job.user_width
+    # Rows of users are moved by the host, whose memory is about as fast as its link to the device.
+    there = FLOAT * 10 * job.local_users * job.user_width + fetched
+    return [
+        *shares,
+        Share("Adam and L2", movies / reached, "memory bandwidth", False),
+        Share("user rows on the host", there / (machine.host_link * achieved), "memory bandwidth", False),
+    ]
+
+
+def collective_shares(job: Job, machine: Machine, constants: Constants, network: Links) -> list[Share]:
+    """The all-reduces of a step."""
+    parts = collectives(job)
+    if not parts:
+        return []
+    ring = 2 * (job.ranks - 1) / job.ranks
+    hosts = -(-job.ranks // network.per_host)
+    sent, calls = sum(part.bytes for part in parts), sum(part.calls for part in parts)
+    if hosts > 1:
+        # All ranks of a host are on one ring, which enters and leaves it once.
+        rate, latency = network.link, network.latency * 2 * (hosts - 1)
+        measured = False
+    elif machine.measured:
+        # The measured rate is that of two ranks, whose ring factor is 1.
+        rate, latency = constants.all_reduce_bytes_per_second, constants.all_reduce_latency * (job.ranks - 1)
+        measured = job.ranks == 2
+    else:
+        rate, latency, measured = machine.link * network.achieved, 2e-5, False
+    return [Share("collectives", ring * sent / rate + calls * latency, "network", measured)]

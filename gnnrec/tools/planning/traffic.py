@@ -1,0 +1,73 @@
+"""Bytes that a rank hands to all-reduces, and how many of them there are.
+
+These are counts, not estimates: a test compares them with :attr:`gnnrec.distributed.collectives.Traffic.bytes` of real runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.network import network_of
+
+#: Bytes of a number.
+FLOAT, DOUBLE = 4, 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Collectives:
+    """All-reduces of one name, for a step in the mean.
+
+    Attributes:
+        name: What is summed.
+        bytes: Bytes that a rank hands over.
+        calls: Number of all-reduces.
+        by_movie: They grow with the movies.
+    """
+
+    name: str
+    bytes: float
+    calls: float
+    by_movie: bool = True
+
+
+def collectives(job: Job) -> list[Collectives]:
+    """The all-reduces of a step. What is done once a pass or once an epoch is spread over its steps.
+
+    * Sums of messages of movies, forward and backward in every layer (:meth:`gnnrec.models.conv.Partial.reduced`); with
+      attention the largest logits before them.
+    * Gradients of movie tables, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
+    * Once a pass: raters' biases and, where time plays a part, sums by half bins
+      (:func:`gnnrec.graph.statistics.message_statistics`); with a control variate forward sums over whole
+      neighbourhoods.
+    * Once an epoch: numbers and sums by fold in float64 (:class:`gnnrec.graph.folds.Folds`), and numbers of targets.
+    """
+    if job.ranks == 1:
+        return []
+    network, movies, layers = network_of(job), job.movies, job.model.layers
+    gat = network.heads > 0
+    # Where the control variate has logits of its own, their shift is taken once a pass.
+    logits = 0 if job.control_variate else network.heads
+    forward = movies * network.summed * FLOAT
+    parts = [Collectives("sums of messages", 2 * forward, 2 * layers)] if layers else []
+    if logits:
+        parts.append(Collectives("largest logits", movies * logits * FLOAT, layers))
+    tables = (movies + job.genres) * job.table_width * FLOAT
+    parts.append(Collectives("gradients of movies and weights", tables + network.weights * FLOAT, 1))
+    of_pass = movies * FLOAT * (1 + 2 * job.movie_bins)
+    calls = 2.0 if job.movie_bins else 1.0
+    parts.append(Collectives("statistics of a pass", of_pass / job.slices, calls / job.slices))
+    if job.control_variate and layers:
+        recorded = forward + movies * network.heads * FLOAT
+        calls = layers * (2 if gat else 1)
+        parts.append(Collectives("whole sums of a pass", recorded / job.slices, calls / job.slices))
+    if job.loader.samples and not job.control_variate:
+        parts.append(Collectives("weights of sampled messages", movies * FLOAT, 1))
+    of_epoch = 2 * job.loader.folds * movies * DOUBLE + job.steps * DOUBLE
+    parts.append(Collectives("folds of an epoch", of_epoch / job.steps, 2 / job.steps))
+    return parts
+
+
+def bytes_a_step(job: Job) -> float:
+    """Bytes that a rank hands to all-reduces in a step, in the mean over an epoch."""
+    return sum(part.bytes for part in collectives(job))

@@ -1,0 +1,55 @@
+"""The work of a step on one rank: counts that times are proportional to."""
+
+from __future__ import annotations
+
+from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.network import network_of
+
+#: What :func:`work_of` counts, in the three stages of a step that are timed apart.
+BATCH = ("edges", "movie bins", "targets", "fold edges", "folds of nodes", "drawn", "nodes", "step of a batch")
+LEARN = (
+    "messages", "attention messages", "past messages", "whole messages", "pairs", "states", "maps", "scattered rows",
+    "movie rows", "step",
+)  # fmt: skip
+UPDATE = ("rows", "step of an update")
+STAGES = {"batch": BATCH, "learn": LEARN, "update": UPDATE}
+
+
+def work_of(job: Job) -> dict[str, float]:
+    """Counts of one step, in the mean over an epoch.
+
+    ``edges`` are those that statistics of a pass walk over, spread over the steps of the pass; ``messages`` are
+    channels of messages that are summed forward and backward, ``past messages`` forward only over the sample and
+    ``whole messages`` forward only over whole neighbourhoods; ``pairs`` channels of targets; ``states`` channels of
+    users and movies in a layer; ``maps`` multiply-adds of linear maps; ``rows`` numbers that the optimizer moves.
+    """
+    dim, layers, slices = job.model.dim, job.model.layers, job.slices
+    network = network_of(job)
+    nodes = job.batch_users + job.movies
+    sent = sum(job.step_messages) / 2 * dim * layers
+    attention = network.heads > 0
+    past = sent if job.control_variate else 0.0
+    whole = job.pass_messages * dim * layers / slices if job.control_variate else 0.0
+    width = max(job.user_width, job.table_width)
+    return {
+        "edges": job.local_ratings / slices,
+        "movie bins": job.movies * job.movie_bins / slices,
+        "targets": job.targets,
+        "fold edges": job.local_ratings / job.steps,
+        "folds of nodes": job.loader.folds * (job.local_users + job.movies) / job.steps,
+        "drawn": job.movie_draws + job.rater_draws,
+        "nodes": (job.local_users + job.movies) if job.loader.samples else 0.0,
+        "step of a batch": 1.0,
+        "messages": 0.0 if attention else sent,
+        "attention messages": sent if attention else 0.0,
+        "past messages": past,
+        "whole messages": whole,
+        "pairs": job.targets * dim,
+        "states": nodes * dim * max(layers, 1),
+        "maps": nodes * dim**2 * network.maps,
+        "scattered rows": job.local_users * width if job.loader.samples else 0.0,
+        "movie rows": job.movies * job.table_width,
+        "step": 1.0,
+        "rows": job.local_users * job.user_width + (job.movies + job.genres) * job.table_width,
+        "step of an update": 1.0,
+    }

@@ -1,0 +1,204 @@
+"""``gnnrec tune``: searches options of training on validation ratings. Test ratings are never read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from gnnrec.config.train_config import TrainConfig, assigned_train_config
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
+from gnnrec.tools.tuning.space import Parameter, apply, parameters
+from gnnrec.tools.tuning.study import Study, lowest
+from gnnrec.training.loop import run_epochs
+from gnnrec.training.progress_bar import ProgressBar
+from gnnrec.training.resolve_config import settle
+from gnnrec.training.run import build_trainer
+from gnnrec.training.tracking.tracker import Tracker
+from gnnrec.training.tracking.wandb_run import WandbOptions
+from gnnrec.training.train_state import Progress
+from gnnrec.utils import files
+
+#: Options that do not change what a trial finds.
+_ASIDE = ("data", "run_dir", "wandb", "device", "overwrite", "log_every", "baselines", "validate_every")
+
+
+@dataclasses.dataclass
+class TuneOptions:
+    """Options of ``gnnrec tune``.
+
+    Args:
+        out: Directory of the study; the same command continues it.
+        config: YAML file of training options to start from.
+        set: Training options over those of the file, as OPTION=VALUE.
+        space: What is searched: regularisation (its strength, that of source tables, dropout; for rankings dropout and
+            the weights of users), optimizer (the learning rate) or all.
+        trials: Trials of the whole study.
+        seed: Seed of the search; every trial trains with the seed of its configuration.
+        wandb: Weights & Biases; a run for the study.
+        device: auto, cpu or cuda.
+    """
+
+    out: Path
+    config: Path | None = None
+    set: list[str] = dataclasses.field(default_factory=list)
+    space: str = "regularisation"
+    trials: int = 30
+    seed: int = 0
+    wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+def tune(data: Path, options: TuneOptions, world: World) -> TrainConfig:
+    """Continues a study up to ``options.trials`` trials, and leaves ``best.yaml`` and ``trials.csv`` beside it.
+
+    Args:
+        data: Prepared dataset.
+        options: The options.
+        world: The ranks; every rank calls this. Rank 0 alone asks the study.
+
+    Returns:
+        The best configuration.
+
+    Raises:
+        UserError: Bad input, a study of something else, or no trial with a finite loss.
+    """
+    dataset = PreparedDataset(data)
+    base = settle(_base(data, options), dataset, world)
+    if base.refit or not dataset.manifest.split["counts"]["validation"]:
+        way = "leave out --refit" if base.refit else f"{data} has none; prepare it with --validation above 0"
+        raise UserError(f"gnnrec tune needs validation ratings: {way}")
+    chosen = parameters(base, options.space)
+    study = _open(base, options, dataset, chosen, world)
+    try:
+        _search(study, base, options, dataset, chosen, world)
+        return world.on_main(lambda: _finish(study, base, options, chosen))
+    finally:
+        if study is not None:
+            study.close()
+
+
+def _base(data: Path, options: TuneOptions) -> TrainConfig:
+    if options.trials < 1:
+        raise UserError(f"--trials {options.trials}: must be at least 1")
+    base = assigned_train_config(options.config, options.set, data=data, run_dir=options.out / "run")
+    # Pruning looks at validation losses while a trial runs.
+    base.validate_every = base.validate_every or 1
+    return base
+
+
+def _open(
+    base: TrainConfig, options: TuneOptions, dataset: PreparedDataset, chosen: tuple[Parameter, ...], world: World
+) -> Study | None:
+    """The study on rank 0, None elsewhere."""
+    config = {name: value for name, value in base.as_dict().items() if name not in _ASIDE}
+    context = {"dataset": dataset.fingerprint, "space": options.space, "seed": options.seed, "configuration": config}
+    study = None
+
+    def open_study() -> None:
+        nonlocal study
+        study = Study(options.out, context, chosen, base, first_rung(base.optimizer.epochs), options.seed)
+
+    world.on_main(open_study)
+    return study
+
+
+def first_rung(epochs: int) -> int:
+    """Epochs before a trial may be pruned: half the run.
+
+    The cosine schedule makes losses of the same epoch comparable, but early ones favour weak regularisation
+    (``docs/decisions.md``).
+    """
+    return math.ceil(epochs / 2)
+
+
+def _search(
+    study: Study | None,
+    base: TrainConfig,
+    options: TuneOptions,
+    dataset: PreparedDataset,
+    chosen: tuple[Parameter, ...],
+    world: World,
+) -> None:
+    done = world.on_main(lambda: len(study.trials))
+    if done >= options.trials:
+        return
+    if done:
+        world.print(f"{options.out} has {done} trials, {options.trials - done} to do")
+    tracker = Tracker(options.out, options.wandb, base.as_dict(), world.is_main)
+
+    def prune(epoch: int, loss: float, last: bool) -> bool:
+        return world.on_main(lambda: study.report(epoch, loss, last))
+
+    try:
+        for number in range(done + 1, options.trials + 1):
+            values = world.on_main(lambda: study.ask())
+            loss, epochs, pruned = _run_trial(apply(base, chosen, values), dataset, world, prune)
+            if world.is_main:
+                study.tell(loss, epochs, pruned)
+                _report(study, number, options.trials, tracker)
+                if study.best:
+                    _write_best(study, base, options, chosen)
+        if world.is_main and study.best:
+            tracker.summary({"best_validation_loss": study.best.value, "best": dict(study.best.params)})
+    except BaseException as problem:
+        tracker.close(problem)
+        raise
+    tracker.close()
+
+
+def _run_trial(
+    config: TrainConfig, dataset: PreparedDataset, world: World, prune: Callable[[int, float, bool], bool]
+) -> tuple[float, int, bool]:
+    """Lowest validation loss of a training run, its epochs, and whether ``prune`` ended it; the same on every rank."""
+    trainer = build_trainer(config, dataset, world)
+    tracker = Tracker(config.run_dir, config.wandb, {}, active=False)
+    best, epochs = math.inf, 0
+    bar = ProgressBar(trainer.total_steps, active=False)
+    for epoch in run_epochs(trainer, tracker, bar, Progress.start(world), world.poll):
+        epochs = epoch.number
+        if epoch.validation is None:
+            continue
+        best = min(best, epoch.validation.loss)
+        if prune(epochs, epoch.validation.loss, trainer.steps_taken >= trainer.total_steps):
+            return best, epochs, True
+    return best, epochs, False
+
+
+def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:
+    trial, best = study.trials[-1], study.best
+    loss, pruned = lowest(trial), trial.state.name == "PRUNED"
+    figures = {"validation_loss": loss, "epochs": trial.user_attrs["epochs"], "pruned": pruned}
+    tracker.log(number, **trial.params, **figures, best_validation_loss=best.value if best else None)
+    values = "  ".join(f"{name} {value:.4g}" for name, value in trial.params.items())
+    loss_text = "diverged" if loss is None else f"validation loss {loss:.4f}"
+    ended = f"{figures['epochs']} epochs{', pruned' if pruned else ''}"
+    best_text = f"best {best.value:.4f} (trial {best.number + 1})" if best else "none complete yet"
+    print(f"trial {number}/{total}  {values}  {loss_text}  {ended}  {best_text}", flush=True)
+
+
+def _write_best(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple[Parameter, ...]) -> TrainConfig:
+    config = apply(base, chosen, study.best.params)
+    files.write_text(options.out / "best.yaml", config.yaml())
+    return config
+
+
+def _finish(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple[Parameter, ...]) -> TrainConfig:
+    """Writes and prints the result; on rank 0."""
+    best = study.best
+    if best is None:
+        raise UserError(f"no trial of {options.out} has a finite validation loss: lower --set optimizer.lr")
+    config = _write_best(study, base, options, chosen)
+    first = lowest(study.trials[0])
+    print(
+        f"best: trial {best.number + 1} of {len(study.trials)}, validation loss {best.value:.4f} "
+        f"(without tuning {'none' if first is None else f'{first:.4f}'})"
+    )
+    for option in dict.fromkeys(option for parameter in chosen for option in parameter.options):
+        print(f"  {option} {config.value(option):.6g}  (before: {base.value(option):.6g})")
+    print(f"train with it: train_dist.py --config {options.out / 'best.yaml'}", flush=True)
+    return config

@@ -1,0 +1,193 @@
+"""Saves a run while it goes on, and stops it where all ranks can."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gnnrec.distributed.shutdown import reason
+from gnnrec.distributed.world import Ballot
+from gnnrec.errors import Stopped, UserError
+from gnnrec.training.checkpoint.info import CheckpointInfo, checkpoint_path, checkpoints
+from gnnrec.training.checkpoint.write import CheckpointWriter, Contents, SaveFailed, remove_checkpoint
+from gnnrec.training.run_directory import Claim
+from gnnrec.training.tracking.tracker import Tracker
+from gnnrec.training.train_state import Progress
+from gnnrec.training.trainer import Trainer
+from gnnrec.utils.log import say
+from gnnrec.utils.timer import Stopwatch
+
+
+def _timed(method: Callable) -> Callable:
+    """A method of :class:`Checkpoints` that training waits for; it may call others of them."""
+
+    @functools.wraps(method)
+    def timed(self: Checkpoints, *arguments: Any, **options: Any) -> Any:
+        before = self._waiting.seconds
+        try:
+            with self._waiting:
+                return method(self, *arguments, **options)
+        finally:
+            self.progress.times.checkpoints += self._waiting.seconds - before
+
+    return timed
+
+
+class Checkpoints:
+    """The checkpoints of a run that is under way. Every rank makes the same calls.
+
+    Files are written in the background, one checkpoint at a time. A checkpoint that cannot be written costs a warning:
+    training goes on, and the one before stays.
+
+    Args:
+        trainer: What is saved.
+        tracker: Where its records are.
+        progress: Where the run stands; it is changed by others.
+        claim: To the run directory.
+    """
+
+    def __init__(self, trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim):
+        self.trainer, self.tracker, self.progress, self.claim = trainer, tracker, progress, claim
+        self.world, self.options = trainer.world, trainer.config.checkpoint
+        self._ballot = Ballot(self.world)
+        self._writer: CheckpointWriter | None = None
+        self._best_to_save: tuple[Contents, CheckpointInfo] | None = None
+        self._saved_step, self._saved_time = trainer.steps_taken, time.monotonic()
+        self._waiting = Stopwatch()
+
+    def after_step(self) -> None:
+        """Begins and finishes what is due.
+
+        Ranks act on what they told each other a step ago, so that none waits for another here.
+
+        Raises:
+            Stopped: A rank was told to stop.
+        """
+        told = self._ballot.result()
+        if told is not None:
+            stop, due, busy = told
+            if self._writer is not None and not busy:
+                self._finish()
+            if stop:
+                raise Stopped(f"by {reason(stop)}")
+            if due and self._writer is None:
+                self._begin_step()
+        every = self.options.every_steps
+        if every and self.trainer.steps_taken % every == 0 and self.trainer.steps_taken != self._saved_step:
+            self._begin_step()
+        busy = self._writer is not None and self._writer.busy
+        self._ballot.cast([self.world.stop.code, self._clock_says_so(), int(busy)])
+
+    @_timed
+    def save_best(self) -> None:
+        """Keeps the present weights as the best ones."""
+        self._best_to_save = self.trainer.contents().weights().copy(self.world), self._info()
+        self._begin_best()
+
+    def stop(self) -> None:
+        """Saves where the run stands, before it stops."""
+        self._finish()
+        if self.trainer.steps_taken != self._saved_step:
+            self._begin_step()
+        else:
+            self._begin_best()
+        self._finish()
+
+    def end(self) -> None:
+        """Saves the end of the run.
+
+        Raises:
+            UserError: It cannot be saved.
+        """
+        self._finish()
+        try:
+            self._begin_best(required=True)
+            self._finish(required=True)
+            if self.trainer.steps_taken != self._saved_step:
+                self._begin_step(required=True)
+                self._finish(required=True)
+        except SaveFailed as failure:
+            raise UserError(f"{failure}: make room, and go on with --resume auto") from None
+
+    def _clock_says_so(self) -> int:
+        minutes = self.options.every_minutes
+        return int(self.world.is_main and 0 < minutes <= (time.monotonic() - self._saved_time) / 60)
+
+    @_timed
+    def _begin_step(self, required: bool = False) -> None:
+        self._saved_time = time.monotonic()
+        self._finish(required)
+        self._begin_best(required)
+        self._finish(required)
+        # It would say that the best weights are there, which a full disk has just turned away.
+        if self._best_to_save is None:
+            self._begin("step", self.trainer.contents().copy(self.world), self._info(), required)
+
+    def _begin_best(self, required: bool = False) -> None:
+        """Writes the best weights, if they wait for it: a full disk may have turned them away before."""
+        if self._best_to_save is not None:
+            self._finish()
+            contents, info = self._best_to_save
+            self._begin("best", contents, info, required)
+
+    @_timed
+    def _begin(self, kind: str, contents: Contents, info: CheckpointInfo, required: bool) -> None:
+        self._finish()
+        self.world.on_main(self.claim.check)
+        directory = checkpoint_path(self.trainer.config.run_dir, kind, info.step)
+        try:
+            self._writer = CheckpointWriter(directory, contents, info, self.world)
+        except SaveFailed as failure:
+            if required:
+                raise
+            self._warn(failure)
+
+    @_timed
+    def _finish(self, required: bool = False) -> None:
+        """Waits for what is being written, if anything is."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        self.world.on_main(self.claim.check)
+        self.tracker.sync()
+        try:
+            writer.finish()
+        except SaveFailed as failure:
+            if required:
+                raise
+            self._warn(failure)
+            return
+        kind = writer.directory.name.split("-")[0]
+        if kind == "step":
+            self._saved_step = writer.info.step
+        elif self._best_to_save is not None and self._best_to_save[1] is writer.info:
+            self._best_to_save = None
+        self._remove_older(kind, 1 if kind == "best" else self.options.keep)
+
+    def _remove_older(self, kind: str, keep: int) -> None:
+        if self.world.is_main:
+            for directory in checkpoints(self.trainer.config.run_dir, kind)[keep:]:
+                remove_checkpoint(directory)
+
+    def _info(self) -> CheckpointInfo:
+        trainer, progress = self.trainer, self.progress
+        progress.recorded_bytes, progress.unrecorded = self.tracker.recorded_bytes, self.tracker.unrecorded
+        return CheckpointInfo(
+            epoch=progress.epoch,
+            step=trainer.steps_taken,
+            validation=progress.validation,
+            dataset=trainer.dataset.fingerprint,
+            world_size=self.world.size,
+            config=trainer.config.as_dict(),
+            chosen=trainer.chosen(),
+            progress=progress.state(self.world),
+        )
+
+    def _warn(self, failure: SaveFailed) -> None:
+        if self.world.is_main:
+            kept = checkpoints(self.trainer.config.run_dir, "step")
+            rest = f"the newest one is {kept[0].name}" if kept else "there is none yet"
+            say(f"warning: {failure}; training goes on; {rest}", sys.stderr)

@@ -1,0 +1,201 @@
+"""What a ranking starts from, and what validation chooses: the strength of the closed form's L2, how many singular
+vectors are kept, and the exponent of popularity that scores are divided by."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from gnnrec.distributed.world import World
+from gnnrec.evaluation.ranking import RankingMetrics
+from gnnrec.evaluation.ranking_split import RankingSplit
+from gnnrec.graph.interactions import Interactions
+from gnnrec.models.closed_form_start import item_model
+from gnnrec.models.gram import weighted_gram
+from gnnrec.models.ranking_model import RankingModel
+from gnnrec.models.ranking_options import RankingOptions
+
+#: Strengths among which validation chooses, and the one where there is no validation.
+STRENGTHS, USUAL_STRENGTH = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0), 300.0
+#: Exponents among which validation chooses, and the one from each start where there is no validation.
+DISCOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
+USUAL_DISCOUNT = {"closed_form": 0.2, "random": 0.75}
+#: Standard deviation, over users, of the difference that a lower rank makes to NDCG: .025 to .063 on the validation
+#: users of ml-latest-small and two synthetic sets. A lower rank must gain one standard error: with few validation users
+#: the best of many settings is best by chance.
+NOISE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What a ranking is trained on.
+
+    Attributes:
+        liked: Relevant training ratings of this rank's users.
+        user_weight: Weight of each user in the loss, ``(ratings / mean ratings) ** power``, 0 for users without
+            ratings: float ``[users]``.
+        popularity: Ratings of each movie over all ranks, int64 ``[movies]``.
+        weighted_popularity: The same, each rating with the weight of its user, float64 ``[movies]``.
+    """
+
+    liked: Interactions
+    user_weight: Tensor
+    popularity: Tensor
+    weighted_popularity: Tensor
+
+
+def training_of(liked: Interactions, num_movies: int, user_power: float, world: World) -> Training:
+    """Weights and popularity of what users like; every rank calls this.
+
+    Args:
+        liked: Relevant training ratings of this rank's users.
+        num_movies: Movies of the dataset.
+        user_power: Exponent of the number of ratings in a user's weight.
+        world: The ranks.
+    """
+    popularity = world.sum_(torch.bincount(liked.movie, minlength=num_movies))
+    ratings = liked.user_ptr.diff()
+    has_some = ratings > 0
+    mean = float(popularity.sum()) / max(world.total(int(has_some.sum())), 1.0)
+    weight = torch.where(has_some, (ratings.clamp(min=1).double() / max(mean, 1e-12)) ** user_power, 0.0)
+    weighted = torch.bincount(liked.movie, weight.repeat_interleave(ratings), minlength=num_movies)
+    return Training(liked, weight.to(torch.get_default_dtype()), popularity, world.sum_(weighted))
+
+
+@dataclasses.dataclass(frozen=True)
+class ClosedFormStart:
+    """A start that was chosen.
+
+    Attributes:
+        strength: Strength of L2.
+        rank: Singular vectors kept.
+        discount: Exponent of popularity.
+        loss: Loss on validation; infinite where there is none.
+    """
+
+    strength: float
+    rank: int
+    discount: float
+    loss: float
+
+
+def start_from_closed_form(
+    model: RankingModel, options: RankingOptions, training: Training, held_out: RankingSplit | None, world: World
+) -> ClosedFormStart:
+    """Gives a model the tables and the discount of the closed form.
+
+    Rank 0 computes, for the eigenvectors of two ranks would differ by rounding; every rank calls this.
+
+    Args:
+        model: The model.
+        options: Its options; what they leave open is chosen on validation.
+        training: What the closed form is fitted on.
+        held_out: Validation users, or None where there are none.
+        world: The ranks.
+    """
+    gram = weighted_gram(training.liked, training.popularity.numel(), training.user_weight, world)
+    if not world.is_main:
+        del gram  # rank 0 alone works on it
+
+    def tables(strength: float) -> tuple[Tensor, Tensor]:
+        source, target = item_model(gram, strength).tables(options.dim)
+        return source.to(model.source).cpu(), target.to(model.target).cpu()
+
+    tables_of: dict[float, tuple[Tensor, Tensor]] = {}
+
+    def search(ranks: list[int]) -> ClosedFormStart:
+        """The best start among all ranks, and strengths and discounts downhill from the usual ones."""
+        best_of: dict[float, ClosedFormStart] = {}
+        model.set_discount(usual_discount(options))
+
+        def loss(strength: float) -> float:
+            world.poll()
+            if strength not in tables_of:
+                tables_of[strength] = world.on_main(lambda: tables(strength))
+            found: dict[int, ClosedFormStart] = {}
+
+            def loss_of_rank(rank: int) -> float:
+                model.set_tables(*tables_of[strength], rank)
+                metrics = choose_discount(model, options, held_out, world) if held_out else None
+                value = math.inf if metrics is None else world.broadcast_object(metrics.loss)
+                found[rank] = ClosedFormStart(strength, rank, float(model.discount), value)
+                return value
+
+            # All of them: the curve over ranks has more than one valley. Of equal ones the highest.
+            rank = min(reversed(ranks), key=loss_of_rank)
+            best_of[strength] = found[rank]
+            return found[rank].loss
+
+        strengths = STRENGTHS if held_out and not options.strength else [options.strength or USUAL_STRENGTH]
+        return best_of[descend(strengths, options.strength or USUAL_STRENGTH, loss)]
+
+    chosen = search([options.rank or options.dim])
+    if held_out and not options.rank:
+        users = world.total(int((held_out.targets.user_ptr.diff() > 0).sum()))
+        other = search(kept_ranks(options.dim))
+        if other.loss < chosen.loss - NOISE / math.sqrt(users):
+            chosen = other
+    model.set_tables(*tables_of[chosen.strength], chosen.rank)
+    model.set_discount(chosen.discount)
+    return chosen
+
+
+def kept_ranks(dim: int) -> list[int]:
+    """Numbers of singular vectors among which validation chooses: ``dim``, its half, and so on to a 32nd."""
+    return sorted({max(1, dim >> shift) for shift in range(6)})
+
+
+def choose_discount(
+    model: RankingModel, options: RankingOptions, held_out: RankingSplit, world: World
+) -> RankingMetrics:
+    """Sets the discount that is best on validation, near the one that the model has; returns the metrics there.
+
+    Args:
+        model: The model.
+        options: Its options; only a discount below 0 is chosen.
+        held_out: Validation users.
+        world: The ranks; every rank calls this.
+    """
+    found: dict[float, RankingMetrics] = {}
+
+    def loss(exponent: float) -> float:
+        model.set_discount(exponent)
+        found[exponent] = held_out.evaluate(model.source, model.movie_vectors())
+        value = found[exponent].loss
+        return world.broadcast_object(math.inf if value is None else value)
+
+    if options.discount >= 0:
+        best = options.discount
+        loss(best)
+    else:
+        best = descend(DISCOUNTS, float(model.discount), loss)
+    model.set_discount(best)
+    return found[best]
+
+
+def descend(values: Sequence[float], start: float, loss: Callable[[float], float]) -> float:
+    """The lowest point of a curve with one valley: downhill from the one of ascending values nearest to ``start``."""
+    losses: dict[int, float] = {}
+
+    def at(index: int) -> float:
+        if not 0 <= index < len(values):
+            return math.inf
+        if index not in losses:
+            losses[index] = loss(values[index])
+        return losses[index]
+
+    index = min(range(len(values)), key=lambda number: abs(values[number] - start))
+    while True:
+        lowest = min((index, index - 1, index + 1), key=at)
+        if lowest == index:
+            return values[index]
+        index = lowest
+
+
+def usual_discount(options: RankingOptions) -> float:
+    """The exponent where validation has not chosen one."""
+    return options.discount if options.discount >= 0 else USUAL_DISCOUNT[options.start]

@@ -1,0 +1,186 @@
+"""Training on what users like: scores of all movies near one for these and near zero for all others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gnnrec import rng
+from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed.world import World
+from gnnrec.evaluation.ranking import RankingMetrics
+from gnnrec.evaluation.ranking_split import RankingSplit, known_ratings, read_ranking_split
+from gnnrec.graph.folds import Step
+from gnnrec.graph.interactions import read_interactions, slice_users, training_splits
+from gnnrec.graph.partition import partition
+from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
+from gnnrec.kernels.lists import Lists
+from gnnrec.models.closed_form_start import movie_penalty
+from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.ranking_model import RankingModel
+from gnnrec.models.tables import NoTables
+from gnnrec.training.optimizer import build_optimizer
+from gnnrec.training.ranking.closed_form_start import (
+    USUAL_STRENGTH,
+    Training,
+    choose_discount,
+    start_from_closed_form,
+    training_of,
+    usual_discount,
+)
+from gnnrec.training.ranking.penalty import TablePenalty
+from gnnrec.training.resolve_config import settle
+from gnnrec.training.trainer import StepResult, Trainer
+
+
+class RankingTrainer(Trainer):
+    """The ranking model, its optimizer and its data on one rank. Every rank makes the same calls.
+
+    Args:
+        config: The configuration.
+        dataset: The prepared dataset.
+        world: The ranks.
+        chosen: What :meth:`chosen` gave, to go on with; the weights then come from a checkpoint.
+    """
+
+    def __init__(
+        self, config: TrainConfig, dataset: PreparedDataset, world: World, chosen: dict[str, float] | None = None
+    ):
+        config = settle(config, dataset, world)
+        super().__init__(config, dataset, world)
+        self.options = options = config.ranking
+        self.starts_fitted = options.start == "closed_form"
+        self.part = partition(dataset.manifest.shards, world.rank, world.size)
+        self.training = self._training(config.refit)
+        self.users = NoTables()
+        model = RankingModel(options, self.training.popularity, config.seed).to(world.device)
+        if chosen is None:
+            self._start(model)
+        else:
+            self.strength, self.rank = chosen["strength"], chosen["rank"]
+        self.model = world.replicate(model)
+        self.steps = UserSteps(self.training.liked, self.part, world, config.seed, options.users_a_step)
+        self.steps_an_epoch = self.steps.steps_an_epoch
+        self.num_edges = int(self.training.popularity.sum())
+        self.optimizers = [build_optimizer(config.optimizer, model, self.num_edges / self.steps_an_epoch)]
+        self.penalty = TablePenalty(model, self._movie_penalty(), options.l2)
+        self.sampler = None
+        if options.draws:
+            self.sampler = NegativeSampler(self.training.popularity, options.negative_power, options.negatives)
+
+    def _training(self, refit: bool) -> Training:
+        splits = training_splits(self.dataset.manifest.split["protocol"], refit)
+        liked = read_interactions(self.dataset, self.part, splits, self.options.relevant, self.world.device)
+        return training_of(liked, self.dataset.num_movies, self.options.user_power, self.world)
+
+    def _start(self, model: RankingModel) -> None:
+        """Tables, strength and discount at the first step. Where validation is trained on, they are chosen without."""
+        options, training, world = self.options, self.training, self.world
+        self.strength, self.rank = options.strength or USUAL_STRENGTH, options.dim
+        model.set_discount(usual_discount(options))
+        if options.start == "random":
+            return
+        held_out = self.validation
+        if self.config.refit and held_out is not None:
+            without = self._training(refit=False)
+            trial = RankingModel(options, without.popularity, self.config.seed).to(world.device)
+            found = start_from_closed_form(trial, options, without, held_out, world)
+            options, held_out = (
+                dataclasses.replace(options, strength=found.strength, rank=found.rank, discount=found.discount),
+                None,
+            )
+        found = start_from_closed_form(model, options, training, held_out, world)
+        self.strength, self.rank = found.strength, found.rank
+        world.print(
+            f"closed form of strength {found.strength:g} and rank {found.rank}, "
+            f"popularity discount {found.discount:.2f}"
+        )
+
+    def _movie_penalty(self) -> Tensor | None:
+        """The closed form's L2 in the unit of the mean loss a user; other losses have another unit."""
+        if self.options.loss != "squared":
+            return None
+        penalty = movie_penalty(self.training.weighted_popularity, self.strength)
+        return penalty.to(torch.get_default_dtype()) / max(self.steps.num_users, 1)
+
+    @cached_property
+    def validation(self) -> RankingSplit | None:
+        """Validation users; None where there are none."""
+        split = self._split(VALIDATION)
+        return split if self.world.total(split.targets.num_edges) else None
+
+    def _split(self, split: int) -> RankingSplit:
+        return read_ranking_split(self.dataset, self.world, split, self.options.relevant)
+
+    def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
+        """Takes the steps of one epoch from step ``start`` on, and yields after each."""
+        steps = self.steps.steps(number, start)
+        for step, batch in self.timed((step, self.batch(step)) for step in steps):
+            if self.steps_taken >= self.total_steps:
+                return
+            yield self.result(step, self.backward(batch))
+
+    def batch(self, step: Step) -> RankingBatch:
+        """The movies of the users of a step on this rank, which of them are messages, and drawn negatives."""
+        liked = slice_users(self.training.liked, step.seeds)
+        lists = Lists(liked.user_ptr, liked.movie, self.dataset.num_movies)
+        weight = self.training.user_weight
+        stream = rng.key(self.config.seed, "step", step.epoch, step.index)
+        dropped = rng.key(stream, "dropout")
+        batch = RankingBatch(
+            lists, message_weights(dropped, liked.edge_id, self.options.dropout, weight.dtype), weight[step.seeds]
+        )
+        if self.sampler is not None:
+            self.sampler.add_to(batch, rng.key(stream, "negatives"), liked.edge_id)
+        return batch
+
+    def backward(self, batch: RankingBatch) -> Tensor:
+        """Leaves the gradient of the mean loss a user in every parameter; returns the loss summed over this rank.
+
+        Gradients are summed over ranks, so a rank's loss is divided by the number of users of all ranks. L2 is added
+        once, after the sum.
+        """
+        (optimizer,) = self.optimizers
+        optimizer.zero_grad(set_to_none=True)
+        loss = self.model(batch)
+        (loss / self.steps.users_a_step).backward()
+        self.penalty.add_to_gradients()
+        return loss.detach()
+
+    def validate(self) -> RankingMetrics:
+        """Metrics on validation with the discount that is best there, which the model then has."""
+        if self.validation is None:
+            return self.evaluate(VALIDATION)
+        return choose_discount(self.replicated, self.options, self.validation, self.world)
+
+    def chosen(self) -> dict[str, float]:
+        """What validation chose, or the options fixed."""
+        return {"strength": self.strength, "rank": self.rank, "discount": round(float(self.replicated.discount), 6)}
+
+    def embed(self) -> Embeddings:
+        """Vectors of this rank's users, from all that is known of them, and of all movies."""
+        return self.replicated.embed(known_ratings(self.dataset, self.part, self.options.relevant, self.world.device))
+
+    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RankingMetrics:
+        """Metrics of a full ranking on one split, over all ranks; users are known by what the split shows of them."""
+        held_out = self.validation if split == VALIDATION and self.validation else self._split(split)
+        return held_out.evaluate(self.replicated.source, self.replicated.movie_vectors())
+
+    def fit_baselines(self) -> dict[str, dict[str, float]]:
+        """Popularity, and EASE where movies are few, on the same training ratings."""
+        from gnnrec.baselines.ranking import fit_baselines
+
+        return fit_baselines(
+            self.dataset, self.world, (TRAIN, VALIDATION) if self.config.refit else (TRAIN,), self.config.seed
+        )
+
+    def bytes_a_step(self) -> int:
+        """Bytes that a rank hands to collectives in a step: the gradients."""
+        return sum(
+            table.numel() * table.element_size() for table in self.replicated.parameters() if table.requires_grad
+        )

@@ -1,0 +1,48 @@
+"""What the data decides of a configuration, before anything is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.split_ranking import RANKING_OPTIONS, relevance
+from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
+from gnnrec.training.options import RANKING_DEFAULTS
+
+#: Share of messages dropped from each start.
+_DROPOUT = {"closed_form": 0.5, "random": 0.7}
+
+
+def settle(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
+    """Fills in what was left open and depends on the dataset; a settled configuration stays as it is.
+
+    Args:
+        config: The configuration.
+        dataset: The prepared dataset.
+        world: The ranks.
+
+    Raises:
+        UserError: The dataset was prepared for ranking, and ratings are to be predicted.
+    """
+    protocol = dataset.manifest.split["protocol"]
+    if config.objective == "rating":
+        if protocol in RANKING_OPTIONS:
+            raise UserError(
+                f"{dataset.directory} was prepared for ranking (--protocol {protocol}), where ratings are not held "
+                "out: run gnnrec prepare with --protocol random, or train with --objective ranking"
+            )
+        return config
+    ranking = config.ranking
+    if ranking.start == "closed_form" and dataset.num_movies > ranking.closed_form_movies:
+        world.print(
+            f"{dataset.num_movies:,} movies are more than --ranking.closed_form_movies "
+            f"{ranking.closed_form_movies:,}: training starts from random tables"
+        )
+        ranking = dataclasses.replace(ranking, start="random")
+    if ranking.dropout is None:
+        ranking = dataclasses.replace(ranking, dropout=_DROPOUT[ranking.start])
+    ranking = dataclasses.replace(ranking, relevant=relevance(dataset.manifest) or ranking.relevant)
+    optimizer = config.optimizer.filled(RANKING_DEFAULTS[ranking.start])
+    return dataclasses.replace(config, ranking=ranking, optimizer=optimizer)

@@ -1,0 +1,175 @@
+"""Weights & Biases, which is optional: nothing here may end a run that has begun."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gnnrec.errors import UserError
+from gnnrec.training.tracking.best_effort import Harmless, one_line
+
+if TYPE_CHECKING:
+    from wandb import Artifact
+
+#: Alerts have shorter titles.
+_TITLE = 63
+
+
+@dataclasses.dataclass
+class WandbOptions:
+    """Weights & Biases.
+
+    Args:
+        mode: offline (files in the run directory, for wandb sync), online, or disabled (wandb need not be installed).
+        project: Project.
+        entity: Team or user; empty for the default one.
+        name: Name of the run; empty takes the name of the run directory.
+        group: Group that the run belongs to, such as the seeds of one setting; empty for none.
+        tags: Tags of the run: one or several words.
+        upload_checkpoints: Put the weights of the best checkpoint into its artifact, not only a description and where
+            they are.
+    """
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    project: str = "gnnrec"
+    entity: str = ""
+    name: str = ""
+    group: str = ""
+    tags: list[str] = dataclasses.field(default_factory=list)
+    upload_checkpoints: bool = False
+
+
+class WandbRun:
+    """A run in W&B. What fails after its start costs a warning.
+
+    Args:
+        directory: The run directory; offline files go below it.
+        options: The options; the mode is not disabled.
+        config: What the run is.
+        resumed: Id of a run to go on with; None starts one.
+        sent: Records that W&B has, though the run that is gone on with went back behind them.
+        job_type: What kind of work it is.
+
+    Raises:
+        UserError: wandb is not installed, or cannot start.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        options: WandbOptions,
+        config: dict,
+        resumed: str | None = None,
+        sent: list[dict] | None = None,
+        job_type: str = "train",
+    ):
+        self._offline, self._harmless = options.mode == "offline", Harmless("W&B")
+        self._run = _start(directory, options, config, resumed, job_type)
+        self.id = self._run.id
+        self._sent = _SentBefore(directory / "wandb" / "sent.jsonl", sent or [])
+        with self._harmless:
+            # A resumed run may come back to a step that W&B's own counter has left behind.
+            self._run.define_metric("step", hidden=True)
+            self._run.define_metric("*", step_metric="step")
+
+    def log(self, record: dict) -> None:
+        """Sends the numbers of a step, once."""
+        if record in self._sent:
+            return
+        with self._harmless:
+            self._run.log({name: value for name, value in record.items() if name != "time"})
+
+    def summary(self, values: dict) -> None:
+        with self._harmless:
+            self._run.summary.update(values)
+
+    def table(self, name: str, columns: list[str], rows: list[list]) -> None:
+        with self._harmless:
+            import wandb
+
+            self._run.log({name: wandb.Table(columns=columns, data=rows)})
+
+    def uses(self, make: Callable[[], Artifact]) -> None:
+        """The run is made from an artifact."""
+        with self._harmless:
+            if self._offline:
+                # Only use_artifact() itself wants to be online: the file takes the record, and so does wandb sync.
+                self._run._log_artifact(make(), use_after_commit=True)
+            else:
+                self._run.use_artifact(make())
+
+    def makes(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
+        """The run has made an artifact."""
+        with self._harmless:
+            self._run.log_artifact(make(), aliases=aliases)
+
+    def alert(self, title: str, text: str) -> None:
+        """Tells whoever asked W&B for alerts that something went wrong."""
+        with self._harmless:
+            self._run.alert(title[:_TITLE], text, level="ERROR")
+
+    def finish(self, exit_code: int = 0, stopped: bool = False) -> None:
+        """Ends the run; one that was stopped is marked as such, and will be gone on with."""
+        with self._harmless:
+            if stopped:
+                self._run.mark_preempting()
+            self._run.finish(exit_code=exit_code)
+
+
+class _SentBefore:
+    """Records that W&B has although the run went back behind them: it makes them once more, and W&B keeps the first.
+
+    Args:
+        path: Where they are noted for the next time that the run is gone on with.
+        more: Those that came since.
+    """
+
+    def __init__(self, path: Path, more: list[dict]):
+        names = {_name(record) for record in more}
+        with contextlib.suppress(OSError, ValueError):
+            names |= {(step, tuple(keys)) for step, keys in json.loads(path.read_text(encoding="utf-8"))}
+        self._names = names
+        if more:
+            with contextlib.suppress(OSError):
+                path.write_text(json.dumps(sorted(names)) + "\n", encoding="utf-8")
+
+    def __contains__(self, record: dict) -> bool:
+        return bool(self._names) and _name(record) in self._names
+
+
+def _name(record: dict) -> tuple[int, tuple[str, ...]]:
+    return record["step"], tuple(sorted(record))
+
+
+def _start(directory: Path, options: WandbOptions, config: dict, resumed: str | None, job_type: str) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise UserError(
+            "wandb is not installed: pip install 'gnnrec[wandb]', or switch it off with --wandb.mode disabled"
+        ) from None
+    try:
+        return wandb.init(
+            project=options.project,
+            entity=options.entity or None,
+            name=options.name or directory.name,
+            group=options.group or None,
+            tags=options.tags or None,
+            job_type=job_type,
+            dir=directory,
+            mode=options.mode,
+            config=config,
+            allow_val_change=resumed is not None,
+            id=resumed,
+            resume="allow" if resumed else None,
+            settings=wandb.Settings(silent=True),
+        )
+    except Exception as error:
+        raise UserError(
+            f"--wandb.mode {options.mode}: W&B cannot start ({one_line(error)}): run wandb login, or choose "
+            "--wandb.mode offline (files for wandb sync) or disabled"
+        ) from None

@@ -1,0 +1,93 @@
+"""Where a run stands, beyond the tensors of its trainer: what a resumed run continues with."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from gnnrec.distributed.world import World
+from gnnrec.training.throughput import Times
+
+
+@dataclasses.dataclass
+class Sums:
+    """Sums over the steps of the epoch that is under way.
+
+    Attributes:
+        loss: Loss of this rank's targets, float64 ``[2]``: of the epoch, and since the latest record.
+        targets: Targets of all ranks in the epoch.
+        recent_targets: Those since the latest record.
+        seconds: Time of the steps.
+    """
+
+    loss: Tensor
+    targets: int = 0
+    recent_targets: int = 0
+    seconds: float = 0.0
+
+    @staticmethod
+    def start(world: World) -> Sums:
+        """Before the first step of an epoch."""
+        return Sums(torch.zeros(2, dtype=torch.float64, device=world.device))
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: Epochs finished and validated.
+        validation: Metrics of the latest validation; empty before the first, and after a step that was not followed by
+            one.
+        best: Lowest loss on validation so far.
+        seconds: Time of the steps of finished epochs.
+        targets: Supervised ratings of all ranks in finished epochs.
+        sums: Those of the epoch under way.
+        times: What the run has spent its time on, the epoch under way included.
+        recorded_bytes: Length of ``metrics.jsonl``.
+        unrecorded: What a full disk keeps out of it.
+        wandb_run: Id of the W&B run.
+    """
+
+    sums: Sums
+    epoch: int = 0
+    validation: dict[str, float] = dataclasses.field(default_factory=dict)
+    best: float | None = None
+    seconds: float = 0.0
+    targets: int = 0
+    times: Times = dataclasses.field(default_factory=Times)
+    recorded_bytes: int = 0
+    unrecorded: str = ""
+    wandb_run: str | None = None
+
+    @staticmethod
+    def start(world: World) -> Progress:
+        """Before the first step."""
+        return Progress(Sums.start(world))
+
+    def finish_epoch(self, world: World) -> None:
+        """Adds the epoch that was under way, validated now, to those that are finished."""
+        self.epoch += 1
+        self.seconds += self.sums.seconds
+        self.targets += self.sums.targets
+        self.sums = Sums.start(world)
+
+    def state(self, world: World) -> dict:
+        """Plain values for ``checkpoint.json``, with the losses of every rank; every rank calls this."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        sums = dataclasses.asdict(dataclasses.replace(self.sums, loss=None))
+        sums["loss"] = world.gather(self.sums.loss).tolist()
+        return values | {"sums": sums, "times": dataclasses.asdict(self.times)}
+
+    @staticmethod
+    def of(state: dict, world: World) -> Progress:
+        """What :meth:`state` gave. On another number of ranks, rank 0 takes over the losses of all."""
+        losses = torch.tensor(state["sums"]["loss"], dtype=torch.float64, device=world.device)
+        if losses.shape[0] == world.size:
+            loss = losses[world.rank]
+        else:
+            loss = losses.sum(0) if world.is_main else torch.zeros_like(losses[0])
+        sums, times = Sums(**state["sums"] | {"loss": loss}), Times(**state["times"])
+        return Progress(**state | {"sums": sums, "times": times})

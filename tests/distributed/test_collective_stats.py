@@ -1,0 +1,59 @@
+"""What collectives cost: bytes against a count by hand, seconds against a rank that keeps the others waiting."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed.world import World
+from gnnrec.training.rating_trainer import RatingTrainer
+from tests.configs import make_config
+from tests.datasets import write_dataset
+from tests.distributed.ranks import run_on_ranks
+
+PAUSE = 0.3
+
+
+def collect(world: World) -> list[tuple[float, int]]:
+    """Seconds and bytes after each of three collectives."""
+    found = []
+    world.sum_(torch.zeros(10, 4))
+    found.append((world.traffic.seconds, world.traffic.bytes))
+    world.barrier()
+    before = world.traffic.seconds
+    if world.rank == 1:
+        time.sleep(PAUSE)
+    world.max_(torch.zeros(3, dtype=torch.float64))
+    found.append((world.traffic.seconds - before, world.traffic.bytes))
+    world.reduce(torch.zeros(5, requires_grad=True)).sum().backward()
+    found.append((world.traffic.seconds, world.traffic.bytes))
+    return found
+
+
+def test_bytes_and_waiting_are_counted():
+    first, second = run_on_ranks(2, collect)
+    # The barrier is a sum of one number of 8 bytes; a reduction goes both ways.
+    assert [size for _, size in first] == [size for _, size in second] == [160, 160 + 8 + 24, 160 + 8 + 24 + 2 * 20]
+    assert first[1][0] > 0.8 * PAUSE > second[1][0]
+
+
+def step_bytes(world: World, data: str) -> tuple[int, int]:
+    """Bytes of the forward and backward pass of one step, and what the report says of a step."""
+    trainer = RatingTrainer(make_config(data, model={"layers": 2}), PreparedDataset(data), world)
+    step, batch = next(trainer.loader.steps(trainer.epoch(0)))
+    before = world.traffic.bytes
+    trainer.backward(step, batch)
+    return world.traffic.bytes - before, trainer.bytes_a_step()
+
+
+def test_a_step_reduces_what_the_partition_report_says(tmp_path):
+    data = write_dataset(tmp_path / "data").directory
+    for found, said in run_on_ranks(2, step_bytes, data):
+        assert found == said
+
+
+def test_one_rank_sends_nothing(tmp_path):
+    data = write_dataset(tmp_path / "data").directory
+    assert step_bytes(World(), data)[0] == 0

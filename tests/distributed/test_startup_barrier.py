@@ -1,0 +1,57 @@
+"""Ranks of one start meet, beside what earlier starts left in the store."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from torch.distributed import HashStore
+
+from gnnrec.distributed.health.startup_barrier import meet
+from gnnrec.errors import RanksLost, Stopped
+
+SIZE = 3
+
+
+def meet_all(store: HashStore, pauses: list[float]) -> list[str]:
+    """One start; each rank comes after its pause. Returns the names that the ranks were given."""
+    names = [""] * SIZE
+
+    def come(rank: int) -> None:
+        time.sleep(pauses[rank])
+        names[rank] = meet(store, rank, SIZE, f"words of {rank}", seconds=20, check=lambda: None)
+
+    threads = [threading.Thread(target=come, args=(rank,)) for rank in range(SIZE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return names
+
+
+def test_every_start_has_one_name_of_its_own():
+    store, seen = HashStore(), set()
+    for pauses in ([0, 0.2, 0.1], [0.3, 0, 0], [0, 0.3, 0], [0, 0, 0.3]):
+        names = meet_all(store, pauses)
+        assert len(set(names)) == 1 and names[0] not in seen
+        assert [store.get(f"{names[0]}/{rank}").decode() for rank in range(SIZE)] == [
+            f"words of {rank}" for rank in range(SIZE)
+        ]
+        seen.add(names[0])
+
+
+def test_ranks_that_do_not_come_are_named():
+    store = HashStore()
+    meet_all(store, [0, 0, 0])  # their greetings are dead ones now
+    with pytest.raises(RanksLost, match=r"rank 1, 2 did not come within 0\.2 s"):
+        meet(store, 0, SIZE, "", seconds=0.2, check=lambda: None)
+
+
+def test_a_rank_that_is_told_to_stop_does_not_wait_on():
+    def stop() -> None:
+        raise Stopped("by SIGTERM")
+
+    for rank in (0, 1):
+        with pytest.raises(Stopped):
+            meet(HashStore(), rank, SIZE, "", seconds=20, check=stop)

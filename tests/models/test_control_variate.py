@@ -1,0 +1,152 @@
+"""Sums with a control variate: exact where nothing changed, unbiased where something did, and less noisy."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gnnrec.distributed.world import World
+from gnnrec.graph.batch import whole_graph
+from gnnrec.models.control_variate import record
+from gnnrec.models.conv import Sources
+from gnnrec.training.rating_trainer import RatingTrainer
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("history"), users=61, movies=31, ratings=900)
+
+
+def trainer_of(dataset, architecture, layers=1, seed=0, **loader) -> RatingTrainer:
+    config = make_config(
+        model={"architecture": architecture, "layers": layers, "self_loops": True, "dropout": 0.0},
+        loader=SAMPLED | loader,
+        seed=seed,
+    )
+    return RatingTrainer(config, dataset, World())
+
+
+def shake(trainer: RatingTrainer, size: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in [*trainer.replicated.parameters(), *trainer.users.parameters()]:
+            parameter.add_((torch.rand(parameter.shape, generator=generator) - 0.5) * size)
+
+
+def sampled(trainer, epoch, step, history):
+    batch = trainer.loader.batch(epoch, step)
+    with torch.no_grad():
+        return batch, trainer.replicated.embed(batch, trainer.users.rows(batch.users), history=history)
+
+
+def exact(trainer, epoch, step):
+    with torch.no_grad():
+        statistics = trainer.loader.statistics(epoch, step.fold)
+        return trainer.replicated.embed(whole_graph(trainer.graph, statistics), trainer.users.rows())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
+def test_at_the_recorded_parameters_a_sample_gives_whole_sums(dataset, architecture, layers):
+    trainer = trainer_of(dataset, architecture, layers)
+    shake(trainer, 1.0, 1)
+    epoch = trainer.epoch(0)
+    for step in list(epoch.steps())[:8]:
+        history = record(trainer.replicated, trainer.users, trainer.graph, trainer.loader.statistics(epoch, step.fold))
+        batch, found = sampled(trainer, epoch, step, history)
+        expected = exact(trainer, epoch, step)
+        seeds = step.seeds
+        torch.testing.assert_close(found.user[: seeds.numel()], expected.user[seeds], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(found.movie, expected.movie, rtol=1e-10, atol=1e-10)
+        assert (batch.to_users.lists.pointer.diff() < trainer.graph.user_degree[batch.users]).any()
+
+
+@pytest.mark.parametrize("architecture", ["gcn", "sage"])
+def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architecture):
+    trainer = trainer_of(dataset, architecture)
+    shake(trainer, 1.0, 1)
+    epoch = trainer.epoch(0)
+    step = next(iter(epoch.steps()))
+    statistics = trainer.loader.statistics(epoch, step.fold)
+    history = record(trainer.replicated, trainer.users, trainer.graph, statistics)
+    shake(trainer, 0.2, 2)
+    conv, rows = trainer.replicated.encoder.layers[0].to_movies, trainer.users.rows()
+    whole = whole_graph(trainer.graph, statistics).to_movies
+
+    def sums(messages, users, past):
+        sources = Sources(rows["source"], rows["residual_source"])
+        sources = conv.transform(sources if users is None else sources.rows(users))
+        partial = conv.partial(sources, trainer.replicated.movie_rows()["source"], messages, None)
+        return partial if past is None else past.plus(partial - past.sampled(messages))
+
+    with torch.no_grad():
+        target = sums(whole, None, None).numerator
+        with_past, without = [], []
+        for draw in range(400):
+            trainer.loader.neighbor_sampler.set_step(draw, 0)
+            batch = trainer.loader(step.seeds)
+            past = history[0].of(batch.users).to_movies
+            with_past.append(sums(batch.to_movies, batch.users, past).numerator)
+            without.append(sums(batch.to_movies, batch.users, None).numerator)
+    error, plain = ((torch.stack(draws) - target) for draws in (with_past, without))
+    noise = error.std(0) / len(with_past) ** 0.5
+    assert (error.mean(0).abs() <= 5 * noise + 1e-10).all()
+    assert error.square().mean() < 0.2 * plain.square().mean()
+
+
+@pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
+def test_training_with_it_follows_whole_neighbourhoods_more_closely(dataset, architecture):
+    def errors(**loader):
+        trainer = trainer_of(dataset, architecture, **loader)
+        apart = []
+        for number in range(2):
+            for step, _ in trainer.loader.steps(trainer.epoch(number)):
+                history = trainer.history(step)
+                _, found = sampled(trainer, trainer.epoch(number), step, history)
+                expected = exact(trainer, trainer.epoch(number), step)
+                apart.append((found.movie - expected.movie).square().mean())
+                trainer.backward(step, trainer.loader.batch(trainer.epoch(number), step))
+                trainer.update(0.01)
+        return torch.stack(apart).mean().sqrt()
+
+    assert errors() < 0.6 * errors(control_variate=False)
+
+
+def test_gradients_flow_through_sampled_messages_alone(dataset):
+    trainer = trainer_of(dataset, "sage")
+    step = next(iter(trainer.epoch(0).steps()))
+    batch = trainer.loader.batch(trainer.epoch(0), step)
+    trainer.backward(step, batch)
+    drawn = torch.zeros(dataset.num_users, dtype=torch.bool)
+    drawn[batch.users] = True
+    regularised = trainer.users.source.grad / trainer.users.source
+    assert not torch.isnan(regularised).any()
+    # Rows outside of the batch have the gradient of L2 alone: a multiple of the row itself, the same in every column.
+    assert torch.allclose(regularised[~drawn].std(1), torch.zeros(1), atol=1e-12)
+    assert (regularised[drawn].std(1) > 1e-12).any()
+
+
+def test_all_users_as_seeds_need_no_look_up(tmp_path):
+    """The batch says so, and gradients are those of the same batch with every user looked up."""
+    dataset = write_dataset(tmp_path)
+    loader = {"seed_users": 0, "movies_per_user": 4, "raters_per_movie": 3}
+    found = []
+    for users in (None, torch.arange(dataset.num_users)):
+        trainer = RatingTrainer(make_config(model={"layers": 2}, loader=loader), dataset, World())
+        step, batch = next(trainer.loader.steps(trainer.epoch(0)))
+        assert batch.users is None and torch.equal(batch.user_rows, trainer.graph.user_rows)
+        batch.users = users
+        trainer.backward(step, batch)
+        parameters = [*trainer.replicated.parameters(), *trainer.users.parameters()]
+        found.append([parameter.grad for parameter in parameters])
+    for left, right in zip(*found):
+        torch.testing.assert_close(left, right)

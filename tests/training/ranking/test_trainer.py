@@ -1,0 +1,199 @@
+"""Training a ranking: it learns, it cannot read the test split, and validation chooses what it should."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
+from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
+from gnnrec.models.ranking_model import RankingModel
+from gnnrec.models.ranking_options import RankingOptions
+from gnnrec.training import ranking_start
+from gnnrec.training.options import OptimizerOptions
+from gnnrec.training.ranking.closed_form_start import DISCOUNTS, STRENGTHS, descend
+from gnnrec.training.ranking.penalty import TablePenalty
+from gnnrec.training.ranking.trainer import RankingTrainer
+from gnnrec.training.rating_trainer import RatingTrainer
+from gnnrec.training.resolve_config import settle
+from gnnrec.training.run import build_trainer
+from tests.configs import make_config
+from tests.datasets import changed_copy, write_dataset
+
+OPTIMIZER = {"epochs": None, "warmup_steps": None}
+LOSSES = ("squared", "softmax", "sampled_softmax", "bpr")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> PreparedDataset:
+    return write_dataset(
+        tmp_path_factory.mktemp("ranking"), 150, 40, 2800, protocol="strong", test=0.2, validation=0.2, relevant=3.5
+    )
+
+
+def ranking_config(optimizer: dict | None = None, refit: bool = False, **ranking) -> TrainConfig:
+    return make_config(
+        objective="ranking",
+        optimizer=OPTIMIZER | (optimizer or {}),
+        ranking={"dim": 8, "users_a_step": 30} | ranking,
+        refit=refit,
+    )
+
+
+def trained(dataset: PreparedDataset, config: TrainConfig) -> RankingTrainer:
+    trainer = build_trainer(config, dataset, World())
+    for epoch in range(trainer.config.optimizer.epochs):
+        losses = [result.loss.item() for result in trainer.run_epoch(epoch)]
+        assert np.isfinite(losses).all() and len(losses) == trainer.steps_an_epoch
+        trainer.validate()
+    return trainer
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_it_learns_from_a_random_start(dataset, loss):
+    config = ranking_config({"lr": 0.05, "epochs": 30}, start="random", loss=loss, dropout=0.3, discount=0.0)
+    before = build_trainer(config, dataset, World()).evaluate(VALIDATION)
+    after = trained(dataset, config).evaluate(VALIDATION)
+    assert after.ndcg_at_100 > before.ndcg_at_100 + 0.05
+
+
+def test_the_closed_form_is_better_than_nothing_and_training_lowers_its_loss(dataset):
+    random = build_trainer(ranking_config(start="random"), dataset, World())
+    closed = build_trainer(ranking_config({"lr": 0.005, "epochs": 20}), dataset, World())
+    assert closed.validate().ndcg_at_100 > random.validate().ndcg_at_100 + 0.05
+    losses = [sum(result.loss.item() for result in closed.run_epoch(epoch)) for epoch in range(20)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+
+
+def test_what_follows_from_the_start_is_filled_in(dataset):
+    for start, lr, epochs, dropout in (("closed_form", 2e-4, 8, 0.5), ("random", 3e-3, 20, 0.7)):
+        config = settle(ranking_config(start=start), dataset, World())
+        assert (config.optimizer.lr, config.optimizer.epochs, config.optimizer.warmup_steps) == (lr, epochs, 0)
+        assert (config.ranking.dropout, config.ranking.relevant) == (dropout, 3.5)
+        assert settle(config, dataset, World()) == config
+    config = settle(ranking_config({"lr": 0.1, "epochs": 3}, dropout=0.0), dataset, World())
+    assert (config.optimizer.lr, config.optimizer.epochs, config.ranking.dropout) == (0.1, 3, 0.0)
+    assert make_config(optimizer=OPTIMIZER).optimizer == OptimizerOptions(lr=0.01, warmup_steps=50, epochs=20)
+
+
+def test_many_movies_start_at_random_and_say_so(dataset, capsys):
+    trainer = build_trainer(ranking_config(closed_form_movies=39), dataset, World())
+    assert (trainer.options.start, trainer.options.dropout, trainer.config.optimizer.lr) == ("random", 0.7, 3e-3)
+    assert "40 movies are more than --ranking.closed_form_movies 39" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("protocol", ["strong", "leave-last"])
+def test_ratings_are_not_predicted_on_data_prepared_for_ranking(tmp_path, protocol):
+    dataset = write_dataset(tmp_path, protocol=protocol, least_relevant=2)
+    with pytest.raises(UserError, match=f"--protocol {protocol}.*--protocol random"):
+        settle(make_config(), dataset, World())
+
+
+@pytest.mark.parametrize("protocol", ["random", "temporal", "leave-last"])
+def test_it_ranks_on_every_protocol(tmp_path, protocol):
+    dataset = write_dataset(tmp_path, 60, 30, 900, protocol=protocol)
+    trainer = trained(dataset, ranking_config({"epochs": 2}))
+    assert trainer.evaluate(TEST).count > 20 and trainer.evaluate(VALIDATION).ndcg_at_100 > 0
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_test_ratings_change_nothing_before_they_are_scored(dataset, tmp_path, refit):
+    config = ranking_config({"epochs": 3}, refit=refit, loss="squared")
+    held_out = np.asarray(dataset.split) == TEST
+    movie, rating = np.where(held_out, 3, dataset.movie), np.where(held_out, 0.5, dataset.rating)
+    other = changed_copy(dataset, tmp_path / "other", movie=movie, rating=rating)
+    first, second = trained(dataset, config), trained(other, config)
+    for (name, value), changed in zip(first.replicated.state_dict().items(), second.replicated.state_dict().values()):
+        assert torch.equal(value, changed), name
+    assert torch.equal(first.embed().user, second.embed().user)
+    assert first.evaluate(TEST) != second.evaluate(TEST)
+
+
+def test_refitting_trains_on_validation_with_what_was_chosen_without(dataset):
+    usual, refitted = (build_trainer(ranking_config(refit=refit), dataset, World()) for refit in (False, True))
+    counts = dataset.manifest.split["counts"]
+    assert usual.num_edges == counts["train"]
+    assert refitted.num_edges == counts["train"] + counts["validation"] + counts["validation_input"]
+    assert refitted.strength == usual.strength
+    assert refitted.replicated.discount == usual.replicated.discount
+
+
+def test_fixed_numbers_are_kept(dataset):
+    trainer = trained(dataset, ranking_config({"epochs": 1}, strength=77.0, discount=0.35))
+    assert trainer.strength == 77.0 and trainer.replicated.discount.item() == pytest.approx(0.35)
+
+
+def test_chosen_numbers_are_no_worse_than_their_neighbours(dataset):
+    trainer = build_trainer(ranking_config(rank=8), dataset, World())
+    chosen = trainer.validate()
+    assert trainer.strength in STRENGTHS
+    assert min(abs(trainer.replicated.discount.item() - value) for value in DISCOUNTS) < 1e-6
+    place = STRENGTHS.index(trainer.strength)
+    for strength in STRENGTHS[max(place - 1, 0) : place + 2]:
+        other = build_trainer(ranking_config(strength=strength, rank=8), dataset, World()).validate()
+        assert other.ndcg_at_100 <= chosen.ndcg_at_100 + 1e-12
+
+
+@pytest.mark.parametrize(("noise", "rank"), [(-1e9, 4), (1e9, 8)])
+def test_a_lower_rank_must_gain_more_than_noise(dataset, monkeypatch, noise, rank):
+    monkeypatch.setattr(ranking_start, "NOISE", noise)
+    monkeypatch.setattr(ranking_start, "kept_ranks", lambda dim: [4])
+    trainer = build_trainer(ranking_config(), dataset, World())
+    assert trainer.chosen()["rank"] == rank
+    assert (trainer.replicated.source.detach().norm(dim=0) > 0).sum() == rank
+
+
+def test_columns_that_were_left_out_stay_out(dataset):
+    trainer = trained(dataset, ranking_config({"epochs": 2, "lr": 0.01}, rank=3))
+    for table in (trainer.replicated.source, trainer.replicated.target):
+        assert (table[:, :3].norm(dim=0) > 0).all() and not table[:, 3:].any()
+
+
+def test_descend_walks_to_the_bottom_of_the_valley():
+    values = (0.0, 1.0, 2.0, 3.0, 5.0)
+    for start in (-9.0, 0.9, 2.6, 40.0):
+        asked = []
+
+        def loss(value: float, asked: list[float] = asked) -> float:
+            asked.append(value)
+            return (value - 2.2) ** 2
+
+        assert descend(values, start, loss) == 2.0
+        assert len(asked) == len(set(asked))
+    assert descend(values, 1.0, lambda x: 7.0) == 1.0
+
+
+def test_the_penalty_is_l2_on_what_a_movie_says_of_others():
+    torch.manual_seed(0)
+    model = RankingModel(RankingOptions(dim=4), torch.ones(9), seed=0)
+    weight = torch.rand(9)
+    value = weight @ (model.source @ model.target.T).square().sum(1)
+    value = value + 0.7 / 9 * (model.source.square().sum() + model.target.square().sum())
+    expected = torch.autograd.grad(value, [model.source, model.target])
+    model.source.grad, model.target.grad = torch.ones(9, 4), torch.ones(9, 4)
+    TablePenalty(model, weight, 0.7).add_to_gradients()
+    for table, gradient in zip((model.source, model.target), expected):
+        torch.testing.assert_close(table.grad, 1 + gradient)
+
+
+def test_users_nobody_knows_anything_of_have_zero_vectors(tmp_path):
+    dataset = write_dataset(tmp_path, 60, 30, 300, protocol="random")
+    trainer = build_trainer(ranking_config(), dataset, World())
+    embeddings = trainer.embed()
+    liked = (np.asarray(dataset.rating) >= 4) & (np.asarray(dataset.split) != TEST)
+    owner = np.repeat(np.arange(60), np.diff(dataset.user_ptr))
+    without = np.bincount(owner[liked], minlength=60) == 0
+    assert 0 < without.sum() < 60
+    assert ((embeddings.user.norm(dim=1) == 0).numpy() == without).all()
+
+
+def test_the_objective_chooses_the_trainer(tmp_path):
+    dataset = write_dataset(tmp_path)
+    assert isinstance(build_trainer(make_config(), dataset, World()), RatingTrainer)
+    assert isinstance(build_trainer(ranking_config(), dataset, World()), RankingTrainer)
+    assert dataclasses.asdict(ranking_config())["objective"] == "ranking"

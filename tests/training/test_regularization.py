@@ -1,0 +1,123 @@
+"""Coupled L2 against the gradient of the penalty, written out and taken by autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gnnrec.data.prepared import TRAIN
+from gnnrec.distributed.world import World
+from gnnrec.graph.rank_graph import build_rank_graph
+from gnnrec.models.build import build_model
+from gnnrec.models.options import ModelOptions
+from gnnrec.training.options import RegularisationOptions
+from gnnrec.training.regularization import CoupledL2
+from tests.datasets import write_dataset
+
+STRENGTHS = {"ids": 300.0, "sources": 120.0, "biases": 10.0}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("regularisation"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def parts(dataset, **options):
+    """Graph, model and user rows, all moved off their start."""
+    graph = build_rank_graph(dataset, World(), dtype=torch.float64)
+    model, users = build_model(ModelOptions(dim=4, **options), graph, dataset, 0)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in [*model.parameters(), *users.parameters()]:
+            parameter.add_(torch.randn_like(parameter))
+    return graph, model, users
+
+
+def expected_penalty(dataset, model, users, options: RegularisationOptions) -> torch.Tensor:
+    """``sum over rows of strength * degree ** power / ratings * |row|^2``, from the prepared arrays."""
+    train = torch.tensor(dataset.split == TRAIN)
+    movie, rating = torch.tensor(dataset.movie.astype("int64"))[train], torch.tensor(dataset.rating.astype("float64"))
+    rating, user_ptr = rating[train], dataset.user_ptr.tolist()
+    user_degree = torch.stack([train[a:b].sum() for a, b in zip(user_ptr[:-1], user_ptr[1:])])
+    movie_degree = torch.bincount(movie, minlength=dataset.num_movies)
+    levels = torch.tensor(dataset.manifest.rating["levels"])
+    level_degree = (rating[:, None] == levels).sum(0)
+    genres = [text.split("|") for text in dataset.movies["genres"]]
+    names = sorted({name for each in genres for name in each if name})
+    genre_degree = torch.stack([sum(d for d, each in zip(movie_degree, genres) if name in each) for name in names])
+
+    def term(parameter: torch.Tensor, strength: float, degree: torch.Tensor) -> torch.Tensor:
+        rows = strength / len(rating) * degree.clamp(min=1).double() ** options.degree_power
+        squares = parameter.square()
+        return (rows * (squares if parameter.dim() == 1 else squares.sum(1))).sum()
+
+    kinds = {"identity": options.ids, "bias": options.biases}
+    total = torch.zeros(())
+    sides = [(users.named_parameters(), user_degree), (model.movies.named_parameters(), movie_degree)]
+    if model.genres is not None:
+        sides.append((model.genres.tables.items(), genre_degree))
+    for tables, degree in sides:
+        for name, parameter in tables:
+            total = total + term(parameter, kinds.get(name, options.sources), degree)
+    for layer in model.encoder.layers:
+        total = total + term(layer.to_users.rating, options.sources, level_degree)
+        total = total + term(layer.to_movies.rating, options.sources, level_degree)
+    return total
+
+
+@pytest.mark.parametrize(
+    "model_options",
+    [
+        {"layers": 2},
+        {"layers": 1, "genres": False},
+        {"layers": 1, "architecture": "gat"},
+        {"layers": 1, "user_ids": False},
+        {"layers": 0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("degree_power", [-0.25, 0.0, 1.0])
+def test_what_is_added_is_the_gradient_of_the_penalty(dataset, model_options, degree_power):
+    graph, model, users = parts(dataset, **model_options)
+    options = RegularisationOptions(**STRENGTHS, degree_power=degree_power)
+    regularisation = CoupledL2(options, graph, model, users)
+    leaves = [*model.parameters(), *users.parameters()]
+    before = [torch.randn_like(leaf) for leaf in leaves]
+    for leaf, gradient in zip(leaves, before):
+        leaf.grad = gradient.clone()
+    regularisation.add_to_gradients()
+    penalty = expected_penalty(dataset, model, users, options)
+    expected = torch.autograd.grad(penalty, leaves, allow_unused=True)
+    assert sum(gradient is not None for gradient in expected) == len(regularisation.terms)
+    names = [name for part in (model, users) for name, _ in part.named_parameters()]
+    for name, leaf, old, gradient in zip(names, leaves, before, expected):
+        gradient = torch.zeros_like(leaf) if gradient is None else gradient
+        torch.testing.assert_close(leaf.grad - old, gradient, rtol=1e-10, atol=1e-13, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("zero", list(STRENGTHS))
+def test_a_strength_of_zero_adds_nothing_to_its_rows(dataset, zero):
+    graph, model, users = parts(dataset, layers=1)
+    options = RegularisationOptions(**STRENGTHS | {zero: 0.0})
+    regularisation = CoupledL2(options, graph, model, users)
+    leaves = dict(users.named_parameters()) | {"rating": model.encoder.layers[0].to_users.rating}
+    for leaf in [*model.parameters(), *users.parameters()]:
+        leaf.grad = torch.zeros_like(leaf)
+    regularisation.add_to_gradients()
+    rows_of = {
+        "identity": "ids",
+        "bias": "biases",
+        "source": "sources",
+        "residual_source": "sources",
+        "rating": "sources",
+    }
+    assert set(leaves) == set(rows_of)
+    for name, leaf in leaves.items():
+        assert bool((leaf.grad == 0).all()) == (rows_of[name] == zero), name
