@@ -149,7 +149,7 @@ def test_uniform_numbers_are_uniform_and_below_one():
 
 
 def test_uniform_is_the_highest_53_bits(monkeypatch):
-    monkeypatch.setattr(counters, "bits", lambda stream, asked: torch.tensor([0, -1, -(2**63), 2**63 - 1]))
+    monkeypatch.setattr(rng, "bits", lambda stream, asked: torch.tensor([0, -1, -(2**63), 2**63 - 1]))
     expected = [0.0, 1 - 2.0**-53, 0.5, 0.5 - 2.0**-53]
     assert rng.uniform(0, torch.arange(4)).tolist() == expected
 
@@ -195,7 +195,7 @@ def test_normal_rows_are_standard_normal_and_uncorrelated():
 
 def test_normal_rows_are_finite_at_both_ends(monkeypatch):
     ends = torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64)
-    monkeypatch.setattr(counters, "uniform", lambda stream, asked: ends.expand(asked.shape))
+    monkeypatch.setattr(rng, "uniform", lambda stream, asked: ends.expand(asked.shape))
     low, high = rng.normal_rows(0, torch.arange(1), 2)[0].tolist()
     assert low == pytest.approx(scipy.stats.norm.ppf(2.0**-54), rel=1e-6)
     assert high == -low

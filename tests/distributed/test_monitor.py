@@ -11,6 +11,7 @@ import timeit
 import pytest
 
 from gnnrec.distributed.collectives import Inside, Traffic
+from gnnrec.distributed.health import monitor as monitor_module
 from gnnrec.distributed.health.diagnosis import Limits, Words
 from gnnrec.distributed.health.monitor import Watch
 

@@ -10,6 +10,7 @@ import pytest
 
 import gnnrec
 from gnnrec import code_version
+from gnnrec.distributed.health import monitor
 from gnnrec.errors import RanksLost, Stopped, UserError
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.tracking.wandb_run import WandbOptions, WandbRun
