@@ -16,7 +16,7 @@ from gnnrec.training.run import train
 def main(arguments: list[str]) -> None:
     config = parse_train_config(arguments)
     process_group.share_cores()
-    with process_group.joined(config.device) as world:
+    with process_group.process_group(config.device) as world:
         train(config, world)
 
 

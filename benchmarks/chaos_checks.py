@@ -13,7 +13,7 @@ _CLOCK = re.compile("^time$|seconds?$|^memory_gib$|^collective_mib$")
 
 
 def unsound(run: Path) -> list[str]:
-    """Checkpoints of a run that are not complete, or do not match their checksums."""
+    """CheckpointManager of a run that are not complete, or do not match their checksums."""
     found = []
     for directory in sorted((run / "checkpoints").glob("[!.]*")):
         try:

@@ -60,7 +60,7 @@ class Round:
         self.lost: list[str] = []
         self._delay = 1.0  # less when a moment was missed
         file = self.directory / "config.yaml"
-        # Checkpoints do not fall on the ends of epochs, so that validation and saving are apart.
+        # CheckpointManager do not fall on the ends of epochs, so that validation and saving are apart.
         common = {"log_every": 1, "checkpoint": {"every_steps": 7}, "wandb": {"mode": "disabled"}, "seed": seed}
         file.write_text(yaml.safe_dump(config | common), encoding="utf-8")
         self._train = [str(ROOT / "train_dist.py"), "--config", str(file), "--data", str(data), "--device", "cpu"]

@@ -86,7 +86,7 @@ def _bars(axes, found: dict) -> None:
         axes.annotate(f"{rate / 1e3:,.0f}", (rate / 1e3, place), (4, 0), textcoords="offset points", va="center")
     axes.margins(x=0.12)
     axes.set_xlabel("thousand ratings supervised a second")
-    axes.set_title(f"Training speed, {found['threads']} CPU cores", loc="left")
+    axes.set_title(f"RankingData speed, {found['threads']} CPU cores", loc="left")
 
 
 def _curves(axes, found: dict) -> None:

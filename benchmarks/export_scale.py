@@ -81,8 +81,8 @@ def write_run(run: Path, data: Path) -> None:
     for first in range(0, dataset.num_users, 5 * BLOCK):
         last = min(first + 5 * BLOCK, dataset.num_users)
         rows = {
-            name: torch.randn(last - first, dim, generator=generator) * config.model.spread
-            for name in ("source", "residual_source", "identity")
+            name: torch.randn(last - first, dim, generator=generator) * config.model.init_std
+            for name in ("message_embedding", "residual_embedding", "id_embedding")
         }
         rows["bias"] = torch.zeros(last - first)
         torch.save(rows, directory / by_user_name("users", first, last))

@@ -1,4 +1,4 @@
-"""Training on several hosts with links of limited speed between them, all on one machine.
+"""RankingData on several hosts with links of limited speed between them, all on one machine.
 
     python -m benchmarks.hosts --data PREPARED
 

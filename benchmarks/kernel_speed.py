@@ -22,7 +22,7 @@ from gnnrec.graph.batch import whole_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.dropout import tanh_dropout
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.sums import gather_sums, scatter_sums
 from gnnrec.utils import memory
@@ -70,7 +70,7 @@ def operations(trainer, channels: int) -> dict[str, Callable[[], object]]:
     movies, users = (table(lists.columns), table(lists.columns)), (table(lists.rows), table(lists.rows))
     to_users, to_movies = gather_sums(*movies, lists), scatter_sums(*users, lists)
     of_users, of_movies = torch.randn_like(to_users), torch.randn_like(to_movies)
-    pairs = Lists(edges.target_pointer, edges.target_movie, lists.columns)
+    pairs = CSRLists(edges.target_pointer, edges.target_movie, lists.columns)
     biases = torch.zeros(lists.rows), torch.zeros(lists.columns)
     return {
         "users <- movies, forward": lambda: gather_sums(*(each.detach() for each in movies), lists),

@@ -12,7 +12,7 @@ from benchmarks.plain_pyg_graph import MOVIE, RATED_BY, RATES, USER, PlainGraph,
 
 
 class PlainSAGE(nn.Module):
-    """Embeddings, hetero GraphSAGE (mean), dot product, biases.
+    """NodeEmbeddings, hetero GraphSAGE (mean), dot product, biases.
 
     Args:
         graph: Gives the counts and the mean.
@@ -42,7 +42,7 @@ class PlainSAGE(nn.Module):
         """float ``[nodes, dims]`` by node type.
 
         Args:
-            x: Embeddings, float ``[nodes, dims]`` by node type.
+            x: NodeEmbeddings, float ``[nodes, dims]`` by node type.
             edges: By relation, ``edge_index`` or a sparse matrix ``[receivers, senders]``.
             sampled: Nodes and edges of each hop by type, where the sampler counts them. The first nodes are the seeds.
         """

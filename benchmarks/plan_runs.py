@@ -19,15 +19,15 @@ from gnnrec.tools.planning.dataset import job_of_dataset
 from gnnrec.tools.planning.job import Job
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.utils import memory
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.utils.timer import Timer
 
 
 class TimedTrainer(RatingTrainer):
-    """Times the update apart from forward and backward."""
+    """TimeTotals the update apart from forward and backward."""
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
-        self.updating = Stopwatch()
+        self.updating = Timer()
 
     def update(self, lr: float) -> None:
         with self.updating:
@@ -94,10 +94,10 @@ def _rank(rank: int, size: int, directory: str, data: Path, options: list[str], 
 
 def _epoch(trainer: TimedTrainer, number: int) -> dict[str, float]:
     """Means over the steps of one epoch."""
-    traffic = trainer.world.traffic
+    traffic = trainer.world.collective_stats
 
     def read() -> list[float]:
-        made = trainer.making_batches.seconds - traffic.batch_seconds
+        made = trainer.batch_timer.seconds - traffic.batch_seconds
         return [time.perf_counter(), made, trainer.updating.seconds, traffic.seconds, traffic.bytes]
 
     trainer.world.barrier()

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks import record
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.inference.export_directory import ExportDirectory, parts_of
-from gnnrec.inference.movie_catalog import Catalogue
+from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_all import BestMovies
 from gnnrec.inference.vectors_of_export import VectorsOfExport
 
@@ -128,7 +128,7 @@ def _implicit(source: VectorsOfExport, users: np.ndarray, threads: int):
 def random_export(data: Path, dim: int, out: Path) -> Path:
     """An export of normal random vectors without biases, for the users and movies of a prepared dataset."""
     dataset, random = PreparedDataset(data), np.random.default_rng(0)
-    catalogue, directory = Catalogue(dataset), ExportDirectory(out)
+    catalogue, directory = MovieCatalog(dataset), ExportDirectory(out)
     directory.open({"model": "random"}, overwrite=False)
     names = []
     for kind, ids in (("user", catalogue.users), ("movie", catalogue.movies)):

@@ -1,4 +1,4 @@
-"""Training throughput and memory by size: the same model and configuration on graphs of very different sizes.
+"""RankingData throughput and memory by size: the same model and configuration on graphs of very different sizes.
 
     python -m benchmarks.scale_throughput --data PREPARED_2M PREPARED_20M PREPARED_200M
 

@@ -1,6 +1,6 @@
-"""Does training stay stable, at several values of ``optimizer.full_rate_degree`` and several seeds?
+"""Does training stay stable, at several values of ``optimizer.message_lr_degree`` and several seeds?
 
-    python -m benchmarks.source_rate --data PREPARED --config configs/quickstart.yaml
+    python -m benchmarks.message_lr_scale --data PREPARED --config configs/quickstart.yaml
 
 Prints, for every run, the highest mean squared error of an epoch and the best validation RMSE. A run whose loss rises
 far above its first epoch's has diverged, even if it comes back.
@@ -27,18 +27,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     options = parser.parse_args()
     rows = [_row(options, degree, seed) for degree in options.degrees for seed in range(options.seeds)]
-    print(record.write("source_rate", "benchmarks.source_rate", {"rows": rows}))
+    print(record.write("message_lr_scale", "benchmarks.message_lr_scale", {"rows": rows}))
 
 
 def _row(options: argparse.Namespace, degree: float, seed: int) -> dict:
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / "run"
         arguments = ["--config", options.config, "--data", options.data, "--run-dir", str(run), "--seed", str(seed)]
-        arguments += ["--optimizer.full_rate_degree", str(degree), "--wandb.mode", "disabled", "--baselines", "false"]
+        arguments += ["--optimizer.message_lr_degree", str(degree), "--wandb.mode", "disabled", "--baselines", "false"]
         summary = train(parse_train_config(arguments), World())
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     row = {
-        "full_rate_degree": degree,
+        "message_lr_degree": degree,
         "seed": seed,
         "highest_loss": round(max(line["loss"] for line in lines if "loss" in line), 3),
         "validation_rmse": round(summary["validation_rmse"], 4),

@@ -1,4 +1,4 @@
-"""Training speed and time to quality, next to the plain PyG recipe on the same graph, in one run.
+"""RankingData speed and time to quality, next to the plain PyG recipe on the same graph, in one run.
 
     python -m benchmarks.train_speed --data PREPARED
     python -m benchmarks.train_speed --quick

@@ -8,7 +8,7 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training.options import CheckpointOptions, OptimizerOptions, RegularisationOptions
+from gnnrec.training.options import CheckpointOptions, OptimizerOptions, RegularizationOptions
 from gnnrec.training.tracking.wandb_run import WandbOptions
 
 #: Sampled mini-batches that divide nothing evenly.
@@ -21,7 +21,7 @@ def make_config(
     model: dict | None = None,
     loader: dict | None = None,
     optimizer: dict | None = None,
-    regularisation: dict | None = None,
+    regularization: dict | None = None,
     ranking: dict | None = None,
     checkpoint: dict | None = None,
     **options,
@@ -30,10 +30,10 @@ def make_config(
     config = TrainConfig(
         data=Path(data),
         run_dir=Path(run_dir),
-        model=ModelOptions(**{"dim": 8, "spread": 0.3, "movie_id_spread": 0.3} | (model or {})),
+        model=ModelOptions(**{"dim": 8, "spread": 0.3, "movie_id_init_std": 0.3} | (model or {})),
         loader=LoaderOptions(**{"folds": 3} | (loader or {})),
         optimizer=OptimizerOptions(**{"epochs": 2, "warmup_steps": 2} | (optimizer or {})),
-        regularisation=RegularisationOptions(**regularisation or {}),
+        regularization=RegularizationOptions(**regularization or {}),
         ranking=RankingOptions(**ranking or {}),
         checkpoint=CheckpointOptions(**checkpoint or {}),
         **{"wandb": WandbOptions(mode="disabled"), "baselines": False} | options,

@@ -21,7 +21,7 @@ from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST
 from gnnrec.distributed.world import World
 from gnnrec.models import layers
-from gnnrec.models.conv import Sources
+from gnnrec.models.conv import MessageInputs
 from gnnrec.models.layerwise import embed_all
 from gnnrec.training.run import build_trainer
 from tests.datasets import ratings_table, write_dataset
@@ -54,7 +54,7 @@ def test_the_layer_computes_its_formula(shrunk):
     pairs = torch.randperm(SENDERS * RECEIVERS)[:EDGES]
     sender, receiver = pairs % SENDERS, pairs // SENDERS
     conv, states = shrunk.ShrunkMeanConv(CHANNELS, OUT), torch.randn(SENDERS, CHANNELS)
-    ours = conv(Sources(states), None, messages_of(sender, receiver, to_users=False), None)
+    ours = conv(MessageInputs(states), None, messages_of(sender, receiver, to_users=False), None)
     adjacency = torch.zeros(RECEIVERS, SENDERS)
     adjacency[receiver, sender] = 1
     degree = adjacency.sum(1, keepdim=True)

@@ -112,7 +112,7 @@ def _for_all(vectors: VectorSource, options: RecommendOptions, world: World) -> 
     best = BestMovies(vectors, allowed_movies(vectors.catalogue, options), options.top, world.device)
     tables = []
     for first in range(0, vectors.num_users, options.part_rows):
-        world.poll()
+        world.check_stop()
         rows = range(first, min(first + options.part_rows, vectors.num_users))
         tables.append(best.table(rows).to_pandas())
     table = _joined(tables)

@@ -90,7 +90,7 @@ def session(device: str) -> Iterator[World]:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 afterwards.callback(signal.signal, number, signal.getsignal(number))
-        with process_group.joined(device) as world:
+        with process_group.process_group(device) as world:
             ended = None
             try:
                 yield world

@@ -32,7 +32,7 @@ STEPS = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class AutoRecSetting:
     """What validation chooses.
 
     Attributes:
@@ -60,7 +60,7 @@ class AutoRec:
         seed: Seed of the initial weights and of the order of movies.
     """
 
-    def __init__(self, graph: RankGraph, setting: Setting, seed: int):
+    def __init__(self, graph: RankGraph, setting: AutoRecSetting, seed: int):
         self.graph, self.setting, self.seed = graph, setting, seed
         known = message_statistics(graph)
         self.mean, self.movie_offset, self.user_offset = known.mean, known.movie_bias, known.user_bias
@@ -84,7 +84,7 @@ class AutoRec:
     def hidden(self, user: Tensor, rating: Tensor, pointer: Tensor) -> Tensor:
         """Hidden units of movies from this rank's lists of raters and all other ranks': float ``[lists, hidden]``."""
         encoder, _, bias, _ = self.tables
-        return torch.sigmoid(self.graph.world.sum_(bag(encoder, user, pointer, rating)) + bias)
+        return torch.sigmoid(self.graph.world.all_reduce_sum_(bag(encoder, user, pointer, rating)) + bias)
 
     def predictor(self) -> Callable[[Targets], Tensor]:
         """A function from targets to predicted ratings, not clipped, float ``[targets]``."""
@@ -116,7 +116,7 @@ class AutoRec:
         error = (pair_dots(decoder, hidden, pairs.pointer, pairs.movie) + bias[owners(user_ptr)] - target) / total
         by_movie = torch.empty_like(error)
         by_movie[order] = error
-        inner = graph.world.sum_(bag(decoder, user, pointer, by_movie)) * hidden * (1 - hidden)
+        inner = graph.world.all_reduce_sum_(bag(decoder, user, pointer, by_movie)) * hidden * (1 - hidden)
         l2 = self.setting.l2 / max(graph.num_edges_global, 1)
         return [
             bag(inner, movie, user_ptr, target) + l2 * encoder,
@@ -136,7 +136,7 @@ class AutoRec:
 @torch.no_grad()
 def fit_autorec(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
     """Item AutoRec by Adam, stopped where validation is best unless ``setting`` names the epochs."""
-    options, graph = Setting(**setting), build_rank_graph(dataset, world, splits)
+    options, graph = AutoRecSetting(**setting), build_rank_graph(dataset, world, splits)
     model = AutoRec(graph, options, seed)
     optimizer = Adam(model.tables, options.lr, EPOCHS * STEPS)
     early = options.epochs is None and VALIDATION not in splits

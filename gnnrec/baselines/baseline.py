@@ -83,7 +83,7 @@ def fit_best(baseline: Baseline, dataset: PreparedDataset, world: World, splits:
     without = tuple(split for split in splits if split != VALIDATION)
     best, lowest, setting = None, math.inf, {}
     for candidate in baseline.grid:
-        world.poll()
+        world.check_stop()
         fitted = baseline.fit(dataset, world, without, seed, candidate)
         # Every rank has the same loss up to rounding, but all must take the same setting.
         loss = world.broadcast_object(fitted.metrics(VALIDATION).loss)

@@ -110,7 +110,11 @@ def _solve(
         right = bag(columns, chosen, offset, rating[edges] - known[chosen])
         count = counts[first : first + _BLOCK]
         if world is not None:
-            left, right, count = world.sum_(left), world.sum_(right), world.sum_(count.clone())
+            left, right, count = (
+                world.all_reduce_sum_(left),
+                world.all_reduce_sum_(right),
+                world.all_reduce_sum_(count.clone()),
+            )
         matrix = left.new_zeros(left.shape[0], width, width)
         matrix[:, upper[0], upper[1]] = left
         matrix[:, upper[1], upper[0]] = left

@@ -36,7 +36,7 @@ def fit_implicit_als(
         world: The ranks.
         splits: Splits to fit on.
         seed: Seed of the initial factors.
-        setting: ``factors``, ``alpha``, ``regularisation``.
+        setting: ``factors``, ``alpha``, ``regularization``.
 
     Raises:
         UserError: The package is not installed.
@@ -44,7 +44,7 @@ def fit_implicit_als(
     from threadpoolctl import threadpool_limits
 
     rated = sparse_matrix(training_interactions(dataset, world, splits), dataset.num_movies)
-    parts = world.gather_objects((rated.indptr.astype(np.int64), rated.indices.astype(np.int32)))
+    parts = world.all_gather_objects((rated.indptr.astype(np.int64), rated.indices.astype(np.int32)))
     with threadpool_limits(1, "blas"):  # the package runs threads of its own
         model = _model(setting, seed)
         if world.is_main:
@@ -69,7 +69,7 @@ def _model(setting: dict, seed: int) -> Any:
     return AlternatingLeastSquares(
         factors=setting["factors"],
         alpha=setting["alpha"],
-        regularization=setting["regularisation"],
+        regularization=setting["regularization"],
         iterations=ITERATIONS,
         num_threads=torch.get_num_threads(),
         random_state=seed,
@@ -89,8 +89,8 @@ IMPLICIT_ALS = Baseline(
     "implicit ALS",
     "ranking",
     tuple(
-        {"factors": factors, "alpha": alpha, "regularisation": regularisation}
-        for factors, alpha, regularisation in itertools.product(FACTORS, ALPHAS, REGULARISATIONS)
+        {"factors": factors, "alpha": alpha, "regularization": regularization}
+        for factors, alpha, regularization in itertools.product(FACTORS, ALPHAS, REGULARISATIONS)
     ),
     fit_implicit_als,
 )

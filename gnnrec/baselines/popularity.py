@@ -29,7 +29,7 @@ def popularity_scorer(
         splits: Splits to count in.
     """
     train = training_interactions(dataset, world, splits)
-    raters = world.sum_(torch.bincount(train.movie, minlength=dataset.num_movies)).double()
+    raters = world.all_reduce_sum_(torch.bincount(train.movie, minlength=dataset.num_movies)).double()
     return lambda shown: raters.expand(shown.num_users, -1)
 
 

@@ -37,7 +37,7 @@ BIAS_L2 = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
+class SVDppSetting:
     """What validation chooses.
 
     Attributes:
@@ -65,7 +65,7 @@ class SVDpp:
         seed: Seed of the initial factors.
     """
 
-    def __init__(self, graph: RankGraph, setting: Setting, seed: int):
+    def __init__(self, graph: RankGraph, setting: SVDppSetting, seed: int):
         self.graph, self.setting, self.seed = graph, setting, seed
         known = message_statistics(graph)
         self.messages, self.mean = whole_graph(graph, known).to_users, known.mean
@@ -114,7 +114,7 @@ class SVDpp:
         for position in range(len(found)):
             if position in (0, 2):  # users are on one rank each, movies on all
                 continue
-            found[position] = self.graph.world.sum_(found[position].contiguous())
+            found[position] = self.graph.world.all_reduce_sum_(found[position].contiguous())
         edges = max(self.graph.num_edges_global, 1)
         with torch.no_grad():
             return [g + l2 / edges * table for g, l2, table in zip(found, self.l2, self.tables)]
@@ -133,7 +133,7 @@ class SVDpp:
 
 def fit_svdpp(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
     """SVD++ by Adam, stopped where validation is best unless ``setting`` names the epochs."""
-    options, graph = Setting(**setting), build_rank_graph(dataset, world, splits)
+    options, graph = SVDppSetting(**setting), build_rank_graph(dataset, world, splits)
     model = SVDpp(graph, options, seed)
     optimizer = Adam(model.tables, LR, EPOCHS * STEPS)
     early = options.epochs is None and VALIDATION not in splits

@@ -17,11 +17,11 @@ from typing import Any, NoReturn
 from jsonargparse import Namespace
 
 from gnnrec.config.parser import Parser
-from gnnrec.distributed.health.monitor import leave_at_once
+from gnnrec.distributed.health.monitor import abort
 from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
-from gnnrec.utils.resource_errors import shortage
+from gnnrec.utils.resource_errors import describe_resource_error
 
-Run = Callable[..., Any]
+Runner = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Command:
 
     help: str
     place: tuple[str, str] | None
-    load: Callable[[], tuple[type, Run]]
+    load: Callable[[], tuple[type, Runner]]
     modes: dict[str, Command] = dataclasses.field(default_factory=dict)
     several: bool = False
 
@@ -52,81 +52,81 @@ _RUN = ("run", "run directory of train_dist.py")
 _SOURCE = ("path", "run directory of train_dist.py, or export")
 
 
-def _prepare() -> tuple[type, Run]:
+def _prepare() -> tuple[type, Runner]:
     from gnnrec.data.prepare import PrepareOptions, prepare
 
     return PrepareOptions, prepare
 
 
-def _synth() -> tuple[type, Run]:
+def _synth() -> tuple[type, Runner]:
     from gnnrec.data.synth import SynthOptions, synth
 
     return SynthOptions, synth
 
 
-def _tune() -> tuple[type, Run]:
+def _tune() -> tuple[type, Runner]:
     from gnnrec.tools.tuning.tune import TuneOptions, tune
 
     return TuneOptions, _on_ranks(tune)
 
 
-def _compare() -> tuple[type, Run]:
+def _compare() -> tuple[type, Runner]:
     from gnnrec.distributed import process_group
     from gnnrec.tools.comparison.compare import CompareOptions, compare
 
     def call(data: Path, options: CompareOptions) -> None:
         # Every fit runs in processes of its own, and these ranks only wait for them.
-        with process_group.joined("cpu") as world:
+        with process_group.process_group("cpu") as world:
             compare(data, options, world)
 
     return CompareOptions, call
 
 
-def _evaluate() -> tuple[type, Run]:
+def _evaluate() -> tuple[type, Runner]:
     from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 
     return EvaluateOptions, _on_ranks(evaluate)
 
 
-def _export() -> tuple[type, Run]:
+def _export() -> tuple[type, Runner]:
     from gnnrec.inference.export import ExportOptions, export
 
     return ExportOptions, _on_ranks(export)
 
 
-def _verify() -> tuple[type, Run]:
+def _verify() -> tuple[type, Runner]:
     from gnnrec.inference.export_verify import VerifyOptions, verify
 
     return VerifyOptions, verify
 
 
-def _recommend() -> tuple[type, Run]:
+def _recommend() -> tuple[type, Runner]:
     from gnnrec.inference.recommend import RecommendOptions, run_recommend
 
     return RecommendOptions, run_recommend
 
 
-def _report() -> tuple[type, Run]:
+def _report() -> tuple[type, Runner]:
     from gnnrec.report.report import ReportOptions, run_report
 
     return ReportOptions, run_report
 
 
-def _plan() -> tuple[type, Run]:
+def _plan() -> tuple[type, Runner]:
     from gnnrec.tools.planning.options import PlanOptions
     from gnnrec.tools.planning.plan import plan
 
     return PlanOptions, plan
 
 
-def _on_ranks(function: Callable[..., Any]) -> Run:
+def _on_ranks(function: Callable[..., Any]) -> Runner:
     """From a function of path, options and world to one that starts and stops the ranks."""
 
     def call(path: Path, options: Any) -> None:
         from gnnrec.distributed import process_group
 
         process_group.share_cores()
-        with process_group.joined(options.device) as world:
+        with process_group.process_group(options.device) as world:
             function(path, options, world)
 
     return call
@@ -220,7 +220,7 @@ def exit_on_user_error(program: str) -> Iterator[None]:
             _tell_launcher(f"{program}: stopped {stopped}")  # every node has a launcher of its own
         sys.exit(STOPPED_EXIT_CODE)
     except RanksLost as problem:
-        leave_at_once(program, int(os.environ.get("RANK", "0")), str(problem))
+        abort(program, int(os.environ.get("RANK", "0")), str(problem))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -228,7 +228,7 @@ def exit_on_user_error(program: str) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        short_of = shortage(error)
+        short_of = describe_resource_error(error)
         if short_of is None:
             raise
         _exit_with(program, short_of)

@@ -18,7 +18,7 @@ from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training.options import RATING_DEFAULTS, CheckpointOptions, OptimizerOptions, RegularisationOptions
+from gnnrec.training.options import RATING_DEFAULTS, CheckpointOptions, OptimizerOptions, RegularizationOptions
 from gnnrec.training.tracking.wandb_run import WandbOptions
 
 
@@ -34,7 +34,7 @@ class TrainConfig:
         loader: How an epoch of the rating model is cut into steps.
         ranking: The ranking model, its start and its loss.
         optimizer: The optimizer.
-        regularisation: Coupled L2 of the rating model.
+        regularization: Coupled L2 of the rating model.
         checkpoint: When the run is saved.
         wandb: Weights & Biases.
         tensorboard: Write event files for TensorBoard into the run directory.
@@ -42,7 +42,7 @@ class TrainConfig:
         device: auto (CUDA where there is any), cpu or cuda.
         user_rows: Where user rows of the rating model and what the optimizer remembers of them are kept: device, host
             (memory of the host; rows are fetched for each step) or file (mapped files in the run directory, which the
-            system can page out). Past device, steps of some users update the rows of their batch alone.
+            system can page out). StaleLayer device, steps of some users update the rows of their batch alone.
         bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
         refit: Train on train and validation together, once choices are made; nothing is then validated.
         validate_every: Epochs between validations; 0 validates after the last epoch only.
@@ -63,7 +63,7 @@ class TrainConfig:
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     loader: LoaderOptions = dataclasses.field(default_factory=LoaderOptions)
     optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
-    regularisation: RegularisationOptions = dataclasses.field(default_factory=RegularisationOptions)
+    regularization: RegularizationOptions = dataclasses.field(default_factory=RegularizationOptions)
     ranking: RankingOptions = dataclasses.field(default_factory=RankingOptions)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
@@ -103,25 +103,31 @@ class TrainConfig:
             ("loader.movies_per_user", self.loader.movies_per_user >= -1, "-1 (all) or more"),
             ("loader.raters_per_movie", self.loader.raters_per_movie >= -1, "-1 (all) or more"),
             ("model.head_dim", self.model.head_dim >= 1, "at least 1"),
-            ("model.spread", self.model.spread >= 0, "0 or more"),
-            ("model.movie_id_spread", self.model.movie_id_spread >= 0, "0 or more"),
+            ("model.init_std", self.model.init_std >= 0, "0 or more"),
+            ("model.movie_id_init_std", self.model.movie_id_init_std >= 0, "0 or more"),
             ("optimizer.lr", self.optimizer.lr is None or self.optimizer.lr > 0, "above 0"),
             ("optimizer.beta1", 0 <= self.optimizer.beta1 < 1, "from 0 to below 1"),
             ("optimizer.beta2", 0 <= self.optimizer.beta2 < 1, "from 0 to below 1"),
             ("optimizer.eps", self.optimizer.eps >= 0, "0 (chosen by rule) or more"),
-            ("optimizer.full_rate_degree", self.optimizer.full_rate_degree >= 0, "0 (never slower) or more"),
-            ("optimizer.deep_rate", self.optimizer.deep_rate >= 0, "0 (deeper layers never learn) or more"),
+            ("optimizer.message_lr_degree", self.optimizer.message_lr_degree >= 0, "0 (never slower) or more"),
+            (
+                "optimizer.upper_layer_lr_scale",
+                self.optimizer.upper_layer_lr_scale >= 0,
+                "0 (deeper layers never learn) or more",
+            ),
             ("optimizer.warmup_steps", (self.optimizer.warmup_steps or 0) >= 0, "0 or more"),
             ("optimizer.epochs", self.optimizer.epochs is None or self.optimizer.epochs >= 1, "at least 1"),
-            ("regularisation.ids", self.regularisation.ids >= 0, "0 or more"),
-            ("regularisation.sources", self.regularisation.sources >= 0, "0 or more"),
-            ("regularisation.biases", self.regularisation.biases >= 0, "0 or more"),
+            ("regularization.ids", self.regularization.ids >= 0, "0 or more"),
+            ("regularization.messages", self.regularization.messages >= 0, "0 or more"),
+            ("regularization.biases", self.regularization.biases >= 0, "0 or more"),
             ("ranking.dim", self.ranking.dim >= 1, "at least 1"),
             ("ranking.closed_form_movies", self.ranking.closed_form_movies >= 0, "0 or more"),
-            ("ranking.strength", self.ranking.strength >= 0, "0 (chosen on validation) or more"),
-            ("ranking.rank", 0 <= self.ranking.rank <= self.ranking.dim, "0 (chosen on validation) to --ranking.dim"),
-            ("ranking.negatives", self.ranking.negatives >= 1, "at least 1"),
-            ("ranking.l2", self.ranking.l2 >= 0, "0 or more"),
+            ("ranking.l2", self.ranking.l2 >= 0, "0 (chosen on validation) or more"),
+            ("ranking.num_factors", 0 <= self.ranking.num_factors <= self.ranking.dim, "0 (chosen on
+            validation)
+           
+            to --ranking.dim"), ("ranking.negatives",
+            self.ranking.negatives >= 1, "at least 1"), ("ranking.table_l2", self.ranking.table_l2 >= 0, "0 or more"),
             ("ranking.dropout", 0 <= (self.ranking.dropout or 0) < 1, "from 0 to below 1"),
             ("ranking.users_a_step", self.ranking.users_a_step >= 0, "0 (all) or more"),
             ("validate_every", self.validate_every >= 0, "0 (after the last epoch) or more"),
@@ -132,9 +138,10 @@ class TrainConfig:
             ("checkpoint.every_minutes", self.checkpoint.every_minutes >= 0, "0 (left to the steps) or more"),
             ("checkpoint.keep", self.checkpoint.keep >= 1, "at least 1"),
             ("profile", self.profile >= 0, "0 (none) or more"),
-        ]
-        for name, fine, allowed in bounds:
-            if not fine:
+       
+        ] for name, fine, allowed
+            in
+            bounds: if not fine:
                 raise UserError(f"--{name} {self.value(name)}: must be {allowed}")
         known = architectures()
         if self.model.architecture not in known:

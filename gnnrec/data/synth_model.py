@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from gnnrec.data.blocks import blocks
-from gnnrec.data.synth_movies import Catalogue, draw_catalogue
+from gnnrec.data.synth_movies import SyntheticMovies, draw_movies
 from gnnrec.data.synth_pairs import draw_activity, draw_pairs, popularity
 
 # MovieLens 20M's shares of 0.5, 1, ..., 5 stars
@@ -89,7 +89,7 @@ class Synthetic:
         user_spread: Standard deviations of a user's bias and tastes, ``[1 + FACTORS]``.
     """
 
-    catalogue: Catalogue
+    catalogue: SyntheticMovies
     user: np.ndarray
     movie: np.ndarray
     time: np.ndarray
@@ -144,7 +144,7 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
         progress: Whether to show a progress bar.
     """
     users, movies, ratings, seed = options.users, options.movies, options.ratings, options.seed
-    catalogue = draw_catalogue(movies, np.random.default_rng([seed, 1]))
+    catalogue = draw_movies(movies, np.random.default_rng([seed, 1]))
     activity = draw_activity(users, movies, ratings, np.random.default_rng([seed, 2]))
     generator = np.random.default_rng([seed, 3])
     target = generator.permutation(popularity(users, movies, ratings))

@@ -45,7 +45,7 @@ _SHARE_OF_PATTERNS = [0.30, 0.25, 0.14, 0.08, 0.05, 0.07, 0.10, 0.01]
 
 
 @dataclass
-class Catalogue:
+class SyntheticMovies:
     """Movies by row.
 
     Args:
@@ -68,7 +68,7 @@ class Catalogue:
                 writer.writerow([movie, title, "|".join(names[row]) or "(no genres listed)"])
 
 
-def draw_catalogue(movies: int, generator: np.random.Generator) -> Catalogue:
+def draw_movies(movies: int, generator: np.random.Generator) -> SyntheticMovies:
     """Makes up ``movies`` movies."""
     ids = np.cumsum(generator.integers(1, 2 * _MEAN_ID_GAP, movies))
     # The `count` largest of log(weight) + Gumbel noise: `count` genres without replacement, by weight.
@@ -90,4 +90,4 @@ def draw_catalogue(movies: int, generator: np.random.Generator) -> Catalogue:
         + f" ({year})"
         for pattern, year, (a, b, c, d, e) in zip(patterns.tolist(), years.tolist(), words)
     ]
-    return Catalogue(ids, titles, place < counts[:, None])
+    return SyntheticMovies(ids, titles, place < counts[:, None])

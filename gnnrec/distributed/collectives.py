@@ -10,18 +10,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.utils.timer import Timer
 
 
 @dataclasses.dataclass
-class Traffic:
+class CollectiveStats:
     """What this rank handed to all-reduces, how long it waited for them, and which collectives it has entered.
 
     On GPUs collectives run beside the host; ``seconds`` counts them when the GPU has finished them.
 
     Attributes:
         cuda: Tensors are on a GPU.
-        making_batch: Set while a batch is made: all-reduces then count as such (``batch_seconds``).
+        in_batch: Set while a batch is made: all-reduces then count as such (``batch_seconds``).
         bytes: Bytes of the tensors of all-reduces.
         entered: Number of collectives of any kind entered so far.
         open: Those not left yet: number -> name and time of entry (``time.perf_counter``).
@@ -29,14 +29,14 @@ class Traffic:
     """
 
     cuda: bool = False
-    making_batch: bool = False
+    in_batch: bool = False
     bytes: int = 0
     entered: int = 0
     open: dict[int, tuple[str, float]] = dataclasses.field(default_factory=dict)
     changed: float = dataclasses.field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self._in_batches, self._in_steps = Stopwatch(self.cuda), Stopwatch(self.cuda)
+        self._in_batches, self._in_steps = Timer(self.cuda), Timer(self.cuda)
 
     @property
     def seconds(self) -> float:
@@ -52,7 +52,7 @@ class Traffic:
         """Over ranks, in place."""
         # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
         whole = tensor.contiguous()
-        with Inside(self, "all-reduce"), self._stopwatch:
+        with track_collective(self, "all-reduce"), self._timer:
             dist.all_reduce(whole, op=op)
         self.bytes += whole.numel() * whole.element_size()
         return tensor if whole is tensor else tensor.copy_(whole)
@@ -60,7 +60,7 @@ class Traffic:
     # DDP compares annotations by identity, so it has none.
     def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]
         """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
-        buffer, inside, watch = bucket.buffer(), Inside(self, "all-reduce of gradients"), self._stopwatch
+        buffer, inside, watch = bucket.buffer(), track_collective(self, "all-reduce of gradients"), self._timer
 
         def finished(future: torch.futures.Future) -> Tensor:
             inside.__exit__()
@@ -73,34 +73,34 @@ class Traffic:
         return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
 
     @property
-    def _stopwatch(self) -> Stopwatch:
-        return self._in_batches if self.making_batch else self._in_steps
+    def _timer(self) -> Timer:
+        return self._in_batches if self.in_batch else self._in_steps
 
 
-class Inside:
-    """Marks the time between entering a collective and leaving it, in ``traffic``.
+class track_collective:
+    """Marks the time between entering a collective and leaving it, in ``collective_stats``.
 
-    Other threads read ``traffic.open`` and DDP leaves from a thread of its own: a dictionary takes both.
+    Other threads read ``collective_stats.open`` and DDP leaves from a thread of its own: a dictionary takes both.
     """
 
-    __slots__ = ("name", "number", "started", "traffic")
+    __slots__ = ("name", "number", "started", "collective_stats")
 
-    def __init__(self, traffic: Traffic, name: str):
-        self.traffic, self.name = traffic, name
+    def __init__(self, collective_stats: CollectiveStats, name: str):
+        self.collective_stats, self.name = collective_stats, name
 
-    def __enter__(self) -> Inside:
-        traffic = self.traffic
-        self.started = traffic.changed = time.perf_counter()
-        traffic.entered = self.number = traffic.entered + 1
-        traffic.open[self.number] = (self.name, self.started)
+    def __enter__(self) -> track_collective:
+        collective_stats = self.collective_stats
+        self.started = collective_stats.changed = time.perf_counter()
+        collective_stats.entered = self.number = collective_stats.entered + 1
+        collective_stats.open[self.number] = (self.name, self.started)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.traffic.open.pop(self.number, None)
-        self.traffic.changed = time.perf_counter()
+        self.collective_stats.open.pop(self.number, None)
+        self.collective_stats.changed = time.perf_counter()
 
 
-class SumOverRanks(torch.autograd.Function):
+class AllReduceSum(torch.autograd.Function):
     """Sums forward and sums backward.
 
     Each rank's loss is its own share of the global loss, and the reduced value enters all of them; the derivative of
@@ -108,10 +108,10 @@ class SumOverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, traffic: Traffic) -> Tensor:
-        ctx.traffic = traffic
-        return traffic.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
+    def forward(ctx: Any, tensor: Tensor, collective_stats: CollectiveStats) -> Tensor:
+        ctx.collective_stats = collective_stats
+        return collective_stats.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.traffic.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None
+        return ctx.collective_stats.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None

@@ -10,20 +10,20 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from gnnrec.distributed.collectives import Inside, Traffic
-from gnnrec.distributed.health.diagnosis import DONE, Limits, Words
-from gnnrec.distributed.health.monitor import Watch
-from gnnrec.distributed.health.startup_barrier import meet
+from gnnrec.distributed.collectives import CollectiveStats, track_collective
+from gnnrec.distributed.health.diagnosis import DONE, RankStatus, Timeouts
+from gnnrec.distributed.health.monitor import HealthMonitor
+from gnnrec.distributed.health.startup_barrier import startup_barrier
 from gnnrec.distributed.shutdown import StopRequest, reason
 from gnnrec.distributed.world import World
 from gnnrec.errors import RanksLost, Stopped, UserError
 from gnnrec.utils.cores import usable_cores
 
 #: Of this process: none while there are no other ranks, else one.
-_watches: list[Watch] = []
+_monitors: list[HealthMonitor] = []
 
 
-def start(device: str = "auto", timeout_minutes: float = 30) -> World:
+def init(device: str = "auto", timeout_minutes: float = 30) -> World:
     """Joins the process group that torchrun describes in the environment; one rank without torchrun.
 
     Args:
@@ -48,11 +48,11 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
     request.listen()
     if size == 1:
         return World(device=where, stop=request)
-    rank, traffic = _number("RANK", 0), Traffic(cuda=on_gpu)
+    rank, collective_stats = _number("RANK", 0), CollectiveStats(cuda=on_gpu)
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         if name not in os.environ:
             raise UserError(f"WORLD_SIZE is {size}, but {name} is not set: start the ranks with torchrun")
-    limits = Limits.from_environment()
+    limits = Timeouts.from_environment()
     timeout = max(timedelta(minutes=timeout_minutes), timedelta(seconds=2 * limits.stall))
 
     def check() -> None:
@@ -68,14 +68,14 @@ def start(device: str = "auto", timeout_minutes: float = 30) -> World:
             f"port {os.environ['MASTER_PORT']} is in use: choose another MASTER_PORT (torchrun: --standalone finds one)"
         ) from None
     mine = dist.PrefixStore("gnnrec", store)
-    name = meet(mine, rank, size, Words.of_this_process().text(), limits.stall, check)
-    _watches.append(Watch(mine, name, rank, size, traffic, limits, asynchronous=on_gpu))
-    _watches[-1].start()
-    with Inside(traffic, "joining"):
+    name = startup_barrier(mine, rank, size, RankStatus.from_this_process().text(), limits.stall, check)
+    _monitors.append(HealthMonitor(mine, name, rank, size, collective_stats, limits, asynchronous=on_gpu))
+    _monitors[-1].start()
+    with track_collective(collective_stats, "joining"):
         ours = dist.PrefixStore(f"{name}/group", store)
         dist.init_process_group("nccl" if on_gpu else "gloo", store=ours, rank=rank, world_size=size, timeout=timeout)
         control = dist.new_group(backend="gloo", timeout=timeout)
-    return World(rank, size, where, traffic, request, control)
+    return World(rank, size, where, collective_stats, request, control)
 
 
 def _number(name: str, usual: int) -> int:
@@ -86,38 +86,38 @@ def _number(name: str, usual: int) -> int:
     return int(text)
 
 
-def stop(error: BaseException | None = None) -> None:
+def destroy(error: BaseException | None = None) -> None:
     """Leaves the process group, if this process is in one.
 
     Args:
         error: What made this rank leave before the others; they are told.
     """
-    while _watches:
-        _watches.pop().leave(DONE if error is None else f"{type(error).__name__}: {str(error).strip()[:300]}")
+    while _monitors:
+        _monitors.pop().leave(DONE if error is None else f"{type(error).__name__}: {str(error).strip()[:300]}")
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 @contextlib.contextmanager
-def joined(device: str = "auto") -> Iterator[World]:
-    """The ranks of this job (:func:`start`), for as long as the block lasts.
+def process_group(device: str = "auto") -> Iterator[World]:
+    """The ranks of this job (:func:`init`), for as long as the block lasts.
 
     Raises:
         RanksLost: In place of the error of a collective that failed because other ranks have gone.
     """
     try:
-        yield start(device)
+        yield init(device)
     except BaseException as error:
         if is_of_backend(error):
             # The process group stays as it is: taking it down may wait for ranks that have gone.
-            lost = _watches[0].explain() if _watches else None
+            lost = _monitors[0].explain() if _monitors else None
             lost = lost or f"ranks cannot reach each other ({str(error).splitlines()[0]})"
-            while _watches:
-                _watches.pop().leave("lost the others", verdict=lost)
+            while _monitors:
+                _monitors.pop().leave("lost the others", diagnosis=lost)
             raise RanksLost(lost) from error
-        stop(error)
+        destroy(error)
         raise
-    stop()
+    destroy()
 
 
 def is_of_backend(error: BaseException) -> bool:

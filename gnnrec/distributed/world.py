@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gnnrec.distributed.collectives import Inside, SumOverRanks, Traffic
+from gnnrec.distributed.collectives import AllReduceSum, CollectiveStats, track_collective
 from gnnrec.distributed.shutdown import StopRequest, reason
 from gnnrec.errors import Stopped, UserError
 from gnnrec.utils.log import say
@@ -32,7 +32,7 @@ class World:
         rank: 0 to ``size - 1``.
         size: Number of ranks.
         device: Where this rank computes.
-        traffic: What collectives of tensors cost so far.
+        collective_stats: What collectives of tensors cost so far.
         stop: Whether this rank was told to stop.
         control: A gloo group beside that of the tensors, for what the host alone has to know; None for the usual group.
     """
@@ -40,7 +40,7 @@ class World:
     rank: int = 0
     size: int = 1
     device: torch.device = torch.device("cpu")
-    traffic: Traffic = dataclasses.field(default_factory=Traffic, compare=False, repr=False)
+    collective_stats: CollectiveStats = dataclasses.field(default_factory=CollectiveStats, compare=False, repr=False)
     stop: StopRequest = dataclasses.field(default_factory=StopRequest, compare=False, repr=False)
     control: dist.ProcessGroup | None = dataclasses.field(default=None, compare=False, repr=False)
 
@@ -50,36 +50,37 @@ class World:
         return self.rank == 0
 
     def reduce(self, tensor: Tensor) -> Tensor:
-        """Differentiable sum over ranks (see :class:`~gnnrec.distributed.collectives.SumOverRanks`); the identity on one rank."""
-        return tensor if self.size == 1 else SumOverRanks.apply(tensor, self.traffic)
+        """Differentiable sum over ranks (see :class:`~gnnrec.distributed.collectives.AllReduceSum`); the identity on
+        one rank.""" return tensor if self.size == 1 else
+        AllReduceSum.apply(tensor, self.collective_stats)
 
-    def sum_(self, tensor: Tensor) -> Tensor:
+    def all_reduce_sum_(self, tensor: Tensor) -> Tensor:
         """Sum over ranks in place, without gradient."""
-        return tensor if self.size == 1 else self.traffic.all_reduce(tensor)
+        return tensor if self.size == 1 else self.collective_stats.all_reduce(tensor)
 
-    def max_(self, tensor: Tensor) -> Tensor:
+    def all_reduce_max_(self, tensor: Tensor) -> Tensor:
         """Maximum over ranks in place, without gradient."""
-        return tensor if self.size == 1 else self.traffic.all_reduce(tensor, dist.ReduceOp.MAX)
+        return tensor if self.size == 1 else self.collective_stats.all_reduce(tensor, dist.ReduceOp.MAX)
 
-    def total(self, number: float) -> float:
+    def all_reduce_scalar(self, number: float) -> float:
         """Sum of one number over ranks, in float64."""
-        return self.sum_(torch.tensor(float(number), dtype=torch.float64, device=self.device)).item()
+        return self.all_reduce_sum_(torch.tensor(float(number), dtype=torch.float64, device=self.device)).item()
 
-    def gather(self, tensor: Tensor) -> Tensor:
+    def all_gather(self, tensor: Tensor) -> Tensor:
         """The same-shaped tensors of all ranks, stacked: ``[size, ...]``."""
         if self.size == 1:
             return tensor[None]
         parts = [torch.empty_like(tensor) for _ in range(self.size)]
-        with Inside(self.traffic, "gather"):
+        with track_collective(self.collective_stats, "gather"):
             dist.all_gather(parts, tensor.contiguous())
         return torch.stack(parts)
 
-    def gather_objects(self, item: Any) -> list:
+    def all_gather_objects(self, item: Any) -> list:
         """One picklable object of each rank, on every rank."""
         if self.size == 1:
             return [item]
         parts = [None] * self.size
-        with Inside(self.traffic, "gather of objects"):
+        with track_collective(self.collective_stats, "gather of objects"):
             dist.all_gather_object(parts, item)
         return parts
 
@@ -87,11 +88,11 @@ class World:
         """Rank 0's picklable object, on every rank."""
         box = [item]
         if self.size > 1:
-            with Inside(self.traffic, "broadcast"):
+            with track_collective(self.collective_stats, "broadcast"):
                 dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
-    def on_main(self, function: Callable[[], Any]) -> Any:
+    def run_on_rank0(self, function: Callable[[], Any]) -> Any:
         """What ``function`` returns on rank 0, on every rank; a :class:`UserError` of it is raised on every rank."""
         result, problem = None, None
         if self.is_main:
@@ -106,31 +107,31 @@ class World:
 
     def barrier(self) -> None:
         if self.size > 1:
-            self.total(0)
+            self.all_reduce_scalar(0)
 
-    def poll(self) -> None:
+    def check_stop(self) -> None:
         """Every rank calls this where all of them can stop.
 
         Raises:
             Stopped: One of them was told to.
         """
-        told = Ballot(self)
-        told.cast([self.stop.code])
-        (code,) = told.result()
+        told = AsyncMaxReduce(self)
+        told.start([self.stop.code])
+        (code,) = told.wait()
         if code:
             raise Stopped(f"by {reason(code)}")
 
-    def together(self, pieces: Sequence) -> Iterator:
-        """The pieces of this rank, and a :meth:`poll` before each, as often as on the rank with most of them.
+    def lockstep(self, pieces: Sequence) -> Iterator:
+        """The pieces of this rank, and a :meth:`check_stop` before each, as often as on the rank with most of them.
 
         Every rank calls this. What is done with a piece must not call collectives.
 
         Raises:
             Stopped: A rank was told to stop.
         """
-        turns = int(self.max_(torch.tensor(len(pieces), device=self.device)))
+        turns = int(self.all_reduce_max_(torch.tensor(len(pieces), device=self.device)))
         for turn in range(turns):
-            self.poll()
+            self.check_stop()
             if turn < len(pieces):
                 yield pieces[turn]
 
@@ -143,7 +144,7 @@ class World:
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
         wrapped = DistributedDataParallel(module, bucket_cap_mb=1 << 20, gradient_as_bucket_view=True)
-        wrapped.register_comm_hook(self.traffic, Traffic.sum_gradients)
+        wrapped.register_comm_hook(self.collective_stats, CollectiveStats.sum_gradients)
         return wrapped
 
     def print(self, *values: object) -> None:
@@ -152,7 +153,7 @@ class World:
             say(" ".join(map(str, values)))
 
 
-class Ballot:
+class AsyncMaxReduce:
     """Numbers of which every rank learns the highest, over the control group: no GPU waits for it.
 
     Args:
@@ -164,17 +165,17 @@ class Ballot:
         self._numbers: Tensor | None = None
         self._work: dist.Work | None = None
 
-    def cast(self, numbers: list[int]) -> None:
+    def start(self, numbers: list[int]) -> None:
         """Hands in this rank's numbers, and does not wait for those of the others."""
         self._numbers = torch.tensor(numbers, dtype=torch.int64)
         if self.world.size > 1:
             operation = dist.ReduceOp.MAX
             self._work = dist.all_reduce(self._numbers, op=operation, group=self.world.control, async_op=True)
 
-    def result(self) -> list[int] | None:
+    def wait(self) -> list[int] | None:
         """The highest of each number that was handed in last; None before the first."""
         if self._work is not None:
-            with Inside(self.world.traffic, "vote"):
+            with track_collective(self.world.collective_stats, "vote"):
                 self._work.wait()
             self._work = None
         return None if self._numbers is None else self._numbers.tolist()

@@ -111,7 +111,7 @@ def evaluate_ranking(
     covered = torch.zeros(num_movies, dtype=torch.uint8, device=device)
     users = targets.user_ptr.diff().nonzero().squeeze(1)
     chunk = max(1, min(chunk, _SCORES // num_movies))
-    for chosen in world.together(torch.split(users, chunk) if users.numel() else []):
+    for chosen in world.lockstep(torch.split(users, chunk) if users.numel() else []):
         scores = _allowed_scores(score(chosen), seen, chosen, candidates)
         wanted = slice_users(targets, chosen)
         place = _places(scores)
@@ -120,8 +120,8 @@ def evaluate_ranking(
         if on_users is not None:
             on_users(chosen, figures)
         covered |= ((place > 0) & (place <= _COVERED)).any(0)
-    *means, count = world.sum_(sums).tolist()
-    covered = world.max_(covered)
+    *means, count = world.all_reduce_sum_(sums).tolist()
+    covered = world.all_reduce_max_(covered)
     if count == 0:
         return RankingMetrics(None, None, None, None, None, 0)
     coverage = covered.sum().item() / max(int(candidates.sum()), 1)

@@ -13,8 +13,8 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.partition import Partition
 from gnnrec.graph.rank_graph import RankGraph, read_edges
-from gnnrec.graph.temporal_bias import DriftTables
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.graph.temporal_bias import TemporalBiasTables
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.rating_model import RatingModel
 
 
@@ -58,15 +58,15 @@ def held_out(
     split: int,
     world: World,
     dtype: torch.dtype,
-    drift: DriftTables | None = None,
+    temporal_bias: TemporalBiasTables | None = None,
 ) -> Targets:
     """The ratings of one split that belong to the users of ``part``, with effects of time where these are known."""
     edges = read_edges(dataset, part, (split,))
-    count = max(int(world.total(edges.movie.numel())), 1)
+    count = max(int(world.all_reduce_scalar(edges.movie.numel())), 1)
     on = world.device
     targets = Targets(edges.user_ptr.to(on), edges.movie.to(on), edges.rating.to(on, dtype), count)
-    if drift is not None:
-        targets.drift = drift.at(targets.pointer, targets.movie, edges.time.to(on))
+    if temporal_bias is not None:
+        targets.temporal_bias = temporal_bias.at(targets.pointer, targets.movie, edges.time.to(on))
     return targets
 
 
@@ -82,7 +82,7 @@ def rating_metrics(predicted: Tensor, rating: Tensor, scale: tuple[float, float]
     """
     error = predicted.clamp(*scale).double() - rating.double()
     sums = torch.stack([error.square().sum(), error.abs().sum(), error.new_tensor(error.numel())])
-    square, absolute, count = world.sum_(sums).tolist()
+    square, absolute, count = world.all_reduce_sum_(sums).tolist()
     if count == 0:
         return RatingMetrics(None, None, 0)
     return RatingMetrics((square / count) ** 0.5, absolute / count, int(count))
@@ -90,7 +90,7 @@ def rating_metrics(predicted: Tensor, rating: Tensor, scale: tuple[float, float]
 
 @torch.no_grad()
 def score_split(
-    model: RatingModel, embeddings: Embeddings, dataset: PreparedDataset, graph: RankGraph, split: int
+    model: RatingModel, embeddings: NodeEmbeddings, dataset: PreparedDataset, graph: RankGraph, split: int
 ) -> RatingMetrics:
     """Metrics of a model on one split, over all ranks.
 
@@ -107,7 +107,7 @@ def score_split(
 
 @torch.no_grad()
 def predict_split(
-    model: RatingModel, embeddings: Embeddings, dataset: PreparedDataset, graph: RankGraph, split: int
+    model: RatingModel, embeddings: NodeEmbeddings, dataset: PreparedDataset, graph: RankGraph, split: int
 ) -> tuple[Tensor, Targets]:
     """Predictions for this rank's ratings of one split, not clipped, float ``[ratings]``, and these ratings.
 
@@ -118,5 +118,5 @@ def predict_split(
         graph: The rank's graph. Every rank calls this.
         split: The split.
     """
-    targets = held_out(dataset, graph.part, split, graph.world, graph.dtype, embeddings.drift)
+    targets = held_out(dataset, graph.part, split, graph.world, graph.dtype, embeddings.temporal_bias)
     return model.score(embeddings, targets), targets

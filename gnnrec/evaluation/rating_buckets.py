@@ -42,7 +42,7 @@ def _buckets(square: Tensor, degree: Tensor, world: World) -> list[dict]:
     sums = square.new_zeros(2, len(EDGES))
     sums[0].index_add_(0, bucket, square)
     sums[1].index_add_(0, bucket, torch.ones_like(square))
-    total, count = world.sum_(sums).tolist()
+    total, count = world.all_reduce_sum_(sums).tolist()
     tops = [edge - 1 for edge in EDGES[1:]] + [None]
     return [
         {"from": low, "to": top, "ratings": int(number), "rmse": (error / number) ** 0.5}

@@ -11,8 +11,8 @@ from torch import Tensor
 from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
-from gnnrec.graph.temporal_bias import DriftTables
-from gnnrec.kernels.lists import Lists
+from gnnrec.graph.temporal_bias import TemporalBiasTables
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.sampling import pick
 from gnnrec.kernels.statistics import level_sums
@@ -31,21 +31,21 @@ class Messages:
         to_users: Users receive and movies send, or the other way round.
         degree: Message degree of receivers in the whole graph, float ``[receivers]``.
         sender_degree: Message degree of senders in the whole graph, float ``[senders]``.
-        inflation: Edges in the whole graph over edges drawn, float ``[receivers]``, or None where all are there.
+        sampling_scale: Edges in the whole graph over edges drawn, float ``[receivers]``, or None where all are there.
         total: Sum of inflated weights of each receiver over all ranks, float ``[receivers]``.
-        touched: Receivers with a message on some rank, int64 ``[touched]``, the same on every rank: all other sums are
-            zero. None where nobody asked.
+        active_rows: Receivers with a message on some rank, int64 ``[active_rows]``, the same on every rank: all
+            other sums are zero. None where nobody asked.
     """
 
-    lists: Lists
+    lists: CSRLists
     level: Tensor
     num_levels: int
     to_users: bool
     degree: Tensor
     sender_degree: Tensor
-    inflation: Tensor | None
+    sampling_scale: Tensor | None
     total: Tensor
-    touched: Tensor | None = None
+    active_rows: Tensor | None = None
 
     @property
     def num_receivers(self) -> int:
@@ -106,14 +106,14 @@ class Targets:
         movie: int32 ``[targets]``.
         rating: float ``[targets]``.
         count: Targets of all ranks, at least 1.
-        drift: Effects of time on the targets, float ``[targets, effects]``; None where time plays no part.
+        temporal_bias: Effects of time on the targets, float ``[targets, effects]``; None where time plays no part.
     """
 
     pointer: Tensor
     movie: Tensor
     rating: Tensor
     count: int
-    drift: Tensor | None = None
+    temporal_bias: Tensor | None = None
 
 
 @dataclasses.dataclass
@@ -128,7 +128,7 @@ class Batch:
         mean: Mean rating of the message edges, scalar tensor.
         user_bias: Closed-form biases, ``[users]``.
         movie_bias: Closed-form biases, ``[movies]``.
-        drift: Effects of time on other ratings; None where nobody asked or time plays no part.
+        temporal_bias: Effects of time on other ratings; None where nobody asked or time plays no part.
         targets: What is supervised; None in inference.
     """
 
@@ -139,7 +139,7 @@ class Batch:
     mean: Tensor
     user_bias: Tensor
     movie_bias: Tensor
-    drift: DriftTables | None = None
+    temporal_bias: TemporalBiasTables | None = None
     targets: Targets | None = None
 
 
@@ -147,13 +147,13 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
     """All users and all their messages."""
     edges = statistics.edges
     to_users = Messages(
-        lists=Lists(edges.pointer, edges.movie, graph.num_movies, edges.residual, statistics.weight),
+        lists=CSRLists(edges.pointer, edges.movie, graph.num_movies, edges.residual, statistics.weight),
         level=edges.level,
         num_levels=graph.num_levels,
         to_users=True,
         degree=statistics.user_degree,
         sender_degree=statistics.movie_degree,
-        inflation=None,
+        sampling_scale=None,
         total=statistics.user_degree,
     )
     return Batch(
@@ -164,7 +164,7 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
         mean=statistics.mean,
         user_bias=statistics.user_bias,
         movie_bias=statistics.movie_bias,
-        drift=statistics.drift,
+        temporal_bias=statistics.temporal_bias,
     )
 
 
@@ -183,7 +183,7 @@ def sampled_lists(statistics: MessageStatistics, user: Tensor, edge: Tensor, num
     """
     edges = statistics.edges
     pointer, movie, residual, level = pick(user, edge, edges.slot, num_users, edges.movie, edges.residual, edges.level)
-    return Lists(pointer, movie, movies, residual, statistics.weight), level
+    return CSRLists(pointer, movie, movies, residual, statistics.weight), level
 
 
 def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
@@ -205,4 +205,4 @@ def receiver_totals(messages: Messages) -> Tensor:
         counts = lists.pointer.diff()
     else:
         counts = torch.bincount(lists.entry, minlength=lists.columns)
-    return counts * lists.weight * messages.inflation
+    return counts * lists.weight * messages.sampling_scale

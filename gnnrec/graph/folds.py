@@ -74,7 +74,7 @@ class Folds:
         user_count, user_sum, movie_count, movie_sum = fold_sums(edges, folds)
         # In float64 counts and half stars add up to the same whatever the order: the number of ranks has no part.
         of_movies = torch.stack([movie_count.to(torch.float64), movie_sum]).transpose(1, 2).contiguous()
-        return Folds(edges, user_count, user_sum, *graph.world.sum_(of_movies))
+        return Folds(edges, user_count, user_sum, *graph.world.all_reduce_sum_(of_movies))
 
     @staticmethod
     def single(graph: RankGraph) -> Folds:
@@ -149,7 +149,7 @@ class Epoch:
     def _target_totals(self) -> list[int]:
         """Targets of all ranks in every step: one collective an epoch."""
         counts = [self._local_targets(fold) for fold in range(self.num_folds)]
-        return self.graph.world.sum_(torch.cat(counts)).tolist()
+        return self.graph.world.all_reduce_sum_(torch.cat(counts)).tolist()
 
     def _local_targets(self, fold: int) -> Tensor:
         lists = self.folds.user_count[fold]

@@ -8,7 +8,7 @@ from torch import Tensor
 from gnnrec.graph.rank_graph import RankGraph
 
 
-def visit_probability(
+def inclusion_probability(
     graph: RankGraph, slices: int, raters_per_movie: int, steps: int = 0, block: int = 65536
 ) -> Tensor:
     """Probability that a user is in the batch of a step: as a seed, or drawn as a rater of a movie.

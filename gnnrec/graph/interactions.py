@@ -132,4 +132,4 @@ def catalogue(dataset: PreparedDataset, world: World) -> Tensor | None:
     part = partition(dataset.manifest.shards, world.rank, world.size)
     train = read_edges(dataset, part, (TRAIN,))
     raters = torch.bincount(train.movie, minlength=dataset.num_movies).to(world.device)
-    return world.sum_(raters) > 0
+    return world.all_reduce_sum_(raters) > 0

@@ -32,8 +32,8 @@ class RatingLoader(NeighborLoader):
             for whole neighbourhoods of all users, where nothing is sampled or copied.
         message_dropout: Share of messages left out of each pass over the users.
         exact_totals: Divide sums over sampled messages by whole degrees, where a control variate makes them whole.
-        touched: Find out which movies get messages in a step, on any rank; with one layer, draw raters of the movies
-            of its targets alone.
+        active_rows: Find out which movies get messages in a step, on any rank; with one layer, draw raters of the
+            movies of its targets alone.
         exclude: Keep the edges of the step's fold out of its messages. Only tests switch it off.
     """
 
@@ -44,9 +44,9 @@ class RatingLoader(NeighborLoader):
         message_dropout: float = 0.0,
         exact_totals: bool = False,
         exclude: bool = True,
-        touched: bool = False,
+        active_rows: bool = False,
     ):
-        self.message_dropout, self.exact_totals, self.touched = message_dropout, exact_totals, touched
+        self.message_dropout, self.exact_totals, self.active_rows = message_dropout, exact_totals, active_rows
         self.graph, self.neighbor_sampler, self.exclude = graph, sampler, exclude
         self._statistics: tuple[tuple, MessageStatistics] | None = None
         self._dropout: tuple[tuple, MessageDropout] | None = None
@@ -114,18 +114,18 @@ class RatingLoader(NeighborLoader):
         graph, statistics = self.graph, self.current
         users = out.node[USER]
         user_degree, movie_degree = statistics.user_degree[users], statistics.movie_degree
-        user_inflation, movie_inflation = self.neighbor_sampler.inflation(users)
+        user_sampling_scale, movie_sampling_scale = self.neighbor_sampler.sampling_scale(users)
         to_users = self._messages(
-            out.col[RATED_BY], out.edge[RATED_BY], True, users, (user_degree, movie_degree), user_inflation
+            out.col[RATED_BY], out.edge[RATED_BY], True, users, (user_degree, movie_degree), user_sampling_scale
         )
         to_movies = self._messages(
-            out.row[RATES], out.edge[RATES], False, users, (movie_degree, user_degree), movie_inflation
+            out.row[RATES], out.edge[RATES], False, users, (movie_degree, user_degree), movie_sampling_scale
         )
         if not self.exact_totals:
             to_users.total, to_movies.total = receiver_totals(to_users), receiver_totals(to_movies)
-            graph.world.sum_(to_movies.total)
-        if self.touched and graph.world.size > 1:
-            to_movies.touched = self._touched(to_movies)
+            graph.world.all_reduce_sum_(to_movies.total)
+        if self.active_rows and graph.world.size > 1:
+            to_movies.active_rows = self._active_rows(to_movies)
         return Batch(
             users=users,
             user_rows=graph.user_rows[users],
@@ -139,9 +139,11 @@ class RatingLoader(NeighborLoader):
     @property
     def one_hop(self) -> bool:
         """What movies receive counts for the targets of the step alone: no movie sends it on to users."""
-        return self.touched and isinstance(self.neighbor_sampler, BipartiteSampler) and self.neighbor_sampler.hops <= 1
+        return (
+            self.active_rows and isinstance(self.neighbor_sampler, BipartiteSampler) and self.neighbor_sampler.hops <= 1
+        )
 
-    def _touched(self, to_movies: Messages) -> Tensor:
+    def _active_rows(self, to_movies: Messages) -> Tensor:
         """Movies with messages on some rank."""
         if self.exact_totals:
             return self._needed(to_movies.lists.entry)
@@ -151,7 +153,7 @@ class RatingLoader(NeighborLoader):
         """Movies that some rank names, in order, int64 ``[n]``."""
         named = torch.zeros(self.graph.num_movies, dtype=torch.uint8, device=self.graph.device)
         named[movies.to(torch.int64)] = 1
-        return self.graph.world.max_(named).nonzero().squeeze(1)
+        return self.graph.world.all_reduce_max_(named).nonzero().squeeze(1)
 
     def _messages(
         self,
@@ -160,7 +162,7 @@ class RatingLoader(NeighborLoader):
         to_users: bool,
         users: Tensor,
         degrees: tuple[Tensor, Tensor],
-        inflation: Tensor,
+        sampling_scale: Tensor,
     ) -> Messages:
         """Sampled messages in one direction, divided by whole degrees.
 
@@ -170,11 +172,11 @@ class RatingLoader(NeighborLoader):
             to_users: Users receive.
             users: Users of the batch.
             degrees: Message degrees of receivers and of senders.
-            inflation: Edges over edges drawn, ``[receivers]``.
+            sampling_scale: Edges over edges drawn, ``[receivers]``.
         """
         graph = self.graph
         lists, level = sampled_lists(self.current, user, edge, users.numel(), graph.num_movies)
-        return Messages(lists, level, graph.num_levels, to_users, *degrees, inflation, degrees[0])
+        return Messages(lists, level, graph.num_levels, to_users, *degrees, sampling_scale, degrees[0])
 
 
 def _with_targets_among_messages(honest: MessageStatistics, leaking: MessageStatistics) -> MessageStatistics:

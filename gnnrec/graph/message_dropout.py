@@ -1,6 +1,7 @@
 """Messages left out at random, pass by pass over the users.
 
-Sources are rows that other users' ratings are predicted with. Without any noise on them they learn the training ratings
+MessageInputs are rows that other users' ratings are predicted with. Without any noise on them they learn the
+training ratings
 by heart: the raters of a movie together can name whoever else rated it. Which messages are left out is a function of
 global edge ids, so it does not depend on the number of ranks.
 """

@@ -41,26 +41,26 @@ class MovieStatistics:
         for graph in chunks.graphs(timed=False):
             folds = Folds.single(graph)
             sums += torch.stack([folds.movie_count[0], folds.movie_sum[0]])
-        count, total = world.sum_(sums)
+        count, total = world.all_reduce_sum_(sums)
         mean = total.sum() / count.sum().clamp(min=1)
         total, degree, mean = (total - mean * count).to(dtype), count.to(dtype), mean.to(dtype)
 
-        world.poll()
+        world.check_stop()
         known = MovieStatistics(mean, degree, total / (degree + BIAS_SHRINKAGE), None)
         others = torch.zeros_like(degree)
         for graph in chunks.graphs(timed=False):
             others += known.bias_sweep(graph, sums=True)[1]
-        known = dataclasses.replace(known, bias=(total - world.sum_(others)) / (degree + BIAS_SHRINKAGE))
+        known = dataclasses.replace(known, bias=(total - world.all_reduce_sum_(others)) / (degree + BIAS_SHRINKAGE))
         if chunks.clock is None:
             return known
 
-        world.poll()
+        world.check_stop()
         windows = chunks.clock.windows
         years = torch.zeros(movies, windows.movie_halves, 2, dtype=dtype, device=world.device)
         for graph in chunks.graphs():
             user_bias, _ = known.bias_sweep(graph)
             years += kernels.year_sums(Folds.single(graph).edges, -1, user_bias + mean, known.bias, windows)
-        return dataclasses.replace(known, years=kernels.both_bins(world.sum_(years)))
+        return dataclasses.replace(known, years=kernels.both_bins(world.all_reduce_sum_(years)))
 
     def bias_sweep(self, graph: RankGraph, sums: bool = False) -> tuple[Tensor, Tensor | None]:
         """Biases of the users of a chunk, and their sums over the raters of each movie."""

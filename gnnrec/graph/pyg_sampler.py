@@ -14,7 +14,7 @@ from gnnrec import rng
 from gnnrec.errors import UserError
 from gnnrec.graph.hetero import hetero_data
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, _inflation
+from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, _sampling_scale
 
 
 def available() -> str | None:
@@ -80,12 +80,12 @@ class PyGSampler(BaseSampler):
         permutation = permutation.get(kind) if permutation else None
         return edge if permutation is None else permutation[edge]
 
-    def inflation(self, users: Tensor) -> tuple[Tensor, Tensor]:
+    def sampling_scale(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Edges on this rank over edges drawn, of users (local rows) and of all movies."""
         dtype = self.graph.dtype
         return (
-            _inflation(self.graph.user_degree[users], self.movies_per_user, dtype),
-            _inflation(self.graph.movie_ptr.diff(), self.raters_per_movie, dtype),
+            _sampling_scale(self.graph.user_degree[users], self.movies_per_user, dtype),
+            _sampling_scale(self.graph.movie_ptr.diff(), self.raters_per_movie, dtype),
         )
 
     @property

@@ -13,7 +13,7 @@ from gnnrec.data.prepared import TRAIN, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.time_bins import Clock
-from gnnrec.kernels.edges import TimeBins
+from gnnrec.kernels.edges import EdgeTimeBins
 from gnnrec.kernels.ragged import counting_sort, index_dtype, owners
 from gnnrec.kernels.sorting import sort_within
 from gnnrec.kernels.statistics import time_bins
@@ -100,7 +100,7 @@ class RankGraph:
         return counting_sort(self.movie, self.num_movies)
 
     @cached_property
-    def time_bins(self) -> TimeBins | None:
+    def time_bins(self) -> EdgeTimeBins | None:
         """Half bins of the edges; None where time plays no part."""
         return None if self.clock is None else time_bins(self.user_ptr, self.time, self.clock.windows)
 
@@ -153,7 +153,7 @@ def build_rank_graph(
     if time and edges.time is not None:
         clock = Clock.over(edges.time, world)
         edges = edges.by_time(clock)
-    degrees = world.gather(torch.bincount(edges.movie, minlength=dataset.num_movies).to(world.device))
+    degrees = world.all_gather(torch.bincount(edges.movie, minlength=dataset.num_movies).to(world.device))
     return _graph(dataset, world, part, edges, clock, dtype, degrees.sum(0), degrees[: world.rank].sum(0))
 
 
@@ -187,7 +187,7 @@ def _graph(
     dataset: PreparedDataset,
     world: World,
     part: Partition,
-    edges: Edges,
+    edges: DatasetEdges,
     clock: Clock | None,
     dtype: torch.dtype,
     movie_degree: Tensor,
@@ -218,7 +218,7 @@ def _graph(
 
 
 @dataclasses.dataclass
-class Edges:
+class DatasetEdges:
     """Ratings of one rank's users in some of the splits, sorted by user, then movie.
 
     Attributes:
@@ -235,14 +235,14 @@ class Edges:
     edge_id: Tensor
     time: Tensor | None
 
-    def by_time(self, clock: Clock) -> Edges:
+    def by_time(self, clock: Clock) -> DatasetEdges:
         """The same sorted by user, then time, where times are int32 seconds by ``clock``."""
         time = clock.read(self.time)
         order = sort_within(self.user_ptr, time)
-        return Edges(self.user_ptr, self.movie[order], self.rating[order], self.edge_id[order], time[order])
+        return DatasetEdges(self.user_ptr, self.movie[order], self.rating[order], self.edge_id[order], time[order])
 
 
-def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...]) -> Edges:
+def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...]) -> DatasetEdges:
     """The edges of ``splits`` that belong to the users of ``part``."""
     pointer = torch.from_numpy(np.array(dataset.user_ptr[part.start : part.stop + 1]))
     first, last = int(pointer[0]), int(pointer[-1])
@@ -254,7 +254,7 @@ def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...
     user_ptr = torch.from_numpy(before[(pointer - first).numpy()]).to(torch.int64)
     del before
     chosen = np.flatnonzero(mask)
-    return Edges(
+    return DatasetEdges(
         user_ptr=user_ptr,
         movie=torch.from_numpy(dataset.movie[first:last][mask]),
         rating=torch.from_numpy(dataset.rating[first:last][mask]),

@@ -13,7 +13,7 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.folds import Step, stratified_slices
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.partition import Partition
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
 
 
@@ -30,7 +30,7 @@ class RankingBatch:
         negative_share: Probability with which each of them is drawn, float ``[edges, n]``.
     """
 
-    lists: Lists
+    lists: CSRLists
     message_weight: Tensor
     user_weight: Tensor
     negatives: Tensor | None = None
@@ -51,7 +51,7 @@ class UserSteps:
 
     def __init__(self, interactions: Interactions, part: Partition, world: World, seed: int, users_a_step: int):
         self.interactions, self.part, self.world, self.seed = interactions, part, world, seed
-        self.num_users = round(world.total(int((interactions.user_ptr.diff() > 0).sum())))
+        self.num_users = round(world.all_reduce_scalar(int((interactions.user_ptr.diff() > 0).sum())))
         self.steps_an_epoch = max(1, -(-self.num_users // users_a_step)) if users_a_step else 1
 
     @property
@@ -64,7 +64,7 @@ class UserSteps:
         stream = rng.key(self.seed, "shuffle", epoch)
         order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, self.interactions.movie.device)
         degrees = self.interactions.user_ptr.diff()
-        targets = self.world.sum_(offsets(degrees[order])[pointer].diff()).tolist()
+        targets = self.world.all_reduce_sum_(offsets(degrees[order])[pointer].diff()).tolist()
         for index, users in enumerate(torch.split(order, pointer.diff().tolist())):
             if index >= start:
                 yield Step(epoch, index, fold=0, seeds=users[degrees[users] > 0], num_targets=targets[index])

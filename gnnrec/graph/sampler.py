@@ -103,12 +103,12 @@ class BipartiteSampler(BaseSampler):
         lookup[users] = torch.arange(users.numel(), device=users.device)
         return users, lookup
 
-    def inflation(self, users: Tensor) -> tuple[Tensor, Tensor]:
+    def sampling_scale(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Edges in the whole graph over edges drawn, of users (local rows) and of all movies."""
         dtype = self.graph.dtype
         return (
-            _inflation(self.graph.user_degree[users], self.movies_per_user, dtype),
-            _inflation(self.graph.movie_degree, self.raters_per_movie, dtype),
+            _sampling_scale(self.graph.user_degree[users], self.movies_per_user, dtype),
+            _sampling_scale(self.graph.movie_degree, self.raters_per_movie, dtype),
         )
 
     @property
@@ -116,6 +116,6 @@ class BipartiteSampler(BaseSampler):
         return None
 
 
-def _inflation(degree: Tensor, fan_out: int, dtype: torch.dtype) -> Tensor:
+def _sampling_scale(degree: Tensor, fan_out: int, dtype: torch.dtype) -> Tensor:
     drawn = degree if fan_out < 0 else degree.clamp(max=fan_out)
     return degree.to(dtype) / drawn.clamp(min=1).to(dtype)

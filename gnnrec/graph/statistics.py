@@ -10,7 +10,7 @@ from torch import Tensor
 from gnnrec.graph.folds import Epoch, Folds
 from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.graph.temporal_bias import DriftTables
+from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.kernels import statistics as kernels
 from gnnrec.kernels.edges import Residuals
 
@@ -31,7 +31,7 @@ class MessageStatistics:
         weight: What a message is multiplied by: 1, or more where others are left out at random. Residuals have it in
             them.
         edges: Messages and targets with residuals: rating minus mean, biases and effects of time.
-        drift: Effects of time on other ratings, where they were asked for and time plays a part.
+        temporal_bias: Effects of time on other ratings, where they were asked for and time plays a part.
     """
 
     user_degree: Tensor
@@ -41,7 +41,7 @@ class MessageStatistics:
     movie_bias: Tensor
     weight: float
     edges: Residuals
-    drift: DriftTables | None
+    temporal_bias: TemporalBiasTables | None
 
 
 @torch.no_grad()
@@ -80,13 +80,13 @@ def message_statistics(
 
     movie_bias = movie_total / (movie_degree + BIAS_SHRINKAGE)
     _, others = kernels.bias_sweep(edges, fold, movie_bias, user_total, user_degree, BIAS_SHRINKAGE)
-    movie_bias = (movie_total - world.sum_(others)) / (movie_degree + BIAS_SHRINKAGE)
+    movie_bias = (movie_total - world.all_reduce_sum_(others)) / (movie_degree + BIAS_SHRINKAGE)
     user_bias, _ = kernels.bias_sweep(edges, fold, movie_bias, user_total, user_degree, BIAS_SHRINKAGE, sums=False)
 
     user_base, years, windows = user_bias + mean, None, None
     if graph.clock is not None:
         windows = graph.clock.windows
-        years = kernels.both_bins(world.sum_(kernels.year_sums(edges, fold, user_base, movie_bias, windows)))
+        years = kernels.both_bins(world.all_reduce_sum_(kernels.year_sums(edges, fold, user_base, movie_bias, windows)))
     group, kept, weight = None, None, 1.0
     if dropout is not None:
         group, (kept, weight) = dropout.group, dropout.kept(fold)
@@ -94,10 +94,10 @@ def message_statistics(
     found = kernels.residuals(
         edges, fold, targets, user_base, movie_bias, years, windows, group, kept, weight, slots, tables
     )
-    drift = None
+    temporal_bias = None
     if tables and years is not None:
-        drift = DriftTables(graph.clock, years, graph.user_ptr, graph.time, found.stages)
-    return MessageStatistics(user_degree, movie_degree, mean, user_bias, movie_bias, weight, found, drift)
+        temporal_bias = TemporalBiasTables(graph.clock, years, graph.user_ptr, graph.time, found.stages)
+    return MessageStatistics(user_degree, movie_degree, mean, user_bias, movie_bias, weight, found, temporal_bias)
 
 
 def _others(of_folds: Tensor, fold: int) -> Tensor:

@@ -1,4 +1,5 @@
-"""How ratings drift with time: closed-form effects of the years of a movie and of the days and sessions of a user.
+"""How ratings temporal_bias with time: closed-form effects of the years of a movie and of the days and sessions of a
+user.
 
 Time is cut into bins twice, the second time shifted by half a bin, so that the weight of a neighbour in time falls with
 its distance. An effect is the shrunken mean of what is left of the ratings in the same bins after the mean, the biases
@@ -20,7 +21,7 @@ from gnnrec.kernels.statistics import window_sums
 
 
 @dataclasses.dataclass(frozen=True)
-class DriftTables:
+class TemporalBiasTables:
     """Effects of time for whoever asks.
 
     Attributes:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
-from gnnrec.kernels.edges import Windows
+from gnnrec.kernels.edges import TimeBins
 
 #: Seconds of a bin and ratings without any effect that it is given, in the order in which effects are taken off: years
 #: of a movie, days of a user, sessions of a user.
@@ -27,7 +27,7 @@ class Clock:
     """
 
     first: int
-    windows: Windows
+    windows: TimeBins
 
     @staticmethod
     def over(time: Tensor, world: World) -> Clock:
@@ -42,12 +42,12 @@ class Clock:
     @staticmethod
     def between(first: Tensor, last: Tensor, world: World) -> Clock:
         """The same from the first and the last time of this rank, int64 scalars, or :data:`EMPTY`."""
-        before, end = world.max_(torch.stack([-first, last]).to(world.device)).tolist()
+        before, end = world.all_reduce_max_(torch.stack([-first, last]).to(world.device)).tolist()
         start: int = -before
         span: int = min(end - start, _LATEST)
         # Bins are cut twice, half a bin apart, so half bins must be whole seconds.
         half = max(YEAR[0], -(-(span + 1) // (MOST_MOVIE_BINS - 1))) // 2
-        windows = Windows(
+        windows = TimeBins(
             movie_half=half,
             movie_halves=span // half + 1,
             movie_shrinkage=2 * YEAR[1],

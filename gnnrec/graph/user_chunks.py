@@ -57,7 +57,8 @@ class UserChunks:
         """The graphs of this rank's users.
 
         Args:
-            timed: Edges must be sorted by time, where time plays a part; without it that is saved where it can be.
+            timed: DatasetEdges must be sorted by time, where time plays a part; without it that is saved where it
+                can be.
         """
         first, last = self.dataset.user_ptr[[self.part.start, self.part.stop]].tolist()
         keep = last - first <= KEPT_RATINGS
@@ -92,5 +93,5 @@ class UserChunks:
             time = torch.from_numpy(self.dataset.timestamp[edges][wanted[self.dataset.split[edges]]])
             if time.numel():
                 first, last = torch.minimum(first, time.min()), torch.maximum(last, time.max())
-        first, last = self.world.max_(torch.stack([-first, last]).to(self.world.device)).cpu()
+        first, last = self.world.all_reduce_max_(torch.stack([-first, last]).to(self.world.device)).cpu()
         return torch.stack([-first, last])

@@ -1,4 +1,4 @@
-"""Embeddings of all users and movies, in Parquet, under raw ids."""
+"""NodeEmbeddings of all users and movies, in Parquet, under raw ids."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gnnrec.data.formats import RATINGS_ROLES
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
+from gnnrec.inference.export_directory import ExportDirectory, ExportPart, parts_of
 from gnnrec.inference.export_formats import FurtherFiles, read_formats
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
@@ -99,21 +99,21 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
     source = _read_source(loaded, options, world)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
-    if world.on_main(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
+    if world.run_on_rank0(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
         world.print(f"{options.out} is complete: nothing is left to do")
-        return track_export(loaded, options.out, world.on_main(directory.manifest), options.wandb, world)
+        return track_export(loaded, options.out, world.run_on_rank0(directory.manifest), options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
     parts = {
         "movies": parts_of("movies", loaded.dataset.num_movies, options.part_rows),
         "users": parts_of("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
-    names += world.on_main(lambda: _write_movies(loaded, encoder, directory, parts["movies"], options))
+    names += world.run_on_rank0(lambda: _write_movies(loaded, encoder, directory, parts["movies"], options))
     users, missing = parts["users"], _write_users(source, encoder, directory, parts["users"], options, world)
     further = FurtherFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += further.write(world)
     manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
-    manifest = world.on_main(lambda: directory.finish(names, manifest | further.describe()))
+    manifest = world.run_on_rank0(lambda: directory.finish(names, manifest | further.describe()))
     kept = f" ({len(users) - missing} of {len(users)} parts were there)" if missing < len(users) else ""
     world.print(
         f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
@@ -148,11 +148,11 @@ def _identity(
 def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: World) -> UserEncoder:
     """An encoder; that of an interrupted export, where it got so far: its parts then fit those that follow."""
     name = directory.state_file("encoder.pt")
-    if world.on_main(lambda: directory.has(name)):
+    if world.run_on_rank0(lambda: directory.has(name)):
         state = torch.load(directory.path / name, map_location="cpu", weights_only=True)
         return loaded.encoder(chunk, state)
     encoder = loaded.encoder(chunk)
-    world.on_main(lambda: directory.write(name, partial(_write_state, encoder.state())))
+    world.run_on_rank0(lambda: directory.write(name, partial(_write_state, encoder.state())))
     return encoder
 
 
@@ -163,7 +163,7 @@ def _write_state(state: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _write_movies(
-    loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, parts: list[Part], options: ExportOptions
+    loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, parts: list[ExportPart], options: ExportOptions
 ) -> list[str]:
     """Movies and what else scores need; returns the names of the latter. On rank 0."""
     ids = loaded.dataset.movies["movie"]
@@ -184,17 +184,17 @@ def _write_users(
     source: PreparedDataset | NewUsers,
     encoder: UserEncoder,
     directory: ExportDirectory,
-    parts: list[Part],
+    parts: list[ExportPart],
     options: ExportOptions,
     world: World,
 ) -> int:
     """The parts that are missing, each rank its share; returns how many they are."""
-    missing = world.on_main(lambda: [part for part in parts if not directory.has(part.name)])
+    missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
     ids = source.users["user"]
     if isinstance(source, NewUsers):
         encoder = encoder.of_new_users(source)
 
-    def write(part: Part) -> None:
+    def write(part: ExportPart) -> None:
         some, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
         directory.write(part.name, partial(_write, "user", ids.iloc[rows], some, options.dtype))
 

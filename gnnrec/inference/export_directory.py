@@ -21,7 +21,7 @@ _IDENTITY = "identity.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class ExportPart:
     """One file.
 
     Attributes:
@@ -33,7 +33,7 @@ class Part:
     rows: range
 
 
-def parts_of(kind: str, rows: int, part_rows: int) -> list[Part]:
+def parts_of(kind: str, rows: int, part_rows: int) -> list[ExportPart]:
     """The files of users or movies: ``part_rows`` rows each, at multiples of ``part_rows``.
 
     Args:
@@ -42,7 +42,9 @@ def parts_of(kind: str, rows: int, part_rows: int) -> list[Part]:
         part_rows: Rows of a file.
     """
     starts = range(0, rows, part_rows)
-    return [Part(f"{kind}/part-{start:010d}.parquet", range(start, min(start + part_rows, rows))) for start in starts]
+    return [
+        ExportPart(f"{kind}/part-{start:010d}.parquet", range(start, min(start + part_rows, rows))) for start in starts
+    ]
 
 
 class ExportDirectory:
@@ -169,7 +171,7 @@ class ExportDirectory:
         try:
             records = {name: json.loads(self._record(name).read_text(encoding="utf-8")) for name in names}
             identity = json.loads((self._state / _IDENTITY).read_text(encoding="utf-8"))
-            manifest = {"format": self.format, "format_version": FORMAT_VERSION, **manifest, "identity": identity}
+            manifest = {"format": self.format, "format_version": FORMAT_VERSION, **manifest, "id_embedding": identity}
             manifest["files"] = records
             for folder in {(self.path / name).parent for name in [*names, MANIFEST]}:
                 files.sync(folder)
@@ -194,7 +196,7 @@ class ExportDirectory:
                 raise UserError(f"{path} is damaged ({error}): choose another directory") from None
             if not isinstance(content, dict) or content.get("format") != self.format:
                 return None
-            return content.get("identity", {}) if path.name == MANIFEST else content
+            return content.get("id_embedding", {}) if path.name == MANIFEST else content
         return None
 
     def _check_sizes(self) -> None:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
-from gnnrec.inference.export_directory import ExportDirectory, Part
+from gnnrec.inference.export_directory import ExportDirectory, ExportPart
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.partitioned import write_shares
 
@@ -66,7 +66,7 @@ class FurtherFiles:
 
     directory: ExportDirectory
     formats: tuple[str, ...]
-    parts: dict[str, list[Part]]
+    parts: dict[str, list[ExportPart]]
     dim: int
     dtype: str
 
@@ -81,7 +81,7 @@ class FurtherFiles:
             Stopped: A rank was told to stop.
         """
         writers, directory = self._writers(), self.directory
-        missing = world.on_main(lambda: [name for name in writers if not directory.has(name)])
+        missing = world.run_on_rank0(lambda: [name for name in writers if not directory.has(name)])
         write_shares(
             missing[world.rank :: world.size], lambda name: directory.write(name, writers[name]), "files", world
         )

@@ -27,7 +27,7 @@ def check_tracking(loaded: LoadedRun, wanted: bool) -> None:
 
 
 def track_export(loaded: LoadedRun, export: Path, manifest: dict, wanted: bool, world: World) -> dict:
-    """Records an export as a W&B run that uses the model and makes the export, in the mode of the training run.
+    """MetricsFile an export as a W&B run that uses the model and makes the export, in the mode of the training run.
 
     Args:
         loaded: The run that was exported.
@@ -43,7 +43,7 @@ def track_export(loaded: LoadedRun, export: Path, manifest: dict, wanted: bool, 
         UserError: wandb is not installed or cannot start.
     """
     if wanted:
-        world.on_main(lambda: _track(loaded, export, manifest))
+        world.run_on_rank0(lambda: _track(loaded, export, manifest))
     return manifest
 
 
@@ -51,8 +51,8 @@ def _track(loaded: LoadedRun, export: Path, manifest: dict) -> None:
     name, options, run = _wandb_run(loaded), loaded.config.wandb, loaded.directory.parents[1]
     facts = {key: manifest[key] for key in ("users", "movies", "dim", "dtype", "formats")}
     tracked = WandbRun(run, options, facts | {"out": str(export.resolve())}, job_type="export")
-    tracked.uses(lambda: model_artifact(loaded.directory, loaded.info, name, options.upload_checkpoints))
-    tracked.makes(lambda: export_artifact(export, manifest, name), aliases=[])
+    tracked.use_artifact(lambda: model_artifact(loaded.directory, loaded.info, name, options.upload_checkpoints))
+    tracked.log_artifact(lambda: export_artifact(export, manifest, name), aliases=[])
     tracked.finish()
 
 

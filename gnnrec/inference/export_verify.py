@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
-from gnnrec.inference.export_directory import ExportDirectory, Part, parts_of
+from gnnrec.inference.export_directory import ExportDirectory, ExportPart, parts_of
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.vectors_of_export import read_manifest
 from gnnrec.utils import files
@@ -155,8 +155,8 @@ class _Export:
             if (found.ntotal, found.d) != expected or (about["movies"], about["dim"]) != expected:
                 raise UserError(f"{path} has {found.ntotal} movies in {found.d} dimensions, not {expected}: {_AGAIN}")
 
-    def _parts(self, kind: str) -> list[Part]:
-        return parts_of(kind, self.manifest[kind], self.manifest["identity"]["part_rows"])
+    def _parts(self, kind: str) -> list[ExportPart]:
+        return parts_of(kind, self.manifest[kind], self.manifest["id_embedding"]["part_rows"])
 
 
 def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedDataset | None:

@@ -15,7 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.inference.user_encoder import UserEncoder
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.training.checkpoint.info import CheckpointInfo
 
 
@@ -58,7 +58,7 @@ class LoadedRun:
         """Splits whose ratings users are known by."""
         raise NotImplementedError
 
-    def embed(self, chunk: int = 65536) -> Embeddings:
+    def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies.
 
         Args:
@@ -75,11 +75,11 @@ class LoadedRun:
         """
         raise NotImplementedError
 
-    def evaluate(self, split: int, embeddings: Embeddings) -> Metrics:
+    def evaluate(self, split: int, embeddings: NodeEmbeddings) -> Metrics:
         """Metrics on one split, over all ranks."""
         raise NotImplementedError
 
-    def user_scores(self, embeddings: Embeddings, row: int) -> Tensor:
+    def user_scores(self, embeddings: NodeEmbeddings, row: int) -> Tensor:
         """Scores of all movies for one user of this rank (local row), float ``[movies]``: more is better."""
         raise NotImplementedError
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _YEAR = re.compile(r"\((\d{4})\s*(?:[-\u2013]\s*(?:\d{4})?\s*)?\)\s*$")
 
 
-class Catalogue:
+class MovieCatalog:
     """Movies, and who has rated them.
 
     Args:
@@ -117,7 +117,7 @@ def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return found[0] if len(found) == 1 else np.concatenate([np.empty(0, kind), *found])
 
 
-def find_movie(catalogue: Catalogue, text: str) -> int:
+def find_movie(catalogue: MovieCatalog, text: str) -> int:
     """Row of a movie by its raw id, its title, or a beginning that only one title has; capitals do not matter.
 
     Raises:

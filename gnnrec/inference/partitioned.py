@@ -34,7 +34,7 @@ def write_shares(
     """
     problem = None
     with Rate(unit, sum(map(size, pieces)), world) as rate:
-        for piece in world.together(pieces):
+        for piece in world.lockstep(pieces):
             if problem is not None:
                 continue
             try:
@@ -42,6 +42,6 @@ def write_shares(
             except UserError as error:
                 problem = str(error)
             rate.add(size(piece))
-    problems = [each for each in world.gather_objects(problem) if each]
+    problems = [each for each in world.all_gather_objects(problem) if each]
     if problems:
         raise UserError(problems[0])

@@ -16,7 +16,7 @@ from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import KNOWN_SPLITS, known_ratings, read_ranking_split
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_encoder import RankingEncoder
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_model
@@ -46,15 +46,15 @@ class RankingRun(LoadedRun):
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RankingEncoder:
         return RankingEncoder(self.model, self.dataset, self.config.ranking.relevant, chunk)
 
-    def embed(self, chunk: int = 65536) -> Embeddings:
+    def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         known = known_ratings(self.dataset, self.part, self.config.ranking.relevant, self.world.device)
         return self.model.embed(known)
 
-    def evaluate(self, split: int, embeddings: Embeddings) -> RankingMetrics:
+    def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics:
         held_out = read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant)
-        return held_out.evaluate(self.model.source.detach(), embeddings.movie)
+        return held_out.evaluate(self.model.message_embedding.detach(), embeddings.movie)
 
-    def user_scores(self, embeddings: Embeddings, row: int) -> Tensor:
+    def user_scores(self, embeddings: NodeEmbeddings, row: int) -> Tensor:
         return embeddings.movie @ embeddings.user[row]
 
     def scoring(self) -> dict:
@@ -62,6 +62,6 @@ class RankingRun(LoadedRun):
             "head": "dot",
             "score": "dot(user.embedding, movie.embedding)",
             "relevant": self.config.ranking.relevant,
-            "popularity_discount": round(float(self.model.discount), 6),
+            "popularity_discount": round(float(self.model.popularity_exponent), 6),
             "message_splits": "all but test",
         }

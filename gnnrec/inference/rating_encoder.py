@@ -20,7 +20,7 @@ from gnnrec.graph.user_chunks import UserChunks
 from gnnrec.inference.new_users import NewUsers
 from gnnrec.inference.user_encoder import Vectors
 from gnnrec.inference.user_rows import NewUserRows, UserRows
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.layerwise import UserChunk, movie_states, user_state
 from gnnrec.models.rating_model import RatingModel
 
@@ -89,7 +89,7 @@ class RatingEncoder:
         return Vectors(found.user, found.user_bias)
 
     @torch.no_grad()
-    def _with_biases(self, closed_form: Tensor, state: Tensor, learned: Tensor) -> Embeddings:
+    def _with_biases(self, closed_form: Tensor, state: Tensor, learned: Tensor) -> NodeEmbeddings:
         known = self.statistics
         batch = Batch(None, None, None, None, known.mean, closed_form, known.bias)
         return self.model.with_biases(batch, state, self.states[-1], learned, self.model.movie_rows()["bias"])

@@ -20,7 +20,7 @@ from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.rating_encoder import RatingEncoder
 from gnnrec.inference.user_rows import UserRows
 from gnnrec.models.build import build_replicated, mean_degrees
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.head import DotHead
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.rating_model import RatingModel
@@ -65,7 +65,7 @@ class RatingRun(LoadedRun):
         load_users(self.directory, self.info, users, self.part)
         return users
 
-    def embed(self, chunk: int = 65536) -> Embeddings:
+    def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         return embed_all(self.model, self.users, self.graph, chunk)
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder:
@@ -73,11 +73,11 @@ class RatingRun(LoadedRun):
         chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), time, chunk)
         return RatingEncoder(self.model, UserRows(self.directory, self.info, self.world.device), chunks, state)
 
-    def evaluate(self, split: int, embeddings: Embeddings) -> RatingMetrics:
+    def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RatingMetrics:
         return score_split(self.model, embeddings, self.dataset, self.graph, split)
 
     @torch.no_grad()
-    def user_scores(self, embeddings: Embeddings, row: int) -> Tensor:
+    def user_scores(self, embeddings: NodeEmbeddings, row: int) -> Tensor:
         scores = self.model.head.all_movies(embeddings.user[row : row + 1], embeddings.movie)[0]
         return scores + embeddings.user_bias[row] + embeddings.movie_bias + embeddings.offset
 

@@ -37,7 +37,7 @@ def run_recommend(path: Path, options: RecommendOptions) -> None:
     from gnnrec.distributed import process_group
 
     process_group.share_cores()
-    with process_group.joined(options.device) as world:
+    with process_group.process_group(options.device) as world:
         if options.all:
             recommend_all(path, options, world)
             return

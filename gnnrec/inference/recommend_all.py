@@ -52,11 +52,11 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
     started = time.perf_counter()
     best = BestMovies(source, allowed_movies(source.catalogue, options), options.top, world.device)
     directory = RecommendationDirectory(options.out)
-    if world.on_main(lambda: _open(directory, source, options)):
+    if world.run_on_rank0(lambda: _open(directory, source, options)):
         world.print(f"{options.out} is complete: nothing is left to do")
-        return world.on_main(directory.manifest)
+        return world.run_on_rank0(directory.manifest)
     parts = parts_of(FOLDER, source.num_users, options.part_rows)
-    missing = world.on_main(lambda: [part for part in parts if not directory.has(part.name)])
+    missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
     # Ranks take neighbouring parts: those of an export share files.
     share = [len(missing) * rank // world.size for rank in (world.rank, world.rank + 1)]
     write_shares(
@@ -68,7 +68,7 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
     )
     about = {"top": options.top, "filters": describe(options), "users": source.num_users, "movies": best.count}
     about |= {"score": source.scoring.name, "source": source.identity}
-    manifest = world.on_main(lambda: directory.finish([part.name for part in parts], about))
+    manifest = world.run_on_rank0(lambda: directory.finish([part.name for part in parts], about))
     seconds, users = time.perf_counter() - started, sum(len(part.rows) for part in missing)
     kept = f" ({len(parts) - len(missing)} of {len(parts)} parts were there)" if len(missing) < len(parts) else ""
     world.print(

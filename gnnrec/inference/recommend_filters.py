@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from gnnrec.errors import UserError
-from gnnrec.inference.movie_catalog import Catalogue
+from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_options import RecommendOptions
 
 
-def allowed_movies(catalogue: Catalogue, options: RecommendOptions) -> np.ndarray | None:
+def allowed_movies(catalogue: MovieCatalog, options: RecommendOptions) -> np.ndarray | None:
     """Movies that pass all filters, bool ``[movies]``; None without filters.
 
     Raises:
@@ -40,7 +40,7 @@ def describe(options: RecommendOptions) -> str:
     return " ".join(words)
 
 
-def _of_genres(catalogue: Catalogue, wanted: list[str]) -> np.ndarray:
+def _of_genres(catalogue: MovieCatalog, wanted: list[str]) -> np.ndarray:
     known = {name.casefold(): name for genres in catalogue.genres for name in genres}
     if not known:
         raise UserError(
@@ -53,7 +53,7 @@ def _of_genres(catalogue: Catalogue, wanted: list[str]) -> np.ndarray:
     return np.array([any(name.casefold() in chosen for name in genres) for genres in catalogue.genres])
 
 
-def _of_years(catalogue: Catalogue, first: int | None, last: int | None) -> np.ndarray:
+def _of_years(catalogue: MovieCatalog, first: int | None, last: int | None) -> np.ndarray:
     years = catalogue.years
     if not (years >= 0).any():
         option = f"--max-year {last}" if first is None else f"--min-year {first}"

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.inference.movie_catalog import Catalogue
+from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.scoring import Scoring
 
 
@@ -35,7 +35,7 @@ class VectorSource(Protocol):
         num_users: Users.
     """
 
-    catalogue: Catalogue
+    catalogue: MovieCatalog
     num_users: int
 
     @property

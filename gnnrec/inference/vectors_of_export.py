@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
-from gnnrec.inference.movie_catalog import Catalogue, find_id, numbers
+from gnnrec.inference.movie_catalog import MovieCatalog, find_id, numbers
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring
 from gnnrec.inference.vector_source import UserBlock
@@ -41,7 +41,7 @@ class VectorsOfExport:
         self.directory, self.manifest = Path(directory), read_manifest(Path(directory))
         self.num_users = self.manifest["users"]
         dataset = _dataset(self.directory, self.manifest, data)
-        self.catalogue = Catalogue(dataset, _ratings(self.directory, self.manifest, file, dataset))
+        self.catalogue = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset))
         names = sorted(name for name in self.manifest["files"] if name.startswith("users/"))
         self._parts = [(int(Path(name).stem.removeprefix("part-")), name) for name in names]
         self._open = lru_cache(maxsize=2)(self._opened)

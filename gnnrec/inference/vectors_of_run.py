@@ -11,7 +11,7 @@ import torch
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
-from gnnrec.inference.movie_catalog import Catalogue, find_id
+from gnnrec.inference.movie_catalog import MovieCatalog, find_id
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring
 from gnnrec.inference.vector_source import UserBlock
@@ -35,7 +35,7 @@ class VectorsOfRun:
         self._run, self._loaded = Path(run), load_run(run, world, checkpoint, data)
         dataset = self._loaded.dataset
         self._encoder = self._users = self._loaded.encoder(chunk)
-        self.catalogue = Catalogue(dataset, None if file is None else file.read(dataset))
+        self.catalogue = MovieCatalog(dataset, None if file is None else file.read(dataset))
         if file is not None:
             self._users = self._encoder.of_new_users(file.read(dataset, self._loaded.known_splits))
         self.num_users = self.catalogue.ratings.num_users

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from gnnrec.kernels import attention_reference, dispatch
-from gnnrec.kernels.lists import Lists, sum_dtype
+from gnnrec.kernels.lists import CSRLists, sum_dtype
 
 
 @torch.no_grad()
@@ -21,7 +21,7 @@ def largest_logits(
     sender_logit: Tensor,
     receiver_logit: Tensor | None,
     rating_logit: Tensor | None,
-    lists: Lists,
+    lists: CSRLists,
     level: Tensor | None,
     slope: float,
     to_users: bool,
@@ -35,7 +35,7 @@ def largest_logits(
         lists: Rows are users, columns movies.
         level: Level of each edge, uint8 ``[edges]``; None where there are no rating logits.
         slope: Of the leaky ReLU below zero, not negative.
-        to_users: Lists receive from their entries; False: entries receive from the lists that they are in.
+        to_users: CSRLists receive from their entries; False: entries receive from the lists that they are in.
 
     Returns:
         ``[receivers, heads]``, -inf where a receiver has no messages.
@@ -62,7 +62,7 @@ def attention_sums(
     receiver_logit: Tensor | None,
     rating_logit: Tensor | None,
     shift: Tensor,
-    lists: Lists,
+    lists: CSRLists,
     level: Tensor | None,
     slope: float,
     to_users: bool,
@@ -104,7 +104,7 @@ def attention_sums(
     return numerator, sums.sum(2), sums[:, :, :num_levels]
 
 
-def _check(lists: Lists, slope: float) -> None:
+def _check(lists: CSRLists, slope: float) -> None:
     if lists.row_scale is not None:
         raise ValueError("attention has no row scales: a softmax would cancel them")
     if slope < 0:
@@ -115,7 +115,7 @@ def _as(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
     return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
 
 
-def _by_column(lists: Lists) -> tuple:
+def _by_column(lists: CSRLists) -> tuple:
     """Edges sorted by movie, where kernels read those."""
     return lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
 

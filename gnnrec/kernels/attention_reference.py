@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, leaky_relu
 
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 
 
 def largest(sender_logit: Tensor, rating_logit: Tensor | None, edges: tuple, to_users: bool) -> Tensor:
@@ -101,7 +101,7 @@ def _orders(
     pointer: Tensor, entry: Tensor, by_column: tuple, columns: int, to_users: bool
 ) -> tuple[SimpleNamespace, SimpleNamespace]:
     """Edges sorted by receiver and by sender; ``sender`` is the other end, ``order`` None for that of the lists."""
-    lists = Lists(pointer, entry, columns)
+    lists = CSRLists(pointer, entry, columns)
     column_pointer, row, order = lists.by_column if by_column[0] is None else by_column
     of_rows = SimpleNamespace(
         pointer=pointer.to(torch.int64), sender=entry.to(torch.int64), receiver=lists.owner.to(torch.int64), order=None

@@ -1,4 +1,4 @@
-"""Lists as Triton kernels read them: in chunks, one a program.
+"""CSRLists as Triton kernels read them: in chunks, one a program.
 
 A program takes the first ``CHUNK`` entries of a list; further programs take the rest of long lists. How many of those
 there can be follows from shapes, so the host never waits for the device.
@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
 
 #: Most entries that one program takes.
@@ -23,7 +23,7 @@ _READ = 1024
 
 @dataclasses.dataclass
 class Reading:
-    """Lists as a kernel reads them.
+    """CSRLists as a kernel reads them.
 
     Attributes:
         pointer: Where each list starts, int64 ``[lists + 1]``.
@@ -63,7 +63,7 @@ def read_by_column(
 ) -> Reading:
     """The lists sorted by column, with factors that stay where they are."""
     if by_column[0] is None:
-        by_column = Lists(pointer, entry, columns).by_column
+        by_column = CSRLists(pointer, entry, columns).by_column
     column_pointer, row, order = by_column
     return Reading(column_pointer, row, factor, order)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
-class TimeBins:
+class EdgeTimeBins:
     """Which half bins of time edges fall into.
 
     Attributes:
@@ -39,13 +39,13 @@ class Edges:
     movie: Tensor
     rating: Tensor
     level: Tensor
-    bins: TimeBins | None
+    bins: EdgeTimeBins | None
     fold: Tensor
     movies: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Windows:
+class TimeBins:
     """Widths of bins of time, and ratings without any effect that every bin is given.
 
     Bins are cut twice, the second time shifted by half of their width. The two bins of a moment together hold the half

@@ -12,7 +12,7 @@ from gnnrec.kernels.ragged import owners
 
 
 @dataclasses.dataclass
-class Lists:
+class CSRLists:
     """Entries of consecutive lists: a sparse matrix by rows (CSR), with ``weight`` or ``factor`` as its values.
 
     Attributes:
@@ -50,7 +50,7 @@ class Lists:
         every = torch.arange(self.columns + 1, dtype=column.dtype, device=column.device)
         return torch.searchsorted(column, every), self.owner[order], order
 
-    def changed(self, **values) -> Lists:
+    def changed(self, **values) -> CSRLists:
         """The same entries with another factor, weight or row scale; what was sorted stays sorted."""
         other = dataclasses.replace(self, **values)
         other.__dict__.update({name: self.__dict__[name] for name in ("owner", "by_column") if name in self.__dict__})

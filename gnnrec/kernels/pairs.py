@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, pairs_reference
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 
 
-def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, lists: Lists) -> Tensor:
+def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, lists: CSRLists) -> Tensor:
     """``out[e] = rows[i] . columns[entry[e]] + row_bias[i] + column_bias[entry[e]]`` for ``e`` in list ``i``.
 
     Args:
@@ -31,7 +31,7 @@ def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Te
 
 def pair_dots(rows: Tensor, columns: Tensor, pointer: Tensor, entry: Tensor) -> Tensor:
     """:func:`pair_scores` without biases: ``out[e] = rows[i] . columns[entry[e]]`` for ``e`` in list ``i``."""
-    lists = Lists(pointer, entry, len(columns))
+    lists = CSRLists(pointer, entry, len(columns))
     return pair_scores(rows, columns, rows.new_zeros(len(rows)), columns.new_zeros(len(columns)), lists)
 
 

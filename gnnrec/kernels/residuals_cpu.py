@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.edges import Edges, Residuals, Windows
+from gnnrec.kernels.edges import Edges, Residuals, TimeBins
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.threads import array, optional, run, shares
 
@@ -133,7 +133,7 @@ def residuals(
     user_base: Tensor,
     movie_bias: Tensor,
     years: Tensor | None,
-    windows: Windows | None,
+    windows: TimeBins | None,
     group: Tensor | None,
     kept: Tensor | None,
     scale: float,

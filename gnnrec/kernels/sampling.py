@@ -29,7 +29,7 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
 def pick(
     row: Tensor, edge: Tensor, slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Lists of the messages among drawn edges.
+    """CSRLists of the messages among drawn edges.
 
     Args:
         row: List of each draw, int64 ``[draws]``, in any order.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, statistics_reference
-from gnnrec.kernels.edges import Edges, Residuals, TimeBins, Windows
+from gnnrec.kernels.edges import Edges, EdgeTimeBins, Residuals, TimeBins
 
 
 def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -40,7 +40,7 @@ def bias_sweep(
     return _kernels(edges).bias_sweep(edges, excluded, movie_bias, user_total, user_degree, shrinkage, sums)
 
 
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, windows: Windows) -> Tensor:
+def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, windows: TimeBins) -> Tensor:
     """Sums of ``rating - user_base - movie_bias`` and numbers of edges, float ``[movies, half bins, 2]``."""
     return _kernels(edges).year_sums(edges, excluded, user_base, movie_bias, windows.movie_halves)
 
@@ -60,7 +60,7 @@ def residuals(
     user_base: Tensor,
     movie_bias: Tensor,
     years: Tensor | None,
-    windows: Windows | None,
+    windows: TimeBins | None,
     group: Tensor | None,
     kept: Tensor | None,
     scale: float,
@@ -132,7 +132,7 @@ def window_sums(
     return kernels.window_sums(pointer, time, left, half, query_pointer, query_time)
 
 
-def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
+def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
     """The half bins of edges.
 
     Args:

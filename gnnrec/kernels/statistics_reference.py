@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.edges import Edges, Residuals, TimeBins, Windows
+from gnnrec.kernels.edges import Edges, EdgeTimeBins, Residuals, TimeBins
 from gnnrec.kernels.ragged import offsets, owners
 
 
@@ -56,7 +56,7 @@ def residuals(
     user_base: Tensor,
     movie_bias: Tensor,
     years: Tensor | None,
-    windows: Windows | None,
+    windows: TimeBins | None,
     group: Tensor | None,
     kept: Tensor | None,
     scale: float,
@@ -131,8 +131,8 @@ def window_sums(
     pointer: Tensor, time: Tensor, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.window_sums`."""
-    # Edges are sorted by user and time, so a half bin is a stretch, and its sum a difference of running sums. Times may
-    # lie up to two half bins outside those of any edge.
+    # Edges are sorted by user and time, so a half bin is a stretch, and its sum a difference of running sums.
+    # TimeTotals may # lie up to two half bins outside those of any edge.
     span, shift = 2**33, 2**32
     key = owners(pointer).to(torch.int64) * span + time + shift
     running = torch.zeros(2, key.numel() + 1, dtype=torch.float64, device=key.device)
@@ -144,7 +144,7 @@ def window_sums(
     return both.to(left.dtype).T
 
 
-def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
+def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
     """See :func:`gnnrec.kernels.statistics.time_bins`."""
     first = torch.zeros(time.numel() + 1, dtype=torch.bool, device=time.device)
     first[pointer[:-1]] = True
@@ -155,4 +155,4 @@ def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
         starts = first | (change != 0)
         follows = (starts & ~first & (change == 1))[starts][starts.cumsum(0) - 1]
         steps |= (starts.to(torch.uint8) | (follows.to(torch.uint8) << 1)) << (2 * window)
-    return TimeBins(torch.div(time, windows.movie_half, rounding_mode="floor").to(torch.uint8), steps)
+    return EdgeTimeBins(torch.div(time, windows.movie_half, rounding_mode="floor").to(torch.uint8), steps)

@@ -1,6 +1,6 @@
 """Fused sums over ragged lists, as operators of torch: the two directions of message passing.
 
-``gather_sums`` is ``W @ value + F @ second`` for the sparse matrices W and F of :class:`gnnrec.kernels.lists.Lists`,
+``gather_sums`` is ``W @ value + F @ second`` for the sparse matrices W and F of :class:`gnnrec.kernels.lists.CSRLists`,
 and ``scatter_sums`` the same with ``W.T`` and ``F.T``. Each is the other's derivative, where both tables receive sums
 of one gradient that is read once. No tensor of entries x columns is ever made. On the CPU loops compiled by numba walk
 the lists; on GPUs Triton kernels do; :mod:`gnnrec.kernels.sums_reference` says what they compute, and runs elsewhere.
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, sums_reference
-from gnnrec.kernels.lists import Lists, sum_dtype
+from gnnrec.kernels.lists import CSRLists, sum_dtype
 
 
-def gather_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
+def gather_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor:
     """``out[i] = row_scale[i] * sum over e in list i: weight * value[entry[e]] + factor[e] * second[entry[e]]``.
 
     Args:
@@ -38,10 +38,10 @@ def bag(values: Tensor, index: Tensor, pointer: Tensor, factor: Tensor | None = 
         pointer: Offsets of the lists, int64 ``[lists + 1]``.
         factor: Float ``[entries]``, or None for ones.
     """
-    return gather_sums(values, None, Lists(pointer, index, len(values), factor))
+    return gather_sums(values, None, CSRLists(pointer, index, len(values), factor))
 
 
-def scatter_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
+def scatter_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor:
     """``out[j] = sum over e with entry[e] == j: row_scale[i] * (weight * value[i] + factor[e] * second[i])``.
 
     ``i`` is the list that ``e`` is in.
@@ -57,7 +57,7 @@ def scatter_sums(value: Tensor, second: Tensor | None, lists: Lists) -> Tensor:
     return _scatter(value, second, *_tensors(lists))
 
 
-def _tensors(lists: Lists) -> tuple:
+def _tensors(lists: CSRLists) -> tuple:
     """What the operators take: lists as tensors, and lists sorted by column where kernels read those."""
     by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
     return lists.pointer, lists.entry, lists.factor, lists.row_scale, *by_column, lists.weight, lists.columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.lists import Lists, sum_dtype
+from gnnrec.kernels.lists import CSRLists, sum_dtype
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
@@ -38,7 +38,7 @@ def scatter(
     """Sums that ``columns`` entries take over the rows of the lists that they are in; as :func:`gather` otherwise."""
     pointer, entry, factor, row_scale = lists
     if by_column[0] is None:
-        by_column = Lists(pointer, entry, columns).by_column
+        by_column = CSRLists(pointer, entry, columns).by_column
     column_pointer, row, order = by_column
     tables = [table.to(sum_dtype(table)) for table in tables]
     if row_scale is not None:

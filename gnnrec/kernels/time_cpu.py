@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.edges import TimeBins, Windows
+from gnnrec.kernels.edges import EdgeTimeBins, TimeBins
 from gnnrec.kernels.threads import array, pieces, run, workers
 
 
@@ -64,10 +64,10 @@ def _time_bins(pointer, time, movie_half, user_halves, first, last, year, steps)
             steps[edge] = step
 
 
-def time_bins(pointer: Tensor, time: Tensor, windows: Windows) -> TimeBins:
+def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
     """See :func:`gnnrec.kernels.statistics.time_bins`."""
     year, steps = torch.empty(time.shape, dtype=torch.uint8), torch.empty(time.shape, dtype=torch.uint8)
     read = array(pointer), array(time), np.uint32(windows.movie_half), np.array(windows.user_halves, np.uint32)
     ranges = pieces(read[0], workers(time.numel()))
     run(lambda number, first, last: _time_bins(*read, first, last, array(year), array(steps)), ranges)
-    return TimeBins(year, steps)
+    return EdgeTimeBins(year, steps)

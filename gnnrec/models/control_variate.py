@@ -3,7 +3,7 @@
 A sum over a sample of neighbours, scaled up, is unbiased and noisy. With the same sum over the same sample at older
 parameters taken off, and the exact sum at those parameters added, only what has changed since is sampled::
 
-    whole_old + inflation * sum over sampled j of (message_new(j) - message_old(j))
+    whole_old + sampling_scale * sum over sampled j of (message_new(j) - message_old(j))
 
 The exact sums are taken once a pass, over the messages of the pass, so no target leaks; gradients flow through the
 sampled messages alone (Chen, Zhu and Song, "Stochastic training of graph convolutional networks with variance
@@ -23,14 +23,14 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
-from gnnrec.models.conv import BipartiteConv, Past, Sources
-from gnnrec.models.encoder import layer_receiver, layer_sources, start_state
+from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleLayer
+from gnnrec.models.encoder import layer_inputs, layer_receiver, start_state
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerHistory:
+class StaleSums:
     """One layer in both directions, when its sums were taken.
 
     Attributes:
@@ -38,15 +38,15 @@ class LayerHistory:
         to_movies: What movies received, over all ranks.
     """
 
-    to_users: Past
-    to_movies: Past
+    to_users: StaleLayer
+    to_movies: StaleLayer
 
-    def of(self, users: Tensor | None) -> LayerHistory:
+    def of(self, users: Tensor | None) -> StaleSums:
         """The part that concerns the users of a batch (local rows, int64 ``[users]``); None for all."""
         if users is None:
             return self
         to_users, to_movies = self.to_users, self.to_movies
-        return LayerHistory(
+        return StaleSums(
             dataclasses.replace(
                 to_users,
                 receiver=to_users.receiver[users],
@@ -58,9 +58,7 @@ class LayerHistory:
 
 
 @torch.no_grad()
-def record(
-    model: RatingModel, users: NodeTables, graph: RankGraph, statistics: MessageStatistics
-) -> list[LayerHistory]:
+def snapshot(model: RatingModel, users: NodeTables, graph: RankGraph, statistics: MessageStatistics) -> list[StaleSums]:
     """Sums over whole neighbourhoods at the present parameters, layer by layer.
 
     Args:
@@ -74,33 +72,33 @@ def record(
     user_state, movie_state = start_state(user_rows), start_state(movie_rows)
     layers = []
     for layer in model.encoder.layers:
-        history = LayerHistory(
-            _past(
+        stale_sums = StaleSums(
+            _stale_layer(
                 layer.to_users,
                 layer.first,
-                layer_sources(layer, movie_rows, movie_state),
+                layer_inputs(layer, movie_rows, movie_state),
                 layer_receiver(layer.to_users, user_rows, user_state),
                 batch.to_users,
                 None,
             ),
-            _past(
+            _stale_layer(
                 layer.to_movies,
                 layer.first,
-                layer_sources(layer, user_rows, user_state),
+                layer_inputs(layer, user_rows, user_state),
                 layer_receiver(layer.to_movies, movie_rows, movie_state),
                 batch.to_movies,
                 graph.world,
             ),
         )
-        layers.append(history)
-        user_state = user_state + layer.user_out(torch.tanh(_finish(history.to_users, batch.to_users)))
-        movie_state = movie_state + layer.movie_out(torch.tanh(_finish(history.to_movies, batch.to_movies)))
+        layers.append(stale_sums)
+        user_state = user_state + layer.user_out(torch.tanh(_finish(stale_sums.to_users, batch.to_users)))
+        movie_state = movie_state + layer.movie_out(torch.tanh(_finish(stale_sums.to_movies, batch.to_movies)))
     return layers
 
 
-def _past(
-    conv: BipartiteConv, first: bool, sources: Sources, receiver: Tensor, messages: Messages, world: World | None
-) -> Past:
+def _stale_layer(
+    conv: BipartiteConv, first: bool, sources: MessageInputs, receiver: Tensor, messages: Messages, world: World | None
+) -> StaleLayer:
     """Everything that will change is copied: the optimizer works in place."""
     conv = copy.deepcopy(conv)
     sources = conv.transform(sources)
@@ -109,12 +107,12 @@ def _past(
         sources, receiver = sources.clone(), receiver.clone()
     shift = conv.largest_logit(sources, receiver, messages)
     if shift is not None and world is not None:
-        shift = world.max_(shift)
+        shift = world.all_reduce_max_(shift)
     whole = conv.partial(sources, receiver, messages, world, shift)
     if world is not None:
-        whole = whole.reduced(world.sum_)
-    return Past(conv, sources, receiver, whole, shift)
+        whole = whole.reduced(world.all_reduce_sum_)
+    return StaleLayer(conv, sources, receiver, whole, shift)
 
 
-def _finish(past: Past, messages: Messages) -> Tensor:
-    return past.conv.finish(past.whole, past.receiver, messages)
+def _finish(stale: StaleLayer, messages: Messages) -> Tensor:
+    return stale.conv.finish(stale.whole, stale.receiver, messages)

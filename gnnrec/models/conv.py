@@ -18,7 +18,7 @@ from gnnrec.graph.batch import Messages
 
 
 @dataclasses.dataclass(frozen=True)
-class Sources:
+class MessageInputs:
     """What senders send.
 
     Attributes:
@@ -30,17 +30,17 @@ class Sources:
     value: Tensor
     residual_value: Tensor | None = None
 
-    def rows(self, chosen: Tensor | slice) -> Sources:
+    def rows(self, chosen: Tensor | slice) -> MessageInputs:
         """Those of some senders: int64 ``[n]``, or a slice."""
-        return Sources(self.value[chosen], None if self.residual_value is None else self.residual_value[chosen])
+        return MessageInputs(self.value[chosen], None if self.residual_value is None else self.residual_value[chosen])
 
-    def clone(self) -> Sources:
+    def clone(self) -> MessageInputs:
         """A copy with memory of its own."""
-        return Sources(self.value.clone(), None if self.residual_value is None else self.residual_value.clone())
+        return MessageInputs(self.value.clone(), None if self.residual_value is None else self.residual_value.clone())
 
 
 @dataclasses.dataclass(frozen=True)
-class Partial:
+class PartialSums:
     """The sums of one rank.
 
     Attributes:
@@ -51,34 +51,35 @@ class Partial:
     numerator: Tensor
     denominator: Tensor | None = None
 
-    def rows(self, chosen: Tensor) -> Partial:
+    def rows(self, chosen: Tensor) -> PartialSums:
         """Those of some receivers, int64 ``[n]``."""
-        return Partial(self.numerator[chosen], None if self.denominator is None else self.denominator[chosen])
+        return PartialSums(self.numerator[chosen], None if self.denominator is None else self.denominator[chosen])
 
-    def __add__(self, other: Partial) -> Partial:
+    def __add__(self, other: PartialSums) -> PartialSums:
         denominator = None if self.denominator is None else self.denominator + other.denominator
-        return Partial(self.numerator + other.numerator, denominator)
+        return PartialSums(self.numerator + other.numerator, denominator)
 
-    def __sub__(self, other: Partial) -> Partial:
+    def __sub__(self, other: PartialSums) -> PartialSums:
         denominator = None if self.denominator is None else self.denominator - other.denominator
-        return Partial(self.numerator - other.numerator, denominator)
+        return PartialSums(self.numerator - other.numerator, denominator)
 
-    def reduced(self, reduce: Reduce, touched: Tensor | None = None) -> Partial:
+    def reduced(self, reduce: Reduce, active_rows: Tensor | None = None) -> PartialSums:
         """Summed over ranks, in one collective.
 
         Args:
             reduce: The sum over ranks.
-            touched: Rows that are not zero on some rank, int64 ``[touched]``, the same on every rank; None for all.
+            active_rows: Rows that are not zero on some rank, int64 ``[active_rows]``, the same on every rank; None
+                for all.
         """
         if self.denominator is None:
-            return Partial(_reduce_rows(self.numerator, reduce, touched))
+            return PartialSums(_reduce_rows(self.numerator, reduce, active_rows))
         sizes = [self.numerator.shape[1], self.denominator.shape[1]]
         both = torch.cat([self.numerator, self.denominator], 1)
-        return Partial(*_reduce_rows(both, reduce, touched).split(sizes, 1))
+        return PartialSums(*_reduce_rows(both, reduce, active_rows).split(sizes, 1))
 
 
 @dataclasses.dataclass(frozen=True)
-class Past:
+class StaleLayer:
     """One layer in one direction at older parameters (:mod:`gnnrec.models.control_variate`).
 
     Attributes:
@@ -90,22 +91,22 @@ class Past:
     """
 
     conv: BipartiteConv
-    sources: Sources
+    sources: MessageInputs
     receiver: Tensor
-    whole: Partial
+    whole: PartialSums
     shift: Tensor | None
 
     @torch.no_grad()
-    def sampled(self, messages: Messages) -> Partial:
+    def sampled(self, messages: Messages) -> PartialSums:
         """This rank's sums over sampled messages."""
         return self.conv.partial(self.sources, self.receiver, messages, None, self.shift)
 
-    def plus(self, change: Partial) -> Partial:
+    def plus(self, change: PartialSums) -> PartialSums:
         """Sums over whole neighbourhoods with a sampled change. A noisy denominator stays above half of what it was."""
         total = self.whole + change
         if total.denominator is None:
             return total
-        return Partial(total.numerator, torch.maximum(total.denominator, 0.5 * self.whole.denominator))
+        return PartialSums(total.numerator, torch.maximum(total.denominator, 0.5 * self.whole.denominator))
 
 
 class BipartiteConv(nn.Module):
@@ -115,24 +116,24 @@ class BipartiteConv(nn.Module):
         in_channels: Channels of the senders, or None when sources are tables that are sent as they are.
         out_channels: Channels of the output.
         num_levels: Rating levels; 0 leaves ratings out, and the layer is then the textbook one.
-        gain: Factor before values and residual values. It is not learned: coupled L2 would have it grow and the tables
+        scale: Factor before values and residual values. It is not learned: coupled L2 would have it grow and the tables
             shrink, which takes the effect of L2 away.
         bias: Add a learned bias.
 
     Attributes:
         heads: Logits of an edge, and columns of denominators; 0 where weights do not depend on what is learned.
-        receives_sources: What the first layer sees of receivers are their source tables, not their id rows.
+        receives_message_inputs: What the first layer sees of receivers are their source tables, not their id rows.
     """
 
     heads: int = 0
-    receives_sources: bool = False
+    receives_message_inputs: bool = False
 
     def __init__(
-        self, in_channels: int | None, out_channels: int, num_levels: int = 0, gain: float = 1.0, bias: bool = True
+        self, in_channels: int | None, out_channels: int, num_levels: int = 0, scale: float = 1.0, bias: bool = True
     ):
         super().__init__()
         self.in_channels, self.out_channels, self.num_levels = in_channels, out_channels, num_levels
-        self.gain = gain
+        self.scale = scale
         self.lin_value = nn.Identity() if in_channels is None else nn.Linear(in_channels, out_channels, bias=False)
         if num_levels:
             self.lin_residual = (
@@ -143,11 +144,11 @@ class BipartiteConv(nn.Module):
 
     def forward(
         self,
-        sources: Sources,
+        sources: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
-        past: Past | None = None,
+        stale: StaleLayer | None = None,
     ) -> Tensor:
         """One layer in one direction.
 
@@ -156,55 +157,55 @@ class BipartiteConv(nn.Module):
             receiver: Own states of the receivers, float ``[receivers, in_channels or out_channels]``, or None.
             messages: Edges and ratings.
             world: The ranks over which receivers are summed, or None where all edges of a receiver are here.
-            past: The same layer at older parameters, where messages are sampled with a control variate.
+            stale: The same layer at older parameters, where messages are sampled with a control variate.
 
         Returns:
             Float ``[receivers, out_channels]``, the same on every rank when ``world`` is given.
         """
         sources = self.transform(sources)
-        partial = self.partial(sources, receiver, messages, world, None if past is None else past.shift)
-        if past is not None:
-            partial = partial - past.sampled(messages)
+        partial = self.partial(sources, receiver, messages, world, None if stale is None else stale.shift)
+        if stale is not None:
+            partial = partial - stale.sampled(messages)
         if world is not None:
-            partial = partial.reduced(world.reduce, messages.touched)
-        if past is not None:
-            partial = past.plus(partial)
+            partial = partial.reduced(world.reduce, messages.active_rows)
+        if stale is not None:
+            partial = stale.plus(partial)
         return self.finish(partial, receiver, messages)
 
-    def transform(self, sources: Sources) -> Sources:
-        """Sources in output channels, with the gain applied."""
+    def transform(self, sources: MessageInputs) -> MessageInputs:
+        """MessageInputs in output channels, with the scale applied."""
         value = self.lin_value(sources.value)
         if not self.num_levels:
-            return Sources(value)
+            return MessageInputs(value)
         residual_value = self.lin_residual(sources.residual_value)
-        if self.gain == 1:
-            return Sources(value, residual_value)
-        return Sources(value * self.gain, residual_value * self.gain)
+        if self.scale == 1:
+            return MessageInputs(value, residual_value)
+        return MessageInputs(value * self.scale, residual_value * self.scale)
 
     def partial(
         self,
-        sources: Sources,
+        sources: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
-    ) -> Partial:
+    ) -> PartialSums:
         """This rank's sums; ``shift`` is what to subtract from logits, where there are any and the caller has it."""
         raise NotImplementedError
 
-    def largest_logit(self, sources: Sources, receiver: Tensor | None, messages: Messages) -> Tensor | None:
+    def largest_logit(self, sources: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor | None:
         """Largest logit of each receiver over these messages, where a layer has logits."""
         return None
 
-    def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
+    def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
         raise NotImplementedError
 
-    def sum_messages(self, sources: Sources, messages: Messages, sender_scale: Tensor | None = None) -> Tensor:
+    def sum_messages(self, sources: MessageInputs, messages: Messages, sender_scale: Tensor | None = None) -> Tensor:
         """Sum of messages, each times the scale of its sender, inflated where they were sampled."""
         total = messages.sums(sources.value, sources.residual_value, sender_scale)
         if self.num_levels:
             total = torch.addmm(total, messages.level_sums(sender_scale), self.rating)
-        return inflate(total, messages)
+        return scale_sampled(total, messages)
 
     def scaled_with_bias(self, sums: Tensor, scale: Tensor) -> Tensor:
         """``sums[i] * scale[i] + bias``."""
@@ -212,12 +213,12 @@ class BipartiteConv(nn.Module):
         return sums * scale if self.bias is None else torch.addcmul(self.bias, sums, scale)
 
 
-def _reduce_rows(sums: Tensor, reduce: Reduce, touched: Tensor | None) -> Tensor:
-    if touched is None:
+def _reduce_rows(sums: Tensor, reduce: Reduce, active_rows: Tensor | None) -> Tensor:
+    if active_rows is None:
         return reduce(sums)
-    return torch.zeros_like(sums).index_copy(0, touched, reduce(sums.index_select(0, touched)))
+    return torch.zeros_like(sums).index_copy(0, active_rows, reduce(sums.index_select(0, active_rows)))
 
 
-def inflate(total: Tensor, messages: Messages) -> Tensor:
+def scale_sampled(total: Tensor, messages: Messages) -> Tensor:
     """Scales sums over sampled edges up to the whole neighbourhood."""
-    return total if messages.inflation is None else total * messages.inflation.unsqueeze(1)
+    return total if messages.sampling_scale is None else total * messages.sampling_scale.unsqueeze(1)

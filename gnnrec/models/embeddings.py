@@ -6,11 +6,11 @@ import dataclasses
 
 from torch import Tensor
 
-from gnnrec.graph.temporal_bias import DriftTables
+from gnnrec.graph.temporal_bias import TemporalBiasTables
 
 
 @dataclasses.dataclass(frozen=True)
-class Embeddings:
+class NodeEmbeddings:
     """All that a prediction needs.
 
     ``rating = offset + user_bias[u] + movie_bias[m] + head(user[u], movie[m])``, clipped to the rating scale when it is
@@ -22,7 +22,7 @@ class Embeddings:
         user_bias: Float ``[users]``.
         movie_bias: Float ``[movies]``.
         offset: Float scalar tensor.
-        drift: Effects of time; None where time plays no part.
+        temporal_bias: Effects of time; None where time plays no part.
     """
 
     user: Tensor
@@ -30,4 +30,4 @@ class Embeddings:
     user_bias: Tensor
     movie_bias: Tensor
     offset: Tensor
-    drift: DriftTables | None = None
+    temporal_bias: TemporalBiasTables | None = None

@@ -12,16 +12,16 @@ from gnnrec import rng
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch
 from gnnrec.kernels.dropout import dropout, tanh_dropout
-from gnnrec.models.conv import BipartiteConv, Sources
-from gnnrec.models.layers import Place, build_layer
+from gnnrec.models.conv import BipartiteConv, MessageInputs
+from gnnrec.models.layers import LayerSpec, build_layer
 from gnnrec.models.options import ModelOptions
 
 if TYPE_CHECKING:
-    from gnnrec.models.control_variate import LayerHistory
+    from gnnrec.models.control_variate import StaleSums
 
 
 @dataclasses.dataclass(frozen=True)
-class Noise:
+class DropoutState:
     """Where this step's dropout masks come from.
 
     Attributes:
@@ -52,8 +52,8 @@ class EncoderLayer(nn.Module):
         super().__init__()
         self.first = first
         user_degree, movie_degree = mean_degrees
-        self.to_users = build_layer(options, Place(first, num_levels, movie_degree, options.user_ids))
-        self.to_movies = build_layer(options, Place(first, num_levels, user_degree, options.movie_ids))
+        self.to_users = build_layer(options, LayerSpec(first, num_levels, movie_degree, options.user_ids))
+        self.to_movies = build_layer(options, LayerSpec(first, num_levels, user_degree, options.movie_ids))
         self.user_out = nn.Linear(options.dim, options.dim, bias=False)
         self.movie_out = nn.Linear(options.dim, options.dim, bias=False)
 
@@ -91,8 +91,8 @@ class Encoder(nn.Module):
         users: dict[str, Tensor],
         movies: dict[str, Tensor],
         world: World,
-        noise: Noise | None = None,
-        history: list[LayerHistory] | None = None,
+        noise: DropoutState | None = None,
+        stale_sums: list[StaleSums] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Vectors of the users of the batch and of all movies.
 
@@ -102,7 +102,7 @@ class Encoder(nn.Module):
             movies: Table rows of all movies.
             world: The ranks over which movies are summed.
             noise: Dropout, or None.
-            history: The layers at older parameters, where messages are sampled with a control variate.
+            stale_sums: The layers at older parameters, where messages are sampled with a control variate.
 
         Returns:
             Float ``[users, dim]`` and float ``[movies, dim]``; movie vectors are the same on every rank.
@@ -118,22 +118,22 @@ class Encoder(nn.Module):
         user_state = drop(start_state(users), batch.user_rows, "user", "id")
         movie_state = drop(start_state(movies), movie_rows, "movie", "id")
         for number, layer in enumerate(self.layers):
-            from_users = layer_sources(layer, users, user_state)
-            from_movies = layer_sources(layer, movies, movie_state)
-            past = None if history is None else history[number].of(batch.users)
+            from_users = layer_inputs(layer, users, user_state)
+            from_movies = layer_inputs(layer, movies, movie_state)
+            stale = None if stale_sums is None else stale_sums[number].of(batch.users)
             to_users = layer.to_users(
                 from_movies,
                 layer_receiver(layer.to_users, users, user_state),
                 batch.to_users,
                 None,
-                past and past.to_users,
+                stale and stale.to_users,
             )
             to_movies = layer.to_movies(
                 from_users,
                 layer_receiver(layer.to_movies, movies, movie_state),
                 batch.to_movies,
                 world,
-                past and past.to_movies,
+                stale and stale.to_movies,
             )
             hidden = tanh_drop(to_users, batch.user_rows, "user", number)
             user_state = torch.addmm(user_state, hidden, layer.user_out.weight.T)
@@ -144,16 +144,20 @@ class Encoder(nn.Module):
 
 def start_state(tables: dict[str, Tensor]) -> Tensor:
     """States before the first layer: id rows, or zeros in an inductive model."""
-    return tables["identity"] if "identity" in tables else torch.zeros_like(tables["source"])
+    return tables["id_embedding"] if "id_embedding" in tables else torch.zeros_like(tables["message_embedding"])
 
 
-def layer_sources(layer: EncoderLayer, tables: dict[str, Tensor], state: Tensor) -> Sources:
+def layer_inputs(layer: EncoderLayer, tables: dict[str, Tensor], state: Tensor) -> MessageInputs:
     """What one side sends in a layer: its source tables in the first one, its state after that."""
-    return Sources(tables["source"], tables["residual_source"]) if layer.first else Sources(state, state)
+    return (
+        MessageInputs(tables["message_embedding"], tables["residual_embedding"])
+        if layer.first
+        else MessageInputs(state, state)
+    )
 
 
 def layer_receiver(conv: BipartiteConv, tables: dict[str, Tensor], state: Tensor) -> Tensor:
     """What a layer sees of its receivers: GCN's self loops send what the node itself sends."""
-    if conv.in_channels is None and conv.receives_sources:
-        return tables["source"]
+    if conv.in_channels is None and conv.receives_message_inputs:
+        return tables["message_embedding"]
     return state

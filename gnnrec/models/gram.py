@@ -42,7 +42,7 @@ def weighted_gram(interactions: Interactions, num_movies: int, weight_per_user: 
     rows = max(1, _BLOCK // num_movies)
     for first in range(0, num_movies, rows):
         block = (by_movie[first : first + rows] @ weighted).toarray()
-        gram[first : first + rows] = world.sum_(torch.from_numpy(block).to(world.device))
+        gram[first : first + rows] = world.all_reduce_sum_(torch.from_numpy(block).to(world.device))
     return gram
 
 

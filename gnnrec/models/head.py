@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gnnrec.graph.batch import Targets
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.ragged import owners
 
@@ -40,7 +40,7 @@ class DotHead(nn.Module):
             movie_bias: Float ``[movies]``.
             targets: The pairs.
         """
-        lists = Lists(targets.pointer, targets.movie, len(movies))
+        lists = CSRLists(targets.pointer, targets.movie, len(movies))
         return pair_scores(users, movies * self.linear.weight, user_bias, movie_bias, lists)
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:

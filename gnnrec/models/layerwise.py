@@ -18,10 +18,10 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.models.conv import BipartiteConv
-from gnnrec.models.embeddings import Embeddings
-from gnnrec.models.encoder import layer_receiver, layer_sources, start_state
+from gnnrec.models.embeddings import NodeEmbeddings
+from gnnrec.models.encoder import layer_inputs, layer_receiver, start_state
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 
@@ -45,18 +45,18 @@ Chunks = Callable[[], Iterable[UserChunk]]
 
 @torch.no_grad()
 def embed_all(
-    model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536, drift: bool = True
-) -> Embeddings:
-    """Embeddings of this rank's users and of all movies.
+    model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536, temporal_bias: bool = True
+) -> NodeEmbeddings:
+    """NodeEmbeddings of this rank's users and of all movies.
 
     Args:
         model: The replicated part, without DDP.
         users: This rank's user rows.
         graph: The rank's graph; all its edges carry messages. Every rank calls this.
         chunk: Users whose messages are worked on at a time.
-        drift: Keep what gives effects of time, for ratings whose time is known.
+        temporal_bias: Keep what gives effects of time, for ratings whose time is known.
     """
-    statistics = message_statistics(graph, tables=drift)
+    statistics = message_statistics(graph, tables=temporal_bias)
 
     def chunks() -> Iterator[UserChunk]:
         return _chunks(users, graph, statistics, chunk)
@@ -65,7 +65,7 @@ def embed_all(
     parts = [(user_state(model, each, states), each.rows["bias"]) for each in chunks()]
     user, user_bias = (torch.cat(each) for each in zip(*parts))
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
-    batch = Batch(None, graph.user_rows, None, None, *biases, statistics.drift)
+    batch = Batch(None, graph.user_rows, None, None, *biases, statistics.temporal_bias)
     return model.with_biases(batch, user, states[-1], user_bias, model.movie_rows()["bias"])
 
 
@@ -81,7 +81,7 @@ def movie_states(model: RatingModel, chunks: Chunks, world: World) -> list[Tenso
     rows = model.movie_rows()
     states = [start_state(rows)]
     for number, layer in enumerate(model.encoder.layers):
-        world.poll()
+        world.check_stop()
         receiver = layer_receiver(layer.to_movies, rows, states[-1])
         received = _sum_over_users(model, number, receiver, chunks, states, world)
         states.append(states[-1] + layer.movie_out(torch.tanh(received)))
@@ -100,7 +100,7 @@ def user_state(model: RatingModel, chunk: UserChunk, states: list[Tensor]) -> Te
     rows, movie_rows = chunk.rows, model.movie_rows()
     state = start_state(rows)
     for layer, movie_state in zip(model.encoder.layers, states[:-1]):
-        sources = layer_sources(layer, movie_rows, movie_state)
+        sources = layer_inputs(layer, movie_rows, movie_state)
         receiver = layer_receiver(layer.to_users, rows, state)
         state = state + layer.user_out(torch.tanh(layer.to_users(sources, receiver, chunk.to_users, None)))
     return state
@@ -115,7 +115,7 @@ def _sum_over_users(
 
     def parts() -> Iterator[tuple]:
         for chunk in chunks():
-            sources = layer_sources(layer, chunk.rows, user_state(model, chunk, states))
+            sources = layer_inputs(layer, chunk.rows, user_state(model, chunk, states))
             yield conv.transform(sources), chunk.to_users.turned()
 
     shift = None
@@ -123,7 +123,7 @@ def _sum_over_users(
         largest = receiver.new_full((receiver.shape[0], conv.heads), -torch.inf)
         for sources, messages in parts():
             largest = torch.maximum(largest, conv.largest_logit(sources, receiver, messages))
-        shift = world.max_(largest)
+        shift = world.all_reduce_max_(largest)
     total = None
     for sources, messages in parts():
         part = conv.partial(sources, receiver, messages, None, shift)
@@ -139,6 +139,6 @@ def _chunks(users: NodeTables, graph: RankGraph, statistics: MessageStatistics, 
         last = min(first + chunk, graph.num_users)
         pointer = edges.pointer[first : last + 1]
         chosen, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
-        lists = Lists(pointer - pointer[0], edges.movie[chosen], graph.num_movies, edges.residual[chosen])
+        lists = CSRLists(pointer - pointer[0], edges.movie[chosen], graph.num_movies, edges.residual[chosen])
         to_users = dataclasses.replace(whole, lists=lists, level=edges.level[chosen], degree=degree, total=degree)
         yield UserChunk(users.rows(slice(first, last)), to_users)

@@ -26,8 +26,8 @@ class ModelOptions:
         head_dim: Hidden units of the mlp head.
         dropout: Dropout rate on id embeddings and hidden states.
         message_dropout: Share of messages left out at random, anew in each pass over the users.
-        spread: Standard deviation of initial source rows and user ids.
-        movie_id_spread: Standard deviation of initial movie ids.
+        init_std: Standard deviation of initial source rows and user ids.
+        movie_id_init_std: Standard deviation of initial movie ids.
     """
 
     architecture: str = "sage"
@@ -45,5 +45,5 @@ class ModelOptions:
     head_dim: int = 64
     dropout: float = 0.1
     message_dropout: float = 0.3
-    spread: float = 0.05
-    movie_id_spread: float = 0.1
+    init_std: float = 0.05
+    movie_id_init_std: float = 0.1

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from gnnrec.graph.ranking_batch import RankingBatch
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_dots
 from gnnrec.kernels.sums import bag
 
@@ -106,7 +106,7 @@ def _pairwise_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> tup
     users = user_vectors(source, batch)
     positive = pair_dots(users, target, batch.lists.pointer, batch.lists.entry) - own_terms(source, target, batch)
     draws = batch.negatives.shape[1]
-    drawn = Lists(batch.lists.pointer * draws, batch.negatives.reshape(-1), batch.lists.columns)
+    drawn = CSRLists(batch.lists.pointer * draws, batch.negatives.reshape(-1), batch.lists.columns)
     return positive, pair_dots(users, target, drawn.pointer, drawn.entry).view(-1, draws)
 
 

@@ -11,9 +11,10 @@ from gnnrec import rng
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.ranking_batch import RankingBatch
 from gnnrec.kernels.sums import bag
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_losses import bpr_loss, sampled_softmax_loss, softmax_loss, squared_loss
 from gnnrec.models.ranking_options import RankingOptions
+from gnnrec.models.tables import STREAMS
 
 #: Initial rows have this length, where the start is random.
 _ROW_LENGTH = 0.09
@@ -24,16 +25,16 @@ _INITIAL_SCALE = 10.0
 
 
 class RankingModel(nn.Module):
-    """A user's vector is the sum of the *source* rows of the movies that the user likes; a movie's score is its dot
-    product with the movie's *target* row, over ``(popularity + 10) ** discount``.
+    """A user's vector is the sum of the *message_embedding* rows of the movies that the user likes; a movie's score
+    is its dot product with the movie's *target* row, over ``(popularity + 10) ** popularity_exponent``.
 
     Users have no rows, so users who were not in training are served like all others.
 
     Attributes:
-        source: Float ``[movies, dim]``.
+        message_embedding: Float ``[movies, dim]``.
         target: Float ``[movies, dim]``.
         log_scale: Logarithm of what scores are multiplied by in losses that are likelihoods; absent otherwise.
-        discount: Scalar, not trained.
+        popularity_exponent: Scalar, not trained.
         popularity: Training ratings of each movie, ``[movies]``, not trained.
 
     Args:
@@ -48,56 +49,56 @@ class RankingModel(nn.Module):
         rows = torch.arange(popularity.numel(), device=popularity.device)
 
         def table(name: str) -> nn.Parameter:
-            values = rng.normal_rows(rng.key(seed, "init", "ranking", name), rows, options.dim)
+            values = rng.normal_rows(rng.key(seed, "init", "ranking", STREAMS[name]), rows, options.dim)
             return nn.Parameter(values.mul_(_ROW_LENGTH / math.sqrt(options.dim)).to(torch.get_default_dtype()))
 
-        self.source, self.target = table("source"), table("target")
+        self.message_embedding, self.target = table("message_embedding"), table("target")
         if options.loss != "squared":
             self.log_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE), device=popularity.device))
         # Parameters without gradients, for DDP would broadcast buffers in every step.
-        self.discount = nn.Parameter(self.source.new_zeros(()), requires_grad=False)
-        self.popularity = nn.Parameter(popularity.to(self.source), requires_grad=False)
+        self.popularity_exponent = nn.Parameter(self.message_embedding.new_zeros(()), requires_grad=False)
+        self.popularity = nn.Parameter(popularity.to(self.message_embedding), requires_grad=False)
 
     def forward(self, batch: RankingBatch) -> Tensor:
         """Loss summed over the users of this rank in the step, float scalar."""
         if self.loss == "squared":
-            return squared_loss(self.source, self.target, batch)
+            return squared_loss(self.message_embedding, self.target, batch)
         scale = self.log_scale.exp()
         if self.loss == "softmax":
-            return softmax_loss(self.source, self.target, batch, scale)
+            return softmax_loss(self.message_embedding, self.target, batch, scale)
         if self.loss == "sampled_softmax":
-            return sampled_softmax_loss(self.source, self.target, batch, scale)
-        return bpr_loss(self.source, self.target, batch, scale)
+            return sampled_softmax_loss(self.message_embedding, self.target, batch, scale)
+        return bpr_loss(self.message_embedding, self.target, batch, scale)
 
     @torch.no_grad()
-    def set_tables(self, source: Tensor, target: Tensor, columns: int) -> None:
+    def set_tables(self, message_embedding: Tensor, target: Tensor, columns: int) -> None:
         """Takes over the first columns of tables, float ``[movies, dim]``.
 
         The others become zero in both tables. Their gradients are then zero too, so training leaves them there.
         """
-        for mine, given in ((self.source, source), (self.target, target)):
+        for mine, given in ((self.message_embedding, message_embedding), (self.target, target)):
             mine.zero_()
             mine[:, :columns] = given[:, :columns]
 
     @torch.no_grad()
-    def set_discount(self, exponent: float) -> None:
+    def set_popularity_exponent(self, exponent: float) -> None:
         """Sets the exponent of popularity that scores are divided by."""
-        self.discount.fill_(exponent)
+        self.popularity_exponent.fill_(exponent)
 
     @torch.no_grad()
     def movie_vectors(self) -> Tensor:
-        """Target rows with the popularity discount in them: float ``[movies, dim]``."""
-        return self.target * self.popularity.add(POPULARITY_OFFSET).pow(-self.discount)[:, None]
+        """Target rows with the popularity popularity_exponent in them: float ``[movies, dim]``."""
+        return self.target * self.popularity.add(POPULARITY_OFFSET).pow(-self.popularity_exponent)[:, None]
 
     @torch.no_grad()
     def user_vectors(self, liked: Interactions) -> Tensor:
         """Vectors of users from what they like: float ``[users, dim]``, zero for a user who likes nothing."""
-        return bag(self.source, liked.movie, liked.user_ptr)
+        return bag(self.message_embedding, liked.movie, liked.user_ptr)
 
-    def embed(self, liked: Interactions) -> Embeddings:
+    def embed(self, liked: Interactions) -> NodeEmbeddings:
         """Vectors whose dot products are the scores."""
         users, movies = self.user_vectors(liked), self.movie_vectors()
-        return Embeddings(
+        return NodeEmbeddings(
             user=users,
             movie=movies,
             user_bias=users.new_zeros(users.shape[0]),

@@ -14,8 +14,8 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.time_bins import EFFECTS
-from gnnrec.models.embeddings import Embeddings
-from gnnrec.models.encoder import Encoder, Noise
+from gnnrec.models.embeddings import NodeEmbeddings
+from gnnrec.models.encoder import DropoutState, Encoder
 from gnnrec.models.fetched_tables import FetchedTables
 from gnnrec.models.head import DotHead, MLPHead
 from gnnrec.models.options import ModelOptions
@@ -23,7 +23,7 @@ from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
 
 if TYPE_CHECKING:
-    from gnnrec.models.control_variate import LayerHistory
+    from gnnrec.models.control_variate import StaleSums
 
 
 class RatingModel(nn.Module):
@@ -60,7 +60,7 @@ class RatingModel(nn.Module):
         for layer in self.encoder.layers:
             layer.reset()
         self.movies = NodeTables(
-            "movie", torch.arange(num_movies), options.dim, seed, options.spread, options.movie_id_spread,
+            "movie", torch.arange(num_movies), options.dim, seed, options.init_std, options.movie_id_init_std,
             ids=options.movie_ids or not options.layers, messages=options.layers > 0,
         )  # fmt: skip
         self.genres = None
@@ -71,7 +71,7 @@ class RatingModel(nn.Module):
         self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
         # The same for effects of time, which begin at half of what they are.
         if time:
-            self.drift_multiple = nn.Parameter(torch.full((EFFECTS,), math.log(math.exp(0.5) - 1)))
+            self.temporal_bias_scale = nn.Parameter(torch.full((EFFECTS,), math.log(math.exp(0.5) - 1)))
 
     def user_tables(self, graph: RankGraph, memory: RowMemory | None = None) -> NodeTables:
         """The rows of this rank's users, outside DDP.
@@ -83,7 +83,7 @@ class RatingModel(nn.Module):
         options = self.options
         kind = NodeTables if memory is None else FetchedTables
         tables = kind(
-            "user", graph.user_rows, options.dim, self.seed, options.spread, options.spread,
+            "user", graph.user_rows, options.dim, self.seed, options.init_std, options.init_std,
             ids=options.user_ids or not options.layers, messages=options.layers > 0, memory=memory,
         )  # fmt: skip
         if isinstance(tables, FetchedTables):
@@ -109,48 +109,52 @@ class RatingModel(nn.Module):
         self,
         batch: Batch,
         users: dict[str, Tensor],
-        noise: Noise | None = None,
-        history: list[LayerHistory] | None = None,
-    ) -> Embeddings:
-        """Embeddings of the users of the batch and of all movies.
+        noise: DropoutState | None = None,
+        stale_sums: list[StaleSums] | None = None,
+    ) -> NodeEmbeddings:
+        """NodeEmbeddings of the users of the batch and of all movies.
 
         Args:
             batch: Messages and closed-form biases.
             users: Table rows of the users of the batch.
             noise: Dropout, or None.
-            history: The layers at older parameters, where messages are sampled with a control variate.
+            stale_sums: The layers at older parameters, where messages are sampled with a control variate.
         """
         movies = self.movie_rows()
-        user, movie = self.encoder(batch, users, movies, self.world, noise, history)
+        user, movie = self.encoder(batch, users, movies, self.world, noise, stale_sums)
         return self.with_biases(batch, user, movie, users["bias"], movies["bias"])
 
     def with_biases(
         self, batch: Batch, user: Tensor, movie: Tensor, user_bias: Tensor, movie_bias: Tensor
-    ) -> Embeddings:
+    ) -> NodeEmbeddings:
         """Vectors with learned biases and a learned multiple of the closed-form ones."""
         multiple = softplus(self.bias_multiple)
-        return Embeddings(
+        return NodeEmbeddings(
             user=user,
             movie=movie,
             user_bias=user_bias + multiple * batch.user_bias,
             movie_bias=movie_bias + multiple * batch.movie_bias,
             offset=batch.mean + self.offset,
-            drift=batch.drift,
+            temporal_bias=batch.temporal_bias,
         )
 
-    def score(self, embeddings: Embeddings, targets: Targets) -> Tensor:
+    def score(self, embeddings: NodeEmbeddings, targets: Targets) -> Tensor:
         """Predicted ratings of targets, not clipped, float ``[targets]``."""
         scores = embeddings.offset + self.head(
             embeddings.user, embeddings.movie, embeddings.user_bias, embeddings.movie_bias, targets
         )
-        return scores if targets.drift is None else scores + targets.drift @ softplus(self.drift_multiple)
+        return (
+            scores
+            if targets.temporal_bias is None
+            else scores + targets.temporal_bias @ softplus(self.temporal_bias_scale)
+        )
 
     def forward(
         self,
         batch: Batch,
         users: dict[str, Tensor],
         step_key: int | None = None,
-        history: list[LayerHistory] | None = None,
+        stale_sums: list[StaleSums] | None = None,
     ) -> Tensor:
         """Sum of squared errors over this rank's targets, float scalar.
 
@@ -158,11 +162,11 @@ class RatingModel(nn.Module):
             batch: Messages and targets.
             users: Table rows of the users of the batch.
             step_key: What this step's dropout masks are drawn from; None switches dropout off.
-            history: The layers at older parameters, where messages are sampled with a control variate.
+            stale_sums: The layers at older parameters, where messages are sampled with a control variate.
         """
         rate = self.options.dropout
-        noise = Noise(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
-        predicted = self.score(self.embed(batch, users, noise, history), batch.targets)
+        noise = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
+        predicted = self.score(self.embed(batch, users, noise, stale_sums), batch.targets)
         return (predicted - batch.targets.rating).square().sum()
 
 

@@ -12,15 +12,23 @@ from gnnrec.models.row_memory import RowMemory
 
 #: Rows that are drawn at a time.
 _BLOCK = 65536
+#: Table -> the stream that its initial rows are drawn from. Streams keep their names when tables are renamed, so that
+#: initial values stay the same.
+STREAMS = {
+    "message_embedding": "source",
+    "residual_embedding": "residual_source",
+    "id_embedding": "identity",
+    "target": "target",
+}
 
 
 class NodeTables(nn.Module):
     """One row a node in each table. Source tables are what a node sends, the id table is what it is.
 
     Attributes:
-        source: Float ``[rows, dim]``: the value of its messages.
-        residual_source: Float ``[rows, dim]``: what it sends times the residual of a rating.
-        identity: Float ``[rows, dim]``, the id embedding; absent from an inductive model.
+        message_embedding: Float ``[rows, dim]``: the value of its messages.
+        residual_embedding: Float ``[rows, dim]``: what it sends times the residual of a rating.
+        id_embedding: Float ``[rows, dim]``, the id embedding; absent from an inductive model.
         bias: Float ``[rows]``.
 
     Args:
@@ -28,10 +36,10 @@ class NodeTables(nn.Module):
         rows: Global row numbers, int64 ``[rows]``: initial rows are the same on whichever rank they live.
         dim: Channels.
         seed: Seed of the run.
-        spread: Standard deviation of initial source rows.
-        id_spread: Standard deviation of initial id rows.
+        init_std: Standard deviation of initial message_embedding rows.
+        id_init_std: Standard deviation of initial id rows.
         ids: Have an id table.
-        messages: Have source tables.
+        messages: Have message_embedding tables.
         memory: Where tables are kept; None for where ``rows`` are.
     """
 
@@ -41,8 +49,8 @@ class NodeTables(nn.Module):
         rows: Tensor,
         dim: int,
         seed: int,
-        spread: float,
-        id_spread: float,
+        init_std: float,
+        id_init_std: float,
         ids: bool = True,
         messages: bool = True,
         memory: RowMemory | None = None,
@@ -51,17 +59,17 @@ class NodeTables(nn.Module):
         self.memory = memory or RowMemory(rows.device)
 
         def table(name: str, deviation: float) -> nn.Parameter:
-            stream, values = rng.key(seed, "init", kind, name), self._zeros(rows.numel(), dim)
+            stream, values = rng.key(seed, "init", kind, STREAMS[name]), self._zeros(rows.numel(), dim)
             # A block at a time, which need not all be in memory.
             for chosen, block in zip(rows.split(_BLOCK), values.split(_BLOCK)):
                 block.copy_(rng.normal_rows(stream, chosen, dim).mul_(deviation))
             return nn.Parameter(values)
 
         if messages:
-            self.source = table("source", spread)
-            self.residual_source = table("residual_source", spread)
+            self.message_embedding = table("message_embedding", init_std)
+            self.residual_embedding = table("residual_embedding", init_std)
         if ids:
-            self.identity = table("identity", id_spread)
+            self.id_embedding = table("id_embedding", id_init_std)
         self.bias = nn.Parameter(self._zeros(rows.numel()))
 
     def _zeros(self, *shape: int) -> Tensor:

@@ -59,7 +59,7 @@ class Entry:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lists:
+class MovieLists:
     """Short lists side by side.
 
     Attributes:
@@ -87,7 +87,7 @@ class Section:
     anchor: str
     title: str
     text: str
-    items: Sequence[Figure | Table | Lists]
+    items: Sequence[Figure | Table | MovieLists]
     folded: bool = False
 
 

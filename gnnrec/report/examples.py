@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gnnrec.inference.movie_catalog import Catalogue
+from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_one import Answer, for_user, like_movie
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
-from gnnrec.report.content import Entry, Lists, Section
+from gnnrec.report.content import Entry, MovieLists, Section
 from gnnrec.report.movie_map import most_rated
 
 #: Movies in a list, and movies whose like are shown.
@@ -36,7 +36,7 @@ def recommendations(source: VectorSource, users: int) -> Section | None:
             for title, rating in catalogue.favourites(row, _LISTED)
         ]
         lists = [("Liked best", liked), ("Recommended", _entries(answer, catalogue, row_of))]
-        items.append(Lists(f"User {identity} · {len(rated):,} ratings", lists))
+        items.append(MovieLists(f"User {identity} · {len(rated):,} ratings", lists))
     if not items:
         return None
     what = "predicted rating" if source.scoring.scale else "score, of which only the order matters"
@@ -60,7 +60,7 @@ def similar_movies(source: VectorSource) -> Section | None:
         return None
     text = "The movies most like those that were rated most often, by the cosine of their vectors"
     text += f", among those with {fewest} ratings or more." if fewest else "."
-    return Section("similar", "Similar movies", text, [Lists("", lists)])
+    return Section("similar", "Similar movies", text, [MovieLists("", lists)])
 
 
 def spread_users(ratings: np.ndarray, count: int) -> list[int]:
@@ -76,15 +76,15 @@ def spread_users(ratings: np.ndarray, count: int) -> list[int]:
     return [int(order[place]) for place in dict.fromkeys(places.astype(int)) if place < len(order)]
 
 
-def _rows_by_id(catalogue: Catalogue) -> dict:
+def _rows_by_id(catalogue: MovieCatalog) -> dict:
     return {identity: row for row, identity in enumerate(catalogue.movies.to_pylist())}
 
 
-def _genres(catalogue: Catalogue, row: int) -> str:
+def _genres(catalogue: MovieCatalog, row: int) -> str:
     return ", ".join(catalogue.genres[row][:3])
 
 
-def _entries(answer: Answer, catalogue: Catalogue, row_of: dict) -> list[Entry]:
+def _entries(answer: Answer, catalogue: MovieCatalog, row_of: dict) -> list[Entry]:
     digits = 3 if answer.name == "score" else 2
     return [
         Entry(title, _genres(catalogue, row_of[movie]), f"{score:.{digits}f}")

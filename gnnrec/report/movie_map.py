@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from gnnrec.inference.movie_catalog import Catalogue
+from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.report.charts import finished
 from gnnrec.report.content import Figure, Section
 
@@ -21,7 +21,7 @@ _GENRES = 9
 _COMPONENTS, _FEWEST = 30, 5
 
 
-def movie_map(catalogue: Catalogue, vectors: np.ndarray) -> Section | None:
+def movie_map(catalogue: MovieCatalog, vectors: np.ndarray) -> Section | None:
     """The map as a section; None where movies are too few.
 
     Args:
@@ -49,7 +49,7 @@ def movie_map(catalogue: Catalogue, vectors: np.ndarray) -> Section | None:
     return Section("map", "A map of movies", text, [figure])
 
 
-def most_rated(catalogue: Catalogue, count: int) -> np.ndarray:
+def most_rated(catalogue: MovieCatalog, count: int) -> np.ndarray:
     """Rows of the most rated movies, int64, the most rated first."""
     order = np.argsort(-catalogue.counts, kind="stable")[:count]
     return order[catalogue.counts[order] > 0]

@@ -14,7 +14,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.vectors_of_run import VectorsOfRun
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.report.run_records import RunRecords
 from gnnrec.training.checkpoint.info import checkpoints
 
@@ -40,7 +40,7 @@ class OpenedRun:
     split: int | None
 
     @cached_property
-    def embeddings(self) -> Embeddings:
+    def embeddings(self) -> NodeEmbeddings:
         """Exact embeddings of everything."""
         return self.loaded.embed(_CHUNK)
 

@@ -77,7 +77,7 @@ def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
         return take
 
     with torch.no_grad():
-        split.evaluate(loaded.model.source.detach(), run.embeddings.movie, collect("this model"))
+        split.evaluate(loaded.model.message_embedding.detach(), run.embeddings.movie, collect("this model"))
         split.rank(popular, collect("popularity"))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

@@ -59,7 +59,7 @@ def run_report(runs: list[Path], options: ReportOptions) -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("gnnrec report works in one process: start it without torchrun")
     process_group.share_cores()
-    with process_group.joined(options.device) as world:
+    with process_group.process_group(options.device) as world:
         written = write_report(runs, options, world)
     say(f"{written[0]} and {len(written) - 1} charts")
 

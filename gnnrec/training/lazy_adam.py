@@ -18,18 +18,20 @@ class LazyAdam(torch.optim.Optimizer):
     steps after a visit is done in the visit. With ``p = 1`` it is Adam.
 
     Args:
-        groups: Parameter groups of tables, whose first dimension is that of ``visits``.
+        groups: Parameter groups of tables, whose first dimension is that of ``inclusion_probability``.
         lr: Learning rate.
         betas: Decay of both moments.
         eps: Added to the root of the second moment.
-        visits: Share of the steps that visit each row, above 0 and up to 1, float64 ``[rows]``.
+        inclusion_probability: Share of the steps that visit each row, above 0 and up to 1, float64 ``[rows]``.
 
     State of a table: ``step`` (float scalar), and ``exp_avg`` and ``exp_avg_sq`` of its shape, as of torch's Adam.
     """
 
-    def __init__(self, groups: list[dict], lr: float, betas: tuple[float, float], eps: float, visits: Tensor):
+    def __init__(
+        self, groups: list[dict], lr: float, betas: tuple[float, float], eps: float, inclusion_probability: Tensor
+    ):
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
-        self.visits = visits.to("cpu")
+        self.inclusion_probability = inclusion_probability.to("cpu")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
@@ -43,7 +45,7 @@ class LazyAdam(torch.optim.Optimizer):
         state, (beta1, beta2) = self.state[table], group["betas"]
         gradient = table.grad.coalesce()
         rows, values = gradient.indices()[0], gradient.values()
-        share = self.visits[rows].clamp(min=1 - beta2).to(values).view(-1, *[1] * (values.dim() - 1))
+        share = self.inclusion_probability[rows].clamp(min=1 - beta2).to(values).view(-1, *[1] * (values.dim() - 1))
         state["step"] += 1
         step = float(state["step"])
         first = state["exp_avg"].index_select(0, rows).lerp_(values, 1 - beta1)

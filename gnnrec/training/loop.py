@@ -13,11 +13,11 @@ from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.profiling import StepProfiler
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.summary import memory_gib, prefixed
-from gnnrec.training.throughput import Throughput
+from gnnrec.training.throughput import ThroughputMeter
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.train_state import Progress, Sums
+from gnnrec.training.train_state import EpochTotals, TrainState
 from gnnrec.training.trainer import StepResult, Trainer
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.utils.timer import Timer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EpochResult:
 
 
 def run_epochs(
-    trainer: Trainer, tracker: Tracker, bar: ProgressBar, progress: Progress, after_step: Callable[[], None]
+    trainer: Trainer, tracker: Tracker, bar: ProgressBar, progress: TrainState, after_step: Callable[[], None]
 ) -> Iterator[EpochResult]:
     """Trains and validates, and yields after each epoch. It reads no test rating and keeps no checkpoint.
 
@@ -51,7 +51,8 @@ def run_epochs(
         tracker: Takes the records.
         bar: Shows the steps.
         progress: Where the run stands; kept up to date.
-        after_step: Called after each step; it may end the run by raising, and so may ``World.poll`` in validation.
+        after_step: Called after each step; it may end the run by raising, and so may ``World.check_stop`` in
+            validation.
     """
     config, world = trainer.config, trainer.world
     if trainer.starts_fitted and not trainer.steps_taken:
@@ -68,13 +69,13 @@ def run_epochs(
             yield dataclasses.replace(epoch, validation=validation)
 
 
-def _validate(trainer: Trainer, tracker: Tracker, progress: Progress, number: int, finished: bool) -> Metrics | None:
+def _validate(trainer: Trainer, tracker: Tracker, progress: TrainState, number: int, finished: bool) -> Metrics | None:
     """Metrics on validation when they are due after epoch ``number``, and there are validation ratings."""
     config = trainer.config
     due = finished or (config.validate_every and (number + 1) % config.validate_every == 0)
     if config.refit or not due:
         return None
-    evaluating = Stopwatch()
+    evaluating = Timer()
     with evaluating:  # it ends with numbers on the host
         metrics = trainer.validate()
     progress.times.evaluation += evaluating.seconds
@@ -90,13 +91,13 @@ def _run_epoch(
     tracker: Tracker,
     bar: ProgressBar,
     profiler: StepProfiler,
-    progress: Progress,
+    progress: TrainState,
     number: int,
     start: int,
     after_step: Callable[[], None],
 ) -> EpochResult:
     world, sums, every = trainer.world, progress.sums, trainer.config.log_every
-    throughput = Throughput(trainer, progress.times)
+    throughput = ThroughputMeter(trainer, progress.times)
     for result in trainer.run_epoch(number, start):
         profiler.step()
         progress.validation = {}
@@ -122,15 +123,15 @@ def _run_epoch(
             values["step"] = f"{lap.step_seconds * 1e3:.0f} ms"
         bar.update(**values)
         after_step()
-    loss = world.sum_(sums.loss[0].clone()).item() / max(sums.targets, 1)
+    loss = world.all_reduce_sum_(sums.loss[0].clone()).item() / max(sums.targets, 1)
     steps = min(trainer.steps_taken - number * trainer.steps_an_epoch, trainer.steps_an_epoch)
     return EpochResult(number + 1, loss, sums.targets, max(steps, 1), max(sums.seconds, 1e-9))
 
 
-def _recent(result: StepResult, sums: Sums, world: World) -> dict[str, float]:
+def _recent(result: StepResult, sums: EpochTotals, world: World) -> dict[str, float]:
     """Mean loss since the latest record, and the norms of the gradients of this step, over all ranks."""
     replicated, users = result.gradient
-    summed = world.sum_(torch.stack([sums.loss[1], users]))
+    summed = world.all_reduce_sum_(torch.stack([sums.loss[1], users]))
     loss, users, replicated = torch.cat([summed, replicated[None]]).tolist()
     norms = {"gradient_norm": math.sqrt(replicated), "user_gradient_norm": math.sqrt(users)}
     return {"loss": loss / max(sums.recent_targets, 1), **norms}

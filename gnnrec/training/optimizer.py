@@ -14,7 +14,7 @@ from gnnrec.training.lazy_adam import LazyAdam
 from gnnrec.training.options import OptimizerOptions
 
 #: Parameters of layers past the first.
-_DEEP = re.compile(r"encoder\.layers\.[1-9]")
+_UPPER_LAYERS = re.compile(r"encoder\.layers\.[1-9]")
 #: Adam's epsilon times the targets of a step, where epsilon is chosen by rule.
 EPS_TIMES_TARGETS = 5e-4
 
@@ -24,7 +24,7 @@ def build_optimizer(
     module: nn.Module,
     targets_a_step: float,
     rates: dict[str, float] | None = None,
-    visits: Tensor | None = None,
+    inclusion_probability: Tensor | None = None,
 ) -> torch.optim.Optimizer:
     """An optimizer over all parameters of ``module``; :func:`set_learning_rate` sets its rate in each step.
 
@@ -32,12 +32,12 @@ def build_optimizer(
         options: The optimizer's options.
         module: The replicated part, or this rank's user rows.
         targets_a_step: Mean number of targets of a step over all ranks.
-        rates: Last parts of parameters' names -> factors of their learning rates, see :func:`source_rate`.
-        visits: Share of the steps that visit each row, float64 ``[rows]``, where gradients are sparse.
+        rates: Last parts of parameters' names -> factors of their learning rates, see :func:`message_lr_scale`.
+        inclusion_probability: Share of the steps that visit each row, float64 ``[rows]``, where gradients are sparse.
     """
     groups: dict[float, dict] = {}
     for name, parameter in module.named_parameters():
-        rate = options.deep_rate if _DEEP.match(name) else 1.0
+        rate = options.upper_layer_lr_scale if _UPPER_LAYERS.match(name) else 1.0
         for ending, factor in (rates or {}).items():
             if f".{name}".endswith(f".{ending}"):
                 rate *= factor
@@ -46,8 +46,8 @@ def build_optimizer(
         return torch.optim.SGD(list(groups.values()), lr=options.lr)
     eps = options.eps or EPS_TIMES_TARGETS / max(targets_a_step, 1.0)
     betas = (options.beta1, options.beta2)
-    if visits is not None:
-        return LazyAdam(list(groups.values()), options.lr, betas, eps, visits)
+    if inclusion_probability is not None:
+        return LazyAdam(list(groups.values()), options.lr, betas, eps, inclusion_probability)
     return torch.optim.Adam(list(groups.values()), lr=options.lr, betas=betas, eps=eps, fused=True)
 
 
@@ -61,7 +61,7 @@ def place_state(optimizer: torch.optim.Optimizer, memory: RowMemory) -> None:
             optimizer.state[parameter] = {"step": torch.zeros((), dtype=torch.float32)} | moments
 
 
-def source_rate(options: OptimizerOptions, degrees: Tensor, world: World) -> float:
+def message_lr_scale(options: OptimizerOptions, degrees: Tensor, world: World) -> float:
     """Factor of the learning rate of what receivers of these degrees sum over: source tables and rating embeddings.
 
     A receiver adds up ``d`` source rows and divides by ``sqrt(d)``. Where Adam moves all of them the same way by the
@@ -72,11 +72,11 @@ def source_rate(options: OptimizerOptions, degrees: Tensor, world: World) -> flo
         degrees: Message degrees of the receivers of this rank, int64 ``[receivers]``.
         world: The ranks that other receivers are on.
     """
-    if not options.full_rate_degree:
+    if not options.message_lr_degree:
         return 1.0
     degrees = degrees.to(torch.float64)
-    squares, edges = world.sum_(torch.stack([degrees.square().sum(), degrees.sum()])).tolist()
-    return min(1.0, math.sqrt(options.full_rate_degree / max(squares / max(edges, 1.0), 1.0)))
+    squares, edges = world.all_reduce_sum_(torch.stack([degrees.square().sum(), degrees.sum()])).tolist()
+    return min(1.0, math.sqrt(options.message_lr_degree / max(squares / max(edges, 1.0), 1.0)))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

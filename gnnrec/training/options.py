@@ -1,4 +1,4 @@
-"""Options of the optimizer, of regularisation and of checkpoints."""
+"""Options of the optimizer, of regularization and of checkpoints."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class OptimizerOptions:
         beta2: Decay of Adam's second moment.
         eps: Adam's epsilon; 0 chooses 5e-4 over the targets of a step, so that rarely seen rows do not freeze as data
             grows.
-        full_rate_degree: Mean degree of receivers, over ratings, up to which source tables learn at the full rate; past
-            it their rate falls with the root of that mean. 0 never slows them.
-        deep_rate: Factor of the learning rate of layers past the first. They begin as nothing, and what Adam moves them
-            by at the full rate is noise to the first layer.
+        message_lr_degree: Mean degree of receivers, over ratings, up to which source tables learn at the full rate;
+            past it their rate falls with the root of that mean. 0 never slows them.
+        upper_layer_lr_scale: Factor of the learning rate of layers past the first. They begin as nothing, and what
+            Adam moves them by at the full rate is noise to the first layer.
         warmup_steps: Steps over which the learning rate rises from zero; by default 50 for ratings, 0 for rankings.
         schedule: cosine (to zero at the end of the last epoch) or constant.
         epochs: Epochs; each supervises every training rating once. By default 20 for ratings and 8 or 20 for rankings
@@ -33,8 +33,8 @@ class OptimizerOptions:
     beta1: float = 0.9
     beta2: float = 0.99
     eps: float = 0.0
-    full_rate_degree: float = 50.0
-    deep_rate: float = 0.03
+    message_lr_degree: float = 50.0
+    upper_layer_lr_scale: float = 0.03
     warmup_steps: int | None = None
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int | None = None
@@ -54,19 +54,19 @@ RANKING_DEFAULTS = {
 
 
 @dataclasses.dataclass
-class RegularisationOptions:
+class RegularizationOptions:
     """Coupled L2: ``strength * degree ** degree_power / training ratings * |row|^2``, added to the mean squared error.
 
     Args:
         ids: Strength on id embeddings.
-        sources: Strength on source tables and rating embeddings.
+        messages: Strength on message embeddings and rating embeddings.
         biases: Strength on learned biases.
         degree_power: Exponent of the degree of a row's user or movie; rating and genre rows take their number of
             ratings.
     """
 
     ids: float = 300.0
-    sources: float = 120.0
+    messages: float = 120.0
     biases: float = 100.0
     degree_power: float = -0.25
 
@@ -78,7 +78,7 @@ class CheckpointOptions:
     Args:
         every_steps: Steps between checkpoints; 0 leaves it to the clock.
         every_minutes: Minutes between checkpoints; 0 leaves it to the number of steps.
-        keep: Checkpoints to keep, beside the best one.
+        keep: CheckpointManager to keep, beside the best one.
     """
 
     every_steps: int = 0

@@ -18,21 +18,21 @@ from gnnrec.evaluation.rating import RatingMetrics, held_out, score_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.graph.batch import Batch
 from gnnrec.graph.folds import Epoch, Step
-from gnnrec.graph.inclusion_probability import visit_probability
+from gnnrec.graph.inclusion_probability import inclusion_probability
 from gnnrec.graph.loader import RatingLoader
 from gnnrec.graph.pyg_sampler import PyGSampler
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
 from gnnrec.models.build import build_model
-from gnnrec.models.control_variate import LayerHistory, record
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.control_variate import StaleSums, snapshot
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights
-from gnnrec.training.checkpoint.write import Contents
-from gnnrec.training.optimizer import build_optimizer, place_state, source_rate
+from gnnrec.training.checkpoint.write import CheckpointState
+from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
 from gnnrec.training.regularization import CoupledL2
 from gnnrec.training.trainer import StepResult, Trainer
 from gnnrec.training.weights import Weights
@@ -66,36 +66,36 @@ class RatingTrainer(Trainer):
             exclude,
             config.loader.movie_rows == "touched",
         )
-        self._history: tuple[tuple[int, int], list[LayerHistory]] | None = None
+        self._stale_sums: tuple[tuple[int, int], list[StaleSums]] | None = None
         self._pass_start: tuple[tuple[int, int], Weights] | None = None
         first = self.epoch(0)
         self.steps_an_epoch, self.steps_a_pass = first.num_steps, first.slices
-        visits = None
+        probability = None
         if memory is not None and self.steps_a_pass > 1:
-            visits = visit_probability(
+            probability = inclusion_probability(
                 self.graph,
                 self.steps_a_pass,
                 config.loader.raters_per_movie,
                 self.steps_an_epoch if self.loader.one_hop else 0,
             )
-        self.regularisation = CoupledL2(config.regularisation, self.graph, model, self.users, visits)
+        self.regularization = CoupledL2(config.regularization, self.graph, model, self.users, probability)
         targets_a_step = self.num_edges / self.steps_an_epoch
         # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
-        of_movies = source_rate(config.optimizer, self.graph.user_degree, world)
-        of_users = source_rate(config.optimizer, self.graph.movie_degree, World())
+        of_movies = message_lr_scale(config.optimizer, self.graph.user_degree, world)
+        of_users = message_lr_scale(config.optimizer, self.graph.movie_degree, World())
         self.optimizers = [
             build_optimizer(
                 config.optimizer,
                 model,
                 targets_a_step,
-                {"source": of_movies, "residual_source": of_movies} | _rating_rates(of_movies, of_users),
+                {"message_embedding": of_movies, "residual_embedding": of_movies} | _rating_rates(of_movies, of_users),
             ),
             build_optimizer(
                 config.optimizer,
                 self.users,
                 targets_a_step,
-                {"source": of_users, "residual_source": of_users},
-                visits,
+                {"message_embedding": of_users, "residual_embedding": of_users},
+                probability,
             ),
         ]
         if memory is not None:
@@ -124,10 +124,10 @@ class RatingTrainer(Trainer):
             optimizer.zero_grad(set_to_none=True)
         with self._autocast(), record_function("forward"):
             step_key = rng.key(self.config.seed, "step", step.epoch, step.index)
-            squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.history(step))
+            squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step))
         with record_function("backward"):
             (squared_error / batch.targets.count).backward()
-        self.regularisation.add_to_gradients()
+        self.regularization.add_to_gradients()
         return squared_error.detach()
 
     def update(self, lr: float) -> None:
@@ -135,29 +135,29 @@ class RatingTrainer(Trainer):
             super().update(lr)
             self.replicated.keep_norms()
 
-    def history(self, step: Step) -> list[LayerHistory] | None:
+    def stale_sums(self, step: Step) -> list[StaleSums] | None:
         """What the control variate of a step, whose batch was just made, starts from: recorded once a pass."""
         if not self.control_variate:
             return None
         name = (step.epoch, step.fold)
-        if self._history is None or self._history[0] != name:
-            with record_function("history"):
-                self._history = name, self._record_history(name)
-        return self._history[1]
+        if self._stale_sums is None or self._stale_sums[0] != name:
+            with record_function("control_variate"):
+                self._stale_sums = name, self._snapshot(name)
+        return self._stale_sums[1]
 
-    def _record_history(self, name: tuple[int, int]) -> list[LayerHistory]:
+    def _snapshot(self, name: tuple[int, int]) -> list[StaleSums]:
         """Sums at the weights with which the pass began: the present ones, unless it is resumed in the middle."""
         now = Weights.of(self.replicated, self.users)
         if self._pass_start is None or self._pass_start[0] != name:
             self._pass_start = name, now
         self._pass_start[1].put_into(self.replicated, self.users)
-        history = record(self.replicated, self.users, self.graph, self.loader.current)
+        stale_sums = snapshot(self.replicated, self.users, self.graph, self.loader.current)
         now.put_into(self.replicated, self.users)
-        return history
+        return stale_sums
 
-    def contents(self) -> Contents:
+    def checkpoint_state(self) -> CheckpointState:
         """Everything that a step changes; in the middle of a pass also the weights with which it began."""
-        contents = super().contents()
+        contents = super().checkpoint_state()
         if self.control_variate and self.steps_taken % self.steps_a_pass:
             began = self._pass_start[1]
             contents.replicated["pass_model"], contents.by_user["pass_users"] = began.model, began.users
@@ -170,18 +170,18 @@ class RatingTrainer(Trainer):
             self._pass_start = (epoch, step // self.steps_a_pass), Weights.of(self.replicated, self.users)
         super().restore(directory, info)
 
-    def embed(self) -> Embeddings:
+    def embed(self) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies."""
         self.loader.forget()
         return embed_all(self.replicated, self.users, self.graph)
 
-    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RatingMetrics:
+    def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RatingMetrics:
         """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the scale."""
         return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
 
-    def breakdown(self, split: int, embeddings: Embeddings) -> dict[str, list[dict]]:
+    def breakdown(self, split: int, embeddings: NodeEmbeddings) -> dict[str, list[dict]]:
         """RMSE of a split by the number of training ratings of the user, and of the movie."""
-        targets = held_out(self.dataset, self.part, split, self.world, self.graph.dtype, embeddings.drift)
+        targets = held_out(self.dataset, self.part, split, self.world, self.graph.dtype, embeddings.temporal_bias)
         return rmse_by_degree(self.replicated.score(embeddings, targets), targets, self.graph)
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.options import RegularisationOptions
+from gnnrec.training.options import RegularizationOptions
 
 
 class CoupledL2:
@@ -19,41 +19,45 @@ class CoupledL2:
         graph: The rank's graph: degrees and the number of training ratings.
         model: The replicated part.
         users: This rank's user rows.
-        visits: Probability that a step visits each of this rank's users, float64 ``[users]``, where gradients of user
-            rows are sparse; their L2 is then divided by it.
+        inclusion_probability: Probability that a step visits each of this rank's users, float64 ``[users]``, where
+            gradients of user rows are sparse; their L2 is then divided by it.
     """
 
     def __init__(
         self,
-        options: RegularisationOptions,
+        options: RegularizationOptions,
         graph: RankGraph,
         model: RatingModel,
         users: NodeTables,
-        visits: Tensor | None = None,
+        inclusion_probability: Tensor | None = None,
     ):
         self.options, self.ratings = options, max(graph.num_edges_global, 1)
         self.terms: list[tuple[nn.Parameter, Tensor]] = []
-        self._add_tables(dict(users.named_parameters(recurse=False)), graph.user_degree, visits)
+        self._add_tables(dict(users.named_parameters(recurse=False)), graph.user_degree, inclusion_probability)
         self._add_tables(dict(model.movies.named_parameters(recurse=False)), graph.movie_degree)
         if model.genres is not None:
             members = (model.genres.membership > 0).to(torch.float64)
             self._add_tables(dict(model.genres.tables.items()), graph.movie_degree.to(torch.float64) @ members)
         level_counts = torch.bincount(graph.level, minlength=graph.num_levels)
-        level_counts = graph.world.sum_(level_counts)
+        level_counts = graph.world.all_reduce_sum_(level_counts)
         for name, parameter in model.named_parameters():
             if name.rsplit(".", 1)[-1] == "rating":
-                self._add(parameter, options.sources, level_counts)
+                self._add(parameter, options.messages, level_counts)
 
-    def _add_tables(self, tables: dict[str, nn.Parameter], degree: Tensor, visits: Tensor | None = None) -> None:
-        strengths = {"identity": self.options.ids, "bias": self.options.biases}
+    def _add_tables(
+        self, tables: dict[str, nn.Parameter], degree: Tensor, inclusion_probability: Tensor | None = None
+    ) -> None:
+        strengths = {"id_embedding": self.options.ids, "bias": self.options.biases}
         for name, parameter in tables.items():
-            self._add(parameter, strengths.get(name, self.options.sources), degree, visits)
+            self._add(parameter, strengths.get(name, self.options.messages), degree, inclusion_probability)
 
-    def _add(self, parameter: nn.Parameter, strength: float, degree: Tensor, visits: Tensor | None = None) -> None:
+    def _add(
+        self, parameter: nn.Parameter, strength: float, degree: Tensor, inclusion_probability: Tensor | None = None
+    ) -> None:
         if strength <= 0:
             return
         rows = strength / self.ratings * degree.clamp(min=1).to(torch.float64) ** self.options.degree_power
-        rows = (rows if visits is None else rows / visits).to(parameter)
+        rows = (rows if inclusion_probability is None else rows / inclusion_probability).to(parameter)
         self.terms.append((parameter, rows if parameter.dim() == 1 else rows.unsqueeze(1)))
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ from gnnrec.training.options import RANKING_DEFAULTS
 _DROPOUT = {"closed_form": 0.5, "random": 0.7}
 
 
-def settle(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
+def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
     """Fills in what was left open and depends on the dataset; a settled configuration stays as it is.
 
     Args:

@@ -9,23 +9,23 @@ from pathlib import Path
 
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.distributed.health.monitor import before_leaving
+from gnnrec.distributed.health.monitor import register_abort_hook
 from gnnrec.distributed.process_group import is_of_backend
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint.info import CheckpointInfo, read_info
-from gnnrec.training.checkpoint.manager import Checkpoints
+from gnnrec.training.checkpoint.manager import CheckpointManager
 from gnnrec.training.loop import EpochResult, run_epochs
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
-from gnnrec.training.resolve_config import settle
-from gnnrec.training.run_directory import Claim, finished_summary, note_stop, open_run_directory
+from gnnrec.training.resolve_config import resolve_config
+from gnnrec.training.run_directory import RunLock, finished_summary, note_stop, open_run_directory
 from gnnrec.training.summary import describe, memory_gib, summarise
 from gnnrec.training.tracking.artifacts import dataset_artifact
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.train_state import Progress
+from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
 from gnnrec.utils import memory
 
@@ -50,17 +50,17 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
     """
     world.stop.limit(config.max_minutes)
     dataset = PreparedDataset(config.data)
-    config = settle(config, dataset, world)
+    config = resolve_config(config, dataset, world)
     summary = finished_summary(config, world)
     if summary is not None:
         world.print(f"{config.run_dir} has ended at step {summary['steps']}: nothing is left to do")
         return summary
-    checkpoint, claim = open_run_directory(config, dataset, world)
+    checkpoint, run_lock = open_run_directory(config, dataset, world)
     try:
-        return _run(config, dataset, world, checkpoint, claim, on_validation)
+        return _run(config, dataset, world, checkpoint, run_lock, on_validation)
     except Stopped as stopped:
         reason = str(stopped)
-    raise Stopped(world.on_main(lambda: note_stop(config.run_dir, reason)))
+    raise Stopped(world.run_on_rank0(lambda: note_stop(config.run_dir, reason)))
 
 
 def _run(
@@ -68,16 +68,16 @@ def _run(
     dataset: PreparedDataset,
     world: World,
     checkpoint: Path | None,
-    claim: Claim,
+    run_lock: RunLock,
     on_validation: OnValidation | None,
 ) -> dict:
     """From the start or a checkpoint to the summary."""
     info = read_info(checkpoint) if checkpoint else None
     trainer = build_trainer(config, dataset, world, info)
-    progress = Progress.start(world)
+    progress = TrainState.start(world)
     if info is not None:
         trainer.restore(checkpoint, info)
-        progress = Progress.of(info.progress, world)
+        progress = TrainState.of(info.progress, world)
         world.print(f"resumed at step {info.step} of {config.run_dir}")
     for line in trainer.partition_report().lines():
         world.print(line)
@@ -87,12 +87,12 @@ def _run(
         config.run_dir, config.wandb, facts, world.is_main, *recorded, progress.wandb_run, config.tensorboard
     )
     progress.wandb_run = tracker.wandb_run
-    before_leaving(tracker.lost)
+    register_abort_hook(tracker.alert)
     try:
-        tracker.uses(lambda: dataset_artifact(dataset))
+        tracker.use_artifact(lambda: dataset_artifact(dataset))
         memory.keep_freed()
-        _fit(trainer, tracker, progress, claim, on_validation)
-        summary = summarise(trainer, tracker, progress, claim)
+        _fit(trainer, tracker, progress, run_lock, on_validation)
+        summary = summarise(trainer, tracker, progress, run_lock)
     except BaseException as problem:
         if not is_of_backend(problem):  # or the ranks are lost, which are named when this process leaves
             tracker.close(problem)
@@ -111,10 +111,10 @@ def build_trainer(
 
 
 def _fit(
-    trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim, on_validation: OnValidation | None
+    trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock: RunLock, on_validation: OnValidation | None
 ) -> None:
     """All epochs, with their checkpoints."""
-    checkpoints = Checkpoints(trainer, tracker, progress, claim)
+    checkpoints = CheckpointManager(trainer, tracker, progress, run_lock)
     bar = ProgressBar(trainer.total_steps, trainer.world.is_main, trainer.steps_taken)
     began, steps_before = time.perf_counter(), trainer.steps_taken
     try:

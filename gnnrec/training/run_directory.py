@@ -28,7 +28,7 @@ _MAY_CHANGE = (
 _STARTED, _STOPPED = "started.json", "stopped.json"
 
 
-class Claim:
+class RunLock:
     """A run directory belongs to whoever opened it last: two jobs must not write into one.
 
     That happens when a job is submitted twice, or when torchrun does without a node that is not dead.
@@ -55,7 +55,7 @@ class Claim:
             raise UserError(f"{self.run} was taken over by another job, which goes on with it: this one writes no more")
 
 
-def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[Path | None, Claim]:
+def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[Path | None, RunLock]:
     """Makes the run directory or finds where to go on; every rank calls this.
 
     Args:
@@ -64,21 +64,21 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
         world: The ranks.
 
     Returns:
-        The checkpoint to go on from, None for a new run; and the claim to the directory.
+        The checkpoint to go on from, None for a new run; and the run_lock to the directory.
 
     Raises:
         UserError: The directory holds something else than what was asked for, or cannot be written.
         Stopped: torchrun restarts a job that was told to stop.
     """
-    restarted = world.on_main(lambda: _restarted(config.run_dir))
-    if restarted and world.on_main(lambda: _stop_undone(config.run_dir)):
+    restarted = world.run_on_rank0(lambda: _restarted(config.run_dir))
+    if restarted and world.run_on_rank0(lambda: _stop_undone(config.run_dir)):
         raise Stopped("before torchrun restarted it")
-    found = world.on_main(lambda: _find(config, "auto" if restarted else config.resume, restarted))
+    found = world.run_on_rank0(lambda: _find(config, "auto" if restarted else config.resume, restarted))
     checkpoint = _choose(found, config, world) if found else None
     if checkpoint is not None:
-        world.on_main(lambda: _check_same(checkpoint, config, dataset))
-    start = world.on_main(lambda: _make(config, checkpoint))
-    return checkpoint, Claim(config.run_dir, start)
+        world.run_on_rank0(lambda: _check_same(checkpoint, config, dataset))
+    start = world.run_on_rank0(lambda: _make(config, checkpoint))
+    return checkpoint, RunLock(config.run_dir, start)
 
 
 def finished_summary(config: TrainConfig, world: World) -> dict | None:
@@ -89,7 +89,7 @@ def finished_summary(config: TrainConfig, world: World) -> dict | None:
         asked = config.resume != "never" or _restarted(config.run_dir)
         return _read(path) if asked and path.exists() else None
 
-    return world.on_main(read)
+    return world.run_on_rank0(read)
 
 
 def note_stop(run: Path, stopped: str) -> str:
@@ -142,7 +142,7 @@ def _torchrun() -> str:
 
 
 def _find(config: TrainConfig, resume: str, restarted: bool) -> list[Path]:
-    """Checkpoints to go on from, the best choice first; empty for a new run. On rank 0."""
+    """CheckpointManager to go on from, the best choice first; empty for a new run. On rank 0."""
     run = config.run_dir
     occupied = run.exists() and (not run.is_dir() or any(not is_leftover(path) for path in run.iterdir()))
     if resume not in ("never", "auto"):

@@ -17,24 +17,24 @@ from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint.info import find_checkpoint
 from gnnrec.training.checkpoint.read import load_checkpoint
-from gnnrec.training.run_directory import Claim
+from gnnrec.training.run_directory import RunLock
 from gnnrec.training.tracking.artifacts import model_artifact
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.train_state import Progress
+from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
 from gnnrec.utils import files
 from gnnrec.utils.code_version import code_version
 from gnnrec.utils.log import say
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.utils.timer import Timer
 
 
-def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim) -> dict:
+def summarise(trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock: RunLock) -> dict:
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     peak = peak_memory_gib()
     best = find_checkpoint(config.run_dir, "best")
     info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
-    evaluating, fitting = Stopwatch(), Stopwatch()
+    evaluating, fitting = Timer(), Timer()
     with evaluating:
         embeddings = trainer.embed()
         test = trainer.evaluate(TEST, embeddings)
@@ -54,7 +54,7 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Cla
         "edges_per_second": progress.targets / max(progress.seconds, 1e-9),
         "training_seconds": progress.seconds,
         "seconds": dataclasses.asdict(progress.times),
-        "peak_memory_gib": float(world.max_(torch.tensor(peak, device=world.device))),
+        "peak_memory_gib": float(world.all_reduce_max_(torch.tensor(peak, device=world.device))),
         "counts": {
             "users": dataset.num_users,
             "movies": dataset.num_movies,
@@ -66,14 +66,14 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: Progress, claim: Cla
         "model_fingerprint": info.fingerprint,
         **describe(trainer),
     }
-    world.on_main(claim.check)
+    world.run_on_rank0(run_lock.check)
     if test.count:
         tracker.log(trainer.steps_taken, **prefixed("test", test))
     tracker.summary(summary)
-    tracker.makes(
+    tracker.log_artifact(
         lambda: model_artifact(best, info, tracker.wandb_run, config.wandb.upload_checkpoints), aliases=["best"]
     )
-    world.on_main(lambda: _write(config.run_dir / "summary.json", summary, tracker))
+    world.run_on_rank0(lambda: _write(config.run_dir / "summary.json", summary, tracker))
     if world.is_main:
         _print_results(config.run_dir, test, baselines)
     return summary
@@ -87,7 +87,7 @@ def describe(trainer: Trainer) -> dict:
         "device": str(world.device.type),
         "partition": dataclasses.asdict(report) | {"max_over_mean_edges": report.balance},
         "dataset_fingerprint": trainer.dataset.fingerprint,
-        **world.on_main(code_version),
+        **world.run_on_rank0(code_version),
     }
 
 

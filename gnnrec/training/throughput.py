@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from gnnrec.distributed.collectives import Traffic
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.distributed.collectives import CollectiveStats
+from gnnrec.utils.timer import Timer
 
 if TYPE_CHECKING:
     from gnnrec.training.trainer import StepResult, Trainer
@@ -19,24 +19,24 @@ class TimedBatches(Iterator):
 
     Args:
         batches: What makes them.
-        stopwatch: Times it.
+        timer: TimeTotals it.
         traffic: Learns that all-reduces belong to it.
     """
 
-    def __init__(self, batches: Iterable, stopwatch: Stopwatch, traffic: Traffic):
-        self._batches, self._stopwatch, self._traffic = iter(batches), stopwatch, traffic
+    def __init__(self, batches: Iterable, timer: Timer, traffic: CollectiveStats):
+        self._batches, self._timer, self._collective_stats = iter(batches), timer, traffic
 
     def __next__(self) -> Any:
-        self._traffic.making_batch = True
+        self._collective_stats.in_batch = True
         try:
-            with self._stopwatch:
+            with self._timer:
                 return next(self._batches)
         finally:
-            self._traffic.making_batch = False
+            self._collective_stats.in_batch = False
 
 
 @dataclasses.dataclass
-class Times:
+class TimeTotals:
     """Seconds of this rank. On GPUs, sampling and communication are those of the GPU.
 
     Attributes:
@@ -57,16 +57,16 @@ class Times:
 
 
 @dataclasses.dataclass(frozen=True)
-class Lap:
+class StepMetrics:
     """Some steps, in figures. Seconds are means a step.
 
     Attributes:
         edges_per_second: Supervised edges over all ranks.
         step_seconds: Time of a step, and of checkpoints between steps.
-        sampling_seconds: Of that, :attr:`Times.sampling`.
-        compute_seconds: :attr:`Times.compute`.
-        collective_seconds: :attr:`Times.communication`.
-        checkpoint_seconds: :attr:`Times.checkpoints`.
+        sampling_seconds: Of that, :attr:`TimeTotals.sampling`.
+        compute_seconds: :attr:`TimeTotals.compute`.
+        collective_seconds: :attr:`TimeTotals.communication`.
+        checkpoint_seconds: :attr:`TimeTotals.checkpoints`.
         collective_mib: MiB that this rank handed to all-reduces in a step.
     """
 
@@ -79,7 +79,7 @@ class Lap:
     collective_mib: float
 
 
-class Throughput:
+class ThroughputMeter:
     """Targets, steps and times since the last call.
 
     Args:
@@ -87,18 +87,18 @@ class Throughput:
         times: Where they are added up.
     """
 
-    def __init__(self, trainer: Trainer, times: Times) -> None:
+    def __init__(self, trainer: Trainer, times: TimeTotals) -> None:
         self.trainer, self.times = trainer, times
         self._marks = self._read()
         self._start()
 
     def _start(self) -> None:
         self.since, self.targets, self.steps = time.perf_counter(), 0, 0
-        self.spent, self.bytes = dataclasses.replace(self.times), self.trainer.world.traffic.bytes
+        self.spent, self.bytes = dataclasses.replace(self.times), self.trainer.world.collective_stats.bytes
 
     def _read(self) -> tuple[float, float, float, float]:
         """Now; sampling without its all-reduces; all-reduces; checkpoints: each since the start."""
-        traffic, sampling = self.trainer.world.traffic, self.trainer.making_batches.seconds
+        traffic, sampling = self.trainer.world.collective_stats, self.trainer.batch_timer.seconds
         return time.perf_counter(), sampling - traffic.batch_seconds, traffic.seconds, self.times.checkpoints
 
     def add(self, result: StepResult) -> float:
@@ -113,18 +113,18 @@ class Throughput:
         self.times.compute += whole - sampling - communication - checkpoints
         return whole
 
-    def lap(self) -> Lap:
+    def lap(self) -> StepMetrics:
         """Figures since the last call; starts anew."""
         elapsed, steps = max(time.perf_counter() - self.since, 1e-9), max(self.steps, 1)
         times, before = self.times, self.spent
-        lap = Lap(
+        lap = StepMetrics(
             edges_per_second=self.targets / elapsed,
             step_seconds=elapsed / steps,
             sampling_seconds=(times.sampling - before.sampling) / steps,
             compute_seconds=(times.compute - before.compute) / steps,
             collective_seconds=(times.communication - before.communication) / steps,
             checkpoint_seconds=(times.checkpoints - before.checkpoints) / steps,
-            collective_mib=(self.trainer.world.traffic.bytes - self.bytes) / steps / 2**20,
+            collective_mib=(self.trainer.world.collective_stats.bytes - self.bytes) / steps / 2**20,
         )
         self._start()
         return lap

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
-from gnnrec.training.throughput import Times
+from gnnrec.training.throughput import TimeTotals
 
 
 @dataclasses.dataclass
-class Sums:
+class EpochTotals:
     """Sums over the steps of the epoch that is under way.
 
     Attributes:
@@ -28,13 +28,13 @@ class Sums:
     seconds: float = 0.0
 
     @staticmethod
-    def start(world: World) -> Sums:
+    def start(world: World) -> EpochTotals:
         """Before the first step of an epoch."""
-        return Sums(torch.zeros(2, dtype=torch.float64, device=world.device))
+        return EpochTotals(torch.zeros(2, dtype=torch.float64, device=world.device))
 
 
 @dataclasses.dataclass
-class Progress:
+class TrainState:
     """Where a run stands.
 
     Attributes:
@@ -51,43 +51,43 @@ class Progress:
         wandb_run: Id of the W&B run.
     """
 
-    sums: Sums
+    sums: EpochTotals
     epoch: int = 0
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
     seconds: float = 0.0
     targets: int = 0
-    times: Times = dataclasses.field(default_factory=Times)
+    times: TimeTotals = dataclasses.field(default_factory=TimeTotals)
     recorded_bytes: int = 0
     unrecorded: str = ""
     wandb_run: str | None = None
 
     @staticmethod
-    def start(world: World) -> Progress:
+    def start(world: World) -> TrainState:
         """Before the first step."""
-        return Progress(Sums.start(world))
+        return TrainState(EpochTotals.start(world))
 
     def finish_epoch(self, world: World) -> None:
         """Adds the epoch that was under way, validated now, to those that are finished."""
         self.epoch += 1
         self.seconds += self.sums.seconds
         self.targets += self.sums.targets
-        self.sums = Sums.start(world)
+        self.sums = EpochTotals.start(world)
 
     def state(self, world: World) -> dict:
         """Plain values for ``checkpoint.json``, with the losses of every rank; every rank calls this."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         sums = dataclasses.asdict(dataclasses.replace(self.sums, loss=None))
-        sums["loss"] = world.gather(self.sums.loss).tolist()
+        sums["loss"] = world.all_gather(self.sums.loss).tolist()
         return values | {"sums": sums, "times": dataclasses.asdict(self.times)}
 
     @staticmethod
-    def of(state: dict, world: World) -> Progress:
+    def of(state: dict, world: World) -> TrainState:
         """What :meth:`state` gave. On another number of ranks, rank 0 takes over the losses of all."""
         losses = torch.tensor(state["sums"]["loss"], dtype=torch.float64, device=world.device)
         if losses.shape[0] == world.size:
             loss = losses[world.rank]
         else:
             loss = losses.sum(0) if world.is_main else torch.zeros_like(losses[0])
-        sums, times = Sums(**state["sums"] | {"loss": loss}), Times(**state["times"])
-        return Progress(**state | {"sums": sums, "times": times})
+        sums, times = EpochTotals(**state["sums"] | {"loss": loss}), TimeTotals(**state["times"])
+        return TrainState(**state | {"sums": sums, "times": times})

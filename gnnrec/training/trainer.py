@@ -17,14 +17,14 @@ from gnnrec.distributed.world import World, unwrap
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.graph.folds import Step
 from gnnrec.graph.partition import Partition, PartitionReport, report
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights, read_replicated, read_rows
-from gnnrec.training.checkpoint.write import Contents
+from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
 from gnnrec.training.throughput import TimedBatches
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.utils.timer import Timer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class StepResult:
     Attributes:
         step: Where in the epoch.
         number: Steps of the run taken, this one included.
-        loss: Summed over this rank's targets, before the update, without regularisation (squared error of ratings); a
+        loss: Summed over this rank's targets, before the update, without regularization (squared error of ratings); a
             scalar tensor, so that nothing waits for it.
         lr: Learning rate.
         gradient: Squared norms of the gradients before the update, coupled L2 included, float64 ``[2]``: of the
@@ -59,7 +59,7 @@ class Trainer:
         num_edges: Ratings of all ranks that an epoch supervises.
         steps_an_epoch: Steps of an epoch.
         steps_taken: Steps of the run so far.
-        making_batches: Times the making of batches: statistics of a pass, draws of neighbours, targets.
+        batch_timer: TimeTotals the making of batches: statistics of a pass, draws of neighbours, targets.
         starts_fitted: The model is worth something before the first step, so that the start is a checkpoint too.
     """
 
@@ -74,17 +74,17 @@ class Trainer:
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World):
         self.config, self.dataset, self.world = config, dataset, world
         self.steps_taken = 0
-        self.making_batches = Stopwatch(world.device.type == "cuda")
+        self.batch_timer = Timer(world.device.type == "cuda")
 
     def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
         """Takes the steps of one epoch from step ``start`` on, and yields after each."""
         raise NotImplementedError
 
-    def embed(self) -> Embeddings:
+    def embed(self) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies."""
         raise NotImplementedError
 
-    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> Metrics:
+    def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> Metrics:
         """Metrics on one split, over all ranks, with all neighbours."""
         raise NotImplementedError
 
@@ -96,7 +96,7 @@ class Trainer:
         """Settings that training chose on validation, for the summary."""
         return {}
 
-    def breakdown(self, split: int, embeddings: Embeddings) -> dict[str, list[dict]]:
+    def breakdown(self, split: int, embeddings: NodeEmbeddings) -> dict[str, list[dict]]:
         """Where predictions of a split fail, for the summary."""
         return {}
 
@@ -108,7 +108,7 @@ class Trainer:
         """Bytes that a rank hands to collectives in a step."""
         raise NotImplementedError
 
-    def contents(self) -> Contents:
+    def checkpoint_state(self) -> CheckpointState:
         """Everything that a step changes, for a checkpoint."""
         replicated = {"model": self.replicated.state_dict(), "optimizer": {}}
         by_user = {"users": self.users.tables(), "users_optimizer": {}}
@@ -117,10 +117,10 @@ class Trainer:
                 of_rows = module is self.users and value.dim() > 0
                 group = by_user["users_optimizer"] if of_rows else replicated["optimizer"]
                 group[name if of_rows or module is not self.users else f"users/{name}"] = value
-        return Contents(replicated, by_user, self.part, self.users.memory)
+        return CheckpointState(replicated, by_user, self.part, self.users.memory)
 
     def restore(self, directory: Path, info: CheckpointInfo) -> None:
-        """Takes over what :meth:`contents` gave, on any number of ranks.
+        """Takes over what :meth:`checkpoint_state` gave, on any number of ranks.
 
         Raises:
             UserError: A file is missing or damaged, or belongs to a model of another shape.
@@ -146,7 +146,7 @@ class Trainer:
 
     def timed(self, batches: Iterable) -> Iterator:
         """The same batches, while the making of each is timed."""
-        return TimedBatches(batches, self.making_batches, self.world.traffic)
+        return TimedBatches(batches, self.batch_timer, self.world.collective_stats)
 
     def result(self, step: Step, loss: Tensor) -> StepResult:
         """One optimizer step on both parts of the model, with the gradients that are there, and what it did."""

@@ -9,7 +9,7 @@ import os
 _OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def shortage(error: BaseException) -> str | None:
+def describe_resource_error(error: BaseException) -> str | None:
     """What ran out and what to do about it; None for errors of another kind.
 
     Places that know better which file or option is meant raise a :class:`~gnnrec.errors.UserError` themselves; this is

@@ -8,7 +8,7 @@ from collections import deque
 import torch
 
 
-class Stopwatch:
+class Timer:
     """Adds up the seconds between its starts and stops.
 
     A GPU works behind the host. There events mark where a stretch begins and ends, and what the GPU has not finished
@@ -42,7 +42,7 @@ class Stopwatch:
             self._seconds += started.elapsed_time(ended) / 1e3
         return self._seconds
 
-    def __enter__(self) -> Stopwatch:
+    def __enter__(self) -> Timer:
         if self._depth == 0:
             self._started = self.start()
         self._depth += 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.baselines.autorec import AutoRec, Setting, fit_autorec
+from gnnrec.baselines.autorec import AutoRec, AutoRecSetting, fit_autorec
 from gnnrec.baselines.means import fit_biases
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.distributed.world import World
@@ -23,7 +23,7 @@ CHOSEN = torch.arange(0, 29, 2)
 
 
 def model_on(world: World, dataset: PreparedDataset, centre: str = "biases") -> AutoRec:
-    setting = Setting(hidden=6, l2=2.0, centre=centre, lr=0.01)
+    setting = AutoRecSetting(hidden=6, l2=2.0, centre=centre, lr=0.01)
     model = AutoRec(build_rank_graph(dataset, world, dtype=torch.float64), setting, 3)
     model.tables[2] += 0.1
     return model

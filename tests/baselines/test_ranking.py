@@ -32,7 +32,7 @@ PROTOCOLS = ("strong", "leave-last", "random")
 SETTINGS = {
     "popularity": {},
     "EASE": {"penalty": 20.0},
-    "implicit ALS": {"factors": 4, "alpha": 3.0, "regularisation": 0.5},
+    "implicit ALS": {"factors": 4, "alpha": 3.0, "regularization": 0.5},
 }
 #: Relative differences of figures that the rounding of scores makes.
 ROUNDING = {"popularity": 1e-6, "EASE": 1e-3, "implicit ALS": 3e-4}
@@ -67,14 +67,14 @@ def expected_scores(name: str, train: np.ndarray, shown: np.ndarray) -> np.ndarr
         np.testing.assert_allclose(np.diag(weights), 0, atol=1e-12)
         return shown @ weights
     model = AlternatingLeastSquares(
-        setting["factors"], setting["regularisation"], setting["alpha"], random_state=5, num_threads=1
+        setting["factors"], setting["regularization"], setting["alpha"], random_state=5, num_threads=1
     )
     model.fit(csr_matrix(train, dtype=np.float32), show_progress=False)
     movies = model.item_factors.astype(np.float64)
     users = []
     for row in shown:
         weight = np.where(row > 0, setting["alpha"], 1.0)
-        left = movies.T @ (weight[:, None] * movies) + setting["regularisation"] * np.eye(setting["factors"])
+        left = movies.T @ (weight[:, None] * movies) + setting["regularization"] * np.eye(setting["factors"])
         users.append(np.linalg.solve(left, movies.T @ (weight * row)))
     return np.array(users) @ movies.T
 

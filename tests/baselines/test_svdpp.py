@@ -10,7 +10,7 @@ import torch
 
 from gnnrec.baselines import svdpp
 from gnnrec.baselines.means import fit_biases
-from gnnrec.baselines.svdpp import Setting, SVDpp, fit_svdpp
+from gnnrec.baselines.svdpp import SVDpp, SVDppSetting, fit_svdpp
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
@@ -19,7 +19,7 @@ from gnnrec.graph.rank_graph import build_rank_graph
 from tests.baselines.data import triples
 from tests.distributed.ranks import run_on_ranks
 
-SETTING = Setting(dim=5, l2=3.0, degree_power=0.25, implicit_l2=4.0)
+SETTING = SVDppSetting(dim=5, l2=3.0, degree_power=0.25, implicit_l2=4.0)
 QUICK = dataclasses.asdict(SETTING) | {"epochs": 2}
 
 

@@ -1,4 +1,4 @@
-"""The plain PyG recipe: it learns, it visits every train edge, and it is measured."""
+"""The plain PyG recipe: it learns, it inclusion_probability every train edge, and it is measured."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnnrec.data.out_of_core import assemble, gather, prepare, scatter
+from gnnrec.data.out_of_core import assemble, partition_by_user, prepare, sort_bucket
 from gnnrec.data.out_of_core.size import Plan, plan
 from gnnrec.data.prepare import PrepareOptions
 from gnnrec.data.prepared import PreparedDataset
@@ -104,7 +104,7 @@ def test_an_interrupted_run_goes_on_where_it_was(rough, tmp_path, prepared, smal
         rough = rough.assign(userId="u" + rough["userId"].astype(str))
     rough.to_csv(tmp_path / "ratings.csv", index=False)
     first = prepared(tmp_path, tmp_path / "memory", engine="memory")
-    real, wrote, sort = scatter._write, [], gather.edges.sort_edges
+    real, wrote, sort = partition_by_user._write, [], sort_bucket.edges.sort_edges
 
     def counted(job, path, *columns):
         wrote.append(path.name)
@@ -113,14 +113,14 @@ def test_an_interrupted_run_goes_on_where_it_was(rough, tmp_path, prepared, smal
     def full(*columns):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scatter, "_write", counted)
-    monkeypatch.setattr(gather.edges, "sort_edges", full)
+    monkeypatch.setattr(partition_by_user, "_write", counted)
+    monkeypatch.setattr(sort_bucket.edges, "sort_edges", full)
     with pytest.raises(UserError, match="No space left on device.*make room"):
         prepared(tmp_path, tmp_path / "out", engine="stream", workers=1)
     assert len(set(wrote)) > 10 and not (tmp_path / "out").exists()
     read_before, kept = wrote.copy(), tmp_path / ".out.parts"
     (kept / "piece-000003.json").unlink()  # as if it had been killed in the middle of this piece
-    monkeypatch.setattr(gather.edges, "sort_edges", sort)
+    monkeypatch.setattr(sort_bucket.edges, "sort_edges", sort)
     monkeypatch.setattr(prepare, "plan", lambda layouts, options: Plan(500, 0))  # less memory is free now
     same_files(first, prepared(tmp_path, tmp_path / "out", engine="stream"))
     assert [name[:12] for name in wrote[len(read_before) :]] == ["piece-000003"]
@@ -141,7 +141,7 @@ def test_killed_for_good_and_started_again(rough, tmp_path, prepared):
     command = [sys.executable, "-m", "gnnrec", "prepare", str(tmp_path / "out"), "--ratings", str(tmp_path)]
     command += ["--engine", "stream"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    while process.poll() is None and not (tmp_path / ".out.parts").exists():
+    while process.check_stop() is None and not (tmp_path / ".out.parts").exists():
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)

@@ -31,7 +31,7 @@ def medium():
 
 
 def biases_only(data, sweeps=10):
-    """RMSE of global, user and movie biases, lightly regularised and fitted to the very ratings they predict."""
+    """RMSE of global, user and movie biases, lightly regularized and fitted to the very ratings they predict."""
     stars = data.stars / 2
     rest = stars - stars.mean()
     users, movies = np.bincount(data.user), np.bincount(data.movie)

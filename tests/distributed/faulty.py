@@ -56,7 +56,7 @@ def go_wrong(fault: str, world: World, model: nn.Module) -> None:
     elif fault == "leave" and guilty:
         return
     elif fault == "different collectives":
-        world.gather(torch.ones(1)) if guilty else world.barrier()
+        world.all_gather(torch.ones(1)) if guilty else world.barrier()
         time.sleep(600)
     elif fault == "RuntimeError":
         raise RuntimeError("a bug of all ranks")

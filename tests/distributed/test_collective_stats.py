@@ -19,16 +19,16 @@ PAUSE = 0.3
 def collect(world: World) -> list[tuple[float, int]]:
     """Seconds and bytes after each of three collectives."""
     found = []
-    world.sum_(torch.zeros(10, 4))
-    found.append((world.traffic.seconds, world.traffic.bytes))
+    world.all_reduce_sum_(torch.zeros(10, 4))
+    found.append((world.collective_stats.seconds, world.collective_stats.bytes))
     world.barrier()
-    before = world.traffic.seconds
+    before = world.collective_stats.seconds
     if world.rank == 1:
         time.sleep(PAUSE)
-    world.max_(torch.zeros(3, dtype=torch.float64))
-    found.append((world.traffic.seconds - before, world.traffic.bytes))
+    world.all_reduce_max_(torch.zeros(3, dtype=torch.float64))
+    found.append((world.collective_stats.seconds - before, world.collective_stats.bytes))
     world.reduce(torch.zeros(5, requires_grad=True)).sum().backward()
-    found.append((world.traffic.seconds, world.traffic.bytes))
+    found.append((world.collective_stats.seconds, world.collective_stats.bytes))
     return found
 
 
@@ -43,9 +43,9 @@ def step_bytes(world: World, data: str) -> tuple[int, int]:
     """Bytes of the forward and backward pass of one step, and what the report says of a step."""
     trainer = RatingTrainer(make_config(data, model={"layers": 2}), PreparedDataset(data), world)
     step, batch = next(trainer.loader.steps(trainer.epoch(0)))
-    before = world.traffic.bytes
+    before = world.collective_stats.bytes
     trainer.backward(step, batch)
-    return world.traffic.bytes - before, trainer.bytes_a_step()
+    return world.collective_stats.bytes - before, trainer.bytes_a_step()
 
 
 def test_a_step_reduces_what_the_partition_report_says(tmp_path):

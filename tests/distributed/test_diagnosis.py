@@ -6,18 +6,18 @@ import dataclasses
 
 import pytest
 
-from gnnrec.distributed.health.diagnosis import DONE, Limits, Words, judge
+from gnnrec.distributed.health.diagnosis import DONE, RankStatus, Timeouts, diagnose
 from gnnrec.errors import UserError
 
-LIMITS = Limits(lost=60, stall=600)
-INSIDE = Words("a", 10, entered=7, waiting=1.0, doing="all-reduce 7 for 1 s at f.py:1")
-BEHIND = Words("b", 11, entered=6, doing="computing for 700 s at g.py:2")
+LIMITS = Timeouts(lost=60, stall=600)
+INSIDE = RankStatus("a", 10, entered=7, waiting=1.0, doing="all-reduce 7 for 1 s at f.py:1")
+BEHIND = RankStatus("b", 11, entered=6, doing="computing for 700 s at g.py:2")
 LEFT = dataclasses.replace(BEHIND, left=DONE)
 
 
-def judged(others: list[Words], silence: float = 0, patience: float = 0, limits: Limits = LIMITS) -> str | None:
+def judged(others: list[RankStatus], silence: float = 0, patience: float = 0, limits: Timeouts = LIMITS) -> str | None:
     """What rank 0, inside collective 7, finds about the others."""
-    return judge(0, [INSIDE, *others], [0.0] + [silence] * len(others), patience, limits)
+    return diagnose(0, [INSIDE, *others], [0.0] + [silence] * len(others), patience, limits)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_no_fault(others, silence, patience):
 
 
 def test_no_limit_is_for_ever():
-    assert judged([BEHIND, INSIDE], 1e9, 1e9, Limits(lost=0, stall=0)) is None
+    assert judged([BEHIND, INSIDE], 1e9, 1e9, Timeouts(lost=0, stall=0)) is None
 
 
 def test_a_silent_rank_is_lost_whatever_this_rank_does():
@@ -57,15 +57,15 @@ def test_a_rank_that_left_is_not_waited_for():
 
 
 def test_a_verdict_spreads_to_ranks_that_wait_for_nothing():
-    found = judged([INSIDE, dataclasses.replace(INSIDE, verdict="rank 5 stalls")])
+    found = judged([INSIDE, dataclasses.replace(INSIDE, diagnosis="rank 5 stalls")])
     assert found == "rank 5 stalls"
 
 
 def test_all_waiting_in_the_same_number_of_collectives():
     long = dataclasses.replace(INSIDE, waiting=601.0)
-    found = judge(0, [long, dataclasses.replace(long, doing="gather 7")], [0.0, 0.0], 601, LIMITS)
+    found = diagnose(0, [long, dataclasses.replace(long, doing="gather 7")], [0.0, 0.0], 601, LIMITS)
     assert "all-reduce 7" in found and "gather 7" in found
-    assert judge(0, [long, dataclasses.replace(long, waiting=0.0)], [0.0, 0.0], 601, LIMITS) is None
+    assert diagnose(0, [long, dataclasses.replace(long, waiting=0.0)], [0.0, 0.0], 601, LIMITS) is None
 
 
 def test_many_ranks_stay_one_short_line():
@@ -74,14 +74,14 @@ def test_many_ranks_stay_one_short_line():
 
 
 def test_words_come_back():
-    assert Words.parse(BEHIND.text()) == BEHIND == Words.parse(BEHIND.text().encode())
+    assert RankStatus.parse(BEHIND.text()) == BEHIND == RankStatus.parse(BEHIND.text().encode())
 
 
 def test_limits_of_the_environment(monkeypatch):
     monkeypatch.setenv("GNNREC_LOST_SECONDS", "2.5")
     monkeypatch.delenv("GNNREC_STALL_SECONDS", raising=False)
-    assert Limits.from_environment() == Limits(2.5, 600)
+    assert Timeouts.from_environment() == Timeouts(2.5, 600)
     for wrong in ("soon", "-1", "nan", "inf"):
         monkeypatch.setenv("GNNREC_STALL_SECONDS", wrong)
         with pytest.raises(UserError, match=f"GNNREC_STALL_SECONDS={wrong}: must be a number of seconds"):
-            Limits.from_environment()
+            Timeouts.from_environment()

@@ -13,7 +13,7 @@ from tests.distributed.faulty_ranks import GUILTY_NAMED, SLACK, assert_named, ru
 
 def test_a_rank_that_stalls_is_named_with_the_place(tmp_path):
     ends = run_faulty(tmp_path, "sleep", lost=10, stall=2)
-    assert ends[GUILTY].seconds is not None, "the others' verdict ends it too"
+    assert ends[GUILTY].seconds is not None, "the others' diagnosis ends it too"
     sleeping = Path(faulty.__file__).read_text().splitlines().index("        time.sleep(600)") + 1
     for rank in range(3):
         assert_named(ends[rank], rank, GUILTY_NAMED, f"at faulty.py:{sleeping}, keeps the others waiting for 2 s")

@@ -10,20 +10,20 @@ import timeit
 
 import pytest
 
-from gnnrec.distributed.collectives import Inside, Traffic
+from gnnrec.distributed.collectives import CollectiveStats, track_collective
 from gnnrec.distributed.health import monitor as monitor_module
-from gnnrec.distributed.health.diagnosis import Limits, Words
-from gnnrec.distributed.health.monitor import Watch
+from gnnrec.distributed.health.diagnosis import RankStatus, Timeouts
+from gnnrec.distributed.health.monitor import HealthMonitor
 
-LIMITS = Limits(lost=0.8, stall=1.6)
+LIMITS = Timeouts(lost=0.8, stall=1.6)
 
 
 class Store:
     """A dictionary that may stop to answer; rank 1 beats in it as long as it is asked to."""
 
     def __init__(self) -> None:
-        self.other, self.beats, self.answers = Words("there", 1, entered=4), True, True
-        self.mine = Words("here", 0).text()
+        self.other, self.beats, self.answers = RankStatus("there", 1, entered=4), True, True
+        self.mine = RankStatus("here", 0).text()
 
     def clone(self) -> Store:
         return self
@@ -43,13 +43,15 @@ class Store:
 def ended(monkeypatch) -> list[str]:
     """What the watch said when it ended this process, which it does not here."""
     said: list[str] = []
-    monkeypatch.setattr(monitor_module, "leave_at_once", lambda program, rank, problem: said.append(problem))
+    monkeypatch.setattr(monitor_module, "abort", lambda program, rank, problem: said.append(problem))
     return said
 
 
-def watch_for(seconds: float, store: Store, traffic: Traffic, ended: list[str], asynchronous: bool = False) -> str:
+def watch_for(
+    seconds: float, store: Store, collective_stats: CollectiveStats, ended: list[str], asynchronous: bool = False
+) -> str:
     """What the watch says within some seconds; nothing if it stays quiet."""
-    watch = Watch(store, "start", 0, 2, traffic, LIMITS, asynchronous)
+    watch = HealthMonitor(store, "start", 0, 2, collective_stats, LIMITS, asynchronous)
     watch.start()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not ended:
@@ -59,20 +61,20 @@ def watch_for(seconds: float, store: Store, traffic: Traffic, ended: list[str], 
     return ended[0] if ended else ""
 
 
-def inside(number: int = 5) -> Traffic:
-    traffic = Traffic(entered=number - 1)
-    Inside(traffic, "gather").__enter__()
-    return traffic
+def inside(number: int = 5) -> CollectiveStats:
+    collective_stats = CollectiveStats(entered=number - 1)
+    track_collective(collective_stats, "gather").__enter__()
+    return collective_stats
 
 
 def test_a_rank_without_heartbeat_is_lost_also_while_nobody_waits(ended):
     store = Store()
     store.beats = False
-    assert "rank 1 (host there, pid 1)" in watch_for(5, store, Traffic(), ended)
+    assert "rank 1 (host there, pid 1)" in watch_for(5, store, CollectiveStats(), ended)
 
 
 def test_a_rank_that_beats_is_not_lost(ended):
-    assert watch_for(1.5, Store(), Traffic(), ended) == ""
+    assert watch_for(1.5, Store(), CollectiveStats(), ended) == ""
 
 
 def test_a_rank_behind_is_waited_for_until_the_limit(ended):
@@ -86,18 +88,18 @@ def test_ranks_in_as_many_collectives_are_not_behind(ended):
 
 
 @pytest.mark.parametrize(("entered", "verdict"), [(5, "keeps the others waiting"), (4, "")])
-def test_collectives_that_return_at_once_are_judged_by_their_number(ended, entered, verdict):
-    found = watch_for(2.5, Store(), Traffic(entered=entered), ended, asynchronous=True)
-    assert verdict in found and bool(found) == bool(verdict)
+def test_collectives_that_return_at_once_are_judged_by_their_number(ended, entered, diagnosis):
+    found = watch_for(2.5, Store(), CollectiveStats(entered=entered), ended, asynchronous=True)
+    assert diagnosis in found and bool(found) == bool(diagnosis)
 
 
 def test_a_lost_store_matters_to_ranks_that_wait(ended, monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "first-node")
-    for traffic, verdict in ((Traffic(entered=4), False), (inside(4), True)):
+    for collective_stats, diagnosis in ((CollectiveStats(entered=4), False), (inside(4), True)):
         store = Store()
         threading.Timer(0.3, setattr, (store, "answers", False)).start()
-        found = watch_for(2.5, store, traffic, ended)
-        assert ("the rendezvous store on first-node:" in found) == verdict == bool(found)
+        found = watch_for(2.5, store, collective_stats, ended)
+        assert ("the rendezvous store on first-node:" in found) == diagnosis == bool(found)
 
 
 def test_time_that_this_process_was_stopped_is_not_the_silence_of_others(ended, monkeypatch):
@@ -107,7 +109,7 @@ def test_time_that_this_process_was_stopped_is_not_the_silence_of_others(ended, 
     monkeypatch.setattr(monitor_module.time, "monotonic", lambda: real() + jump[0])
     threading.Timer(0.4, jump.__setitem__, (0, 1000.0)).start()
     store, began = Store(), real()
-    watch = Watch(store, "start", 0, 2, inside(5), LIMITS, False)
+    watch = HealthMonitor(store, "start", 0, 2, inside(5), LIMITS, False)
     watch.start()
     while real() - began < 1.0:
         time.sleep(0.02)
@@ -118,13 +120,13 @@ def test_time_that_this_process_was_stopped_is_not_the_silence_of_others(ended, 
 
 def test_noting_a_collective_costs_next_to_nothing():
     """A gloo all-reduce takes 50 microseconds and more."""
-    traffic = Traffic()
+    collective_stats = CollectiveStats()
 
     def collective() -> None:
-        with Inside(traffic, "all-reduce"):
+        with track_collective(collective_stats, "all-reduce"):
             pass
 
     seconds = min(timeit.repeat(collective, number=2000, repeat=5)) / 2000
     print(f"{1e9 * seconds:.0f} ns", file=sys.stderr)
     assert seconds < 10e-6
-    assert traffic.entered == 10_000 and not traffic.open
+    assert collective_stats.entered == 10_000 and not collective_stats.open

@@ -74,7 +74,7 @@ def three_steps(trainer: RatingTrainer) -> dict[str, torch.Tensor]:
     found = {}
     world = trainer.world
     for number, (step, batch) in enumerate(itertools.islice(trainer.loader.steps(trainer.epoch(0)), STEPS)):
-        found[f"{number} loss"] = world.sum_(trainer.backward(step, batch)) / batch.targets.count
+        found[f"{number} loss"] = world.all_reduce_sum_(trainer.backward(step, batch)) / batch.targets.count
         for name, parameter in trainer.replicated.named_parameters():
             found[f"{number} gradient {name}"] = parameter.grad.clone()
         for name, parameter in trainer.users.named_parameters():

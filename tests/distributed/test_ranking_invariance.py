@@ -37,7 +37,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
             optimizer={"lr": 0.01, "eps": 1e-3},
         )
         trainer = RankingTrainer(config, PreparedDataset(data), world)
-        found[name] = {"start": trainer.replicated.source.detach().clone()} | some_steps(trainer)
+        found[name] = {"start": trainer.replicated.message_embedding.detach().clone()} | some_steps(trainer)
     torch.set_default_dtype(torch.float32)
     return found
 
@@ -46,7 +46,7 @@ def some_steps(trainer: RankingTrainer) -> dict[str, torch.Tensor]:
     found, world = {}, trainer.world
     steps = [step for epoch in range(2) for step in trainer.steps.steps(epoch)]
     for number, step in enumerate(steps[:STEPS]):
-        found[f"{number} loss"] = world.sum_(trainer.backward(trainer.batch(step)).clone())
+        found[f"{number} loss"] = world.all_reduce_sum_(trainer.backward(trainer.batch(step)).clone())
         for name, parameter in trainer.replicated.named_parameters():
             if parameter.requires_grad:
                 found[f"{number} gradient {name}"] = parameter.grad.clone()
@@ -55,7 +55,7 @@ def some_steps(trainer: RankingTrainer) -> dict[str, torch.Tensor]:
         found[f"parameter {name}"] = parameter.detach().clone()
     for split in (VALIDATION, TEST):
         found[f"metrics {split}"] = torch.tensor(list(trainer.evaluate(split).figures().values()))
-    found["chosen"] = torch.tensor([trainer.validate().ndcg_at_100, float(trainer.replicated.discount)])
+    found["chosen"] = torch.tensor([trainer.validate().ndcg_at_100, float(trainer.replicated.popularity_exponent)])
     embeddings = trainer.embed()
     found["movie vectors"], found["user vectors"] = embeddings.movie, embeddings.user
     return found
@@ -90,12 +90,18 @@ def test_ranks_agree_with_one(one_rank, many_ranks, scenario):
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_ranks_hold_the_same_bits(many_ranks, scenario):
-    for name in ("start", "parameter source", "parameter target", "parameter discount", "parameter popularity"):
+    for name in (
+        "start",
+        "parameter source",
+        "parameter target",
+        "parameter popularity_exponent",
+        "parameter popularity",
+    ):
         for rank in many_ranks[1:]:
             assert torch.equal(rank[scenario][name], many_ranks[0][scenario][name]), name
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_gradients_are_not_zero(one_rank, scenario):
-    for name in ("source", "target"):
+    for name in ("message_embedding", "target"):
         assert one_rank[scenario][f"0 gradient {name}"].abs().max() > 1e-4

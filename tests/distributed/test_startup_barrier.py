@@ -8,7 +8,7 @@ import time
 import pytest
 from torch.distributed import HashStore
 
-from gnnrec.distributed.health.startup_barrier import meet
+from gnnrec.distributed.health.startup_barrier import startup_barrier
 from gnnrec.errors import RanksLost, Stopped
 
 SIZE = 3
@@ -20,7 +20,7 @@ def meet_all(store: HashStore, pauses: list[float]) -> list[str]:
 
     def come(rank: int) -> None:
         time.sleep(pauses[rank])
-        names[rank] = meet(store, rank, SIZE, f"words of {rank}", seconds=20, check=lambda: None)
+        names[rank] = startup_barrier(store, rank, SIZE, f"words of {rank}", seconds=20, check=lambda: None)
 
     threads = [threading.Thread(target=come, args=(rank,)) for rank in range(SIZE)]
     for thread in threads:
@@ -45,7 +45,7 @@ def test_ranks_that_do_not_come_are_named():
     store = HashStore()
     meet_all(store, [0, 0, 0])  # their greetings are dead ones now
     with pytest.raises(RanksLost, match=r"rank 1, 2 did not come within 0\.2 s"):
-        meet(store, 0, SIZE, "", seconds=0.2, check=lambda: None)
+        startup_barrier(store, 0, SIZE, "", seconds=0.2, check=lambda: None)
 
 
 def test_a_rank_that_is_told_to_stop_does_not_wait_on():
@@ -54,4 +54,4 @@ def test_a_rank_that_is_told_to_stop_does_not_wait_on():
 
     for rank in (0, 1):
         with pytest.raises(Stopped):
-            meet(HashStore(), rank, SIZE, "", seconds=20, check=stop)
+            startup_barrier(HashStore(), rank, SIZE, "", seconds=20, check=stop)

@@ -39,11 +39,14 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, dict[str, torch.
                 optimizer={"eps": 1e-3},
             )
             trainer = RatingTrainer(config, PreparedDataset(data), world)
-            trainer.world.traffic.bytes = 0
+            trainer.world.collective_stats.bytes = 0
             losses = [result.loss for result in itertools.islice(trainer.run_epoch(0), 3)]
             parameters = [*trainer.replicated.named_parameters(), *trainer.users.named_parameters(prefix="users")]
             values = {key: value.detach().clone() for key, value in parameters}
-            values |= {"loss": world.sum_(torch.stack(losses)), "users/bytes": torch.tensor(world.traffic.bytes)}
+            values |= {
+                "loss": world.all_reduce_sum_(torch.stack(losses)),
+                "users/bytes": torch.tensor(world.collective_stats.bytes),
+            }
             found.setdefault(name, {})[rows] = values
     torch.set_default_dtype(torch.float32)
     return found

@@ -22,7 +22,7 @@ import torch
 
 import train_dist
 from gnnrec.cli.main import exit_on_user_error, run_command
-from gnnrec.utils.resource_errors import shortage
+from gnnrec.utils.resource_errors import describe_resource_error
 from tests.end_to_end.conftest import Chain
 from tests.end_to_end.mistakes import FILES, PREPARE, TRAIN, WORDS
 
@@ -252,6 +252,9 @@ def test_whatever_runs_out_is_named(capfd, error: Exception, says: str):
 
 
 def test_other_errors_are_bugs_and_keep_their_traceback():
-    assert shortage(RuntimeError("a bug")) is None and shortage(FileNotFoundError(2, "no such file")) is None
+    assert (
+        describe_resource_error(RuntimeError("a bug")) is None
+        and describe_resource_error(FileNotFoundError(2, "no such file")) is None
+    )
     with pytest.raises(ZeroDivisionError), exit_on_user_error("gnnrec"):
         raise ZeroDivisionError

@@ -39,7 +39,7 @@ def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
             assert not passing & supervised, "a target passes a message in its own step"
             messages |= passing
             steps.append((step.index, step.fold))
-            counts.append((step.num_targets, int(world.total(edge.numel()))))
+            counts.append((step.num_targets, int(world.all_reduce_scalar(edge.numel()))))
             seeds.append((step.fold, graph.user_rows if step.seeds is None else graph.user_rows[step.seeds]))
         found.append(
             {

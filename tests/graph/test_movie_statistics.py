@@ -38,9 +38,9 @@ def assert_equal(found: MovieStatistics, of_chunks: list[MessageStatistics], exp
     close(found.mean, expected.mean)
     close(found.degree, expected.movie_degree)
     close(found.bias, expected.movie_bias)
-    assert (found.years is None) == (expected.drift is None)
+    assert (found.years is None) == (expected.temporal_bias is None)
     if found.years is not None:
-        close(found.years, expected.drift.years)
+        close(found.years, expected.temporal_bias.years)
     for name in ("user_bias", "user_degree"):
         close(torch.cat([getattr(each, name) for each in of_chunks]), getattr(expected, name))
     for name in ("movie", "level", "residual"):

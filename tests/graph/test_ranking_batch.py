@@ -10,7 +10,7 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.graph.partition import partition
 from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 
 MOVIES = 12
 
@@ -32,7 +32,7 @@ def some_users(count: int) -> list[list[int]]:
 
 
 def batch_of(chosen: Interactions) -> RankingBatch:
-    lists = Lists(chosen.user_ptr, chosen.movie, MOVIES)
+    lists = CSRLists(chosen.user_ptr, chosen.movie, MOVIES)
     return RankingBatch(lists, torch.ones(chosen.num_edges), torch.ones(chosen.num_users))
 
 

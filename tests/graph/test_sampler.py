@@ -222,12 +222,12 @@ def test_inflation_is_what_sampling_leaves_out(graph):
     users = torch.tensor([4, 0, 30])
     sampler = sampler_of(graph)
     out = sampler.sample_from_nodes(NodeSamplerInput(None, users))
-    user_inflation, movie_inflation = sampler.inflation(out.node[USER])
+    user_sampling_scale, movie_sampling_scale = sampler.sampling_scale(out.node[USER])
     drawn = torch.bincount(out.col[RATED_BY], minlength=len(out.node[USER]))
-    np.testing.assert_allclose(user_inflation * drawn, graph.user_degree[out.node[USER]], rtol=1e-6)
+    np.testing.assert_allclose(user_sampling_scale * drawn, graph.user_degree[out.node[USER]], rtol=1e-6)
     drawn = torch.bincount(out.col[RATES], minlength=graph.num_movies)
-    np.testing.assert_allclose(movie_inflation * drawn, graph.movie_degree, rtol=1e-6)
-    assert (user_inflation > 1).any() and (movie_inflation > 1).any()
+    np.testing.assert_allclose(movie_sampling_scale * drawn, graph.movie_degree, rtol=1e-6)
+    assert (user_sampling_scale > 1).any() and (movie_sampling_scale > 1).any()
 
 
 def draws_on_rank(world: World, directory: str) -> tuple[list, list, list]:

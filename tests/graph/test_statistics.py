@@ -74,7 +74,7 @@ def test_equals_dense(graph, mask):
     np.testing.assert_array_equal(found.movie_degree, weight.sum(0))
     np.testing.assert_allclose(found.user_bias, user_bias, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(found.movie_bias, movie_bias, rtol=1e-10, atol=1e-12)
-    assert found.weight == 1 and found.drift is None
+    assert found.weight == 1 and found.temporal_bias is None
 
     user, movie = users_of(graph), graph.movie.numpy()
     carried = weight[user, movie] > 0
@@ -100,7 +100,7 @@ def test_excluded_edges_are_in_no_list_and_others_in_their_place(graph, mask):
 
 def everything(statistics: MessageStatistics) -> list[torch.Tensor]:
     """All numbers but the ratings of targets, which are what they are."""
-    parts = [statistics, statistics.edges, *([] if statistics.drift is None else [statistics.drift])]
+    parts = [statistics, statistics.edges, *([] if statistics.temporal_bias is None else [statistics.temporal_bias])]
     values = [(each.name, getattr(part, each.name)) for part in parts for each in dataclasses.fields(part)]
     return [value for name, value in values if isinstance(value, torch.Tensor) and name != "target_rating"]
 

@@ -13,7 +13,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
 from gnnrec.graph.rank_graph import build_rank_graph, read_edges
 from gnnrec.graph.statistics import message_statistics
-from gnnrec.graph.temporal_bias import DriftTables
+from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.graph.time_bins import DAY, SESSION, YEAR
 from gnnrec.kernels.ragged import owners
 from gnnrec.models.layerwise import embed_all
@@ -28,7 +28,7 @@ CUTS = 2
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("drift"), users=41, movies=23, ratings=500)
+    return write_dataset(tmp_path_factory.mktemp("temporal_bias"), users=41, movies=23, ratings=500)
 
 
 def oracle(rows, times, residual, weight, at_rows, at_times, leave_out, window, begin):
@@ -78,7 +78,7 @@ def test_effects_on_other_ratings_are_those_of_plain_loops(dataset):
 
     test = read_edges(dataset, graph.part, (TEST,))
     test_rows, test_time = {"user": owners(test.user_ptr).numpy(), "movie": test.movie.numpy()}, test.time.numpy()
-    elsewhere = found.drift.at(test.user_ptr, test.movie, test.time)
+    elsewhere = found.temporal_bias.at(test.user_ptr, test.movie, test.time)
     # A movie outside of the years seen keeps its nearest bin, so only times inside are compared.
     inside = (test_time >= time.min()) & (test_time <= time.max())
     shared = 0
@@ -113,12 +113,12 @@ def test_effects_on_other_ratings_are_not_made_from_targets(dataset):
         message_statistics(graph, supervising(graph, graph.movie == 2), SUPERVISED, tables=True)
 
 
-def tables_and_users(dataset, asked: list[int]) -> tuple[DriftTables, torch.Tensor]:
+def tables_and_users(dataset, asked: list[int]) -> tuple[TemporalBiasTables, torch.Tensor]:
     """Tables of all training ratings, and the pointer of queries of the first users."""
     graph = build_rank_graph(dataset, World(), time=True)
     counts = torch.tensor(asked + [0] * (graph.num_users - len(asked)))
     pointer = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-    return message_statistics(graph, tables=True).drift, pointer
+    return message_statistics(graph, tables=True).temporal_bias, pointer
 
 
 @pytest.mark.parametrize("when", [2_000_000_000, 0, 2**40, -(2**40)])
@@ -152,9 +152,9 @@ def effects_of(world, directory):
     dataset = PreparedDataset(directory)
     graph = build_rank_graph(dataset, world, dtype=torch.float64, time=True)
     found = message_statistics(graph, supervising(graph, graph.edge_id % 3 == 0), SUPERVISED)
-    drift = message_statistics(graph, tables=True).drift
-    test = held_out(dataset, graph.part, TEST, world, torch.float64, drift)
-    return world.gather_objects((found.edges.target_effect, found.edges.residual, test.drift))
+    temporal_bias = message_statistics(graph, tables=True).temporal_bias
+    test = held_out(dataset, graph.part, TEST, world, torch.float64, temporal_bias)
+    return world.all_gather_objects((found.edges.target_effect, found.edges.residual, test.temporal_bias))
 
 
 def test_effects_do_not_depend_on_the_number_of_ranks(dataset):
@@ -169,5 +169,5 @@ def test_time_is_an_option(dataset, tmp_path):
     for time in (True, False):
         trainer = RatingTrainer(make_config(model={"time": time}), dataset, World())
         embeddings = embed_all(trainer.replicated, trainer.users, trainer.graph)
-        assert (embeddings.drift is not None) == time
-        assert hasattr(trainer.replicated, "drift_multiple") == time
+        assert (embeddings.temporal_bias is not None) == time
+        assert hasattr(trainer.replicated, "temporal_bias_scale") == time

@@ -50,7 +50,7 @@ def test_one_rating_far_away_takes_part_like_all_others(tmp_path, moved):
     table.to_csv(tmp_path / "ratings.csv", index=False)
     prepare(tmp_path / "b", PrepareOptions(ratings=tmp_path / "ratings.csv", test=0.0, validation=0.0))
     graph = build_rank_graph(PreparedDataset(tmp_path / "b"), World(), (TRAIN,), time=True)
-    years = message_statistics(graph, tables=True).drift.years
+    years = message_statistics(graph, tables=True).temporal_bias.years
     halves = graph.clock.windows.movie_halves
     assert graph.time_bins.year.max() < halves and years.shape == (graph.num_movies, halves, 2)
     # A rating is counted twice in its own half bin and once in each neighbour that there is.

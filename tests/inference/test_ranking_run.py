@@ -113,9 +113,9 @@ def test_user_vectors_are_sums_over_what_they_like_outside_of_test(run, exported
     if dataset.manifest.split["protocol"] == "strong":
         chosen &= np.asarray(dataset.split) != 5  # ratings that the protocol does not use
     liked[owner[chosen], dataset.movie[chosen]] = 1
-    expected = liked @ model.source.detach().numpy()
+    expected = liked @ model.message_embedding.detach().numpy()
     np.testing.assert_allclose(np.stack(vectors(exported, "user")["embedding"]), expected, rtol=1e-4, atol=1e-5)
-    discounted = model.target * (model.popularity[:, None] + 10) ** -model.discount
+    discounted = model.target * (model.popularity[:, None] + 10) ** -model.popularity_exponent
     found = np.stack(vectors(exported, "movie")["embedding"])
     np.testing.assert_allclose(found, discounted.detach().numpy(), rtol=1e-4, atol=1e-7)
 

@@ -9,7 +9,7 @@ import pytest
 
 from gnnrec.cli.main import run_command
 from gnnrec.errors import UserError
-from gnnrec.inference.movie_catalog import Catalogue, find_movie
+from gnnrec.inference.movie_catalog import MovieCatalog, find_movie
 from gnnrec.inference.recommend import RecommendOptions, recommend
 from tests.datasets import changed_copy
 from tests.inference.made_export import GENRES, MOVIES, expected, make_dataset, make_export, read, years
@@ -105,7 +105,7 @@ def test_data_without_titles_and_genres(tmp_path):
     ],
 )
 def test_years_of_titles(dataset, monkeypatch, title, year):
-    catalogue = Catalogue(dataset)
+    catalogue = MovieCatalog(dataset)
     monkeypatch.setattr(catalogue, "titles", [title])
     assert catalogue.years.tolist() == [year]
 
@@ -125,7 +125,7 @@ def test_movies_like_another_have_the_highest_cosine(dataset, made, row, filters
 
 
 def test_movies_by_id_title_and_beginning(dataset, monkeypatch):
-    catalogue = Catalogue(dataset)
+    catalogue = MovieCatalog(dataset)
     names = ["Heat (1995)", "Heat (1986)", "Heatwave (2022)", "27 (2023)", "alien (1979)", "Alien (1979)"]
     monkeypatch.setattr(catalogue, "titles", names + ["Film"] * (MOVIES - len(names)))
     assert find_movie(catalogue, "heat (1986)") == 1 and find_movie(catalogue, "HEATW") == 2
@@ -150,4 +150,4 @@ def test_a_similar_movie_is_printed_with_its_title(made, capsys):
 
 def test_counts_are_of_all_splits(dataset, tmp_path):
     changed = changed_copy(dataset, tmp_path / "copy", split=np.full(dataset.num_ratings, 2))
-    np.testing.assert_array_equal(Catalogue(changed).counts, Catalogue(dataset).counts)
+    np.testing.assert_array_equal(MovieCatalog(changed).counts, MovieCatalog(dataset).counts)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 
 
 def ragged_lists(
@@ -17,17 +17,17 @@ def ragged_lists(
     weight: float = 1.0,
     factor: bool = True,
     row_scale: bool = True,
-) -> Lists:
-    """Lists of 0 to 5 random entries with one of ``longest``, most of it the same entry; the last column has none."""
-    random = np.random.default_rng(rows)
-    counts = random.integers(0, 6, rows)
-    counts[[0, rows // 2, rows - 1]] = 0, longest, 0
+) -> CSRLists:
+    """CSRLists of 0 to 5 random entries with one of ``longest``, most of it the same entry; the last column has
+    none."""
+    random = np.random.default_rng(rows) counts = random.integers(0, 6,
+    rows) counts[[0, rows // 2, rows - 1]] = 0, longest, 0
     pointer = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
     entries = int(pointer[-1])
     entry = random.integers(0, columns - 1, entries).astype(np.int32)
     start = int(pointer[rows // 2])
     entry[start : start + longest * 3 // 4] = 2
-    return Lists(
+    return CSRLists(
         pointer,
         torch.from_numpy(entry),
         columns,
@@ -37,7 +37,7 @@ def ragged_lists(
     )
 
 
-def dense_matrices(lists: Lists) -> tuple[Tensor, Tensor | None]:
+def dense_matrices(lists: CSRLists) -> tuple[Tensor, Tensor | None]:
     """What lists multiply values and second values by, float64 ``[rows, columns]`` both."""
     shape = lists.rows, lists.columns
     plain, scaled = np.zeros(shape), None if lists.factor is None else np.zeros(shape)

@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import torch
 
-from gnnrec.kernels.edges import Edges, TimeBins, Windows
+from gnnrec.kernels.edges import Edges, EdgeTimeBins, TimeBins
 from gnnrec.kernels.statistics import time_bins
 
 MOVIES, FOLDS, LEVELS, LATEST = 7, 4, 10, 1000
-WINDOWS = Windows(
+WINDOWS = TimeBins(
     movie_half=60,
     movie_halves=LATEST // 60 + 1,
     movie_shrinkage=7.0,
@@ -52,7 +52,7 @@ def pointer_of(lists: list[list]) -> torch.Tensor:
     return torch.tensor([0, *np.cumsum([len(each) for each in lists])], dtype=torch.int64)
 
 
-def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: TimeBins | None = None) -> Edges:
+def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: EdgeTimeBins | None = None) -> Edges:
     """The same as kernels take it, with half bins of time where none are given."""
     every = [edge for rated in users for edge in rated]
     column = {name: [getattr(edge, name) for edge in every] for name in ("movie", "rating", "level", "fold", "time")}

@@ -12,7 +12,7 @@ from torch.nn.functional import leaky_relu
 
 from gnnrec.kernels import dispatch, threads
 from gnnrec.kernels.attention import attention_sums, largest_logits
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
 
 USERS, MOVIES, LEVELS, SLOPE, WEIGHT = 11, 7, 4, 0.2, 1.6
@@ -50,7 +50,7 @@ class Case:
         self.mask[0], self.mask[:, -1] = False, False
         user, movie = self.mask.nonzero(as_tuple=True)
         factor, level = normal(USERS, MOVIES), torch.randint(LEVELS, (USERS, MOVIES), generator=generator)
-        self.lists = Lists(offsets(self.mask.sum(1)), movie.int(), MOVIES, factor[user, movie].to(dtype), WEIGHT)
+        self.lists = CSRLists(offsets(self.mask.sum(1)), movie.int(), MOVIES, factor[user, movie].to(dtype), WEIGHT)
         self.level = level[user, movie].to(torch.uint8) if given & {"rating", "levels"} else None
         self.num_levels = LEVELS if "levels" in given else 0
         # The oracle has receivers in rows.

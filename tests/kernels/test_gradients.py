@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_dots, pair_scores
 from gnnrec.kernels.sums import gather_sums, scatter_sums
 from tests.kernels.ragged_examples import assert_near, dense_matrices, ragged_lists, random_table
@@ -15,19 +15,19 @@ from tests.kernels.ragged_examples import assert_near, dense_matrices, ragged_li
 ROWS, COLUMNS, WIDTH = 9, 7, 5
 EXAMPLES = {
     "many": ragged_lists(ROWS, COLUMNS, 11, torch.float64, 1.3),
-    "same entry twice": Lists(
+    "same entry twice": CSRLists(
         torch.tensor([0, 0, 3, *[3] * 7]),
         torch.tensor([4, 4, 1], dtype=torch.int32),
         COLUMNS,
         torch.tensor([0.5, -2.0, 3.0], dtype=torch.float64),
     ),
-    "one": Lists(
+    "one": CSRLists(
         torch.tensor([0] * 5 + [1] * 5),
         torch.tensor([6], dtype=torch.int32),
         COLUMNS,
         torch.tensor([1.5], dtype=torch.float64),
     ),
-    "none": Lists(
+    "none": CSRLists(
         torch.zeros(ROWS + 1, dtype=torch.int64),
         torch.zeros(0, dtype=torch.int32),
         COLUMNS,
@@ -37,7 +37,7 @@ EXAMPLES = {
 
 
 @pytest.fixture(params=EXAMPLES)
-def lists(request) -> Lists:
+def lists(request) -> CSRLists:
     return EXAMPLES[request.param]
 
 

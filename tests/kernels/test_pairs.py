@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_dots, pair_scores
 from tests.kernels.ragged_examples import assert_near, ragged_lists, random_table
 
@@ -21,7 +21,7 @@ def inputs(width: int, dtype: torch.dtype) -> list[Tensor]:
     return [random_table(ROWS, width, dtype, 1), random_table(COLUMNS, width, dtype, 2), *biases]
 
 
-def dense_scores(tables: list[Tensor], lists: Lists) -> Tensor:
+def dense_scores(tables: list[Tensor], lists: CSRLists) -> Tensor:
     rows, columns, row_bias, column_bias = tables
     every = rows @ columns.T + row_bias[:, None] + column_bias
     pairs = [
@@ -66,7 +66,7 @@ def test_dots_are_scores_without_biases(implementation):
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
 def test_no_pairs_have_no_scores_and_no_gradients(implementation):
-    lists = Lists(torch.zeros(ROWS + 1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), COLUMNS)
+    lists = CSRLists(torch.zeros(ROWS + 1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), COLUMNS)
     tables = inputs(10, torch.float64)
     with dispatch.forced(implementation):
         found = pair_scores(*tables, lists)

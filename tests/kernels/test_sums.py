@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gnnrec.kernels import dispatch
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.sums import bag, gather_sums, scatter_sums
 from tests.kernels.ragged_examples import assert_near, dense_matrices, ragged_lists, random_table
 
@@ -73,7 +73,7 @@ def test_columns_of_wider_tables(direction, implementation):
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
 def test_no_entries_give_zeros(implementation):
-    lists = Lists(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), 3)
+    lists = CSRLists(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), 3)
     with dispatch.forced(implementation):
         assert torch.equal(gather_sums(torch.ones(3, 8), None, lists), torch.zeros(3, 8))
         assert torch.equal(scatter_sums(torch.ones(3, 8), None, lists), torch.zeros(3, 8))
@@ -83,7 +83,7 @@ def test_no_entries_give_zeros(implementation):
 def test_bags_are_embedding_bags(implementation):
     lists = ragged_lists(ROWS, COLUMNS, 30, torch.float64)
     table = random_table(COLUMNS, 10, torch.float64, 0)
-    expected = dense_matrices(Lists(lists.pointer, lists.entry, COLUMNS, lists.factor))[1] @ table
+    expected = dense_matrices(CSRLists(lists.pointer, lists.entry, COLUMNS, lists.factor))[1] @ table
     wanted = torch.autograd.grad(expected.square().sum(), table)
     with dispatch.forced(implementation):
         found = bag(table, lists.entry, lists.pointer, lists.factor)

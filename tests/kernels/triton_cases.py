@@ -14,7 +14,7 @@ import traceback
 import torch
 
 from gnnrec.kernels import dispatch
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.sums import gather_sums, scatter_sums
 from tests.kernels.ragged_examples import assert_near, ragged_lists, random_table
@@ -43,7 +43,7 @@ PAIRS = {
 }
 
 
-def compare(function, tables: list, lists: Lists, exact: torch.dtype) -> None:
+def compare(function, tables: list, lists: CSRLists, exact: torch.dtype) -> None:
     """Values and gradients of both implementations; the same twice, to the bit, of Triton's."""
     results = {}
     for name in ("reference", "triton", "again"):
@@ -59,10 +59,10 @@ def compare(function, tables: list, lists: Lists, exact: torch.dtype) -> None:
         assert_near(found, expected, tolerances[number > 0])
 
 
-def moved(lists: Lists, device: str) -> Lists:
+def moved(lists: CSRLists, device: str) -> CSRLists:
     tensors = {name: getattr(lists, name) for name in ("pointer", "entry", "factor", "row_scale")}
     tensors = {name: None if each is None else each.to(device) for name, each in tensors.items()}
-    return Lists(columns=lists.columns, weight=lists.weight, **tensors)
+    return CSRLists(columns=lists.columns, weight=lists.weight, **tensors)
 
 
 def table(rows: int, width: int, dtype: torch.dtype, seed: int, device: str) -> torch.Tensor:
@@ -93,7 +93,7 @@ def columns_of_a_wider_table(device: str) -> None:
 
 
 def no_entries(device: str) -> None:
-    lists = Lists(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), 3)
+    lists = CSRLists(torch.zeros(4, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), 3)
     lists, one = moved(lists, device), table(3, 8, torch.float32, 1, device)
     compare(gather_sums, [one, None], lists, torch.float32)
     compare(scatter_sums, [one, None], lists, torch.float32)

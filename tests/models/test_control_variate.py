@@ -7,8 +7,8 @@ import torch
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import whole_graph
-from gnnrec.models.control_variate import record
-from gnnrec.models.conv import Sources
+from gnnrec.models.control_variate import snapshot
+from gnnrec.models.conv import MessageInputs
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
@@ -23,7 +23,7 @@ def double():
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("history"), users=61, movies=31, ratings=900)
+    return write_dataset(tmp_path_factory.mktemp("stale_sums"), users=61, movies=31, ratings=900)
 
 
 def trainer_of(dataset, architecture, layers=1, seed=0, **loader) -> RatingTrainer:
@@ -42,10 +42,10 @@ def shake(trainer: RatingTrainer, size: float, seed: int) -> None:
             parameter.add_((torch.rand(parameter.shape, generator=generator) - 0.5) * size)
 
 
-def sampled(trainer, epoch, step, history):
+def sampled(trainer, epoch, step, stale_sums):
     batch = trainer.loader.batch(epoch, step)
     with torch.no_grad():
-        return batch, trainer.replicated.embed(batch, trainer.users.rows(batch.users), history=history)
+        return batch, trainer.replicated.embed(batch, trainer.users.rows(batch.users), stale_sums=stale_sums)
 
 
 def exact(trainer, epoch, step):
@@ -61,8 +61,10 @@ def test_at_the_recorded_parameters_a_sample_gives_whole_sums(dataset, architect
     shake(trainer, 1.0, 1)
     epoch = trainer.epoch(0)
     for step in list(epoch.steps())[:8]:
-        history = record(trainer.replicated, trainer.users, trainer.graph, trainer.loader.statistics(epoch, step.fold))
-        batch, found = sampled(trainer, epoch, step, history)
+        stale_sums = snapshot(
+            trainer.replicated, trainer.users, trainer.graph, trainer.loader.statistics(epoch, step.fold)
+        )
+        batch, found = sampled(trainer, epoch, step, stale_sums)
         expected = exact(trainer, epoch, step)
         seeds = step.seeds
         torch.testing.assert_close(found.user[: seeds.numel()], expected.user[seeds], rtol=1e-10, atol=1e-10)
@@ -77,15 +79,15 @@ def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architectu
     epoch = trainer.epoch(0)
     step = next(iter(epoch.steps()))
     statistics = trainer.loader.statistics(epoch, step.fold)
-    history = record(trainer.replicated, trainer.users, trainer.graph, statistics)
+    stale_sums = snapshot(trainer.replicated, trainer.users, trainer.graph, statistics)
     shake(trainer, 0.2, 2)
     conv, rows = trainer.replicated.encoder.layers[0].to_movies, trainer.users.rows()
     whole = whole_graph(trainer.graph, statistics).to_movies
 
     def sums(messages, users, past):
-        sources = Sources(rows["source"], rows["residual_source"])
+        sources = MessageInputs(rows["message_embedding"], rows["residual_embedding"])
         sources = conv.transform(sources if users is None else sources.rows(users))
-        partial = conv.partial(sources, trainer.replicated.movie_rows()["source"], messages, None)
+        partial = conv.partial(sources, trainer.replicated.movie_rows()["message_embedding"], messages, None)
         return partial if past is None else past.plus(partial - past.sampled(messages))
 
     with torch.no_grad():
@@ -94,7 +96,7 @@ def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architectu
         for draw in range(400):
             trainer.loader.neighbor_sampler.set_step(draw, 0)
             batch = trainer.loader(step.seeds)
-            past = history[0].of(batch.users).to_movies
+            past = stale_sums[0].of(batch.users).to_movies
             with_past.append(sums(batch.to_movies, batch.users, past).numerator)
             without.append(sums(batch.to_movies, batch.users, None).numerator)
     error, plain = ((torch.stack(draws) - target) for draws in (with_past, without))
@@ -110,8 +112,8 @@ def test_training_with_it_follows_whole_neighbourhoods_more_closely(dataset, arc
         apart = []
         for number in range(2):
             for step, _ in trainer.loader.steps(trainer.epoch(number)):
-                history = trainer.history(step)
-                _, found = sampled(trainer, trainer.epoch(number), step, history)
+                stale_sums = trainer.stale_sums(step)
+                _, found = sampled(trainer, trainer.epoch(number), step, stale_sums)
                 expected = exact(trainer, trainer.epoch(number), step)
                 apart.append((found.movie - expected.movie).square().mean())
                 trainer.backward(step, trainer.loader.batch(trainer.epoch(number), step))
@@ -128,11 +130,11 @@ def test_gradients_flow_through_sampled_messages_alone(dataset):
     trainer.backward(step, batch)
     drawn = torch.zeros(dataset.num_users, dtype=torch.bool)
     drawn[batch.users] = True
-    regularised = trainer.users.source.grad / trainer.users.source
-    assert not torch.isnan(regularised).any()
+    regularized = trainer.users.message_embedding.grad / trainer.users.message_embedding
+    assert not torch.isnan(regularized).any()
     # Rows outside of the batch have the gradient of L2 alone: a multiple of the row itself, the same in every column.
-    assert torch.allclose(regularised[~drawn].std(1), torch.zeros(1), atol=1e-12)
-    assert (regularised[drawn].std(1) > 1e-12).any()
+    assert torch.allclose(regularized[~drawn].std(1), torch.zeros(1), atol=1e-12)
+    assert (regularized[drawn].std(1) > 1e-12).any()
 
 
 def test_all_users_as_seeds_need_no_look_up(tmp_path):

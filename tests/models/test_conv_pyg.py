@@ -8,8 +8,8 @@ from torch import Tensor
 from torch_geometric.nn import GATConv, GCNConv, SAGEConv
 
 from gnnrec.graph.batch import Messages
-from gnnrec.kernels.lists import Lists
-from gnnrec.models.conv import Sources
+from gnnrec.kernels.lists import CSRLists
+from gnnrec.models.conv import MessageInputs
 from gnnrec.models.layers.gat import BipartiteGATConv
 from gnnrec.models.layers.gcn import BipartiteGCNConv
 from gnnrec.models.layers.sage import BipartiteSAGEConv
@@ -65,13 +65,13 @@ def messages_of(
     pointer = torch.cat([torch.zeros(1, dtype=torch.int64), torch.bincount(user[chosen], minlength=users).cumsum(0)])
     degree = torch.bincount(receiver[counted], minlength=RECEIVERS).to(dtype)
     return Messages(
-        lists=Lists(pointer, movie[chosen].to(torch.int32), movies, residual[chosen], weight),
+        lists=CSRLists(pointer, movie[chosen].to(torch.int32), movies, residual[chosen], weight),
         level=level[chosen],
         num_levels=LEVELS,
         to_users=to_users,
         degree=degree,
         sender_degree=torch.bincount(sender[counted], minlength=SENDERS).to(dtype),
-        inflation=None,
+        sampling_scale=None,
         total=degree,
     )
 
@@ -99,7 +99,7 @@ def test_sage_equals_pyg(edges, to_users):
         conv.lin_value.weight.copy_(pyg.lin_l.weight)
         conv.bias.copy_(pyg.lin_l.bias)
         conv.lin_root.weight.copy_(pyg.lin_r.weight)
-    ours = conv(Sources(senders), receivers, messages_of(*edges, to_users), None)
+    ours = conv(MessageInputs(senders), receivers, messages_of(*edges, to_users), None)
     theirs = pyg((senders, receivers), torch.stack(edges))
     pairs = [
         (senders, senders),
@@ -125,7 +125,7 @@ def test_gat_equals_pyg(edges, to_users, heads, concat):
         conv.att_src.copy_(pyg.att_src[0])
         conv.att_dst.copy_(pyg.att_dst[0])
         conv.bias.copy_(pyg.bias)
-    ours = conv(Sources(senders), receivers, messages_of(*edges, to_users), None)
+    ours = conv(MessageInputs(senders), receivers, messages_of(*edges, to_users), None)
     theirs = pyg((senders, receivers), torch.stack(edges))
     pairs = [
         (senders, senders),
@@ -153,7 +153,10 @@ def test_gcn_equals_pyg_on_the_homogeneous_view(edges, to_users, self_loops):
     to_receivers = messages_of(*edges, to_users)
     to_senders = to_receivers.turned()
     ours = torch.cat(
-        [conv(Sources(receivers), senders, to_senders, None), conv(Sources(senders), receivers, to_receivers, None)]
+        [
+            conv(MessageInputs(receivers), senders, to_senders, None),
+            conv(MessageInputs(senders), receivers, to_receivers, None),
+        ]
     )
     pairs = [(senders, senders), (receivers, receivers), (conv.lin_value.weight, pyg.lin.weight), (conv.bias, pyg.bias)]
     assert_same(ours, theirs, pairs)
@@ -211,27 +214,27 @@ def assert_rated(conv, dense: Tensor, ours: Tensor, inputs: tuple[Tensor, ...]) 
 
 @pytest.mark.parametrize("self_loops", [True, False])
 def test_gcn_with_ratings_equals_dense(rated, self_loops):
-    conv = BipartiteGCNConv(None, OUT, LEVELS, gain=1.5, self_loops=self_loops)
+    conv = BipartiteGCNConv(None, OUT, LEVELS, scale=1.5, self_loops=self_loops)
     value, residual_value, own = rated_inputs(conv)
     extra = 1.0 if self_loops else 0.0
     d_i, d_j = rated.degree[:, None] + extra, rated.sender_degree[None, :] + extra
     normalised = torch.where((d_i > 0) & (d_j > 0), (d_i * d_j).clamp(min=1e-9) ** -0.5, 0)
-    dense = dense_sum(normalised, value * conv.gain, residual_value * conv.gain, conv.rating, rated) + conv.bias
+    dense = dense_sum(normalised, value * conv.scale, residual_value * conv.scale, conv.rating, rated) + conv.bias
     inputs = (value, residual_value)
     if self_loops:
         dense = dense + own / d_i
         inputs += (own,)
-    assert_rated(conv, dense, conv(Sources(value, residual_value), own, rated, None), inputs)
+    assert_rated(conv, dense, conv(MessageInputs(value, residual_value), own, rated, None), inputs)
 
 
 @pytest.mark.parametrize("restore_degree", [True, False])
 def test_sage_with_ratings_equals_dense(rated, restore_degree):
-    conv = BipartiteSAGEConv(None, OUT, LEVELS, gain=1.5, restore_degree=restore_degree)
+    conv = BipartiteSAGEConv(None, OUT, LEVELS, scale=1.5, restore_degree=restore_degree)
     value, residual_value, _ = rated_inputs(conv)
     degree, ones = rated.degree[:, None], torch.ones(RECEIVERS, SENDERS, dtype=torch.float64)
-    dense = dense_sum(ones, value * conv.gain, residual_value * conv.gain, conv.rating, rated)
+    dense = dense_sum(ones, value * conv.scale, residual_value * conv.scale, conv.rating, rated)
     dense = dense / degree.clamp(min=1) * (degree.sqrt() if restore_degree else 1) + conv.bias
-    assert_rated(conv, dense, conv(Sources(value, residual_value), None, rated, None), (value, residual_value))
+    assert_rated(conv, dense, conv(MessageInputs(value, residual_value), None, rated, None), (value, residual_value))
 
 
 @pytest.mark.parametrize("concat", [True, False])
@@ -240,11 +243,11 @@ def test_gat_with_ratings_equals_dense(rated, concat, restore_degree):
     heads, width = 2, OUT // 2
     out = OUT if concat else width
     conv = BipartiteGATConv(
-        None, out, LEVELS, gain=1.5, heads=heads, concat=concat, receiver_channels=OUT, restore_degree=restore_degree
+        None, out, LEVELS, scale=1.5, heads=heads, concat=concat, receiver_channels=OUT, restore_degree=restore_degree
     )
     value, residual_value, own = rated_inputs(conv)
     weight, _, level = dense_parts(rated)
-    scaled, scaled_residual = value * conv.gain, residual_value * conv.gain
+    scaled, scaled_residual = value * conv.scale, residual_value * conv.scale
     parts = []
     for head in range(heads):
         columns = slice(head * width, (head + 1) * width)
@@ -259,7 +262,7 @@ def test_gat_with_ratings_equals_dense(rated, concat, restore_degree):
         )
     dense = torch.cat(parts, 1) if concat else torch.stack(parts).mean(0)
     dense = dense * (rated.degree[:, None].sqrt() if restore_degree else 1) + conv.bias
-    ours = conv(Sources(value, residual_value), own, rated, None)
+    ours = conv(MessageInputs(value, residual_value), own, rated, None)
     assert_rated(conv, dense, ours, (value, residual_value, own))
 
 
@@ -269,4 +272,4 @@ def test_gat_logits_of_any_size_stay_finite(edges, to_users):
     value = torch.full((SENDERS, OUT), 200.0) * torch.arange(SENDERS).unsqueeze(1)
     with torch.no_grad():
         conv.att_src.fill_(1.0)
-    assert conv(Sources(value), None, messages, None).isfinite().all()
+    assert conv(MessageInputs(value), None, messages, None).isfinite().all()

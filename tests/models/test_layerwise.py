@@ -14,7 +14,7 @@ from gnnrec.graph.batch import whole_graph
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.models.build import build_model
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import RatingModel
@@ -52,12 +52,12 @@ def perturbed(dataset: PreparedDataset, world: World, **options) -> tuple[RankGr
     return graph, model, users
 
 
-def one_pass(graph: RankGraph, model: RatingModel, users: NodeTables) -> Embeddings:
+def one_pass(graph: RankGraph, model: RatingModel, users: NodeTables) -> NodeEmbeddings:
     with torch.no_grad():
         return model.embed(whole_graph(graph, message_statistics(graph)), users.rows())
 
 
-def assert_same(found: Embeddings, expected: Embeddings) -> None:
+def assert_same(found: NodeEmbeddings, expected: NodeEmbeddings) -> None:
     for name in FIELDS:
         a, b = getattr(found, name), getattr(expected, name)
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
@@ -111,7 +111,7 @@ def test_every_layer_changes_the_result(dataset):
             assert (getattr(after, side) - getattr(before, side)).abs().max() > 1e-3
 
 
-def embed_on_rank(world: World, directory: str) -> dict[str, Embeddings]:
+def embed_on_rank(world: World, directory: str) -> dict[str, NodeEmbeddings]:
     torch.set_default_dtype(torch.float64)
     dataset = PreparedDataset(Path(directory))
     found = {}

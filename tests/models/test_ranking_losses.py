@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.graph.ranking_batch import RankingBatch
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.models.ranking_losses import bpr_loss, sampled_softmax_loss, softmax_loss, squared_loss
 
 USERS, MOVIES, DIM, DRAWS = 7, 11, 4, 3
@@ -41,7 +41,7 @@ def batch() -> RankingBatch:
     negative_weight = torch.ones(len(movie), DRAWS)
     negative_weight[4, 1] = 0
     return RankingBatch(
-        Lists(pointer, movie.to(torch.int32), MOVIES),
+        CSRLists(pointer, movie.to(torch.int32), MOVIES),
         message_weight.double(),
         torch.rand(USERS, generator=generator) + 0.5,
         negatives,
@@ -124,7 +124,7 @@ def test_all_negatives_make_sampled_softmax_the_whole_one(tables):
     others = torch.tensor([[movie for movie in range(MOVIES) if movie != 2]], dtype=torch.int32)
     count = others.shape[1]
     batch = RankingBatch(
-        Lists(torch.tensor([0, 1]), liked, MOVIES),
+        CSRLists(torch.tensor([0, 1]), liked, MOVIES),
         torch.ones(1), torch.ones(1), others, torch.ones(1, count), torch.full((1, count), 1 / count),
     )  # fmt: skip
     scale = torch.tensor(2.0)

@@ -41,11 +41,13 @@ def predictions(rating_run) -> pd.DataFrame:
         table[f"{side}_degree"] = table[side].map(train[side].value_counts()).fillna(0).astype(int)
     table = table[table["split"] == TEST].reset_index(drop=True)
     user, movie = (torch.tensor(table[side].to_numpy()) for side in ("user", "movie"))
-    drift = held_out(dataset, run.loaded.graph.part, TEST, World(), torch.float32, found.drift).drift
+    temporal_bias = held_out(
+        dataset, run.loaded.graph.part, TEST, World(), torch.float32, found.temporal_bias
+    ).temporal_bias
     with torch.no_grad():
         score = (found.user[user] * found.movie[movie]) @ run.loaded.model.head.linear.weight[0]
         score += found.offset + found.user_bias[user] + found.movie_bias[movie]
-        score += drift @ torch.nn.functional.softplus(run.loaded.model.drift_multiple)
+        score += temporal_bias @ torch.nn.functional.softplus(run.loaded.model.temporal_bias_scale)
     return table.assign(predicted=score.clamp(0.5, 5).double().numpy())
 
 
@@ -138,7 +140,7 @@ def test_rankings_by_user(ranking_run):
     split = read_ranking_split(dataset, World(), TEST, 3.5)
     found = ranking_errors.figures_by_user(run, split)
     found = found[found["series"] == "this model"].set_index("user")
-    source, movies = model.source.detach().numpy(), model.movie_vectors().detach().numpy()
+    source, movies = model.message_embedding.detach().numpy(), model.movie_vectors().detach().numpy()
     candidates = np.unique(dataset.movie[(dataset.split == TRAIN) & (dataset.rating >= 3.5)])
     assert len(found) > 10
     for user, row in found.iterrows():

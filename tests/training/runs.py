@@ -19,7 +19,8 @@ STEPS = EPOCHS * FOLDS
 
 
 class Script:
-    """Stands in for a :class:`gnnrec.distributed.shutdown.StopRequest`: something happens when the program looks after a step.
+    """Stands in for a :class:`gnnrec.distributed.shutdown.StopRequest`: something happens when the program looks
+    after a step.
 
     It also looks once in each validation.
 

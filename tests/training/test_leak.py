@@ -35,7 +35,7 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
         rating[targets] = 5.5 - rating[targets]
         level[targets] = 9 - level[targets]
         graph = dataclasses.replace(graph, rating=rating, level=level)
-    # Sums by fold are made from the ratings of the epoch's own graph.
+    # EpochTotals by fold are made from the ratings of the epoch's own graph.
     epoch = Epoch(graph, config.seed, 0, config.loader.folds, config.loader.seed_users)
     loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude=exclude)
     step = next(step for step in epoch.steps() if step.fold == fold)
@@ -81,7 +81,7 @@ def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
             model={"architecture": architecture, "layers": 2},
             loader={"folds": 10} | (SAMPLED | {"seed_users": 31} if sampled else {}),
             optimizer={"lr": 0.02, "warmup_steps": 0, "epochs": 20},
-            regularisation={"ids": 1.0, "sources": 1.0},
+            regularization={"ids": 1.0, "sources": 1.0},
         )
         trainer = RatingTrainer(config, dataset, World(), exclude=exclude)
         shuffle_ratings(trainer)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gnnrec.distributed.world import World
-from gnnrec.training.optimizer import build_optimizer, learning_rate, set_learning_rate, source_rate
+from gnnrec.training.optimizer import build_optimizer, learning_rate, message_lr_scale, set_learning_rate
 from gnnrec.training.options import OptimizerOptions
 
 
@@ -75,17 +75,17 @@ def test_sgd_steps_along_the_gradient_alone():
 def test_source_rate_falls_with_the_mean_degree_over_edges(full, expected):
     # Degrees 2, 4, 4, 8: over edges their mean is (4 + 16 + 16 + 64) / 18; with a receiver of 0 the same.
     degrees = torch.tensor([2, 4, 0, 4, 8])
-    options = OptimizerOptions(full_rate_degree=full)
-    assert source_rate(options, degrees, World()) == pytest.approx(expected)
+    options = OptimizerOptions(message_lr_degree=full)
+    assert message_lr_scale(options, degrees, World()) == pytest.approx(expected)
 
 
-RATES = {"source": 0.25, "residual_source": 0.25, "to_users.rating": 0.25, "to_movies.rating": 0.125}
+RATES = {"message_embedding": 0.25, "residual_embedding": 0.25, "to_users.rating": 0.25, "to_movies.rating": 0.125}
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_only_source_tables_learn_slower(name):
     module = torch.nn.Module()
-    for parameter in ("source", "residual_source", "identity", "bias"):
+    for parameter in ("message_embedding", "residual_embedding", "id_embedding", "bias"):
         module.register_parameter(parameter, torch.nn.Parameter(torch.ones(3)))
     optimizer = build_optimizer(OptimizerOptions(name=name, lr=0.1), module, 10, RATES)
     set_learning_rate(optimizer, 0.08)
@@ -93,7 +93,7 @@ def test_only_source_tables_learn_slower(name):
         parameter.grad = torch.ones(3)
     optimizer.step()
     moved = {name: 1 - parameter[0].item() for name, parameter in module.named_parameters()}
-    expected = {"source": 0.02, "residual_source": 0.02, "identity": 0.08, "bias": 0.08}
+    expected = {"message_embedding": 0.02, "residual_embedding": 0.02, "id_embedding": 0.08, "bias": 0.08}
     assert moved == pytest.approx(expected, rel=1e-3)
 
 
@@ -112,9 +112,9 @@ def test_layers_past_the_first_and_what_is_summed_over_learn_slower():
         ("encoder.layers.10.user_out.weight", 0.04),
         ("head.linear.weight", 0.08),
         ("head.user.weight", 0.08),
-        ("movies.identity", 0.08),
-        ("movies.source", 0.02),
-        ("movies.residual_source", 0.02),
+        ("movies.id_embedding", 0.08),
+        ("movies.message_embedding", 0.02),
+        ("movies.residual_embedding", 0.02),
     ]
     module = torch.nn.Module()
     for path, _ in expected:
@@ -124,7 +124,7 @@ def test_layers_past_the_first_and_what_is_summed_over_learn_slower():
                 place.add_module(part, torch.nn.Module())
             place = getattr(place, part)
         place.register_parameter(parts[-1], torch.nn.Parameter(torch.ones(1)))
-    optimizer = build_optimizer(OptimizerOptions(lr=0.1, deep_rate=0.5), module, 10, RATES)
+    optimizer = build_optimizer(OptimizerOptions(lr=0.1, upper_layer_lr_scale=0.5), module, 10, RATES)
     set_learning_rate(optimizer, 0.08)
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)

@@ -10,7 +10,7 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.models.build import build_model
 from gnnrec.models.options import ModelOptions
-from gnnrec.training.options import RegularisationOptions
+from gnnrec.training.options import RegularizationOptions
 from gnnrec.training.regularization import CoupledL2
 from tests.datasets import write_dataset
 
@@ -19,7 +19,7 @@ STRENGTHS = {"ids": 300.0, "sources": 120.0, "biases": 10.0}
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("regularisation"))
+    return write_dataset(tmp_path_factory.mktemp("regularization"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,7 +40,7 @@ def parts(dataset, **options):
     return graph, model, users
 
 
-def expected_penalty(dataset, model, users, options: RegularisationOptions) -> torch.Tensor:
+def expected_penalty(dataset, model, users, options: RegularizationOptions) -> torch.Tensor:
     """``sum over rows of strength * degree ** power / ratings * |row|^2``, from the prepared arrays."""
     train = torch.tensor(dataset.split == TRAIN)
     movie, rating = torch.tensor(dataset.movie.astype("int64"))[train], torch.tensor(dataset.rating.astype("float64"))
@@ -58,17 +58,17 @@ def expected_penalty(dataset, model, users, options: RegularisationOptions) -> t
         squares = parameter.square()
         return (rows * (squares if parameter.dim() == 1 else squares.sum(1))).sum()
 
-    kinds = {"identity": options.ids, "bias": options.biases}
+    kinds = {"id_embedding": options.ids, "bias": options.biases}
     total = torch.zeros(())
     sides = [(users.named_parameters(), user_degree), (model.movies.named_parameters(), movie_degree)]
     if model.genres is not None:
         sides.append((model.genres.tables.items(), genre_degree))
     for tables, degree in sides:
         for name, parameter in tables:
-            total = total + term(parameter, kinds.get(name, options.sources), degree)
+            total = total + term(parameter, kinds.get(name, options.messages), degree)
     for layer in model.encoder.layers:
-        total = total + term(layer.to_users.rating, options.sources, level_degree)
-        total = total + term(layer.to_movies.rating, options.sources, level_degree)
+        total = total + term(layer.to_users.rating, options.messages, level_degree)
+        total = total + term(layer.to_movies.rating, options.messages, level_degree)
     return total
 
 
@@ -86,16 +86,16 @@ def expected_penalty(dataset, model, users, options: RegularisationOptions) -> t
 @pytest.mark.parametrize("degree_power", [-0.25, 0.0, 1.0])
 def test_what_is_added_is_the_gradient_of_the_penalty(dataset, model_options, degree_power):
     graph, model, users = parts(dataset, **model_options)
-    options = RegularisationOptions(**STRENGTHS, degree_power=degree_power)
-    regularisation = CoupledL2(options, graph, model, users)
+    options = RegularizationOptions(**STRENGTHS, degree_power=degree_power)
+    regularization = CoupledL2(options, graph, model, users)
     leaves = [*model.parameters(), *users.parameters()]
     before = [torch.randn_like(leaf) for leaf in leaves]
     for leaf, gradient in zip(leaves, before):
         leaf.grad = gradient.clone()
-    regularisation.add_to_gradients()
+    regularization.add_to_gradients()
     penalty = expected_penalty(dataset, model, users, options)
     expected = torch.autograd.grad(penalty, leaves, allow_unused=True)
-    assert sum(gradient is not None for gradient in expected) == len(regularisation.terms)
+    assert sum(gradient is not None for gradient in expected) == len(regularization.terms)
     names = [name for part in (model, users) for name, _ in part.named_parameters()]
     for name, leaf, old, gradient in zip(names, leaves, before, expected):
         gradient = torch.zeros_like(leaf) if gradient is None else gradient
@@ -105,17 +105,17 @@ def test_what_is_added_is_the_gradient_of_the_penalty(dataset, model_options, de
 @pytest.mark.parametrize("zero", list(STRENGTHS))
 def test_a_strength_of_zero_adds_nothing_to_its_rows(dataset, zero):
     graph, model, users = parts(dataset, layers=1)
-    options = RegularisationOptions(**STRENGTHS | {zero: 0.0})
-    regularisation = CoupledL2(options, graph, model, users)
+    options = RegularizationOptions(**STRENGTHS | {zero: 0.0})
+    regularization = CoupledL2(options, graph, model, users)
     leaves = dict(users.named_parameters()) | {"rating": model.encoder.layers[0].to_users.rating}
     for leaf in [*model.parameters(), *users.parameters()]:
         leaf.grad = torch.zeros_like(leaf)
-    regularisation.add_to_gradients()
+    regularization.add_to_gradients()
     rows_of = {
-        "identity": "ids",
+        "id_embedding": "ids",
         "bias": "biases",
-        "source": "sources",
-        "residual_source": "sources",
+        "message_embedding": "sources",
+        "residual_embedding": "sources",
         "rating": "sources",
     }
     assert set(leaves) == set(rows_of)

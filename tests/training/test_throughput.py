@@ -18,7 +18,7 @@ from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run import train
 from gnnrec.training.trainer import Trainer
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.utils.timer import Timer
 from tests.configs import SAMPLED, make_config
 from tests.distributed.ranks import run_on_ranks
 from tests.training.runs import STEPS, config_of, run
@@ -27,7 +27,7 @@ PAUSE = 0.02
 
 
 def test_a_stopwatch_adds_up_what_is_outermost():
-    watch = Stopwatch()
+    watch = Timer()
     for _ in range(2):
         with watch, watch:
             time.sleep(PAUSE)
@@ -109,7 +109,7 @@ def gradient_norms(world: World, data: str, objective: str) -> list[float]:
         for module in (trainer.replicated, trainer.users):
             gradients = [parameter.grad.flatten() for parameter in module.parameters() if parameter.grad is not None]
             joined = torch.cat(gradients) if gradients else torch.zeros(0)
-            shares = world.gather_objects(joined)
+            shares = world.all_gather_objects(joined)
             shares = shares[:1] if module is trainer.replicated else shares
             norms.append(float(torch.nn.utils.get_total_norm([torch.cat(shares)])))
         whole.append(norms)
@@ -122,7 +122,7 @@ def gradient_norms(world: World, data: str, objective: str) -> list[float]:
     norms = []
     for squares, expected in zip(found, whole):
         if squares is not None:
-            of_users = world.sum_(squares[1:].clone())
+            of_users = world.all_reduce_sum_(squares[1:].clone())
             norms += [float(squares[0].sqrt()), float(of_users.sqrt())]
             assert norms[-2:] == pytest.approx(expected, rel=1e-9)
     return norms

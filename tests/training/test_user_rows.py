@@ -42,7 +42,7 @@ def after_steps(trainer: RatingTrainer, steps: int) -> dict[str, torch.Tensor]:
     """All that steps change, and embeddings."""
     for result in itertools.islice(trainer.run_epoch(0), steps):
         assert result.loss > 0
-    contents, embeddings = trainer.contents(), trainer.embed()
+    contents, embeddings = trainer.checkpoint_state(), trainer.embed()
     groups = (contents.replicated | contents.by_user).items()
     found = {f"{group}/{name}": value.detach().clone() for group, values in groups for name, value in values.items()}
     return found | {"user embedding": embeddings.user, "movie embedding": embeddings.movie}
@@ -63,9 +63,9 @@ def test_sampled_gradients_are_those_on_the_device_and_l2_is_divided_by_the_prob
     dataset, tmp_path, control_variate
 ):
     loader, none = SAMPLED | {"control_variate": control_variate}, {"ids": 0.0, "sources": 0.0, "biases": 0.0}
-    for regularisation in (none, {}):
+    for regularization in (none, {}):
         dense, sparse = (
-            trainer_of(dataset, tmp_path, place, loader=loader, regularisation=regularisation)
+            trainer_of(dataset, tmp_path, place, loader=loader, regularization=regularization)
             for place in ("device", "host")
         )
         for trainer in (dense, sparse):
@@ -76,11 +76,11 @@ def test_sampled_gradients_are_those_on_the_device_and_l2_is_divided_by_the_prob
             gradient = sparse.users.tables()[name].grad.coalesce()
             assert torch.equal(gradient.indices()[0], users)
             expected = table.grad[users]
-            if regularisation is not none:
+            if regularization is not none:
                 # The penalty by its formula: strength * degree ** power / ratings * |row|^2 in every step.
-                strength = {"identity": 300.0, "bias": 100.0}.get(name, 120.0) / dense.graph.num_edges
+                strength = {"id_embedding": 300.0, "bias": 100.0}.get(name, 120.0) / dense.graph.num_edges
                 rows = strength * dense.graph.user_degree[users].double().clamp(min=1) ** -0.25
-                probability = sparse.optimizers[1].visits[users]
+                probability = sparse.optimizers[1].inclusion_probability[users]
                 more = 2 * rows * (1 / probability - 1)
                 expected = expected + (more if table.dim() == 1 else more[:, None]) * table[users]
             torch.testing.assert_close(gradient.values(), expected.float(), rtol=1e-4, atol=1e-7)
@@ -105,16 +105,16 @@ def test_a_sampled_step_changes_the_rows_of_its_batch_alone(dataset, tmp_path):
 def test_users_are_visited_as_often_as_expected(dataset, tmp_path, raters):
     loader = SAMPLED | {"raters_per_movie": raters, "control_variate": False, "seed_users": 5, "folds": 2}
     trainer = trainer_of(dataset, tmp_path, "host", loader=loader)
-    visits, steps = torch.zeros(dataset.num_users), 0
+    inclusion_probability, steps = torch.zeros(dataset.num_users), 0
     for number in range(20):
         epoch = trainer.epoch(number)
         for step in epoch.steps():
-            visits[trainer.loader.batch(epoch, step).users] += 1
+            inclusion_probability[trainer.loader.batch(epoch, step).users] += 1
             steps += 1
-    expected = trainer.optimizers[1].visits
+    expected = trainer.optimizers[1].inclusion_probability
     spread = (expected * (1 - expected) / steps).sqrt()
     assert expected.min() > 0 and expected.max() <= 1 and (raters != 3 or expected.std() > 0.05)
-    assert ((visits / steps - expected).abs() <= 5 * spread + 1e-9).all()
+    assert ((inclusion_probability / steps - expected).abs() <= 5 * spread + 1e-9).all()
 
 
 def sparse_gradients(rows: int, steps: int, size: int) -> list[torch.Tensor]:
@@ -136,8 +136,8 @@ def minimise(optimizer_of, gradients) -> torch.Tensor:
     return table.detach()
 
 
-def lazy_adam(table: torch.nn.Parameter, visits: float, eps: float) -> LazyAdam:
-    share = torch.full((len(table),), visits, dtype=torch.float64)
+def lazy_adam(table: torch.nn.Parameter, inclusion_probability: float, eps: float) -> LazyAdam:
+    share = torch.full((len(table),), inclusion_probability, dtype=torch.float64)
     optimizer = LazyAdam([{"params": [table]}], 0.01, (0.9, 0.99), eps, share)
     moments = {name: torch.zeros_like(table) for name in ("exp_avg", "exp_avg_sq")}
     optimizer.state[table] = {"step": torch.zeros(())} | moments
@@ -160,8 +160,11 @@ def test_lazy_adam_is_torchs_sparse_adam_with_larger_steps_for_rare_visits():
     def sparse_adam(lr: float) -> torch.Tensor:
         return minimise(lambda table: torch.optim.SparseAdam([table], lr=lr, betas=(0.9, 0.99), eps=1e-12), gradients)
 
-    for visits, factor in ((1.0, 1.0), (0.25, 2.0), (0.01, 10.0), (1e-9, 10.0)):
-        found = minimise(lambda table, visits=visits: lazy_adam(table, visits, 1e-12), gradients)
+    for inclusion_probability, factor in ((1.0, 1.0), (0.25, 2.0), (0.01, 10.0), (1e-9, 10.0)):
+        found = minimise(
+            lambda table, inclusion_probability=inclusion_probability: lazy_adam(table, inclusion_probability, 1e-12),
+            gradients,
+        )
         torch.testing.assert_close(found, sparse_adam(0.01 * factor), rtol=1e-6, atol=1e-9)
 
 
@@ -202,7 +205,7 @@ def save_steps(world: World, data: str, directory: str, place: str) -> None:
     trainer = trainer_of(PreparedDataset(data), Path(directory), place, world, **MANY_STEPS)
     after_steps(trainer, 2)
     info = CheckpointInfo(epoch=0, step=2, validation={}, dataset=trainer.dataset.fingerprint)
-    CheckpointWriter(Path(directory) / "step-2", trainer.contents().copy(world), info, world).finish()
+    CheckpointWriter(Path(directory) / "step-2", trainer.checkpoint_state().copy(world), info, world).finish()
 
 
 @pytest.mark.parametrize(("before", "after"), [("file", "device"), ("device", "file"), ("host", "file")])
@@ -212,7 +215,7 @@ def test_training_goes_on_with_rows_elsewhere_on_another_number_of_ranks(dataset
     trainer = trainer_of(dataset, tmp_path, after, **MANY_STEPS)
     trainer.restore(tmp_path / "step-2", read_info(tmp_path / "step-2"))
     assert len(list(itertools.islice(trainer.run_epoch(0, 2), 3))) == 3
-    found = trainer.contents()
+    found = trainer.checkpoint_state()
     for group, values in (found.replicated | found.by_user).items():
         for name, value in values.items():
             torch.testing.assert_close(value, expected[f"{group}/{name}"], rtol=1e-4, atol=1e-6)
@@ -265,5 +268,5 @@ def test_rows_are_fetched_to_where_they_are_computed_with():
     users.compute_device = torch.device("meta")
     for chosen, rows in ((None, 5), (slice(1, 3), 2), (torch.tensor([4, 0, 2]), 3)):
         found = users.rows(chosen)
-        assert {row.device.type for row in found.values()} == {"meta"} and found["source"].shape == (rows, 3)
+        assert {row.device.type for row in found.values()} == {"meta"} and found["message_embedding"].shape == (rows, 3)
     assert {table.device.type for table in users.tables().values()} == {"cpu"}

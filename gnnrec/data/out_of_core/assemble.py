@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from gnnrec.data import manifest_builder
 from gnnrec.data.out_of_core.arrow_files import read_arrow
-from gnnrec.data.out_of_core.job import Job
+from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.data.out_of_core.movie_index import raw_ids
-from gnnrec.data.out_of_core.sort_bucket import Gathered, array_path, users_path
+from gnnrec.data.out_of_core.sort_bucket import SortedBucket, array_path, users_path
 
 _TYPES = {"movie": np.int32, "rating": np.float32, "split": np.uint8, "timestamp": np.int64}
 #: Rows of a row group, where pandas writes a table at once.
@@ -25,7 +25,7 @@ ROW_GROUP = 1 << 20
 _BLOCK = 1 << 22  # bytes copied at a time
 
 
-def write_arrays(job: Job, buckets: list[Gathered], directory: Path) -> dict[str, str]:
+def write_arrays(job: PrepareJob, buckets: list[SortedBucket], directory: Path) -> dict[str, str]:
     """``user_ptr``, ``movie``, ``rating``, ``split`` and, where known, ``timestamp``: file name -> SHA-256."""
     ratings, users = sum(each.ratings for each in buckets), sum(each.users for each in buckets)
     checksums: dict[str, str] = {}
@@ -69,7 +69,7 @@ def _array_file(directory: Path, name: str, kind: Any, length: int, checksums: d
         checksums[f"{name}.npy"] = file.digest.hexdigest()
 
 
-def write_users(job: Job, buckets: list[Gathered], directory: Path) -> None:
+def write_users(job: PrepareJob, buckets: list[SortedBucket], directory: Path) -> None:
     """``users.parquet``, with the row groups that it has when it is written at once."""
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []

@@ -59,7 +59,7 @@ class Dask:
         """``function(*shared, item)`` for every item, as they come; Dask repeats what a lost worker had."""
         from distributed import as_completed
 
-        held = self.client.scatter(list(shared), broadcast=True, hash=False)
+        held = self.client.partition_by_user(list(shared), broadcast=True, hash=False)
         futures = self.client.map(_call, list(items), function=function, held=held, pure=False)
         try:
             for future in as_completed(futures):

@@ -19,7 +19,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
+class InputSplit:
     """A part of one file.
 
     Attributes:
@@ -35,13 +35,13 @@ class Piece:
     stop: int | None
 
 
-def cut(layouts: list[Layout], rows: int) -> list[Piece]:
+def cut(layouts: list[Layout], rows: int) -> list[InputSplit]:
     """All pieces of about ``rows`` rows; a compressed file is one piece, a Parquet file is cut between row groups.
 
     Raises:
         UserError: A file cannot be read.
     """
-    pieces: list[Piece] = []
+    pieces: list[InputSplit] = []
     for number, layout in enumerate(layouts):
         with read.refusing(layout):
             if layout.kind == "parquet":
@@ -50,11 +50,11 @@ def cut(layouts: list[Layout], rows: int) -> list[Piece]:
                 bounds = [0, None]
             else:
                 bounds = _lines(layout, int(rows * bytes_a_row(layout)))
-        pieces += [Piece(len(pieces) + i, number, *bounds[i : i + 2]) for i in range(len(bounds) - 1)]
+        pieces += [InputSplit(len(pieces) + i, number, *bounds[i : i + 2]) for i in range(len(bounds) - 1)]
     return pieces
 
 
-def tables(layout: Layout, piece: Piece, rows: int) -> Iterator[dict[str, pa.ChunkedArray]]:
+def tables(layout: Layout, piece: InputSplit, rows: int) -> Iterator[dict[str, pa.ChunkedArray]]:
     """The columns of a piece by role, about ``rows`` rows at a time.
 
     Raises:
@@ -121,7 +121,7 @@ def _lines(layout: Layout, size: int) -> list[int]:
 
 
 def _skip_header(file: IO[bytes]) -> None:
-    """Past the first line that is not blank."""
+    """StaleLayer the first line that is not blank."""
     while (line := file.readline()) and not line.removeprefix(_BOM).strip():
         pass
 

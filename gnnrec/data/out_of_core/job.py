@@ -18,11 +18,11 @@ from gnnrec.errors import UserError
 #: Of these options the result does not depend, nor do the files in between.
 _FREE = ("engine", "workers", "scheduler", "scratch", "overwrite", "download_dir", "movies")
 _VERSION = 1
-_NOTE = "job"
+_MARKER = "job"
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class PrepareJob:
     """The work.
 
     Attributes:
@@ -44,7 +44,7 @@ class Job:
         """Number of user ranges."""
         return 1 << self.plan.log_buckets
 
-    def open_scratch(self) -> Job:
+    def open_scratch(self) -> PrepareJob:
         """An empty directory, or that of an earlier run of the same input and options.
 
         Returns:
@@ -53,19 +53,19 @@ class Job:
         Raises:
             UserError: The directory is somebody else's.
         """
-        if (note := self.read_note(_NOTE)) and note["fingerprint"] == self._fingerprint():
+        if (note := self.read_marker(_MARKER)) and note["fingerprint"] == self._fingerprint():
             return dataclasses.replace(self, plan=Plan(**note["plan"]), text_ids=frozenset(note["text_ids"]))
         self.remove_scratch()
         if self.scratch.exists() and any(self.scratch.iterdir()):
             raise UserError(f"{self.scratch} holds something else: name an empty directory with --scratch")
         self.scratch.mkdir(parents=True, exist_ok=True)
         found = {"fingerprint": self._fingerprint(), "plan": vars(self.plan), "text_ids": sorted(self.text_ids)}
-        self.leave_note(_NOTE, found)
+        self.leave_marker(_MARKER, found)
         return self
 
     def remove_scratch(self) -> None:
         """Removes files in between; a directory of somebody else stays as it is."""
-        note = self.note(_NOTE)
+        note = self.marker(_MARKER)
         if note.exists():
             note.write_text("{}", encoding="utf-8")  # should this be interrupted, what is left is of no use
             for path in self.scratch.iterdir():
@@ -80,18 +80,18 @@ class Job:
         text = json.dumps([_VERSION, inputs, options])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def note(self, name: str) -> Path:
+    def marker(self, name: str) -> Path:
         """Where a task leaves what it found, when all else that it writes is there."""
         return self.scratch / f"{name}.json"
 
-    def read_note(self, name: str) -> Any:
-        """What :meth:`leave_note` left; None where it did not."""
-        path = self.note(name)
+    def read_marker(self, name: str) -> Any:
+        """What :meth:`leave_marker` left; None where it did not."""
+        path = self.marker(name)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def leave_note(self, name: str, found: Any) -> Any:
+    def leave_marker(self, name: str, found: Any) -> Any:
         """Marks a task as done."""
-        aside = self.note(name).with_suffix(".tmp")
+        aside = self.marker(name).with_suffix(".tmp")
         aside.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(aside, self.note(name))
+        os.replace(aside, self.marker(name))
         return found

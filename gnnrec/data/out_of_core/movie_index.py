@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 
 from gnnrec.data.out_of_core.arrow_files import read_arrow, write_arrow
-from gnnrec.data.out_of_core.job import Job
-from gnnrec.data.out_of_core.partition_by_user import Scattered, counts_path
+from gnnrec.data.out_of_core.job import PrepareJob
+from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, counts_path
 
 
-def count_movies(job: Job, pieces: list[Scattered]) -> pa.Table:
+def count_movies(job: PrepareJob, pieces: list[PartitionedSplit]) -> pa.Table:
     """Raw ids by row (``movie``), in descending order of their ratings, ties in ascending order of the raw ids."""
     total: pa.Table | None = None
     for piece in pieces:
@@ -26,22 +26,22 @@ def count_movies(job: Job, pieces: list[Scattered]) -> pa.Table:
     return total.sort_by([("ratings", "descending"), ("movie", "ascending")]).select(["movie"])
 
 
-def make_catalogue(job: Job, pieces: list[Scattered]) -> np.ndarray:
-    """Counts the movies, unless an earlier run did, and returns what :func:`read_catalogue` does."""
+def make_movie_index(job: PrepareJob, pieces: list[PartitionedSplit]) -> np.ndarray:
+    """Counts the movies, unless an earlier run did, and returns what :func:`read_movie_index` does."""
     path = _path(job)
     if not path.exists():
         aside = path.with_suffix(".tmp")
         write_arrow(aside, count_movies(job, pieces))
         aside.rename(path)
-    return read_catalogue(job)
+    return read_movie_index(job)
 
 
-def read_catalogue(job: Job) -> np.ndarray:
+def read_movie_index(job: PrepareJob) -> np.ndarray:
     """Raw ids of all movies by row, int64 or object (strings)."""
     return raw_ids(read_arrow(_path(job))["movie"])
 
 
-def _path(job: Job) -> Path:
+def _path(job: PrepareJob) -> Path:
     return job.scratch / "movies.arrow"
 
 

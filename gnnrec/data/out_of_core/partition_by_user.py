@@ -18,13 +18,13 @@ from gnnrec.data import ids, order, read
 from gnnrec.data.blocks import look_up
 from gnnrec.data.ids import EncodedIds
 from gnnrec.data.out_of_core.arrow_files import write_arrow
-from gnnrec.data.out_of_core.input_splits import Piece, tables
-from gnnrec.data.out_of_core.job import Job
+from gnnrec.data.out_of_core.input_splits import InputSplit, tables
+from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.kernels.ragged import counting_sort
 
 
 @dataclasses.dataclass(frozen=True)
-class Scattered:
+class PartitionedSplit:
     """What a piece had.
 
     Attributes:
@@ -32,7 +32,7 @@ class Scattered:
         file: The number of its file.
         parts: Files that its rows were written to.
         rows: Rows.
-        witnesses: Its lowest and highest rating and, where there is one, a rating that is not whole.
+        rating_sample: Its lowest and highest rating and, where there is one, a rating that is not whole.
         integers: Roles some of whose ids were integers.
         words: Roles some of whose ids were not.
     """
@@ -41,7 +41,7 @@ class Scattered:
     file: int
     parts: int
     rows: int
-    witnesses: list[float]
+    rating_sample: list[float]
     integers: list[str]
     words: list[str]
 
@@ -50,17 +50,17 @@ class UnexpectedWords(Exception):
     """Ids that the job takes for integers are not. Holds the role."""
 
 
-def scatter(job: Job, piece: Piece) -> Scattered:
+def partition_by_user(job: PrepareJob, piece: InputSplit) -> PartitionedSplit:
     """Reads a piece, writes its rows by bucket and the numbers of ratings of its movies.
 
     Raises:
         UserError: A row is wrong.
         UnexpectedWords: Ids that the job takes for integers are not.
     """
-    if (done := job.read_note(_name(piece.number))) is not None:
-        return Scattered(**done)
+    if (done := job.read_marker(_name(piece.number))) is not None:
+        return PartitionedSplit(**done)
     layout, parts, rows = job.layouts[piece.file], 0, 0
-    witnesses: set[float] = set()
+    rating_sample: set[float] = set()
     integers: set[str] = set()
     words: set[str] = set()
     with read.refusing(layout):
@@ -77,12 +77,14 @@ def scatter(job: Job, piece: Piece) -> Scattered:
                     integers.add(role)
             user, movie = (_as_expected(job, role, getattr(ratings, role)) for role in ("user", "movie"))
             rows += len(ratings.rating)
-            witnesses |= _witnesses(ratings.rating)
+            rating_sample |= _rating_sample(ratings.rating)
             _write(job, part_path(job, piece.number, parts), user, movie, ratings.rating, ratings.timestamp)
             _write_counts(counts_path(job, piece.number, parts), movie)
             parts += 1
-    found = Scattered(piece.number, piece.file, parts, rows, sorted(witnesses), sorted(integers), sorted(words))
-    job.leave_note(_name(piece.number), dataclasses.asdict(found))
+    found = PartitionedSplit(
+        piece.number, piece.file, parts, rows, sorted(rating_sample), sorted(integers), sorted(words)
+    )
+    job.leave_marker(_name(piece.number), dataclasses.asdict(found))
     return found
 
 
@@ -91,12 +93,12 @@ def user_keys(seed: int, raw: np.ndarray) -> torch.Tensor:
     return rng.bits(order.stream(seed), ids.stable_hash(raw))
 
 
-def part_path(job: Job, piece: int, part: int) -> Path:
+def part_path(job: PrepareJob, piece: int, part: int) -> Path:
     """Rows of a part of a piece: an Arrow file with one batch for each bucket."""
     return job.scratch / f"{_name(piece)}-{part:04d}.arrow"
 
 
-def counts_path(job: Job, piece: int, part: int) -> Path:
+def counts_path(job: PrepareJob, piece: int, part: int) -> Path:
     """Movies of a part of a piece: ``movie`` (raw id) and ``ratings``, an Arrow file."""
     return job.scratch / f"{_name(piece)}-{part:04d}-movies.arrow"
 
@@ -105,20 +107,20 @@ def _name(piece: int) -> str:
     return f"piece-{piece:06d}"
 
 
-def _as_expected(job: Job, role: str, found: EncodedIds) -> EncodedIds:
+def _as_expected(job: PrepareJob, role: str, found: EncodedIds) -> EncodedIds:
     """Integers as text, where ids of other pieces are not integers."""
     if role not in job.text_ids or found.raw.dtype == object:
         return found
     return EncodedIds(found.raw.astype(str).astype(object), found.codes)
 
 
-def _witnesses(rating: np.ndarray) -> set[float]:
+def _rating_sample(rating: np.ndarray) -> set[float]:
     broken = rating[rating != np.round(rating)]
     return {float(rating.min()), float(rating.max()), *broken[:1].tolist()}
 
 
 def _write(
-    job: Job, path: Path, user: EncodedIds, movie: EncodedIds, rating: np.ndarray, timestamp: np.ndarray | None
+    job: PrepareJob, path: Path, user: EncodedIds, movie: EncodedIds, rating: np.ndarray, timestamp: np.ndarray | None
 ) -> None:
     of_user = _buckets(user_keys(job.options.seed, user.raw).numpy(), job.plan.log_buckets)
     pointer, moved = counting_sort(torch.from_numpy(look_up(of_user, user.codes)), job.buckets)

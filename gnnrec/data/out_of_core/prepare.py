@@ -1,6 +1,7 @@
 """``gnnrec prepare --engine stream`` and ``--engine dask``: more ratings than memory.
 
-Three steps: *scatter* reads pieces of the input and sorts their rows into buckets of users, *gather* sorts and splits a
+Three steps: *partition_by_user* reads pieces of the input and sorts their rows into buckets of users, *sort_bucket*
+sorts and splits a
 bucket, and the parts are put one behind the other. The first two are many tasks that need nothing of each other; each
 leaves a note when it is done, so that a run that was interrupted goes on with what is left.
 """
@@ -25,11 +26,11 @@ from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
 from gnnrec.data.out_of_core.engines import Engine, engine
 from gnnrec.data.out_of_core.input_splits import cut
-from gnnrec.data.out_of_core.job import Job
-from gnnrec.data.out_of_core.movie_index import make_catalogue
-from gnnrec.data.out_of_core.partition_by_user import Scattered, UnexpectedWords, scatter
+from gnnrec.data.out_of_core.job import PrepareJob
+from gnnrec.data.out_of_core.movie_index import make_movie_index
+from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, UnexpectedWords, partition_by_user
 from gnnrec.data.out_of_core.size import plan
-from gnnrec.data.out_of_core.sort_bucket import Gathered, gather, split_strong, trained_movies
+from gnnrec.data.out_of_core.sort_bucket import SortedBucket, sort_bucket, split_strong, trained_movies
 from gnnrec.data.prepare_options import PrepareOptions, named_columns
 from gnnrec.data.prepared import Manifest, write_manifest
 from gnnrec.errors import UserError
@@ -54,7 +55,7 @@ def prepare_out_of_core(
     """
     _check_alike(layouts)
     scratch = options.scratch or out.parent / f".{out.name}.parts"
-    job = Job(scratch, layouts, options, plan(layouts, options))
+    job = PrepareJob(scratch, layouts, options, plan(layouts, options))
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(engine(options))
         beside = ThreadPoolExecutor(1)
@@ -64,7 +65,7 @@ def prepare_out_of_core(
         try:
             job, pieces = _scatter_all(job, workers)
             scale = _check_pieces(job, pieces)
-            catalogue = make_catalogue(job, pieces)
+            catalogue = make_movie_index(job, pieces)
             movies = movie_table(catalogue, movies_path, named_columns(options, MOVIES_ROLES))
             buckets = _gather_all(job, pieces, workers)
             split_counts = _split_counts(job, buckets, workers)
@@ -80,7 +81,7 @@ def prepare_out_of_core(
 
 
 def _describe(
-    job: Job, buckets: list[Gathered], split_counts: np.ndarray, scale: tuple[float, float], movies: int
+    job: PrepareJob, buckets: list[SortedBucket], split_counts: np.ndarray, scale: tuple[float, float], movies: int
 ) -> Manifest:
     """All but shards, source and files."""
     counts = {
@@ -93,7 +94,9 @@ def _describe(
     return manifest_builder.describe(job.options, counts, scale, rating_scale.levels(distinct, scale), split_counts, [])
 
 
-def _write(job: Job, buckets: list[Gathered], manifest: Manifest, movies: pd.DataFrame, directory: Path) -> None:
+def _write(
+    job: PrepareJob, buckets: list[SortedBucket], manifest: Manifest, movies: pd.DataFrame, directory: Path
+) -> None:
     movies.to_parquet(directory / "movies.parquet", index=False)
     assemble.write_users(job, buckets, directory)
     checksums = assemble.write_arrays(job, buckets, directory)
@@ -113,19 +116,19 @@ def _check_alike(layouts: list[Layout]) -> None:
             )
 
 
-def _scatter_all(job: Job, workers: Engine) -> tuple[Job, list[Scattered]]:
+def _scatter_all(job: PrepareJob, workers: Engine) -> tuple[PrepareJob, list[PartitionedSplit]]:
     """Scatters all pieces; where ids turn out to be words, from the start with that known."""
     while True:
         job = job.open_scratch()
         pieces = cut(job.layouts, job.plan.rows_a_piece)
         try:
-            return job, _all(workers, "reading", scatter, job, items=pieces)
+            return job, _all(workers, "reading", partition_by_user, job, items=pieces)
         except UnexpectedWords as found:
             job.remove_scratch()
             job = dataclasses.replace(job, text_ids=job.text_ids | {found.args[0]})
 
 
-def _check_pieces(job: Job, pieces: list[Scattered]) -> tuple[float, float]:
+def _check_pieces(job: PrepareJob, pieces: list[PartitionedSplit]) -> tuple[float, float]:
     """The rating scale; refuses what only all pieces together show to be wrong."""
     if not sum(piece.rows for piece in pieces):
         raise read.no_ratings(job.layouts[0])
@@ -135,22 +138,22 @@ def _check_pieces(job: Job, pieces: list[Scattered]) -> tuple[float, float]:
             check.refuse(job.layouts[worded[0].file], integer_ids=(role,))
     scale = (np.inf, -np.inf)
     for number, layout in enumerate(job.layouts):
-        witnesses = [rating for piece in pieces if piece.file == number for rating in piece.witnesses]
-        if witnesses:
-            low, high = rating_scale.decide(layout, job.options.rating_scale, np.array(witnesses, np.float32))
+        rating_sample = [rating for piece in pieces if piece.file == number for rating in piece.rating_sample]
+        if rating_sample:
+            low, high = rating_scale.decide(layout, job.options.rating_scale, np.array(rating_sample, np.float32))
             scale = (min(scale[0], low), max(scale[1], high))
     split_ranking.check_relevant(job.options.protocol, job.options.relevant, scale)
     return scale
 
 
-def _gather_all(job: Job, pieces: list[Scattered], workers: Engine) -> list[Gathered]:
-    buckets = _all(workers, "sorting", gather, job, pieces, items=range(job.buckets))
+def _gather_all(job: PrepareJob, pieces: list[PartitionedSplit], workers: Engine) -> list[SortedBucket]:
+    buckets = _all(workers, "sorting", sort_bucket, job, pieces, items=range(job.buckets))
     if sum(each.users for each in buckets) < 2:
         raise read.too_few_users(job.layouts[0])
     return buckets
 
 
-def _split_counts(job: Job, buckets: list[Gathered], workers: Engine) -> np.ndarray:
+def _split_counts(job: PrepareJob, buckets: list[SortedBucket], workers: Engine) -> np.ndarray:
     """Ratings of each split. The protocol ``strong`` looks at all buckets before it splits one."""
     found = [each.split_counts for each in buckets]
     if job.options.protocol == "strong":

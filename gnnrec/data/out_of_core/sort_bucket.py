@@ -12,9 +12,9 @@ import torch
 from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split, split_ranking
 from gnnrec.data.blocks import look_up
 from gnnrec.data.out_of_core.arrow_files import read_arrow, write_arrow
-from gnnrec.data.out_of_core.job import Job
-from gnnrec.data.out_of_core.movie_index import movie_rows, raw_ids, read_catalogue
-from gnnrec.data.out_of_core.partition_by_user import Scattered, part_path
+from gnnrec.data.out_of_core.job import PrepareJob
+from gnnrec.data.out_of_core.movie_index import movie_rows, raw_ids, read_movie_index
+from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, part_path
 from gnnrec.data.prepared import SPLIT_NAMES
 from gnnrec.data.split_input import SplitInput
 
@@ -23,7 +23,7 @@ _MANY = rating_scale.MAX_LEVELS + 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Gathered:
+class SortedBucket:
     """What a bucket holds.
 
     Attributes:
@@ -43,29 +43,29 @@ class Gathered:
     split_counts: list[int]
 
 
-def array_path(job: Job, bucket: int, name: str) -> Path:
+def array_path(job: PrepareJob, bucket: int, name: str) -> Path:
     """The bucket's part of an array of the prepared dataset, without a header; ``degree`` stands for ``user_ptr``."""
     return job.scratch / f"{_name(bucket)}.{name}"
 
 
-def users_path(job: Job, bucket: int) -> Path:
+def users_path(job: PrepareJob, bucket: int) -> Path:
     """Raw ids of the bucket's users in row order, an Arrow file."""
     return job.scratch / f"{_name(bucket)}-users.arrow"
 
 
-def gather(job: Job, pieces: list[Scattered], bucket: int) -> Gathered:
+def sort_bucket(job: PrepareJob, pieces: list[PartitionedSplit], bucket: int) -> SortedBucket:
     """Sorts a bucket, splits it where the protocol looks at one user at a time, and writes its part of the arrays.
 
     Raises:
         UserError: The split needs what the data lacks.
     """
-    if (done := job.read_note(_name(bucket))) is not None:
-        return Gathered(**done)
+    if (done := job.read_marker(_name(bucket))) is not None:
+        return SortedBucket(**done)
     columns = _read(job, pieces, bucket)
     if not len(columns["rating"]):
-        return _done(job, Gathered(bucket, 0, 0, 0, [], [0] * len(SPLIT_NAMES)))
+        return _done(job, SortedBucket(bucket, 0, 0, 0, [], [0] * len(SPLIT_NAMES)))
     user, movie = (ids.encode(columns.pop(role), role in job.text_ids) for role in ("user", "movie"))
-    catalogue = read_catalogue(job)
+    catalogue = read_movie_index(job)
     movie_row = look_up(movie_rows(catalogue).loc[movie.raw].to_numpy(), movie.codes)
     user_hash = ids.stable_hash(user.raw)
     row_user = order.balanced_order(user_hash, job.options.seed)
@@ -88,20 +88,20 @@ def gather(job: Job, pieces: list[Scattered], bucket: int) -> Gathered:
         array.tofile(array_path(job, bucket, name))
     write_arrow(users_path(job, bucket), pa.table({"user": raw_users}))
     distinct = np.unique(arrays["rating"])[:_MANY].tolist()
-    return _done(job, Gathered(bucket, len(raw_users), len(arrays["movie"]), dropped, distinct, counts))
+    return _done(job, SortedBucket(bucket, len(raw_users), len(arrays["movie"]), dropped, distinct, counts))
 
 
-def trained_movies(job: Job, bucket: int) -> list[int]:
+def trained_movies(job: PrepareJob, bucket: int) -> list[int]:
     """Movies that train users of the bucket find relevant (protocol ``strong``), rows."""
     name = f"{_name(bucket)}-trained"
-    if (done := job.read_note(name)) is not None:
+    if (done := job.read_marker(name)) is not None:
         return done
     data = _gathered_input(job, bucket)
     found = [] if data is None else np.flatnonzero(split_ranking.trained_movies(data)).tolist()
-    return job.leave_note(name, found)
+    return job.leave_marker(name, found)
 
 
-def split_strong(job: Job, trained: list[int], bucket: int) -> list[int]:
+def split_strong(job: PrepareJob, trained: list[int], bucket: int) -> list[int]:
     """Splits a gathered bucket by the protocol ``strong``, and returns the ratings of each split.
 
     Args:
@@ -110,17 +110,17 @@ def split_strong(job: Job, trained: list[int], bucket: int) -> list[int]:
         bucket: The bucket.
     """
     name = f"{_name(bucket)}-split"
-    if (done := job.read_note(name)) is not None:
+    if (done := job.read_marker(name)) is not None:
         return done
     data, counts = _gathered_input(job, bucket), [0] * len(SPLIT_NAMES)
     if data is not None:
         data.trained = np.zeros(len(data.movie_hash), bool)
         data.trained[trained] = True
         counts = _write_split(job, bucket, split_ranking.strong(data))
-    return job.leave_note(name, counts)
+    return job.leave_marker(name, counts)
 
 
-def _read(job: Job, pieces: list[Scattered], bucket: int) -> dict[str, pa.ChunkedArray]:
+def _read(job: PrepareJob, pieces: list[PartitionedSplit], bucket: int) -> dict[str, pa.ChunkedArray]:
     """The rows of a bucket in the order of the input."""
     tables = []
     for piece in pieces:
@@ -132,7 +132,11 @@ def _read(job: Job, pieces: list[Scattered], bucket: int) -> dict[str, pa.Chunke
 
 
 def _split_input(
-    job: Job, user_ptr: np.ndarray, arrays: dict[str, np.ndarray], user_hash: torch.Tensor, movie_hash: torch.Tensor
+    job: PrepareJob,
+    user_ptr: np.ndarray,
+    arrays: dict[str, np.ndarray],
+    user_hash: torch.Tensor,
+    movie_hash: torch.Tensor,
 ) -> SplitInput:
     return SplitInput(
         user_ptr=user_ptr,
@@ -145,7 +149,7 @@ def _split_input(
     )
 
 
-def _gathered_input(job: Job, bucket: int) -> SplitInput | None:
+def _gathered_input(job: PrepareJob, bucket: int) -> SplitInput | None:
     """What the split may look at, from the bucket's files; None of an empty bucket."""
     if not users_path(job, bucket).exists():
         return None
@@ -155,17 +159,17 @@ def _gathered_input(job: Job, bucket: int) -> SplitInput | None:
         "rating": np.fromfile(array_path(job, bucket, "rating"), np.float32),
     }
     users = ids.stable_hash(raw_ids(read_arrow(users_path(job, bucket))["user"]))
-    movies = ids.stable_hash(read_catalogue(job))
+    movies = ids.stable_hash(read_movie_index(job))
     return _split_input(job, np.concatenate([[0], np.cumsum(degree)]), arrays, users, movies)
 
 
-def _write_split(job: Job, bucket: int, found: np.ndarray) -> list[int]:
+def _write_split(job: PrepareJob, bucket: int, found: np.ndarray) -> list[int]:
     found.tofile(array_path(job, bucket, "split"))
     return np.bincount(found, minlength=len(SPLIT_NAMES)).tolist()
 
 
-def _done(job: Job, found: Gathered) -> Gathered:
-    job.leave_note(_name(found.number), dataclasses.asdict(found))
+def _done(job: PrepareJob, found: SortedBucket) -> SortedBucket:
+    job.leave_marker(_name(found.number), dataclasses.asdict(found))
     return found
 
 

@@ -23,7 +23,7 @@ _STANDARD_LIBRARY = str(Path(os.__file__).parent)
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class Timeouts:
     """Patience with other ranks, in seconds; 0 for ever.
 
     Attributes:
@@ -35,7 +35,7 @@ class Limits:
     stall: float = 600
 
     @classmethod
-    def from_environment(cls) -> Limits:
+    def from_environment(cls) -> Timeouts:
         """``GNNREC_LOST_SECONDS`` and ``GNNREC_STALL_SECONDS``.
 
         Raises:
@@ -58,7 +58,7 @@ def _seconds(name: str, default: float) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Words:
+class RankStatus:
     """What one rank says of itself.
 
     Attributes:
@@ -69,7 +69,7 @@ class Words:
         waiting: Seconds that it has been waiting in one; 0 outside.
         doing: What it does, and where.
         left: Empty while it is there, else how it went: :data:`DONE`, or the error.
-        verdict: Whom it has found lost; empty for nobody.
+        diagnosis: Whom it has found lost; empty for nobody.
     """
 
     host: str
@@ -79,21 +79,21 @@ class Words:
     waiting: float = 0.0
     doing: str = "starting"
     left: str = ""
-    verdict: str = ""
+    diagnosis: str = ""
 
     def text(self) -> str:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def of_this_process(cls) -> Words:
+    def from_this_process(cls) -> RankStatus:
         return cls(socket.gethostname(), os.getpid())
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Words:
+    def parse(cls, text: str | bytes) -> RankStatus:
         return cls(**json.loads(text))
 
 
-def judge(rank: int, words: list[Words], silence: list[float], patience: float, limits: Limits) -> str | None:
+def diagnose(rank: int, words: list[RankStatus], silence: list[float], patience: float, limits: Timeouts) -> str | None:
     """Whom this rank no longer waits for.
 
     Args:
@@ -107,8 +107,8 @@ def judge(rank: int, words: list[Words], silence: list[float], patience: float, 
         A sentence that names ranks, or None.
     """
     for each in words:
-        if each.verdict:
-            return each.verdict
+        if each.diagnosis:
+            return each.diagnosis
     others, mine = [each for each in range(len(words)) if each != rank], words[rank].entered
     silent = [each for each in others if not words[each].left and over(silence[each], limits.lost)]
     if silent:
@@ -129,19 +129,19 @@ def judge(rank: int, words: list[Words], silence: list[float], patience: float, 
     return None
 
 
-def not_heard_of(ranks: list[int], words: list[Words], silence: list[float]) -> str:
+def not_heard_of(ranks: list[int], words: list[RankStatus], silence: list[float]) -> str:
     """A sentence about ranks that fell silent."""
     told = named(ranks, lambda each: f"{who(each, words)}, last {words[each].doing},")
     seconds = max(silence[each] for each in ranks)
     return f"{told} {'have' if len(ranks) > 1 else 'has'} not been heard of for {seconds:.0f} s"
 
 
-def gone(ranks: list[int], words: list[Words]) -> str:
+def gone(ranks: list[int], words: list[RankStatus]) -> str:
     """A sentence about ranks that left by themselves."""
     return named(ranks, lambda each: f"{who(each, words)} has left ({words[each].left})")
 
 
-def who(rank: int, words: list[Words]) -> str:
+def who(rank: int, words: list[RankStatus]) -> str:
     return f"rank {rank} (host {words[rank].host}, pid {words[rank].pid})"
 
 

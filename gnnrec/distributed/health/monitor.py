@@ -12,38 +12,47 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnrec.distributed.health.diagnosis import DONE, Limits, Words, gone, judge, not_heard_of, over, whereabouts
+from gnnrec.distributed.health.diagnosis import (
+    DONE,
+    RankStatus,
+    Timeouts,
+    diagnose,
+    gone,
+    not_heard_of,
+    over,
+    whereabouts,
+)
 from gnnrec.errors import RANKS_LOST_EXIT_CODE
 
 if TYPE_CHECKING:
     from torch.distributed import Store
 
-    from gnnrec.distributed.collectives import Traffic
+    from gnnrec.distributed.collectives import CollectiveStats
 
 #: What to do about it, behind every sentence that names lost ranks.
 WAY_OUT = "start again (train_dist.py: with --resume auto)"
 
 #: What is told of lost ranks before this process ends at once, and the seconds that it has for that.
-_last_words: list[Callable[[str], None]] = []
-_LAST_WORDS_SECONDS = 10
+_abort_hooks: list[Callable[[str], None]] = []
+_ABORT_HOOK_SECONDS = 10
 
 #: Seconds where the user set no limit and some is needed.
 _LONG = 60
 
 
-def leave_at_once(program: str, rank: int, problem: str) -> None:
+def abort(program: str, rank: int, problem: str) -> None:
     """Prints one line and ends this process: threads and C++ code that wait for other ranks cannot be unwound."""
     os.write(2, f"{program}: rank {rank}: {problem}; {WAY_OUT}\n".encode())
-    for tell in _last_words:
+    for tell in _abort_hooks:
         thread = threading.Thread(target=tell, args=(problem,), daemon=True)
         thread.start()
-        thread.join(_LAST_WORDS_SECONDS)
+        thread.join(_ABORT_HOOK_SECONDS)
     os._exit(RANKS_LOST_EXIT_CODE)
 
 
-def before_leaving(tell: Callable[[str], None] | None) -> None:
+def register_abort_hook(tell: Callable[[str], None] | None) -> None:
     """Has a function called with the problem when ranks are lost; it takes the place of the one before."""
-    _last_words[:] = [tell] if tell is not None else []
+    _abort_hooks[:] = [tell] if tell is not None else []
 
 
 def program_name() -> str:
@@ -52,7 +61,7 @@ def program_name() -> str:
     return "gnnrec" if name in ("__main__.py", "") else name
 
 
-class Watch:
+class HealthMonitor:
     """Two threads of this rank. One speaks to the store and hears the others there; it may hang with the store.
 
     The other one only looks at what was heard, and ends this process when ranks are lost. What counts is time that
@@ -60,45 +69,53 @@ class Watch:
 
     Args:
         store: Of all ranks.
-        name: Of this start (:func:`gnnrec.distributed.health.startup_barrier.meet`); every rank has left :class:`Words` under ``NAME/RANK``.
+        name: Of this start (:func:`gnnrec.distributed.health.startup_barrier.startup_barrier`); every rank has left
+            :class:`RankStatus` under ``NAME/RANK``.
         rank: This rank.
         size: Number of ranks.
-        traffic: Tells which collectives this rank is in.
+        collective_stats: Tells which collectives this rank is in.
         limits: Patience.
         asynchronous: Collectives return at once (NCCL). A rank then counts as waiting when it enters no further one.
     """
 
     def __init__(
-        self, store: Store, name: str, rank: int, size: int, traffic: Traffic, limits: Limits, asynchronous: bool
+        self,
+        store: Store,
+        name: str,
+        rank: int,
+        size: int,
+        collective_stats: CollectiveStats,
+        limits: Timeouts,
+        asynchronous: bool,
     ) -> None:
-        self.rank, self.traffic, self.limits, self.asynchronous = rank, traffic, limits, asynchronous
+        self.rank, self.collective_stats, self.limits, self.asynchronous = rank, collective_stats, limits, asynchronous
         # Many ranks must not keep the store busy with size * size reads; words must not be old beside a limit.
         self.period = min(max(2.0, size / 50), (limits.lost or _LONG) / 10, (limits.stall or _LONG) / 10)
         self._origin: Any = store  # torch's types leave out that it can be cloned
         self._keys = [f"{name}/{each}" for each in range(size)]
-        self._me = Words.of_this_process()
-        self._heard = [Words.parse(words) for words in store.multi_get(self._keys)]
+        self._me = RankStatus.from_this_process()
+        self._heard = [RankStatus.parse(words) for words in store.multi_get(self._keys)]
         self._serves_store = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         self._exchanges = 0
         self._silence, self._store_silence, self._patience = [0.0] * size, 0.0, 0.0
         self._wake, self._ended, self._ending = threading.Event(), threading.Event(), threading.Event()
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._speak_and_hear, self._look)]
+        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._exchange, self._check_loop)]
 
     def start(self) -> None:
         """Begins to speak and to listen."""
         for thread in self._threads:
             thread.start()
 
-    def leave(self, how: str = DONE, verdict: str = "") -> None:
+    def leave(self, how: str = DONE, diagnosis: str = "") -> None:
         """Tells the others that this rank goes, and ends the threads.
 
         Args:
             how: :data:`~gnnrec.distributed.health.diagnosis.DONE` or an error.
-            verdict: Whom this rank has found lost.
+            diagnosis: Whom this rank has found lost.
         """
         if self._ended.is_set():
             return
-        self._me = dataclasses.replace(self._me, left=how, verdict=verdict)
+        self._me = dataclasses.replace(self._me, left=how, diagnosis=diagnosis)
         self._ending.set()
         self._wake.set()
         if self._serves_store:
@@ -134,9 +151,9 @@ class Watch:
         while time.monotonic() < deadline:
             heard = self._heard
             left = [each for each in others if heard[each].left]
-            verdict = next((words.verdict for words in heard if words.verdict), None)
-            if verdict or left:
-                return verdict or gone(left, heard)
+            diagnosis = next((words.diagnosis for words in heard if words.diagnosis), None)
+            if diagnosis or left:
+                return diagnosis or gone(left, heard)
             if any(self._silence[each] > unusual for each in others):
                 # The rest of its node went with it.
                 time.sleep(self.period / 2)
@@ -145,7 +162,7 @@ class Watch:
             time.sleep(self.period / 8)
         return self._about_store() if self._store_silence > unusual else None
 
-    def _speak_and_hear(self) -> None:
+    def _exchange(self) -> None:
         store, beat, last_heard = None, 0, time.monotonic()
         while True:
             last, beat = self._ended.is_set(), beat + 1
@@ -154,7 +171,7 @@ class Watch:
                     # A client is blocked while it waits: the process group's own would hold this thread up.
                     store = self._origin.clone()
                 store.set(self._keys[self.rank], self._words(beat).text())
-                heard, now = [Words.parse(words) for words in store.multi_get(self._keys)], time.monotonic()
+                heard, now = [RankStatus.parse(words) for words in store.multi_get(self._keys)], time.monotonic()
                 elapsed, last_heard = min(now - last_heard, 2 * self.period), now
                 for each, (before, words) in enumerate(zip(self._heard, heard)):
                     self._silence[each] = self._silence[each] + elapsed if words == before else 0.0
@@ -166,26 +183,26 @@ class Watch:
             self._wake.wait(self.period / 8 if self._ending.is_set() else self.period)
             self._wake.clear()
 
-    def _words(self, beat: int) -> Words:
+    def _words(self, beat: int) -> RankStatus:
         inside, now = self._inside(), time.perf_counter()
         if inside:
             number, (name, since) = inside
             doing = f"{name} {number} for {now - since:.0f} s"
         else:
-            doing = f"computing for {now - self.traffic.changed:.0f} s"
+            doing = f"computing for {now - self.collective_stats.changed:.0f} s"
         return dataclasses.replace(
             self._me,
             beat=beat,
-            entered=self.traffic.entered,
+            entered=self.collective_stats.entered,
             waiting=self._patience if inside else 0.0,
             doing=f"{doing} at {whereabouts()}",
         )
 
     def _inside(self) -> tuple[int, tuple[str, float]] | None:
         """The first of the collectives that this rank has entered and not left."""
-        return next(iter(list(self.traffic.open.items())), None)
+        return next(iter(list(self.collective_stats.open.items())), None)
 
-    def _look(self) -> None:
+    def _check_loop(self) -> None:
         last, exchanges, before = time.monotonic(), 0, None
         while not self._ended.wait(self.period / 8):
             now = time.monotonic()
@@ -194,23 +211,23 @@ class Watch:
             self._store_silence = self._store_silence + elapsed if same else 0.0
             inside = self._inside()
             # On the CPU the very collective, on GPUs how many there were.
-            mark = inside[0] if inside else (-self.traffic.entered if self.asynchronous else None)
+            mark = inside[0] if inside else (-self.collective_stats.entered if self.asynchronous else None)
             self._patience = self._patience + elapsed if mark is not None and mark == before else 0.0
             before = mark
             if not self._ending.is_set():
-                verdict = self._verdict(surely_waiting=inside is not None)
-                if verdict:
-                    self.leave("lost the others", verdict)
-                    leave_at_once(program_name(), self.rank, verdict)
+                diagnosis = self._diagnosis(surely_waiting=inside is not None)
+                if diagnosis:
+                    self.leave("lost the others", diagnosis)
+                    abort(program_name(), self.rank, diagnosis)
 
-    def _verdict(self, surely_waiting: bool) -> str | None:
+    def _diagnosis(self, surely_waiting: bool) -> str | None:
         words, patience = list(self._heard), self._patience
         words[self.rank] = self._words(0)
         # The store of a job that ends may go before its last rank, which needs it only when it needs the others.
         enough = self.limits.lost if surely_waiting else self.limits.stall
         if over(self._store_silence, self.limits.lost) and over(patience, enough):
             return f"{self._about_store()} for {self._store_silence:.0f} s"
-        return judge(self.rank, words, self._silence, patience, self.limits)
+        return diagnose(self.rank, words, self._silence, patience, self.limits)
 
     def _about_store(self) -> str:
         where = f"{os.environ.get('MASTER_ADDR', '?')}:{os.environ.get('MASTER_PORT', '?')}"

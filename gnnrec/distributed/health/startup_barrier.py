@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _PAUSE = 0.02
 
 
-def meet(store: Store, rank: int, size: int, words: str, seconds: float, check: Callable[[], None]) -> str:
+def startup_barrier(store: Store, rank: int, size: int, words: str, seconds: float, check: Callable[[], None]) -> str:
     """Waits until every rank has come.
 
     torchrun keeps one store over restarts, with the keys of ranks that are dead. The number of restarts does not tell

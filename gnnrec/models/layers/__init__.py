@@ -1,6 +1,6 @@
 """Layers by name: each file here is one, and its name is what ``--model.architecture`` takes.
 
-A file has ``build(options, place)``, which returns a :class:`~gnnrec.models.conv.BipartiteConv`. CONTRIBUTING.md shows
+A file has ``build(options, spec)``, which returns a :class:`~gnnrec.models.conv.BipartiteConv`. CONTRIBUTING.md shows
 how to write one. This module imports none of them: the command line asks for their names, and torch takes its time.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class LayerSpec:
     """Where in the encoder a layer stands.
 
     Attributes:
@@ -38,6 +38,6 @@ def architectures() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def build_layer(options: ModelOptions, place: Place) -> BipartiteConv:
+def build_layer(options: ModelOptions, spec: LayerSpec) -> BipartiteConv:
     """The layer of ``options.architecture`` in one direction."""
-    return importlib.import_module(f"{__name__}.{options.architecture}").build(options, place)
+    return importlib.import_module(f"{__name__}.{options.architecture}").build(options, spec)

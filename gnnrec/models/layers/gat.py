@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.attention import attention_sums, largest_logits
-from gnnrec.models.conv import BipartiteConv, Partial, Sources, inflate
-from gnnrec.models.layers import Place
+from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums, scale_sampled
+from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
 
 
@@ -33,7 +33,7 @@ class BipartiteGATConv(BipartiteConv):
         in_channels: int | None,
         out_channels: int,
         num_levels: int = 0,
-        gain: float = 1.0,
+        scale: float = 1.0,
         heads: int = 2,
         concat: bool = True,
         negative_slope: float = 0.2,
@@ -43,7 +43,7 @@ class BipartiteGATConv(BipartiteConv):
         if concat and out_channels % heads:
             raise ValueError(f"{out_channels} channels cannot be divided among {heads} heads")
         width = out_channels if concat else heads * out_channels
-        super().__init__(in_channels, width, num_levels, gain, bias=False)
+        super().__init__(in_channels, width, num_levels, scale, bias=False)
         self.heads, self.concat, self.negative_slope = heads, concat, negative_slope
         self.restore_degree = restore_degree
         self.att_src = nn.Parameter(torch.zeros(heads, width // heads))
@@ -56,18 +56,18 @@ class BipartiteGATConv(BipartiteConv):
 
     def partial(
         self,
-        sources: Sources,
+        sources: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
-    ) -> Partial:
+    ) -> PartialSums:
         """Sums of this rank; ``shift`` is what to subtract from logits, where the caller has :meth:`largest_logit`."""
         sender, own, rating = self._logits(sources, receiver)
         lists, slope = messages.lists, self.negative_slope
         if shift is None:
             shift = self._largest(sender, own, rating, messages)
-            shift = shift if world is None else world.max_(shift)
+            shift = shift if world is None else world.all_reduce_max_(shift)
         # A receiver without messages has no largest logit.
         shift = torch.where(shift.isfinite(), shift, 0)
         numerator, denominator, levels = attention_sums(
@@ -77,18 +77,18 @@ class BipartiteGATConv(BipartiteConv):
         if self.num_levels:
             per_head = self.rating.view(self.num_levels, self.heads, -1)
             numerator = numerator + torch.einsum("ihl,lhc->ihc", levels, per_head).flatten(1)
-        return Partial(inflate(numerator, messages), inflate(denominator, messages))
+        return PartialSums(scale_sampled(numerator, messages), scale_sampled(denominator, messages))
 
-    def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
+    def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
         channels = partial.numerator.shape[1] // self.heads
-        # A receiver without messages has 0 / 0; the maximum makes every other denominator at least 1 / inflation.
+        # A receiver without messages has 0 / 0; the maximum makes every other denominator at least 1 / sampling_scale.
         denominator = torch.where(partial.denominator > 0, partial.denominator, 1)
         out = partial.numerator.view(-1, self.heads, channels) / denominator.unsqueeze(2)
         out = out.flatten(1) if self.concat else out.mean(1)
         degree = messages.degree
         return self.scaled_with_bias(out, degree.sqrt() if self.restore_degree else torch.ones_like(degree))
 
-    def _logits(self, sources: Sources, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _logits(self, sources: MessageInputs, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Parts of logits that belong to senders, to receivers and to rating levels, float ``[..., heads]``."""
         channels = self.att_src.shape[1]
         sender, own = (sources.value.view(-1, self.heads, channels) * self.att_src).sum(2), None
@@ -97,7 +97,7 @@ class BipartiteGATConv(BipartiteConv):
         return sender, own, self.att_rating
 
     @torch.no_grad()
-    def largest_logit(self, sources: Sources, receiver: Tensor | None, messages: Messages) -> Tensor:
+    def largest_logit(self, sources: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor:
         """Largest logit of each receiver over these messages, float ``[receivers, heads]``, -inf where there are none.
 
         Subtracted from all logits of a receiver it keeps ``exp`` in range, and cancels.
@@ -111,12 +111,12 @@ class BipartiteGATConv(BipartiteConv):
         )
 
 
-def build(options: ModelOptions, place: Place) -> BipartiteGATConv:
+def build(options: ModelOptions, spec: LayerSpec) -> BipartiteGATConv:
     """A layer whose logits see receivers where these have states."""
     # Where heads are averaged, one table row feeds heads x dim channels, through a linear map.
-    channels = None if place.first and options.concat else options.dim
-    receiver_channels = options.dim if place.receiver_ids or not place.first else None
+    channels = None if spec.first and options.concat else options.dim
+    receiver_channels = options.dim if spec.receiver_ids or not spec.first else None
     return BipartiteGATConv(
-        channels, options.dim, place.num_levels, heads=options.heads, concat=options.concat,
+        channels, options.dim, spec.num_levels, heads=options.heads, concat=options.concat,
         restore_degree=options.restore_degree, receiver_channels=receiver_channels,
     )  # fmt: skip

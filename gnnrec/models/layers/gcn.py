@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
-from gnnrec.models.conv import BipartiteConv, Partial, Sources
-from gnnrec.models.layers import Place
+from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums
+from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
 
 
@@ -22,7 +22,7 @@ class BipartiteGCNConv(BipartiteConv):
     like a sender's, joins the sum, as in PyG's ``GCNConv``.
     """
 
-    receives_sources = True
+    receives_message_inputs = True
 
     def __init__(self, *args: Any, self_loops: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -30,15 +30,15 @@ class BipartiteGCNConv(BipartiteConv):
 
     def partial(
         self,
-        sources: Sources,
+        sources: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
-    ) -> Partial:
-        return Partial(self.sum_messages(sources, messages, self._normaliser(messages.sender_degree)))
+    ) -> PartialSums:
+        return PartialSums(self.sum_messages(sources, messages, self._normaliser(messages.sender_degree)))
 
-    def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
+    def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
         scale = self._normaliser(messages.degree)
         out = self.scaled_with_bias(partial.numerator, scale)
         if self.self_loops:
@@ -51,11 +51,11 @@ class BipartiteGCNConv(BipartiteConv):
         return torch.where(degree > 0, degree.clamp(min=1e-12).rsqrt(), 0)
 
 
-def build(options: ModelOptions, place: Place) -> BipartiteGCNConv:
+def build(options: ModelOptions, spec: LayerSpec) -> BipartiteGCNConv:
     """A layer whose sums have about the spread of one message.
 
-    Symmetric normalisation divides by the root of the senders' degrees too, whose mean is given back as the gain.
+    Symmetric normalisation divides by the root of the senders' degrees too, whose mean is given back as the scale.
     """
-    gain = math.sqrt(max(place.sender_degree, 1.0))
-    channels = None if place.first else options.dim
-    return BipartiteGCNConv(channels, options.dim, place.num_levels, gain, self_loops=options.self_loops)
+    scale = math.sqrt(max(spec.sender_degree, 1.0))
+    channels = None if spec.first else options.dim
+    return BipartiteGCNConv(channels, options.dim, spec.num_levels, scale, self_loops=options.self_loops)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
-from gnnrec.models.conv import BipartiteConv, Partial, Sources
-from gnnrec.models.layers import Place
+from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums
+from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
 
 
@@ -29,15 +29,15 @@ class BipartiteSAGEConv(BipartiteConv):
 
     def partial(
         self,
-        sources: Sources,
+        sources: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
-    ) -> Partial:
-        return Partial(self.sum_messages(sources, messages))
+    ) -> PartialSums:
+        return PartialSums(self.sum_messages(sources, messages))
 
-    def finish(self, partial: Partial, receiver: Tensor | None, messages: Messages) -> Tensor:
+    def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
         # No edges at all are 0 / 1; sums of inflated weights are at least 1 otherwise.
         scale = 1 / messages.total.clamp(min=1)
         if self.restore_degree:
@@ -46,8 +46,8 @@ class BipartiteSAGEConv(BipartiteConv):
         return out if self.lin_root is None else out + self.lin_root(receiver)
 
 
-def build(options: ModelOptions, place: Place) -> BipartiteSAGEConv:
+def build(options: ModelOptions, spec: LayerSpec) -> BipartiteSAGEConv:
     """A layer that adds the receiver's own state, but for the first one, which adds its id row anyway."""
-    channels = None if place.first else options.dim
-    root, restore = not place.first, options.restore_degree
-    return BipartiteSAGEConv(channels, options.dim, place.num_levels, root_weight=root, restore_degree=restore)
+    channels = None if spec.first else options.dim
+    root, restore = not spec.first, options.restore_degree
+    return BipartiteSAGEConv(channels, options.dim, spec.num_levels, root_weight=root, restore_degree=restore)

@@ -14,7 +14,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.tools.comparison import launch, table
-from gnnrec.tools.comparison.fit import Job
+from gnnrec.tools.comparison.fit import FitJob
 from gnnrec.tools.comparison.models import GNNS, choose
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.tracking.wandb_run import WandbOptions
@@ -64,23 +64,23 @@ def compare(data: Path, options: CompareOptions, world: World) -> list[dict]:
         UserError: Bad input, or a fit that failed.
     """
     dataset = PreparedDataset(data)
-    objective, models = world.on_main(lambda: choose(options.models, dataset))
+    objective, models = world.run_on_rank0(lambda: choose(options.models, dataset))
     fits = fit_all(data, options, objective, models, world)
-    return world.on_main(lambda: _finish(dataset, options, models, fits, world))
+    return world.run_on_rank0(lambda: _finish(dataset, options, models, fits, world))
 
 
 def fit_all(
     data: Path, options: CompareOptions, objective: str, models: list[str], world: World
 ) -> dict[str, list[dict]]:
     """Every fit, by model; those that ``options.out`` has already are read."""
-    world.on_main(lambda: _prepare(data, options, models, world))
+    world.run_on_rank0(lambda: _prepare(data, options, models, world))
     seeds = range(options.seeds)
     for model in models:
         for seed in seeds:
             result = _result(options.out, model, seed)
-            if not world.on_main(result.exists):
+            if not world.run_on_rank0(result.exists):
                 _fit(data, options, objective, model, seed, world)
-    found = world.on_main(
+    found = world.run_on_rank0(
         lambda: {model: [_read(_result(options.out, model, seed)) for seed in seeds] for model in models}
     )
     return found
@@ -93,9 +93,9 @@ def _fit(data: Path, options: CompareOptions, objective: str, model: str, seed: 
         shutil.rmtree(running, ignore_errors=True)
         running.mkdir()
 
-    world.on_main(clear)
+    world.run_on_rank0(clear)
     config = None if options.config is None else str(options.config)
-    job = Job(str(data), objective, model, seed, config, options.set, str(running / "run"), str(result))
+    job = FitJob(str(data), objective, model, seed, config, options.set, str(running / "run"), str(result))
     launch.run(job, running, world)
     if world.is_main:
         shutil.rmtree(running)

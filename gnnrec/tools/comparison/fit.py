@@ -1,4 +1,5 @@
-"""One fit of one model in a process of its own, which tells its memory: ``python -m gnnrec.tools.comparison.fit JOB``."""
+"""One fit of one model in a process of its own, which tells its memory: ``python -m gnnrec.tools.comparison.fit
+JOB``."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from gnnrec.utils import files
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class FitJob:
     """What to fit.
 
     Attributes:
@@ -54,7 +55,7 @@ class Job:
         )
 
 
-def fit(job: Job, config: TrainConfig, world: World) -> dict:
+def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
     """Fits a model, chooses on validation and scores test once.
 
     Args:
@@ -87,15 +88,15 @@ def fit(job: Job, config: TrainConfig, world: World) -> dict:
         }
     found["seconds"] = time.perf_counter() - started
     peak = torch.tensor(peak_memory_gib(), dtype=torch.float64, device=world.device)
-    return found | {"peak_memory_gib": world.max_(peak).item()}
+    return found | {"peak_memory_gib": world.all_reduce_max_(peak).item()}
 
 
 def main(path: str) -> None:
     """Runs the job of a JSON file on one rank of it."""
-    job = Job(**json.loads(Path(path).read_text(encoding="utf-8")))
+    job = FitJob(**json.loads(Path(path).read_text(encoding="utf-8")))
     config = job.train_config()
     process_group.share_cores()
-    with process_group.joined(config.device) as world:
+    with process_group.process_group(config.device) as world:
         found = fit(job, config, world)
         if world.is_main:
             identity = {"model": job.model, "seed": job.seed}

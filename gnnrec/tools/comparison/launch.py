@@ -12,11 +12,11 @@ from pathlib import Path
 
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.tools.comparison.fit import Job
+from gnnrec.tools.comparison.fit import FitJob
 from gnnrec.utils import files
 
 
-def run(job: Job, directory: Path, world: World) -> None:
+def run(job: FitJob, directory: Path, world: World) -> None:
     """Runs ``gnnrec.tools.comparison.fit`` in a new process for each rank, which make a process group of their own.
 
     Args:
@@ -29,7 +29,7 @@ def run(job: Job, directory: Path, world: World) -> None:
         Stopped: A rank was told to stop.
     """
     path = directory / "job.json"
-    world.on_main(lambda: files.write_text(path, json.dumps(dataclasses.asdict(job))))
+    world.run_on_rank0(lambda: files.write_text(path, json.dumps(dataclasses.asdict(job))))
     log = directory / f"rank-{world.rank}.log"
     with open(log, "w", encoding="utf-8") as output:
         command = [sys.executable, "-m", "gnnrec.tools.comparison.fit", str(path)]
@@ -38,10 +38,10 @@ def run(job: Job, directory: Path, world: World) -> None:
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         ) as process:
             code = _wait(process, world)
-    world.poll()
+    world.check_stop()
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     problem = f"{(lines or ['it said nothing'])[-1]} (all of it: {log})" if code else None
-    problems = [text for text in world.gather_objects(problem) if text]
+    problems = [text for text in world.all_gather_objects(problem) if text]
     if problems:
         raise UserError(f"{job.model}, seed {job.seed}, failed: {problems[0]}")
 
@@ -68,7 +68,7 @@ def _ranks(world: World) -> dict[str, str]:
         "LOCAL_RANK": os.environ.get("LOCAL_RANK", str(world.rank)),
         "LOCAL_WORLD_SIZE": os.environ.get("LOCAL_WORLD_SIZE", str(world.size)),
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "MASTER_PORT": str(world.on_main(_free_port)),
+        "MASTER_PORT": str(world.run_on_rank0(_free_port)),
         # torchrun's own store is taken; rank 0 of the new group serves another.
         "TORCHELASTIC_USE_AGENT_STORE": "False",
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gnnrec.tools.planning.estimate import Estimate, Place, estimate
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.estimate import Deployment, Estimate, estimate
+from gnnrec.tools.planning.job import TrainingJob
 
 #: Users of a step, and neighbours drawn, of the sampled plan that is tried.
 _SEEDS_A_RANK, _DRAWN = 65_536, 10
@@ -44,7 +44,7 @@ def ways_to_fit(found: Estimate) -> list[str]:
     return ways
 
 
-def least_ranks(job: Job, place: Place) -> int | None:
+def least_ranks(job: TrainingJob, place: Deployment) -> int | None:
     """The fewest ranks on which a job fits, None where no number does: movies are on every rank."""
 
     def fits(ranks: int) -> bool:
@@ -62,7 +62,7 @@ def least_ranks(job: Job, place: Place) -> int | None:
     return high
 
 
-def sampled_job(job: Job) -> Job:
+def sampled_job(job: TrainingJob) -> TrainingJob:
     """The same in mini-batches of users with sampled neighbours, without the sums that a control variate keeps."""
     seeds = min(_SEEDS_A_RANK * job.ranks, job.users)
     drawn: dict[str, Any] = {"movies_per_user": _DRAWN, "raters_per_movie": _DRAWN, "control_variate": False}
@@ -102,5 +102,5 @@ def most_movies(found: Estimate, share: float = 0.5) -> tuple[float, str]:
     return low, too_many(high)
 
 
-def _with_model(job: Job, **values: Any) -> Job:
+def _with_model(job: TrainingJob, **values: Any) -> TrainingJob:
     return dataclasses.replace(job, model=dataclasses.replace(job.model, **values))

@@ -9,7 +9,7 @@ import numpy as np
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, PreparedDataset
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 
 
 def movie_bins(seconds: float) -> int:
@@ -21,7 +21,7 @@ def movie_bins(seconds: float) -> int:
     return span // half + 1
 
 
-def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, ranks: int) -> Job:
+def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, ranks: int) -> TrainingJob:
     """Training on a prepared dataset. Reads its movies, and its times and splits once.
 
     Args:
@@ -50,7 +50,7 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
             drawn["movies_drawn"] = float(np.minimum(np.diff(pointer), loader.movies_per_user).mean())
         if loader.raters_per_movie >= 0:
             drawn["raters_drawn"] = float(np.minimum(raters, loader.raters_per_movie).mean())
-    return Job(
+    return TrainingJob(
         users=users,
         movies=movies,
         ratings=counts[SPLIT_NAMES[TRAIN]],

@@ -6,16 +6,16 @@ import dataclasses
 
 from gnnrec.tools.planning import step_time
 from gnnrec.tools.planning.constants import Constants, constants
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.machines import MACHINES, Machine
-from gnnrec.tools.planning.memory import Part, memory_parts, total
+from gnnrec.tools.planning.memory import MemoryPart, memory_parts, total
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.step_time import Links, Share
 from gnnrec.tools.planning.traffic import Collectives, bytes_a_step, collectives
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Deployment:
     """Where a job runs.
 
     Attributes:
@@ -46,9 +46,9 @@ class Estimate:
         reading: Bytes of host memory of a rank while it reads its ratings.
     """
 
-    job: Job
-    place: Place
-    memory: list[Part]
+    job: TrainingJob
+    place: Deployment
+    memory: list[MemoryPart]
     traffic: list[Collectives]
     time: list[Share]
     reading: float
@@ -96,7 +96,7 @@ class Estimate:
         return max(kinds, key=lambda kind: kinds[kind])
 
 
-def place_of(options: PlanOptions) -> Place:
+def place_of(options: PlanOptions) -> Deployment:
     """The place that options name."""
     machine = MACHINES[options.gpu]
     memory = machine.memory
@@ -107,10 +107,10 @@ def place_of(options: PlanOptions) -> Place:
 
         memory = psutil.virtual_memory().total / min(options.gpus, options.gpus_per_host)
     network = Links(options.gpus, options.gpus_per_host, options.link * 1e9, options.latency * 1e-6, options.achieved)
-    return Place(machine, memory, network, options.precision == "bf16", options.user_rows == "host")
+    return Deployment(machine, memory, network, options.precision == "bf16", options.user_rows == "host")
 
 
-def estimate(job: Job, place: Place, measured: Constants | None = None) -> Estimate:
+def estimate(job: TrainingJob, place: Deployment, measured: Constants | None = None) -> Estimate:
     """What a job costs in a place.
 
     Args:

@@ -10,7 +10,7 @@ from gnnrec.models.options import ModelOptions
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training run, in counts. What a rank has is a mean over ranks: shards hold about equal numbers of ratings.
 
     Attributes:
@@ -22,7 +22,7 @@ class Job:
         loader: Options of the loader.
         levels: Rating levels.
         genres: Genres that are features of movies; 0 for none.
-        movie_bins: Half bins of time of a movie (:class:`gnnrec.kernels.edges.Windows`); 0 where time plays no part.
+        movie_bins: Half bins of time of a movie (:class:`gnnrec.kernels.edges.TimeBins`); 0 where time plays no part.
         movies_drawn: Movies drawn for a user in the mean; None takes all users to have enough of them.
         raters_drawn: Raters drawn for a movie in the mean; None likewise.
     """

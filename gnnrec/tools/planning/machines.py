@@ -1,6 +1,6 @@
 """What a rank runs on. The CPU is measured; GPUs are data sheets and an assumption of how much of them is reached.
 
-Sources of the figures (dense, without sparsity; SXM versions):
+MessageInputs of the figures (dense, without sparsity; SXM versions):
 
 * A100 80 GB: 2,039 GB/s, 19.5 TFLOPS float32, 312 TFLOPS bfloat16, NVLink 600 GB/s, PCIe Gen4 64 GB/s
   (NVIDIA A100 Tensor Core GPU data sheet, 2022).

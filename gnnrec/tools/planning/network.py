@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _network(architecture: str, model_items: tuple, levels: int, time: bool) -> 
     )
 
 
-def network_of(job: Job) -> Network:
+def network_of(job: TrainingJob) -> Network:
     """The network of a job, counted from the modules themselves, so that a new layer needs nothing here."""
     values = dataclasses.asdict(job.model)
     architecture = values.pop("architecture")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnnrec.errors import UserError
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 
 
 @dataclasses.dataclass
@@ -95,7 +95,7 @@ class PlanOptions:
             if not fine:
                 raise UserError(f"--{name} {getattr(self, name)}: must be {allowed}")
 
-    def job(self) -> Job:
+    def job(self) -> TrainingJob:
         """What is trained.
 
         Raises:
@@ -125,7 +125,7 @@ class PlanOptions:
             job = job_of_dataset(self.data, model, loader, self.gpus)
         else:
             bins = movie_bins(20 * 31_557_600) if model.time else 0
-            job = Job(1, 1, 1, self.gpus, model, loader, genres=20 if model.genres else 0, movie_bins=bins)
+            job = TrainingJob(1, 1, 1, self.gpus, model, loader, genres=20 if model.genres else 0, movie_bins=bins)
         counts: dict[str, Any] = {
             "users": self.users,
             "movies": self.movies,
@@ -139,7 +139,7 @@ class PlanOptions:
         self._check_job(job)
         return job
 
-    def _check_job(self, job: Job) -> None:
+    def _check_job(self, job: TrainingJob) -> None:
         pairs = job.users * job.movies
         if job.ratings > pairs:
             people = f"{job.users:,} users and {job.movies:,} movies"

@@ -10,7 +10,7 @@ from gnnrec.tools.planning.work import work_of
 from gnnrec.utils.log import say
 
 COUNTED, ESTIMATED, MEASURED, PROJECTED = "counted", "estimated", "measured", "projected"
-#: Times of what was measured, past which constants are called extrapolated.
+#: TimeTotals of what was measured, past which constants are called extrapolated.
 _NEAR = 4.0
 
 

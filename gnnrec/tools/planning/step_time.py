@@ -1,6 +1,7 @@
 """Seconds of a step: from measured constants on a CPU, from data sheets on GPUs.
 
-On a CPU a step takes the sum of its counts of work (:mod:`gnnrec.tools.planning.work`), each times a measured constant. GPUs
+On a CPU a step takes the sum of its counts of work (:mod:`gnnrec.tools.planning.work`), each times a measured
+constant. GPUs
 are projected: everything a step does but its linear maps waits for memory, so time is the bytes that it moves over the
 bandwidth that is reached. Collectives are rings on both: each rank sends ``2 (P - 1) / P`` times the bytes, over the
 slowest link on the way (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 
 from gnnrec.tools.planning.constants import Constants
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.machines import Machine
 from gnnrec.tools.planning.traffic import collectives
 from gnnrec.tools.planning.work import STAGES, work_of
@@ -64,7 +65,7 @@ _NAMES = {"batch": "making the batch", "learn": "forward and backward", "update"
 
 
 def step_shares(
-    job: Job, machine: Machine, constants: Constants, network: Links, bf16: bool, host_rows: bool
+    job: TrainingJob, machine: Machine, constants: Constants, network: Links, bf16: bool, host_rows: bool
 ) -> list[Share]:
     """What the time of a step is made of."""
     if machine.measured:
@@ -79,7 +80,7 @@ def total(shares: list[Share]) -> float:
     return sum(share.seconds for share in shares)
 
 
-def _measured(job: Job, constants: Constants) -> list[Share]:
+def _measured(job: TrainingJob, constants: Constants) -> list[Share]:
     work = work_of(job)
     factor = constants.sharing if job.ranks > 1 else 1.0
     return [
@@ -88,7 +89,7 @@ def _measured(job: Job, constants: Constants) -> list[Share]:
     ]
 
 
-def _projected(job: Job, machine: Machine, achieved: float, bf16: bool, host_rows: bool) -> list[Share]:
+def _projected(job: TrainingJob, machine: Machine, achieved: float, bf16: bool, host_rows: bool) -> list[Share]:
     """Bytes to and from memory over the bandwidth that is reached.
 
     A message reads a row of each of two tables in both directions going forward, and one of the gradient going
@@ -127,7 +128,7 @@ def _projected(job: Job, machine: Machine, achieved: float, bf16: bool, host_row
     ]
 
 
-def collective_shares(job: Job, machine: Machine, constants: Constants, network: Links) -> list[Share]:
+def collective_shares(job: TrainingJob, machine: Machine, constants: Constants, network: Links) -> list[Share]:
     """The all-reduces of a step."""
     parts = collectives(job)
     if not parts:

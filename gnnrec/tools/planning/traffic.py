@@ -1,13 +1,14 @@
 """Bytes that a rank hands to all-reduces, and how many of them there are.
 
-These are counts, not estimates: a test compares them with :attr:`gnnrec.distributed.collectives.Traffic.bytes` of real runs.
+These are counts, not estimates: a test compares them with
+:attr:`gnnrec.distributed.collectives.CollectiveStats.bytes` of real runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.network import network_of
 
 #: Bytes of a number.
@@ -31,11 +32,11 @@ class Collectives:
     by_movie: bool = True
 
 
-def collectives(job: Job) -> list[Collectives]:
+def collectives(job: TrainingJob) -> list[Collectives]:
     """The all-reduces of a step. What is done once a pass or once an epoch is spread over its steps.
 
-    * Sums of messages of movies, forward and backward in every layer (:meth:`gnnrec.models.conv.Partial.reduced`); with
-      attention the largest logits before them.
+    * Sums of messages of movies, forward and backward in every layer
+      (:meth:`gnnrec.models.conv.PartialSums.reduced`); with attention the largest logits before them.
     * Gradients of movie tables, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
     * Once a pass: raters' biases and, where time plays a part, sums by half bins
       (:func:`gnnrec.graph.statistics.message_statistics`); with a control variate forward sums over whole
@@ -68,6 +69,6 @@ def collectives(job: Job) -> list[Collectives]:
     return parts
 
 
-def bytes_a_step(job: Job) -> float:
+def bytes_a_step(job: TrainingJob) -> float:
     """Bytes that a rank hands to all-reduces in a step, in the mean over an epoch."""
     return sum(part.bytes for part in collectives(job))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.network import network_of
 
 #: What :func:`work_of` counts, in the three stages of a step that are timed apart.
@@ -15,7 +15,7 @@ UPDATE = ("rows", "step of an update")
 STAGES = {"batch": BATCH, "learn": LEARN, "update": UPDATE}
 
 
-def work_of(job: Job) -> dict[str, float]:
+def work_of(job: TrainingJob) -> dict[str, float]:
     """Counts of one step, in the mean over an epoch.
 
     ``edges`` are those that statistics of a pass walk over, spread over the steps of the pass; ``messages`` are

@@ -38,15 +38,15 @@ class Parameter:
         return min(self.low, start), max(self.high, start)
 
 
-_STRENGTHS = ("regularisation.ids", "regularisation.sources", "regularisation.biases")
+_STRENGTHS = ("regularization.ids", "regularization.messages", "regularization.biases")
 _RATE = Parameter("lr", ("optimizer.lr",), 0.25, 4.0)
 
 #: Objective -> name of a space -> its parameters.
 SPACES: dict[str, dict[str, tuple[Parameter, ...]]] = {
     "rating": {
-        "regularisation": (
+        "regularization": (
             Parameter("strength", _STRENGTHS, 0.1, 10.0),
-            Parameter("sources", ("regularisation.sources",), 0.25, 4.0),
+            Parameter("messages", ("regularization.messages",), 0.25, 4.0),
             Parameter("dropout", ("model.dropout",), 0.0, 0.5, multiple=False),
             Parameter("message_dropout", ("model.message_dropout",), 0.0, 0.6, multiple=False),
         ),
@@ -54,7 +54,7 @@ SPACES: dict[str, dict[str, tuple[Parameter, ...]]] = {
     },
     # The strength of L2 and the discount of popularity are not here: every run chooses them on validation itself.
     "ranking": {
-        "regularisation": (
+        "regularization": (
             Parameter("dropout", ("ranking.dropout",), 0.2, 0.9, multiple=False),
             Parameter("user_power", ("ranking.user_power",), -1.0, 0.0, multiple=False),
         ),

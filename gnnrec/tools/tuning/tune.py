@@ -16,11 +16,11 @@ from gnnrec.tools.tuning.space import Parameter, apply, parameters
 from gnnrec.tools.tuning.study import Study, lowest
 from gnnrec.training.loop import run_epochs
 from gnnrec.training.progress_bar import ProgressBar
-from gnnrec.training.resolve_config import settle
+from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run import build_trainer
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.tracking.wandb_run import WandbOptions
-from gnnrec.training.train_state import Progress
+from gnnrec.training.train_state import TrainState
 from gnnrec.utils import files
 
 #: Options that do not change what a trial finds.
@@ -35,7 +35,7 @@ class TuneOptions:
         out: Directory of the study; the same command continues it.
         config: YAML file of training options to start from.
         set: Training options over those of the file, as OPTION=VALUE.
-        space: What is searched: regularisation (its strength, that of source tables, dropout; for rankings dropout and
+        space: What is searched: regularization (its strength, that of source tables, dropout; for rankings dropout and
             the weights of users), optimizer (the learning rate) or all.
         trials: Trials of the whole study.
         seed: Seed of the search; every trial trains with the seed of its configuration.
@@ -46,7 +46,7 @@ class TuneOptions:
     out: Path
     config: Path | None = None
     set: list[str] = dataclasses.field(default_factory=list)
-    space: str = "regularisation"
+    space: str = "regularization"
     trials: int = 30
     seed: int = 0
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
@@ -68,7 +68,7 @@ def tune(data: Path, options: TuneOptions, world: World) -> TrainConfig:
         UserError: Bad input, a study of something else, or no trial with a finite loss.
     """
     dataset = PreparedDataset(data)
-    base = settle(_base(data, options), dataset, world)
+    base = resolve_config(_base(data, options), dataset, world)
     if base.refit or not dataset.manifest.split["counts"]["validation"]:
         way = "leave out --refit" if base.refit else f"{data} has none; prepare it with --validation above 0"
         raise UserError(f"gnnrec tune needs validation ratings: {way}")
@@ -76,7 +76,7 @@ def tune(data: Path, options: TuneOptions, world: World) -> TrainConfig:
     study = _open(base, options, dataset, chosen, world)
     try:
         _search(study, base, options, dataset, chosen, world)
-        return world.on_main(lambda: _finish(study, base, options, chosen))
+        return world.run_on_rank0(lambda: _finish(study, base, options, chosen))
     finally:
         if study is not None:
             study.close()
@@ -103,14 +103,14 @@ def _open(
         nonlocal study
         study = Study(options.out, context, chosen, base, first_rung(base.optimizer.epochs), options.seed)
 
-    world.on_main(open_study)
+    world.run_on_rank0(open_study)
     return study
 
 
 def first_rung(epochs: int) -> int:
     """Epochs before a trial may be pruned: half the run.
 
-    The cosine schedule makes losses of the same epoch comparable, but early ones favour weak regularisation
+    The cosine schedule makes losses of the same epoch comparable, but early ones favour weak regularization
     (``docs/decisions.md``).
     """
     return math.ceil(epochs / 2)
@@ -124,7 +124,7 @@ def _search(
     chosen: tuple[Parameter, ...],
     world: World,
 ) -> None:
-    done = world.on_main(lambda: len(study.trials))
+    done = world.run_on_rank0(lambda: len(study.trials))
     if done >= options.trials:
         return
     if done:
@@ -132,11 +132,11 @@ def _search(
     tracker = Tracker(options.out, options.wandb, base.as_dict(), world.is_main)
 
     def prune(epoch: int, loss: float, last: bool) -> bool:
-        return world.on_main(lambda: study.report(epoch, loss, last))
+        return world.run_on_rank0(lambda: study.report(epoch, loss, last))
 
     try:
         for number in range(done + 1, options.trials + 1):
-            values = world.on_main(lambda: study.ask())
+            values = world.run_on_rank0(lambda: study.ask())
             loss, epochs, pruned = _run_trial(apply(base, chosen, values), dataset, world, prune)
             if world.is_main:
                 study.tell(loss, epochs, pruned)
@@ -159,7 +159,7 @@ def _run_trial(
     tracker = Tracker(config.run_dir, config.wandb, {}, active=False)
     best, epochs = math.inf, 0
     bar = ProgressBar(trainer.total_steps, active=False)
-    for epoch in run_epochs(trainer, tracker, bar, Progress.start(world), world.poll):
+    for epoch in run_epochs(trainer, tracker, bar, TrainState.start(world), world.check_stop):
         epochs = epoch.number
         if epoch.validation is None:
             continue

@@ -44,7 +44,7 @@ class CheckpointInfo:
         world_size: Ranks that wrote it.
         config: The resolved configuration.
         chosen: Settings that training chose before its first step.
-        progress: What :class:`gnnrec.training.train_state.Progress` keeps.
+        progress: What :class:`gnnrec.training.train_state.TrainState` keeps.
         files: File name -> SHA-256.
     """
 

@@ -9,23 +9,23 @@ from collections.abc import Callable
 from typing import Any
 
 from gnnrec.distributed.shutdown import reason
-from gnnrec.distributed.world import Ballot
+from gnnrec.distributed.world import AsyncMaxReduce
 from gnnrec.errors import Stopped, UserError
 from gnnrec.training.checkpoint.info import CheckpointInfo, checkpoint_path, checkpoints
-from gnnrec.training.checkpoint.write import CheckpointWriter, Contents, SaveFailed, remove_checkpoint
-from gnnrec.training.run_directory import Claim
+from gnnrec.training.checkpoint.write import CheckpointState, CheckpointWriter, SaveFailed, remove_checkpoint
+from gnnrec.training.run_directory import RunLock
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.train_state import Progress
+from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
 from gnnrec.utils.log import say
-from gnnrec.utils.timer import Stopwatch
+from gnnrec.utils.timer import Timer
 
 
 def _timed(method: Callable) -> Callable:
-    """A method of :class:`Checkpoints` that training waits for; it may call others of them."""
+    """A method of :class:`CheckpointManager` that training waits for; it may call others of them."""
 
     @functools.wraps(method)
-    def timed(self: Checkpoints, *arguments: Any, **options: Any) -> Any:
+    def timed(self: CheckpointManager, *arguments: Any, **options: Any) -> Any:
         before = self._waiting.seconds
         try:
             with self._waiting:
@@ -36,7 +36,7 @@ def _timed(method: Callable) -> Callable:
     return timed
 
 
-class Checkpoints:
+class CheckpointManager:
     """The checkpoints of a run that is under way. Every rank makes the same calls.
 
     Files are written in the background, one checkpoint at a time. A checkpoint that cannot be written costs a warning:
@@ -46,17 +46,17 @@ class Checkpoints:
         trainer: What is saved.
         tracker: Where its records are.
         progress: Where the run stands; it is changed by others.
-        claim: To the run directory.
+        run_lock: To the run directory.
     """
 
-    def __init__(self, trainer: Trainer, tracker: Tracker, progress: Progress, claim: Claim):
-        self.trainer, self.tracker, self.progress, self.claim = trainer, tracker, progress, claim
+    def __init__(self, trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock: RunLock):
+        self.trainer, self.tracker, self.progress, self.run_lock = trainer, tracker, progress, run_lock
         self.world, self.options = trainer.world, trainer.config.checkpoint
-        self._ballot = Ballot(self.world)
+        self._flags = AsyncMaxReduce(self.world)
         self._writer: CheckpointWriter | None = None
-        self._best_to_save: tuple[Contents, CheckpointInfo] | None = None
+        self._best_to_save: tuple[CheckpointState, CheckpointInfo] | None = None
         self._saved_step, self._saved_time = trainer.steps_taken, time.monotonic()
-        self._waiting = Stopwatch()
+        self._waiting = Timer()
 
     def after_step(self) -> None:
         """Begins and finishes what is due.
@@ -66,7 +66,7 @@ class Checkpoints:
         Raises:
             Stopped: A rank was told to stop.
         """
-        told = self._ballot.result()
+        told = self._flags.wait()
         if told is not None:
             stop, due, busy = told
             if self._writer is not None and not busy:
@@ -79,12 +79,12 @@ class Checkpoints:
         if every and self.trainer.steps_taken % every == 0 and self.trainer.steps_taken != self._saved_step:
             self._begin_step()
         busy = self._writer is not None and self._writer.busy
-        self._ballot.cast([self.world.stop.code, self._clock_says_so(), int(busy)])
+        self._flags.start([self.world.stop.code, self._clock_says_so(), int(busy)])
 
     @_timed
     def save_best(self) -> None:
         """Keeps the present weights as the best ones."""
-        self._best_to_save = self.trainer.contents().weights().copy(self.world), self._info()
+        self._best_to_save = self.trainer.checkpoint_state().weights().copy(self.world), self._info()
         self._begin_best()
 
     def stop(self) -> None:
@@ -124,7 +124,7 @@ class Checkpoints:
         self._finish(required)
         # It would say that the best weights are there, which a full disk has just turned away.
         if self._best_to_save is None:
-            self._begin("step", self.trainer.contents().copy(self.world), self._info(), required)
+            self._begin("step", self.trainer.checkpoint_state().copy(self.world), self._info(), required)
 
     def _begin_best(self, required: bool = False) -> None:
         """Writes the best weights, if they wait for it: a full disk may have turned them away before."""
@@ -134,9 +134,9 @@ class Checkpoints:
             self._begin("best", contents, info, required)
 
     @_timed
-    def _begin(self, kind: str, contents: Contents, info: CheckpointInfo, required: bool) -> None:
+    def _begin(self, kind: str, contents: CheckpointState, info: CheckpointInfo, required: bool) -> None:
         self._finish()
-        self.world.on_main(self.claim.check)
+        self.world.run_on_rank0(self.run_lock.check)
         directory = checkpoint_path(self.trainer.config.run_dir, kind, info.step)
         try:
             self._writer = CheckpointWriter(directory, contents, info, self.world)
@@ -151,7 +151,7 @@ class Checkpoints:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        self.world.on_main(self.claim.check)
+        self.world.run_on_rank0(self.run_lock.check)
         self.tracker.sync()
         try:
             writer.finish()

@@ -150,7 +150,7 @@ def find_damage(directory: Path, world: World) -> str | None:
             _verify(directory, name, info)
     except UserError as error:
         damage = str(error)
-    return next((each for each in world.gather_objects(damage) if each), None)
+    return next((each for each in world.all_gather_objects(damage) if each), None)
 
 
 def _map(path: Path) -> Tensors:

@@ -23,7 +23,7 @@ class SaveFailed(Exception):
 
 
 @dataclasses.dataclass
-class Contents:
+class CheckpointState:
     """Tensors of a checkpoint on one rank, by the stems of the files that they go into.
 
     Attributes:
@@ -38,16 +38,16 @@ class Contents:
     part: Partition
     memory: RowMemory = dataclasses.field(default_factory=lambda: RowMemory(torch.device("cpu")))
 
-    def copy(self, world: World) -> Contents:
+    def copy(self, world: World) -> CheckpointState:
         """What this rank has to write, in memory that training does not touch."""
         replicated = self.replicated if world.is_main else {}
         copies = _copies(self.by_user, self.memory)
-        return Contents(_copies(replicated, RowMemory(torch.device("cpu"))), copies, self.part, self.memory)
+        return CheckpointState(_copies(replicated, RowMemory(torch.device("cpu"))), copies, self.part, self.memory)
 
-    def weights(self) -> Contents:
+    def weights(self) -> CheckpointState:
         """Only what inference needs."""
         users = {"users": self.by_user["users"]}
-        return Contents({"model": self.replicated["model"]}, users, self.part, self.memory)
+        return CheckpointState({"model": self.replicated["model"]}, users, self.part, self.memory)
 
     def files(self) -> dict[str, Tensors]:
         """File name -> tensors."""
@@ -68,7 +68,7 @@ class CheckpointWriter:
         SaveFailed: There is no place to write to.
     """
 
-    def __init__(self, directory: Path, contents: Contents, info: CheckpointInfo, world: World):
+    def __init__(self, directory: Path, contents: CheckpointState, info: CheckpointInfo, world: World):
         self.directory, self.info, self.world = directory, info, world
         self._aside = directory.with_name(f".{directory.name}.tmp")
         problem = _make_directory(self._aside) if world.is_main else None
@@ -90,7 +90,7 @@ class CheckpointWriter:
         """
         checksums, problem = self._written.result()
         self._threads.shutdown()
-        shares = self.world.gather_objects((checksums, problem))
+        shares = self.world.all_gather_objects((checksums, problem))
         problem = next((problem for _, problem in shares if problem), None)
         if self.world.is_main:
             problem = problem or self._publish({name: value for share, _ in shares for name, value in share.items()})

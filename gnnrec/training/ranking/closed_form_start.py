@@ -20,10 +20,10 @@ from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.ranking_options import RankingOptions
 
 #: Strengths among which validation chooses, and the one where there is no validation.
-STRENGTHS, USUAL_STRENGTH = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0), 300.0
+L2_GRID, DEFAULT_L2 = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0), 300.0
 #: Exponents among which validation chooses, and the one from each start where there is no validation.
-DISCOUNTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
-USUAL_DISCOUNT = {"closed_form": 0.2, "random": 0.75}
+POPULARITY_EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
+DEFAULT_POPULARITY_EXPONENT = {"closed_form": 0.2, "random": 0.75}
 #: Standard deviation, over users, of the difference that a lower rank makes to NDCG: .025 to .063 on the validation
 #: users of ml-latest-small and two synthetic sets. A lower rank must gain one standard error: with few validation users
 #: the best of many settings is best by chance.
@@ -31,7 +31,7 @@ NOISE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class RankingData:
     """What a ranking is trained on.
 
     Attributes:
@@ -48,7 +48,7 @@ class Training:
     weighted_popularity: Tensor
 
 
-def training_of(liked: Interactions, num_movies: int, user_power: float, world: World) -> Training:
+def ranking_data(liked: Interactions, num_movies: int, user_power: float, world: World) -> RankingData:
     """Weights and popularity of what users like; every rank calls this.
 
     Args:
@@ -57,13 +57,13 @@ def training_of(liked: Interactions, num_movies: int, user_power: float, world: 
         user_power: Exponent of the number of ratings in a user's weight.
         world: The ranks.
     """
-    popularity = world.sum_(torch.bincount(liked.movie, minlength=num_movies))
+    popularity = world.all_reduce_sum_(torch.bincount(liked.movie, minlength=num_movies))
     ratings = liked.user_ptr.diff()
     has_some = ratings > 0
-    mean = float(popularity.sum()) / max(world.total(int(has_some.sum())), 1.0)
+    mean = float(popularity.sum()) / max(world.all_reduce_scalar(int(has_some.sum())), 1.0)
     weight = torch.where(has_some, (ratings.clamp(min=1).double() / max(mean, 1e-12)) ** user_power, 0.0)
     weighted = torch.bincount(liked.movie, weight.repeat_interleave(ratings), minlength=num_movies)
-    return Training(liked, weight.to(torch.get_default_dtype()), popularity, world.sum_(weighted))
+    return RankingData(liked, weight.to(torch.get_default_dtype()), popularity, world.all_reduce_sum_(weighted))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,22 +71,22 @@ class ClosedFormStart:
     """A start that was chosen.
 
     Attributes:
-        strength: Strength of L2.
-        rank: Singular vectors kept.
-        discount: Exponent of popularity.
+        l2: Strength of L2.
+        num_factors: Singular vectors kept.
+        popularity_exponent: Exponent of popularity.
         loss: Loss on validation; infinite where there is none.
     """
 
-    strength: float
-    rank: int
-    discount: float
+    l2: float
+    num_factors: int
+    popularity_exponent: float
     loss: float
 
 
 def start_from_closed_form(
-    model: RankingModel, options: RankingOptions, training: Training, held_out: RankingSplit | None, world: World
+    model: RankingModel, options: RankingOptions, training: RankingData, held_out: RankingSplit | None, world: World
 ) -> ClosedFormStart:
-    """Gives a model the tables and the discount of the closed form.
+    """Gives a model the tables and the popularity_exponent of the closed form.
 
     Rank 0 computes, for the eigenvectors of two ranks would differ by rounding; every rank calls this.
 
@@ -103,26 +103,26 @@ def start_from_closed_form(
 
     def tables(strength: float) -> tuple[Tensor, Tensor]:
         source, target = item_model(gram, strength).tables(options.dim)
-        return source.to(model.source).cpu(), target.to(model.target).cpu()
+        return source.to(model.message_embedding).cpu(), target.to(model.target).cpu()
 
     tables_of: dict[float, tuple[Tensor, Tensor]] = {}
 
     def search(ranks: list[int]) -> ClosedFormStart:
         """The best start among all ranks, and strengths and discounts downhill from the usual ones."""
         best_of: dict[float, ClosedFormStart] = {}
-        model.set_discount(usual_discount(options))
+        model.set_popularity_exponent(default_popularity_exponent(options))
 
         def loss(strength: float) -> float:
-            world.poll()
+            world.check_stop()
             if strength not in tables_of:
-                tables_of[strength] = world.on_main(lambda: tables(strength))
+                tables_of[strength] = world.run_on_rank0(lambda: tables(strength))
             found: dict[int, ClosedFormStart] = {}
 
             def loss_of_rank(rank: int) -> float:
                 model.set_tables(*tables_of[strength], rank)
-                metrics = choose_discount(model, options, held_out, world) if held_out else None
+                metrics = choose_popularity_exponent(model, options, held_out, world) if held_out else None
                 value = math.inf if metrics is None else world.broadcast_object(metrics.loss)
-                found[rank] = ClosedFormStart(strength, rank, float(model.discount), value)
+                found[rank] = ClosedFormStart(strength, rank, float(model.popularity_exponent), value)
                 return value
 
             # All of them: the curve over ranks has more than one valley. Of equal ones the highest.
@@ -130,50 +130,51 @@ def start_from_closed_form(
             best_of[strength] = found[rank]
             return found[rank].loss
 
-        strengths = STRENGTHS if held_out and not options.strength else [options.strength or USUAL_STRENGTH]
-        return best_of[descend(strengths, options.strength or USUAL_STRENGTH, loss)]
+        strengths = L2_GRID if held_out and not options.l2 else [options.l2 or DEFAULT_L2]
+        return best_of[descend(strengths, options.l2 or DEFAULT_L2, loss)]
 
-    chosen = search([options.rank or options.dim])
-    if held_out and not options.rank:
-        users = world.total(int((held_out.targets.user_ptr.diff() > 0).sum()))
-        other = search(kept_ranks(options.dim))
+    chosen = search([options.num_factors or options.dim])
+    if held_out and not options.num_factors:
+        users = world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum()))
+        other = search(candidate_factors(options.dim))
         if other.loss < chosen.loss - NOISE / math.sqrt(users):
             chosen = other
-    model.set_tables(*tables_of[chosen.strength], chosen.rank)
-    model.set_discount(chosen.discount)
+    model.set_tables(*tables_of[chosen.l2], chosen.num_factors)
+    model.set_popularity_exponent(chosen.popularity_exponent)
     return chosen
 
 
-def kept_ranks(dim: int) -> list[int]:
+def candidate_factors(dim: int) -> list[int]:
     """Numbers of singular vectors among which validation chooses: ``dim``, its half, and so on to a 32nd."""
     return sorted({max(1, dim >> shift) for shift in range(6)})
 
 
-def choose_discount(
+def choose_popularity_exponent(
     model: RankingModel, options: RankingOptions, held_out: RankingSplit, world: World
 ) -> RankingMetrics:
-    """Sets the discount that is best on validation, near the one that the model has; returns the metrics there.
+    """Sets the popularity_exponent that is best on validation, near the one that the model has; returns the metrics
+    there.
 
     Args:
         model: The model.
-        options: Its options; only a discount below 0 is chosen.
+        options: Its options; only a popularity_exponent below 0 is chosen.
         held_out: Validation users.
         world: The ranks; every rank calls this.
     """
     found: dict[float, RankingMetrics] = {}
 
     def loss(exponent: float) -> float:
-        model.set_discount(exponent)
-        found[exponent] = held_out.evaluate(model.source, model.movie_vectors())
+        model.set_popularity_exponent(exponent)
+        found[exponent] = held_out.evaluate(model.message_embedding, model.movie_vectors())
         value = found[exponent].loss
         return world.broadcast_object(math.inf if value is None else value)
 
-    if options.discount >= 0:
-        best = options.discount
+    if options.popularity_exponent >= 0:
+        best = options.popularity_exponent
         loss(best)
     else:
-        best = descend(DISCOUNTS, float(model.discount), loss)
-    model.set_discount(best)
+        best = descend(POPULARITY_EXPONENTS, float(model.popularity_exponent), loss)
+    model.set_popularity_exponent(best)
     return found[best]
 
 
@@ -196,6 +197,8 @@ def descend(values: Sequence[float], start: float, loss: Callable[[float], float
         index = lowest
 
 
-def usual_discount(options: RankingOptions) -> float:
+def default_popularity_exponent(options: RankingOptions) -> float:
     """The exponent where validation has not chosen one."""
-    return options.discount if options.discount >= 0 else USUAL_DISCOUNT[options.start]
+    return (
+        options.popularity_exponent if options.popularity_exponent >= 0 else DEFAULT_POPULARITY_EXPONENT[options.start]
+    )

@@ -22,12 +22,12 @@ class TablePenalty:
     """
 
     def __init__(self, model: RankingModel, movie_penalty: Tensor | None, l2: float):
-        self.model, self.movie_penalty, self.rate = model, movie_penalty, 2 * l2 / model.source.shape[0]
+        self.model, self.movie_penalty, self.rate = model, movie_penalty, 2 * l2 / model.message_embedding.shape[0]
 
     @torch.no_grad()
     def add_to_gradients(self) -> None:
         """Adds the gradient of the penalty."""
-        source, target = self.model.source, self.model.target
+        source, target = self.model.message_embedding, self.model.target
         if self.movie_penalty is not None:
             weighted = source * self.movie_penalty[:, None]
             source.grad.addmm_(weighted, target.T @ target, alpha=2)

@@ -1,4 +1,4 @@
-"""Training on what users like: scores of all movies near one for these and near zero for all others."""
+"""RankingData on what users like: scores of all movies near one for these and near zero for all others."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from gnnrec.graph.folds import Step
 from gnnrec.graph.interactions import read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
 from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
-from gnnrec.kernels.lists import Lists
+from gnnrec.kernels.lists import CSRLists
 from gnnrec.models.closed_form_start import movie_penalty
-from gnnrec.models.embeddings import Embeddings
+from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.tables import NoTables
 from gnnrec.training.optimizer import build_optimizer
 from gnnrec.training.ranking.closed_form_start import (
-    USUAL_STRENGTH,
-    Training,
-    choose_discount,
+    DEFAULT_L2,
+    RankingData,
+    choose_popularity_exponent,
+    default_popularity_exponent,
+    ranking_data,
     start_from_closed_form,
-    training_of,
-    usual_discount,
 )
 from gnnrec.training.ranking.penalty import TablePenalty
-from gnnrec.training.resolve_config import settle
+from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.trainer import StepResult, Trainer
 
 
@@ -51,7 +51,7 @@ class RankingTrainer(Trainer):
     def __init__(
         self, config: TrainConfig, dataset: PreparedDataset, world: World, chosen: dict[str, float] | None = None
     ):
-        config = settle(config, dataset, world)
+        config = resolve_config(config, dataset, world)
         super().__init__(config, dataset, world)
         self.options = options = config.ranking
         self.starts_fitted = options.start == "closed_form"
@@ -62,27 +62,27 @@ class RankingTrainer(Trainer):
         if chosen is None:
             self._start(model)
         else:
-            self.strength, self.rank = chosen["strength"], chosen["rank"]
+            self.l2, self.num_factors = chosen["l2"], chosen["num_factors"]
         self.model = world.replicate(model)
         self.steps = UserSteps(self.training.liked, self.part, world, config.seed, options.users_a_step)
         self.steps_an_epoch = self.steps.steps_an_epoch
         self.num_edges = int(self.training.popularity.sum())
         self.optimizers = [build_optimizer(config.optimizer, model, self.num_edges / self.steps_an_epoch)]
-        self.penalty = TablePenalty(model, self._movie_penalty(), options.l2)
+        self.penalty = TablePenalty(model, self._movie_penalty(), options.table_l2)
         self.sampler = None
         if options.draws:
             self.sampler = NegativeSampler(self.training.popularity, options.negative_power, options.negatives)
 
-    def _training(self, refit: bool) -> Training:
+    def _training(self, refit: bool) -> RankingData:
         splits = training_splits(self.dataset.manifest.split["protocol"], refit)
         liked = read_interactions(self.dataset, self.part, splits, self.options.relevant, self.world.device)
-        return training_of(liked, self.dataset.num_movies, self.options.user_power, self.world)
+        return ranking_data(liked, self.dataset.num_movies, self.options.user_power, self.world)
 
     def _start(self, model: RankingModel) -> None:
-        """Tables, strength and discount at the first step. Where validation is trained on, they are chosen without."""
-        options, training, world = self.options, self.training, self.world
-        self.strength, self.rank = options.strength or USUAL_STRENGTH, options.dim
-        model.set_discount(usual_discount(options))
+        """Tables, strength and popularity_exponent at the first step. Where validation is trained on, they are
+        chosen without.""" options, training, world = self.options,
+        self.training, self.world self.l2, self.num_factors = options.l2 or DEFAULT_L2,
+        options.dim model.set_popularity_exponent(default_popularity_exponent(options))
         if options.start == "random":
             return
         held_out = self.validation
@@ -91,28 +91,30 @@ class RankingTrainer(Trainer):
             trial = RankingModel(options, without.popularity, self.config.seed).to(world.device)
             found = start_from_closed_form(trial, options, without, held_out, world)
             options, held_out = (
-                dataclasses.replace(options, strength=found.strength, rank=found.rank, discount=found.discount),
+                dataclasses.replace(
+                    options, l2=found.l2, num_factors=found.num_factors, popularity_exponent=found.popularity_exponent
+                ),
                 None,
             )
         found = start_from_closed_form(model, options, training, held_out, world)
-        self.strength, self.rank = found.strength, found.rank
+        self.l2, self.num_factors = found.l2, found.num_factors
         world.print(
-            f"closed form of strength {found.strength:g} and rank {found.rank}, "
-            f"popularity discount {found.discount:.2f}"
+            f"closed form of strength {found.l2:g} and rank {found.num_factors}, "
+            f"popularity popularity_exponent {found.popularity_exponent:.2f}"
         )
 
     def _movie_penalty(self) -> Tensor | None:
         """The closed form's L2 in the unit of the mean loss a user; other losses have another unit."""
         if self.options.loss != "squared":
             return None
-        penalty = movie_penalty(self.training.weighted_popularity, self.strength)
+        penalty = movie_penalty(self.training.weighted_popularity, self.l2)
         return penalty.to(torch.get_default_dtype()) / max(self.steps.num_users, 1)
 
     @cached_property
     def validation(self) -> RankingSplit | None:
         """Validation users; None where there are none."""
         split = self._split(VALIDATION)
-        return split if self.world.total(split.targets.num_edges) else None
+        return split if self.world.all_reduce_scalar(split.targets.num_edges) else None
 
     def _split(self, split: int) -> RankingSplit:
         return read_ranking_split(self.dataset, self.world, split, self.options.relevant)
@@ -128,7 +130,7 @@ class RankingTrainer(Trainer):
     def batch(self, step: Step) -> RankingBatch:
         """The movies of the users of a step on this rank, which of them are messages, and drawn negatives."""
         liked = slice_users(self.training.liked, step.seeds)
-        lists = Lists(liked.user_ptr, liked.movie, self.dataset.num_movies)
+        lists = CSRLists(liked.user_ptr, liked.movie, self.dataset.num_movies)
         weight = self.training.user_weight
         stream = rng.key(self.config.seed, "step", step.epoch, step.index)
         dropped = rng.key(stream, "dropout")
@@ -153,23 +155,27 @@ class RankingTrainer(Trainer):
         return loss.detach()
 
     def validate(self) -> RankingMetrics:
-        """Metrics on validation with the discount that is best there, which the model then has."""
+        """Metrics on validation with the popularity_exponent that is best there, which the model then has."""
         if self.validation is None:
             return self.evaluate(VALIDATION)
-        return choose_discount(self.replicated, self.options, self.validation, self.world)
+        return choose_popularity_exponent(self.replicated, self.options, self.validation, self.world)
 
     def chosen(self) -> dict[str, float]:
         """What validation chose, or the options fixed."""
-        return {"strength": self.strength, "rank": self.rank, "discount": round(float(self.replicated.discount), 6)}
+        return {
+            "l2": self.l2,
+            "num_factors": self.num_factors,
+            "popularity_exponent": round(float(self.replicated.popularity_exponent), 6),
+        }
 
-    def embed(self) -> Embeddings:
+    def embed(self) -> NodeEmbeddings:
         """Vectors of this rank's users, from all that is known of them, and of all movies."""
         return self.replicated.embed(known_ratings(self.dataset, self.part, self.options.relevant, self.world.device))
 
-    def evaluate(self, split: int, embeddings: Embeddings | None = None) -> RankingMetrics:
+    def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RankingMetrics:
         """Metrics of a full ranking on one split, over all ranks; users are known by what the split shows of them."""
         held_out = self.validation if split == VALIDATION and self.validation else self._split(split)
-        return held_out.evaluate(self.replicated.source, self.replicated.movie_vectors())
+        return held_out.evaluate(self.replicated.message_embedding, self.replicated.movie_vectors())
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Popularity, and EASE where movies are few, on the same training ratings."""

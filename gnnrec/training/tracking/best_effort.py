@@ -8,7 +8,7 @@ from types import TracebackType
 from gnnrec.utils.log import say
 
 
-class Harmless:
+class best_effort:
     """A context in which failing is no failure: the first one is said, and the run goes on.
 
     Args:

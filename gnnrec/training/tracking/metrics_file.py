@@ -11,7 +11,7 @@ from gnnrec.errors import UserError
 from gnnrec.utils.log import say
 
 
-class Records:
+class MetricsFile:
     """A file of lines that only grows. On a full disk lines wait in memory until there is room.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gnnrec.errors import UserError
-from gnnrec.training.tracking.best_effort import Harmless
+from gnnrec.training.tracking.best_effort import best_effort
 
 
 class TensorBoardFiles:
@@ -30,7 +30,7 @@ class TensorBoardFiles:
             raise UserError(
                 "tensorboard is not installed: pip install 'gnnrec[tensorboard]', or leave out --tensorboard"
             ) from None
-        self._harmless = Harmless("TensorBoard")
+        self._harmless = best_effort("TensorBoard")
         with self._harmless:
             shutil.rmtree(directory, ignore_errors=True)
             # A TensorBoard that has read the files before forgets what it has read.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnrec.errors import STOPPED_EXIT_CODE, RanksLost, Stopped
-from gnnrec.training.tracking.metrics_file import Records
+from gnnrec.training.tracking.metrics_file import MetricsFile
 from gnnrec.training.tracking.tensorboard_files import TensorBoardFiles
 from gnnrec.training.tracking.wandb_run import WandbOptions, WandbRun
 
@@ -47,7 +47,7 @@ class Tracker:
         self.active, self.run = active, run
         self._file = self._wandb = self._tensorboard = None
         if active:
-            self._file = Records(run / "metrics.jsonl", recorded_bytes, unrecorded)
+            self._file = MetricsFile(run / "metrics.jsonl", recorded_bytes, unrecorded)
             if options.mode != "disabled":
                 dropped = [json.loads(line) for line in self._file.dropped]
                 self._wandb = WandbRun(run, options, config, wandb_run, sent=dropped)
@@ -75,7 +75,7 @@ class Tracker:
         return self._wandb.id if self._wandb is not None else None
 
     def log(self, step: int, **values: Any) -> None:
-        """Records numbers of one optimizer step; steps must not go back."""
+        """MetricsFile numbers of one optimizer step; steps must not go back."""
         if not self.active:
             return
         record = {"step": step, "time": round(time.time(), 3), **values}
@@ -86,26 +86,26 @@ class Tracker:
             self._tensorboard.log(record)
 
     def summary(self, values: dict) -> None:
-        """Records the results of the run, in W&B only."""
+        """MetricsFile the results of the run, in W&B only."""
         if self._wandb is not None:
             self._wandb.summary(values)
 
     def table(self, name: str, columns: list[str], rows: list[list]) -> None:
-        """Records a table, in W&B only."""
+        """MetricsFile a table, in W&B only."""
         if self._wandb is not None:
             self._wandb.table(name, columns, rows)
 
-    def uses(self, make: Callable[[], Artifact]) -> None:
-        """Records what the run is made from, in W&B only."""
+    def use_artifact(self, make: Callable[[], Artifact]) -> None:
+        """MetricsFile what the run is made from, in W&B only."""
         if self._wandb is not None:
-            self._wandb.uses(make)
+            self._wandb.use_artifact(make)
 
-    def makes(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
-        """Records what the run made, in W&B only."""
+    def log_artifact(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
+        """MetricsFile what the run made, in W&B only."""
         if self._wandb is not None:
-            self._wandb.makes(make, aliases)
+            self._wandb.log_artifact(make, aliases)
 
-    def lost(self, problem: str) -> None:
+    def alert(self, problem: str) -> None:
         """Tells W&B of lost ranks, from any thread, just before this process ends."""
         run, self._wandb = self._wandb, None
         self._finish(run, RanksLost(problem))

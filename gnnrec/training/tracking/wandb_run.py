@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gnnrec.errors import UserError
-from gnnrec.training.tracking.best_effort import Harmless, one_line
+from gnnrec.training.tracking.best_effort import best_effort, one_line
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -51,7 +51,7 @@ class WandbRun:
         options: The options; the mode is not disabled.
         config: What the run is.
         resumed: Id of a run to go on with; None starts one.
-        sent: Records that W&B has, though the run that is gone on with went back behind them.
+        sent: MetricsFile that W&B has, though the run that is gone on with went back behind them.
         job_type: What kind of work it is.
 
     Raises:
@@ -67,7 +67,7 @@ class WandbRun:
         sent: list[dict] | None = None,
         job_type: str = "train",
     ):
-        self._offline, self._harmless = options.mode == "offline", Harmless("W&B")
+        self._offline, self._harmless = options.mode == "offline", best_effort("W&B")
         self._run = _start(directory, options, config, resumed, job_type)
         self.id = self._run.id
         self._sent = _SentBefore(directory / "wandb" / "sent.jsonl", sent or [])
@@ -93,7 +93,7 @@ class WandbRun:
 
             self._run.log({name: wandb.Table(columns=columns, data=rows)})
 
-    def uses(self, make: Callable[[], Artifact]) -> None:
+    def use_artifact(self, make: Callable[[], Artifact]) -> None:
         """The run is made from an artifact."""
         with self._harmless:
             if self._offline:
@@ -102,7 +102,7 @@ class WandbRun:
             else:
                 self._run.use_artifact(make())
 
-    def makes(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
+    def log_artifact(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
         """The run has made an artifact."""
         with self._harmless:
             self._run.log_artifact(make(), aliases=aliases)
@@ -121,7 +121,8 @@ class WandbRun:
 
 
 class _SentBefore:
-    """Records that W&B has although the run went back behind them: it makes them once more, and W&B keeps the first.
+    """MetricsFile that W&B has although the run went back behind them: it makes them once more, and W&B keeps the
+    first.
 
     Args:
         path: Where they are noted for the next time that the run is gone on with.

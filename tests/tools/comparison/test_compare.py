@@ -14,7 +14,7 @@ from gnnrec.errors import UserError
 from gnnrec.tools.comparison import compare as comparison
 from gnnrec.tools.comparison import launch, models
 from gnnrec.tools.comparison.compare import CompareOptions, command, compare
-from gnnrec.tools.comparison.fit import Job, fit
+from gnnrec.tools.comparison.fit import FitJob, fit
 from gnnrec.tools.comparison.models import choose
 from gnnrec.training.run import train
 from gnnrec.training.tracking.tracker import Tracker
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory) -> PreparedDataset:
     return write_dataset(tmp_path_factory.mktemp("compare"))
 
 
-def fit_here(job: Job, directory: Path, world: World) -> None:
+def fit_here(job: FitJob, directory: Path, world: World) -> None:
     """What :func:`launch.run` does, in this process: starting one takes seconds."""
     found = fit(job, job.train_config(), world)
     if world.is_main:
@@ -87,7 +87,7 @@ def test_a_gnn_is_scored_as_train_dist_scores_it(dataset, table, tmp_path):
 def test_nothing_is_fitted_twice(dataset, table, tmp_path, monkeypatch):
     fitted = []
 
-    def interrupted(job: Job, directory: Path, world: World) -> None:
+    def interrupted(job: FitJob, directory: Path, world: World) -> None:
         if len(fitted) == 2:
             raise KeyboardInterrupt
         fitted.append((job.model, job.seed))
@@ -138,7 +138,7 @@ def test_two_ranks_fit_like_one(dataset, table, tmp_path):
 
 def test_a_fit_that_fails_says_why(dataset, tmp_path):
     broken = tmp_path / "broken"
-    job = Job(str(tmp_path / "nowhere"), "rating", "biases", 0, None, [], str(broken), str(tmp_path / "result"))
+    job = FitJob(str(tmp_path / "nowhere"), "rating", "biases", 0, None, [], str(broken), str(tmp_path / "result"))
     with pytest.raises(UserError, match="biases, seed 0, failed: .*not a prepared dataset.*rank-0.log"):
         launch.run(job, tmp_path, World())
 

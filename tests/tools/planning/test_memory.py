@@ -12,7 +12,7 @@ from torch import Tensor
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.tools.planning.dataset import job_of_dataset
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.memory import graph_bytes, memory_parts, pass_bytes, tables_bytes, total
 from gnnrec.tools.planning.network import network_of
 from gnnrec.training.rating_trainer import RatingTrainer
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
 
 
 @pytest.fixture(scope="module", params=CASES, ids=["sage", "inductive", "sampled gat"])
-def pair(request, dataset) -> tuple[RatingTrainer, Job]:
+def pair(request, dataset) -> tuple[RatingTrainer, TrainingJob]:
     """A trainer after some steps, and its job."""
     model, loader = request.param
     config = make_config(dataset.directory, model=model, loader=loader)
@@ -53,7 +53,7 @@ def size(*things: object) -> int:
 
 
 def _counted(value: object) -> bool:
-    return isinstance(value, Tensor) or type(value).__name__ in ("TimeBins", "Residuals")
+    return isinstance(value, Tensor) or type(value).__name__ in ("EdgeTimeBins", "Residuals")
 
 
 def state_of(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
@@ -109,7 +109,7 @@ def test_sampled_batches_have_as_many_users_and_messages_as_expected(pair):
 
 
 def test_more_of_anything_takes_more():
-    job = Job(1_000_000, 10_000, 10**8, ranks=4)
+    job = TrainingJob(1_000_000, 10_000, 10**8, ranks=4)
 
     def bytes_of(**values: int) -> float:
         return total(memory_parts(dataclasses.replace(job, **values), 0.0))
@@ -121,14 +121,15 @@ def test_more_of_anything_takes_more():
 
 def test_movies_are_on_every_rank_and_users_are_not():
     parts = {
-        ranks: {part.name: part.bytes for part in memory_parts(Job(1000, 500, 9000, ranks), 0.0)} for ranks in (1, 4)
+        ranks: {part.name: part.bytes for part in memory_parts(TrainingJob(1000, 500, 9000, ranks), 0.0)}
+        for ranks in (1, 4)
     }
     assert parts[4]["movie tables, gradients, Adam"] == parts[1]["movie tables, gradients, Adam"]
     assert parts[4]["user tables, gradients, Adam"] == parts[1]["user tables, gradients, Adam"] / 4
 
 
 def test_rows_on_the_host_leave_the_device():
-    job = Job(1_000_000, 10_000, 10**8)
+    job = TrainingJob(1_000_000, 10_000, 10**8)
     here, there = memory_parts(job, 0.0), memory_parts(job, 0.0, user_rows="host")
     assert total(here, "host") == 0
     assert total(there, "host") == tables_bytes(1_000_000, 3 * 64 + 1)
@@ -136,5 +137,5 @@ def test_rows_on_the_host_leave_the_device():
 
 
 def test_wide_ids_past_two_billion_ratings():
-    few, many = Job(10**8, 10**6, 2**31 - 1), Job(10**8, 10**6, 2**31)
+    few, many = TrainingJob(10**8, 10**6, 2**31 - 1), TrainingJob(10**8, 10**6, 2**31)
     assert graph_bytes(many) - graph_bytes(few) == pytest.approx(4 * 2**31, rel=1e-3)

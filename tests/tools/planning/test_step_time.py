@@ -1,4 +1,4 @@
-"""Times of a step against sums by hand."""
+"""TimeTotals of a step against sums by hand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.tools.planning.constants import Constants, constants
-from gnnrec.tools.planning.estimate import Place, estimate
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.estimate import Deployment, estimate
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.machines import MACHINES
 from gnnrec.tools.planning.step_time import Links
 from gnnrec.tools.planning.traffic import bytes_a_step, collectives
@@ -18,7 +18,7 @@ from gnnrec.tools.planning.work import STAGES
 
 NAMES = [name for names in STAGES.values() for name in names]
 MODEL = ModelOptions(dim=8, message_dropout=0.5, genres=False)
-JOB = Job(2000, 500, 40_000, model=MODEL, loader=LoaderOptions(folds=4), genres=0)
+JOB = TrainingJob(2000, 500, 40_000, model=MODEL, loader=LoaderOptions(folds=4), genres=0)
 NETWORK = Links(1, 8, 50e9, 2e-5, 0.5)
 
 
@@ -28,8 +28,8 @@ def made(**seconds: float) -> Constants:
     return Constants("c", "d", "h", values, 1.5, 1e-3, 1e9, 1e6, 1.0, 1.0, 70.0, dict.fromkeys(NAMES, 1e12), 0.1, 0.05)
 
 
-def seconds(job: Job, machine: str = "cpu", measured: Constants | None = None, **network: float) -> float:
-    place = Place(MACHINES[machine], 1e12, dataclasses.replace(NETWORK, **network))
+def seconds(job: TrainingJob, machine: str = "cpu", measured: Constants | None = None, **network: float) -> float:
+    place = Deployment(MACHINES[machine], 1e12, dataclasses.replace(NETWORK, **network))
     return estimate(job, place, measured).step_seconds
 
 
@@ -59,15 +59,15 @@ def test_a_ring_over_hosts_goes_at_the_speed_of_their_link():
 
 
 def test_a_rate_twice_as_high_takes_half_of_what_waits_for_it():
-    job = Job(10**8, 10**6, 10**10, ranks=8)
+    job = TrainingJob(10**8, 10**6, 10**10, ranks=8)
     slow, fast = (seconds(job, "h100", achieved=achieved) for achieved in (0.25, 0.5))
     assert 0.5 * slow < fast < 0.55 * slow
 
 
 def test_the_share_in_collectives_grows_with_movies_and_ranks():
     def share(**values: int) -> float:
-        job = dataclasses.replace(Job(10**7, 10**5, 10**9, ranks=16), **values)
-        return estimate(job, Place(MACHINES["h100"], 1e12, NETWORK)).collective_share
+        job = dataclasses.replace(TrainingJob(10**7, 10**5, 10**9, ranks=16), **values)
+        return estimate(job, Deployment(MACHINES["h100"], 1e12, NETWORK)).collective_share
 
     assert share() < share(movies=10**6) < share(movies=10**7)
     assert share() < share(ranks=64) < share(ranks=256)

@@ -7,7 +7,7 @@ import pytest
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.tools.planning.dataset import job_of_dataset
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.traffic import bytes_a_step, collectives
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
@@ -33,9 +33,9 @@ def count(world: World, data: str) -> dict[str, tuple[int, int]]:
     for name, (model, loader) in CASES.items():
         trainer = RatingTrainer(make_config(data, model=model, loader=loader), PreparedDataset(data), world)
         list(trainer.run_epoch(0))
-        sent, entered = world.traffic.bytes, world.traffic.entered
+        sent, entered = world.collective_stats.bytes, world.collective_stats.entered
         list(trainer.run_epoch(1))
-        found[name] = world.traffic.bytes - sent, world.traffic.entered - entered
+        found[name] = world.collective_stats.bytes - sent, world.collective_stats.entered - entered
     return found
 
 
@@ -61,9 +61,9 @@ def test_bytes_and_calls_are_those_of_a_real_run(name, data, counted):
 
 
 def test_one_rank_sends_nothing():
-    assert bytes_a_step(Job(100, 50, 1000)) == 0
+    assert bytes_a_step(TrainingJob(100, 50, 1000)) == 0
 
 
 def test_bytes_do_not_depend_on_users_ratings_or_how_many_ranks_there_are():
-    first, second = Job(100, 50, 1000, ranks=2), Job(10_000, 50, 90_000, ranks=64)
+    first, second = TrainingJob(100, 50, 1000, ranks=2), TrainingJob(10_000, 50, 90_000, ranks=64)
     assert bytes_a_step(first) == bytes_a_step(second) > 0

@@ -16,18 +16,18 @@ EVERY = [(objective, name) for objective, spaces in SPACES.items() for name in s
 @pytest.mark.parametrize(("objective", "space"), [*EVERY, ("rating", "all"), ("ranking", "all")])
 def test_the_start_is_the_base(objective, space):
     given = {"objective": objective, "ranking": {"dropout": 0.5}, "optimizer": {"lr": 0.02}}
-    base = make_config(model={"dropout": 0.3}, regularisation={"ids": 7.0}, **given)
+    base = make_config(model={"dropout": 0.3}, regularization={"ids": 7.0}, **given)
     chosen = parameters(base, space)
     assert chosen and apply(base, chosen, {p.name: p.start(base) for p in chosen}) == base
 
 
 def test_values_multiply_or_replace_the_options():
-    base = make_config(optimizer={"lr": 0.02}, regularisation={"ids": 10.0, "sources": 20.0, "biases": 3.0})
+    base = make_config(optimizer={"lr": 0.02}, regularization={"ids": 10.0, "messages": 20.0, "biases": 3.0})
     before = dataclasses.asdict(base)
-    values = {"strength": 2.0, "sources": 0.5, "dropout": 0.25, "message_dropout": 0.1, "lr": 3.0}
+    values = {"strength": 2.0, "messages": 0.5, "dropout": 0.25, "message_dropout": 0.1, "lr": 3.0}
     found = apply(base, parameters(base, "all"), values)
-    strengths = found.regularisation
-    assert (strengths.ids, strengths.sources, strengths.biases) == (20.0, 20.0, 6.0)
+    strengths = found.regularization
+    assert (strengths.ids, strengths.messages, strengths.biases) == (20.0, 20.0, 6.0)
     assert (found.model.dropout, found.model.message_dropout) == (0.25, 0.1) and found.optimizer.lr == pytest.approx(
         0.06
     )
@@ -36,7 +36,7 @@ def test_values_multiply_or_replace_the_options():
 
 def test_a_base_outside_of_the_usual_range_widens_it():
     base = make_config(model={"dropout": 0.7})
-    (dropout,) = (p for p in parameters(base, "regularisation") if p.name == "dropout")
+    (dropout,) = (p for p in parameters(base, "regularization") if p.name == "dropout")
     assert dropout.within(base) == (0.0, 0.7)
     assert dropout.within(make_config()) == (0.0, 0.5)
 
@@ -51,5 +51,5 @@ def test_parameters_make_sense(objective, name):
 
 
 def test_an_unknown_space_is_refused():
-    with pytest.raises(UserError, match="--space lr: choose one of regularisation, optimizer or all"):
+    with pytest.raises(UserError, match="--space lr: choose one of regularization, optimizer or all"):
         parameters(make_config(), "lr")

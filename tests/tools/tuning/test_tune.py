@@ -18,7 +18,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning import tune as tuning
 from gnnrec.tools.tuning.tune import TuneOptions, first_rung, tune
-from gnnrec.training.options import RegularisationOptions
+from gnnrec.training.options import RegularizationOptions
 from gnnrec.training.run import train
 from gnnrec.training.tracking.tracker import WandbOptions
 from tests.datasets import write_dataset
@@ -81,7 +81,7 @@ def study(study_of) -> Path:
 def test_the_first_trial_is_the_default_and_some_are_pruned(study):
     rows = table(study)
     assert [int(row["trial"]) for row in rows] == list(range(1, TRIALS + 1))
-    assert (rows[0]["strength"], rows[0]["sources"], rows[0]["dropout"], rows[0]["lr"]) == ("1.0", "1.0", "0.1", "1.0")
+    assert (rows[0]["strength"], rows[0]["messages"], rows[0]["dropout"], rows[0]["lr"]) == ("1.0", "1.0", "0.1", "1.0")
     assert {(row["pruned"], row["epochs"]) for row in rows} == {("False", "4"), ("True", str(first_rung(4)))}
     assert len({row["strength"] for row in rows}) == TRIALS
 
@@ -89,7 +89,7 @@ def test_the_first_trial_is_the_default_and_some_are_pruned(study):
 def test_the_result_is_the_best_trial_and_trains_to_its_loss(dataset, study, tmp_path):
     best = min((row for row in table(study) if row["pruned"] == "False"), key=lambda row: float(row["validation_loss"]))
     config = read_train_config(study / "best.yaml")
-    assert config.regularisation.ids == pytest.approx(RegularisationOptions().ids * float(best["strength"]))
+    assert config.regularization.ids == pytest.approx(RegularizationOptions().ids * float(best["strength"]))
     assert config.model.dropout == float(best["dropout"]) and config.model.dim == 4
     assert config.data == dataset.directory
     given = ["--config", str(study / "best.yaml"), "--run-dir", str(tmp_path), "--wandb.mode", "disabled"]

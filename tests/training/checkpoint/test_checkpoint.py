@@ -1,4 +1,4 @@
-"""Checkpoints: written on some ranks, read on others, and refused when they are not whole."""
+"""CheckpointManager: written on some ranks, read on others, and refused when they are not whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint.info import CheckpointInfo, read_info
 from gnnrec.training.checkpoint.read import load_checkpoint
-from gnnrec.training.checkpoint.write import CheckpointWriter, Contents, SaveFailed
+from gnnrec.training.checkpoint.write import CheckpointState, CheckpointWriter, SaveFailed
 from gnnrec.utils import files
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -47,7 +47,7 @@ def parts(dataset: PreparedDataset, world: World, shift: float) -> tuple[RankGra
 def save_on_rank(world: World, data: str, directory: str, shift: float) -> None:
     dataset = PreparedDataset(Path(data))
     graph, model, users = parts(dataset, world, shift)
-    contents = Contents({"model": model.state_dict()}, {"users": users.rows()}, graph.part).copy(world)
+    contents = CheckpointState({"model": model.state_dict()}, {"users": users.rows()}, graph.part).copy(world)
     CheckpointWriter(Path(directory), contents, info_of(dataset), world).finish()
 
 
@@ -202,6 +202,6 @@ def test_a_model_of_another_shape_is_refused(dataset, checkpoint, options):
 @pytest.mark.parametrize("different", [{"dim": 5}, {"dim": 4, "messages": False}], ids=str)
 def test_user_rows_of_another_shape_are_refused(dataset, checkpoint, different):
     graph, model, _ = parts(dataset, World(), 0.0)
-    users = NodeTables("user", graph.user_rows, seed=0, spread=1.0, id_spread=1.0, **different)
+    users = NodeTables("user", graph.user_rows, seed=0, spread=1.0, id_init_std=1.0, **different)
     with pytest.raises(UserError, match="users-"):
         load_checkpoint(checkpoint, model, users, graph.part)

@@ -1,4 +1,4 @@
-"""Training a ranking: it learns, it cannot read the test split, and validation chooses what it should."""
+"""RankingData a ranking: it learns, it cannot read the test split, and validation chooses what it should."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.training import ranking_start
 from gnnrec.training.options import OptimizerOptions
-from gnnrec.training.ranking.closed_form_start import DISCOUNTS, STRENGTHS, descend
+from gnnrec.training.ranking.closed_form_start import L2_GRID, POPULARITY_EXPONENTS, descend
 from gnnrec.training.ranking.penalty import TablePenalty
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
-from gnnrec.training.resolve_config import settle
+from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run import build_trainer
 from tests.configs import make_config
 from tests.datasets import changed_copy, write_dataset
@@ -56,7 +56,7 @@ def trained(dataset: PreparedDataset, config: TrainConfig) -> RankingTrainer:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_it_learns_from_a_random_start(dataset, loss):
-    config = ranking_config({"lr": 0.05, "epochs": 30}, start="random", loss=loss, dropout=0.3, discount=0.0)
+    config = ranking_config({"lr": 0.05, "epochs": 30}, start="random", loss=loss, dropout=0.3, popularity_exponent=0.0)
     before = build_trainer(config, dataset, World()).evaluate(VALIDATION)
     after = trained(dataset, config).evaluate(VALIDATION)
     assert after.ndcg_at_100 > before.ndcg_at_100 + 0.05
@@ -72,11 +72,11 @@ def test_the_closed_form_is_better_than_nothing_and_training_lowers_its_loss(dat
 
 def test_what_follows_from_the_start_is_filled_in(dataset):
     for start, lr, epochs, dropout in (("closed_form", 2e-4, 8, 0.5), ("random", 3e-3, 20, 0.7)):
-        config = settle(ranking_config(start=start), dataset, World())
+        config = resolve_config(ranking_config(start=start), dataset, World())
         assert (config.optimizer.lr, config.optimizer.epochs, config.optimizer.warmup_steps) == (lr, epochs, 0)
         assert (config.ranking.dropout, config.ranking.relevant) == (dropout, 3.5)
-        assert settle(config, dataset, World()) == config
-    config = settle(ranking_config({"lr": 0.1, "epochs": 3}, dropout=0.0), dataset, World())
+        assert resolve_config(config, dataset, World()) == config
+    config = resolve_config(ranking_config({"lr": 0.1, "epochs": 3}, dropout=0.0), dataset, World())
     assert (config.optimizer.lr, config.optimizer.epochs, config.ranking.dropout) == (0.1, 3, 0.0)
     assert make_config(optimizer=OPTIMIZER).optimizer == OptimizerOptions(lr=0.01, warmup_steps=50, epochs=20)
 
@@ -91,7 +91,7 @@ def test_many_movies_start_at_random_and_say_so(dataset, capsys):
 def test_ratings_are_not_predicted_on_data_prepared_for_ranking(tmp_path, protocol):
     dataset = write_dataset(tmp_path, protocol=protocol, least_relevant=2)
     with pytest.raises(UserError, match=f"--protocol {protocol}.*--protocol random"):
-        settle(make_config(), dataset, World())
+        resolve_config(make_config(), dataset, World())
 
 
 @pytest.mark.parametrize("protocol", ["random", "temporal", "leave-last"])
@@ -119,38 +119,38 @@ def test_refitting_trains_on_validation_with_what_was_chosen_without(dataset):
     counts = dataset.manifest.split["counts"]
     assert usual.num_edges == counts["train"]
     assert refitted.num_edges == counts["train"] + counts["validation"] + counts["validation_input"]
-    assert refitted.strength == usual.strength
-    assert refitted.replicated.discount == usual.replicated.discount
+    assert refitted.l2 == usual.l2
+    assert refitted.replicated.popularity_exponent == usual.replicated.popularity_exponent
 
 
 def test_fixed_numbers_are_kept(dataset):
-    trainer = trained(dataset, ranking_config({"epochs": 1}, strength=77.0, discount=0.35))
-    assert trainer.strength == 77.0 and trainer.replicated.discount.item() == pytest.approx(0.35)
+    trainer = trained(dataset, ranking_config({"epochs": 1}, l2=77.0, popularity_exponent=0.35))
+    assert trainer.l2 == 77.0 and trainer.replicated.popularity_exponent.item() == pytest.approx(0.35)
 
 
 def test_chosen_numbers_are_no_worse_than_their_neighbours(dataset):
-    trainer = build_trainer(ranking_config(rank=8), dataset, World())
+    trainer = build_trainer(ranking_config(num_factors=8), dataset, World())
     chosen = trainer.validate()
-    assert trainer.strength in STRENGTHS
-    assert min(abs(trainer.replicated.discount.item() - value) for value in DISCOUNTS) < 1e-6
-    place = STRENGTHS.index(trainer.strength)
-    for strength in STRENGTHS[max(place - 1, 0) : place + 2]:
-        other = build_trainer(ranking_config(strength=strength, rank=8), dataset, World()).validate()
+    assert trainer.l2 in L2_GRID
+    assert min(abs(trainer.replicated.popularity_exponent.item() - value) for value in POPULARITY_EXPONENTS) < 1e-6
+    place = L2_GRID.index(trainer.l2)
+    for strength in L2_GRID[max(place - 1, 0) : place + 2]:
+        other = build_trainer(ranking_config(l2=strength, num_factors=8), dataset, World()).validate()
         assert other.ndcg_at_100 <= chosen.ndcg_at_100 + 1e-12
 
 
 @pytest.mark.parametrize(("noise", "rank"), [(-1e9, 4), (1e9, 8)])
 def test_a_lower_rank_must_gain_more_than_noise(dataset, monkeypatch, noise, rank):
     monkeypatch.setattr(ranking_start, "NOISE", noise)
-    monkeypatch.setattr(ranking_start, "kept_ranks", lambda dim: [4])
+    monkeypatch.setattr(ranking_start, "candidate_factors", lambda dim: [4])
     trainer = build_trainer(ranking_config(), dataset, World())
-    assert trainer.chosen()["rank"] == rank
-    assert (trainer.replicated.source.detach().norm(dim=0) > 0).sum() == rank
+    assert trainer.chosen()["num_factors"] == rank
+    assert (trainer.replicated.message_embedding.detach().norm(dim=0) > 0).sum() == rank
 
 
 def test_columns_that_were_left_out_stay_out(dataset):
-    trainer = trained(dataset, ranking_config({"epochs": 2, "lr": 0.01}, rank=3))
-    for table in (trainer.replicated.source, trainer.replicated.target):
+    trainer = trained(dataset, ranking_config({"epochs": 2, "lr": 0.01}, num_factors=3))
+    for table in (trainer.replicated.message_embedding, trainer.replicated.target):
         assert (table[:, :3].norm(dim=0) > 0).all() and not table[:, 3:].any()
 
 
@@ -172,12 +172,12 @@ def test_the_penalty_is_l2_on_what_a_movie_says_of_others():
     torch.manual_seed(0)
     model = RankingModel(RankingOptions(dim=4), torch.ones(9), seed=0)
     weight = torch.rand(9)
-    value = weight @ (model.source @ model.target.T).square().sum(1)
-    value = value + 0.7 / 9 * (model.source.square().sum() + model.target.square().sum())
-    expected = torch.autograd.grad(value, [model.source, model.target])
-    model.source.grad, model.target.grad = torch.ones(9, 4), torch.ones(9, 4)
+    value = weight @ (model.message_embedding @ model.target.T).square().sum(1)
+    value = value + 0.7 / 9 * (model.message_embedding.square().sum() + model.target.square().sum())
+    expected = torch.autograd.grad(value, [model.message_embedding, model.target])
+    model.message_embedding.grad, model.target.grad = torch.ones(9, 4), torch.ones(9, 4)
     TablePenalty(model, weight, 0.7).add_to_gradients()
-    for table, gradient in zip((model.source, model.target), expected):
+    for table, gradient in zip((model.message_embedding, model.target), expected):
         torch.testing.assert_close(table.grad, 1 + gradient)
 
 

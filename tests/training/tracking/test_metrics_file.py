@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec.training.tracking.metrics_file import Records
+from gnnrec.training.tracking.metrics_file import MetricsFile
 
 LINES = [f'{{"step": {step}}}' for step in range(40)]
 
@@ -26,7 +26,7 @@ def lines(path: Path) -> list[str]:
 
 
 def test_lines_wait_for_room(tmp_path, limited, capsys):
-    records = Records(tmp_path / "file")
+    records = MetricsFile(tmp_path / "file")
     for line in LINES[:30]:
         records.write(line)
     assert records.size == 100 and len(records.waiting) > 200
@@ -39,14 +39,14 @@ def test_lines_wait_for_room(tmp_path, limited, capsys):
 
 
 def test_what_waits_can_be_handed_on(tmp_path, limited):
-    first = Records(tmp_path / "file")
+    first = MetricsFile(tmp_path / "file")
     for line in LINES[:20]:
         first.write(line)
     size, waiting = first.size, first.waiting
     limited()
     first.write("lost with the process")
     first.close()
-    second = Records(tmp_path / "file", size, waiting)
+    second = MetricsFile(tmp_path / "file", size, waiting)
     for line in LINES[20:]:
         second.write(line)
     assert lines(tmp_path / "file") == LINES
@@ -54,7 +54,7 @@ def test_what_waits_can_be_handed_on(tmp_path, limited):
 
 def test_a_file_that_has_lost_its_end_is_not_filled_up(tmp_path, capsys):
     (tmp_path / "file").write_text("one\ntwo\nth")
-    records = Records(tmp_path / "file", 14)
+    records = MetricsFile(tmp_path / "file", 14)
     records.write("four")
     assert lines(tmp_path / "file") == ["one", "two", "four"]
     assert "has lost its end" in capsys.readouterr().err

@@ -156,7 +156,7 @@ def test_lost_ranks_are_an_alert_too(dataset, tmp_path, monkeypatch):
 
     ended = []
     monkeypatch.setattr(monitor.os, "_exit", ended.append)
-    lost = {5: lambda: monitor.leave_at_once("train_dist.py", 0, "rank 1 (host a, pid 7) has left")}
+    lost = {5: lambda: monitor.abort("train_dist.py", 0, "rank 1 (host a, pid 7) has left")}
     run(config_of(dataset, tmp_path / "run", wandb=OFFLINE, max_steps=6), lost)
     (alert,) = of_kind(wandb_records(offline_runs(tmp_path / "run")[0]), "alert")
     assert "rank 1 (host a, pid 7) has left" in alert.text and ended == [76]
