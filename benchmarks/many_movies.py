@@ -48,7 +48,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as directory:
             rated = write_even_ratings(Path(directory), arguments.ratings // RATINGS_A_USER, movies, RATINGS_A_USER)
             row: dict = {"movies": rated, "gradient_mib": rated * (3 * arguments.dim + 1) * 4 / 2**20}
-            row |= {rows: run_one(Path(directory), rows, arguments.dim) for rows in ("all", "touched")}
+            row |= {rows: run_one(Path(directory), rows, arguments.dim) for rows in ("all", "active")}
         found.append(row)
         print(row, flush=True)
     figures = {"ranks": 2, "ratings": arguments.ratings, "dim": arguments.dim, "rows": found}

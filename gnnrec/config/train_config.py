@@ -123,11 +123,13 @@ class TrainConfig:
             ("ranking.dim", self.ranking.dim >= 1, "at least 1"),
             ("ranking.closed_form_movies", self.ranking.closed_form_movies >= 0, "0 or more"),
             ("ranking.l2", self.ranking.l2 >= 0, "0 (chosen on validation) or more"),
-            ("ranking.num_factors", 0 <= self.ranking.num_factors <= self.ranking.dim, "0 (chosen on
-            validation)
-           
-            to --ranking.dim"), ("ranking.negatives",
-            self.ranking.negatives >= 1, "at least 1"), ("ranking.table_l2", self.ranking.table_l2 >= 0, "0 or more"),
+            (
+                "ranking.num_factors",
+                0 <= self.ranking.num_factors <= self.ranking.dim,
+                "0 (chosen on validation) to --ranking.dim",
+            ),
+            ("ranking.negatives", self.ranking.negatives >= 1, "at least 1"),
+            ("ranking.table_l2", self.ranking.table_l2 >= 0, "0 or more"),
             ("ranking.dropout", 0 <= (self.ranking.dropout or 0) < 1, "from 0 to below 1"),
             ("ranking.users_a_step", self.ranking.users_a_step >= 0, "0 (all) or more"),
             ("validate_every", self.validate_every >= 0, "0 (after the last epoch) or more"),
@@ -138,10 +140,9 @@ class TrainConfig:
             ("checkpoint.every_minutes", self.checkpoint.every_minutes >= 0, "0 (left to the steps) or more"),
             ("checkpoint.keep", self.checkpoint.keep >= 1, "at least 1"),
             ("profile", self.profile >= 0, "0 (none) or more"),
-       
-        ] for name, fine, allowed
-            in
-            bounds: if not fine:
+        ]
+        for name, fine, allowed in bounds:
+            if not fine:
                 raise UserError(f"--{name} {self.value(name)}: must be {allowed}")
         known = architectures()
         if self.model.architecture not in known:

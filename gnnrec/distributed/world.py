@@ -51,8 +51,9 @@ class World:
 
     def reduce(self, tensor: Tensor) -> Tensor:
         """Differentiable sum over ranks (see :class:`~gnnrec.distributed.collectives.AllReduceSum`); the identity on
-        one rank.""" return tensor if self.size == 1 else
-        AllReduceSum.apply(tensor, self.collective_stats)
+        one rank.
+        """
+        return tensor if self.size == 1 else AllReduceSum.apply(tensor, self.collective_stats)
 
     def all_reduce_sum_(self, tensor: Tensor) -> Tensor:
         """Sum over ranks in place, without gradient."""

@@ -18,11 +18,11 @@ class LoaderOptions:
         raters_per_movie: Raters drawn for each movie, over all ranks; -1 takes all.
         control_variate: Where neighbours are sampled, sample only what changed since the beginning of a pass over the
             users, when sums over whole neighbourhoods were taken.
-        movie_rows: What sampled steps add up over ranks: all (the sums of all movies) or active_rows (those of the
+        movie_rows: What sampled steps add up over ranks: all (the sums of all movies) or active (those of the
             movies
-            that get a message in the step, on whichever rank). With one layer, active_rows also draws raters for the
+            that get a message in the step, on whichever rank). With one layer, active also draws raters for the
             movies of the step's targets alone: no others count.
-        sampler: own (tensor operations on the device of the graph) or pyg (PyG's, with pyg-lib or torch-sparse, CPU).
+        sampler: builtin (tensor operations on the device of the graph) or pyg (needs pyg-lib or torch-sparse; CPU).
     """
 
     folds: int = 20
@@ -30,8 +30,8 @@ class LoaderOptions:
     movies_per_user: int = -1
     raters_per_movie: int = -1
     control_variate: bool = True
-    movie_rows: Literal["all", "active_rows"] = "all"
-    sampler: Literal["own", "pyg"] = "own"
+    movie_rows: Literal["all", "active"] = "all"
+    sampler: Literal["builtin", "pyg"] = "builtin"
 
     @property
     def samples(self) -> bool:

@@ -64,7 +64,7 @@ class RatingTrainer(Trainer):
             config.model.message_dropout,
             self.control_variate,
             exclude,
-            config.loader.movie_rows == "touched",
+            config.loader.movie_rows == "active",
         )
         self._stale_sums: tuple[tuple[int, int], list[StaleSums]] | None = None
         self._pass_start: tuple[tuple[int, int], Weights] | None = None

@@ -69,7 +69,7 @@ def test_batches_hold_true_edges_within_the_fan_out(dataset, layers):
 def test_whole_neighbourhoods_equal_our_own_sampler(dataset):
     """With fan-outs that cut nothing off, both samplers give the same loss and the same gradients."""
     losses, gradients = [], []
-    for sampler in ("pyg", "own"):
+    for sampler in ("pyg", "builtin"):
         trainer = trainer_of(dataset, sampler=sampler, movies_per_user=10_000, raters_per_movie=10_000)
         step, batch = next(trainer.loader.steps(trainer.epoch(0)))
         losses.append(trainer.backward(step, batch))

@@ -18,10 +18,10 @@ def ragged_lists(
     factor: bool = True,
     row_scale: bool = True,
 ) -> CSRLists:
-    """CSRLists of 0 to 5 random entries with one of ``longest``, most of it the same entry; the last column has
-    none."""
-    random = np.random.default_rng(rows) counts = random.integers(0, 6,
-    rows) counts[[0, rows // 2, rows - 1]] = 0, longest, 0
+    """CSR lists of 0 to 5 entries, one of ``longest``, most of it the same entry; no list has the last column."""
+    random = np.random.default_rng(rows)
+    counts = random.integers(0, 6, rows)
+    counts[[0, rows // 2, rows - 1]] = 0, longest, 0
     pointer = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)]))
     entries = int(pointer[-1])
     entry = random.integers(0, columns - 1, entries).astype(np.int32)

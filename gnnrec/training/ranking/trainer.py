@@ -79,10 +79,13 @@ class RankingTrainer(Trainer):
         return ranking_data(liked, self.dataset.num_movies, self.options.user_power, self.world)
 
     def _start(self, model: RankingModel) -> None:
-        """Tables, strength and popularity_exponent at the first step. Where validation is trained on, they are
-        chosen without.""" options, training, world = self.options,
-        self.training, self.world self.l2, self.num_factors = options.l2 or DEFAULT_L2,
-        options.dim model.set_popularity_exponent(default_popularity_exponent(options))
+        """Sets tables, L2 and popularity exponent for the first step.
+
+        Where validation is trained on, they are chosen on a model that is fitted without it.
+        """
+        options, training, world = self.options, self.training, self.world
+        self.l2, self.num_factors = options.l2 or DEFAULT_L2, options.dim
+        model.set_popularity_exponent(default_popularity_exponent(options))
         if options.start == "random":
             return
         held_out = self.validation

@@ -32,7 +32,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, dict[str, torch.
     torch.set_default_dtype(torch.float64)
     found: dict[str, dict[str, dict]] = {}
     for name, (architecture, layers, variate) in CASES.items():
-        for rows in ("all", "touched"):
+        for rows in ("all", "active"):
             config = make_config(
                 model={"architecture": architecture, "layers": layers, "message_dropout": 0.3, "dropout": 0.2},
                 loader=LOADER | {"control_variate": variate, "movie_rows": rows},
@@ -54,17 +54,17 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, dict[str, torch.
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    data = write_dataset(tmp_path_factory.mktemp("touched"), users=41, movies=300, ratings=900)
+    data = write_dataset(tmp_path_factory.mktemp("active"), users=41, movies=300, ratings=900)
     return {ranks: run_on_ranks(ranks, train_steps, str(data.directory)) for ranks in (1, 2)}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_touched_movies_are_enough(trained, case):
+def test_active_movies_are_enough(trained, case):
     (one,), two = trained[1], trained[2]
     for rank in two:
-        everything, touched = rank[case]["all"], rank[case]["touched"]
-        assert touched.pop("users/bytes") < everything.pop("users/bytes")
+        everything, active = rank[case]["all"], rank[case]["active"]
+        assert active.pop("users/bytes") < everything.pop("users/bytes")
         for name, value in everything.items():
-            torch.testing.assert_close(touched[name], value, rtol=1e-10, atol=1e-12, msg=lambda text, n=name: n + text)
+            torch.testing.assert_close(active[name], value, rtol=1e-10, atol=1e-12, msg=lambda text, n=name: n + text)
             if not name.startswith("users"):
                 torch.testing.assert_close(value, one[case]["all"][name], rtol=1e-9, atol=1e-11)
