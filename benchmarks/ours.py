@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.config.train_config import parse_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
@@ -41,7 +42,7 @@ def build(data: Path, options: list[str], device: str = "cpu") -> RatingTrainer:
 def epoch_seconds(trainer: RatingTrainer, number: int) -> tuple[float, int]:
     """Seconds of one whole epoch, everything counted, and the ratings that it supervised."""
     started, targets = now(trainer), 0
-    for result in trainer.run_epoch(number):
+    for result in run_epoch(trainer, number):
         targets += result.step.num_targets
     return now(trainer) - started, targets
 
@@ -56,14 +57,14 @@ def curve(trainer: RatingTrainer, every: int, goal: float | None = None) -> Iter
     """
     trained, targets, since = 0.0, 0, now(trainer)
     for number in range(trainer.config.optimizer.epochs):
-        for result in trainer.run_epoch(number):
+        for result in run_epoch(trainer, number):
             targets += result.step.num_targets
-            last = result.number == trainer.total_steps
-            if result.number % every and not last:
+            last = result.update.number == trainer.total_steps
+            if result.update.number % every and not last:
                 continue
             trained += now(trainer) - since
             rmse = trainer.validate().rmse
-            yield {"step": result.number, "edges": targets, "seconds": trained, "validation_rmse": rmse}
+            yield {"step": result.update.number, "edges": targets, "seconds": trained, "validation_rmse": rmse}
             since = now(trainer)
             if goal is not None and rmse <= goal:
                 return

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.config.train_config import parse_train_config
 from gnnrec.data import movielens
 from gnnrec.data.prepare import PrepareOptions, prepare
@@ -71,7 +72,7 @@ def test_the_layer_trains_and_embeds_by_its_name(tmp_path, shrunk, sampled):
         [*place, "--model.architecture=shrunk", "--model.layers=2", "--model.dim=8", "--max-steps=3", *sampled]
     )
     trainer = build_trainer(config, dataset, World())
-    assert [result.number for result in trainer.run_epoch(0)] == [1, 2, 3]
+    assert [result.update.number for result in run_epoch(trainer, 0)] == [1, 2, 3]
     assert trainer.evaluate(TEST).rmse < 2
     # Sums over parts of the users are what the whole gives: so are those over ranks.
     whole = trainer.embed()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.steps import run_epoch
 from gnnrec.cli.main import _parser, find_command
 from gnnrec.config.parser import normalise
 from gnnrec.config.train_config import TrainConfig, parse_train_config
@@ -38,8 +39,8 @@ def test_takes_two_steps(path, dataset):
         ["--config", str(path), "--data", str(dataset.directory), "--run-dir", "unused", "--max-steps", "2"]
     )
     trainer = build_trainer(config, dataset, World())
-    results = [result for epoch in range(2) for result in trainer.run_epoch(epoch)]
-    assert [result.number for result in results] == [1, 2]
+    results = [result for epoch in range(2) for result in run_epoch(trainer, epoch)]
+    assert [result.update.number for result in results] == [1, 2]
     # Better than nothing known at all: the ratings themselves have a mean square of over 10.
     assert all(0 < result.loss / max(result.step.num_targets, 1) < 10 for result in results)
     test = trainer.evaluate(TEST)

@@ -122,8 +122,8 @@ class SVDpp:
     def train_epoch(self, number: int, optimizer: Adam) -> None:
         """One pass over the ratings."""
         epoch = Epoch(self.graph, self.seed, number, STEPS)
-        for step in epoch.steps():
-            optimizer.step(self.gradients(self.targets(epoch, step)))
+        for index in range(epoch.num_steps):
+            optimizer.step(self.gradients(self.targets(epoch, epoch.step(index))))
 
     def targets(self, epoch: Epoch, step: Step) -> Targets:
         """The ratings that a step learns: those of its fold."""

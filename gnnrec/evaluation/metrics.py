@@ -28,3 +28,8 @@ class Metrics(Protocol):
     @property
     def headline(self) -> str:
         """The one figure that matters most, as text: ``RMSE 0.8012``."""
+
+
+def prefixed(split: str, metrics: Metrics) -> dict[str, float | None]:
+    """Figures under the names that summaries and trackers use: ``test_rmse``."""
+    return {f"{split}_{name}": value for name, value in metrics.figures().items()}

@@ -9,7 +9,6 @@ depends on the number of ranks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import cached_property
 
 import torch
@@ -98,6 +97,7 @@ class Epoch:
         self.slices = -(-graph.num_users_global // seed_users) if seed_users > 0 else 1
         stream = rng.key(seed, "fold", epoch)
         self.fold = small_integers(stream, graph.edge_id, folds)
+        self._pass: tuple[int, list[Tensor | None]] | None = None  # a fold and the seeds of its steps
 
     @property
     def num_steps(self) -> int:
@@ -135,15 +135,13 @@ class Epoch:
         counts = starts.diff()[seeds]
         return counts, self._targets[ranges(starts[seeds], counts)]
 
-    def steps(self, start: int = 0) -> Iterator[Step]:
-        """The steps of this epoch from step ``start`` on."""
+    def step(self, index: int) -> Step:
+        """Step ``index`` of this epoch, from 0; the first call is a collective."""
+        fold, position = divmod(index, self.slices)
         totals = self._target_totals
-        for fold in range(start // self.slices, self.num_folds):
-            slices = self._seed_slices(fold)
-            for position, seeds in enumerate(slices):
-                index = fold * self.slices + position
-                if index >= start:
-                    yield Step(self.epoch, index, fold, seeds, totals[index])
+        if self._pass is None or self._pass[0] != fold:
+            self._pass = fold, self._seed_slices(fold)
+        return Step(self.epoch, index, fold, self._pass[1][position], totals[index])
 
     @cached_property
     def _target_totals(self) -> list[int]:

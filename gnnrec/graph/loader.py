@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -57,11 +56,6 @@ class RatingLoader(NeighborLoader):
             # Nothing calls this when whole neighbourhoods are taken, but NeighborLoader wants to have one.
             neighbor_sampler=sampler or BipartiteSampler(graph, 0, -1, -1, 1),
         )
-
-    def steps(self, epoch: Epoch, start: int = 0) -> Iterator[tuple[Step, Batch]]:
-        """The steps of ``epoch`` from ``start`` on, with their batches."""
-        for step in epoch.steps(start):
-            yield step, self.batch(epoch, step)
 
     def batch(self, epoch: Epoch, step: Step) -> Batch:
         """The batch of one step."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -53,21 +52,27 @@ class UserSteps:
         self.interactions, self.part, self.world, self.seed = interactions, part, world, seed
         self.num_users = round(world.all_reduce_scalar(int((interactions.user_ptr.diff() > 0).sum())))
         self.steps_an_epoch = max(1, -(-self.num_users // users_a_step)) if users_a_step else 1
+        self._epoch: tuple[int, list[Tensor], list[int]] | None = None  # its users and targets by step
 
     @property
     def users_a_step(self) -> float:
         """Mean number of users with movies in a step, over all ranks."""
         return max(self.num_users, 1) / self.steps_an_epoch
 
-    def steps(self, epoch: int, start: int = 0) -> Iterator[Step]:
-        """The steps of one epoch from step ``start`` on; one collective."""
+    def step(self, epoch: int, index: int) -> Step:
+        """Step ``index`` of an epoch, both from 0; the first call of an epoch is a collective."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = epoch, *self._slices(epoch)
+        _, users, targets = self._epoch
+        return Step(epoch, index, fold=0, seeds=users[index], num_targets=targets[index])
+
+    def _slices(self, epoch: int) -> tuple[list[Tensor], list[int]]:
+        """The users with movies of every step on this rank, and the targets of every step on all ranks."""
         stream = rng.key(self.seed, "shuffle", epoch)
         order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, self.interactions.movie.device)
         degrees = self.interactions.user_ptr.diff()
         targets = self.world.all_reduce_sum_(offsets(degrees[order])[pointer].diff()).tolist()
-        for index, users in enumerate(torch.split(order, pointer.diff().tolist())):
-            if index >= start:
-                yield Step(epoch, index, fold=0, seeds=users[degrees[users] > 0], num_targets=targets[index])
+        return [users[degrees[users] > 0] for users in torch.split(order, pointer.diff().tolist())], targets
 
 
 def message_weights(stream: int, edge_id: Tensor, rate: float, dtype: torch.dtype) -> Tensor:

@@ -58,4 +58,4 @@ def _track(loaded: LoadedRun, export: Path, manifest: dict) -> None:
 
 def _wandb_run(loaded: LoadedRun) -> str | None:
     """Id of the W&B run that made the model."""
-    return loaded.info.progress.get("wandb_run")
+    return loaded.info.train_state.get("wandb_run")

@@ -18,7 +18,8 @@ class ProgressBar:
             total=total, initial=done, unit="step", leave=False, disable=not (active and sys.stderr.isatty())
         )
 
-    def update(self, **values: str) -> None:
+    def update(self, values: dict[str, str]) -> None:
+        """Shows that a step is done, with figures beside the bar."""
         self._bar.set_postfix(values, refresh=False)
         self._bar.update()
 

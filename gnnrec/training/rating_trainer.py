@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -34,7 +33,7 @@ from gnnrec.training.checkpoint.read import load_weights
 from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
 from gnnrec.training.regularization import CoupledL2
-from gnnrec.training.trainer import StepResult, Trainer
+from gnnrec.training.trainer import Trainer
 from gnnrec.training.weights import Weights
 
 
@@ -67,6 +66,7 @@ class RatingTrainer(Trainer):
             config.loader.movie_rows == "active",
         )
         self._stale_sums: tuple[tuple[int, int], list[StaleSums]] | None = None
+        self._epoch: Epoch | None = None
         self._pass_start: tuple[tuple[int, int], Weights] | None = None
         first = self.epoch(0)
         self.steps_an_epoch, self.steps_a_pass = first.num_steps, first.slices
@@ -105,16 +105,15 @@ class RatingTrainer(Trainer):
         """Folds and steps of one epoch."""
         return Epoch(self.graph, self.config.seed, number, self.config.loader.folds, self.config.loader.seed_users)
 
-    def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
-        """Takes the steps of one epoch from step ``start`` on, and yields after each."""
-        for step, batch in self.timed(self.loader.steps(self.epoch(number), start)):
-            if self.steps_taken >= self.total_steps:
-                return
-            loss = self.backward(step, batch)
-            del batch  # or its messages would be held while those of the next pass are made
-            yield self.result(step, loss)
+    def make_batch(self, epoch: int, index: int) -> tuple[Step, Batch]:
+        """Messages and targets of step ``index`` of an epoch, both from 0."""
+        if self._epoch is None or self._epoch.epoch != epoch:
+            self._epoch = None  # the memory of the epoch before is given back first
+            self._epoch = self.epoch(epoch)
+        step = self._epoch.step(index)
+        return step, self.loader.batch(self._epoch, step)
 
-    def backward(self, step: Step, batch: Batch) -> Tensor:
+    def forward_backward(self, step: Step, batch: Batch) -> Tensor:
         """Leaves the gradient of the global loss in every parameter; returns this rank's squared error.
 
         The loss of a rank is its squared error over the number of targets of *all* ranks, and gradients are summed, so
@@ -130,10 +129,8 @@ class RatingTrainer(Trainer):
         self.regularization.add_to_gradients()
         return squared_error.detach()
 
-    def update(self, lr: float) -> None:
-        with record_function("update"):
-            super().update(lr)
-            self.replicated.keep_norms()
+    def constrain(self) -> None:
+        self.replicated.keep_norms()
 
     def stale_sums(self, step: Step) -> list[StaleSums] | None:
         """What the control variate of a step, whose batch was just made, starts from: recorded once a pass."""

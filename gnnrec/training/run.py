@@ -16,13 +16,13 @@ from gnnrec.errors import Stopped, UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint.info import CheckpointInfo, read_info
 from gnnrec.training.checkpoint.manager import CheckpointManager
-from gnnrec.training.loop import EpochResult, run_epochs
+from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run_directory import RunLock, finished_summary, note_stop, open_run_directory
-from gnnrec.training.summary import describe, memory_gib, summarise
+from gnnrec.training.summary import describe, summarise
 from gnnrec.training.tracking.artifacts import dataset_artifact
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
@@ -74,25 +74,25 @@ def _run(
     """From the start or a checkpoint to the summary."""
     info = read_info(checkpoint) if checkpoint else None
     trainer = build_trainer(config, dataset, world, info)
-    progress = TrainState.start(world)
+    state = TrainState.start(world)
     if info is not None:
         trainer.restore(checkpoint, info)
-        progress = TrainState.of(info.progress, world)
+        state = TrainState.from_dict(info.train_state, world)
         world.print(f"resumed at step {info.step} of {config.run_dir}")
     for line in trainer.partition_report().lines():
         world.print(line)
-    recorded = progress.recorded_bytes, progress.unrecorded
+    recorded = state.recorded_bytes, state.unrecorded
     facts = config.as_dict() | describe(trainer)
     tracker = Tracker(
-        config.run_dir, config.wandb, facts, world.is_main, *recorded, progress.wandb_run, config.tensorboard
+        config.run_dir, config.wandb, facts, world.is_main, *recorded, state.wandb_run, config.tensorboard
     )
-    progress.wandb_run = tracker.wandb_run
+    state.wandb_run = tracker.wandb_run
     register_abort_hook(tracker.alert)
     try:
         tracker.use_artifact(lambda: dataset_artifact(dataset))
         memory.keep_freed()
-        _fit(trainer, tracker, progress, run_lock, on_validation)
-        summary = summarise(trainer, tracker, progress, run_lock)
+        _train_and_save(trainer, tracker, state, run_lock, on_validation)
+        summary = summarise(trainer, tracker, state, run_lock)
     except BaseException as problem:
         if not is_of_backend(problem):  # or the ranks are lost, which are named when this process leaves
             tracker.close(problem)
@@ -110,31 +110,26 @@ def build_trainer(
     return RatingTrainer(config, dataset, world)
 
 
-def _fit(
-    trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock: RunLock, on_validation: OnValidation | None
+def _train_and_save(
+    trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock, on_validation: OnValidation | None
 ) -> None:
     """All epochs, with their checkpoints."""
-    checkpoints = CheckpointManager(trainer, tracker, progress, run_lock)
+    checkpoints = CheckpointManager(trainer, tracker, state, run_lock)
     bar = ProgressBar(trainer.total_steps, trainer.world.is_main, trainer.steps_taken)
     began, steps_before = time.perf_counter(), trainer.steps_taken
+
+    def after_epoch(epoch: EpochResult) -> None:
+        _refuse_divergence(epoch, trainer.config)
+        checkpoints.after_epoch(epoch.validation)
+        if epoch.number:
+            seconds_per_step = (time.perf_counter() - began) / max(trainer.steps_taken - steps_before, 1)
+            left = seconds_per_step * (trainer.total_steps - trainer.steps_taken)
+            bar.write(_line(epoch, trainer.config.optimizer.epochs, left))
+        if epoch.validation is not None and on_validation is not None:
+            on_validation(epoch.number, epoch.validation)
+
     try:
-        for epoch in run_epochs(trainer, tracker, bar, progress, checkpoints.after_step):
-            if not math.isfinite(epoch.loss):
-                raise UserError(
-                    f"the loss is {epoch.loss} in epoch {epoch.number}: training diverged; choose a lower "
-                    f"--optimizer.lr than {trainer.config.optimizer.lr:g}, and begin anew with --overwrite"
-                )
-            validation, last = epoch.validation, trainer.steps_taken >= trainer.total_steps
-            improved = validation is not None and (progress.best is None or validation.loss < progress.best)
-            if improved or (last and progress.best is None):
-                progress.best = validation.loss if improved else None
-                checkpoints.save_best()
-            if epoch.number:
-                seconds_a_step = (time.perf_counter() - began) / max(trainer.steps_taken - steps_before, 1)
-                left = seconds_a_step * (trainer.total_steps - trainer.steps_taken)
-                bar.write(_line(epoch, trainer.config.optimizer.epochs, left))
-            if validation is not None and on_validation is not None:
-                on_validation(epoch.number, validation)
+        run_loop(trainer, tracker, bar, state, checkpoints.after_step, after_epoch)
     except Stopped:
         checkpoints.stop()
         raise
@@ -143,11 +138,19 @@ def _fit(
     checkpoints.end()
 
 
+def _refuse_divergence(epoch: EpochResult, config: TrainConfig) -> None:
+    if not math.isfinite(epoch.loss):
+        raise UserError(
+            f"the loss is {epoch.loss} in epoch {epoch.number}: training diverged; choose a lower "
+            f"--optimizer.lr than {config.optimizer.lr:g}, and begin anew with --overwrite"
+        )
+
+
 def _line(epoch: EpochResult, epochs: int, seconds_left: float) -> str:
     minutes, seconds = divmod(round(seconds_left), 60)
     text = (
         f"epoch {epoch.number}/{epochs}  loss {epoch.loss:.4f}  "
         f"{epoch.targets / epoch.seconds:,.0f} edges/s  {1e3 * epoch.seconds / epoch.steps:,.0f} ms/step  "
-        f"{memory_gib():.2f} GiB  {minutes // 60}:{minutes % 60:02}:{seconds:02} left"
+        f"{memory.memory_gib():.2f} GiB  {minutes // 60}:{minutes % 60:02}:{seconds:02} left"
     )
     return text + (f"  validation {epoch.validation.headline}" if epoch.validation else "")

@@ -6,15 +6,13 @@ import dataclasses
 import errno
 import json
 import os
-import resource
 from pathlib import Path
 
-import psutil
 import torch
 
 from gnnrec.data.prepared import TEST, VALIDATION
 from gnnrec.errors import UserError
-from gnnrec.evaluation.metrics import Metrics
+from gnnrec.evaluation.metrics import Metrics, prefixed
 from gnnrec.training.checkpoint.info import find_checkpoint
 from gnnrec.training.checkpoint.read import load_checkpoint
 from gnnrec.training.run_directory import RunLock
@@ -25,10 +23,11 @@ from gnnrec.training.trainer import Trainer
 from gnnrec.utils import files
 from gnnrec.utils.code_version import code_version
 from gnnrec.utils.log import say
+from gnnrec.utils.memory import peak_memory_gib
 from gnnrec.utils.timer import Timer
 
 
-def summarise(trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock: RunLock) -> dict:
+def summarise(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock) -> dict:
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     peak = peak_memory_gib()
@@ -41,8 +40,8 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock
         validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
     with fitting:
         baselines = trainer.fit_baselines() if config.baselines else {}
-    progress.times.evaluation += evaluating.seconds
-    progress.times.baselines += fitting.seconds
+    state.times.evaluation += evaluating.seconds
+    state.times.baselines += fitting.seconds
     summary = {
         **prefixed("test", test),
         **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
@@ -51,9 +50,9 @@ def summarise(trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock
         "chosen": trainer.chosen(),
         "baselines": baselines,
         **trainer.breakdown(TEST, embeddings),
-        "edges_per_second": progress.targets / max(progress.seconds, 1e-9),
-        "training_seconds": progress.seconds,
-        "seconds": dataclasses.asdict(progress.times),
+        "edges_per_second": state.targets / max(state.seconds, 1e-9),
+        "training_seconds": state.seconds,
+        "seconds": dataclasses.asdict(state.times),
         "peak_memory_gib": float(world.all_reduce_max_(torch.tensor(peak, device=world.device))),
         "counts": {
             "users": dataset.num_users,
@@ -103,11 +102,6 @@ def _write(path: Path, summary: dict, tracker: Tracker) -> None:
         ) from None
 
 
-def prefixed(split: str, metrics: Metrics) -> dict[str, float | None]:
-    """Figures under the names that summaries and trackers use: ``test_rmse``."""
-    return {f"{split}_{name}": value for name, value in metrics.figures().items()}
-
-
 def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
     if not test.count:
         say(f"no test ratings to score; {run / 'summary.json'}")
@@ -122,17 +116,3 @@ def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
 def _title(name: str) -> str:
     """``test_rmse`` as a column's head: ``test RMSE``."""
     return name.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE").replace("ndcg", "NDCG")
-
-
-def memory_gib() -> float:
-    """GiB held by this rank: on the GPU if it has one, else resident."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.memory_allocated() / 2**30
-    return psutil.Process().memory_info().rss / 2**30
-
-
-def peak_memory_gib() -> float:
-    """Most GiB that this rank has held so far: on the GPU if it has one, else resident."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

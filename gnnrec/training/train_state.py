@@ -8,7 +8,27 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
-from gnnrec.training.throughput import TimeTotals
+
+
+@dataclasses.dataclass
+class TimeTotals:
+    """Seconds of this rank, over the whole run. On GPUs, sampling and communication are those of the GPU.
+
+    Attributes:
+        sampling: Making batches: statistics of a pass, draws of neighbors, targets; without its all-reduces.
+        compute: The rest of the steps: forward, backward, update.
+        communication: All-reduces of steps, waiting for other ranks included.
+        evaluation: Validation, and the scores of the summary.
+        checkpoints: Time that training waited for checkpoints; they are written in the background.
+        baselines: Fitting the baselines of the summary.
+    """
+
+    sampling: float = 0.0
+    compute: float = 0.0
+    communication: float = 0.0
+    evaluation: float = 0.0
+    checkpoints: float = 0.0
+    baselines: float = 0.0
 
 
 @dataclasses.dataclass
@@ -44,14 +64,14 @@ class TrainState:
         best: Lowest loss on validation so far.
         seconds: Time of the steps of finished epochs.
         targets: Supervised ratings of all ranks in finished epochs.
-        sums: Those of the epoch under way.
+        totals: Those of the epoch under way.
         times: What the run has spent its time on, the epoch under way included.
         recorded_bytes: Length of ``metrics.jsonl``.
         unrecorded: What a full disk keeps out of it.
         wandb_run: Id of the W&B run.
     """
 
-    sums: EpochTotals
+    totals: EpochTotals
     epoch: int = 0
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
@@ -70,24 +90,24 @@ class TrainState:
     def finish_epoch(self, world: World) -> None:
         """Adds the epoch that was under way, validated now, to those that are finished."""
         self.epoch += 1
-        self.seconds += self.sums.seconds
-        self.targets += self.sums.targets
-        self.sums = EpochTotals.start(world)
+        self.seconds += self.totals.seconds
+        self.targets += self.totals.targets
+        self.totals = EpochTotals.start(world)
 
-    def state(self, world: World) -> dict:
+    def as_dict(self, world: World) -> dict:
         """Plain values for ``checkpoint.json``, with the losses of every rank; every rank calls this."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        sums = dataclasses.asdict(dataclasses.replace(self.sums, loss=None))
-        sums["loss"] = world.all_gather(self.sums.loss).tolist()
-        return values | {"sums": sums, "times": dataclasses.asdict(self.times)}
+        totals = dataclasses.asdict(dataclasses.replace(self.totals, loss=None))
+        totals["loss"] = world.all_gather(self.totals.loss).tolist()
+        return values | {"totals": totals, "times": dataclasses.asdict(self.times)}
 
     @staticmethod
-    def of(state: dict, world: World) -> TrainState:
-        """What :meth:`state` gave. On another number of ranks, rank 0 takes over the losses of all."""
-        losses = torch.tensor(state["sums"]["loss"], dtype=torch.float64, device=world.device)
+    def from_dict(state: dict, world: World) -> TrainState:
+        """What :meth:`as_dict` gave. On another number of ranks, rank 0 takes over the losses of all."""
+        losses = torch.tensor(state["totals"]["loss"], dtype=torch.float64, device=world.device)
         if losses.shape[0] == world.size:
             loss = losses[world.rank]
         else:
             loss = losses.sum(0) if world.is_main else torch.zeros_like(losses[0])
-        sums, times = EpochTotals(**state["sums"] | {"loss": loss}), TimeTotals(**state["times"])
-        return TrainState(**state | {"sums": sums, "times": times})
+        totals, times = EpochTotals(**state["totals"] | {"loss": loss}), TimeTotals(**state["times"])
+        return TrainState(**state | {"totals": totals, "times": times})

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
@@ -23,29 +23,23 @@ from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights, read_replicated, read_rows
 from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
-from gnnrec.training.throughput import TimedBatches
 from gnnrec.utils.timer import Timer
 
 
 @dataclasses.dataclass(frozen=True)
-class StepResult:
-    """What one step did.
+class OptimizerUpdate:
+    """One optimizer step that was taken.
 
     Attributes:
-        step: Where in the epoch.
         number: Steps of the run taken, this one included.
-        loss: Summed over this rank's targets, before the update, without regularization (squared error of ratings); a
-            scalar tensor, so that nothing waits for it.
         lr: Learning rate.
-        gradient: Squared norms of the gradients before the update, coupled L2 included, float64 ``[2]``: of the
-            replicated part, and of this rank's user rows; None in steps that are not recorded.
+        squared_gradient_norms: Before the update, coupled L2 included, float64 ``[2]``: of the replicated part, and of
+            this rank's user rows; None in steps that are not logged.
     """
 
-    step: Step
     number: int
-    loss: Tensor
     lr: float
-    gradient: Tensor | None = None
+    squared_gradient_norms: Tensor | None = None
 
 
 class Trainer:
@@ -76,8 +70,17 @@ class Trainer:
         self.steps_taken = 0
         self.batch_timer = Timer(world.device.type == "cuda")
 
-    def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
-        """Takes the steps of one epoch from step ``start`` on, and yields after each."""
+    def make_batch(self, epoch: int, index: int) -> tuple[Step, Any]:
+        """Step ``index`` of an epoch, both from 0, and the batch that :meth:`forward_backward` takes."""
+        raise NotImplementedError
+
+    def forward_backward(self, step: Step, batch: Any) -> Tensor:
+        """Leaves the gradient of the global loss in every parameter.
+
+        Returns:
+            The loss summed over this rank's targets, before the update and without regularization (squared errors of
+            ratings): a scalar tensor, so that nothing waits for it.
+        """
         raise NotImplementedError
 
     def embed(self) -> NodeEmbeddings:
@@ -144,26 +147,32 @@ class Trainer:
         planned = self.config.optimizer.epochs * self.steps_an_epoch
         return min(planned, self.config.max_steps) if self.config.max_steps else planned
 
-    def timed(self, batches: Iterable) -> Iterator:
-        """The same batches, while the making of each is timed."""
-        return TimedBatches(batches, self.batch_timer, self.world.collective_stats)
+    @property
+    def finished(self) -> bool:
+        """All steps of the run are taken."""
+        return self.steps_taken >= self.total_steps
 
-    def result(self, step: Step, loss: Tensor) -> StepResult:
-        """One optimizer step on both parts of the model, with the gradients that are there, and what it did."""
+    def optimizer_step(self) -> OptimizerUpdate:
+        """Updates both parts of the model with the gradients that :meth:`forward_backward` left."""
         lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
-        recorded = (self.steps_taken + 1) % self.config.log_every == 0
-        gradient = self.squared_gradients() if recorded else None
+        logged = (self.steps_taken + 1) % self.config.log_every == 0
+        norms = self.squared_gradient_norms() if logged else None
         self.update(lr)
         self.steps_taken += 1
-        return StepResult(step, self.steps_taken, loss, lr, gradient)
+        return OptimizerUpdate(self.steps_taken, lr, norms)
 
     def update(self, lr: float) -> None:
-        """One optimizer step on both parts of the model."""
-        for optimizer in self.optimizers:
-            set_learning_rate(optimizer, lr)
-            optimizer.step()
+        """Updates both parts of the model at a learning rate."""
+        with record_function("update"):
+            for optimizer in self.optimizers:
+                set_learning_rate(optimizer, lr)
+                optimizer.step()
+            self.constrain()
 
-    def squared_gradients(self) -> Tensor:
+    def constrain(self) -> None:
+        """Projects parameters back onto the values that the model allows; all of them by default."""
+
+    def squared_gradient_norms(self) -> Tensor:
         """Squared norms of the gradients of the replicated part and of this rank's user rows, float64 ``[2]``."""
         parts = [
             sum(torch.linalg.vector_norm(gradient, dtype=torch.float64).square() for gradient in _gradients(module))

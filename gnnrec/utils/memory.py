@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import resource
 import sys
+
+import psutil
+import torch
 
 #: glibc's names for what :func:`keep_freed` sets.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
@@ -22,3 +26,17 @@ def keep_freed() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_MMAP_MAX, 0)
             mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def memory_gib() -> float:
+    """GiB held by this rank: on the GPU if it has one, else resident."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.memory_allocated() / 2**30
+    return psutil.Process().memory_info().rss / 2**30
+
+
+def peak_memory_gib() -> float:
+    """Most GiB that this rank has held so far: on the GPU if it has one, else resident."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -30,7 +30,7 @@ def model_on(world: World, dataset: PreparedDataset, implicit_l2: float | None =
 
 def first_step(model: SVDpp):
     epoch = Epoch(model.graph, model.seed, 0, svdpp.STEPS)
-    return model.targets(epoch, next(epoch.steps()))
+    return model.targets(epoch, epoch.step(0))
 
 
 def dense_ratings(model: SVDpp, dataset: PreparedDataset, tables) -> torch.Tensor:

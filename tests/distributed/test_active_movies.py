@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.training.rating_trainer import RatingTrainer
@@ -40,7 +41,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, dict[str, torch.
             )
             trainer = RatingTrainer(config, PreparedDataset(data), world)
             trainer.world.collective_stats.bytes = 0
-            losses = [result.loss for result in itertools.islice(trainer.run_epoch(0), 3)]
+            losses = [result.loss for result in itertools.islice(run_epoch(trainer, 0), 3)]
             parameters = [*trainer.replicated.named_parameters(), *trainer.users.named_parameters(prefix="users")]
             values = {key: value.detach().clone() for key, value in parameters}
             values |= {

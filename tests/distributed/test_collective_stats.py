@@ -42,9 +42,9 @@ def test_bytes_and_waiting_are_counted():
 def step_bytes(world: World, data: str) -> tuple[int, int]:
     """Bytes of the forward and backward pass of one step, and what the report says of a step."""
     trainer = RatingTrainer(make_config(data, model={"layers": 2}), PreparedDataset(data), world)
-    step, batch = next(trainer.loader.steps(trainer.epoch(0)))
+    step, batch = trainer.make_batch(0, 0)
     before = world.collective_stats.bytes
-    trainer.backward(step, batch)
+    trainer.forward_backward(step, batch)
     return world.collective_stats.bytes - before, trainer.bytes_a_step()
 
 

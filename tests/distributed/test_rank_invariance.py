@@ -13,6 +13,7 @@ from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.steps import batches_of
 
 # Three fixtures train every scenario: one worker has them all.
 pytestmark = pytest.mark.xdist_group("rank invariance")
@@ -73,8 +74,8 @@ def perturb(trainer: RatingTrainer) -> None:
 def three_steps(trainer: RatingTrainer) -> dict[str, torch.Tensor]:
     found = {}
     world = trainer.world
-    for number, (step, batch) in enumerate(itertools.islice(trainer.loader.steps(trainer.epoch(0)), STEPS)):
-        found[f"{number} loss"] = world.all_reduce_sum_(trainer.backward(step, batch)) / batch.targets.count
+    for number, (step, batch) in enumerate(itertools.islice(batches_of(trainer, 0), STEPS)):
+        found[f"{number} loss"] = world.all_reduce_sum_(trainer.forward_backward(step, batch)) / batch.targets.count
         for name, parameter in trainer.replicated.named_parameters():
             found[f"{number} gradient {name}"] = parameter.grad.clone()
         for name, parameter in trainer.users.named_parameters():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from gnnrec.training.ranking.trainer import RankingTrainer
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.steps import batches_of
 
 # Two fixtures train every scenario: one worker has them all.
 pytestmark = pytest.mark.xdist_group("ranking invariance")
@@ -44,9 +47,9 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
 
 def some_steps(trainer: RankingTrainer) -> dict[str, torch.Tensor]:
     found, world = {}, trainer.world
-    steps = [step for epoch in range(2) for step in trainer.steps.steps(epoch)]
-    for number, step in enumerate(steps[:STEPS]):
-        found[f"{number} loss"] = world.all_reduce_sum_(trainer.backward(trainer.batch(step)).clone())
+    batches = (batch for epoch in range(2) for batch in batches_of(trainer, epoch))
+    for number, (step, batch) in enumerate(itertools.islice(batches, STEPS)):
+        found[f"{number} loss"] = world.all_reduce_sum_(trainer.forward_backward(step, batch).clone())
         for name, parameter in trainer.replicated.named_parameters():
             if parameter.requires_grad:
                 found[f"{number} gradient {name}"] = parameter.grad.clone()

@@ -12,6 +12,7 @@ from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.steps import batches_of, steps_of
 
 pytestmark = pytest.mark.xdist_group("folds")
 
@@ -28,7 +29,7 @@ def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
         trainer = RatingTrainer(config, PreparedDataset(data), world)
         graph, epoch = trainer.graph, trainer.epoch(1)
         targets, messages, steps, counts, seeds = [], set(), [], [], []
-        for step, batch in trainer.loader.steps(epoch):
+        for step, batch in batches_of(trainer, 1):
             edge = epoch.targets(step.fold, step.seeds)[1]
             targets.append(graph.edge_id[edge])
             users = batch.users if batch.users is not None else torch.arange(graph.num_users)
@@ -138,15 +139,15 @@ def test_folds_and_shuffles_change_with_the_epoch_and_the_seed(datasets):
     first = trainer.epoch(0)
     for other in (trainer.epoch(1), Epoch(trainer.graph, 1, 0, 3, 11)):
         assert not torch.equal(first.fold, other.fold)
-        assert [step.seeds.tolist() for step in first.steps()] != [step.seeds.tolist() for step in other.steps()]
+        assert [step.seeds.tolist() for step in steps_of(first)] != [step.seeds.tolist() for step in steps_of(other)]
     assert torch.equal(first.fold, trainer.epoch(0).fold)
 
 
 def test_steps_can_start_in_the_middle(datasets):
     epoch = RatingTrainer(make_config(loader={"seed_users": 11}), datasets[0], World()).epoch(0)
-    everything = list(epoch.steps())
+    everything = steps_of(epoch)
     for start in (1, 4, len(everything) - 1):
-        rest = list(epoch.steps(start))
+        rest = steps_of(epoch, start)
         assert [step.index for step in rest] == list(range(start, len(everything)))
         assert all(torch.equal(a.seeds, b.seeds) for a, b in zip(rest, everything[start:]))
 
@@ -155,5 +156,5 @@ def test_slices_of_small_shards_do_not_crowd(datasets):
     """37 users in 37 shards of one user: still about the same number in each of four steps."""
     epoch = RatingTrainer(make_config(loader={"seed_users": 10}), datasets[0], World()).epoch(0)
     assert epoch.graph.part.num_shards == datasets[0].num_users
-    sizes = [step.seeds.numel() for step in epoch.steps()]
+    sizes = [step.seeds.numel() for step in steps_of(epoch)]
     assert max(sizes) - min(sizes) <= 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.graph import pyg_sampler
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
+from tests.steps import batches_of
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def test_batches_hold_true_edges_within_the_fan_out(dataset, layers):
         for edge in range(graph.user_ptr[user], graph.user_ptr[user + 1])
     }
     expanded = 0
-    for step, batch in trainer.loader.steps(epoch):
+    for step, batch in batches_of(trainer, 0):
         assert torch.equal(batch.users[: step.seeds.numel()], step.seeds)
         statistics = trainer.loader.statistics(epoch, step.fold)
         for messages, flip in ((batch.to_users, False), (batch.to_movies, True)):
@@ -71,8 +73,8 @@ def test_whole_neighbourhoods_equal_our_own_sampler(dataset):
     losses, gradients = [], []
     for sampler in ("pyg", "builtin"):
         trainer = trainer_of(dataset, sampler=sampler, movies_per_user=10_000, raters_per_movie=10_000)
-        step, batch = next(trainer.loader.steps(trainer.epoch(0)))
-        losses.append(trainer.backward(step, batch))
+        step, batch = trainer.make_batch(0, 0)
+        losses.append(trainer.forward_backward(step, batch))
         gradients.append([parameter.grad for parameter in trainer.replicated.parameters()])
     torch.testing.assert_close(losses[0], losses[1])
     for ours, theirs in zip(*gradients):
@@ -83,5 +85,5 @@ def test_whole_neighbourhoods_equal_our_own_sampler(dataset):
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
 def test_trains(dataset, architecture):
     trainer = trainer_of(dataset, architecture, raters_per_movie=8, movies_per_user=8)
-    errors = [sum(result.loss.item() for result in trainer.run_epoch(epoch)) for epoch in range(2)]
+    errors = [sum(result.loss.item() for result in run_epoch(trainer, epoch)) for epoch in range(2)]
     assert errors[1] < errors[0]

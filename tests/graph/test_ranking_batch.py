@@ -50,7 +50,7 @@ def test_every_user_with_movies_is_in_one_step_of_an_epoch(users_a_step):
     steps = UserSteps(liked, partition([0, 25, 60], 0, 1), World(), 3, users_a_step)
     assert steps.num_users == 48
     assert steps.steps_an_epoch == (1 if users_a_step in (0, 1000) else -(-48 // users_a_step))
-    found = list(steps.steps(0))
+    found = [steps.step(0, index) for index in range(steps.steps_an_epoch)]
     assert [step.index for step in found] == list(range(steps.steps_an_epoch))
     users = torch.cat([step.seeds for step in found])
     assert sorted(users.tolist()) == [user for user in range(60) if user % 5]
@@ -65,14 +65,15 @@ def test_steps_do_not_depend_on_who_owns_the_users():
         part = partition(shards, rank, 2)
         own = UserSteps(interactions(liked[part.start : part.stop]), part, World(), 3, 9)
         own.steps_an_epoch = whole.steps_an_epoch  # a world of one rank counts only its own users
-        for mine, all_of_them in zip(own.steps(1), whole.steps(1), strict=True):
+        for index in range(whole.steps_an_epoch):
+            mine, all_of_them = own.step(1, index), whole.step(1, index)
             expected = [user for user in all_of_them.seeds.tolist() if part.start <= user < part.stop]
             assert (mine.seeds + part.start).tolist() == expected
 
 
 def test_epochs_differ():
     steps = UserSteps(interactions(some_users(60)), partition([0, 60], 0, 1), World(), 3, 9)
-    first, second = (next(iter(steps.steps(epoch))).seeds.tolist() for epoch in (0, 1))
+    first, second = (steps.step(epoch, 0).seeds.tolist() for epoch in (0, 1))
     assert first != second
 
 

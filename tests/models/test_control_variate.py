@@ -12,6 +12,7 @@ from gnnrec.models.conv import MessageInputs
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
+from tests.steps import batches_of, steps_of
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -60,7 +61,7 @@ def test_at_the_recorded_parameters_a_sample_gives_whole_sums(dataset, architect
     trainer = trainer_of(dataset, architecture, layers)
     shake(trainer, 1.0, 1)
     epoch = trainer.epoch(0)
-    for step in list(epoch.steps())[:8]:
+    for step in steps_of(epoch)[:8]:
         stale_sums = snapshot(
             trainer.replicated, trainer.users, trainer.graph, trainer.loader.statistics(epoch, step.fold)
         )
@@ -77,7 +78,7 @@ def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architectu
     trainer = trainer_of(dataset, architecture)
     shake(trainer, 1.0, 1)
     epoch = trainer.epoch(0)
-    step = next(iter(epoch.steps()))
+    step = epoch.step(0)
     statistics = trainer.loader.statistics(epoch, step.fold)
     stale_sums = snapshot(trainer.replicated, trainer.users, trainer.graph, statistics)
     shake(trainer, 0.2, 2)
@@ -111,12 +112,12 @@ def test_training_with_it_follows_whole_neighbourhoods_more_closely(dataset, arc
         trainer = trainer_of(dataset, architecture, **loader)
         apart = []
         for number in range(2):
-            for step, _ in trainer.loader.steps(trainer.epoch(number)):
+            for step, _ in batches_of(trainer, number):
                 stale_sums = trainer.stale_sums(step)
                 _, found = sampled(trainer, trainer.epoch(number), step, stale_sums)
                 expected = exact(trainer, trainer.epoch(number), step)
                 apart.append((found.movie - expected.movie).square().mean())
-                trainer.backward(step, trainer.loader.batch(trainer.epoch(number), step))
+                trainer.forward_backward(step, trainer.loader.batch(trainer.epoch(number), step))
                 trainer.update(0.01)
         return torch.stack(apart).mean().sqrt()
 
@@ -125,9 +126,9 @@ def test_training_with_it_follows_whole_neighbourhoods_more_closely(dataset, arc
 
 def test_gradients_flow_through_sampled_messages_alone(dataset):
     trainer = trainer_of(dataset, "sage")
-    step = next(iter(trainer.epoch(0).steps()))
+    step = trainer.epoch(0).step(0)
     batch = trainer.loader.batch(trainer.epoch(0), step)
-    trainer.backward(step, batch)
+    trainer.forward_backward(step, batch)
     drawn = torch.zeros(dataset.num_users, dtype=torch.bool)
     drawn[batch.users] = True
     regularized = trainer.users.message_embedding.grad / trainer.users.message_embedding
@@ -144,10 +145,10 @@ def test_all_users_as_seeds_need_no_look_up(tmp_path):
     found = []
     for users in (None, torch.arange(dataset.num_users)):
         trainer = RatingTrainer(make_config(model={"layers": 2}, loader=loader), dataset, World())
-        step, batch = next(trainer.loader.steps(trainer.epoch(0)))
+        step, batch = trainer.make_batch(0, 0)
         assert batch.users is None and torch.equal(batch.user_rows, trainer.graph.user_rows)
         batch.users = users
-        trainer.backward(step, batch)
+        trainer.forward_backward(step, batch)
         parameters = [*trainer.replicated.parameters(), *trainer.users.parameters()]
         found.append([parameter.grad for parameter in parameters])
     for left, right in zip(*found):

@@ -25,8 +25,8 @@ def test_bfloat16_is_close_to_float32(dataset, architecture, head, monkeypatch):
         trainer = RatingTrainer(config, dataset, World())
         if autocast:
             monkeypatch.setattr(trainer, "_autocast", lambda: torch.autocast("cpu", torch.bfloat16))
-        step, batch = next(trainer.loader.steps(trainer.epoch(0)))
-        trainer.backward(step, batch)
+        step, batch = trainer.make_batch(0, 0)
+        trainer.forward_backward(step, batch)
         parameters = [*trainer.replicated.parameters(), *trainer.users.parameters()]
         assert all(parameter.dtype == torch.float32 for parameter in parameters)
         gradients[autocast] = torch.cat([parameter.grad.flatten() for parameter in parameters])

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.distributed.world import World
 from gnnrec.graph.folds import Epoch
 from gnnrec.graph.loader import RatingLoader
@@ -14,6 +15,7 @@ from gnnrec.models.control_variate import record
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
+from tests.steps import steps_of
 
 ARCHITECTURES = ("gcn", "sage", "gat")
 
@@ -38,7 +40,7 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
     # EpochTotals by fold are made from the ratings of the epoch's own graph.
     epoch = Epoch(graph, config.seed, 0, config.loader.folds, config.loader.seed_users)
     loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude=exclude)
-    step = next(step for step in epoch.steps() if step.fold == fold)
+    step = next(step for step in steps_of(epoch) if step.fold == fold)
     batch = loader.batch(epoch, step)
     with torch.no_grad():
         history = None
@@ -86,9 +88,9 @@ def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
         trainer = RatingTrainer(config, dataset, World(), exclude=exclude)
         shuffle_ratings(trainer)
         spread = trainer.graph.rating.var(unbiased=False).item()
-        total = sum(result.loss.item() for result in trainer.run_epoch(0))
+        total = sum(result.loss.item() for result in run_epoch(trainer, 0))
         for epoch in range(1, 20 if not exclude else 1):
-            total = sum(result.loss.item() for result in trainer.run_epoch(epoch))
+            total = sum(result.loss.item() for result in run_epoch(trainer, epoch))
         losses[exclude] = total / trainer.graph.num_edges
     assert losses[True] >= spread
     # The same model with its targets in its messages learns to read them.

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.loader import RatingLoader
-from gnnrec.training import saving
+from gnnrec.training.checkpoint import manager
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run import train
@@ -53,13 +54,13 @@ def test_every_pause_is_found_where_it_was_made(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(RatingTrainer, "validate", paused(RatingTrainer.validate))
     writers = []
 
-    class SlowWriter(saving.CheckpointWriter):
+    class SlowWriter(manager.CheckpointWriter):
         def __init__(self, *arguments):
             time.sleep(PAUSE)
             writers.append(arguments)
             super().__init__(*arguments)
 
-    monkeypatch.setattr(saving, "CheckpointWriter", SlowWriter)
+    monkeypatch.setattr(manager, "CheckpointWriter", SlowWriter)
     summary = run(config)
     seconds, found = summary["seconds"], records(config.run_dir)
     assert seconds["sampling"] >= PAUSE * STEPS and seconds["communication"] == 0
@@ -116,7 +117,7 @@ def gradient_norms(world: World, data: str, objective: str) -> list[float]:
         update(lr)
 
     trainer.update = seen
-    found = [result.gradient for result in trainer.run_epoch(0)][:4]
+    found = [result.update.squared_gradient_norms for result in run_epoch(trainer, 0)][:4]
     torch.set_default_dtype(torch.float32)
     assert [gradient is None for gradient in found] == [True, False, True, False][: len(found)]
     norms = []

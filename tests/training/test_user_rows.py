@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -25,6 +26,7 @@ from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.steps import steps_of
 
 PLACES = ["host", "file"]
 
@@ -40,7 +42,7 @@ def trainer_of(dataset, run_dir: Path, place: str, world: World | None = None, *
 
 def after_steps(trainer: RatingTrainer, steps: int) -> dict[str, torch.Tensor]:
     """All that steps change, and embeddings."""
-    for result in itertools.islice(trainer.run_epoch(0), steps):
+    for result in itertools.islice(run_epoch(trainer, 0), steps):
         assert result.loss > 0
     contents, embeddings = trainer.checkpoint_state(), trainer.embed()
     groups = (contents.replicated | contents.by_user).items()
@@ -69,8 +71,8 @@ def test_sampled_gradients_are_those_on_the_device_and_l2_is_divided_by_the_prob
             for place in ("device", "host")
         )
         for trainer in (dense, sparse):
-            step, batch = next(trainer.loader.steps(trainer.epoch(0)))
-            trainer.backward(step, batch)
+            step, batch = trainer.make_batch(0, 0)
+            trainer.forward_backward(step, batch)
         users = batch.users.sort().values
         for name, table in dense.users.tables().items():
             gradient = sparse.users.tables()[name].grad.coalesce()
@@ -89,8 +91,8 @@ def test_sampled_gradients_are_those_on_the_device_and_l2_is_divided_by_the_prob
 def test_a_sampled_step_changes_the_rows_of_its_batch_alone(dataset, tmp_path):
     trainer = trainer_of(dataset, tmp_path, "file", loader=SAMPLED | {"control_variate": False})
     before = {name: value.detach().clone() for name, value in trainer.users.tables().items()}
-    step, batch = next(trainer.loader.steps(trainer.epoch(0)))
-    trainer.backward(step, batch)
+    step, batch = trainer.make_batch(0, 0)
+    trainer.forward_backward(step, batch)
     trainer.update(0.01)
     visited = torch.zeros(dataset.num_users, dtype=torch.bool)
     visited[batch.users] = True
@@ -108,7 +110,7 @@ def test_users_are_visited_as_often_as_expected(dataset, tmp_path, raters):
     inclusion_probability, steps = torch.zeros(dataset.num_users), 0
     for number in range(20):
         epoch = trainer.epoch(number)
-        for step in epoch.steps():
+        for step in steps_of(epoch):
             inclusion_probability[trainer.loader.batch(epoch, step).users] += 1
             steps += 1
     expected = trainer.optimizers[1].inclusion_probability
@@ -214,7 +216,7 @@ def test_training_goes_on_with_rows_elsewhere_on_another_number_of_ranks(dataset
     run_on_ranks(2, save_steps, str(dataset.directory), str(tmp_path), before)
     trainer = trainer_of(dataset, tmp_path, after, **MANY_STEPS)
     trainer.restore(tmp_path / "step-2", read_info(tmp_path / "step-2"))
-    assert len(list(itertools.islice(trainer.run_epoch(0, 2), 3))) == 3
+    assert len(list(itertools.islice(run_epoch(trainer, 0, 2), 3))) == 3
     found = trainer.checkpoint_state()
     for group, values in (found.replicated | found.by_user).items():
         for name, value in values.items():

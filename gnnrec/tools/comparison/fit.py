@@ -18,8 +18,8 @@ from gnnrec.distributed import process_group
 from gnnrec.distributed.world import World
 from gnnrec.tools.comparison.models import BASELINES, GNNS
 from gnnrec.training.run import train
-from gnnrec.training.summary import peak_memory_gib
 from gnnrec.utils import files
+from gnnrec.utils.memory import peak_memory_gib
 
 
 @dataclasses.dataclass(frozen=True)

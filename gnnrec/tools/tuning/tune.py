@@ -14,7 +14,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning.space import Parameter, apply, parameters
 from gnnrec.tools.tuning.study import Study, lowest
-from gnnrec.training.loop import run_epochs
+from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run import build_trainer
@@ -158,15 +158,26 @@ def _run_trial(
     trainer = build_trainer(config, dataset, world)
     tracker = Tracker(config.run_dir, config.wandb, {}, active=False)
     best, epochs = math.inf, 0
-    bar = ProgressBar(trainer.total_steps, active=False)
-    for epoch in run_epochs(trainer, tracker, bar, TrainState.start(world), world.check_stop):
+
+    def after_epoch(epoch: EpochResult) -> None:
+        nonlocal best, epochs
         epochs = epoch.number
         if epoch.validation is None:
-            continue
+            return
         best = min(best, epoch.validation.loss)
-        if prune(epochs, epoch.validation.loss, trainer.steps_taken >= trainer.total_steps):
-            return best, epochs, True
+        if prune(epochs, epoch.validation.loss, trainer.finished):
+            raise _Pruned
+
+    bar = ProgressBar(trainer.total_steps, active=False)
+    try:
+        run_loop(trainer, tracker, bar, TrainState.start(world), world.check_stop, after_epoch)
+    except _Pruned:
+        return best, epochs, True
     return best, epochs, False
+
+
+class _Pruned(Exception):
+    """Ends a trial that is worse than others."""
 
 
 def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:

@@ -44,7 +44,7 @@ class CheckpointInfo:
         world_size: Ranks that wrote it.
         config: The resolved configuration.
         chosen: Settings that training chose before its first step.
-        progress: What :class:`gnnrec.training.train_state.TrainState` keeps.
+        train_state: What :class:`gnnrec.training.train_state.TrainState` keeps.
         files: File name -> SHA-256.
     """
 
@@ -55,7 +55,7 @@ class CheckpointInfo:
     world_size: int = 1
     config: dict = dataclasses.field(default_factory=dict)
     chosen: dict[str, float] = dataclasses.field(default_factory=dict)
-    progress: dict = dataclasses.field(default_factory=dict)
+    train_state: dict = dataclasses.field(default_factory=dict)
     files: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 from gnnrec.distributed.shutdown import reason
 from gnnrec.distributed.world import AsyncMaxReduce
 from gnnrec.errors import Stopped, UserError
+from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint.info import CheckpointInfo, checkpoint_path, checkpoints
 from gnnrec.training.checkpoint.write import CheckpointState, CheckpointWriter, SaveFailed, remove_checkpoint
 from gnnrec.training.run_directory import RunLock
@@ -31,7 +32,7 @@ def _timed(method: Callable) -> Callable:
             with self._waiting:
                 return method(self, *arguments, **options)
         finally:
-            self.progress.times.checkpoints += self._waiting.seconds - before
+            self.state.times.checkpoints += self._waiting.seconds - before
 
     return timed
 
@@ -45,12 +46,12 @@ class CheckpointManager:
     Args:
         trainer: What is saved.
         tracker: Where its records are.
-        progress: Where the run stands; it is changed by others.
+        state: Where the run stands; it is changed by others.
         run_lock: To the run directory.
     """
 
-    def __init__(self, trainer: Trainer, tracker: Tracker, progress: TrainState, run_lock: RunLock):
-        self.trainer, self.tracker, self.progress, self.run_lock = trainer, tracker, progress, run_lock
+    def __init__(self, trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock):
+        self.trainer, self.tracker, self.state, self.run_lock = trainer, tracker, state, run_lock
         self.world, self.options = trainer.world, trainer.config.checkpoint
         self._flags = AsyncMaxReduce(self.world)
         self._writer: CheckpointWriter | None = None
@@ -80,6 +81,13 @@ class CheckpointManager:
             self._begin_step()
         busy = self._writer is not None and self._writer.busy
         self._flags.start([self.world.stop.code, self._clock_says_so(), int(busy)])
+
+    def after_epoch(self, validation: Metrics | None) -> None:
+        """Keeps the present weights where they are the best so far; the last ones where nothing was validated."""
+        improved = validation is not None and (self.state.best is None or validation.loss < self.state.best)
+        if improved or (self.trainer.finished and self.state.best is None):
+            self.state.best = validation.loss if improved else None
+            self.save_best()
 
     @_timed
     def save_best(self) -> None:
@@ -173,17 +181,17 @@ class CheckpointManager:
                 remove_checkpoint(directory)
 
     def _info(self) -> CheckpointInfo:
-        trainer, progress = self.trainer, self.progress
-        progress.recorded_bytes, progress.unrecorded = self.tracker.recorded_bytes, self.tracker.unrecorded
+        trainer, state = self.trainer, self.state
+        state.recorded_bytes, state.unrecorded = self.tracker.recorded_bytes, self.tracker.unrecorded
         return CheckpointInfo(
-            epoch=progress.epoch,
+            epoch=state.epoch,
             step=trainer.steps_taken,
-            validation=progress.validation,
+            validation=state.validation,
             dataset=trainer.dataset.fingerprint,
             world_size=self.world.size,
             config=trainer.config.as_dict(),
             chosen=trainer.chosen(),
-            progress=progress.state(self.world),
+            train_state=state.as_dict(self.world),
         )
 
     def _warn(self, failure: SaveFailed) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from functools import cached_property
 
 import torch
@@ -35,7 +34,7 @@ from gnnrec.training.ranking.closed_form_start import (
 )
 from gnnrec.training.ranking.penalty import TablePenalty
 from gnnrec.training.resolve_config import resolve_config
-from gnnrec.training.trainer import StepResult, Trainer
+from gnnrec.training.trainer import Trainer
 
 
 class RankingTrainer(Trainer):
@@ -122,16 +121,9 @@ class RankingTrainer(Trainer):
     def _split(self, split: int) -> RankingSplit:
         return read_ranking_split(self.dataset, self.world, split, self.options.relevant)
 
-    def run_epoch(self, number: int, start: int = 0) -> Iterator[StepResult]:
-        """Takes the steps of one epoch from step ``start`` on, and yields after each."""
-        steps = self.steps.steps(number, start)
-        for step, batch in self.timed((step, self.batch(step)) for step in steps):
-            if self.steps_taken >= self.total_steps:
-                return
-            yield self.result(step, self.backward(batch))
-
-    def batch(self, step: Step) -> RankingBatch:
+    def make_batch(self, epoch: int, index: int) -> tuple[Step, RankingBatch]:
         """The movies of the users of a step on this rank, which of them are messages, and drawn negatives."""
+        step = self.steps.step(epoch, index)
         liked = slice_users(self.training.liked, step.seeds)
         lists = CSRLists(liked.user_ptr, liked.movie, self.dataset.num_movies)
         weight = self.training.user_weight
@@ -142,9 +134,9 @@ class RankingTrainer(Trainer):
         )
         if self.sampler is not None:
             self.sampler.add_to(batch, rng.key(stream, "negatives"), liked.edge_id)
-        return batch
+        return step, batch
 
-    def backward(self, batch: RankingBatch) -> Tensor:
+    def forward_backward(self, step: Step, batch: RankingBatch) -> Tensor:
         """Leaves the gradient of the mean loss a user in every parameter; returns the loss summed over this rank.
 
         Gradients are summed over ranks, so a rank's loss is divided by the number of users of all ranks. L2 is added

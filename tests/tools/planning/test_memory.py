@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.tools.planning.dataset import job_of_dataset
@@ -18,6 +19,7 @@ from gnnrec.tools.planning.network import network_of
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
+from tests.steps import batches_of
 
 CASES = [
     ({"layers": 2}, {}),
@@ -37,7 +39,7 @@ def pair(request, dataset) -> tuple[RatingTrainer, TrainingJob]:
     model, loader = request.param
     config = make_config(dataset.directory, model=model, loader=loader)
     trainer = RatingTrainer(config, dataset, World())
-    list(trainer.run_epoch(0))
+    list(run_epoch(trainer, 0))
     return trainer, job_of_dataset(dataset.directory, config.model, config.loader, 1)
 
 
@@ -97,7 +99,7 @@ def test_messages_of_a_pass(pair):
 
 def test_sampled_batches_have_as_many_users_and_messages_as_expected(pair):
     trainer, job = pair
-    batches = [batch for _, batch in trainer.loader.steps(trainer.epoch(1))]
+    batches = [batch for _, batch in batches_of(trainer, 1)]
     count = len(batches)
     assert job.steps == count
     users = sum(batch.user_rows.numel() for batch in batches) / count

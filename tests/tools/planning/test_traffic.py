@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.tools.planning.dataset import job_of_dataset
@@ -32,9 +33,9 @@ def count(world: World, data: str) -> dict[str, tuple[int, int]]:
     found = {}
     for name, (model, loader) in CASES.items():
         trainer = RatingTrainer(make_config(data, model=model, loader=loader), PreparedDataset(data), world)
-        list(trainer.run_epoch(0))
+        list(run_epoch(trainer, 0))
         sent, entered = world.collective_stats.bytes, world.collective_stats.entered
-        list(trainer.run_epoch(1))
+        list(run_epoch(trainer, 1))
         found[name] = world.collective_stats.bytes - sent, world.collective_stats.entered - entered
     return found
 

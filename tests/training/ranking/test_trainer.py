@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.steps import run_epoch
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training import ranking_start
 from gnnrec.training.options import OptimizerOptions
+from gnnrec.training.ranking import closed_form_start
 from gnnrec.training.ranking.closed_form_start import L2_GRID, POPULARITY_EXPONENTS, descend
 from gnnrec.training.ranking.penalty import TablePenalty
 from gnnrec.training.ranking.trainer import RankingTrainer
@@ -48,7 +49,7 @@ def ranking_config(optimizer: dict | None = None, refit: bool = False, **ranking
 def trained(dataset: PreparedDataset, config: TrainConfig) -> RankingTrainer:
     trainer = build_trainer(config, dataset, World())
     for epoch in range(trainer.config.optimizer.epochs):
-        losses = [result.loss.item() for result in trainer.run_epoch(epoch)]
+        losses = [result.loss.item() for result in run_epoch(trainer, epoch)]
         assert np.isfinite(losses).all() and len(losses) == trainer.steps_an_epoch
         trainer.validate()
     return trainer
@@ -66,7 +67,7 @@ def test_the_closed_form_is_better_than_nothing_and_training_lowers_its_loss(dat
     random = build_trainer(ranking_config(start="random"), dataset, World())
     closed = build_trainer(ranking_config({"lr": 0.005, "epochs": 20}), dataset, World())
     assert closed.validate().ndcg_at_100 > random.validate().ndcg_at_100 + 0.05
-    losses = [sum(result.loss.item() for result in closed.run_epoch(epoch)) for epoch in range(20)]
+    losses = [sum(result.loss.item() for result in run_epoch(closed, epoch)) for epoch in range(20)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
@@ -141,8 +142,8 @@ def test_chosen_numbers_are_no_worse_than_their_neighbours(dataset):
 
 @pytest.mark.parametrize(("noise", "rank"), [(-1e9, 4), (1e9, 8)])
 def test_a_lower_rank_must_gain_more_than_noise(dataset, monkeypatch, noise, rank):
-    monkeypatch.setattr(ranking_start, "NOISE", noise)
-    monkeypatch.setattr(ranking_start, "candidate_factors", lambda dim: [4])
+    monkeypatch.setattr(closed_form_start, "NOISE", noise)
+    monkeypatch.setattr(closed_form_start, "candidate_factors", lambda dim: [4])
     trainer = build_trainer(ranking_config(), dataset, World())
     assert trainer.chosen()["num_factors"] == rank
     assert (trainer.replicated.message_embedding.detach().norm(dim=0) > 0).sum() == rank
