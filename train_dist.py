@@ -7,9 +7,9 @@ Every option of the configuration file can be given on the command line too (``-
 
 import sys
 
-from gnnrec.cli.main import exit_on_user_error
 from gnnrec.config.train_config import parse_train_config
 from gnnrec.distributed import process_group
+from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.training.run import train
 
 

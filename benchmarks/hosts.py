@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks import record
 from benchmarks.network_namespaces import Hosts, require
-from gnnrec.cli.main import exit_on_user_error
+from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.errors import UserError
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from gnnrec.config.train_config import TrainConfig, parse_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.tools.planning.dataset import job_of_dataset
-from gnnrec.tools.planning.job import Job
+from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.utils import memory
 from gnnrec.utils.timer import Timer
@@ -41,7 +41,7 @@ def config_of(data: Path, options: list[str]) -> TrainConfig:
     return parse_train_config([*fixed, *options])
 
 
-def job_of(data: Path, options: list[str], ranks: int) -> Job:
+def job_of(data: Path, options: list[str], ranks: int) -> TrainingJob:
     """The same run as the model of costs sees it."""
     config = config_of(data, options)
     return job_of_dataset(data, config.model, config.loader, ranks)

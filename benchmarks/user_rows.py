@@ -50,17 +50,20 @@ class Peak(threading.Thread):
 
 def run_one(place: str, data: Path, dim: int, steps: int) -> dict:
     """One place, in this process."""
+    import torch
+
     from gnnrec.config.train_config import assigned_train_config
-    from gnnrec.data.prepared import PreparedDataset
+    from gnnrec.data.prepared import PreparedDataset, message_splits
     from gnnrec.distributed.world import World
-    from gnnrec.training.rating_trainer import RatingTrainer, read_graph
+    from gnnrec.graph.rank_graph import build_rank_graph
+    from gnnrec.training.rating_trainer import RatingTrainer
 
     settings = [f"model.dim={dim}", "loader.seed_users=2000", "loader.movies_per_user=10", "loader.raters_per_movie=2"]
     settings += ["loader.control_variate=false", "loader.folds=5", f"user_rows={place}", "wandb.mode=disabled"]
     with tempfile.TemporaryDirectory(dir=data) as run:
         config = assigned_train_config(None, settings, data=data / "prepared", run_dir=Path(run), device="cpu")
         dataset = PreparedDataset(config.data)
-        graph = read_graph(config, dataset, World())
+        graph = build_rank_graph(dataset, World(), message_splits(False), torch.get_default_dtype(), config.model.time)
         del graph
         before = memory_mib()
         peak = Peak()

@@ -15,6 +15,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from gnnrec._version import __version__
 from gnnrec.errors import Stopped, UserError
 
 # Read when torch is first imported. Threads that wait without sleeping take the cores from those that compute: next to
@@ -22,8 +23,6 @@ from gnnrec.errors import Stopped, UserError
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Read when torch first takes memory: large pages, which are cheaper to get.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gnnrec.api.data import prepare
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from gnnrec.data.prepared import PreparedDataset
 
 __all__ = [
+    "__version__",
     "Embeddings",
     "PreparedDataset",
     "Run",

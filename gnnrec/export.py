@@ -2,7 +2,8 @@
 
 import sys
 
-from gnnrec.cli.main import exit_on_user_error, run_command
+from gnnrec.cli.main import run_command
+from gnnrec.distributed.exit import exit_on_user_error
 
 if __name__ == "__main__":
     with exit_on_user_error("gnnrec"):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.config.training_options import CheckpointOptions, OptimizerOptions, RegularizationOptions, WandbOptions
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training.options import CheckpointOptions, OptimizerOptions, RegularizationOptions
-from gnnrec.training.tracking.wandb_run import WandbOptions
 
 #: Sampled mini-batches that divide nothing evenly.
 SAMPLED = {"seed_users": 11, "movies_per_user": 4, "raters_per_movie": 3}
@@ -30,7 +29,7 @@ def make_config(
     config = TrainConfig(
         data=Path(data),
         run_dir=Path(run_dir),
-        model=ModelOptions(**{"dim": 8, "spread": 0.3, "movie_id_init_std": 0.3} | (model or {})),
+        model=ModelOptions(**{"dim": 8, "init_std": 0.3, "movie_id_init_std": 0.3} | (model or {})),
         loader=LoaderOptions(**{"folds": 3} | (loader or {})),
         optimizer=OptimizerOptions(**{"epochs": 2, "warmup_steps": 2} | (optimizer or {})),
         regularization=RegularizationOptions(**regularization or {}),

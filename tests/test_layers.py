@@ -5,52 +5,84 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gnnrec"
-#: From the lowest to the highest. Training measures itself with evaluation; inference reads what training saved,
-#: and a report reads everything.
-ROOMS = [
-    "kernels", "data", "graph", "models", "evaluation", "baselines", "training", "planning", "tuning", "comparison",
-    "inference", "report", "api",
+#: From the lowest to the highest. The modules below all packages come first.
+MODULES = ["errors", "_version", "rng"]
+PACKAGES = [
+    "utils", "kernels", "distributed", "data", "graph", "models", "config", "evaluation", "baselines", "training",
+    "inference", "report", "tools", "api", "cli",
 ]  # fmt: skip
+LAYERS = [*MODULES, *PACKAGES]
+#: Modules at the top: what is imported as ``gnnrec``, and the programs.
+PROGRAMS = ["__init__", "__main__", "export"]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Full names, also of what may be a module or something in one."""
+    """Modules of gnnrec that a file imports: at its top, in functions, and for annotations."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gnnrec":
+            full = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in FILES else node.module for name in full}
         elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return names
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "gnnrec"}
+    return names - {module_name(path)}
 
 
-def imported_rooms(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imported_modules(path) if name.startswith("gnnrec.")} & set(ROOMS)
+def layer_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_only_itself_and_lower_ones(room):
-    files = sorted((PACKAGE / room).rglob("*.py"))
-    assert len(files) > 1
-    allowed = set(ROOMS[: ROOMS.index(room) + 1])
-    for path in files:
-        assert imported_rooms(path) <= allowed, path.name
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_imports_only_itself_and_lower_ones(layer):
+    files = {name: path for name, path in FILES.items() if layer_of(name) == layer}
+    assert files
+    allowed = set(LAYERS[: LAYERS.index(layer) + 1])
+    for name, path in files.items():
+        assert {layer_of(module) for module in imported_modules(path)} <= allowed, name
+
+
+def test_no_module_imports_itself_through_others():
+    """Imports in functions and imports for annotations count too."""
+    graph = {name: imported_modules(path) & FILES.keys() for name, path in FILES.items()}
+    assert sum(map(len, graph.values())) > 500
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_kernels_know_of_nothing_but_counters():
     """They work on arrays: no users of the program, no ranks, no options."""
     for path in (PACKAGE / "kernels").glob("*.py"):
-        modules = {".".join(name.split(".")[:2]) for name in imported_modules(path) if name.startswith("gnnrec.")}
-        assert modules <= {"gnnrec.kernels", "gnnrec.rng"}, path.name
+        assert {layer_of(name) for name in imported_modules(path)} <= {"kernels", "rng"}, path.name
 
 
-def test_every_room_is_named_here():
-    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
+def test_every_module_belongs_to_a_layer():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(PACKAGES)
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*MODULES, *PROGRAMS}
+    assert len([*MODULES, *PROGRAMS]) <= 8
+
+
+def test_no_class_name_stands_twice():
+    names = Counter(
+        node.name
+        for path in FILES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert len(names) > 150 and [name for name, count in names.items() if count > 1] == []
 
 
 def test_optional_packages_are_not_imported_with_the_program():

@@ -23,6 +23,7 @@ from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.kernels.pairs import pair_dots
 from gnnrec.kernels.ragged import offsets
+from gnnrec.models.conv import sum_values
 
 #: Most epochs; the learning rate falls to zero over them.
 EPOCHS = 30
@@ -96,7 +97,7 @@ class SVDpp:
         (user, movie, user_bias, movie_bias), implicit = self.tables[:4], self.tables[4:]
         for table in implicit:
             scale = self.messages.degree.clamp(min=1)[:, None] ** -0.5
-            user = user + scale * self.messages.sums(table, None)
+            user = user + scale * sum_values(table, None, self.messages)
         return (
             torch.cat([user, user_bias[:, None], torch.ones_like(user_bias)[:, None]], 1),
             torch.cat([movie, torch.ones_like(movie_bias)[:, None], movie_bias[:, None]], 1),

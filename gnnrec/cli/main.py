@@ -5,21 +5,17 @@ A command's modules are imported when it is called: all of them take four second
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from jsonargparse import Namespace
 
 from gnnrec.config.parser import Parser
-from gnnrec.distributed.health.monitor import abort
-from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
-from gnnrec.utils.resource_errors import describe_resource_error
+from gnnrec.distributed.exit import exit_on_user_error
+from gnnrec.errors import UserError
 
 Runner = Callable[..., Any]
 
@@ -42,9 +38,6 @@ class Command:
     modes: dict[str, Command] = dataclasses.field(default_factory=dict)
     several: bool = False
 
-
-#: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
-_WAIT_FOR_RANK_0 = 3.0
 
 _OUT = ("out", "directory to make")
 _DATA = ("data", "prepared dataset")
@@ -197,57 +190,6 @@ def run_command(arguments: list[str]) -> None:
     fields = [field.name for field in dataclasses.fields(options)]
     place = [] if command.place is None else [values[command.place[0]]]
     run(*place, options(**{field: values[field] for field in fields}))
-
-
-@contextlib.contextmanager
-def exit_on_user_error(program: str) -> Iterator[None]:
-    """Turns a :class:`UserError` into one line and exit code 2, and :class:`Stopped` into one line and exit code 75.
-
-    :class:`RanksLost` becomes one line of every rank and exit code 76.
-
-    Usually all ranks of a job have the same to say. Rank 0 says it at once; the others wait, and torchrun ends them
-    meanwhile. A rank that alone is in trouble is heard after the wait.
-    """
-    try:
-        yield
-        sys.stdout.flush()
-    except UserError as error:
-        _exit_with(program, str(error))
-    except Stopped as stopped:
-        if os.environ.get("RANK", "0") == "0":
-            print(f"{program}: stopped {stopped}", file=sys.stderr, flush=True)
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            _tell_launcher(f"{program}: stopped {stopped}")  # every node has a launcher of its own
-        sys.exit(STOPPED_EXIT_CODE)
-    except RanksLost as problem:
-        abort(program, int(os.environ.get("RANK", "0")), str(problem))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read the output, such as head, has enough. What Python still holds must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as error:
-        short_of = describe_resource_error(error)
-        if short_of is None:
-            raise
-        _exit_with(program, short_of)
-
-
-def _exit_with(program: str, problem: str) -> NoReturn:
-    rank = int(os.environ.get("RANK", "0"))
-    if rank > 0:
-        time.sleep(_WAIT_FOR_RANK_0)
-        program = f"{program}: rank {rank}"
-    print(f"{program}: error: {problem}", file=sys.stderr, flush=True)
-    sys.exit(USER_ERROR_EXIT_CODE)
-
-
-def _tell_launcher(line: str) -> None:
-    """Leaves a line in the file that a launch script named: torchrun does not pass exit codes on."""
-    path = os.environ.get("GNNREC_STOPPED_FILE")
-    if path:
-        Path(path).write_text(line + "\n", encoding="utf-8")
 
 
 def main() -> None:

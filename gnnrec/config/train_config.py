@@ -13,13 +13,18 @@ from typing import Any, Literal
 from jsonargparse import ActionConfigFile
 
 from gnnrec.config.parser import Parser, choose, yaml_text
+from gnnrec.config.training_options import (
+    RATING_DEFAULTS,
+    CheckpointOptions,
+    OptimizerOptions,
+    RegularizationOptions,
+    WandbOptions,
+)
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training.options import RATING_DEFAULTS, CheckpointOptions, OptimizerOptions, RegularizationOptions
-from gnnrec.training.tracking.wandb_run import WandbOptions
 
 
 @dataclasses.dataclass

@@ -40,6 +40,13 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 #: What is shown of users who are held out as a whole, and ratings that a ranking protocol leaves out.
 VALIDATION_INPUT, TEST_INPUT, UNUSED = 3, 4, 5
 SPLIT_NAMES = ("train", "validation", "test", "validation_input", "test_input", "unused")
+
+
+def message_splits(refit: bool) -> tuple[int, ...]:
+    """Splits whose edges are messages and targets: train, and validation where a model is refitted. Never test."""
+    return (TRAIN, VALIDATION) if refit else (TRAIN,)
+
+
 _REQUIRED_ARRAYS = ("user_ptr", "movie", "rating", "split")
 
 

@@ -16,7 +16,6 @@ from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.sampling import pick
 from gnnrec.kernels.statistics import level_sums
-from gnnrec.kernels.sums import gather_sums, scatter_sums
 
 
 @dataclasses.dataclass
@@ -51,39 +50,16 @@ class Messages:
     def num_receivers(self) -> int:
         return self.lists.rows if self.to_users else self.lists.columns
 
-    def sums(self, value: Tensor, residual_value: Tensor | None, sender_scale: Tensor | None = None) -> Tensor:
-        """``out[i] = sum over messages: sender_scale[j] * (weight * value[j] + residual * residual_value[j])``.
-
-        Args:
-            value: Float ``[senders, channels]``; differentiable.
-            residual_value: The same again; None where ratings take no part.
-            sender_scale: Float ``[senders]``, or None for ones.
-
-        Returns:
-            Float ``[receivers, channels]``.
-        """
-        lists = self.lists if residual_value is not None else self.lists.changed(factor=None)
-        if not self.to_users:
-            return scatter_sums(value, residual_value, lists.changed(row_scale=sender_scale))
-        if sender_scale is not None:
-            value = value * sender_scale.unsqueeze(1)
-            residual_value = None if residual_value is None else residual_value * sender_scale.unsqueeze(1)
-        return gather_sums(value, residual_value, lists)
-
-    def level_sums(self, sender_scale: Tensor | None = None) -> Tensor:
-        """Weights of each receiver's messages at each rating level, times ``sender_scale``: ``[receivers, levels]``."""
-        if sender_scale is None:
-            return self._level_counts
-        return self._sum_levels(sender_scale)
-
     @cached_property
-    def _level_counts(self) -> Tensor:
-        return self._sum_levels(None)
+    def level_counts(self) -> Tensor:
+        """Weights of each receiver's messages at each rating level: float ``[receivers, levels]``."""
+        return self.level_sums(None)
 
-    def _sum_levels(self, scale: Tensor | None) -> Tensor:
+    def level_sums(self, sender_scale: Tensor | None) -> Tensor:
+        """The same, each message times the scale of its sender, float ``[senders]``."""
         lists, shape = self.lists, (self.num_receivers, self.num_levels)
         return lists.weight * level_sums(
-            lists.pointer, lists.entry, self.level, shape, scale, self.to_users, self.degree.dtype
+            lists.pointer, lists.entry, self.level, shape, sender_scale, self.to_users, self.degree.dtype
         )
 
     def turned(self) -> Messages:

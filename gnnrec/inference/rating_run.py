@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.prepared import PreparedDataset, message_splits
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import RatingMetrics, score_split
-from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.user_chunks import UserChunks
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.rating_encoder import RatingEncoder
@@ -28,7 +28,6 @@ from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_model, load_users
-from gnnrec.training.rating_trainer import message_splits, read_graph
 
 
 class RatingRun(LoadedRun):
@@ -42,7 +41,7 @@ class RatingRun(LoadedRun):
         cls, config: TrainConfig, dataset: PreparedDataset, world: World, directory: Path, info: CheckpointInfo
     ) -> RatingRun:
         """Opens a checkpoint."""
-        degrees = mean_degrees(dataset, message_splits(config))
+        degrees = mean_degrees(dataset, message_splits(config.refit))
         time = config.model.time and dataset.timestamp is not None
         model = build_replicated(config.model, dataset, degrees, time, world, config.seed)
         load_model(directory, info, model)
@@ -50,12 +49,13 @@ class RatingRun(LoadedRun):
 
     @property
     def known_splits(self) -> tuple[int, ...]:
-        return message_splits(self.config)
+        return message_splits(self.config.refit)
 
     @cached_property
     def graph(self) -> RankGraph:
         """The message edges that it was trained on; every rank asks for them."""
-        return read_graph(self.config, self.dataset, self.world)
+        dtype, time = torch.get_default_dtype(), self.config.model.time
+        return build_rank_graph(self.dataset, self.world, message_splits(self.config.refit), dtype, time)
 
     @cached_property
     def users(self) -> NodeTables:

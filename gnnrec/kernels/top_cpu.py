@@ -92,7 +92,7 @@ def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, fou
                 _sift(scores[row], found[row], size)
 
 
-class Columns(NamedTuple):
+class PackedColumns(NamedTuple):
     """Columns in tiles: see :func:`gnnrec.kernels.simd_products.score_tile`."""
 
     packed: np.ndarray
@@ -101,7 +101,7 @@ class Columns(NamedTuple):
     count: int
 
 
-def lay_out(vectors: Tensor, bias: Tensor, weight: Tensor | None) -> Columns:
+def lay_out(vectors: Tensor, bias: Tensor, weight: Tensor | None) -> PackedColumns:
     """Columns as the loops read them; what fills the last tile is below all scores."""
     count, dim = vectors.shape
     tiles = max(-(-count // WIDTH), 1)
@@ -110,10 +110,10 @@ def lay_out(vectors: Tensor, bias: Tensor, weight: Tensor | None) -> Columns:
     packed = np.ascontiguousarray(padded.reshape(tiles, WIDTH, dim).transpose(0, 2, 1))
     lowest = np.full((tiles, WIDTH), LOWEST, np.float32)
     lowest.reshape(-1)[:count] = array(bias)
-    return Columns(packed, lowest, None if weight is None else array(weight.float()), count)
+    return PackedColumns(packed, lowest, None if weight is None else array(weight.float()), count)
 
 
-def best(rows: Tensor, columns: Columns, pointer: Tensor, left_out: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def best(rows: Tensor, columns: PackedColumns, pointer: Tensor, left_out: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """See :meth:`gnnrec.kernels.top.Columns.best`."""
     count = len(rows)
     padded = np.zeros((-(-count // ROWS) * ROWS, rows.shape[1]), np.float32)

@@ -14,7 +14,6 @@ such sums).
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 import torch
 from torch import Tensor
@@ -23,38 +22,10 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
-from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleLayer
+from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleLayer, StaleSums
 from gnnrec.models.encoder import layer_inputs, layer_receiver, start_state
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
-
-
-@dataclasses.dataclass(frozen=True)
-class StaleSums:
-    """One layer in both directions, when its sums were taken.
-
-    Attributes:
-        to_users: What this rank's users received.
-        to_movies: What movies received, over all ranks.
-    """
-
-    to_users: StaleLayer
-    to_movies: StaleLayer
-
-    def of(self, users: Tensor | None) -> StaleSums:
-        """The part that concerns the users of a batch (local rows, int64 ``[users]``); None for all."""
-        if users is None:
-            return self
-        to_users, to_movies = self.to_users, self.to_movies
-        return StaleSums(
-            dataclasses.replace(
-                to_users,
-                receiver=to_users.receiver[users],
-                whole=to_users.whole.rows(users),
-                shift=None if to_users.shift is None else to_users.shift[users],
-            ),
-            dataclasses.replace(to_movies, sources=to_movies.sources.rows(users)),
-        )
 
 
 @torch.no_grad()

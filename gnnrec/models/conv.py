@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from gnnrec.distributed.world import Reduce, World
 from gnnrec.graph.batch import Messages
+from gnnrec.kernels.sums import gather_sums, scatter_sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,34 @@ class StaleLayer:
         return PartialSums(total.numerator, torch.maximum(total.denominator, 0.5 * self.whole.denominator))
 
 
+@dataclasses.dataclass(frozen=True)
+class StaleSums:
+    """One layer in both directions, when its sums were taken.
+
+    Attributes:
+        to_users: What this rank's users received.
+        to_movies: What movies received, over all ranks.
+    """
+
+    to_users: StaleLayer
+    to_movies: StaleLayer
+
+    def of(self, users: Tensor | None) -> StaleSums:
+        """The part that concerns the users of a batch (local rows, int64 ``[users]``); None for all."""
+        if users is None:
+            return self
+        to_users, to_movies = self.to_users, self.to_movies
+        return StaleSums(
+            dataclasses.replace(
+                to_users,
+                receiver=to_users.receiver[users],
+                whole=to_users.whole.rows(users),
+                shift=None if to_users.shift is None else to_users.shift[users],
+            ),
+            dataclasses.replace(to_movies, sources=to_movies.sources.rows(users)),
+        )
+
+
 class BipartiteConv(nn.Module):
     """Base of the layers (:mod:`gnnrec.models.layers`).
 
@@ -200,17 +229,50 @@ class BipartiteConv(nn.Module):
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
         raise NotImplementedError
 
-    def sum_messages(self, sources: MessageInputs, messages: Messages, sender_scale: Tensor | None = None) -> Tensor:
-        """Sum of messages, each times the scale of its sender, inflated where they were sampled."""
-        total = messages.sums(sources.value, sources.residual_value, sender_scale)
+    def sum_messages(self, inputs: MessageInputs, messages: Messages, sender_scale: Tensor | None = None) -> Tensor:
+        """Sum of the messages of each receiver, rating embeddings included, scaled up where they were sampled.
+
+        Args:
+            inputs: Values of the senders.
+            messages: Edges, residuals and rating levels.
+            sender_scale: Factor of each sender's messages, float ``[senders]``; None for ones.
+
+        Returns:
+            Float ``[receivers, channels]``.
+        """
+        total = sum_values(inputs.value, inputs.residual_value, messages, sender_scale)
         if self.num_levels:
-            total = torch.addmm(total, messages.level_sums(sender_scale), self.rating)
+            levels = messages.level_counts if sender_scale is None else messages.level_sums(sender_scale)
+            total = torch.addmm(total, levels, self.rating)
         return scale_sampled(total, messages)
 
     def scaled_with_bias(self, sums: Tensor, scale: Tensor) -> Tensor:
         """``sums[i] * scale[i] + bias``."""
         scale = scale.unsqueeze(1)
         return sums * scale if self.bias is None else torch.addcmul(self.bias, sums, scale)
+
+
+def sum_values(
+    value: Tensor, residual_value: Tensor | None, messages: Messages, sender_scale: Tensor | None = None
+) -> Tensor:
+    """``out[i] = sum over messages: sender_scale[j] * (weight * value[j] + residual * residual_value[j])``.
+
+    Args:
+        value: Float ``[senders, channels]``; differentiable.
+        residual_value: The same again; None where ratings take no part.
+        messages: Edges and residuals.
+        sender_scale: Float ``[senders]``, or None for ones.
+
+    Returns:
+        Float ``[receivers, channels]``.
+    """
+    lists = messages.lists if residual_value is not None else messages.lists.changed(factor=None)
+    if not messages.to_users:
+        return scatter_sums(value, residual_value, lists.changed(row_scale=sender_scale))
+    if sender_scale is not None:
+        value = value * sender_scale.unsqueeze(1)
+        residual_value = None if residual_value is None else residual_value * sender_scale.unsqueeze(1)
+    return gather_sums(value, residual_value, lists)
 
 
 def _reduce_rows(sums: Tensor, reduce: Reduce, active_rows: Tensor | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,9 @@ from gnnrec import rng
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch
 from gnnrec.kernels.dropout import dropout, tanh_dropout
-from gnnrec.models.conv import BipartiteConv, MessageInputs
+from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleSums
 from gnnrec.models.layers import LayerSpec, build_layer
 from gnnrec.models.options import ModelOptions
-
-if TYPE_CHECKING:
-    from gnnrec.models.control_variate import StaleSums
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
 
 if TYPE_CHECKING:
-    from gnnrec.models.control_variate import StaleSums
+    from gnnrec.models.conv import StaleSums
 
 
 class RatingModel(nn.Module):

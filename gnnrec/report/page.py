@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gnnrec import __version__
+from gnnrec._version import __version__
 from gnnrec.report.content import Figure, Page
 from gnnrec.report.theme import DARK, LIGHT, Colours, vega_config
 

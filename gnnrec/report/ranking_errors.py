@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnnrec import rng
 from gnnrec.baselines.popularity import popularity_scorer
-from gnnrec.data.prepared import TRAIN, VALIDATION
+from gnnrec.data.prepared import message_splits
 from gnnrec.evaluation.ranking import OnUsers
 from gnnrec.evaluation.ranking_split import RankingSplit, read_ranking_split
 from gnnrec.evaluation.rating_buckets import EDGES
@@ -63,7 +63,7 @@ def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
     """``user`` (row), ``shown`` (liked movies it is known by), ``recall``, ``ndcg`` and ``series``; a row for each."""
     loaded = run.loaded
     assert isinstance(loaded, RankingRun)
-    splits = (TRAIN, VALIDATION) if loaded.config.refit else (TRAIN,)
+    splits = message_splits(loaded.config.refit)
     popular = popularity_scorer(loaded.dataset, loaded.world, splits)
     shown = split.shown.user_ptr.diff()
     tables = []

@@ -8,10 +8,10 @@ import re
 import torch
 from torch import Tensor, nn
 
+from gnnrec.config.training_options import OptimizerOptions
 from gnnrec.distributed.world import World
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.training.lazy_adam import LazyAdam
-from gnnrec.training.options import OptimizerOptions
 
 #: Parameters of layers past the first.
 _UPPER_LAYERS = re.compile(r"encoder\.layers\.[1-9]")

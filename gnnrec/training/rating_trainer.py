@@ -11,7 +11,7 @@ from torch.profiler import record_function
 from gnnrec import rng
 from gnnrec.baselines.rating import fit_baselines
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
+from gnnrec.data.prepared import PreparedDataset, message_splits
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import RatingMetrics, held_out, score_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
@@ -23,7 +23,8 @@ from gnnrec.graph.pyg_sampler import PyGSampler
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
 from gnnrec.models.build import build_model
-from gnnrec.models.control_variate import StaleSums, snapshot
+from gnnrec.models.control_variate import snapshot
+from gnnrec.models.conv import StaleSums
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.row_memory import row_memory
@@ -51,7 +52,8 @@ class RatingTrainer(Trainer):
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
         super().__init__(config, dataset, world)
-        self.graph = read_graph(config, dataset, world)
+        splits = message_splits(config.refit)
+        self.graph = build_rank_graph(dataset, world, splits, torch.get_default_dtype(), config.model.time)
         memory = row_memory(config.user_rows, config.run_dir)
         model, self.users = build_model(config.model, self.graph, dataset, config.seed, memory)
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
@@ -183,7 +185,7 @@ class RatingTrainer(Trainer):
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Global mean, biases and biased MF, fitted on the same edges."""
-        return fit_baselines(self.dataset, self.world, message_splits(self.config), self.config.seed)
+        return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
 
     def bytes_a_step(self) -> int:
         """Bytes that a rank hands to collectives in a step, at most: movie sums both ways, and gradients."""
@@ -196,16 +198,6 @@ class RatingTrainer(Trainer):
 def _rating_rates(of_movies: float, of_users: float) -> dict[str, float]:
     """Rating embeddings are summed over like the sources that they travel with."""
     return {"to_users.rating": of_movies, "to_movies.rating": of_users}
-
-
-def read_graph(config: TrainConfig, dataset: PreparedDataset, world: World) -> RankGraph:
-    """This rank's message edges; time plays a part where the model and the data let it."""
-    return build_rank_graph(dataset, world, message_splits(config), torch.get_default_dtype(), config.model.time)
-
-
-def message_splits(config: TrainConfig) -> tuple[int, ...]:
-    """Splits whose edges are messages and targets. The test split never is."""
-    return (TRAIN, VALIDATION) if config.refit else (TRAIN,)
 
 
 def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | PyGSampler | None:

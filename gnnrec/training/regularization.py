@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gnnrec.config.training_options import RegularizationOptions
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.options import RegularizationOptions
 
 
 class CoupledL2:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.config.training_options import RANKING_DEFAULTS
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.split_ranking import RANKING_OPTIONS, relevance
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.training.options import RANKING_DEFAULTS
 
 #: Share of messages dropped from each start.
 _DROPOUT = {"closed_form": 0.5, "random": 0.7}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from gnnrec import __version__
+from gnnrec._version import __version__
 
 _PACKAGE = Path(__file__).parents[1]
 

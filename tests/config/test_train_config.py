@@ -236,7 +236,7 @@ def test_yaml_brings_every_option_back(tmp_path):
         model={"architecture": "gat", "concat": False, "head": "mlp", "dropout": 0.0, "user_ids": False},
         loader={"seed_users": 11, "movies_per_user": 4, "raters_per_movie": -1, "sampler": "pyg"},
         optimizer={"name": "sgd", "lr": 1.2345678901234567e-7, "eps": 1e-300, "schedule": "constant"},
-        regularization={"ids": 1e22, "sources": 0.1, "biases": 0.0, "degree_power": -0.5},
+        regularization={"ids": 1e22, "messages": 0.1, "biases": 0.0, "degree_power": -0.5},
         seed=-(2**62),
         device="cpu",
         bf16=False,

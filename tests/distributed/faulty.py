@@ -10,8 +10,7 @@ import time
 import torch
 from torch import nn
 
-from gnnrec.cli.main import exit_on_user_error
-from gnnrec.distributed.process_group import joined
+from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 
@@ -30,7 +29,7 @@ class Model(nn.Module):
 
 
 def main(fault: str) -> None:
-    with joined("cpu") as world:
+    with process_group("cpu") as world:
         model = world.replicate(Model(world))
         for _ in range(STEPS_BEFORE):
             model().backward()

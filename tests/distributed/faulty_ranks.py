@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from gnnrec.cli.main import exit_on_user_error
+from gnnrec.distributed.exit import exit_on_user_error
 from tests.distributed import faulty
 from tests.distributed.faulty import GUILTY
 from tests.distributed.ranks import PRELOADED

@@ -87,7 +87,7 @@ def test_ranks_in_as_many_collectives_are_not_behind(ended):
     assert watch_for(2.5, Store(), inside(4), ended) == ""
 
 
-@pytest.mark.parametrize(("entered", "verdict"), [(5, "keeps the others waiting"), (4, "")])
+@pytest.mark.parametrize(("entered", "diagnosis"), [(5, "keeps the others waiting"), (4, "")])
 def test_collectives_that_return_at_once_are_judged_by_their_number(ended, entered, diagnosis):
     found = watch_for(2.5, Store(), CollectiveStats(entered=entered), ended, asynchronous=True)
     assert diagnosis in found and bool(found) == bool(diagnosis)

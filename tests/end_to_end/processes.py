@@ -15,7 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from gnnrec.cli.main import exit_on_user_error, run_command
+from gnnrec.cli.main import run_command
+from gnnrec.distributed.exit import exit_on_user_error
 from tests.distributed.ranks import PRELOADED
 from tests.end_to_end.commands import ROOT
 

@@ -21,7 +21,8 @@ import pytest
 import torch
 
 import train_dist
-from gnnrec.cli.main import exit_on_user_error, run_command
+from gnnrec.cli.main import run_command
+from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.utils.resource_errors import describe_resource_error
 from tests.end_to_end.conftest import Chain
 from tests.end_to_end.mistakes import FILES, PREPARE, TRAIN, WORDS

@@ -152,7 +152,7 @@ def test_float16_is_float32_rounded(dot_run, tmp_path):
 def test_last_and_best_are_told_apart(dataset, tmp_path):
     config = make_config(
         dataset.directory, tmp_path / "run", optimizer={"lr": 0.3, "epochs": 4, "schedule": "constant"},
-        regularization={"ids": 0.0, "sources": 0.0, "biases": 0.0}, model={"message_dropout": 0.0, "dropout": 0.0},
+        regularization={"ids": 0.0, "messages": 0.0, "biases": 0.0}, model={"message_dropout": 0.0, "dropout": 0.0},
     )  # fmt: skip
     assert train(config, World())["best_epoch"] < 4
     vectors = []

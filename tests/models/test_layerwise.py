@@ -41,7 +41,7 @@ def dataset(tmp_path_factory):
 def perturbed(dataset: PreparedDataset, world: World, **options) -> tuple[RankGraph, RatingModel, NodeTables]:
     """A model away from its start, where second layers and biases are zero; user rows are the same on any rank."""
     graph = build_rank_graph(dataset, world, dtype=torch.float64)
-    model, users = build_model(ModelOptions(**{"dim": 6, "spread": 0.3} | options), graph, dataset, 0)
+    model, users = build_model(ModelOptions(**{"dim": 6, "init_std": 0.3} | options), graph, dataset, 0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

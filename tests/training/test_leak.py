@@ -11,7 +11,7 @@ from benchmarks.steps import run_epoch
 from gnnrec.distributed.world import World
 from gnnrec.graph.folds import Epoch
 from gnnrec.graph.loader import RatingLoader
-from gnnrec.models.control_variate import record
+from gnnrec.models.control_variate import snapshot
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
@@ -45,8 +45,8 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
     with torch.no_grad():
         history = None
         if trainer.control_variate:
-            history = record(trainer.replicated, trainer.users, loader.graph, loader.statistics(epoch, fold))
-        embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users), history=history)
+            history = snapshot(trainer.replicated, trainer.users, loader.graph, loader.statistics(epoch, fold))
+        embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users), stale_sums=history)
         return trainer.replicated.score(embeddings, batch.targets)
 
 
@@ -83,7 +83,7 @@ def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
             model={"architecture": architecture, "layers": 2},
             loader={"folds": 10} | (SAMPLED | {"seed_users": 31} if sampled else {}),
             optimizer={"lr": 0.02, "warmup_steps": 0, "epochs": 20},
-            regularization={"ids": 1.0, "sources": 1.0},
+            regularization={"ids": 1.0, "messages": 1.0},
         )
         trainer = RatingTrainer(config, dataset, World(), exclude=exclude)
         shuffle_ratings(trainer)

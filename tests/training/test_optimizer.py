@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from gnnrec.config.training_options import OptimizerOptions
 from gnnrec.distributed.world import World
 from gnnrec.training.optimizer import build_optimizer, learning_rate, message_lr_scale, set_learning_rate
-from gnnrec.training.options import OptimizerOptions
 
 
 def rates(total: int, **options) -> list[float]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gnnrec.config.training_options import RegularizationOptions
 from gnnrec.data.prepared import TRAIN
 from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.models.build import build_model
 from gnnrec.models.options import ModelOptions
-from gnnrec.training.options import RegularizationOptions
 from gnnrec.training.regularization import CoupledL2
 from tests.datasets import write_dataset
 
-STRENGTHS = {"ids": 300.0, "sources": 120.0, "biases": 10.0}
+STRENGTHS = {"ids": 300.0, "messages": 120.0, "biases": 10.0}
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,9 @@ def test_a_strength_of_zero_adds_nothing_to_its_rows(dataset, zero):
     rows_of = {
         "id_embedding": "ids",
         "bias": "biases",
-        "message_embedding": "sources",
-        "residual_embedding": "sources",
-        "rating": "sources",
+        "message_embedding": "messages",
+        "residual_embedding": "messages",
+        "rating": "messages",
     }
     assert set(leaves) == set(rows_of)
     for name, leaf in leaves.items():

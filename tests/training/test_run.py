@@ -25,7 +25,7 @@ EPOCHS, FOLDS = 12, 3
 OVERFITS = {
     "model": {"message_dropout": 0.0, "dropout": 0.0},
     "optimizer": {"epochs": EPOCHS, "lr": 0.1, "schedule": "constant"},
-    "regularization": {"ids": 0.0, "sources": 0.0, "biases": 0.0},
+    "regularization": {"ids": 0.0, "messages": 0.0, "biases": 0.0},
 }
 
 

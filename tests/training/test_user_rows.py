@@ -64,7 +64,7 @@ def test_whole_neighbourhoods_give_the_same_bits_as_on_the_device(dataset, tmp_p
 def test_sampled_gradients_are_those_on_the_device_and_l2_is_divided_by_the_probability_of_a_visit(
     dataset, tmp_path, control_variate
 ):
-    loader, none = SAMPLED | {"control_variate": control_variate}, {"ids": 0.0, "sources": 0.0, "biases": 0.0}
+    loader, none = SAMPLED | {"control_variate": control_variate}, {"ids": 0.0, "messages": 0.0, "biases": 0.0}
     for regularization in (none, {}):
         dense, sparse = (
             trainer_of(dataset, tmp_path, place, loader=loader, regularization=regularization)

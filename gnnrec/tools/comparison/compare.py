@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gnnrec.config.train_config import TrainConfig, assigned_train_config
+from gnnrec.config.training_options import WandbOptions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -17,7 +18,6 @@ from gnnrec.tools.comparison import launch, table
 from gnnrec.tools.comparison.fit import FitJob
 from gnnrec.tools.comparison.models import GNNS, choose
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.tracking.wandb_run import WandbOptions
 from gnnrec.utils import files
 
 

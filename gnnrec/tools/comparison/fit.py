@@ -13,7 +13,7 @@ import torch
 
 from gnnrec.baselines.baseline import fit_best
 from gnnrec.config.train_config import TrainConfig, assigned_train_config
-from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
+from gnnrec.data.prepared import TEST, PreparedDataset, message_splits
 from gnnrec.distributed import process_group
 from gnnrec.distributed.world import World
 from gnnrec.tools.comparison.models import BASELINES, GNNS
@@ -69,7 +69,7 @@ def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
     """
     started = time.perf_counter()
     if job.model in BASELINES[job.objective]:
-        splits = (TRAIN, VALIDATION) if config.refit else (TRAIN,)
+        splits = message_splits(config.refit)
         baseline = BASELINES[job.objective][job.model]
         chosen = fit_best(baseline, PreparedDataset(config.data), world, splits, job.seed)
         found = {
@@ -104,7 +104,7 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    from gnnrec.cli.main import exit_on_user_error  # it imports this module
+    from gnnrec.distributed.exit import exit_on_user_error
 
     with exit_on_user_error("fit"):
         main(sys.argv[1])

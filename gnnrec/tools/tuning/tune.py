@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gnnrec.config.train_config import TrainConfig, assigned_train_config
+from gnnrec.config.training_options import WandbOptions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -19,7 +20,6 @@ from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run import build_trainer
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.tracking.wandb_run import WandbOptions
 from gnnrec.training.train_state import TrainState
 from gnnrec.utils import files
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnnrec import rng
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset
+from gnnrec.data.prepared import VALIDATION, PreparedDataset, message_splits
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import RankingSplit, known_ratings, read_ranking_split
@@ -176,9 +176,7 @@ class RankingTrainer(Trainer):
         """Popularity, and EASE where movies are few, on the same training ratings."""
         from gnnrec.baselines.ranking import fit_baselines
 
-        return fit_baselines(
-            self.dataset, self.world, (TRAIN, VALIDATION) if self.config.refit else (TRAIN,), self.config.seed
-        )
+        return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
 
     def bytes_a_step(self) -> int:
         """Bytes that a rank hands to collectives in a step: the gradients."""

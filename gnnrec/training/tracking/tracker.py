@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gnnrec.config.training_options import WandbOptions
 from gnnrec.errors import STOPPED_EXIT_CODE, RanksLost, Stopped
 from gnnrec.training.tracking.metrics_file import MetricsFile
 from gnnrec.training.tracking.tensorboard_files import TensorBoardFiles
-from gnnrec.training.tracking.wandb_run import WandbOptions, WandbRun
+from gnnrec.training.tracking.wandb_run import WandbRun
 
 if TYPE_CHECKING:
     from wandb import Artifact

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from gnnrec.config.training_options import WandbOptions
 from gnnrec.errors import UserError
 from gnnrec.training.tracking.best_effort import best_effort, one_line
 
@@ -17,30 +17,6 @@ if TYPE_CHECKING:
 
 #: Alerts have shorter titles.
 _TITLE = 63
-
-
-@dataclasses.dataclass
-class WandbOptions:
-    """Weights & Biases.
-
-    Args:
-        mode: offline (files in the run directory, for wandb sync), online, or disabled (wandb need not be installed).
-        project: Project.
-        entity: Team or user; empty for the default one.
-        name: Name of the run; empty takes the name of the run directory.
-        group: Group that the run belongs to, such as the seeds of one setting; empty for none.
-        tags: Tags of the run: one or several words.
-        upload_checkpoints: Put the weights of the best checkpoint into its artifact, not only a description and where
-            they are.
-    """
-
-    mode: Literal["offline", "online", "disabled"] = "offline"
-    project: str = "gnnrec"
-    entity: str = ""
-    name: str = ""
-    group: str = ""
-    tags: list[str] = dataclasses.field(default_factory=list)
-    upload_checkpoints: bool = False
 
 
 class WandbRun:

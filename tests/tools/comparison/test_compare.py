@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import quality
+from gnnrec.config.training_options import WandbOptions
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -18,7 +19,6 @@ from gnnrec.tools.comparison.fit import FitJob, fit
 from gnnrec.tools.comparison.models import choose
 from gnnrec.training.run import train
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.tracking.wandb_run import WandbOptions
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks

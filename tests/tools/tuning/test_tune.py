@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from gnnrec.config.train_config import parse_train_config, read_train_config
+from gnnrec.config.training_options import RegularizationOptions
 from gnnrec.data.prepared import TEST, TEST_INPUT, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning import tune as tuning
 from gnnrec.tools.tuning.tune import TuneOptions, first_rung, tune
-from gnnrec.training.options import RegularizationOptions
 from gnnrec.training.run import train
 from gnnrec.training.tracking.tracker import WandbOptions
 from tests.datasets import write_dataset

@@ -202,6 +202,6 @@ def test_a_model_of_another_shape_is_refused(dataset, checkpoint, options):
 @pytest.mark.parametrize("different", [{"dim": 5}, {"dim": 4, "messages": False}], ids=str)
 def test_user_rows_of_another_shape_are_refused(dataset, checkpoint, different):
     graph, model, _ = parts(dataset, World(), 0.0)
-    users = NodeTables("user", graph.user_rows, seed=0, spread=1.0, id_init_std=1.0, **different)
+    users = NodeTables("user", graph.user_rows, seed=0, init_std=1.0, id_init_std=1.0, **different)
     with pytest.raises(UserError, match="users-"):
         load_checkpoint(checkpoint, model, users, graph.part)

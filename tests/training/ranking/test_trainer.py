@@ -10,12 +10,12 @@ import torch
 
 from benchmarks.steps import run_epoch
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.config.training_options import OptimizerOptions
 from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.ranking_options import RankingOptions
-from gnnrec.training.options import OptimizerOptions
 from gnnrec.training.ranking import closed_form_start
 from gnnrec.training.ranking.closed_form_start import L2_GRID, POPULARITY_EXPONENTS, descend
 from gnnrec.training.ranking.penalty import TablePenalty

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import gnnrec
-from gnnrec import code_version
+from gnnrec.config.training_options import WandbOptions
 from gnnrec.distributed.health import monitor
 from gnnrec.errors import RanksLost, Stopped, UserError
 from gnnrec.training.tracking.tracker import Tracker
-from gnnrec.training.tracking.wandb_run import WandbOptions, WandbRun
+from gnnrec.training.tracking.wandb_run import WandbRun
+from gnnrec.utils import code_version
 from tests.end_to_end.wandb_file import history, of_kind, offline_runs, values, wandb_records
 from tests.training.runs import STEPS, STOP, config_of, run
 
