@@ -5,7 +5,7 @@ import resource
 import sys
 from pathlib import Path
 
-from gnnrec.distributed.process_group import share_cores
+from gnnrec.distributed.process_group import process_group, share_cores
 from gnnrec.inference.export import ExportOptions, export
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gnnrec.distributed.exit import exit_on_user_error
+from gnnrec.distributed.process_group import process_group
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 
