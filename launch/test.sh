@@ -1,12 +1,43 @@
 #!/usr/bin/env bash
-# Runs the tests in this repository's environment: bash launch/test.sh [pytest arguments]
-#
-# torch-scatter and torch-sparse, which PyG's own samplers need, are compiled once, which takes minutes, and kept in
-# ${XDG_CACHE_HOME:-~/.cache}/gnnrec/wheels. GNNREC_SKIP_TORCH_SPARSE=1 leaves them, and the tests that need them, out.
-# tests/slurm needs SLURM and munge, and installs Debian's packages (as root). GNNREC_SKIP_SLURM=1 leaves these tests out.
-# The tests of reports in a browser install Debian's Chromium in the same way. GNNREC_SKIP_CHROMIUM=1 leaves these out.
-# Hosts on one machine (tests/benchmarks/test_hosts.py) need root and iproute2. GNNREC_SKIP_HOSTS=1 leaves them out.
+# Runs the tests in this repository's environment.
 set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: bash launch/test.sh [--with-torch-sparse] [pytest arguments]
+
+  --with-torch-sparse   also test PyG's own sampler: torch-scatter and torch-sparse are compiled once, which takes about
+                        ten minutes, and kept in ${XDG_CACHE_HOME:-~/.cache}/gnnrec/wheels
+
+Without pytest arguments all tests run. -m "not slow" is the quick selection, and a path runs a part: tests/models.
+
+  GNNREC_SKIP_SLURM=1      leave out tests/slurm, which needs slurm-wlm and munge and, as root, installs them
+  GNNREC_SKIP_CHROMIUM=1   leave out reports in a browser, which need chromium and, as root, install it
+  GNNREC_SKIP_HOSTS=1      leave out tests/benchmarks/test_hosts.py, which needs root and iproute2
+  OMP_NUM_THREADS          threads of each test process (default 1)
+TEXT
+}
+
+with_torch_sparse=""
+while (($#)); do
+    case "$1" in
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    --with-torch-sparse)
+        with_torch_sparse=1
+        shift
+        ;;
+    *) break ;;
+    esac
+done
+for argument in "$@"; do
+    if [[ "$argument" == --with-torch-sparse ]]; then
+        echo "test.sh: error: --with-torch-sparse must come before the arguments of pytest" >&2
+        exit 2
+    fi
+done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,8 +74,12 @@ print(f"cp{sys.version_info[0]}{sys.version_info[1]}-torch" + installed.version(
     printf '%s\n' "torch-sparse for $tag" >>"$gnnrec_done"
 }
 
-if [[ "${GNNREC_SKIP_TORCH_SPARSE:-}" != 1 ]]; then
+has_one_of() { python -c 'import importlib.util, sys; sys.exit(not any(map(importlib.util.find_spec, sys.argv[1:])))' "$@"; }
+
+if [[ -n "$with_torch_sparse" ]]; then
     install_torch_sparse
+elif ! has_one_of torch_sparse pyg_lib; then
+    say "torch-sparse: not installed, so the tests of PyG's own sampler are skipped; --with-torch-sparse compiles it"
 fi
 
 # One thread a worker: the tests are small, and several start ranks of their own.
