@@ -36,7 +36,7 @@ COMMANDS = [pytest.param(words, id=f"{name}: {' '.join(words)}") for name, words
 
 def program(words: list[str]) -> str:
     """A command's program, without the directory of an environment."""
-    return re.sub(r"^(\.venv/bin|\$RUNNER_TEMP/fresh/bin|fresh/bin)/", "", words[0])
+    return re.sub(r"^(\.venv|/tmp/fresh|fresh)/bin/", "", words[0])
 
 
 def test_there_are_two():
@@ -141,3 +141,11 @@ def test_the_version_of_torch_is_found():
     assert "sed -n 's/^torch==//p' launch/constraints.txt" in step["run"] and re.match(
         r"\d+\.\d+\.\d+$", constraints()["torch"]
     )
+
+
+def test_the_wheel_is_checked_as_the_document_says():
+    section = re.search(
+        r"^## 3\..*?^```console\n(.*?)^```", (ROOT / "docs/releasing.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    (step,) = [step["run"] for name, step in STEPS if name.startswith("checks.yml: wheel: check")]
+    assert section is not None and section[1] == step
