@@ -70,10 +70,12 @@ def run_loop(
                 loss = trainer.forward_backward(step, batch)
                 del batch  # its messages would be held while those of the next pass are made
                 update = trainer.optimizer_step()
-                profiler.step()
                 meter.add(step, loss)
-                bar.update(meter.log_if_due(tracker, step, update))
+                bar.set_postfix(meter.log_if_due(tracker, step, update), refresh=False)
+                bar.update()
                 after_step()
+                if config.profile:
+                    profiler.step()
             result = EpochResult(epoch + 1, *meter.epoch_totals(), max(last, 1), max(state.totals.seconds, 1e-9))
             if config.validate_every and (epoch + 1) % config.validate_every == 0 or trainer.finished:
                 result = dataclasses.replace(result, validation=validate(trainer, tracker, state))

@@ -9,28 +9,25 @@ from tqdm import tqdm
 from gnnrec.utils.log import say
 
 
-class ProgressBar:
-    """Steps of the run on a terminal; only lines when the output goes to a file. Ranks other than 0 show nothing."""
+class ProgressBar(tqdm):
+    """A bar of steps on a terminal; without one, only the lines. Ranks other than 0 show nothing.
+
+    Args:
+        total: Steps of the run.
+        active: Show anything.
+        done: Steps that were taken before.
+    """
 
     def __init__(self, total: int, active: bool, done: int = 0):
         self._active = active
-        self._bar = tqdm(
-            total=total, initial=done, unit="step", leave=False, disable=not (active and sys.stderr.isatty())
-        )
+        shown = active and sys.stderr.isatty()
+        super().__init__(total=total, initial=done, unit="step", leave=False, disable=not shown)
 
-    def update(self, values: dict[str, str]) -> None:
-        """Shows that a step is done, with figures beside the bar."""
-        self._bar.set_postfix(values, refresh=False)
-        self._bar.update()
-
-    def write(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Prints a line above the bar."""
         if not self._active:
             return
-        if self._bar.disable:
+        if self.disable:
             say(line)
         else:
-            self._bar.write(line)
-
-    def close(self) -> None:
-        self._bar.close()
+            self.write(line)

@@ -124,7 +124,7 @@ def _train_and_save(
         if epoch.number:
             seconds_per_step = (time.perf_counter() - began) / max(trainer.steps_taken - steps_before, 1)
             left = seconds_per_step * (trainer.total_steps - trainer.steps_taken)
-            bar.write(_line(epoch, trainer.config.optimizer.epochs, left))
+            bar.write_line(_line(epoch, trainer.config.optimizer.epochs, left))
         if epoch.validation is not None and on_validation is not None:
             on_validation(epoch.number, epoch.validation)
 
