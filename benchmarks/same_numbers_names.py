@@ -15,13 +15,25 @@ from collections.abc import Callable, Iterable
 #:   ``run/config/loader/folds=10``, so that an entry may also rename a value
 #: - ``option/prepare/protocol=strong``: an option of ``prepare``, ``synth``, ``export`` or ``recommend``
 #: - ``export/users/embedding``, ``recommended/recommendations/score``, ``prepared/user_ptr``: columns and arrays
-RENAMED: list[tuple[str, str]] = []
+RENAMED: list[tuple[str, str]] = [
+    (r"(checkpoints/.*[/.])residual_source\b", r"\1residual_embedding"),
+    (r"(checkpoints/.*[/.])source\b", r"\1message_embedding"),
+    (r"(checkpoints/.*[/.])identity\b", r"\1id_embedding"),
+    (r"(checkpoints/.*[/.])drift_multiple\b", r"\1temporal_bias_scale"),
+    (r"(checkpoints/.*[/.])discount$", r"\1popularity_exponent"),
+    (r"chosen/strength$", "chosen/l2"),
+    (r"chosen/rank$", "chosen/num_factors"),
+    (r"chosen/discount$", "chosen/popularity_exponent"),
+    (r"checkpoint/progress/sums/", "checkpoint/progress/totals/"),
+    (r"checkpoint/progress/", "checkpoint/train_state/"),
+    (r"loader/movie_rows=touched", "loader/movie_rows=active"),
+]
 
 #: Keys that are not compared: clocks, memory, the commit, sizes of files, and copies of the configuration.
 IGNORED = [
     r"metrics/\d+/time$",
     r"(metrics|summary|checkpoint)/.*(seconds|edges_per_second|memory|recorded_bytes)",
-    r"checkpoint/progress/times/",
+    r"checkpoint/(progress|train_state)/times/",
     r"checkpoint/config/",
     r"summary/git_",
     r"manifest/files/",
