@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable
 #: - ``export/users/embedding``, ``recommended/recommendations/score``, ``prepared/user_ptr``: columns and arrays
 RENAMED: list[tuple[str, str]] = []
 
-#: Keys that are not compared: clocks, memory, the commit, sizes of files, and copies of the configuration.
+#: Keys that are not compared: clocks, memory, the commit, sizes and versions of files, copies of the configuration.
 IGNORED = [
     r"metrics/\d+/time$",
     r"(metrics|summary|checkpoint)/.*(seconds|edges_per_second|memory|recorded_bytes)",
     r"checkpoint/progress/times/",
     r"checkpoint/config/",
     r"summary/git_",
-    r"manifest/files/",
+    r"manifest/(files/|format_version$)",
 ]
 
 

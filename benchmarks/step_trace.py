@@ -74,7 +74,8 @@ class Trace:
         first, last = self.marks[optimizers - 1], self.marks[2 * optimizers - 1]
         figures = self._between(first, last)
         graph = f"{self.package}graph{os.sep}"
-        starts = (at for at in range(first, last) if self.events[at] and self.events[at].co_filename.startswith(graph))
+        codes = ((at, self.events[at]) for at in range(first, last))
+        starts = (at for at, code in codes if code is not None and code.co_filename.startswith(graph))
         return figures | {"from_batch": self._between(next(starts), last)}
 
     def _between(self, first: int, last: int) -> dict[str, Any]:
