@@ -1,14 +1,16 @@
-"""Whether two versions of the program compute the same numbers, bit for bit, on the CPU with one thread a rank.
+"""Compares the numbers of two versions of the program, bit for bit, on the CPU with one thread a rank.
 
     python -m benchmarks.same_numbers record BEFORE.json --tree CHECKOUT
     python -m benchmarks.same_numbers record AFTER.json --tree OTHER_CHECKOUT
     python -m benchmarks.same_numbers compare BEFORE.json AFTER.json
 
-``record`` runs commands of a checkout as a user does (``same_numbers_cases.py`` lists the runs), and keeps checksums of
-all tensors of their checkpoints, of the columns of their exports and recommendations and of prepared arrays, and all
-numbers of ``metrics.jsonl``, ``summary.json`` and manifests but clocks. Both recordings belong on the same machine with
-the same packages. ``compare`` exits with 1 if anything differs; names that have changed are in
-``same_numbers_names.py``.
+``record`` runs the command line of a checkout: every published configuration on one rank and on two, and variants
+(``same_numbers_cases.py``). It keeps checksums of all tensors of checkpoints, of the columns of exports and
+recommendations and of prepared arrays, and all numbers of ``metrics.jsonl``, ``summary.json``, ``config.yaml`` and
+manifests except clocks. Text is not kept. ``compare`` prints every difference and exits with 1 if there is any.
+
+Both recordings must be made on one machine with the same packages. Names that a version has changed are translated by
+the table in ``same_numbers_names.py``. ``--only`` records a part of the runs for a quick look; ``compare`` then says so.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ from benchmarks.same_numbers_names import translate
 from benchmarks.same_numbers_read import Record, is_array, read_directory
 from benchmarks.same_numbers_run import ENVIRONMENT, Tree, record_case, record_data
 
-#: A recording with less than this is not compared: something went wrong when it was made.
-LEAST_CASES, LEAST_ARRAYS, LEAST_NUMBERS = 60, 6_000, 9_000
+#: A recording with less than this is refused.
+LEAST_CASES, LEAST_ARRAYS, LEAST_NUMBERS = 65, 8_500, 11_000
 #: Every case that trains has at least so many arrays, and so many records of metrics.
 LEAST_ARRAYS_OF_RUN, LEAST_RECORDS_OF_RUN = 6, 3
 

@@ -1,4 +1,4 @@
-"""The runs whose numbers are recorded: every published configuration, and what these leave out."""
+"""Lists the runs whose numbers are recorded: every published configuration, and variants."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ _EPOCHS = {"loader.folds": "2", "optimizer.epochs": "3", "log_every": "3"}
 
 
 def variants() -> list[Case]:
-    """What the published configurations leave out."""
+    """Runs that reach code which the published configurations on small data leave out."""
     return [
         Case("whole-gcn", "rating", 1, options=_GCN),
         Case("whole-gcn", "rating", 2, options=_GCN),

@@ -40,7 +40,7 @@ class Tree:
             raise SystemExit(f"{imported} is imported, not the package of {self.tree}")
 
     def versions(self) -> dict[str, str]:
-        """What numbers may depend on besides the checkout."""
+        """Versions of packages and the processor, which numbers depend on besides the checkout."""
         packages = {name: metadata.version(name) for name in ("torch", "numpy", "numba", "scipy", "pyarrow")}
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         processor = next(line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))

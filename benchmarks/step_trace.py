@@ -1,4 +1,4 @@
-"""How much code one whole-neighbourhood training step goes through: files, functions, and changes of file.
+"""Counts the files and the functions that one whole-neighbourhood training step enters, and its changes of file.
 
     python -m benchmarks.step_trace --tree CHECKOUT
 
@@ -54,12 +54,12 @@ class Trace:
         self.marks: list[int] = []
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """What :func:`sys.setprofile` takes."""
+        """Takes an event of :func:`sys.setprofile`."""
         if event in ("call", "return") and frame.f_code.co_filename.startswith(self.package):
             self.events.append(frame.f_code if event == "call" else None)
 
     def mark(self, *_: Any) -> None:
-        """What an optimizer calls after its step."""
+        """Notes the end of a step of an optimizer, as a hook of it."""
         self.marks.append(len(self.events))
 
     def figures(self) -> dict[str, Any]:
