@@ -10,7 +10,7 @@ recommendations and of prepared arrays, and all numbers of ``metrics.jsonl``, ``
 manifests except clocks. Text is not kept. ``compare`` prints every difference and exits with 1 if there is any.
 
 Both recordings must be made on one machine with the same packages. Names that a version has changed are translated by
-the table in ``same_numbers_names.py``. ``--only`` records a part of the runs for a quick look; ``compare`` then says so.
+the table in ``same_numbers_names.py``. ``--only`` records a part of the runs; ``compare`` then prints that it is a part.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def record(out: Path, checkout: Path, jobs: int = 2, only: str | None = None, to
 
 
 def counts(cases: Cases) -> str:
-    """What a recording has, in words."""
+    """Describes the size of a recording in words."""
     values = [value for case in cases.values() for value in case.values()]
     arrays = sum(map(is_array, values))
     return f"{len(cases)} cases, {arrays} tensors and arrays, {len(values) - arrays} numbers"
