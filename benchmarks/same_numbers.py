@@ -1,14 +1,16 @@
-"""Whether two versions of the program compute the same numbers, bit for bit, on the CPU with one thread a rank.
+"""Compares the numbers of two versions of the program, bit for bit, on the CPU with one thread a rank.
 
     python -m benchmarks.same_numbers record BEFORE.json --tree CHECKOUT
     python -m benchmarks.same_numbers record AFTER.json --tree OTHER_CHECKOUT
     python -m benchmarks.same_numbers compare BEFORE.json AFTER.json
 
-``record`` runs commands of a checkout as a user does (``same_numbers_cases.py`` lists the runs), and keeps checksums of
-all tensors of their checkpoints, of the columns of their exports and recommendations and of prepared arrays, and all
-numbers of ``metrics.jsonl``, ``summary.json`` and manifests but clocks. Both recordings belong on the same machine with
-the same packages. ``compare`` exits with 1 if anything differs; names that have changed are in
-``same_numbers_names.py``.
+``record`` runs the command line of a checkout: every published configuration on one rank and on two, and variants
+(``same_numbers_cases.py``). It keeps checksums of all tensors of checkpoints, of the columns of exports and
+recommendations and of prepared arrays, and all numbers of ``metrics.jsonl``, ``summary.json``, ``config.yaml`` and
+manifests except clocks. Text is not kept. ``compare`` prints every difference and exits with 1 if there is any.
+
+Both recordings must be made on one machine with the same packages. Names that a version has changed are translated by
+the table in ``same_numbers_names.py``. ``--only`` records a part of the runs; ``compare`` then prints that it is a part.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import argparse
 import functools
 import json
 import os
-import resource
+import re
 import sys
 import tempfile
 import time
@@ -27,10 +29,10 @@ from pathlib import Path
 from benchmarks.same_numbers_cases import PREPARED, published, variants, write_raw
 from benchmarks.same_numbers_names import translate
 from benchmarks.same_numbers_read import Record, is_array, read_directory
-from benchmarks.same_numbers_run import Tree, record_case, record_data
+from benchmarks.same_numbers_run import ENVIRONMENT, Tree, record_case, record_data
 
-#: A recording with less than this is not compared: something went wrong when it was made.
-LEAST_CASES, LEAST_ARRAYS, LEAST_NUMBERS = 60, 1_500, 4_000
+#: A recording with less than this is refused.
+LEAST_CASES, LEAST_ARRAYS, LEAST_NUMBERS = 65, 8_500, 11_000
 #: Every case that trains has at least so many arrays, and so many records of metrics.
 LEAST_ARRAYS_OF_RUN, LEAST_RECORDS_OF_RUN = 6, 3
 
@@ -38,56 +40,69 @@ LEAST_ARRAYS_OF_RUN, LEAST_RECORDS_OF_RUN = 6, 3
 Cases = dict[str, Record]
 
 
-def record(out: Path, checkout: Path, jobs: int) -> None:
-    """Runs all cases of a checkout and writes their numbers."""
+def record(out: Path, checkout: Path, jobs: int = 2, only: str | None = None, torchrun: bool = False) -> None:
+    """Runs all cases of a checkout and writes their numbers.
+
+    Args:
+        out: File to write.
+        checkout: The checkout.
+        jobs: Commands at a time.
+        only: Regular expression: runs of training whose names do not have it are left out.
+        torchrun: Start all ranks with torchrun.
+    """
+    os.environ |= ENVIRONMENT
     # Ranks share the cores that they see; with two of them every rank computes on one thread.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="same-numbers-") as place, ThreadPoolExecutor(jobs) as pool:
-        tree = Tree(checkout, Path(place))
+        tree = Tree(checkout, Path(place), torchrun)
         write_raw(tree.place / "raw")
         datasets = ["synth", *PREPARED]
         cases: Cases = {"raw": read_directory(tree.place / "raw", "raw")}
         found = pool.map(functools.partial(record_data, tree), datasets)
         cases |= {f"prepared-{name}": values for name, values in zip(datasets, found, strict=True)}
-        runs = published(tree.tree / "configs") + variants()
+        runs = [case for case in published(tree.tree / "configs") + variants() if re.search(only or "", case.label)]
         for case, values in zip(runs, pool.map(functools.partial(record_case, tree), runs), strict=True):
             if case.label in cases:
                 raise ValueError(f"two cases are called {case.label}")
             cases[case.label] = values
             print(f"{time.perf_counter() - started:6.1f} s  {case.label}: {len(values)} values", flush=True)
-    check_complete(str(checkout), cases)
-    content = {"tree": str(checkout), "made_with": tree.versions(), "cases": cases}
+    check_complete(str(checkout), cases, only)
+    content = {"tree": str(checkout), "made_with": tree.versions(), "only": only, "cases": cases}
     out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = f"{used.ru_utime + used.ru_stime:.0f} s of processor time"
-    print(f"{out}: {counts(cases)}, {time.perf_counter() - started:.0f} s, {processor}")
+    print(f"{out}: {counts(cases)}, {time.perf_counter() - started:.0f} s")
 
 
 def counts(cases: Cases) -> str:
-    """What a recording has, in words."""
+    """Describes the size of a recording in words."""
     values = [value for case in cases.values() for value in case.values()]
     arrays = sum(map(is_array, values))
     return f"{len(cases)} cases, {arrays} tensors and arrays, {len(values) - arrays} numbers"
 
 
-def check_complete(name: str, cases: Cases) -> None:
+def check_complete(name: str, cases: Cases, only: str | None) -> None:
     """Refuses a recording that lacks a part of what every version must have.
+
+    Args:
+        name: Its name.
+        cases: Its content.
+        only: What :func:`record` was asked for: fewer cases are then enough, but not none.
 
     Raises:
         SystemExit: Names what is missing.
     """
     values = [value for case in cases.values() for value in case.values()]
     arrays = sum(map(is_array, values))
-    if len(cases) < LEAST_CASES or arrays < LEAST_ARRAYS or len(values) - arrays < LEAST_NUMBERS:
+    of_data = {label for label in cases if label == "raw" or label.startswith("prepared-")}
+    few = len(cases) < LEAST_CASES or arrays < LEAST_ARRAYS or len(values) - arrays < LEAST_NUMBERS
+    if len(cases) == len(of_data) or (few and only is None):
         raise SystemExit(f"{name} is not complete: {counts(cases)}")
     for label, case in cases.items():
-        of_data = label == "raw" or label.startswith("prepared-")
-        least = 1 if of_data else LEAST_ARRAYS_OF_RUN
+        least = 1 if label in of_data else LEAST_ARRAYS_OF_RUN
         if sum(map(is_array, case.values())) < least:
             raise SystemExit(f"{name} is not complete: {label} has fewer than {least} arrays")
         records = {key.split("/")[2] for key in case if key.startswith("run/metrics/")}
-        if not of_data and len(records) < LEAST_RECORDS_OF_RUN:
+        if label not in of_data and len(records) < LEAST_RECORDS_OF_RUN:
             raise SystemExit(f"{name} is not complete: {label} has {len(records)} records of metrics")
 
 
@@ -127,15 +142,28 @@ def renamed(cases: Cases) -> Cases:
     return result
 
 
+def _matching(cases: Cases, patterns: list[str]) -> Cases:
+    return {
+        name: case
+        for name, case in cases.items()
+        if name == "raw" or name.startswith("prepared-") or all(re.search(pattern, name) for pattern in patterns)
+    }
+
+
 def compare(before: Path, after: Path) -> int:
     """Prints the differences of two recordings, and returns the exit code."""
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in (before, after)]
     if contents[0]["made_with"] != contents[1]["made_with"]:
         print(f"not comparable: made with {contents[0]['made_with']} and with {contents[1]['made_with']}")
         return 1
+    for path, content in zip((before, after), contents):
+        check_complete(str(path), content["cases"], content.get("only"))
     first, second = (content["cases"] for content in contents)
-    check_complete(str(before), first)
-    check_complete(str(after), second)
+    parts = [content.get("only") for content in contents if content.get("only") is not None]
+    if parts:
+        first, second = (_matching(cases, parts) for cases in (first, second))
+        print(f"only a part of the cases is compared: {' and '.join(parts)}")
+        check_complete(str(after), second, parts[0])
     lines = differences(first, second)
     for line in lines:
         print(line)
@@ -151,13 +179,15 @@ def main() -> int:
     recording.add_argument("out", type=Path, help="JSON file to write")
     recording.add_argument("--tree", type=Path, required=True, help="the checkout")
     recording.add_argument("--jobs", type=int, default=2, help="commands at a time (default: 2)")
+    recording.add_argument("--only", help="record only runs whose names have this regular expression")
+    recording.add_argument("--torchrun", action="store_true", help="start all ranks with torchrun, which takes longer")
     comparing = commands.add_parser("compare", help="compare two recordings")
     comparing.add_argument("before", type=Path, help="recording of the older checkout")
     comparing.add_argument("after", type=Path, help="recording of the newer checkout")
     given = parser.parse_args()
     if given.command == "compare":
         return compare(given.before, given.after)
-    record(given.out, given.tree, given.jobs)
+    record(given.out, given.tree, given.jobs, given.only, given.torchrun)
     return 0
 
 

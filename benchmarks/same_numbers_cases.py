@@ -1,4 +1,4 @@
-"""The runs whose numbers are recorded: every published configuration, and what these leave out."""
+"""Lists the runs whose numbers are recorded: every published configuration, and variants."""
 
 from __future__ import annotations
 
@@ -34,10 +34,13 @@ class Case:
         ranks: Number of processes.
         data: Name of the prepared dataset.
         options: Dotted option -> value, over those of the file.
-        resume_ranks: Number of processes that resume the run after its first step; 0 for a run that is not resumed.
+        steps: Optimizer steps; 0 for all of the epochs.
+        resume_ranks: Number of processes that resume the run; 0 for a run that is not resumed.
+        resume_step: The step that it is resumed from.
         export: Write embeddings, on as many ranks.
         export_ratings: Also write embeddings for the users of the raw ratings file.
         recommend: Write recommendations for all users from the ``run`` or the ``export``; empty for none.
+        torchrun: Train with torchrun, however the others are started.
     """
 
     name: str
@@ -45,10 +48,13 @@ class Case:
     ranks: int
     data: str = "random"
     options: dict[str, str] = dataclasses.field(default_factory=dict)
+    steps: int = 3
     resume_ranks: int = 0
+    resume_step: int = 1
     export: bool = False
     export_ratings: bool = False
     recommend: str = ""
+    torchrun: bool = False
 
     @property
     def label(self) -> str:
@@ -74,24 +80,29 @@ def published(configs: Path) -> list[Case]:
             ranks,
             _RANKING_SPLIT if content.get("objective") == "ranking" else "random",
             {"baselines": "true" if name in ("rating", "ranking") else "false"},
+            steps=2,
             export=ranks == 1 or name in ("rating", "ranking"),
             recommend={("rating", 2): "run", ("ranking", 1): "export", ("ranking", 2): "run"}.get((name, ranks), ""),
+            torchrun=name == "quickstart",
         )
         for name, content in contents.items()
         for ranks in (1, 2)
     ]
 
 
-_SAMPLED = {"loader.seed_users": "100", "loader.movies_per_user": "10", "loader.raters_per_movie": "10"}
+#: Two steps a pass over the users: the third step begins the second pass.
+_SAMPLED = {"loader.seed_users": "200", "loader.movies_per_user": "10", "loader.raters_per_movie": "10"}
 _SAGE, _GCN, _GAT = ({"model.architecture": name} for name in ("sage", "gcn", "gat"))
 _TWO_LAYERS = {"model.layers": "2"}
 _TOUCHED = {"loader.movie_rows": "touched"}
 _FEW_USERS = {"ranking.users_a_step": "100"}
 _RANDOM_START = {"ranking.start": "random"}
+#: Records that end between epochs and between passes.
+_EPOCHS = {"loader.folds": "2", "optimizer.epochs": "3", "log_every": "3"}
 
 
 def variants() -> list[Case]:
-    """What the published configurations leave out."""
+    """Runs that reach code which the published configurations on small data leave out."""
     return [
         Case("whole-gcn", "rating", 1, options=_GCN),
         Case("whole-gcn", "rating", 2, options=_GCN),
@@ -119,6 +130,18 @@ def variants() -> list[Case]:
         Case("resumed", "rating", 2, options=_SAMPLED, resume_ranks=2),
         Case("resumed", "rating", 1, options=_SAMPLED | {"user_rows": "host"}, resume_ranks=2),
         Case("resumed-whole", "rating", 2, options=_GAT, resume_ranks=1),
+        Case("epochs", "rating", 1, options=_EPOCHS | {"validate_every": "2"}, steps=0, resume_ranks=1, resume_step=3),
+        Case("epochs-sampled", "rating", 2, options=_EPOCHS | _SAMPLED, steps=0, resume_ranks=2, resume_step=5),
+        Case(
+            "epochs-ranking",
+            "ranking",
+            2,
+            _RANKING_SPLIT,
+            _FEW_USERS | {"optimizer.epochs": "2", "log_every": "3"},
+            steps=0,
+            resume_ranks=1,
+            resume_step=2,
+        ),
         Case("refit", "rating", 1, options={"refit": "true"}),
         Case("refit", "rating", 2, options={"refit": "true"}),
         Case(

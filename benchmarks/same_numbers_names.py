@@ -29,14 +29,14 @@ RENAMED: list[tuple[str, str]] = [
     (r"loader/movie_rows=touched", "loader/movie_rows=active"),
 ]
 
-#: Keys that are not compared: clocks, memory, the commit, sizes of files, and copies of the configuration.
+#: Keys that are not compared: clocks, memory, the commit, sizes and versions of files, copies of the configuration.
 IGNORED = [
     r"metrics/\d+/time$",
     r"(metrics|summary|checkpoint)/.*(seconds|edges_per_second|memory|recorded_bytes)",
     r"checkpoint/(progress|train_state)/times/",
     r"checkpoint/config/",
     r"summary/git_",
-    r"manifest/files/",
+    r"manifest/(files/|format_version$)",
 ]
 
 

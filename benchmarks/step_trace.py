@@ -1,4 +1,4 @@
-"""How much code one whole-neighbourhood training step goes through: files, functions, and changes of file.
+"""Counts the files and the functions that one whole-neighbourhood training step enters, and its changes of file.
 
     python -m benchmarks.step_trace --tree CHECKOUT
 
@@ -54,12 +54,12 @@ class Trace:
         self.marks: list[int] = []
 
     def __call__(self, frame: FrameType, event: str, _: Any) -> None:
-        """What :func:`sys.setprofile` takes."""
+        """Takes an event of :func:`sys.setprofile`."""
         if event in ("call", "return") and frame.f_code.co_filename.startswith(self.package):
             self.events.append(frame.f_code if event == "call" else None)
 
     def mark(self, *_: Any) -> None:
-        """What an optimizer calls after its step."""
+        """Notes the end of a step of an optimizer, as a hook of it."""
         self.marks.append(len(self.events))
 
     def figures(self) -> dict[str, Any]:
@@ -74,7 +74,8 @@ class Trace:
         first, last = self.marks[optimizers - 1], self.marks[2 * optimizers - 1]
         figures = self._between(first, last)
         graph = f"{self.package}graph{os.sep}"
-        starts = (at for at in range(first, last) if self.events[at] and self.events[at].co_filename.startswith(graph))
+        codes = ((at, self.events[at]) for at in range(first, last))
+        starts = (at for at, code in codes if code is not None and code.co_filename.startswith(graph))
         return figures | {"from_batch": self._between(next(starts), last)}
 
     def _between(self, first: int, last: int) -> dict[str, Any]:

@@ -113,16 +113,42 @@ def test_cases_and_values_of_one_side_are_differences():
     assert same_numbers.differences({"a": nan}, {"a": copy.deepcopy(nan)}) == []
 
 
-def test_recordings_that_lack_something_are_refused(tmp_path, monkeypatch):
-    path = tmp_path / "empty.json"
-    for cases in ({}, {"rating-1": RECORD}):
-        path.write_text(json.dumps({"made_with": {}, "cases": cases}))
-        with pytest.raises(SystemExit, match="not complete"):
-            same_numbers.compare(path, path)
-    for name in ("LEAST_CASES", "LEAST_ARRAYS", "LEAST_NUMBERS"):
-        monkeypatch.setattr(same_numbers, name, 1)
-    with pytest.raises(SystemExit, match="rating-1 has fewer than"):
+RUN = {f"run/model/{name}": "torch.float32 [2] ab" for name in range(6)} | {
+    f"run/metrics/{row}/loss": 0.5 for row in range(3)
+}
+
+
+def write_recording(path: Path, cases: dict, only: str | None = None) -> Path:
+    path.write_text(json.dumps({"made_with": {}, "only": only, "cases": cases}))
+    return path
+
+
+@pytest.mark.parametrize("only", [None, "rating"])
+@pytest.mark.parametrize("cases", [{}, {"raw": RUN}, {"prepared-random": RUN}, {"rating-1": RECORD}, {"rating-1": {}}])
+def test_recordings_that_lack_something_are_refused(tmp_path, cases, only):
+    path = write_recording(tmp_path / "little.json", cases, only)
+    with pytest.raises(SystemExit, match="not complete"):
         same_numbers.compare(path, path)
+
+
+def test_a_part_is_compared_with_the_same_part_of_the_whole(tmp_path, monkeypatch, capsys):
+    whole = {f"rating-{number}": RUN for number in range(3)}
+    other = whole | {"rating-2": RUN | {"run/metrics/0/loss": 0.25}}
+    paths = [write_recording(tmp_path / "a.json", whole), write_recording(tmp_path / "b.json", other)]
+    with pytest.raises(SystemExit, match="not complete"):
+        same_numbers.compare(*paths)
+    for name in ("LEAST_CASES", "LEAST_ARRAYS", "LEAST_NUMBERS"):
+        monkeypatch.setattr(same_numbers, name, 3)
+    assert same_numbers.compare(*paths) == 1
+    assert "rating-2: run/metrics/0/loss: 0.5 before, 0.25 after" in capsys.readouterr().out
+    part = write_recording(tmp_path / "part.json", {"rating-1": RUN}, "-1$")
+    assert same_numbers.compare(part, paths[1]) == 0
+    assert capsys.readouterr().out == (
+        "only a part of the cases is compared: -1$\nthe same bit for bit: 1 cases, 6 tensors and arrays, 3 numbers\n"
+    )
+    nothing = write_recording(tmp_path / "nothing.json", {"rating-0": RUN}, "-0$")
+    with pytest.raises(SystemExit, match="not complete"):
+        same_numbers.compare(part, nothing)
 
 
 def test_options_are_spelled_as_the_tree_spells_them(monkeypatch):
