@@ -19,7 +19,7 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N"]
 _REPAIR = "correct or remove that row"
 
 
-def refuse(
+def raise_first_error(
     layout: Layout, reason: str = "", integer_ids: tuple[str, ...] = (), scale: tuple[float, float] | None = None
 ) -> NoReturn:
     """Raises the error for the first wrong row.

@@ -39,7 +39,7 @@ def decide(layout: Layout, option: tuple[float, float] | str | None, rating: np.
     else:
         scale = (low, high)
     if low < scale[0] or high > scale[1]:
-        check.refuse(layout, scale=scale)
+        check.raise_first_error(layout, scale=scale)
     return scale
 
 

@@ -54,7 +54,7 @@ def read_ratings(layout: Layout, least_users: int = 2) -> Ratings:
         ratings = encoded(layout, columns)
         for role, found in (("user", ratings.user), ("movie", ratings.movie)):
             if found.mixed and layout.grouplens:
-                check.refuse(layout, integer_ids=(role,))
+                check.raise_first_error(layout, integer_ids=(role,))
     if len(ratings.user.raw) < least_users:
         raise too_few_users(layout)
     return ratings
@@ -76,7 +76,7 @@ def refusing(layout: Layout) -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
-        check.refuse(layout, reason=str(error))
+        check.raise_first_error(layout, reason=str(error))
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None
 
@@ -84,10 +84,10 @@ def refusing(layout: Layout) -> Iterator[None]:
 def encoded(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> Ratings:
     """Columns as read, without missing values and infinities. Takes ``columns`` apart to free memory early."""
     if any(column.null_count for column in columns.values()):
-        check.refuse(layout)
+        check.raise_first_error(layout)
     rating = columns.pop("rating").to_numpy()
     if not np.isfinite(rating).all():
-        check.refuse(layout)
+        check.raise_first_error(layout)
     user, movie = ids.encode(columns.pop("user")), ids.encode(columns.pop("movie"))
     return Ratings(user, movie, rating, _seconds(columns.pop("timestamp")) if "timestamp" in columns else None)
 

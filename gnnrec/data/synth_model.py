@@ -86,7 +86,7 @@ class Synthetic:
         noise: Standard deviation of the noise.
         known: float32 part of the score that does not depend on the user: movie bias and drift.
         movie_factors: float32 ``[movies, FACTORS]``.
-        user_spread: Standard deviations of a user's bias and tastes, ``[1 + FACTORS]``.
+        user_std: Standard deviations of a user's bias and tastes, ``[1 + FACTORS]``.
     """
 
     catalogue: SyntheticMovies
@@ -99,7 +99,7 @@ class Synthetic:
     noise: float
     known: np.ndarray
     movie_factors: np.ndarray
-    user_spread: np.ndarray
+    user_std: np.ndarray
 
     def expectation(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Closed forms for ratings of the given scores: mean, variance, and mean absolute distance from the median."""

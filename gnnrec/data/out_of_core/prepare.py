@@ -135,7 +135,7 @@ def _check_pieces(job: PrepareJob, pieces: list[PartitionedSplit]) -> tuple[floa
     for role in ("user", "movie"):
         worded = [piece for piece in pieces if role in piece.words]
         if worded and any(role in piece.integers for piece in pieces) and job.layouts[worded[0].file].grouplens:
-            check.refuse(job.layouts[worded[0].file], integer_ids=(role,))
+            check.raise_first_error(job.layouts[worded[0].file], integer_ids=(role,))
     scale = (np.inf, -np.inf)
     for number, layout in enumerate(job.layouts):
         rating_sample = [rating for piece in pieces if piece.file == number for rating in piece.rating_sample]
