@@ -48,7 +48,7 @@ def errors(data: Synthetic, train: np.ndarray) -> np.ndarray:
     seen = (stars - intercept) / slope - data.known
     mean, variance = np.empty(stars.size), np.empty(stars.size)
     pointer = np.searchsorted(data.user, np.arange(data.user[-1] + 2))
-    prior = np.diag(data.user_spread**-2.0)
+    prior = np.diag(data.user_std**-2.0)
     for user in range(pointer.size - 1):
         rows = slice(pointer[user], pointer[user + 1])
         inputs = np.concatenate(

@@ -1,8 +1,8 @@
-"""What ends a program before its time, in words for its user."""
+"""Exceptions that end a program with a message for its user, and the exit codes they lead to."""
 
 #: Exit code after bad input.
 USER_ERROR_EXIT_CODE = 2
-#: Exit code of a program that was told to stop and can go on from there: "requeue me" (EX_TEMPFAIL of sysexits.h).
+#: Exit code of a program that stopped on request and can be resumed: "requeue me" (EX_TEMPFAIL of sysexits.h).
 STOPPED_EXIT_CODE = 75
 
 #: Exit code of a rank that stops because another one died or stalls (EX_PROTOCOL of sysexits.h).
@@ -17,14 +17,14 @@ class UserError(Exception):
 
 
 class Stopped(Exception):
-    """The program was told to stop, by a signal or a time limit, and all ranks agreed to; the text says by what.
+    """All ranks agreed to stop after a signal or at a time limit; the text names the cause.
 
-    Programs leave nothing half done, print one line and exit with code 75.
+    Programs leave no partial output, print one line and exit with code 75.
     """
 
 
 class RanksLost(Exception):
-    """Other ranks died, stall or never came; the text names them.
+    """Other ranks died, stalled or never joined; the text names them.
 
-    Programs print it and exit at once with code 76: what is left of the process group cannot be taken down in order.
+    Programs print it and exit at once with code 76: the remaining process group cannot be destroyed cleanly.
     """

@@ -1,6 +1,6 @@
-"""Finds the first wrong row of a ratings file, after fast reading has found that there is one.
+"""Finds the first wrong row of a ratings file after the fast reader has failed.
 
-This pass goes through the file row by row in Python (about a minute for 20 million rows); it never runs for good files.
+This pass reads the file row by row in Python (about a minute for 20 million rows); it never runs for valid files.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N"]
 _REPAIR = "correct or remove that row"
 
 
-def refuse(
+def raise_first_error(
     layout: Layout, reason: str = "", integer_ids: tuple[str, ...] = (), scale: tuple[float, float] | None = None
 ) -> NoReturn:
     """Raises the error for the first wrong row.
 
     Args:
         layout: The file.
-        reason: What the fast reader said, used when no row is found to be wrong.
+        reason: Message of the fast reader, used if no row is found to be wrong.
         integer_ids: Roles (``user``, ``movie``) whose ids must be integers.
         scale: Lowest and highest allowed rating.
 
@@ -43,12 +43,12 @@ def refuse(
         raise UserError(f"{layout.path} {unit} {number + 1}: malformed row ({error}): {_REPAIR}") from None
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None
-    said = (reason or "its values cannot be converted").splitlines()[0].rstrip(". ")
-    raise UserError(f"{layout.path} cannot be read ({said}): correct the file")
+    reason = (reason or "its values cannot be converted").splitlines()[0].rstrip(". ")
+    raise UserError(f"{layout.path} cannot be read ({reason}): correct the file")
 
 
 def text_rows(layout: Layout, file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Line number (the last line of the row, counted from 1) and fields of every row that is not blank."""
+    """Yields the line number (last line of the row, counted from 1) and the fields of every non-blank row."""
     if layout.kind == "dat":
         for number, line in enumerate(file, start=1):
             if line.strip():
@@ -79,7 +79,7 @@ def _rows(layout: Layout) -> Iterator[tuple[int, list]]:
 
 
 def as_number(value: Any) -> float | None:
-    """The number a field holds (NaN and infinities included), or None."""
+    """Parses a field as a number (NaN and infinities included); returns None if it is not one."""
     if isinstance(value, str) and "_" in value:
         return None
     try:
@@ -91,18 +91,18 @@ def as_number(value: Any) -> float | None:
 def _problem(layout: Layout, row: list, integer_ids: tuple[str, ...], scale: tuple[float, float] | None) -> str | None:
     if len(row) != len(layout.header):
         return f"malformed row ({len(row)} fields, not {len(layout.header)}): {_REPAIR}"
-    value = {role: row[layout.header.index(name)] for role, name in layout.columns.items()}
+    values = {role: row[layout.header.index(name)] for role, name in layout.columns.items()}
     for role in ("user", "movie"):
-        if _is_missing(value[role]):
+        if _is_missing(values[role]):
             return f"the {role} id is missing: {_REPAIR}"
-        if isinstance(value[role], str) and any("\ud800" <= letter <= "\udfff" for letter in value[role]):
+        if isinstance(values[role], str) and any("\ud800" <= letter <= "\udfff" for letter in values[role]):
             return f"the {role} id is not UTF-8 text: convert the file to UTF-8"
-        if role in integer_ids and not is_integer(value[role]):
+        if role in integer_ids and not is_integer(values[role]):
             return (
-                f"the {role} id {value[role]!r} is not an integer as others are: {_REPAIR}, "
-                f"or pass --{role}_column {layout.columns[role]} to take the ids as text"
+                f"the {role} id {values[role]!r} is not an integer, but other {role} ids are: {_REPAIR}, "
+                f"or pass --{role}_column {layout.columns[role]} to read the ids as text"
             )
-    return _rating_problem(value["rating"], scale) or _time_problem(value.get("timestamp", 0))
+    return _rating_problem(values["rating"], scale) or _time_problem(values.get("timestamp", 0))
 
 
 def _rating_problem(text: object, scale: tuple[float, float] | None) -> str | None:
@@ -116,7 +116,7 @@ def _rating_problem(text: object, scale: tuple[float, float] | None) -> str | No
     if scale and not scale[0] <= rating <= scale[1]:
         return (
             f"the rating {text} is off the scale {scale[0]:g} to {scale[1]:g}: "
-            'correct it or give the scale with --rating_scale "MIN MAX"'
+            'correct it or set the scale with --rating_scale "MIN MAX"'
         )
     return None
 
@@ -128,7 +128,7 @@ def _time_problem(text: object) -> str | None:
     if number is not None and not math.isfinite(number):
         return f"the timestamp {text!r} is not finite: {_REPAIR}"
     if number is not None and abs(number) >= 2**63:
-        return f"the timestamp {text!r} is no number of seconds since 1970: {_REPAIR}"
+        return f"the timestamp {text!r} is out of range for seconds since 1970: {_REPAIR}"
     if number is None and isinstance(text, str):
         try:
             datetime.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))

@@ -1,4 +1,4 @@
-"""Downloads a published dataset: resumed where it broke off, checked, unpacked all or nothing."""
+"""Downloads a published dataset: resumes partial downloads, verifies checksums, and unpacks atomically."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _BROKEN = (urllib.error.URLError, http.client.HTTPException, ConnectionError, Ti
 
 
 def fetch(name: str, directory: Path, base_url: str | None = None, backoff: float = _BACKOFF) -> Path:
-    """The directory of an unpacked dataset, downloaded unless it is there already.
+    """Returns the directory of an unpacked dataset and downloads it if it is missing.
 
     Args:
         name: A name in :data:`gnnrec.data.movielens.ARCHIVES`.
-        directory: Where datasets are kept; the result is ``directory/name``.
-        base_url: Where the zip files lie (default: the environment variable ``GNNREC_DATASETS_URL``, else the
-            dataset's own place).
+        directory: Parent directory of datasets; the result is ``directory/name``.
+        base_url: URL of the directory that holds the zip files (default: the environment variable
+            ``GNNREC_DATASETS_URL``, else the dataset's own URL).
         backoff: Seconds before the first retry.
 
     Raises:
@@ -54,35 +54,35 @@ def fetch(name: str, directory: Path, base_url: str | None = None, backoff: floa
         download(url, part, backoff)
         _verify(part, checksum, url)
         try:
-            with files.complete_directory(target, overwrite=True) as aside:
-                unzip.extract(part, archive.folder, archive.members, aside)
+            with files.complete_directory(target, overwrite=True) as temporary:
+                unzip.extract(part, archive.folder, archive.members, temporary)
         finally:
             part.unlink()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{target} cannot be written ({reason}): choose another place with --download_dir") from error
+        raise UserError(f"{target} cannot be written ({reason}): choose another --download_dir") from error
     return target
 
 
 def download(url: str, part: Path, backoff: float = _BACKOFF) -> None:
-    """Downloads into ``part``, continuing what is there already, with a progress bar on standard error.
+    """Downloads into ``part``, resuming a partial file, with a progress bar on standard error.
 
     Args:
-        url: The file to get.
-        part: Where it grows; kept when the download breaks, so that the next call goes on.
-        backoff: Seconds before the first retry; doubled after each attempt that brings nothing new.
+        url: The file to download.
+        part: The partial file; kept when the download fails, so that the next call resumes it.
+        backoff: Seconds before the first retry; doubled after each attempt without new bytes.
 
     Raises:
-        UserError: The server refuses, or five attempts in a row bring nothing.
+        UserError: The server refuses the request, or five attempts in a row receive no new bytes.
     """
     failures = 0
     with tqdm(unit="B", unit_scale=True, unit_divisor=1024, desc=url.rsplit("/", 1)[-1]) as bar:
         while True:
             before = _size(part)
             try:
-                if _continue(url, part, bar):
+                if _resume(url, part, bar):
                     return
-                reason = "the connection broke off"
+                reason = "the connection was lost"
             except _BROKEN as error:
                 reason = _reason(error, url)
             failures = 0 if _size(part) > before else failures + 1
@@ -91,42 +91,42 @@ def download(url: str, part: Path, backoff: float = _BACKOFF) -> None:
             time.sleep(backoff * 2 ** max(0, failures - 1))
 
 
-_WAY_OUT = "run the command again to go on where it stopped, or download the file by hand and pass --ratings"
+_WAY_OUT = "run the command again to resume, or download the file by hand and pass --ratings"
 
 
-def _continue(url: str, part: Path, bar: tqdm) -> bool:
-    """One request. Returns whether the file is complete now."""
-    have = _size(part)
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+def _resume(url: str, part: Path, bar: tqdm) -> bool:
+    """Sends one request for the missing bytes. Returns whether the file is complete."""
+    received = _size(part)
+    request = urllib.request.Request(url, headers={"Range": f"bytes={received}-"} if received else {})
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
-        if error.headers.get("Content-Range", "").strip() == f"bytes */{have}":
-            return True  # nothing was missing
+        if error.headers.get("Content-Range", "").strip() == f"bytes */{received}":
+            return True  # already complete
         part.unlink(missing_ok=True)  # longer than the file on the server
         return False
     with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {received}-")
         if response.status == 206 and not resumed:
             part.unlink(missing_ok=True)
             return False
-        have = have if resumed else 0
+        received = received if resumed else 0
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        bar.total, bar.n = total, have
+        total = received + int(length) if length else None
+        bar.total, bar.n = total, received
         bar.refresh()
         with open(part, "ab" if resumed else "wb") as file:
             while block := response.read(_BLOCK):
                 file.write(block)
-                have += len(block)
+                received += len(block)
                 bar.update(len(block))
-    return total is None or have == total
+    return total is None or received == total
 
 
 def _reason(error: Exception, url: str) -> str:
-    """What went wrong, for the error line; raises at once where trying again cannot help."""
+    """Text of a failure for the error line; raises at once if a retry cannot help."""
     if isinstance(error, urllib.error.HTTPError):
         if error.code < 500 and error.code not in (408, 429):
             raise UserError(f"{url} cannot be downloaded (HTTP {error.code} {error.reason}): {_WAY_OUT}") from None
@@ -139,15 +139,15 @@ def _size(part: Path) -> int:
 
 
 def _checksum(archive: movielens.Archive, url: str, backoff: float) -> str | None:
-    """The MD5 that the server publishes, which must be the one known here; None where neither exists."""
+    """Returns the MD5 that the server publishes, checked against the archive's; None if neither exists."""
     for attempt in range(_ATTEMPTS):
         try:
             with urllib.request.urlopen(f"{url}.md5", timeout=_TIMEOUT) as response:
-                found = re.search(r"\b[0-9a-f]{32}\b", response.read(4096).decode("ascii", "replace").lower())
+                match = re.search(r"\b[0-9a-f]{32}\b", response.read(4096).decode("ascii", "replace").lower())
             break
         except urllib.error.HTTPError as error:
             if error.code == 404:
-                found = None
+                match = None
                 break
             reason = _reason(error, f"{url}.md5")
         except _BROKEN as error:
@@ -155,19 +155,19 @@ def _checksum(archive: movielens.Archive, url: str, backoff: float) -> str | Non
         if attempt == _ATTEMPTS - 1:
             raise UserError(f"{url}.md5 cannot be downloaded ({reason}): {_WAY_OUT}")
         time.sleep(backoff * 2**attempt)
-    if found is None:
+    if match is None:
         return archive.md5
-    if archive.md5 and found[0] != archive.md5:
+    if archive.md5 and match[0] != archive.md5:
         raise UserError(
-            f"{url}.md5 says {found[0]}, but the published {archive.name}.zip has {archive.md5}: "
+            f"{url}.md5 contains {match[0]}, but the published {archive.name}.zip has {archive.md5}: "
             f"check the server named in {URL_VARIABLE}, or download the file by hand and pass --ratings"
         )
-    return found[0]
+    return match[0]
 
 
 def _verify(part: Path, checksum: str | None, url: str) -> None:
     if checksum is None:
-        print(f"{url}.md5 is not published: only the checksums inside the archive are compared")
+        print(f"{url}.md5 is not published: only the checksums inside the archive are verified")
         return
     digest = hashlib.md5(usedforsecurity=False)
     with open(part, "rb") as file:
@@ -176,6 +176,6 @@ def _verify(part: Path, checksum: str | None, url: str) -> None:
     if digest.hexdigest() != checksum:
         part.unlink()
         raise UserError(
-            f"{url} arrived with MD5 {digest.hexdigest()}, not {checksum}: the damaged file is deleted, "
-            "run the command again"
+            f"{url} has MD5 {digest.hexdigest()} after the download, expected {checksum}: the damaged file was "
+            "deleted, run the command again"
         )

@@ -1,4 +1,4 @@
-"""Ratings sorted by (user row, movie row), one for each pair."""
+"""Sorts ratings by (user row, movie row) and drops duplicate pairs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from gnnrec.data.blocks import blocks
 
 
 def sort_edges(user: np.ndarray, movie: np.ndarray, timestamp: np.ndarray | None) -> tuple[np.ndarray, int]:
-    """Which ratings to keep, in which order.
+    """Sorts ratings and keeps one for each pair of user and movie.
 
-    Of several ratings of one movie by one user the latest counts; without or with equal timestamps the one that comes
-    last in the file.
+    Keeps the latest of several ratings of a pair; without timestamps or with equal ones, the last in the file.
 
     Args:
         user: int ``[ratings]``, user rows.
@@ -19,58 +18,58 @@ def sort_edges(user: np.ndarray, movie: np.ndarray, timestamp: np.ndarray | None
         timestamp: int64 ``[ratings]`` or None.
 
     Returns:
-        Positions of the kept ratings sorted by user row and movie row, and how many were dropped.
+        Positions of the kept ratings sorted by user row and movie row, and the number of dropped ones.
     """
     total = len(user)
-    followed = np.zeros(total, bool)  # the next rating is of the same pair
+    superseded = np.zeros(total, bool)  # the next rating is of the same pair
     position_bits = max(1, int(total - 1).bit_length())
     movie_bits = int(movie.max()).bit_length()
     if int(user.max()).bit_length() + movie_bits + position_bits <= 63:
         # One sort of plain integers: (user, movie, position) packed into 64 bits.
         packed = np.empty(total, np.int64)
-        for part in blocks(total):
-            pairs = (user[part].astype(np.int64) << movie_bits) | movie[part]
-            packed[part] = (pairs << position_bits) | np.arange(part.start, part.stop)
+        for block in blocks(total):
+            pairs = (user[block].astype(np.int64) << movie_bits) | movie[block]
+            packed[block] = (pairs << position_bits) | np.arange(block.start, block.stop)
         packed.sort()
-        for part in blocks(total - 1):
-            first, second = packed[:-1][part], packed[1:][part]
-            followed[part] = (first ^ second) >> position_bits == 0
+        for block in blocks(total - 1):
+            first, second = packed[:-1][block], packed[1:][block]
+            superseded[block] = (first ^ second) >> position_bits == 0
         packed &= (1 << position_bits) - 1
         order = packed
     else:
         order = np.lexsort((movie, user))
-        for part in blocks(total - 1):
-            first, second = order[:-1][part], order[1:][part]
-            followed[part] = (user[first] == user[second]) & (movie[first] == movie[second])
-    if not followed.any():
+        for block in blocks(total - 1):
+            first, second = order[:-1][block], order[1:][block]
+            superseded[block] = (user[first] == user[second]) & (movie[first] == movie[second])
+    if not superseded.any():
         return order, 0
     if timestamp is not None:
-        in_group = np.flatnonzero(followed | np.append(False, followed[:-1]))
+        in_group = np.flatnonzero(superseded | np.append(False, superseded[:-1]))
         candidates = order[in_group]
         by_time = np.lexsort((candidates, timestamp[candidates], movie[candidates], user[candidates]))
         order[in_group] = candidates[by_time]
-    return order[~followed], int(followed.sum())
+    return order[~superseded], int(superseded.sum())
 
 
 def row_pointers(sorted_user: np.ndarray, num_users: int) -> np.ndarray:
-    """int64 ``[num_users + 1]``: where each user's ratings start."""
+    """Offsets of each user's first rating, int64 ``[num_users + 1]``."""
     return np.searchsorted(sorted_user, np.arange(num_users + 1, dtype=sorted_user.dtype))
 
 
 def reorder_users(
-    user_ptr: np.ndarray, arrays: dict[str, np.ndarray], moved: np.ndarray
+    user_ptr: np.ndarray, arrays: dict[str, np.ndarray], old_rows: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Puts users, with their ratings, into another order.
+    """Reorders users together with their ratings.
 
     Args:
         user_ptr: int64 ``[users + 1]``.
         arrays: Arrays ``[ratings]`` sorted by user row.
-        moved: int64 ``[users]``, the old rows in their new order.
+        old_rows: int64 ``[users]``, the old rows in their new order.
 
     Returns:
         The new ``user_ptr`` and arrays.
     """
-    ratings = np.diff(user_ptr)[moved]
+    ratings = np.diff(user_ptr)[old_rows]
     pointers = np.concatenate([[0], np.cumsum(ratings)])
-    source = np.repeat(user_ptr[moved] - pointers[:-1], ratings) + np.arange(pointers[-1])
+    source = np.repeat(user_ptr[old_rows] - pointers[:-1], ratings) + np.arange(pointers[-1])
     return pointers, {name: array[source] for name, array in arrays.items()}

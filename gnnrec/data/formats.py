@@ -1,8 +1,8 @@
-"""Which layout a ratings file has: how it is separated, which column holds what, and the movies file beside it.
+"""Detects the layout of a ratings file (delimiter, role of each column) and locates its movies file.
 
-Known are GroupLens' ``ratings.csv`` / ``movies.csv`` (ml-latest-small, ml-20m, ml-25m, ml-32m), their ``::`` files
-(ml-1m, ml-10m) and Kaggle's ``rating.csv`` / ``movie.csv``. Any other CSV or Parquet file works too: its columns are
-guessed from usual names or named by option.
+Known layouts are GroupLens' ``ratings.csv`` / ``movies.csv`` (ml-latest-small, ml-20m, ml-25m, ml-32m), their ``::``
+files (ml-1m, ml-10m) and Kaggle's ``rating.csv`` / ``movie.csv``. Any other CSV or Parquet file works too: its columns
+are guessed from usual names or given by option.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TextIO
 from gnnrec.errors import UserError
 
 RATINGS_FILES = ("ratings.csv", "rating.csv", "ratings.dat", "ratings.csv.gz", "rating.csv.gz", "ratings.parquet")
-MOVIES_BESIDE = {  # known ratings file -> the movies files that may lie beside it
+MOVIES_BESIDE = {  # known ratings file -> movies files looked for in the same directory
     "ratings.csv": ("movies.csv",),
     "ratings.csv.gz": ("movies.csv", "movies.csv.gz"),
     "rating.csv": ("movie.csv",),
@@ -43,15 +43,15 @@ _OPTIONAL = ("timestamp", "title", "genres")
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How to read one file.
+    """Layout of one input file.
 
     Attributes:
         path: The file.
-        kind: ``csv`` (any separator), ``dat`` (``::`` between, no header) or ``parquet``.
+        kind: ``csv`` (any delimiter), ``dat`` (``::`` as delimiter, no header) or ``parquet``.
         columns: Role (``user``, ``movie``, ``rating``, ``timestamp``, ``title``, ``genres``) -> column name.
         header: All column names in file order.
         delimiter: One character; ``::`` for ``dat``.
-        grouplens: A GroupLens or Kaggle layout: its rating scale is known and ids of mixed kinds are a mistake.
+        grouplens: A GroupLens or Kaggle layout: its rating scale is known and ids of mixed types are an error.
     """
 
     path: Path
@@ -63,18 +63,18 @@ class Layout:
 
 
 def is_gzip(path: Path) -> bool:
-    """By its name."""
+    """Returns whether the file name ends in ``.gz``."""
     return path.name.endswith(".gz")
 
 
 def open_text(path: Path) -> TextIO:
-    """Opens a text file, gunzipped where its name ends in ``.gz``; bytes that are not UTF-8 become surrogates."""
+    """Opens a text file, decompressed if its name ends in ``.gz``; bytes that are not UTF-8 become surrogates."""
     opener = gzip.open if is_gzip(path) else open
     return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def locate_ratings(path: Path) -> Path:
-    """The ratings file: ``path`` itself, or the known ratings file in the directory ``path``."""
+    """Returns the ratings file: ``path`` itself, or the known ratings file in the directory ``path``."""
     path = Path(path).expanduser()
     if path.is_dir():
         for name in RATINGS_FILES:
@@ -89,32 +89,32 @@ def locate_ratings(path: Path) -> Path:
 
 
 def locate_all_ratings(path: Path) -> list[Path]:
-    """The ratings file, or all of them: those of a directory without a known ratings file, or of a pattern.
+    """Returns the ratings file, or all of them for a pattern or a directory without a known ratings file.
 
     Raises:
-        UserError: There is none.
+        UserError: No file matches.
     """
     path = Path(path).expanduser()
     if path.is_dir() and not any((path / name).is_file() for name in RATINGS_FILES):
-        found = [each for each in sorted(path.iterdir()) if _may_be_ratings(each)]
-        return found or [locate_ratings(path)]
+        files = [file for file in sorted(path.iterdir()) if _may_be_ratings(file)]
+        return files or [locate_ratings(path)]
     if not path.exists() and glob.has_magic(str(path)):
-        found = [Path(each) for each in sorted(glob.glob(str(path), recursive=True)) if Path(each).is_file()]
-        if not found:
-            raise UserError(f"{path}: no file has such a name: check the pattern given to --ratings")
-        return found
+        files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
+        if not files:
+            raise UserError(f"{path}: no file matches: check the pattern given to --ratings")
+        return files
     return [locate_ratings(path)]
 
 
 def _may_be_ratings(path: Path) -> bool:
-    """A visible text or Parquet file without the name of a movies file (``_SUCCESS`` of Spark is not visible)."""
+    """Accepts visible text and Parquet files that are not named like movies files (Spark's ``_SUCCESS`` is hidden)."""
     known = path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".parquet", ".pq"))
     movies = any(path.name in names for names in MOVIES_BESIDE.values())
     return known and not movies and not path.name.startswith((".", "_")) and path.is_file()
 
 
 def locate_movies(ratings: Path) -> Path | None:
-    """The known movies file beside a known ratings file, or None."""
+    """Returns the known movies file next to a known ratings file, or None."""
     for name in MOVIES_BESIDE.get(ratings.name, ()):
         if (ratings.parent / name).is_file():
             return ratings.parent / name
@@ -122,12 +122,12 @@ def locate_movies(ratings: Path) -> Path | None:
 
 
 def describe(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -> Layout:
-    """Finds out the layout of a file from its name and first line.
+    """Detects the layout of a file from its name and first line.
 
     Args:
         path: A ratings file or a movies file.
         roles: :data:`RATINGS_ROLES` or :data:`MOVIES_ROLES`.
-        named: Role -> column name given by option, or None where it is to be guessed.
+        named: Role -> column name given by option, or None to guess it.
 
     Raises:
         UserError: The file is missing, unreadable or empty, or a column cannot be found.
@@ -142,8 +142,10 @@ def describe(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -
             delimiter = max(",\t;|", key=line.count)
             header, kind = next(csv.reader([line], delimiter=delimiter)), "csv"
     columns = _match_columns(path, header, roles, named)
-    chosen = any(named.get(role) for role in roles)
-    grouplens = not chosen and (kind == "dat" or [header[i] for i in range(min(3, len(header)))] == _GROUPLENS_HEADER)
+    any_named = any(named.get(role) for role in roles)
+    grouplens = not any_named and (
+        kind == "dat" or [header[i] for i in range(min(3, len(header)))] == _GROUPLENS_HEADER
+    )
     return Layout(path, kind, columns, header, delimiter, grouplens)
 
 
@@ -160,7 +162,7 @@ def _first_line(path: Path) -> str:
         raise unreadable(path, error) from None
     if "\0" in line or line.startswith("PK\3\4"):
         kind = "an archive or a spreadsheet" if line.startswith("PK") else "binary"
-        raise UserError(f"{path} is no text ({kind}): unpack it or save it as CSV or Parquet, and name that file")
+        raise UserError(f"{path} is not text ({kind}): unpack it or save it as CSV or Parquet, and pass that file")
     if not line:
         raise UserError(f"{path} is empty: check that it was copied or downloaded completely")
     return line.rstrip("\r\n")
@@ -179,9 +181,9 @@ def _parquet_header(path: Path) -> list[str]:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """The error for a file that the system or its decompressor cannot read."""
+    """Error for a file that the system or the decompressor cannot read."""
     reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-    return UserError(f"{path} cannot be read ({reason}): check that it is complete and that you may read it")
+    return UserError(f"{path} cannot be read ({reason}): check that it is complete and that you have permission")
 
 
 def _is_number(text: str) -> bool:
@@ -197,7 +199,7 @@ def _match_columns(path: Path, header: list[str], roles: tuple[str, ...], named:
     for role in roles:
         name = named.get(role)
         guesses = _USUAL_NAMES[role]
-        if role == "movie" and "title" in roles:  # a movies file may name its ids otherwise than the ratings file
+        if role == "movie" and "title" in roles:  # the id column may have another name than in the ratings file
             name, guesses = name if name in header else None, (*guesses, "id")
         if name is None:
             usual = {"".join(filter(str.isalpha, column.lower())): column for column in reversed(header)}
@@ -207,18 +209,16 @@ def _match_columns(path: Path, header: list[str], roles: tuple[str, ...], named:
         if name is None or name not in header:
             if all(_is_number(field) for field in header):
                 raise UserError(
-                    f"{path} line 1: there are only numbers ({', '.join(header)}): put a line with the names of the "
-                    "columns before them, such as userId,movieId,rating"
+                    f"{path} line 1: only numbers ({', '.join(header)}) where a header is expected: add a first line "
+                    "with the names of the columns, such as userId,movieId,rating"
                 )
             missing = f"column {name!r}" if name else f"{role} column"
-            raise UserError(
-                f"{path} line 1: there is no {missing} among {', '.join(header)}: name it with --{role}_column"
-            )
+            raise UserError(f"{path} line 1: no {missing} among {', '.join(header)}: name it with --{role}_column")
         if header.count(name) > 1:
             raise UserError(f"{path} line 1: column {name!r} occurs more than once: rename one of them")
         columns[role] = name
-    taken = list(columns.values())
+    names = list(columns.values())
     for role, name in columns.items():
-        if taken.count(name) > 1:
-            raise UserError(f"{path} line 1: column {name!r} would serve as more than one: set --{role}_column")
+        if names.count(name) > 1:
+            raise UserError(f"{path} line 1: column {name!r} is used for more than one role: set --{role}_column")
     return columns

@@ -1,4 +1,4 @@
-"""What ``gnnrec prepare`` says about its result, in the manifest and on the screen, whichever engine made it."""
+"""Builds the manifest and the printed summary of ``gnnrec prepare`` for all engines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SPLIT_OPTIONS = ("test", "validation", "seed", "relevant", "least_relevant", "h
 
 
 def split_options(options: PrepareOptions) -> dict:
-    """What :class:`gnnrec.data.split_input.SplitInput` takes from the options."""
+    """Options passed to :class:`gnnrec.data.split_input.SplitInput`."""
     return {name: getattr(options, name) for name in _SPLIT_OPTIONS}
 
 
 def source(options: PrepareOptions, paths: list[Path], checksums: Iterable[str]) -> dict:
-    """What the manifest says about where the ratings came from; ``checksums`` are SHA-256 of the files."""
+    """Builds the manifest's ``source`` entry; ``checksums`` are the SHA-256 of the files."""
     entries = [
         {"name": path.name, "bytes": path.stat().st_size, "sha256": checksum}
         for path, checksum in zip(paths, checksums)
@@ -30,7 +30,7 @@ def source(options: PrepareOptions, paths: list[Path], checksums: Iterable[str])
     return {"dataset": options.dataset, "files": entries, "columns": columns}
 
 
-def describe(
+def build_manifest(
     options: PrepareOptions,
     counts: dict[str, int],
     scale: tuple[float, float],
@@ -38,18 +38,18 @@ def describe(
     split_counts: np.ndarray,
     shards: list[int],
 ) -> Manifest:
-    """The manifest, but for ``source`` and ``files``.
+    """Builds the manifest without ``source`` and ``files``.
 
     Args:
         options: The options.
         counts: ``users``, ``movies``, ``ratings``, ``duplicates_dropped``.
         scale: Lowest and highest possible rating.
         levels: Rating levels.
-        split_counts: Ratings of each split, int ``[splits]``.
+        split_counts: Number of ratings per split, int ``[splits]``.
         shards: Row boundaries.
 
     Raises:
-        UserError: The split leaves all ratings out.
+        UserError: The split leaves out all ratings.
     """
     by_name = {name: int(number) for name, number in zip(SPLIT_NAMES, split_counts)}
     split_ranking.check_used(by_name, options.relevant)
@@ -71,17 +71,17 @@ def describe(
 
 
 def user_table(first: int, raw: np.ndarray) -> pd.DataFrame:
-    """Columns ``row`` (from ``first`` on) and ``user``, from raw ids in row order."""
+    """Builds the columns ``row`` (starting at ``first``) and ``user`` from raw ids in row order."""
     rows = np.arange(first, first + len(raw))
     return pd.DataFrame({"row": rows, "user": raw if raw.dtype != object else pd.Series(raw, dtype="str")})
 
 
 def print_summary(out: Path, manifest: Manifest, user_ptr: np.ndarray, seconds: float) -> None:
-    """A few lines for people."""
+    """Prints counts, split sizes and shard balance."""
     counts, parts = manifest.counts, manifest.split["counts"]
     print(f"{out}: {counts['users']:,} users, {counts['movies']:,} movies, {counts['ratings']:,} ratings")
     print(f"  {counts['duplicates_dropped']:,} duplicates dropped (the latest rating of a pair counts)")
-    named = [name for place, name in enumerate(SPLIT_NAMES) if place <= TEST or parts[name]]
-    print(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in named))
+    names = [name for split, name in enumerate(SPLIT_NAMES) if split <= TEST or parts[name]]
+    print(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in names))
     load = order.imbalance(user_ptr, manifest.shards)
     print(f"  {len(manifest.shards) - 1} shards ({manifest.order}), largest {load:.3f} times the mean; {seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""The datasets that can be downloaded by name, those of MovieLens, and how to credit them."""
+"""MovieLens datasets that can be downloaded by name, with their license and citation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import dataclasses
 from gnnrec.errors import UserError
 
 BASE_URL = "https://files.grouplens.org/datasets/movielens"
-LICENCE = (
-    "MovieLens data come from GroupLens, University of Minnesota, under the licence in their README: "
+LICENSE = (
+    "MovieLens data come from GroupLens, University of Minnesota, under the license in their README: "
     "research use, no redistribution and no commercial use without permission."
 )
 CITATION = (
@@ -19,15 +19,15 @@ CITATION = (
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """One published zip file.
+    """A published zip file.
 
     Attributes:
-        name: Its name without ``.zip``.
-        members: Files taken out of it, by base name; the first one holds the ratings.
-        md5: Checksum of the published file, or None where it is replaced from time to time.
-        folder: The folder inside the zip file.
-        base_url: Where the zip file lies.
-        credit: Licence and citation, printed with every download.
+        name: File name without ``.zip``.
+        members: Files to extract, by base name; the first one holds the ratings.
+        md5: Checksum of the published file, or None if it is replaced from time to time.
+        folder: Folder inside the zip file.
+        base_url: URL of the directory that holds the zip file.
+        credit: License and citation, printed with every download.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Archive:
     md5: str | None
     folder: str
     base_url: str = BASE_URL
-    credit: str = f"{LICENCE}\n{CITATION}"
+    credit: str = f"{LICENSE}\n{CITATION}"
 
 
 _CSV = ("ratings.csv", "movies.csv", "README.txt")
@@ -56,7 +56,7 @@ ARCHIVES = {
 
 
 def archive(name: str) -> Archive:
-    """The archive of a dataset name; a :class:`UserError` for an unknown name."""
+    """Returns the archive of a dataset; raises :class:`UserError` for an unknown name."""
     if name not in ARCHIVES:
         raise UserError(f"--dataset {name} is unknown: choose one of {', '.join(ARCHIVES)}, or pass --ratings FILE")
     return ARCHIVES[name]

@@ -19,7 +19,7 @@ _NO_GENRES = "(no genres listed)"
 
 
 def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]) -> pd.DataFrame:
-    """The movies of the prepared dataset.
+    """Builds the movie table of the prepared dataset.
 
     Args:
         raw: Raw ids of the rated movies in row order, int64 or object (strings).
@@ -27,11 +27,11 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
         named: Role (``movie``, ``title``, ``genres``) -> column name given by option.
 
     Returns:
-        Columns ``row``, ``movie``, ``title``, ``genres``. A movie that is not in the file has its raw id for a title
+        Columns ``row``, ``movie``, ``title``, ``genres``. A movie that is not in the file gets its raw id as title
         and no genres.
 
     Raises:
-        UserError: The movies file is unreadable, malformed or without ids.
+        UserError: The movies file is unreadable, malformed or has no ids.
     """
     text = pd.Index([str(movie) for movie in raw])
     titles: pd.Series = pd.Series(text)
@@ -52,7 +52,7 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
 
 
 def _read(layout: Layout) -> pd.DataFrame:
-    """All movies of a file as strings, "" where a title or its genres are missing."""
+    """Reads all movies of a file as strings; missing titles and genres are ""."""
     try:
         if layout.kind == "parquet":
             table = pq.read_table(layout.path, columns=list(layout.columns.values()))
@@ -60,11 +60,11 @@ def _read(layout: Layout) -> pd.DataFrame:
             table = _read_text(layout)
         columns = {role: table.column(name).cast(pa.string()) for role, name in layout.columns.items()}
     except pa.ArrowException as error:
-        _refuse(layout, str(error))
+        _raise_first_error(layout, str(error))
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None
     if columns["movie"].null_count:
-        _refuse(layout)
+        _raise_first_error(layout)
     empty = pa.chunked_array([pa.array([""] * len(columns["movie"]))])
     return pd.DataFrame({role: columns.get(role, empty).to_pandas().fillna("").astype(object) for role in MOVIES_ROLES})
 
@@ -106,7 +106,7 @@ def _malformed(layout: Layout, number: int, fields: list[str]) -> UserError:
     )
 
 
-def _refuse(layout: Layout, reason: str = "a movie id is missing") -> NoReturn:
+def _raise_first_error(layout: Layout, reason: str = "a movie id is missing") -> NoReturn:
     if layout.kind != "parquet":
         with open_text(layout.path) as file:
             for number, fields in check.text_rows(layout, file):

@@ -1,4 +1,4 @@
-"""The order of users, cut into shards: contiguous ranges of rows with about equal numbers of ratings."""
+"""Orders users and cuts them into shards: contiguous row ranges with about equal numbers of ratings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gnnrec import rng
 from gnnrec.errors import UserError
 
 
-def stream(seed: int) -> int:
-    """The random numbers that users are ordered by."""
+def order_key(seed: int) -> int:
+    """Key of the random stream that orders users."""
     return rng.key(seed, "order")
 
 
 def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
-    """A random order of the users, keyed by their raw ids.
+    """Draws a random order of the users, keyed by their raw ids.
 
     Args:
         user_hash: int64 ``[users]`` in ascending order of the raw ids (which breaks ties).
@@ -24,24 +24,24 @@ def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
     Returns:
         int64 ``[users]``: the users (positions in ``user_hash``) in row order.
     """
-    return rng.permutation(stream(seed), user_hash).numpy()
+    return rng.permutation(order_key(seed), user_hash).numpy()
 
 
 def balanced_shards(user_ptr: np.ndarray, shards: int) -> list[int]:
-    """Cuts users into ``min(shards, users)`` ranges of about equal numbers of ratings, none of them empty.
+    """Cuts users into ``min(shards, users)`` non-empty ranges with about equal numbers of ratings.
 
     Args:
         user_ptr: int64 ``[users + 1]``.
-        shards: Wanted number of shards.
+        shards: Requested number of shards.
 
     Returns:
-        Row boundaries, ascending, one more than there are shards.
+        Ascending row boundaries, one more than there are shards.
     """
     users = len(user_ptr) - 1
     shards = min(shards, users)
-    wanted = np.arange(shards + 1) * (user_ptr[-1] / shards)
-    after = np.clip(np.searchsorted(user_ptr, wanted), 1, users)
-    nearer_before = wanted - user_ptr[after - 1] < user_ptr[after] - wanted
+    target = np.arange(shards + 1) * (user_ptr[-1] / shards)
+    after = np.clip(np.searchsorted(user_ptr, target), 1, users)
+    nearer_before = target - user_ptr[after - 1] < user_ptr[after] - target
     bounds = after - nearer_before
     step = np.arange(shards + 1)
     bounds[0], bounds[-1] = 0, users
@@ -50,9 +50,9 @@ def balanced_shards(user_ptr: np.ndarray, shards: int) -> list[int]:
 
 
 def metis_parts(user_ptr: np.ndarray, movie: np.ndarray, num_movies: int, parts: int, seed: int) -> np.ndarray:
-    """Partitions the user-movie graph with METIS so that users who rated the same movies come together.
+    """Partitions the user-movie graph with METIS so that users who rated the same movies share a part.
 
-    Users weigh as much as they have ratings, movies nothing: the parts have about equal numbers of ratings.
+    Users are weighted by their number of ratings and movies by zero, so parts have about equal numbers of ratings.
 
     Args:
         user_ptr: int64 ``[users + 1]``.
@@ -62,7 +62,7 @@ def metis_parts(user_ptr: np.ndarray, movie: np.ndarray, num_movies: int, parts:
         seed: METIS' seed.
 
     Returns:
-        int64 ``[users]``: the part of each user; every part from 0 to ``parts - 1`` has at least one user.
+        The part of each user, int64 ``[users]``; every part from 0 to ``parts - 1`` has at least one user.
 
     Raises:
         UserError: pymetis is not installed.
@@ -102,7 +102,7 @@ def _fill_empty_parts(part: np.ndarray, degree: np.ndarray, parts: int) -> np.nd
 
 
 def parts_to_order(part: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Makes parts contiguous; within a part users keep their order.
+    """Makes parts contiguous; users keep their order within a part.
 
     Returns:
         int64 ``[users]`` (users in their new order) and the row boundaries of the parts.
@@ -112,6 +112,6 @@ def parts_to_order(part: np.ndarray) -> tuple[np.ndarray, list[int]]:
 
 
 def imbalance(user_ptr: np.ndarray, bounds: list[int]) -> float:
-    """Ratings of the largest shard over the mean."""
+    """Ratings of the largest shard divided by the mean over shards."""
     edges = np.diff(user_ptr[np.asarray(bounds)])
     return float(edges.max() / edges.mean())

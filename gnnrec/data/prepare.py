@@ -1,4 +1,4 @@
-"""``gnnrec prepare``: from ratings files to a prepared dataset."""
+"""``gnnrec prepare``: converts ratings files to a prepared dataset."""
 
 from __future__ import annotations
 
@@ -19,53 +19,57 @@ __all__ = ["PrepareOptions", "prepare"]
 
 
 def prepare(out: Path, options: PrepareOptions) -> Manifest:
-    """Reads, checks, encodes, splits and writes a prepared dataset, and prints a short summary.
+    """Reads, checks, encodes, splits and writes a dataset, and prints a short summary.
 
-    The result depends on the ratings and the options only, not on the order of the rows in the file, nor on the engine.
+    The result depends on the ratings and the options only, not on the order of the rows in the file or the engine.
 
     Args:
-        out: The directory to write; complete at the end or not there at all.
+        out: The directory to write; it appears when it is complete.
         options: See :class:`PrepareOptions`.
 
     Raises:
         UserError: Bad options or bad input.
     """
-    began = time.perf_counter()
+    started = time.perf_counter()
     out = Path(out)
     check_options(options)
     files.check_replaceable(out, options.overwrite, MANIFEST)
     ratings_paths, movies_path = _input_files(options)
     columns = named_columns(options, formats.RATINGS_ROLES)
     layouts = [formats.describe(path, formats.RATINGS_ROLES, columns) for path in ratings_paths]
-    complete = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
+    open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:
         with one_torch_thread():
-            if _fits(layouts, options):
-                manifest = prepare_in_memory(complete, layouts[0], movies_path, options)
+            if _use_memory_engine(layouts, options):
+                manifest = prepare_in_memory(open_output, layouts[0], movies_path, options)
             else:
-                # Late: most datasets fit, and Dask is optional.
+                # Imported late because most datasets fit into memory.
                 from gnnrec.data.out_of_core.prepare import prepare_out_of_core
 
-                manifest = prepare_out_of_core(out, complete, layouts, movies_path, options)
+                manifest = prepare_out_of_core(out, open_output, layouts, movies_path, options)
     except OSError as error:
         raise UserError(
-            f"{out}: cannot write there ({files.reason(error)}): make room or choose another place"
+            f"{out}: cannot write there ({files.error_text(error)}): make room or choose another directory"
         ) from None
-    manifest_builder.print_summary(out, manifest, PreparedDataset(out).user_ptr, time.perf_counter() - began)
+    manifest_builder.print_summary(out, manifest, PreparedDataset(out).user_ptr, time.perf_counter() - started)
     return manifest
 
 
-def _fits(layouts: list[formats.Layout], options: PrepareOptions) -> bool:
-    """Whether everything is taken into memory at once."""
+def _use_memory_engine(layouts: list[formats.Layout], options: PrepareOptions) -> bool:
+    """Returns whether all ratings are read into memory at once."""
     if len(layouts) > 1:
         if options.engine == "memory":
-            raise UserError(f"--engine memory takes one ratings file, not {len(layouts)}: leave it out, or join them")
+            raise UserError(
+                f"--engine memory takes one ratings file, not {len(layouts)}: omit --engine or concatenate the files"
+            )
         if options.order == "metis":
-            raise UserError(f"--order metis takes one ratings file, not {len(layouts)}: choose balanced, or join them")
+            raise UserError(
+                f"--order metis takes one ratings file, not {len(layouts)}: choose balanced or concatenate the files"
+            )
     if options.engine != "auto":
         return options.engine == "memory"
-    whole = options.order == "metis" or gigabytes_in_memory(layouts[0]) <= memory_limit(options)
-    return len(layouts) == 1 and whole
+    fits = options.order == "metis" or gigabytes_in_memory(layouts[0]) <= memory_limit(options)
+    return len(layouts) == 1 and fits
 
 
 def _input_files(options: PrepareOptions) -> tuple[list[Path], Path | None]:

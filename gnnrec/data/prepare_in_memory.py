@@ -1,4 +1,4 @@
-"""``gnnrec prepare --engine memory``: one file, all of it at once."""
+"""``gnnrec prepare --engine memory``: prepares one file with all ratings in memory."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gnnrec.data.prepare_options import PrepareOptions, named_columns
 from gnnrec.data.prepared import SPLIT_NAMES, Manifest, write_prepared
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.utils import files
-from gnnrec.utils.files import Complete
+from gnnrec.utils.files import DirectoryOpener
 
 
 def prepare_in_memory(
-    complete: Complete, layout: Layout, movies_path: Path | None, options: PrepareOptions
+    open_output: DirectoryOpener, layout: Layout, movies_path: Path | None, options: PrepareOptions
 ) -> Manifest:
     """Writes a prepared dataset.
 
     Args:
-        complete: Opens the directory to write into.
+        open_output: Opens the directory to write into.
         layout: The ratings file.
         movies_path: The movies file, or None.
         options: The options.
@@ -33,25 +33,25 @@ def prepare_in_memory(
     Raises:
         UserError: Bad input.
     """
-    # Checksums beside the parsing: hashlib lets other threads run.
+    # Checksums are computed during parsing: hashlib releases the GIL.
     with ThreadPoolExecutor(1) as pool:
         paths = [layout.path, *([movies_path] if movies_path else [])]
         checksums = pool.map(files.sha256, paths)
         ratings = read_ratings(layout)
         ratings.movie = ids.by_frequency(ratings.movie)
-        scale = rating_scale.decide(layout, options.rating_scale, ratings.rating)
+        scale = rating_scale.resolve(layout, options.rating_scale, ratings.rating)
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
         movies = movie_table(ratings.movie.raw, movies_path, named_columns(options, MOVIES_ROLES))
         manifest, users, arrays = _arrange(ratings, scale, options)
         manifest.source = manifest_builder.source(options, paths, checksums)
-    with complete() as directory:
+    with open_output() as directory:
         return write_prepared(directory, manifest, users, movies, arrays)
 
 
 def _arrange(
     ratings: Ratings, scale: tuple[float, float], options: PrepareOptions
 ) -> tuple[Manifest, pd.DataFrame, dict[str, np.ndarray]]:
-    """Orders users, sorts and splits the ratings. Takes ``ratings`` apart to free memory early."""
+    """Orders users, sorts and splits the ratings. Empties ``ratings`` to free memory early."""
     raw_users, raw_movies = ratings.user.raw, ratings.movie.raw
     user_hash = ids.stable_hash(raw_users)
     row_user = order.balanced_order(user_hash, options.seed)
@@ -67,9 +67,9 @@ def _arrange(
     if options.order == "metis":
         parts = min(options.shards, len(row_user))
         part = order.metis_parts(user_ptr, arrays["movie"], len(raw_movies), parts, options.seed)
-        moved, bounds = order.parts_to_order(part)
-        row_user = row_user[moved]
-        user_ptr, arrays = edges.reorder_users(user_ptr, arrays, moved)
+        old_rows, bounds = order.parts_to_order(part)
+        row_user = row_user[old_rows]
+        user_ptr, arrays = edges.reorder_users(user_ptr, arrays, old_rows)
     else:
         bounds = order.balanced_shards(user_ptr, options.shards)
     arrays["user_ptr"] = user_ptr
@@ -92,5 +92,5 @@ def _arrange(
     }
     levels = rating_scale.levels(arrays["rating"], scale)
     split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES))
-    manifest = manifest_builder.describe(options, counts, scale, levels, split_counts, bounds)
+    manifest = manifest_builder.build_manifest(options, counts, scale, levels, split_counts, bounds)
     return manifest, manifest_builder.user_table(0, raw_users[row_user]), arrays

@@ -10,12 +10,12 @@ from typing import Literal
 from gnnrec.data import formats, rating_scale, split
 from gnnrec.errors import UserError
 
-#: Gigabytes: the libraries take about a third of them.
+#: Gigabytes; the libraries use about a third of them.
 LEAST_MEMORY = 1.0
 
 
 def cache_directory() -> Path:
-    """``$XDG_CACHE_HOME/gnnrec``, or ``~/.cache/gnnrec``."""
+    """Returns ``$XDG_CACHE_HOME/gnnrec``, or ``~/.cache/gnnrec``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gnnrec"
 
 
@@ -93,12 +93,12 @@ class PrepareOptions:
 
 
 def check_options(options: PrepareOptions) -> None:
-    """Refuses what cannot be; one line says what can."""
+    """Raises a :class:`UserError` for invalid options."""
     if (options.dataset is None) == (options.ratings is None):
         raise UserError("give either --dataset NAME or --ratings FILE")
     for name in ("test", "validation"):
         if not 0 <= getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)} is not a share: choose a number from 0 to below 1")
+            raise UserError(f"--{name} {getattr(options, name)} is not a share: choose a number in [0, 1)")
     if options.test + options.validation >= 1:
         shares = f"--test {options.test:g} and --validation {options.validation:g}"
         raise UserError(f"{shares} leave nothing to train on: choose shares that add up to less than 1")
@@ -109,17 +109,17 @@ def check_options(options: PrepareOptions) -> None:
     if options.shards < 1:
         raise UserError(f"--shards {options.shards} is too few: choose at least 1")
     if options.memory and options.memory < LEAST_MEMORY:
-        raise UserError(f"--memory {options.memory:g} gigabytes are too few: choose at least {LEAST_MEMORY:g}, or 0")
+        raise UserError(f"--memory {options.memory:g} is too little: choose at least {LEAST_MEMORY:g} gigabytes, or 0")
     if options.workers is not None and options.workers < 1:
         raise UserError(f"--workers {options.workers} is too few: choose at least 1")
     if options.scheduler and options.engine != "dask":
-        raise UserError("--scheduler is for --engine dask: add that, or leave it out")
+        raise UserError("--scheduler needs --engine dask: add --engine dask or omit --scheduler")
     if options.order == "metis" and options.engine in ("stream", "dask"):
         raise UserError("--order metis needs all ratings in memory: choose balanced, or --engine memory")
     engines = ("auto", "memory", "stream", "dask")
-    for name, known in (("protocol", split.PROTOCOLS), ("order", ("balanced", "metis")), ("engine", engines)):
-        if getattr(options, name) not in known:
-            raise UserError(f"--{name} {getattr(options, name)} is unknown: choose {' or '.join(known)}")
+    for name, choices in (("protocol", split.PROTOCOLS), ("order", ("balanced", "metis")), ("engine", engines)):
+        if getattr(options, name) not in choices:
+            raise UserError(f"--{name} {getattr(options, name)} is unknown: choose {' or '.join(choices)}")
     rating_scale.parse(options.rating_scale)
 
 
@@ -127,5 +127,5 @@ ALL_ROLES = tuple(dict.fromkeys(formats.RATINGS_ROLES + formats.MOVIES_ROLES))
 
 
 def named_columns(options: PrepareOptions, roles: tuple[str, ...] = ALL_ROLES) -> dict[str, str | None]:
-    """Role -> column name given by option."""
+    """Maps each role to the column name given by option, or None."""
     return {role: getattr(options, f"{role}_column") for role in roles}

@@ -29,21 +29,21 @@ import numpy as np
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 
-if TYPE_CHECKING:  # who asks for no table does without, and starts sooner
+if TYPE_CHECKING:  # pandas is imported late: programs that read no table start faster
     import pandas as pd
 
 FORMAT = "gnnrec-prepared"
-#: Comes last: a directory with it is a prepared dataset.
+#: Written last: a directory that contains it is a prepared dataset.
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
 TRAIN, VALIDATION, TEST = 0, 1, 2
-#: What is shown of users who are held out as a whole, and ratings that a ranking protocol leaves out.
+#: Model inputs of held-out users, and ratings that a ranking protocol leaves out.
 VALIDATION_INPUT, TEST_INPUT, UNUSED = 3, 4, 5
 SPLIT_NAMES = ("train", "validation", "test", "validation_input", "test_input", "unused")
 
 
 def message_splits(refit: bool) -> tuple[int, ...]:
-    """Splits whose edges are messages and targets: train, and validation where a model is refitted. Never test."""
+    """Splits used as messages and targets: train and, for ``refit``, validation. Never test."""
     return (TRAIN, VALIDATION) if refit else (TRAIN,)
 
 
@@ -52,16 +52,16 @@ _REQUIRED_ARRAYS = ("user_ptr", "movie", "rating", "split")
 
 @dataclasses.dataclass
 class Manifest:
-    """What ``manifest.json`` says.
+    """Contents of ``manifest.json``.
 
     Attributes:
-        source: Where the ratings came from: file names, sizes, checksums, the options used.
+        source: Origin of the ratings: file names, sizes, checksums, the options used.
         counts: ``users``, ``movies``, ``ratings``, ``duplicates_dropped``.
-        rating: ``min``, ``max`` (the scale) and ``levels``, the ascending centres of the rating levels. A rating
+        rating: ``min``, ``max`` (the scale) and ``levels``, the ascending centers of the rating levels. A rating
             belongs to the nearest level; with at most 64 distinct ratings the levels are those ratings.
         split: ``protocol``, ``test``, ``validation`` (fractions), ``seed``, the options of ranking protocols
             (:data:`gnnrec.data.split_ranking.RANKING_OPTIONS`) and ``counts`` by split name.
-        order: How users were ordered into shards: ``balanced`` or ``metis``.
+        order: Method that ordered users into shards: ``balanced`` or ``metis``.
         shards: Row boundaries of the shards, ``num_shards + 1`` ascending integers from 0 to ``counts["users"]``.
         files: File name -> ``{"bytes": int, "sha256": str}`` for every other file in the directory.
     """
@@ -78,7 +78,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the contents: a hash of the checksums of all files (64 hexadecimal digits)."""
+        """Hash of the checksums of all files (64 hexadecimal digits); identifies the contents."""
         lines = sorted(f"{name} {entry['sha256']}" for name, entry in self.files.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -94,10 +94,10 @@ def write_prepared(
 
     Args:
         directory: An existing, empty directory.
-        manifest: Everything but ``files``, which is filled in here.
+        manifest: All fields except ``files``, which is filled in here.
         users: Columns ``row``, ``user``.
         movies: Columns ``row``, ``movie``, ``title``, ``genres``.
-        arrays: ``user_ptr``, ``movie``, ``rating``, ``split`` and, where known, ``timestamp``.
+        arrays: ``user_ptr``, ``movie``, ``rating``, ``split`` and, if known, ``timestamp``.
     """
     users.to_parquet(directory / "users.parquet", index=False)
     movies.to_parquet(directory / "movies.parquet", index=False)
@@ -107,12 +107,12 @@ def write_prepared(
 
 
 def write_manifest(directory: Path, manifest: Manifest, known: dict[str, str] | None = None) -> Manifest:
-    """Fills ``files`` in from the files that are there, and writes ``manifest.json``.
+    """Fills in ``files`` from the files in the directory and writes ``manifest.json``.
 
     Args:
         directory: The directory.
-        manifest: Everything but ``files``.
-        known: Checksums (SHA-256) of files that need not be read again.
+        manifest: All fields except ``files``.
+        known: SHA-256 checksums of files that need not be read again.
     """
     known = known or {}
     paths = sorted(directory.iterdir())
@@ -127,14 +127,14 @@ def write_manifest(directory: Path, manifest: Manifest, known: dict[str, str] | 
 
 
 class PreparedDataset:
-    """Opens a prepared dataset; arrays are memory-mapped, so a rank reads only the ranges it slices.
+    """A prepared dataset with memory-mapped arrays, so a rank reads only the ranges it slices.
 
     Args:
-        directory: Where ``gnnrec prepare`` wrote it.
-        verify: Compare every file with its checksum (reads everything). Sizes are always compared.
+        directory: Output directory of ``gnnrec prepare``.
+        verify: Compare every file with its checksum (reads all data). Sizes are always compared.
 
     Raises:
-        UserError: Not a prepared dataset, of another format version, or damaged.
+        UserError: The directory is not a prepared dataset, has another format version, or is damaged.
     """
 
     def __init__(self, directory: str | Path, verify: bool = False):
@@ -144,7 +144,7 @@ class PreparedDataset:
             _check_file(self.directory / name, entry, verify)
         missing = [name for name in _REQUIRED_ARRAYS if f"{name}.npy" not in self.manifest.files]
         if missing:
-            raise UserError(f"{self.directory}: {missing[0]}.npy is not in manifest.json: run gnnrec prepare again")
+            raise UserError(f"{self.directory}: manifest.json does not list {missing[0]}.npy: run gnnrec prepare again")
 
     def __repr__(self) -> str:
         counts = f"{self.num_users:,} users, {self.num_movies:,} movies, {self.num_ratings:,} ratings"
@@ -231,30 +231,30 @@ def _read_manifest(directory: Path) -> Manifest:
         raise UserError(f"{path} does not describe a prepared dataset: run gnnrec prepare")
     if content.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{path}: format version {content.get('format_version')}, this program reads {FORMAT_VERSION}: "
+            f"{path} has format version {content.get('format_version')}, but this program reads {FORMAT_VERSION}: "
             "run gnnrec prepare again"
         )
     content.pop("fingerprint", None)
     try:
         manifest = Manifest(**content)
-        wrong = _wrong_in(manifest)
+        problem = _find_problem(manifest)
     except (TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}): run gnnrec prepare again") from None
-    if wrong:
-        raise UserError(f"{path} is damaged ({wrong}): run gnnrec prepare again")
+    if problem:
+        raise UserError(f"{path} is damaged ({problem}): run gnnrec prepare again")
     return manifest
 
 
-def _wrong_in(manifest: Manifest) -> str | None:
-    """What other programs that write the format may get wrong."""
-    lacking = [name for name in ("users", "movies", "ratings") if not isinstance(manifest.counts.get(name), int)]
-    lacking += [name for name in ("protocol", "counts") if name not in manifest.split]
-    lacking += [name for name in ("min", "max", "levels") if name not in manifest.rating]
-    if lacking:
-        return f"no {lacking[0]}"
+def _find_problem(manifest: Manifest) -> str | None:
+    """Checks for mistakes that other programs that write the format may make; returns the first, or None."""
+    missing = [name for name in ("users", "movies", "ratings") if not isinstance(manifest.counts.get(name), int)]
+    missing += [name for name in ("protocol", "counts") if name not in manifest.split]
+    missing += [name for name in ("min", "max", "levels") if name not in manifest.rating]
+    if missing:
+        return f"no {missing[0]}"
     shards, users = manifest.shards, manifest.counts["users"]
     if len(shards) < 2 or (shards[0], shards[-1]) != (0, users) or any(a > b for a, b in zip(shards, shards[1:])):
-        return f"shards do not rise from 0 to the {users} users"
+        return f"shards do not ascend from 0 to {users} users"
     return None
 
 

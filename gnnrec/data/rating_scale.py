@@ -1,4 +1,4 @@
-"""The rating scale of a file and the levels that ratings have on it."""
+"""Rating scale of a file and the rating levels on it."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from gnnrec.data import check
 from gnnrec.data.formats import Layout
 from gnnrec.errors import UserError
 
-#: Most levels that ratings have of their own.
+#: Maximum number of distinct ratings that are levels themselves; more ratings are binned.
 MAX_LEVELS = 64
 _BINS = 20
 
 
-def parse(given: tuple[float, float] | str | None) -> tuple[float, float] | None:
-    """The scale given by option, from numbers or from "MIN MAX"."""
-    if given is None:
+def parse(option: tuple[float, float] | str | None) -> tuple[float, float] | None:
+    """Parses the scale given by option, two numbers or "MIN MAX"."""
+    if option is None:
         return None
     try:
-        low, high = map(float, given.replace(",", " ").strip("[]() ").split() if isinstance(given, str) else given)
+        low, high = map(float, option.replace(",", " ").strip("[]() ").split() if isinstance(option, str) else option)
     except ValueError:
         low = high = 0.0
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise UserError(f"--rating_scale {given!r} is not a scale: give two numbers, the lower one first, as in '1 10'")
+        raise UserError(
+            f"--rating_scale {option!r} is not a scale: pass two numbers, the lower one first, as in '1 10'"
+        )
     return low, high
 
 
-def decide(layout: Layout, option: tuple[float, float] | str | None, rating: np.ndarray) -> tuple[float, float]:
-    """The rating scale; raises where a rating is off it."""
-    given = parse(option)
+def resolve(layout: Layout, option: tuple[float, float] | str | None, rating: np.ndarray) -> tuple[float, float]:
+    """Returns the rating scale; raises a :class:`UserError` if a rating is off the scale."""
+    parsed = parse(option)
     low, high = _decimal(rating.min()), _decimal(rating.max())
-    if given is not None:
-        scale = given
+    if parsed is not None:
+        scale = parsed
     elif layout.grouplens:
         whole_stars = layout.kind == "dat" and low >= 1 and bool((rating == np.round(rating)).all())
         scale = (1.0 if whole_stars else 0.5, 5.0)
     else:
         scale = (low, high)
     if low < scale[0] or high > scale[1]:
-        check.refuse(layout, scale=scale)
+        check.raise_first_error(layout, scale=scale)
     return scale
 
 
 def _decimal(value: np.float32) -> float:
-    """The shortest decimal number that is this float32: 0.1, not 0.10000000149."""
+    """Shortest decimal number that rounds to this float32: 0.1, not 0.10000000149."""
     return float(str(np.float32(value)))
 
 
 def levels(rating: np.ndarray, scale: tuple[float, float]) -> list[float]:
-    """The distinct ratings in ascending order, or 20 equal-width bin centres where there are more than 64."""
+    """Returns the distinct ratings in ascending order, or the centers of 20 equal-width bins if more than 64."""
     distinct = np.sort(pd.unique(rating))
     if len(distinct) <= MAX_LEVELS:
         return [_decimal(level) for level in distinct]
     width = (scale[1] - scale[0]) / _BINS
-    return [scale[0] + (place + 0.5) * width for place in range(_BINS)]
+    return [scale[0] + (index + 0.5) * width for index in range(_BINS)]

@@ -1,4 +1,4 @@
-"""Reads a ratings file into columns: encoded ids, ratings and times in seconds."""
+"""Reads a ratings file into columns: encoded ids, ratings and timestamps in seconds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gnnrec.data import check, ids
 from gnnrec.data.formats import READING_ERRORS, Layout, open_text, unreadable
 from gnnrec.errors import UserError
 
-_WORDS = pa.dictionary(pa.int32(), pa.string())
-_GAP = "gap "  # the empty columns between two colons
+_STRINGS = pa.dictionary(pa.int32(), pa.string())
+_GAP = "gap "  # prefix for the empty columns between two colons
 
 
 @dataclasses.dataclass
 class Ratings:
-    """The columns of a ratings file, in its own row order.
+    """Columns of a ratings file in row order.
 
     Attributes:
         user: Encoded user ids.
@@ -38,69 +38,69 @@ class Ratings:
 
 
 def read_ratings(layout: Layout, least_users: int = 2) -> Ratings:
-    """Reads a file without malformed rows, missing values or infinities.
+    """Reads a ratings file and checks it for malformed rows, missing values and infinities.
 
     Args:
         layout: The file.
-        least_users: Users that it must have.
+        least_users: Minimum number of users.
 
     Raises:
-        UserError: One line with the file, the line in it and what is wrong there.
+        UserError: A row is wrong; the message names the file, the line and the problem.
     """
-    with refusing(layout):
+    with explain_errors(layout):
         columns = _read_parquet(layout) if layout.kind == "parquet" else read_text(layout)
         if not len(columns["rating"]):
             raise no_ratings(layout)
-        ratings = encoded(layout, columns)
-        for role, found in (("user", ratings.user), ("movie", ratings.movie)):
-            if found.mixed and layout.grouplens:
-                check.refuse(layout, integer_ids=(role,))
+        ratings = encode_columns(layout, columns)
+        for role, encoded in (("user", ratings.user), ("movie", ratings.movie)):
+            if encoded.mixed and layout.grouplens:
+                check.raise_first_error(layout, integer_ids=(role,))
     if len(ratings.user.raw) < least_users:
         raise too_few_users(layout)
     return ratings
 
 
 def no_ratings(layout: Layout) -> UserError:
-    """The error for a file without rows."""
+    """Error for a file without rows."""
     return UserError(f"{layout.path} has no ratings (only a header): check that it is complete")
 
 
 def too_few_users(layout: Layout) -> UserError:
-    """The error for ratings of a single user."""
+    """Error for ratings of a single user."""
     return UserError(f"{layout.path} has ratings of one user only: at least two users are needed")
 
 
 @contextlib.contextmanager
-def refusing(layout: Layout) -> Iterator[None]:
-    """Turns what goes wrong with a file inside the block into a :class:`UserError` that names the row."""
+def explain_errors(layout: Layout) -> Iterator[None]:
+    """Converts errors from reading a file inside the block into a :class:`UserError` that names the row."""
     try:
         yield
     except pa.ArrowInvalid as error:
-        check.refuse(layout, reason=str(error))
+        check.raise_first_error(layout, reason=str(error))
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None
 
 
-def encoded(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> Ratings:
-    """Columns as read, without missing values and infinities. Takes ``columns`` apart to free memory early."""
+def encode_columns(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> Ratings:
+    """Checks columns for missing values and infinities and encodes ids. Empties ``columns`` to free memory early."""
     if any(column.null_count for column in columns.values()):
-        check.refuse(layout)
+        check.raise_first_error(layout)
     rating = columns.pop("rating").to_numpy()
     if not np.isfinite(rating).all():
-        check.refuse(layout)
+        check.raise_first_error(layout)
     user, movie = ids.encode(columns.pop("user")), ids.encode(columns.pop("movie"))
     return Ratings(user, movie, rating, _seconds(columns.pop("timestamp")) if "timestamp" in columns else None)
 
 
 def read_text(layout: Layout, block: pa.Buffer | None = None) -> dict[str, pa.ChunkedArray]:
-    """The columns of a text file by role, or of ``block``, some of its rows without its header."""
+    """Reads the columns of a text file by role, or of ``block``, some of its rows without the header."""
     columns = dict(layout.columns)
     names = None if block is None else layout.header
-    if layout.kind == "dat":  # a::b is a, nothing and b between single colons
+    if layout.kind == "dat":  # with ":" as delimiter, a::b has the fields a, "" and b
         names = [name for role in layout.header for name in (role, _GAP + role)][:-1]
     gaps = [_GAP + role for role in layout.header[:-1]] if layout.kind == "dat" else []
     failure = None
-    for id_type in (pa.int32(), pa.int64(), _WORDS) if layout.grouplens else (_WORDS,):
+    for id_type in (pa.int32(), pa.int64(), _STRINGS) if layout.grouplens else (_STRINGS,):
         for time_type in _time_types(layout):
             types = {"user": id_type, "movie": id_type, "rating": pa.float32(), "timestamp": time_type}
             try:
@@ -128,7 +128,7 @@ def read_text(layout: Layout, block: pa.Buffer | None = None) -> dict[str, pa.Ch
 
 
 def _time_types(layout: Layout) -> tuple[pa.DataType, ...]:
-    """Types to try for the times, by what stands in the first row."""
+    """Candidate types of the timestamps, judging by the first row."""
     name = layout.columns.get("timestamp")
     if name is None:
         return (pa.int64(),)
@@ -146,7 +146,7 @@ def _read_parquet(layout: Layout) -> dict[str, pa.ChunkedArray]:
 
 
 def parquet_columns(layout: Layout, table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """The columns of a table of a Parquet file by role."""
+    """Columns of a Parquet table by role."""
     columns = {role: table.column(name) for role, name in layout.columns.items()}
     columns["rating"] = columns["rating"].cast(pa.float32(), safe=False)
     for role in ("user", "movie"):
@@ -156,7 +156,7 @@ def parquet_columns(layout: Layout, table: pa.Table) -> dict[str, pa.ChunkedArra
 
 
 def _seconds(column: pa.ChunkedArray) -> np.ndarray:
-    """int64 seconds since 1970 from integers, floats, dates, times or ISO 8601 strings."""
+    """Converts integers, floats, dates, times or ISO 8601 strings to int64 seconds since 1970."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_date(kind):
         column = column.cast(pa.timestamp("us"))

@@ -1,4 +1,4 @@
-"""What a split protocol may look at."""
+"""Input of split protocols: ratings, hashes of raw ids, and options."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 from gnnrec import rng
 
-_BLOCK = 1 << 17  # ratings handled at a time
+_BLOCK = 1 << 17  # ratings per block
 
 
 @dataclasses.dataclass
 class SplitInput:
-    """What a protocol may look at.
+    """Input of a split protocol.
 
     Attributes:
         user_ptr: int64 ``[users + 1]``.
@@ -24,14 +24,14 @@ class SplitInput:
         timestamp: int64 ``[ratings]`` or None.
         user_hash: int64 tensor ``[users]``, hashes of the raw ids by row.
         movie_hash: int64 tensor ``[movies]``.
-        test: Share of the ratings (of the users in ``strong``) that goes to the test part.
-        validation: Share of what is left that goes to the validation part.
+        test: Share of the ratings (with ``strong``: of the users) held out for test.
+        validation: Share of the remaining ones held out for validation.
         seed: Seed.
-        relevant: Ranking protocols: lowest rating of a movie that the user likes.
-        least_relevant: ``strong``: relevant ratings that a user needs to be used at all.
-        held_out: ``strong``: share of a held-out user's relevant ratings that is to be found.
-        trained: ``strong``: movies that train users find relevant, bool ``[movies]``, where these are not all users;
-            None finds them among the ratings that are here.
+        relevant: Ranking protocols: lowest relevant rating.
+        least_relevant: ``strong``: users with fewer relevant ratings are unused.
+        held_out: ``strong``: share of a held-out user's relevant ratings that are targets.
+        trained: ``strong``: movies with a relevant rating by any train user, bool ``[movies]``, if the input holds some
+            of the users only; None computes them from the input.
     """
 
     user_ptr: np.ndarray
@@ -49,11 +49,11 @@ class SplitInput:
     trained: np.ndarray | None = None
 
     def key(self, purpose: str) -> int:
-        """The random stream for a purpose."""
+        """Key of the random stream for a purpose."""
         return rng.key(self.seed, "split", purpose)
 
     def user_blocks(self) -> Iterator[tuple[int, int]]:
-        """Ranges of rows ``(first user, end)`` of about a hundred thousand ratings, at least one user each."""
+        """Yields row ranges ``(first user, end)`` with about a hundred thousand ratings and at least one user each."""
         first, users = 0, len(self.user_ptr) - 1
         while first < users:
             end = int(np.searchsorted(self.user_ptr, self.user_ptr[first] + _BLOCK, side="right")) - 1
@@ -62,17 +62,17 @@ class SplitInput:
             first = end
 
     def pair_counters(self) -> Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]:
-        """A function from a range of users to (edge -> user offset in the range, edge -> counter of its raw ids)."""
-        of_user = rng.bits(self.key("user"), self.user_hash)
-        of_movie = rng.bits(self.key("movie"), self.movie_hash)
+        """Returns a function from a range of users to each edge's user offset in the range and counter of raw ids."""
+        user_bits = rng.bits(self.key("user"), self.user_hash)
+        movie_bits = rng.bits(self.key("movie"), self.movie_hash)
 
         def block(first: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
             owner = torch.from_numpy(np.repeat(np.arange(end - first), np.diff(self.user_ptr[first : end + 1])))
             movie = torch.from_numpy(self.movie[self.user_ptr[first] : self.user_ptr[end]])
-            return owner, of_user[first:end][owner] + of_movie[movie]
+            return owner, user_bits[first:end][owner] + movie_bits[movie]
 
         return block
 
     def is_relevant(self, first: int, end: int) -> np.ndarray:
-        """Whether each rating of a range of users is relevant, bool."""
+        """Flags the relevant ratings of a range of users, bool."""
         return self.rating[self.user_ptr[first] : self.user_ptr[end]] >= np.float32(self.relevant)

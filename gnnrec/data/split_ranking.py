@@ -1,8 +1,8 @@
-"""Split protocols of ranking, where a movie is relevant to a user or not.
+"""Split protocols for ranking, where a movie is relevant to a user or not.
 
 ``strong`` is the protocol of Liang, Krishnan, Hoffman and Jebara, "Variational autoencoders for collaborative
-filtering" (WWW 2018, section 4.1): whole users are held out, known by a part of what they like ("strong
-generalisation"). ``leave-last`` holds out the last movies that each user liked.
+filtering" (WWW 2018, section 4.1): whole users are held out, and the model sees a part of their relevant ratings
+("strong generalization"). ``leave-last`` holds out the last relevant movies of each user.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from gnnrec.data.prepared import SPLIT_NAMES, TEST, TEST_INPUT, TRAIN, UNUSED, V
 from gnnrec.data.split_input import SplitInput
 from gnnrec.errors import UserError
 
-#: Options of ``gnnrec prepare`` that each ranking protocol uses, and that its manifest keeps.
+#: Options of ``gnnrec prepare`` that each ranking protocol uses; they are stored in the manifest.
 RANKING_OPTIONS: dict[str, tuple[str, ...]] = {
     "strong": ("relevant", "least_relevant", "held_out"),
     "leave-last": ("relevant",),
 }
-#: Relevant ratings that a user needs for ``leave-last`` to hold two of them out.
+#: Minimum number of relevant ratings of a user for ``leave-last`` to hold out two of them.
 _LEAST_FOR_LEAVE_LAST = 3
 
 
 def relevance(manifest: Manifest) -> float | None:
-    """Lowest relevant rating of a dataset prepared for ranking; None where another protocol split it."""
+    """Lowest relevant rating of a dataset prepared for ranking; None for other protocols."""
     return manifest.split.get("relevant")
 
 
 def check_relevant(protocol: str, relevant: float, scale: tuple[float, float]) -> None:
-    """Refuses a threshold that is not on the rating scale, where the protocol has one."""
+    """Raises a :class:`UserError` if a ranking protocol's threshold is off the rating scale."""
     if protocol in RANKING_OPTIONS and not scale[0] <= relevant <= scale[1]:
         raise UserError(
             f"--relevant {relevant:g} is not on the rating scale {scale[0]:g} to {scale[1]:g}: "
-            "name the lowest rating of a movie that its user likes"
+            "pass the lowest rating of a movie that its user likes"
         )
 
 
 def check_used(counts: dict[str, int], relevant: float) -> None:
-    """Refuses a split (ratings by split name) that leaves all ratings out."""
+    """Raises a :class:`UserError` if a split (ratings by split name) leaves out all ratings."""
     if counts[SPLIT_NAMES[UNUSED]] == sum(counts.values()):
         raise UserError(f"no rating is {relevant:g} or more: lower --relevant")
 
 
 def strong(data: SplitInput) -> np.ndarray:
-    """Users are train, validation or test users as a whole.
+    """Assigns whole users to train, validation or test.
 
-    Of a held-out user the share ``held_out`` of the relevant ratings, at least one, is to be found; the others are
-    shown. Not used are ratings below ``relevant``, users with fewer than ``least_relevant`` relevant ratings, and
-    held-out ratings of movies that no train user finds relevant. So is a held-out user without two ratings left.
+    The share ``held_out`` of a held-out user's relevant ratings, at least one, are targets; the others are model
+    inputs. Unused are ratings below ``relevant``, users with fewer than ``least_relevant`` relevant ratings, held-out
+    ratings of movies without a relevant rating by a train user, and held-out users with fewer than two ratings left.
 
     Raises:
-        UserError: No user is left to train on.
+        UserError: There are no train users.
     """
     split = np.full(len(data.movie), UNUSED, np.uint8)
     role = _roles(data)
@@ -63,31 +63,31 @@ def strong(data: SplitInput) -> np.ndarray:
         trained[data.movie[edges][train]] = True
     if not trained.any():
         raise UserError(
-            f"no user to train on has {data.least_relevant} ratings of {data.relevant:g} or more: "
+            f"no train user has {data.least_relevant} ratings of {data.relevant:g} or more: "
             "lower --least_relevant, --relevant, --test or --validation"
         )
     pairs = data.pair_counters()
     for first, end in data.user_blocks():
         edges = slice(data.user_ptr[first], data.user_ptr[end])
-        of_edge, pair = pairs(first, end)
-        owner = of_edge.numpy()
-        own_role = role[first:end][owner]
-        fine = data.is_relevant(first, end) & trained[data.movie[edges]]
-        fine &= (own_role == VALIDATION_INPUT) | (own_role == TEST_INPUT)
-        left = np.bincount(owner[fine], minlength=end - first)
-        chosen = np.flatnonzero(fine & (left >= 2)[owner])
-        to_find = np.floor(data.held_out * left + 0.5).astype(np.int64).clip(1, np.maximum(left - 1, 1))
+        user_offset, pair = pairs(first, end)
+        owner = user_offset.numpy()
+        edge_role = role[first:end][owner]
+        usable = data.is_relevant(first, end) & trained[data.movie[edges]]
+        usable &= (edge_role == VALIDATION_INPUT) | (edge_role == TEST_INPUT)
+        count = np.bincount(owner[usable], minlength=end - first)
+        chosen = np.flatnonzero(usable & (count >= 2)[owner])
+        num_targets = np.floor(data.held_out * count + 0.5).astype(np.int64).clip(1, np.maximum(count - 1, 1))
         draw = rng.bits(data.key("held out"), pair[chosen]).numpy()
         by_draw = chosen[np.lexsort((draw, owner[chosen]))]
-        place = _places(owner[by_draw])
-        part = own_role[by_draw]
-        found = place < to_find[owner[by_draw]]
-        split[edges][by_draw] = np.where(found, np.where(part == TEST_INPUT, TEST, VALIDATION), part)
+        role_by_draw = edge_role[by_draw]
+        is_target = _rank_within_owner(owner[by_draw]) < num_targets[owner[by_draw]]
+        target_split = np.where(role_by_draw == TEST_INPUT, TEST, VALIDATION)
+        split[edges][by_draw] = np.where(is_target, target_split, role_by_draw)
     return split
 
 
 def trained_movies(data: SplitInput) -> np.ndarray:
-    """Movies that a train user of ``strong`` finds relevant, bool ``[movies]``."""
+    """Movies with a relevant rating by a train user of ``strong``, bool ``[movies]``."""
     trained = np.zeros(len(data.movie_hash), bool)
     for edges, train in _train_edges(data, _roles(data)):
         trained[data.movie[edges][train]] = True
@@ -95,20 +95,20 @@ def trained_movies(data: SplitInput) -> np.ndarray:
 
 
 def _train_edges(data: SplitInput, role: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Blocks of ratings, and which of them are train."""
+    """Yields blocks of ratings and a mask of the train ratings among them."""
     for first, end in data.user_blocks():
         owner = np.repeat(role[first:end], np.diff(data.user_ptr[first : end + 1]))
         yield slice(data.user_ptr[first], data.user_ptr[end]), data.is_relevant(first, end) & (owner == TRAIN)
 
 
 def leave_last(data: SplitInput) -> np.ndarray:
-    """Each user's last relevant rating is the test part, the one before it the validation part, the others train.
+    """Holds out each user's last relevant rating as test and the one before it as validation.
 
-    Users with fewer than three relevant ratings are all train; ratings below ``relevant`` are not used. Equal times
+    Users with fewer than three relevant ratings are all train; ratings below ``relevant`` are unused. Equal timestamps
     are ordered by a hash of the pair.
 
     Raises:
-        UserError: There are no times.
+        UserError: There are no timestamps.
     """
     if data.timestamp is None:
         raise UserError("--protocol leave-last needs timestamps: name their column with --timestamp_column")
@@ -116,23 +116,23 @@ def leave_last(data: SplitInput) -> np.ndarray:
     pairs = data.pair_counters()
     for first, end in data.user_blocks():
         edges = slice(data.user_ptr[first], data.user_ptr[end])
-        of_edge, pair = pairs(first, end)
+        user_offset, pair = pairs(first, end)
         chosen = np.flatnonzero(data.is_relevant(first, end))
-        owner = of_edge.numpy()[chosen]
+        owner = user_offset.numpy()[chosen]
         tie = rng.bits(data.key("tie"), pair[chosen]).numpy()
         by_time = np.lexsort((tie, data.timestamp[edges][chosen], owner))
         count = np.bincount(owner, minlength=end - first)[owner]
-        from_last = count - 1 - _places(owner)  # owner is sorted: place and user are those of by_time too
-        part = np.full(len(chosen), TRAIN, np.uint8)
+        from_last = count - 1 - _rank_within_owner(owner)  # owner is sorted, so by_time does not change it
+        chosen_split = np.full(len(chosen), TRAIN, np.uint8)
         enough = count >= _LEAST_FOR_LEAVE_LAST
-        part[enough & (from_last == 1)] = VALIDATION
-        part[enough & (from_last == 0)] = TEST
-        split[edges][chosen[by_time]] = part
+        chosen_split[enough & (from_last == 1)] = VALIDATION
+        chosen_split[enough & (from_last == 0)] = TEST
+        split[edges][chosen[by_time]] = chosen_split
     return split
 
 
 def _roles(data: SplitInput) -> np.ndarray:
-    """What each user is, uint8 ``[users]``: TRAIN, VALIDATION_INPUT, TEST_INPUT or UNUSED."""
+    """Role of each user, uint8 ``[users]``: TRAIN, VALIDATION_INPUT, TEST_INPUT or UNUSED."""
     relevant = np.zeros(len(data.user_ptr) - 1, np.int64)
     for first, end in data.user_blocks():
         before = np.concatenate([[0], np.cumsum(data.is_relevant(first, end))])
@@ -145,7 +145,7 @@ def _roles(data: SplitInput) -> np.ndarray:
     return role
 
 
-def _places(owner: np.ndarray) -> np.ndarray:
-    """Number of each entry within its owner's stretch of a sorted list, from 0."""
+def _rank_within_owner(owner: np.ndarray) -> np.ndarray:
+    """Position of each entry among its owner's entries in a sorted list, from 0."""
     starts = np.flatnonzero(np.diff(owner, prepend=-1))
     return np.arange(len(owner)) - np.repeat(starts, np.diff(np.append(starts, len(owner))))

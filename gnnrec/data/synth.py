@@ -1,6 +1,6 @@
-"""`gnnrec synth`: ratings shaped like MovieLens from a true model, so that the best possible RMSE is known.
+"""`gnnrec synth`: MovieLens-like ratings drawn from a true model, so that the best possible RMSE is known.
 
-:mod:`gnnrec.data.synth_model` explains the model and the floor, :mod:`gnnrec.data.synth_pairs` who rates what.
+:mod:`gnnrec.data.synth_model` explains the model and the floor, :mod:`gnnrec.data.synth_pairs` the choice of movies.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ __all__ = ["SynthOptions", "check", "synth"]
 
 
 def synth(out: Path, options: SynthOptions) -> dict:
-    """Writes a directory shaped like MovieLens: `ratings.csv`, `movies.csv` and `floor.json`.
+    """Writes a directory in MovieLens layout: `ratings.csv`, `movies.csv` and `floor.json`.
 
     Args:
-        out: Directory to make.
-        options: What to generate.
+        out: Output directory.
+        options: Size and parameters of the true model.
 
     Returns:
-        The contents of `floor.json`: `floor`, the errors of the true model (see
-        :mod:`gnnrec.data.synth_model`), `ratings`, their statistics, and `options`.
+        Contents of `floor.json`: `floor` (errors of the true model, see :mod:`gnnrec.data.synth_model`), `ratings`
+        (statistics) and `options`.
     """
     check(options)
     progress = sys.stderr.isatty()
-    with complete_directory(Path(out), options.overwrite, "floor.json") as aside:
+    with complete_directory(Path(out), options.overwrite, "floor.json") as directory:
         data = generate(options, progress)
         report = {"floor": data.floor(), "ratings": _statistics(data, options), "options": asdict(options)}
         del report["options"]["overwrite"]
         try:
-            data.catalogue.write(aside / "movies.csv")
-            _write_ratings(aside / "ratings.csv", data, progress)
-            (aside / "floor.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            data.catalog.write(directory / "movies.csv")
+            _write_ratings(directory / "ratings.csv", data, progress)
+            (directory / "floor.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{out}: cannot write there ({error}): free some space or choose another place") from error
+            raise UserError(f"{out}: cannot write there ({error}): make room or choose another directory") from error
     ratings, floor = report["ratings"], report["floor"]
     print(
         f"{out}: {options.ratings:,} ratings of {options.users:,} users and {ratings['rated_movies']:,} movies; "
@@ -56,31 +56,31 @@ def synth(out: Path, options: SynthOptions) -> dict:
 
 
 def check(options: SynthOptions) -> None:
-    """Refuses what cannot be generated, before any work."""
+    """Raises a :class:`UserError` for options that cannot be met, before any work."""
     users, movies, ratings = options.users, options.movies, options.ratings
     if users < 1:
-        raise UserError(f"--users {users}: there must be at least one user; raise --users")
+        raise UserError(f"--users {users} is too few: choose at least 1")
     if movies < 20:
-        raise UserError(f"--movies {movies}: users rate 20 movies each and more; raise --movies to at least 20")
+        raise UserError(f"--movies {movies} is too few: every user rates at least 20; raise --movies to 20 or more")
     if movies > 2**31 // (2 * 5) or users > 2**31 - 1:
-        raise UserError(f"--users {users} --movies {movies}: ids must fit in 32 bits; lower --users or --movies")
+        raise UserError(f"--users {users} --movies {movies}: ids must fit in 32 bits: lower --users or --movies")
     if ratings > users * movies:
         raise UserError(
-            f"--ratings {ratings}: {users} users and {movies} movies make {users * movies} pairs; "
+            f"--ratings {ratings}: {users} users and {movies} movies make {users * movies} pairs: "
             "lower --ratings or raise --users or --movies"
         )
     if ratings < users:
         raise UserError(
-            f"--ratings {ratings}: {users} users need at least one each; lower --users or raise --ratings "
-            f"(MovieLens has 20 and more a user, that is {20 * users} here)"
+            f"--ratings {ratings}: {users} users need at least one rating each: lower --users or raise --ratings "
+            f"(MovieLens has at least 20 per user, which is {20 * users} here)"
         )
     if options.seed < 0:
-        raise UserError(f"--seed {options.seed}: must not be negative; pass 0 or more")
+        raise UserError(f"--seed {options.seed} is negative: choose 0 or more")
     if not 0 < options.noise < float("inf"):
-        raise UserError(f"--noise {options.noise}: must be positive; MovieLens is like {SynthOptions.noise}")
+        raise UserError(f"--noise {options.noise} is not positive: MovieLens has about {SynthOptions.noise}")
     for name in ("user_bias", "movie_bias", "taste", "drift", "affinity"):
         if not 0 <= getattr(options, name) < float("inf"):
-            raise UserError(f"--{name} {getattr(options, name)}: must not be negative; pass 0 to leave it out")
+            raise UserError(f"--{name} {getattr(options, name)} must be 0 or positive: pass 0 to disable it")
 
 
 def _write_ratings(path: Path, data: Synthetic, progress: bool) -> None:
@@ -92,7 +92,7 @@ def _write_ratings(path: Path, data: Synthetic, progress: bool) -> None:
         for rows in blocks(data.stars.size):
             columns = {
                 "userId": data.user[rows] + 1,
-                "movieId": data.catalogue.ids[data.movie[rows]],
+                "movieId": data.catalog.ids[data.movie[rows]],
                 "rating": names.take(pa.array(data.stars[rows])),
                 "timestamp": data.time[rows],
             }

@@ -1,4 +1,4 @@
-"""The true model behind `gnnrec synth`, its ratings and the errors no other model can beat.
+"""The true model behind `gnnrec synth`, its ratings, and the lowest errors that any model can reach.
 
 **The true model.** User u scores movie m at time t with::
 
@@ -9,16 +9,16 @@
 movie's own. Nine thresholds turn ``y`` into 0.5 ... 5 stars; they are quantiles of ``y``, so the shares of the ten
 ratings are those of MovieLens 20M.
 
-**Selection.** Which movies a user rates depends on popularity and, mildly, on the user's strongest taste, but not on
-the noise. So the noise of an observed rating is distributed as that of any rating, and the floor below is meant for
-observed ratings.
+**Selection.** A user's choice of movies depends on popularity and, mildly, on the user's strongest taste, but not on
+the noise. So the noise of observed ratings has the distribution of all noise, and the floor below holds for observed
+ratings.
 
 **The floor.** Given ``s``, the rating exceeds threshold ``c_k`` with probability ``Phi((s - c_k) / noise)``. Hence the
 best prediction under squared error is ``E[rating | s] = 0.5 + 0.5 * sum_k Phi((s - c_k) / noise)``, which lies within
-0.5 ... 5 by itself, and the best under absolute error is the median, the half stars of ``s``. ``floor.json`` has the
-RMSE and MAE of these predictions on the very ratings in ``ratings.csv``, and what they are in expectation over the
-noise (for RMSE the root of the mean of ``Var[rating | s]``). No model predicts ratings it has not seen better, but for
-luck; one that has to learn the parameters from ratings does worse.
+0.5 ... 5 by itself, and the best under absolute error is the median, the half stars of ``s``. ``floor.json`` holds the
+RMSE and MAE of these predictions on the ratings in ``ratings.csv``, and their expectation over the noise (for RMSE the
+root of the mean of ``Var[rating | s]``). No model predicts unseen ratings better except by chance; one that has to
+learn the parameters from ratings does worse.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class SynthOptions:
 
 @dataclass
 class Synthetic:
-    """Generated ratings with the truth behind them, sorted by user and movie.
+    """Generated ratings with their true model, sorted by user and movie.
 
     Args:
-        catalogue: The movies.
+        catalog: The movies.
         user: int32 user rows, from 0.
         movie: int32 movie rows.
         time: int64 seconds since 1970.
@@ -86,10 +86,10 @@ class Synthetic:
         noise: Standard deviation of the noise.
         known: float32 part of the score that does not depend on the user: movie bias and drift.
         movie_factors: float32 ``[movies, FACTORS]``.
-        user_spread: Standard deviations of a user's bias and tastes, ``[1 + FACTORS]``.
+        user_std: Standard deviations of a user's bias and tastes, ``[1 + FACTORS]``.
     """
 
-    catalogue: SyntheticMovies
+    catalog: SyntheticMovies
     user: np.ndarray
     movie: np.ndarray
     time: np.ndarray
@@ -99,10 +99,10 @@ class Synthetic:
     noise: float
     known: np.ndarray
     movie_factors: np.ndarray
-    user_spread: np.ndarray
+    user_std: np.ndarray
 
     def expectation(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Closed forms for ratings of the given scores: mean, variance, and mean absolute distance from the median."""
+        """Closed forms for ratings of given scores: mean, variance, and mean absolute deviation from the median."""
         # P(rating > (k + 1) / 2) for k = 0 ... 8
         distance = (np.asarray(score, np.float64)[:, None] - self.thresholds) / self.noise
         above = torch.special.ndtr(torch.from_numpy(distance)).numpy()
@@ -112,7 +112,7 @@ class Synthetic:
         return mean, variance, 0.5 * np.minimum(above, 1 - above).sum(1)
 
     def floor(self) -> dict:
-        """Errors of the true model on its own ratings, see the module's text."""
+        """Errors of the true model on its own ratings; see the module docstring."""
         # All three are smooth functions of the score: linear interpolation is exact to 1e-6.
         grid = np.linspace(float(self.score.min()), float(self.score.max()), 10_001)
         tables = self.expectation(grid)
@@ -137,30 +137,30 @@ class Synthetic:
 def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
     """Draws the true model and the ratings.
 
-    Every purpose has its own generator, keyed by the seed, so options that do not concern it do not change its draws.
+    Every purpose has its own generator, keyed by the seed, so unrelated options do not change its draws.
 
     Args:
-        options: What to generate.
+        options: Size and parameters of the true model.
         progress: Whether to show a progress bar.
     """
     users, movies, ratings, seed = options.users, options.movies, options.ratings, options.seed
-    catalogue = draw_movies(movies, np.random.default_rng([seed, 1]))
+    catalog = draw_movies(movies, np.random.default_rng([seed, 1]))
     activity = draw_activity(users, movies, ratings, np.random.default_rng([seed, 2]))
     generator = np.random.default_rng([seed, 3])
     target = generator.permutation(popularity(users, movies, ratings))
 
-    # Movies: genres give half of the factors' variance. Weighted by ratings, every effect has mean zero.
+    # Movies: genres explain half of the factors' variance. Weighted by ratings, every effect has mean zero.
     generator = np.random.default_rng([seed, 4])
-    mixture = _scaled(catalogue.genres @ generator.normal(size=(len(catalogue.genres.T), FACTORS)), target)
+    mixture = _scaled(catalog.genres @ generator.normal(size=(len(catalog.genres.T), FACTORS)), target)
     factors = _scaled(mixture + generator.normal(size=(movies, FACTORS)), target)
     log_popularity = _scaled(np.log(target + 0.1), np.ones(movies))
     movie_bias = _scaled(0.35 * log_popularity + generator.normal(size=movies), target) * options.movie_bias
     movie_drift = _scaled(generator.normal(size=movies), target) * options.drift * 3**0.5  # time is even in [-1, 1]
 
-    # Users: a few strong tastes and a tail of weak ones; the strongest, as a share of what is usual, is the cluster.
+    # Users: a few strong tastes and a tail of weak ones; the largest taste before scaling defines the cluster.
     generator = np.random.default_rng([seed, 5])
-    strength = 0.78 ** np.arange(FACTORS)
-    strength *= options.taste / np.sqrt((strength**2).sum())
+    taste_std = 0.78 ** np.arange(FACTORS)
+    taste_std *= options.taste / np.sqrt((taste_std**2).sum())
     tastes = generator.normal(size=(users, FACTORS))
     user_bias = _scaled(generator.normal(size=users), activity) * options.user_bias
     strongest = np.abs(tastes).argmax(1)
@@ -171,7 +171,7 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
     user = np.repeat(np.arange(users, dtype=np.int32), activity)
     time = _draw_times(user, activity, np.random.default_rng([seed, 6]))
     score, known = np.empty(ratings, np.float32), np.empty(ratings, np.float32)
-    tastes, factors = (tastes * strength).astype(np.float32), factors.astype(np.float32)
+    tastes, factors = (tastes * taste_std).astype(np.float32), factors.astype(np.float32)
     for rows in blocks(ratings):
         u, m = user[rows], movie[rows]
         phase = 2 * (time[rows] - _FIRST_TIME) / (_LAST_TIME - _FIRST_TIME) - 1
@@ -179,7 +179,7 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
         known[rows] = movie_bias[m] + movie_drift[m] * phase
         score[rows] = user_bias[u] + known[rows] + match
 
-    # The thresholds see other noise than the ratings do, enough of it to make them exact.
+    # Thresholds use other noise than the ratings, and enough samples to be accurate.
     generator = np.random.default_rng([seed, 7])
     sample = np.resize(score[:: max(1, ratings // 2_000_000)], max(2_000_000, min(ratings, 4_000_000)))
     noisy = sample + options.noise * generator.standard_normal(sample.size, np.float32)
@@ -189,18 +189,18 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
     for rows in blocks(ratings):
         noisy = score[rows] + options.noise * generator.standard_normal(score[rows].size, np.float32)
         stars[rows] = np.searchsorted(thresholds, noisy) + 1
-    spread = np.concatenate([[options.user_bias], strength])
-    return Synthetic(catalogue, user, movie, time, stars, score, thresholds, options.noise, known, factors, spread)
+    user_std = np.concatenate([[options.user_bias], taste_std])
+    return Synthetic(catalog, user, movie, time, stars, score, thresholds, options.noise, known, factors, user_std)
 
 
 def _scaled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Columns with weighted mean zero and weighted variance one."""
+    """Standardizes columns to weighted mean zero and weighted variance one."""
     values = values - np.average(values, axis=0, weights=weights)
     return values / np.maximum(np.sqrt(np.average(values**2, axis=0, weights=weights)), 1e-12)
 
 
 def _draw_times(user: np.ndarray, activity: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Most users rate in one sitting; the others come back for days to years."""
+    """Draws timestamps: most users rate in one sitting, the others return for days to years."""
     users = activity.size
     start = _FIRST_TIME + generator.random(users) * (_LAST_TIME - _FIRST_TIME)
     days = np.exp(generator.uniform(0, np.log(3650), users))

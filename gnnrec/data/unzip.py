@@ -1,4 +1,4 @@
-"""Takes named members out of a zip file without trusting the paths in it."""
+"""Extracts named members of a zip file without trusting the paths in it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from gnnrec.errors import UserError
 
 
 def extract(archive: Path, folder: str, members: tuple[str, ...], target: Path) -> None:
-    """Writes ``folder/member`` of the zip file to ``target/member`` for each member that is there.
+    """Writes ``folder/member`` of the zip file to ``target/member`` for each member that exists.
 
     Args:
         archive: A zip file.
-        folder: The folder in it that holds the members.
-        members: Base names; the first one must be there.
+        folder: Folder in the archive that holds the members.
+        members: Base names; the first one is required.
         target: An existing directory. Nothing is ever written outside it.
 
     Raises:
-        UserError: Damaged, an unsafe path or link anywhere in it, or the first member is missing.
+        UserError: The archive is damaged, contains an unsafe path or link, or lacks the first member.
     """
     try:
         with zipfile.ZipFile(archive) as content:
@@ -46,5 +46,5 @@ def _refuse_unsafe(archive: Path, entry: zipfile.ZipInfo) -> None:
     outside = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name
     if outside or stat.S_ISLNK(entry.external_attr >> 16):
         raise UserError(
-            f"{archive}: unsafe entry {name!r} (it leads out of the archive): nothing was unpacked, check the server"
+            f"{archive}: unsafe entry {name!r} (it points outside the archive): nothing was unpacked, check the server"
         )

@@ -86,7 +86,7 @@ def read_new_users(
     ratings = read_ratings(layout, least_users=1)
     scale = dataset.manifest.rating
     if ratings.rating.min() < scale["min"] or ratings.rating.max() > scale["max"]:
-        check.refuse(layout, scale=(scale["min"], scale["max"]))
+        check.raise_first_error(layout, scale=(scale["min"], scale["max"]))
     rows = pd.Index(dataset.movies["movie"]).get_indexer(ratings.movie.raw)
     if not (rows >= 0).any():
         example = dataset.movies["movie"].iloc[0]

@@ -1,4 +1,4 @@
-"""Which code computed something."""
+"""Version of the running code: package, torch and git commit."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _PACKAGE = Path(__file__).parents[1]
 
 @functools.cache
 def code_version() -> dict[str, str | bool | None]:
-    """Versions of this package and of torch, and where the package lies in a git checkout its commit.
+    """Versions of this package and of torch and, in a git checkout, its commit.
 
     Returns:
-        ``gnnrec_version``, ``torch_version``, ``git_commit`` (None where there is none) and ``git_changed``, whether
-        files differ from it.
+        ``gnnrec_version``, ``torch_version``, ``git_commit`` (None outside a checkout) and ``git_changed``, whether
+        tracked files differ from the commit.
     """
-    # An installed package may lie inside somebody else's checkout, which does not know its files.
-    ours = _git("ls-files", "--error-unmatch", "__init__.py") is not None
-    commit = _git("rev-parse", "HEAD") if ours else None
+    # An installed package may be inside another project's checkout, which does not track its files.
+    tracked = _git("ls-files", "--error-unmatch", "__init__.py") is not None
+    commit = _git("rev-parse", "HEAD") if tracked else None
     changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
     return {
         "gnnrec_version": __version__,
@@ -34,11 +34,11 @@ def code_version() -> dict[str, str | bool | None]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git prints; None where it fails or is not there."""
+    """Output of a git command; None if it fails or git is not installed."""
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(_PACKAGE), *arguments], capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return result.stdout.strip()

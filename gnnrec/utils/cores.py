@@ -1,4 +1,4 @@
-"""The cores that this process may use."""
+"""Number of CPU cores available to this process."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import sys
 
 
 def usable_cores() -> int:
-    """Their number: on Linux those it is bound to, elsewhere those of the machine."""
+    """Counts the cores in this process's affinity mask on Linux, and all cores of the machine elsewhere."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

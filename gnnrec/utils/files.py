@@ -1,4 +1,4 @@
-"""Files that are complete or not there at all."""
+"""Atomic writes of files and directories, checksums, and messages of OS errors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from gnnrec.errors import UserError
 
-#: Opens :func:`complete_directory` for a target that is settled.
-Complete = Callable[[], contextlib.AbstractContextManager[Path]]
+#: Opens :func:`complete_directory` for a fixed target.
+DirectoryOpener = Callable[[], contextlib.AbstractContextManager[Path]]
 
 
 def sha256(path: Path) -> str:
@@ -32,13 +32,13 @@ def _digest(file: BinaryIO) -> str:  # Python 3.10
     return digest.hexdigest()
 
 
-def reason(error: OSError) -> str:
-    """Why the system could not, in its words; Arrow tells the number only."""
+def error_text(error: OSError) -> str:
+    """The system's text for an error; Arrow's own message contains the number only."""
     return os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a directory, are on the disk."""
+    """Flushes a file, or the entries of a directory, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -48,91 +48,92 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def complete_directory(target: Path, overwrite: bool = False, mark: str | None = None) -> Iterator[Path]:
-    """A directory that appears under its name when the block ends, or not at all.
+    """Writes a directory atomically: it appears as ``target`` when the block succeeds, or not at all.
 
     Args:
-        target: The final path. Its parents are made.
-        overwrite: Replace a directory that is there already; without it that is a :class:`UserError`.
-        mark: A file that such directories have: one without it is somebody else's, and never replaced.
+        target: The final path. Its parents are created.
+        overwrite: Replace an existing directory; otherwise an existing one is a :class:`UserError`.
+        mark: A file that such directories contain. A directory without it was not written by gnnrec and is never
+            replaced.
 
     Yields:
-        An empty directory beside ``target`` to write into. It is removed when the block raises, and by the next call
-        when this process was killed.
+        An empty temporary directory next to ``target``. It is removed when the block raises, and by the next call if
+        this process was killed.
     """
     target = Path(target)
     check_replaceable(target, overwrite, mark)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
-        aside = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
-        aside.mkdir()
+        temporary = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
+        temporary.mkdir()
     except OSError as error:
         raise UserError(f"{target}: cannot write there ({error.strerror}): choose another directory") from error
     try:
-        with _locked(aside):
-            yield aside
-            replace_directory(aside, target)
+        with _locked(temporary):
+            yield temporary
+            replace_directory(temporary, target)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_replaceable(target: Path, overwrite: bool, mark: str | None = None) -> None:
-    """Refuses a place that :func:`complete_directory` would refuse: work that would be lost at the end is saved."""
+    """Raises early the :class:`UserError` that :func:`complete_directory` would raise after all the work."""
     if target.exists() and not overwrite:
         raise UserError(f"{target} exists already: choose another directory or pass --overwrite")
     if target.exists() and not target.is_dir():
         raise UserError(f"{target} is a file: choose another directory")
     if mark and target.exists() and any(target.iterdir()) and not (target / mark).exists():
         raise UserError(
-            f"{target} holds something else (it has no {mark}), so nothing in it is replaced: choose another directory"
+            f"{target} holds something else (it has no {mark}) and is not replaced: choose another directory"
         )
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Removes what killed writers of ``target`` left. The kernel takes their locks away; living ones have theirs."""
+    """Removes temporary directories of killed writers. The kernel released their locks; live writers hold theirs."""
     for leftover in glob.glob(f".{glob.escape(target.name)}.tmp-*", root_dir=target.parent):
-        with _locked(target.parent / leftover) as dead:
-            if dead:
+        with _locked(target.parent / leftover) as acquired:
+            if acquired:
                 shutil.rmtree(target.parent / leftover, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[bool]:
-    """Holds the lock of a directory; yields False where another process has it, or the file system knows no locks."""
+    """Locks a directory; yields False if another process holds the lock or the file system does not support locks."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
+            acquired = True
         except OSError:
-            held = False
-        yield held
+            acquired = False
+        yield acquired
     finally:
         os.close(descriptor)
 
 
-def replace_directory(aside: Path, target: Path) -> None:
-    """Renames ``aside`` to ``target``; what was there is put back when that fails, and removed when it is done."""
+def replace_directory(temporary: Path, target: Path) -> None:
+    """Renames ``temporary`` to ``target``; an old ``target`` is restored on failure and removed on success."""
     retired = target.with_name(f".{target.name}.old-{uuid.uuid4().hex[:8]}")
-    replaced = target.exists()
-    if replaced:
+    existed = target.exists()
+    if existed:
         os.rename(target, retired)
     try:
-        os.rename(aside, target)
+        os.rename(temporary, target)
     except OSError:
-        if replaced:
+        if existed:
             os.rename(retired, target)
         raise
-    if replaced:
+    if existed:
         shutil.rmtree(retired)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file aside, to the disk, and renames it into place."""
-    aside = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:8]}")
+    """Replaces a text file atomically: writes and flushes a temporary file, then renames it."""
+    temporary = path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:8]}")
     try:
-        aside.write_text(text, encoding="utf-8")
-        sync(aside)
-        os.replace(aside, path)
+        temporary.write_text(text, encoding="utf-8")
+        sync(temporary)
+        os.replace(temporary, path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

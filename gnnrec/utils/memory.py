@@ -1,4 +1,4 @@
-"""The memory of this process."""
+"""Memory of this process: use, peak and allocator settings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import sys
 import psutil
 import torch
 
-#: glibc's names for what :func:`keep_freed` sets.
+#: glibc's mallopt parameters M_TRIM_THRESHOLD and M_MMAP_MAX.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed() -> None:
-    """Makes the C library keep memory that is freed from now on for the next tensor.
+    """Makes glibc keep memory freed from now on for reuse by the next tensor.
 
-    Otherwise every large tensor of a step is new memory whose pages the kernel must find and clear: on the CPU an
-    addition then takes three times as long. What a process frees before the call, such as what reading data took, goes
-    back to the system.
+    Otherwise the kernel must map and clear new pages for every large tensor of a step: on the CPU an addition then
+    takes three times as long. Memory freed before the call, such as buffers for reading data, is returned to the
+    system.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another C library
@@ -29,14 +29,14 @@ def keep_freed() -> None:
 
 
 def memory_gib() -> float:
-    """GiB held by this rank: on the GPU if it has one, else resident."""
+    """GiB in use by this rank: allocated on the GPU if it has one, else resident."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.memory_allocated() / 2**30
     return psutil.Process().memory_info().rss / 2**30
 
 
 def peak_memory_gib() -> float:
-    """Most GiB that this rank has held so far: on the GPU if it has one, else resident."""
+    """Peak GiB of this rank so far: allocated on the GPU if it has one, else resident."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -1,4 +1,4 @@
-"""How long stretches of a program take, without waiting for a GPU."""
+"""Timer for intervals on the CPU or a GPU that never synchronizes the device."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 class Timer:
     """Adds up the seconds between its starts and stops.
 
-    A GPU works behind the host. There events mark where a stretch begins and ends, and what the GPU has not finished
-    yet is counted later: nothing waits for it. As a context manager it may be entered again inside.
+    A GPU runs asynchronously, so CUDA events mark where an interval begins and ends, and intervals that the GPU has
+    not finished are counted later: nothing waits. As a context manager the timer is reentrant.
 
     Args:
-        cuda: Stretches run on a GPU, in the current stream.
+        cuda: Time intervals on a GPU, in the current stream.
     """
 
     def __init__(self, cuda: bool = False) -> None:
@@ -24,11 +24,11 @@ class Timer:
         self._pending: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
 
     def start(self) -> float | torch.cuda.Event:
-        """Begins a stretch; returns what :meth:`stop` wants to have."""
+        """Begins an interval and returns the token for :meth:`stop`."""
         return _event() if self.cuda else time.perf_counter()
 
     def stop(self, started: float | torch.cuda.Event) -> None:
-        """Ends a stretch; any thread may."""
+        """Ends an interval; may be called from any thread."""
         if isinstance(started, float):
             self._seconds += time.perf_counter() - started
         else:
@@ -36,7 +36,7 @@ class Timer:
 
     @property
     def seconds(self) -> float:
-        """Of all stretches that have ended."""
+        """Total seconds of all finished intervals."""
         while self._pending and self._pending[0][1].query():
             started, ended = self._pending.popleft()
             self._seconds += started.elapsed_time(ended) / 1e3

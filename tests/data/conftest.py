@@ -1,4 +1,4 @@
-"""A small ratings table and what its prepared dataset must hold."""
+"""A small ratings table, and fixtures that prepare a file and read back its ratings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gnnrec.data.prepared import PreparedDataset
 
 @pytest.fixture(scope="session")
 def table() -> pd.DataFrame:
-    """600 ratings of 40 users in MovieLens' columns, each pair once, in random order."""
+    """600 ratings of 40 users with MovieLens' columns, distinct pairs in random order."""
     rng = np.random.default_rng(0)
     pairs = rng.permutation(40 * 30)[:600]
     return pd.DataFrame(
@@ -27,13 +27,13 @@ def table() -> pd.DataFrame:
     )
 
 
-def quiet_prepare(ratings: Path, out: Path, **options) -> PreparedDataset:
-    """Prepares a file and opens the result with all checksums compared."""
+def prepare_verified(ratings: Path, out: Path, **options) -> PreparedDataset:
+    """Prepares a file and opens the result with all checksums verified."""
     prepare(out, PrepareOptions(ratings=ratings, **options))
     return PreparedDataset(out, verify=True)
 
 
-def edges_of(data: PreparedDataset) -> pd.DataFrame:
+def raw_edges(data: PreparedDataset) -> pd.DataFrame:
     """All ratings with raw ids, in ascending order of the ids."""
     user = np.repeat(np.arange(data.num_users), np.diff(data.user_ptr))
     columns = {
@@ -50,10 +50,10 @@ def edges_of(data: PreparedDataset) -> pd.DataFrame:
 @pytest.fixture
 def prepared():
     """The function ``(ratings file, out, **options) -> PreparedDataset``."""
-    return quiet_prepare
+    return prepare_verified
 
 
 @pytest.fixture
 def edges():
     """The function ``PreparedDataset -> DataFrame`` of raw ratings."""
-    return edges_of
+    return raw_edges

@@ -1,4 +1,4 @@
-"""Blocks cover all rows once; looking up by blocks is indexing."""
+"""Blocks cover all rows once; look_up equals indexing."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_blocks_cover_all_rows_once(rows):
 
 
 @pytest.mark.parametrize("rows", [0, 6, 7, 23])
-def test_look_up_is_indexing(rows):
+def test_look_up_equals_indexing(rows):
     table = np.array([2.5, -1.0, 7.25], np.float32)
     positions = np.random.default_rng(0).integers(0, 3, rows).astype(np.int32)
-    found = blocks.look_up(table, positions)
-    assert found.dtype == np.float32 and found.tolist() == [[2.5, -1.0, 7.25][position] for position in positions]
+    values = blocks.look_up(table, positions)
+    assert values.dtype == np.float32 and values.tolist() == [[2.5, -1.0, 7.25][position] for position in positions]

@@ -1,4 +1,4 @@
-"""Downloads against a real HTTP server on this machine that misbehaves as asked."""
+"""Downloads from a local HTTP server that fails on request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def dataset(**more: str) -> bytes:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``files``; ``drops`` answers break off half way, ``statuses`` come before any file."""
+    """Serves ``files``; truncates the first ``drops`` responses and sends ``statuses`` before any file."""
 
     daemon_threads = True
 
@@ -60,14 +60,14 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self):
-        wanted = self.headers.get("Range")
-        self.server.requests.append((self.path, wanted))
+        requested = self.headers.get("Range")
+        self.server.requests.append((self.path, requested))
         content = self.server.files.get(self.path)
         if self.path.endswith(".zip") and self.server.statuses:
             return self.send_error(self.server.statuses.pop(0))
         if content is None:
             return self.send_error(404)
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.server.ranges else 0
+        start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1]) if requested and self.server.ranges else 0
         if start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -97,15 +97,15 @@ def server():
     server.server_close()
 
 
-def get(server: Server, directory):
+def fetch(server: Server, directory):
     return download.fetch(NAME, directory, server.url, backoff=0.001)
 
 
-def zip_requests(server: Server) -> list:
-    return [wanted for path, wanted in server.requests if path.endswith(".zip")]
+def zip_ranges(server: Server) -> list:
+    return [requested for path, requested in server.requests if path.endswith(".zip")]
 
 
-def test_prepare_by_name(server, tmp_path, monkeypatch, capfd):
+def test_prepare_downloads_a_dataset_once(server, tmp_path, monkeypatch, capfd):
     content = server.publish(dataset())
     monkeypatch.setenv(download.URL_VARIABLE, server.url + "/")
     options = PrepareOptions(dataset=NAME, download_dir=tmp_path / "cache", shards=2)
@@ -117,96 +117,96 @@ def test_prepare_by_name(server, tmp_path, monkeypatch, capfd):
     assert "GroupLens" in out and "Harper and Joseph A. Konstan. 2015" in out
     assert f"{NAME}.zip: 100%" in bar and f"{len(content) / 1024:.1f}k" in bar
     prepare(tmp_path / "again", options)
-    assert len(server.requests) == 2  # the second time nothing is fetched
+    assert len(server.requests) == 2  # nothing is fetched the second time
 
 
 def test_broken_connections_are_resumed(server, tmp_path):
     content = server.publish(dataset())
     server.drops = 7  # more than the attempts without progress
-    get(server, tmp_path)
-    starts = [int(wanted[6:-1]) for wanted in zip_requests(server)[1:]]
+    fetch(server, tmp_path)
+    starts = [int(requested[6:-1]) for requested in zip_ranges(server)[1:]]
     assert len(starts) == 7 and starts == sorted(starts) and starts[0] == len(content) // 2
     assert (tmp_path / NAME / "ratings.csv").stat().st_size > 1000
 
 
-def test_interrupted_download_goes_on(server, tmp_path):
+def test_interrupted_download_is_resumed(server, tmp_path):
     content = server.publish(dataset())
     (tmp_path / f"{NAME}.zip.part").write_bytes(content[:100])
-    get(server, tmp_path)
-    assert zip_requests(server) == ["bytes=100-"]
+    fetch(server, tmp_path)
+    assert zip_ranges(server) == ["bytes=100-"]
 
 
-def test_server_without_ranges_starts_again(server, tmp_path):
+def test_download_restarts_without_range_support(server, tmp_path):
     server.publish(dataset())
     server.ranges, server.drops = False, 1
-    assert (get(server, tmp_path) / "ratings.csv").is_file()
-    assert len(zip_requests(server)) == 2
+    assert (fetch(server, tmp_path) / "ratings.csv").is_file()
+    assert len(zip_ranges(server)) == 2
 
 
-def test_complete_part_and_too_long_part(server, tmp_path):
+def test_complete_part_is_kept_and_too_long_part_replaced(server, tmp_path):
     content = server.publish(dataset())
     part = tmp_path / f"{NAME}.zip.part"
     part.write_bytes(content)
-    assert (get(server, tmp_path) / "ratings.csv").is_file()
+    assert (fetch(server, tmp_path) / "ratings.csv").is_file()
     part.write_bytes(content + b"more")
     download.download(f"{server.url}/{NAME}.zip", part, backoff=0.001)
     assert part.read_bytes() == content
-    assert zip_requests(server) == [f"bytes={len(content)}-", f"bytes={len(content) + 4}-", None]
+    assert zip_ranges(server) == [f"bytes={len(content)}-", f"bytes={len(content) + 4}-", None]
 
 
-def test_server_errors_are_tried_again_and_refusals_are_not(server, tmp_path):
+def test_server_errors_are_retried_and_refusals_are_not(server, tmp_path):
     server.publish(dataset())
     server.statuses = [503, 500, 429]
-    assert (get(server, tmp_path / "a") / "ratings.csv").is_file()
+    assert (fetch(server, tmp_path / "a") / "ratings.csv").is_file()
     server.statuses = [403]
     with pytest.raises(UserError, match=rf"{NAME}.zip cannot be downloaded \(HTTP 403 .*pass --ratings"):
-        get(server, tmp_path / "b")
+        fetch(server, tmp_path / "b")
     server.statuses = [503] * 99
     with pytest.raises(UserError, match="HTTP 503"):
-        get(server, tmp_path / "c")
+        fetch(server, tmp_path / "c")
     assert len(server.statuses) == 94
 
 
-def test_no_server(tmp_path):
+def test_unreachable_server_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"http://127.0.0.1:9/ml-1m.zip.md5 cannot be downloaded \(.*refused"):
         download.fetch("ml-1m", tmp_path, "http://127.0.0.1:9", backoff=0.001)
     with pytest.raises(UserError, match=f"set {download.URL_VARIABLE} to one that starts with http"):
         download.fetch("ml-1m", tmp_path, "elsewhere")
 
 
-def test_wrong_checksum(server, tmp_path):
+def test_wrong_checksum_deletes_the_file(server, tmp_path):
     server.publish(dataset(), md5="0" * 32)
     with pytest.raises(
-        UserError, match=rf"{NAME}.zip arrived with MD5 \w{{32}}, not 0{{32}}: the damaged file is deleted"
+        UserError, match=rf"{NAME}.zip has MD5 \w{{32}} after .*, expected 0{{32}}: the damaged file was deleted"
     ):
-        get(server, tmp_path)
+        fetch(server, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_published_checksum_must_be_the_known_one(server, tmp_path):
+def test_published_checksum_must_match_the_known_one(server, tmp_path):
     server.files["/ml-20m.zip.md5"] = b"00000000000000000000000000000000  ml-20m.zip"
     with pytest.raises(
-        UserError, match=r"ml-20m.zip.md5 says 0{32}, but the published ml-20m.zip has cd245b17a1ae2cc3"
+        UserError, match=r"ml-20m.zip.md5 contains 0{32}, but the published ml-20m.zip has cd245b17a1ae2cc3"
     ):
         download.fetch("ml-20m", tmp_path, server.url, backoff=0.001)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unpublished_checksum(server, tmp_path, capsys, monkeypatch):
+def test_unpublished_checksum_is_reported_and_the_known_one_verified(server, tmp_path, capsys, monkeypatch):
     content = server.publish(dataset(), md5=None)
-    get(server, tmp_path / "a")
+    fetch(server, tmp_path / "a")
     assert f"{NAME}.zip.md5 is not published" in capsys.readouterr().out
     pinned = movielens.Archive(NAME, ("ratings.csv",), hashlib.md5(content).hexdigest()[::-1], NAME)
     monkeypatch.setitem(movielens.ARCHIVES, NAME, pinned)
-    with pytest.raises(UserError, match=f"not {pinned.md5}: the damaged file is deleted"):
-        get(server, tmp_path / "b")
+    with pytest.raises(UserError, match=f"expected {pinned.md5}: the damaged file was deleted"):
+        fetch(server, tmp_path / "b")
 
 
 @pytest.mark.parametrize("name", ["../evil.csv", "/evil.csv", f"{NAME}/../../evil.csv", "..\\evil.csv", "C:evil.csv"])
-def test_paths_that_lead_out_are_refused(server, tmp_path, name):
+def test_paths_outside_the_archive_are_refused(server, tmp_path, name):
     server.publish(dataset(**{name: "gotcha"}))
     with pytest.raises(UserError, match="unsafe entry"):
-        get(server, tmp_path / "inner")
+        fetch(server, tmp_path / "inner")
     assert list((tmp_path / "inner").iterdir()) == [] and not list(tmp_path.rglob("evil*"))
 
 
@@ -218,17 +218,17 @@ def test_symbolic_links_are_refused(server, tmp_path):
         archive.writestr(link, "/etc/passwd")
     server.publish(buffer.getvalue())
     with pytest.raises(UserError, match=f"unsafe entry '{NAME}/ratings.csv'"):
-        get(server, tmp_path)
+        fetch(server, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "content",
     [b"<html>not a zip</html>", zipped({"other/ratings.csv": "x"}), dataset()[:5000]],
-    ids=["page", "other files", "cut off"],  # zip files hold the time: pytest's own ids would differ among its workers
+    ids=["page", "other files", "cut off"],  # zip files contain the time: pytest's own ids would differ among workers
 )
-def test_archives_that_are_none(server, tmp_path, content):
+def test_damaged_or_wrong_archives_are_refused(server, tmp_path, content):
     server.publish(content)
     with pytest.raises(UserError, match="is damaged|it is not the published archive"):
-        get(server, tmp_path)
+        fetch(server, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""One rating a pair: the latest."""
+"""Sorting keeps one rating per pair of user and movie, the latest."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ MOVIE = np.array([2, 1, 2, 0, 1, 2], np.int32)
     "timestamp, kept", [(None, [4, 3, 5]), ([9, 3, 5, 5, 2, 1], [1, 3, 0]), ([0, 0, 1, 0, 0, 1], [4, 3, 5])]
 )
 @pytest.mark.parametrize("users", [1, 1 << 30], ids=["packed", "too wide to pack"])
-def test_latest_rating_counts(timestamp, kept, users):
+def test_latest_rating_is_kept(timestamp, kept, users):
     times = None if timestamp is None else np.array(timestamp)
     order, dropped = edges.sort_edges(USER * np.int64(users), MOVIE + np.int64(users - 1) * 1000, times)
     assert (order.tolist(), dropped) == (kept, 3)
 
 
-def test_sorted_by_user_and_movie(table):
+def test_edges_are_sorted_by_user_and_movie(table):
     user, movie = table["userId"].to_numpy(), table["movieId"].to_numpy()
     order, dropped = edges.sort_edges(user, movie, None)
     assert dropped == 0 and np.array_equal(order, np.lexsort((movie, user)))
 
 
-def test_reorder_users():
+def test_reorder_users_moves_their_ratings():
     arrays = {"movie": np.array([0, 1, 2, 3, 4, 5])}
-    pointers, moved = edges.reorder_users(np.array([0, 2, 3, 6]), arrays, np.array([2, 0, 1]))
-    assert pointers.tolist() == [0, 3, 5, 6] and moved["movie"].tolist() == [3, 4, 5, 0, 1, 2]
+    pointers, reordered = edges.reorder_users(np.array([0, 2, 3, 6]), arrays, np.array([2, 0, 1]))
+    assert pointers.tolist() == [0, 3, 5, 6] and reordered["movie"].tolist() == [3, 4, 5, 0, 1, 2]
 
 
 @pytest.mark.parametrize("factor", [1, 1 << 28], ids=["packed", "too wide to pack"])
 @pytest.mark.parametrize("timed", [False, True])
-def test_duplicates_across_blocks_equal_pandas(monkeypatch, factor, timed):
+def test_dropped_duplicates_across_blocks_equal_pandas(monkeypatch, factor, timed):
     monkeypatch.setattr(blocks, "_BLOCK", 7)
     rng = np.random.default_rng(1)
     user, movie, time = rng.integers(0, [[9], [11], [4]], (3, 500))

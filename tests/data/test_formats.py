@@ -12,13 +12,13 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 
 
-def expect(found: pd.DataFrame, table: pd.DataFrame) -> None:
-    wanted = table.sort_values(["userId", "movieId"], ignore_index=True)
-    pd.testing.assert_frame_equal(found[list(wanted.columns)], wanted, check_dtype=False)
+def assert_edges(edges: pd.DataFrame, table: pd.DataFrame) -> None:
+    expected = table.sort_values(["userId", "movieId"], ignore_index=True)
+    pd.testing.assert_frame_equal(edges[list(expected.columns)], expected, check_dtype=False)
 
 
-def movies_of(data: PreparedDataset) -> dict:
-    """Raw id -> title and genres."""
+def movies_by_id(data: PreparedDataset) -> dict:
+    """Maps raw ids to title and genres."""
     return {movie: (title, genres) for movie, title, genres in data.movies[["movie", "title", "genres"]].values}
 
 
@@ -26,19 +26,17 @@ def write_double_colons(table: pd.DataFrame, directory, encoding: str) -> None:
     directory.mkdir()
     lines = [f"{u}::{m}::{r:g}::{t}\n" for u, m, r, t in table.itertuples(index=False)]
     (directory / "ratings.dat").write_text("".join(lines))
-    movies = (
-        "5::Am\u00e9lie: the film (2001)::Comedy|Romance\n16::Heat (1995)::Action\n99999::Nobody rated this::Drama\n"
-    )
+    movies = "5::Am\u00e9lie: the film (2001)::Comedy|Romance\n16::Heat (1995)::Action\n99999::Unrated::Drama\n"
     (directory / "movies.dat").write_text(movies, encoding=encoding)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
-def test_ml_1m_and_ml_10m(table, tmp_path, prepared, edges, encoding):
+def test_dat_files_of_ml_1m_and_ml_10m(table, tmp_path, prepared, edges, encoding):
     write_double_colons(table, tmp_path / "ml", encoding)
     data = prepared(tmp_path / "ml", tmp_path / "out")
-    expect(edges(data), table)
+    assert_edges(edges(data), table)
     assert (data.manifest.rating["min"], data.manifest.rating["max"]) == (0.5, 5)
-    movies = movies_of(data)
+    movies = movies_by_id(data)
     assert movies[5] == ("Am\u00e9lie: the film (2001)", "Comedy|Romance")
     assert movies[16] == ("Heat (1995)", "Action") and movies[27] == ("27", "")
 
@@ -50,49 +48,49 @@ def test_whole_stars_of_ml_1m_are_on_the_scale_1_to_5(table, tmp_path, prepared)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz"])
-def test_grouplens_csv_with_movies_beside(table, tmp_path, prepared, edges, suffix):
+def test_grouplens_csv_with_a_movies_file(table, tmp_path, prepared, edges, suffix):
     table.to_csv(tmp_path / f"ratings.{suffix}", index=False)
     (tmp_path / "movies.csv").write_text(
         'movieId,title,genres\n16,"American President, The (1995)",(no genres listed)\n'
         '5,"""Great Performances"" Cats (1998)",Musical\n7,Never rated,Drama\n'
     )
     data = prepared(tmp_path, tmp_path / "out")
-    expect(edges(data), table)
+    assert_edges(edges(data), table)
     assert data.manifest.rating == {"min": 0.5, "max": 5.0, "levels": [i / 2 for i in range(1, 11)]}
-    movies = movies_of(data)
+    movies = movies_by_id(data)
     assert movies[5] == ('"Great Performances" Cats (1998)', "Musical")
     assert movies[16] == ("American President, The (1995)", "")
     assert data.num_movies == table["movieId"].nunique() and "Never rated" not in set(data.movies["title"])
     assert [entry["name"] for entry in data.manifest.source["files"]] == [f"ratings.{suffix}", "movies.csv"]
 
 
-def test_kaggle_times(table, tmp_path, prepared, edges):
+def test_kaggle_csv_with_formatted_times(table, tmp_path, prepared, edges):
     kaggle = table.assign(timestamp=pd.to_datetime(table["timestamp"], unit="s").dt.strftime("%Y-%m-%d %H:%M:%S"))
     kaggle.to_csv(tmp_path / "rating.csv", index=False, quoting=2)
     (tmp_path / "movie.csv").write_text('"movieId","title","genres"\n5,"Toy Story (1995)","Animation|Children"\n')
     data = prepared(tmp_path, tmp_path / "out")
-    expect(edges(data), table)
-    assert movies_of(data)[5] == ("Toy Story (1995)", "Animation|Children")
+    assert_edges(edges(data), table)
+    assert movies_by_id(data)[5] == ("Toy Story (1995)", "Animation|Children")
 
 
 @pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S.5", "float"])
-def test_other_times_are_cut_to_seconds(table, tmp_path, prepared, edges, form):
+def test_other_times_are_truncated_to_seconds(table, tmp_path, prepared, edges, form):
     moments = pd.to_datetime(table["timestamp"], unit="s")
     text = table["timestamp"] + 0.25 if form == "float" else moments.dt.strftime(form)
     table.assign(timestamp=text).to_csv(tmp_path / "some.csv", index=False)
-    expect(edges(prepared(tmp_path / "some.csv", tmp_path / "out")), table)
+    assert_edges(edges(prepared(tmp_path / "some.csv", tmp_path / "out")), table)
 
 
-def test_parquet(table, tmp_path, prepared, edges):
+def test_parquet_with_a_movies_file(table, tmp_path, prepared, edges):
     moments = pd.to_datetime(table["timestamp"], unit="s")
     table.assign(timestamp=moments).to_parquet(tmp_path / "ratings.parquet")
     pd.DataFrame({"id": [5], "name": ["Five"]}).to_parquet(tmp_path / "movies.parquet")
     data = prepared(tmp_path, tmp_path / "out")
-    expect(edges(data), table)
-    assert movies_of(data)[5] == ("Five", "")
+    assert_edges(edges(data), table)
+    assert movies_by_id(data)[5] == ("Five", "")
 
 
-def test_renamed_columns_string_ids_and_no_times(table, tmp_path, prepared, edges):
+def test_named_columns_with_string_ids_and_no_times(table, tmp_path, prepared, edges):
     own = pd.DataFrame(
         {
             "stars": table["rating"],
@@ -103,26 +101,26 @@ def test_renamed_columns_string_ids_and_no_times(table, tmp_path, prepared, edge
     )
     own.to_csv(tmp_path / "own.csv", index=False, sep=";")
     named = {"user_column": "who", "movie_column": "sku", "rating_column": "stars"}
-    (tmp_path / "catalogue.csv").write_text("code,label\np16,Sixteen\n")
-    with pytest.raises(UserError, match=r"catalogue.csv line 1: there is no movie column .*--movie_column"):
-        prepared(tmp_path / "own.csv", tmp_path / "out", movies=tmp_path / "catalogue.csv", **named)
-    (tmp_path / "catalogue.csv").write_text("sku,label\np16,Sixteen\n")
+    (tmp_path / "catalog.csv").write_text("code,label\np16,Sixteen\n")
+    with pytest.raises(UserError, match=r"catalog.csv line 1: no movie column .*--movie_column"):
+        prepared(tmp_path / "own.csv", tmp_path / "out", movies=tmp_path / "catalog.csv", **named)
+    (tmp_path / "catalog.csv").write_text("sku,label\np16,Sixteen\n")
     data = prepared(
-        tmp_path / "own.csv", tmp_path / "out", movies=tmp_path / "catalogue.csv", title_column="label", **named
+        tmp_path / "own.csv", tmp_path / "out", movies=tmp_path / "catalog.csv", title_column="label", **named
     )
-    wanted = pd.DataFrame({"userId": own["who"], "movieId": own["sku"], "rating": own["stars"]})
-    expect(edges(data), wanted)
+    expected = pd.DataFrame({"userId": own["who"], "movieId": own["sku"], "rating": own["stars"]})
+    assert_edges(edges(data), expected)
     assert data.timestamp is None
     counts = own["sku"].value_counts()
     assert data.movies["movie"].tolist() == sorted(counts.index, key=lambda sku: (-counts[sku], sku))
-    assert movies_of(data)["p16"] == ("Sixteen", "")
+    assert movies_by_id(data)["p16"] == ("Sixteen", "")
 
 
 def test_string_ids_in_grouplens_columns(table, tmp_path, prepared, edges):
-    worded = table.assign(userId="u" + table["userId"].astype(str))
-    worded.to_csv(tmp_path / "ratings.csv", index=False)
+    with_text = table.assign(userId="u" + table["userId"].astype(str))
+    with_text.to_csv(tmp_path / "ratings.csv", index=False)
     data = prepared(tmp_path, tmp_path / "out")
-    expect(edges(data), worded)
+    assert_edges(edges(data), with_text)
     assert data.movies["movie"].dtype == "int64"
 
 
@@ -137,15 +135,12 @@ def test_gz_is_read_like_plain_text(tmp_path):
 def test_real_ml_latest_small(ml_latest_small, tmp_path, prepared, edges):
     data = prepared(ml_latest_small, tmp_path / "out")
     assert data.manifest.counts == {"users": 610, "movies": 9724, "ratings": 100836, "duplicates_dropped": 0}
-    assert movies_of(data)[1] == ("Toy Story (1995)", "Adventure|Animation|Children|Comedy|Fantasy")
-    expect(edges(data), pd.read_csv(ml_latest_small / "ratings.csv"))
+    assert movies_by_id(data)[1] == ("Toy Story (1995)", "Adventure|Animation|Children|Comedy|Fantasy")
+    assert_edges(edges(data), pd.read_csv(ml_latest_small / "ratings.csv"))
 
 
 @pytest.mark.parametrize("offset", [2**31, 2**40])
 def test_ids_of_more_than_32_bits_in_grouplens_columns(table, tmp_path, prepared, edges, offset):
     wide = table.assign(userId=table["userId"] + offset, movieId=table["movieId"] - offset)
     wide.to_csv(tmp_path / "ratings.csv", index=False)
-    found = edges(prepared(tmp_path / "ratings.csv", tmp_path / "out"))
-    pd.testing.assert_frame_equal(
-        found[wide.columns], wide.sort_values(["userId", "movieId"], ignore_index=True), check_dtype=False
-    )
+    assert_edges(edges(prepared(tmp_path / "ratings.csv", tmp_path / "out")), wide)

@@ -1,4 +1,4 @@
-"""Shards: contiguous, none empty, about equal numbers of ratings."""
+"""Shards are contiguous, not empty, and have about equal numbers of ratings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_order_depends_on_ids_and_seed_only():
     assert sorted(order.balanced_order(many, 0).tolist()) == many.tolist()
 
 
-def test_metis_brings_users_of_the_same_movies_together():
+def test_metis_groups_users_of_the_same_movies():
     pytest.importorskip("pymetis")
     rng = np.random.default_rng(0)
     users, movies_each, taste = 400, 20, rng.integers(0, 4, 400)  # four groups that share no movie
@@ -61,8 +61,8 @@ def test_metis_brings_users_of_the_same_movies_together():
     part = order.metis_parts(user_ptr, movie.astype(np.int32), 200, 4, seed=0)
     agreement = pd.crosstab(taste, part).to_numpy()
     assert agreement.max(1).sum() / users > 0.9
-    moved, bounds = order.parts_to_order(part)
-    assert np.array_equal(part[moved], np.sort(part)) and (np.diff(bounds) > 0).all()
+    old_rows, bounds = order.parts_to_order(part)
+    assert np.array_equal(part[old_rows], np.sort(part)) and (np.diff(bounds) > 0).all()
     assert order.imbalance(user_ptr, bounds) < 1.2
 
 
@@ -80,7 +80,7 @@ def test_metis_weighs_users_by_their_ratings(tmp_path, prepared, edges):
     assert (data.manifest.order, len(data.manifest.shards)) == ("metis", 9)
     assert order.imbalance(data.user_ptr, data.manifest.shards) < 1.25
     balanced = prepared(tmp_path / "a.csv", tmp_path / "balanced", shards=8)
-    pd.testing.assert_frame_equal(edges(data), edges(balanced))  # the split too is the same
+    pd.testing.assert_frame_equal(edges(data), edges(balanced))  # including the split
     assert data.users["user"].tolist() != balanced.users["user"].tolist()
     table.sample(frac=1, random_state=1).to_csv(tmp_path / "b.csv", index=False)
     assert prepared(tmp_path / "b.csv", tmp_path / "again", order="metis", shards=8).fingerprint == data.fingerprint
@@ -92,7 +92,7 @@ def test_every_metis_part_gets_a_user():
     assert sorted(part.tolist()) == list(range(10))
 
 
-def test_metis_without_pymetis(monkeypatch):
+def test_metis_without_pymetis_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymetis", None)
     with pytest.raises(UserError, match=r"--order metis needs the pymetis package: pip install gnnrec\[metis\]"):
         order.metis_parts(np.array([0, 1, 2]), np.zeros(2, np.int32), 1, 2, seed=0)

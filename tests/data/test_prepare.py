@@ -1,4 +1,4 @@
-"""The whole of prepare: what is written, and that the order of the rows does not matter."""
+"""End-to-end tests of prepare: contents of the output, and independence of the order of the rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_row_order_does_not_matter(table, tmp_path, prepared, protocol, ids):
     assert first.manifest.counts["duplicates_dropped"] == 50
 
 
-def test_contract(table, tmp_path, prepared, edges, capsys):
+def test_output_follows_the_data_format(table, tmp_path, prepared, edges, capsys):
     table.to_csv(tmp_path / "ratings.csv", index=False)
     data = prepared(tmp_path, tmp_path / "out", shards=8, test=0.2)
     counts = data.manifest.counts
@@ -60,7 +60,7 @@ def test_contract(table, tmp_path, prepared, edges, capsys):
     assert "40 users, 30 movies, 600 ratings" in printed and "0 duplicates dropped" in printed
 
 
-def test_seeds_differ(table, tmp_path, prepared):
+def test_seeds_give_different_datasets(table, tmp_path, prepared):
     table.to_csv(tmp_path / "ratings.csv", index=False)
     first, second = (prepared(tmp_path, tmp_path / str(seed), seed=seed) for seed in (0, 1))
     assert first.users["user"].tolist() != second.users["user"].tolist()
@@ -77,7 +77,7 @@ def test_more_than_64_ratings_become_20_levels(tmp_path, prepared):
     assert rating["levels"] == pytest.approx(np.arange(20) * 0.5 + 0.25)
 
 
-def test_data_scale_is_written_in_short_decimals(tmp_path, prepared):
+def test_scale_from_data_is_written_in_short_decimals(tmp_path, prepared):
     (tmp_path / "a.csv").write_text("user,item,score\n1,1,0.1\n2,1,0.7\n")
     assert prepared(tmp_path / "a.csv", tmp_path / "out").manifest.rating == {
         "min": 0.1,
@@ -88,10 +88,10 @@ def test_data_scale_is_written_in_short_decimals(tmp_path, prepared):
     assert (manifest.rating["min"], manifest.rating["max"]) == (0, 1)
 
 
-def test_starts_without_the_packages_of_training():
+def test_prepare_does_not_import_training_packages():
     code = (
         "import sys, gnnrec.cli.main; gnnrec.cli.main.COMMANDS['prepare'].load(); "
         "print([name for name in ('torch_geometric', 'torch._dynamo', 'numba', 'scipy') if name in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""What is held out: the right share, of the right ratings, whoever else is in the file."""
+"""Held-out ratings have the right shares and do not depend on other users in the file."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def data() -> split.SplitInput:
     )
 
 
-def of_users(data: split.SplitInput, users: np.ndarray, **changes) -> tuple[split.SplitInput, np.ndarray]:
-    """The same data with only some users, in another order, and where their ratings were."""
+def select_users(data: split.SplitInput, users: np.ndarray, **changes) -> tuple[split.SplitInput, np.ndarray]:
+    """Returns the data of some users in the given order, and the old positions of their ratings."""
     sizes = np.diff(data.user_ptr)[users]
-    where = np.concatenate([np.arange(data.user_ptr[user], data.user_ptr[user + 1]) for user in users])
+    positions = np.concatenate([np.arange(data.user_ptr[user], data.user_ptr[user + 1]) for user in users])
     part = dataclasses.replace(
         data,
         user_ptr=np.concatenate([[0], np.cumsum(sizes)]),
-        movie=data.movie[where],
-        rating=data.rating[where],
-        timestamp=data.timestamp[where],
+        movie=data.movie[positions],
+        rating=data.rating[positions],
+        timestamp=data.timestamp[positions],
         user_hash=data.user_hash[users],
         **changes,
     )
-    return part, where
+    return part, positions
 
 
 @pytest.mark.parametrize("protocol", ["random", "temporal"])
-def test_shares(data, protocol):
+def test_shares_are_as_requested(data, protocol):
     parts = np.bincount(split.PROTOCOLS[protocol](data), minlength=3) / len(data.movie)
     assert parts[TEST] == pytest.approx(0.1, abs=0.006)
     assert parts[VALIDATION] == pytest.approx(0.045, abs=0.005)
@@ -61,14 +61,14 @@ def test_shares(data, protocol):
 
 
 @pytest.mark.parametrize("protocol", ["random", "temporal"])
-def test_independent_of_other_users_and_their_order(data, protocol):
+def test_split_is_independent_of_other_users_and_their_order(data, protocol):
     whole = split.PROTOCOLS[protocol](data)
-    some, where = of_users(data, np.random.default_rng(1).permutation(2000)[:700])
-    assert np.array_equal(split.PROTOCOLS[protocol](some), whole[where])
+    subset, positions = select_users(data, np.random.default_rng(1).permutation(2000)[:700])
+    assert np.array_equal(split.PROTOCOLS[protocol](subset), whole[positions])
 
 
 @pytest.mark.parametrize("protocol", ["random", "temporal"])
-def test_seed_changes_it_and_zero_shares_hold_nothing_out(data, protocol):
+def test_seed_changes_the_split_and_zero_shares_hold_nothing_out(data, protocol):
     function = split.PROTOCOLS[protocol]
     assert (function(data) != function(dataclasses.replace(data, seed=1))).mean() > 0.01
     assert not function(dataclasses.replace(data, test=0.0, validation=0.0)).any()
@@ -81,7 +81,7 @@ def test_random_test_part_does_not_depend_on_the_validation_share(data):
 
 
 def test_random_parts_are_spread_over_movies_and_users(data):
-    """Held-out shares by movie and by user scatter like independent draws: no movie or user is favoured."""
+    """Held-out shares by movie and by user vary like independent draws: no movie or user is favored."""
     held_out = split.random(data) == TEST
     owner = np.repeat(np.arange(2000), np.diff(data.user_ptr))
     for group in (data.movie, owner):
@@ -90,11 +90,11 @@ def test_random_parts_are_spread_over_movies_and_users(data):
         assert np.mean(z**2) == pytest.approx(1, abs=0.25)
 
 
-def test_temporal_order(data):
+def test_temporal_holds_out_the_last_ratings_of_each_user(data):
     parts = split.temporal(data)
     for user in range(2000):
-        mine = slice(data.user_ptr[user], data.user_ptr[user + 1])
-        times, part = data.timestamp[mine], parts[mine]
+        rows = slice(data.user_ptr[user], data.user_ptr[user + 1])
+        times, part = data.timestamp[rows], parts[rows]
         assert (part == TRAIN).any()
         stage = np.select([part == TRAIN, part == VALIDATION], [0, 1], 2)  # train, then validation, then test
         for earlier, later in ((0, 1), (1, 2), (0, 2)):
@@ -105,10 +105,10 @@ def test_temporal_order(data):
 
 
 def test_temporal_keeps_a_single_rating_in_train(data):
-    single, _ = of_users(data, np.flatnonzero(np.diff(data.user_ptr) == 1), test=0.9, validation=0.9)
+    single, _ = select_users(data, np.flatnonzero(np.diff(data.user_ptr) == 1), test=0.9, validation=0.9)
     assert len(single.movie) > 5 and not split.temporal(single).any()
 
 
-def test_temporal_needs_times(data):
+def test_temporal_needs_timestamps(data):
     with pytest.raises(UserError, match="--protocol temporal needs timestamps"):
         split.temporal(dataclasses.replace(data, timestamp=None))

@@ -1,4 +1,4 @@
-"""Protocols of ranking, against their rules written out with plain loops over raw ids."""
+"""Ranking protocols compared with their rules written as plain loops over users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gnnrec.data.split_ranking import check_used, leave_last, relevance, strong
 from gnnrec.errors import UserError
 from tests.datasets import write_dataset
 
-FOUND, SHOWN = (VALIDATION, TEST), (VALIDATION_INPUT, TEST_INPUT)
+TARGETS, INPUTS = (VALIDATION, TEST), (VALIDATION_INPUT, TEST_INPUT)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def table(data: SplitInput, part: np.ndarray) -> pd.DataFrame:
 def test_strong_holds_out_whole_users(data):
     frame = table(data, strong(data))
     assert (frame.part[frame.rating < 4] == UNUSED).all()
-    catalogue = set(frame.movie[frame.part == TRAIN])
+    trained_movies = set(frame.movie[frame.part == TRAIN])
     roles, dropped = [], 0
     for _, all_ratings in frame.groupby("user"):
         relevant = all_ratings[all_ratings.rating >= 4]
@@ -64,38 +64,38 @@ def test_strong_holds_out_whole_users(data):
         if parts == {TRAIN}:
             roles.append(TRAIN)
             continue
-        known = relevant[relevant.movie.isin(catalogue)]
-        dropped += len(relevant) - len(known)
-        assert (relevant.part[~relevant.movie.isin(catalogue)] == UNUSED).all()
-        if len(known) < 2:
+        usable = relevant[relevant.movie.isin(trained_movies)]
+        dropped += len(relevant) - len(usable)
+        assert (relevant.part[~relevant.movie.isin(trained_movies)] == UNUSED).all()
+        if len(usable) < 2:
             assert parts == {UNUSED}
             continue
-        found, shown = next((f, s) for f, s in zip(FOUND, SHOWN) if f in parts)
-        roles.append(found)
-        assert set(known.part) == {found, shown}
-        assert (known.part == found).sum() == max(1, int(0.2 * len(known) + 0.5))
+        target, given = next(pair for pair in zip(TARGETS, INPUTS) if pair[0] in parts)
+        roles.append(target)
+        assert set(usable.part) == {target, given}
+        assert (usable.part == target).sum() == max(1, int(0.2 * len(usable) + 0.5))
     shares = np.bincount(roles, minlength=3) / len(roles)
     assert dropped > 5
     assert shares[TEST] == pytest.approx(0.2, abs=0.03)
     assert shares[VALIDATION] == pytest.approx(0.08, abs=0.02)
 
 
-def test_strong_settings(data):
+def test_strong_follows_its_options(data):
     changed = dataclasses.replace(data, relevant=3.0, least_relevant=12, held_out=0.5)
     frame = table(data, strong(changed))
     relevant = frame[frame.rating >= 3]
     used = relevant.groupby("user").part.agg(lambda part: (part != UNUSED).any())
     many = relevant.groupby("user").size() >= 12
     assert (used == many).mean() > 0.99 and not used[~many].any()
-    found, shown = relevant.part.isin(FOUND).sum(), relevant.part.isin(SHOWN).sum()
-    assert found / (found + shown) == pytest.approx(0.52, abs=0.02)  # halves are rounded up
+    targets, inputs = relevant.part.isin(TARGETS).sum(), relevant.part.isin(INPUTS).sum()
+    assert targets / (targets + inputs) == pytest.approx(0.52, abs=0.02)  # halves are rounded up
 
 
-def test_strong_spreads_what_is_to_be_found_over_movies(data):
-    """The share to be found scatters over movies like independent draws."""
+def test_strong_spreads_targets_over_movies(data):
+    """The share of targets varies over movies like independent draws."""
     frame = table(data, strong(dataclasses.replace(data, test=0.6)))
-    held_out = frame[frame.part.isin(FOUND + SHOWN)]
-    groups = held_out.assign(found=held_out.part.isin(FOUND)).groupby("movie").found.agg(["sum", "count"])
+    held_out = frame[frame.part.isin(TARGETS + INPUTS)]
+    groups = held_out.assign(target=held_out.part.isin(TARGETS)).groupby("movie").target.agg(["sum", "count"])
     groups = groups[groups["count"] >= 10]
     share = groups["sum"].sum() / groups["count"].sum()
     z = (groups["sum"] - share * groups["count"]) / np.sqrt(share * (1 - share) * groups["count"])
@@ -105,35 +105,35 @@ def test_strong_spreads_what_is_to_be_found_over_movies(data):
 def test_strong_roles_do_not_depend_on_order_or_other_users(data):
     whole = strong(data)
     users = np.random.default_rng(1).permutation(2000)
-    where = np.concatenate([np.arange(data.user_ptr[user], data.user_ptr[user + 1]) for user in users])
+    positions = np.concatenate([np.arange(data.user_ptr[user], data.user_ptr[user + 1]) for user in users])
     moved = dataclasses.replace(
         data,
         user_ptr=np.concatenate([[0], np.cumsum(np.diff(data.user_ptr)[users])]),
-        movie=data.movie[where],
-        rating=data.rating[where],
-        timestamp=data.timestamp[where],
+        movie=data.movie[positions],
+        rating=data.rating[positions],
+        timestamp=data.timestamp[positions],
         user_hash=data.user_hash[users],
     )
-    assert np.array_equal(strong(moved), whole[where])
-    assert np.array_equal(leave_last(moved), leave_last(data)[where])
+    assert np.array_equal(strong(moved), whole[positions])
+    assert np.array_equal(leave_last(moved), leave_last(data)[positions])
 
 
-def test_seeds_differ(data):
+def test_seeds_give_different_splits(data):
     other = dataclasses.replace(data, seed=1)
     assert (strong(data) != strong(other)).mean() > 0.05
     assert 0 < (leave_last(data) != leave_last(other)).mean() < 0.2  # ties only
 
 
-def test_strong_without_shares_trains_on_everybody(data):
+def test_strong_without_shares_trains_on_all_users(data):
     assert set(strong(dataclasses.replace(data, test=0.0, validation=0.0))) == {TRAIN, UNUSED}
 
 
-def test_strong_needs_users_to_train_on(data):
-    with pytest.raises(UserError, match="has 41 ratings of 4 or more: lower --least_relevant"):
+def test_strong_needs_train_users(data):
+    with pytest.raises(UserError, match="no train user has 41 ratings of 4 or more: lower --least_relevant"):
         strong(dataclasses.replace(data, least_relevant=41))
 
 
-def test_leave_last(data):
+def test_leave_last_holds_out_the_last_two_relevant_ratings(data):
     frame = table(data, leave_last(data))
     assert (frame.part[frame.rating < 4] == UNUSED).all()
     sizes = set()
@@ -148,7 +148,7 @@ def test_leave_last(data):
     assert sizes == {1, 2, 3}
 
 
-def test_leave_last_needs_times_and_relevant_ratings(data):
+def test_leave_last_needs_timestamps_and_relevant_ratings(data):
     with pytest.raises(UserError, match="--protocol leave-last needs timestamps"):
         leave_last(dataclasses.replace(data, timestamp=None))
     unused = np.bincount(leave_last(dataclasses.replace(data, relevant=5.5)), minlength=len(SPLIT_NAMES))
@@ -156,7 +156,7 @@ def test_leave_last_needs_times_and_relevant_ratings(data):
         check_used(dict(zip(SPLIT_NAMES, unused)), 5.5)
 
 
-def test_manifest_and_summary(tmp_path, capsys):
+def test_manifest_and_summary_describe_the_protocol(tmp_path, capsys):
     dataset = write_dataset(
         tmp_path / "a", protocol="strong", relevant=3.5, least_relevant=4, held_out=0.3, test=0.3, validation=0.3
     )
@@ -180,10 +180,10 @@ def test_manifest_and_summary(tmp_path, capsys):
         ({"held_out": 1.0}, "--held_out 1.0 is not a share"),
     ],
 )
-def test_refused_options(tmp_path, options, message):
+def test_bad_ranking_options_are_refused(tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         write_dataset(tmp_path, protocol="strong", **options)
 
 
-def test_a_threshold_off_the_scale_matters_to_ranking_protocols_only(tmp_path):
+def test_threshold_off_the_scale_is_refused_by_ranking_protocols_only(tmp_path):
     assert write_dataset(tmp_path, protocol="random", relevant=6.0).num_ratings == 431

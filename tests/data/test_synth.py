@@ -1,4 +1,4 @@
-"""Generated ratings: exact counts, MovieLens's shape, and a floor that means what it says."""
+"""Generated ratings have exact counts, MovieLens' statistics, and a floor that matches independent computations."""
 
 import hashlib
 import json
@@ -30,23 +30,23 @@ def medium():
     return generate(SynthOptions(users=3000, movies=2500, ratings=400_000))
 
 
-def biases_only(data, sweeps=10):
-    """RMSE of global, user and movie biases, lightly regularized and fitted to the very ratings they predict."""
+def fit_biases(data, sweeps=10):
+    """RMSE of lightly regularized global, user and movie biases on the ratings that they are fitted to."""
     stars = data.stars / 2
-    rest = stars - stars.mean()
+    centered = stars - stars.mean()
     users, movies = np.bincount(data.user), np.bincount(data.movie)
     user_bias = np.zeros(users.size)
     for _ in range(sweeps):
-        movie_bias = np.bincount(data.movie, rest - user_bias[data.user]) / (movies + 3)
-        user_bias = np.bincount(data.user, rest - movie_bias[data.movie]) / (users + 3)
-    return float(np.sqrt(np.mean((rest - user_bias[data.user] - movie_bias[data.movie]) ** 2)))
+        movie_bias = np.bincount(data.movie, centered - user_bias[data.user]) / (movies + 3)
+        user_bias = np.bincount(data.user, centered - movie_bias[data.movie]) / (users + 3)
+    return float(np.sqrt(np.mean((centered - user_bias[data.user] - movie_bias[data.movie]) ** 2)))
 
 
-def contents(folder):
+def checksums(folder):
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
-def test_counts(written):
+def test_counts_are_exact(written):
     _, report, ratings, movies = written
     assert len(ratings) == 60000 and list(ratings) == ["userId", "movieId", "rating", "timestamp"]
     assert not ratings.duplicated(["userId", "movieId"]).any()
@@ -74,10 +74,10 @@ def test_files_look_like_movielens(written):
     assert json.loads((out / "floor.json").read_text()) == report
 
 
-def test_same_seed_same_files(written, tmp_path):
+def test_same_seed_gives_the_same_files(written, tmp_path):
     synth(tmp_path / "again", SynthOptions(**SMALL))
     synth(tmp_path / "other", SynthOptions(**SMALL, seed=1))
-    first, again, other = contents(written[0]), contents(tmp_path / "again"), contents(tmp_path / "other")
+    first, again, other = checksums(written[0]), checksums(tmp_path / "again"), checksums(tmp_path / "other")
     assert first == again
     assert all(first[name] != other[name] for name in first)
 
@@ -92,23 +92,23 @@ def test_block_size_does_not_matter(monkeypatch):
     assert whole.floor()["rmse"] == pytest.approx(parts.floor()["rmse"], abs=1e-12)
 
 
-def test_histogram(medium):
+def test_histogram_is_that_of_movielens(medium):
     shares = np.bincount(medium.stars, minlength=11) / medium.stars.size
     assert shares[0] == 0
     assert np.abs(shares[1:] - HISTOGRAM).max() < 0.003
     assert (medium.stars / 2).std() == pytest.approx(1.05, abs=0.01)
 
 
-def test_popularity_comes_out_as_planned(medium):
+def test_popularity_matches_its_target(medium):
     planned = popularity(3000, 2500, 400_000)
-    realised = np.sort(np.bincount(medium.movie, minlength=2500))[::-1]
+    realized = np.sort(np.bincount(medium.movie, minlength=2500))[::-1]
     assert planned.sum() == pytest.approx(400_000) and planned.min() >= 1
-    assert realised[0] == pytest.approx(0.486 * 3000, rel=0.05)
+    assert realized[0] == pytest.approx(0.486 * 3000, rel=0.05)
     for rank in (0, 10, 100, 500, 1250):
-        assert realised[rank] == pytest.approx(planned[rank], rel=0.1, abs=3)
+        assert realized[rank] == pytest.approx(planned[rank], rel=0.1, abs=3)
 
 
-def test_full_size_popularity():
+def test_popularity_at_full_size_is_that_of_movielens():
     planned = popularity(138_493, 26_744, 20_000_263)
     assert planned[0] == pytest.approx(67_310, rel=0.01)
     assert planned[13_372] == pytest.approx(18, abs=1)
@@ -116,33 +116,33 @@ def test_full_size_popularity():
 
 
 def test_users_prefer_what_they_like():
-    """What is left of the score without biases, the match of tastes, is positive on average over the chosen pairs."""
+    """Without biases the score is the match of tastes, which is positive on average over the chosen pairs."""
     sizes = {"users": 3000, "movies": 2500, "ratings": 400_000, "user_bias": 0, "movie_bias": 0, "drift": 0}
-    choosy, blind = (generate(SynthOptions(**sizes, **more)).score.mean() for more in ({}, {"affinity": 0}))
-    assert 0.02 < choosy < 0.3
-    assert abs(blind) < 0.01
+    with_affinity, without = (generate(SynthOptions(**sizes, **more)).score.mean() for more in ({}, {"affinity": 0}))
+    assert 0.02 < with_affinity < 0.3
+    assert abs(without) < 0.01
 
 
 def test_floor_agrees_with_its_expectation(medium):
     floor = medium.floor()
     stars = medium.stars / 2
     mean, variance, distance = medium.expectation(medium.score)
-    # computed afresh from the closed forms, without tables
+    # recomputed from the closed forms, without tables
     assert floor["rmse"] == pytest.approx(math.sqrt(np.mean((stars - mean) ** 2)), abs=1e-5)
     assert floor["rmse_expected"] == pytest.approx(math.sqrt(variance.mean()), abs=1e-5)
     assert floor["mae_of_rmse_predictions"] == pytest.approx(np.abs(stars - mean).mean(), abs=1e-5)
-    # the draws fluctuate about the expectation
+    # draws vary around the expectation
     error = np.std((stars - mean) ** 2) / math.sqrt(stars.size)
     assert abs(np.mean((stars - mean) ** 2) - variance.mean()) < 4 * error
     assert floor["mae"] == pytest.approx(floor["mae_expected"], abs=0.005)
     assert floor["mae"] < floor["mae_of_rmse_predictions"]
-    # and predictions are right at every level
+    # predictions are unbiased at every level
     for low, high in ((0, 2), (2, 3), (3, 4), (4, 5)):
-        there = (mean >= low) & (mean < high)
-        assert stars[there].mean() == pytest.approx(mean[there].mean(), abs=5 / math.sqrt(there.sum()))
+        in_range = (mean >= low) & (mean < high)
+        assert stars[in_range].mean() == pytest.approx(mean[in_range].mean(), abs=5 / math.sqrt(in_range.sum()))
 
 
-def test_closed_form_against_fresh_noise(medium):
+def test_closed_forms_match_sampled_noise(medium):
     scores = np.array([-2.0, -0.5, 0.0, 0.3, 1.0, 3.0])
     noise = np.random.default_rng(0).normal(0, medium.noise, (200_000, 1))
     stars = (np.searchsorted(medium.thresholds, scores + noise) + 1) / 2
@@ -152,16 +152,16 @@ def test_closed_form_against_fresh_noise(medium):
     assert distance == pytest.approx(np.abs(stars - np.median(stars, axis=0)).mean(0), abs=0.01)
 
 
-def test_floor_lies_below_biases(medium):
+def test_floor_is_below_the_error_of_biases(medium):
     floor = medium.floor()["rmse"]
     assert 0.72 < floor < 0.76
-    assert 0.84 < biases_only(medium) < 0.88
+    assert 0.84 < fit_biases(medium) < 0.88
 
 
 @pytest.mark.parametrize(
     ("users", "movies", "ratings", "least"),
     [
-        (50, 40, 2000, 40),  # everybody rates everything
+        (50, 40, 2000, 40),  # every user rates every movie
         (50, 40, 1990, 20),
         (400, 50, 8000, 20),  # exactly twenty each
         (300, 200, 300 * 8, 4),  # fewer than twenty each: half the average at least
@@ -170,7 +170,7 @@ def test_floor_lies_below_biases(medium):
         (1, 100, 37, 37),
     ],
 )
-def test_extremes(users, movies, ratings, least):
+def test_extreme_sizes_keep_exact_counts(users, movies, ratings, least):
     data = generate(SynthOptions(users=users, movies=movies, ratings=ratings))
     assert data.user.size == ratings
     assert np.unique(data.user.astype(np.int64) * movies + data.movie).size == ratings
@@ -192,14 +192,14 @@ def test_extremes(users, movies, ratings, least):
         ({"taste": -0.1}, "--taste -0.1"),
     ],
 )
-def test_impossible_requests(tmp_path, options, named):
+def test_impossible_options_are_refused(tmp_path, options, named):
     with pytest.raises(UserError) as error:
         synth(tmp_path / "out", SynthOptions(**options))
     assert named in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_left_after_a_failure(tmp_path, monkeypatch):
+def test_failure_leaves_no_files(tmp_path, monkeypatch):
     def full(path, data, progress):
         path.write_text("userId")
         raise OSError(28, "No space left on device")
@@ -210,7 +210,7 @@ def test_nothing_left_after_a_failure(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_existing_directory(tmp_path):
+def test_existing_directory_needs_overwrite(tmp_path):
     options = {"users": 30, "movies": 30, "ratings": 600}
     first = synth(tmp_path / "out", SynthOptions(**options))
     with pytest.raises(UserError, match="--overwrite"):
@@ -220,7 +220,7 @@ def test_existing_directory(tmp_path):
     assert second != first and "overwrite" not in second["options"]
 
 
-def test_summary_without_progress_bar(tmp_path, capsys):
+def test_summary_is_printed_without_progress_bar(tmp_path, capsys):
     synth(tmp_path / "out", SynthOptions(users=30, movies=30, ratings=600))
     captured = capsys.readouterr()
     assert "600 ratings of 30 users and 30 movies" in captured.out and "RMSE 0." in captured.out

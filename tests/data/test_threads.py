@@ -1,4 +1,4 @@
-"""Torch's number of threads changes inside the block only."""
+"""one_torch_thread changes torch's number of threads inside the block only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_one_thread_inside_the_block_only(three_threads):
     assert torch.get_num_threads() == 3
 
 
-def test_threads_come_back_after_an_error(three_threads):
+def test_threads_are_restored_after_an_error(three_threads):
     with pytest.raises(ZeroDivisionError), one_torch_thread():
         1 / 0  # noqa: B018
     assert torch.get_num_threads() == 3

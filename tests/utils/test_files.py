@@ -1,4 +1,4 @@
-"""Files are complete or not there at all."""
+"""Files and directories are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def test_sha256_of_a_file(tmp_path):
         assert files._digest(file) == hashlib.sha256(content).hexdigest()
 
 
-def test_directory_appears_when_it_is_complete(tmp_path):
+def test_directory_appears_when_complete(tmp_path):
     target = tmp_path / "some" / "where" / "out"
-    with files.complete_directory(target) as aside:
-        assert aside.parent == target.parent and names(aside) == []
-        (aside / "part").write_text("x")
+    with files.complete_directory(target) as temporary:
+        assert temporary.parent == target.parent and names(temporary) == []
+        (temporary / "part").write_text("x")
         assert not target.exists()
     assert names(target.parent) == ["out"]
     assert (target / "part").read_text() == "x"
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
-def test_nothing_is_left_of_a_failure(tmp_path, failure):
+def test_failed_block_leaves_no_files(tmp_path, failure):
     with pytest.raises(failure):
-        with files.complete_directory(tmp_path / "out") as aside:
-            (aside / "part").write_text("x")
+        with files.complete_directory(tmp_path / "out") as temporary:
+            (temporary / "part").write_text("x")
             raise failure
     assert names(tmp_path) == []
 
 
-def test_a_directory_that_is_there_is_refused_untouched(tmp_path):
+def test_existing_directory_is_refused_untouched(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").write_text("x")
     with pytest.raises(UserError, match="out exists already: .*--overwrite"):
@@ -56,36 +56,36 @@ def test_a_directory_that_is_there_is_refused_untouched(tmp_path):
 def test_overwrite_replaces_everything(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("x")
-    with files.complete_directory(tmp_path / "out", overwrite=True) as aside:
-        (aside / "new").write_text("y")
+    with files.complete_directory(tmp_path / "out", overwrite=True) as temporary:
+        (temporary / "new").write_text("y")
         assert names(tmp_path / "out") == ["old"]
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["new"]
 
 
-def test_a_failed_overwrite_leaves_the_old_one(tmp_path):
+def test_failed_overwrite_keeps_the_old_directory(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("x")
     with pytest.raises(ValueError):
-        with files.complete_directory(tmp_path / "out", overwrite=True) as aside:
-            (aside / "new").write_text("y")
+        with files.complete_directory(tmp_path / "out", overwrite=True) as temporary:
+            (temporary / "new").write_text("y")
             raise ValueError
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["old"]
 
 
-def test_overwrite_needs_nothing_to_be_there(tmp_path):
-    with files.complete_directory(tmp_path / "out", overwrite=True) as aside:
-        (aside / "new").write_text("y")
+def test_overwrite_also_creates_a_new_directory(tmp_path):
+    with files.complete_directory(tmp_path / "out", overwrite=True) as temporary:
+        (temporary / "new").write_text("y")
     assert names(tmp_path) == ["out"]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_unwritable_target_is_named_in_the_error(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="file/out: cannot write there"):
         with files.complete_directory(tmp_path / "file" / "out"):
             pytest.fail("the block must not run")
 
 
-def test_a_file_is_not_replaced_by_a_directory(tmp_path):
+def test_file_is_not_replaced_by_a_directory(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="file is a file"):
         with files.complete_directory(tmp_path / "file", overwrite=True):
@@ -93,7 +93,7 @@ def test_a_file_is_not_replaced_by_a_directory(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "x"
 
 
-def test_what_was_there_comes_back_when_the_new_one_cannot_be_put_there(tmp_path):
+def test_old_directory_is_restored_when_the_rename_fails(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("x")
     with pytest.raises(FileNotFoundError):
@@ -101,7 +101,7 @@ def test_what_was_there_comes_back_when_the_new_one_cannot_be_put_there(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "old").read_text() == "x"
 
 
-def test_text_is_replaced_as_a_whole(tmp_path):
+def test_text_is_replaced_completely(tmp_path):
     path = tmp_path / "summary.json"
     files.write_text(path, "first, and longer")
     files.write_text(path, "zweite Fassung: größer")
@@ -109,7 +109,7 @@ def test_text_is_replaced_as_a_whole(tmp_path):
     assert names(tmp_path) == ["summary.json"]
 
 
-def test_a_failed_write_leaves_the_old_text(tmp_path):
+def test_failed_write_keeps_the_old_text(tmp_path):
     path = tmp_path / "summary.json"
     files.write_text(path, "old")
     with pytest.raises(UnicodeEncodeError):
@@ -123,14 +123,14 @@ def begin_and_die(target: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_what_a_killed_writer_left_goes_and_what_a_living_one_writes_stays(tmp_path):
+def test_leftovers_of_killed_writers_are_removed_and_those_of_live_ones_kept(tmp_path):
     killed = multiprocessing.get_context("fork").Process(target=begin_and_die, args=(str(tmp_path / "out"),))
     killed.start()
     killed.join()
-    (left,) = names(tmp_path)
-    assert left.startswith(".out.tmp-")
+    (leftover,) = names(tmp_path)
+    assert leftover.startswith(".out.tmp-")
     with files.complete_directory(tmp_path / "out") as first:
-        assert left not in names(tmp_path)
+        assert leftover not in names(tmp_path)
         with files.complete_directory(tmp_path / "out", overwrite=True) as second:
             assert names(tmp_path) == sorted([first.name, second.name])
         (first / "part").write_text("y")

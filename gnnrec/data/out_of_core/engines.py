@@ -1,4 +1,4 @@
-"""Who does the tasks: threads of this process, or the workers of a Dask cluster."""
+"""Engines that run tasks: threads of this process, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from typing import Any, Protocol
 
 import torch
 
-from gnnrec.data.out_of_core.size import memory_limit, workers
+from gnnrec.data.out_of_core.size import memory_limit, num_workers
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.errors import UserError
 
 
 class Engine(Protocol):
-    """Calls a function for many items."""
+    """Maps a function over items in parallel."""
 
-    def results(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
-        """``function(*shared, item)`` for every item, as they come, in any order."""
+    def map_unordered(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
+        """Yields ``function(*shared, item)`` for every item in order of completion."""
         ...
 
 
 class Threads:
-    """Threads of this process: reading, sorting and writing let others run.
+    """Threads of this process: reading, sorting and writing release the GIL.
 
     Args:
-        number: How many.
+        number: Number of threads.
     """
 
     def __init__(self, number: int):
         self.number = number
 
-    def results(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
-        """``function(*shared, item)`` for every item, as they come. After an exception no new item is begun."""
-        left = iter(items)
+    def map_unordered(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
+        """Yields ``function(*shared, item)`` in order of completion. After an exception no new item is started."""
+        pending = iter(items)
         with ThreadPoolExecutor(self.number) as pool:
-            running = {pool.submit(function, *shared, item) for item in itertools.islice(left, self.number)}
+            running = {pool.submit(function, *shared, item) for item in itertools.islice(pending, self.number)}
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
-                    running |= {pool.submit(function, *shared, item) for item in itertools.islice(left, 1)}
+                    running |= {pool.submit(function, *shared, item) for item in itertools.islice(pending, 1)}
 
 
 class Dask:
@@ -55,12 +55,12 @@ class Dask:
     def __init__(self, client: Any):
         self.client = client
 
-    def results(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
-        """``function(*shared, item)`` for every item, as they come; Dask repeats what a lost worker had."""
+    def map_unordered(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
+        """Yields ``function(*shared, item)`` in order of completion; Dask reruns tasks of lost workers."""
         from distributed import as_completed
 
-        held = self.client.partition_by_user(list(shared), broadcast=True, hash=False)
-        futures = self.client.map(_call, list(items), function=function, held=held, pure=False)
+        scattered = self.client.scatter(list(shared), broadcast=True, hash=False)
+        futures = self.client.map(_call, list(items), function=function, shared=scattered, pure=False)
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -68,20 +68,20 @@ class Dask:
             self.client.cancel(futures)
 
 
-def _call(item: Any, function: Callable[..., Any], held: list) -> Any:
+def _call(item: Any, function: Callable[..., Any], shared: list) -> Any:
     torch.set_num_threads(1)
-    return function(*held, item)
+    return function(*shared, item)
 
 
 @contextlib.contextmanager
-def engine(options: PrepareOptions) -> Iterator[Engine]:
-    """The engine that the options ask for.
+def open_engine(options: PrepareOptions) -> Iterator[Engine]:
+    """Opens the engine that the options select.
 
     Raises:
         UserError: Dask is not installed, or its scheduler does not answer.
     """
     if options.engine != "dask":
-        yield Threads(workers(options))
+        yield Threads(num_workers(options))
         return
     try:
         from distributed import Client, LocalCluster
@@ -92,12 +92,14 @@ def engine(options: PrepareOptions) -> Iterator[Engine]:
             try:
                 client = stack.enter_context(Client(options.scheduler, timeout=30))
             except (OSError, ValueError) as error:
-                said = str(error).splitlines()[0]
+                reason = str(error).splitlines()[0]
                 raise UserError(
-                    f"--scheduler {options.scheduler} does not answer ({said}): check the address"
+                    f"--scheduler {options.scheduler} does not answer ({reason}): check the address"
                 ) from None
         else:
             limit = f"{memory_limit(options)}GB"
-            cluster = LocalCluster(workers(options), threads_per_worker=1, memory_limit=limit, dashboard_address=None)
+            cluster = LocalCluster(
+                num_workers(options), threads_per_worker=1, memory_limit=limit, dashboard_address=None
+            )
             client = stack.enter_context(Client(stack.enter_context(cluster)))
         yield Dask(client)

@@ -1,4 +1,4 @@
-"""Input files cut into pieces: ranges of bytes or of row groups, each read on its own."""
+"""Cuts input files into splits, ranges of bytes or of row groups, that are read independently."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import pyarrow.parquet as pq
 
 from gnnrec.data import read
 from gnnrec.data.formats import Layout, is_gzip
-from gnnrec.data.out_of_core.size import bytes_a_row
+from gnnrec.data.out_of_core.size import bytes_per_row
 
 _BOM = b"\xef\xbb\xbf"
 
 
 @dataclasses.dataclass(frozen=True)
 class InputSplit:
-    """A part of one file.
+    """A range of one input file.
 
     Attributes:
-        number: Place among all pieces, in the order of files and rows.
-        file: Place of its file among all files.
+        number: Index among all splits, in the order of files and rows.
+        file: Index of its file among all files.
         start: First byte, or first row group.
-        stop: One past the last; None to the end of the file.
+        stop: One past the last; None for the end of the file.
     """
 
     number: int
@@ -35,45 +35,45 @@ class InputSplit:
     stop: int | None
 
 
-def cut(layouts: list[Layout], rows: int) -> list[InputSplit]:
-    """All pieces of about ``rows`` rows; a compressed file is one piece, a Parquet file is cut between row groups.
+def make_input_splits(layouts: list[Layout], rows: int) -> list[InputSplit]:
+    """Makes splits of about ``rows`` rows; Parquet files are cut between row groups, compressed files are not cut.
 
     Raises:
         UserError: A file cannot be read.
     """
-    pieces: list[InputSplit] = []
+    splits: list[InputSplit] = []
     for number, layout in enumerate(layouts):
-        with read.refusing(layout):
+        with read.explain_errors(layout):
             if layout.kind == "parquet":
                 bounds: list = _row_groups(layout.path, rows)
             elif is_gzip(layout.path):
                 bounds = [0, None]
             else:
-                bounds = _lines(layout, int(rows * bytes_a_row(layout)))
-        pieces += [InputSplit(len(pieces) + i, number, *bounds[i : i + 2]) for i in range(len(bounds) - 1)]
-    return pieces
+                bounds = _lines(layout, int(rows * bytes_per_row(layout)))
+        splits += [InputSplit(len(splits) + i, number, *bounds[i : i + 2]) for i in range(len(bounds) - 1)]
+    return splits
 
 
-def tables(layout: Layout, piece: InputSplit, rows: int) -> Iterator[dict[str, pa.ChunkedArray]]:
-    """The columns of a piece by role, about ``rows`` rows at a time.
+def read_columns(layout: Layout, split: InputSplit, rows: int) -> Iterator[dict[str, pa.ChunkedArray]]:
+    """Reads the columns of a split by role, about ``rows`` rows at a time.
 
     Raises:
         UserError: The file is damaged, or a row is malformed.
     """
     if layout.kind == "parquet":
-        groups = range(piece.start, piece.stop)
+        groups = range(split.start, split.stop)
         with pq.ParquetFile(layout.path) as file:
             for batch in file.iter_batches(rows, groups, list(layout.columns.values()), use_threads=False):
                 yield read.parquet_columns(layout, pa.Table.from_batches([batch]))
         return
     with _open(layout.path) as file:
-        file.seek(piece.start)
-        if not piece.start and layout.kind != "dat":
+        file.seek(split.start)
+        if not split.start and layout.kind != "dat":
             _skip_header(file)
-        if piece.stop is not None:
-            yield from _parsed(layout, file.read(piece.stop - file.tell()))
+        if split.stop is not None:
+            yield from _parsed(layout, file.read(split.stop - file.tell()))
             return
-        size = int(rows * bytes_a_row(layout))
+        size = int(rows * bytes_per_row(layout))
         while block := _block(file, size, _quoted(layout)):
             yield from _parsed(layout, block)
 
@@ -88,24 +88,24 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _quoted(layout: Layout) -> bool:
-    """A line may end inside of quotes."""
+    """Returns whether quoted fields may contain line breaks."""
     return not layout.grouplens
 
 
 def _row_groups(path: Path, rows: int) -> list[int]:
     metadata = pq.read_metadata(path)
-    bounds, held = [0], 0
+    bounds, split_rows = [0], 0
     for group in range(metadata.num_row_groups):
-        more = metadata.row_group(group).num_rows
-        if held and held + more > rows:
+        group_rows = metadata.row_group(group).num_rows
+        if split_rows and split_rows + group_rows > rows:
             bounds.append(group)
-            held = 0
-        held += more
+            split_rows = 0
+        split_rows += group_rows
     return [*bounds, metadata.num_row_groups] if metadata.num_row_groups else bounds
 
 
 def _lines(layout: Layout, size: int) -> list[int]:
-    """Ends of lines about ``size`` bytes apart, from the start of the file to its end."""
+    """Offsets of line ends about ``size`` bytes apart, from the start of the file to its end."""
     total, bounds = layout.path.stat().st_size, [0]
     with open(layout.path, "rb") as file:
         if layout.kind != "dat":
@@ -121,13 +121,13 @@ def _lines(layout: Layout, size: int) -> list[int]:
 
 
 def _skip_header(file: IO[bytes]) -> None:
-    """StaleLayer the first line that is not blank."""
+    """Moves past the first non-blank line."""
     while (line := file.readline()) and not line.removeprefix(_BOM).strip():
         pass
 
 
 def _block(file: IO[bytes], size: int, quoted: bool) -> bytes:
-    """Whole rows, of ``size`` bytes or a little more."""
+    """Reads whole rows, ``size`` bytes or a little more."""
     block = file.read(size) + file.readline()
     while quoted and block.count(b'"') % 2 and (line := file.readline()):
         block += line

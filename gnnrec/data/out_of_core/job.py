@@ -1,4 +1,4 @@
-"""What all tasks of one ``gnnrec prepare`` share, and the directory through which they hand things on."""
+"""Shared state of all tasks of one ``gnnrec prepare``, and the scratch directory that passes files between them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from gnnrec.data.out_of_core.size import Plan
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.errors import UserError
 
-#: Of these options the result does not depend, nor do the files in between.
-_FREE = ("engine", "workers", "scheduler", "scratch", "overwrite", "download_dir", "movies")
-_VERSION = 1
+#: Options that affect neither the result nor the scratch files.
+_IGNORED_OPTIONS = ("engine", "workers", "scheduler", "scratch", "overwrite", "download_dir", "movies")
+_VERSION = 2
 _MARKER = "job"
 
 
 @dataclasses.dataclass(frozen=True)
 class PrepareJob:
-    """The work.
+    """One run of ``gnnrec prepare`` in bounded memory.
 
     Attributes:
-        scratch: Files in between.
+        scratch: Directory for intermediate files.
         layouts: The input files.
         options: The options.
-        plan: How input is cut.
-        text_ids: Roles (``user``, ``movie``) whose ids are text; the ids of the others are integers.
+        plan: Size of input splits and number of buckets.
+        text_ids: Roles (``user``, ``movie``) whose ids are text; ids of other roles are integers.
     """
 
     scratch: Path
@@ -45,53 +45,53 @@ class PrepareJob:
         return 1 << self.plan.log_buckets
 
     def open_scratch(self) -> PrepareJob:
-        """An empty directory, or that of an earlier run of the same input and options.
+        """Creates the scratch directory, or opens that of an earlier run with the same input and options.
 
         Returns:
-            The job as the earlier run had it: cut as it was, with ids of the kind that they were found to be.
+            The job, with the plan and the text ids of the earlier run if there is one.
 
         Raises:
-            UserError: The directory is somebody else's.
+            UserError: The directory contains other files.
         """
-        if (note := self.read_marker(_MARKER)) and note["fingerprint"] == self._fingerprint():
-            return dataclasses.replace(self, plan=Plan(**note["plan"]), text_ids=frozenset(note["text_ids"]))
+        if (marker := self.read_marker(_MARKER)) and marker["fingerprint"] == self._fingerprint():
+            return dataclasses.replace(self, plan=Plan(**marker["plan"]), text_ids=frozenset(marker["text_ids"]))
         self.remove_scratch()
         if self.scratch.exists() and any(self.scratch.iterdir()):
-            raise UserError(f"{self.scratch} holds something else: name an empty directory with --scratch")
+            raise UserError(f"{self.scratch} holds something else: pass an empty directory with --scratch")
         self.scratch.mkdir(parents=True, exist_ok=True)
-        found = {"fingerprint": self._fingerprint(), "plan": vars(self.plan), "text_ids": sorted(self.text_ids)}
-        self.leave_marker(_MARKER, found)
+        content = {"fingerprint": self._fingerprint(), "plan": vars(self.plan), "text_ids": sorted(self.text_ids)}
+        self.write_marker(_MARKER, content)
         return self
 
     def remove_scratch(self) -> None:
-        """Removes files in between; a directory of somebody else stays as it is."""
-        note = self.marker(_MARKER)
-        if note.exists():
-            note.write_text("{}", encoding="utf-8")  # should this be interrupted, what is left is of no use
+        """Removes the scratch directory of a job; other directories are left alone."""
+        marker = self.marker_path(_MARKER)
+        if marker.exists():
+            marker.write_text("{}", encoding="utf-8")  # an interrupted removal leaves files that cannot be reused
             for path in self.scratch.iterdir():
-                if path != note:
+                if path != marker:
                     path.unlink()
             shutil.rmtree(self.scratch)
 
     def _fingerprint(self) -> str:
-        stats = [(str(each.path.resolve()), os.stat(each.path)) for each in self.layouts]
+        stats = [(str(layout.path.resolve()), os.stat(layout.path)) for layout in self.layouts]
         inputs = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-        options = {name: str(value) for name, value in vars(self.options).items() if name not in _FREE}
+        options = {name: str(value) for name, value in vars(self.options).items() if name not in _IGNORED_OPTIONS}
         text = json.dumps([_VERSION, inputs, options])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def marker(self, name: str) -> Path:
-        """Where a task leaves what it found, when all else that it writes is there."""
+    def marker_path(self, name: str) -> Path:
+        """Path of a task's marker, which is written after all other files of the task."""
         return self.scratch / f"{name}.json"
 
     def read_marker(self, name: str) -> Any:
-        """What :meth:`leave_marker` left; None where it did not."""
-        path = self.marker(name)
+        """Reads the result of a finished task; returns None if the task is not done."""
+        path = self.marker_path(name)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
-    def leave_marker(self, name: str, found: Any) -> Any:
-        """Marks a task as done."""
-        aside = self.marker(name).with_suffix(".tmp")
-        aside.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(aside, self.marker(name))
-        return found
+    def write_marker(self, name: str, result: Any) -> Any:
+        """Marks a task as done and returns its result."""
+        temporary = self.marker_path(name).with_suffix(".tmp")
+        temporary.write_text(json.dumps(result), encoding="utf-8")
+        os.replace(temporary, self.marker_path(name))
+        return result

@@ -1,4 +1,4 @@
-"""All rated movies, from what the pieces counted."""
+"""Index of all rated movies, from the counts of all input splits."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, counts_path
 
 
-def count_movies(job: PrepareJob, pieces: list[PartitionedSplit]) -> pa.Table:
-    """Raw ids by row (``movie``), in descending order of their ratings, ties in ascending order of the raw ids."""
+def count_movies(job: PrepareJob, partitioned: list[PartitionedSplit]) -> pa.Table:
+    """Returns raw ids (``movie``) by descending number of ratings; ties are in ascending order of the ids."""
     total: pa.Table | None = None
-    for piece in pieces:
-        for part in range(piece.parts):
-            table = read_arrow(counts_path(job, piece.number, part)).combine_chunks()
-            joined = table if total is None else pa.concat_tables([total, table])
-            total = joined.group_by("movie").aggregate([("ratings", "sum")]).rename_columns(["movie", "ratings"])
+    for split in partitioned:
+        for part in range(split.parts):
+            table = read_arrow(counts_path(job, split.number, part)).combine_chunks()
+            counts = table if total is None else pa.concat_tables([total, table])
+            total = counts.group_by("movie").aggregate([("ratings", "sum")]).rename_columns(["movie", "ratings"])
     assert total is not None  # there are ratings
     total = total.cast(pa.schema([total.schema.field("movie"), ("ratings", pa.int64())]))
     return total.sort_by([("ratings", "descending"), ("movie", "ascending")]).select(["movie"])
 
 
-def make_movie_index(job: PrepareJob, pieces: list[PartitionedSplit]) -> np.ndarray:
-    """Counts the movies, unless an earlier run did, and returns what :func:`read_movie_index` does."""
+def make_movie_index(job: PrepareJob, partitioned: list[PartitionedSplit]) -> np.ndarray:
+    """Counts the movies, unless an earlier run did, and returns the result of :func:`read_movie_index`."""
     path = _path(job)
     if not path.exists():
-        aside = path.with_suffix(".tmp")
-        write_arrow(aside, count_movies(job, pieces))
-        aside.rename(path)
+        temporary = path.with_suffix(".tmp")
+        write_arrow(temporary, count_movies(job, partitioned))
+        temporary.rename(path)
     return read_movie_index(job)
 
 
@@ -46,11 +46,11 @@ def _path(job: PrepareJob) -> Path:
 
 
 def raw_ids(column: pa.ChunkedArray) -> np.ndarray:
-    """int64 or object (strings)."""
-    found = column.to_numpy()
-    return found.astype(np.int64 if found.dtype == np.int64 else object)  # a copy that may be written to
+    """Converts a column of ids to a writable int64 or object (strings) array."""
+    ids = column.to_numpy()
+    return ids.astype(np.int64 if ids.dtype == np.int64 else object)
 
 
 def movie_rows(raw: np.ndarray) -> pd.Series:
-    """Raw id -> row, int32."""
+    """Maps raw ids to rows, int32."""
     return pd.Series(np.arange(len(raw), dtype=np.int32), index=pd.Index(raw))

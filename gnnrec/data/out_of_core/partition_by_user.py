@@ -1,7 +1,7 @@
-"""The first task: a piece of input, its rows sorted into buckets of users.
+"""First task: partitions the rows of an input split into buckets of users.
 
-A bucket is a range of the random keys that order users, so buckets in their order hold the users in theirs: no task has
-to know all users.
+A bucket is a range of the random keys that order users, so concatenating the buckets gives users in order, and no task
+needs to know all users.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from gnnrec.data import ids, order, read
 from gnnrec.data.blocks import look_up
 from gnnrec.data.ids import EncodedIds
 from gnnrec.data.out_of_core.arrow_files import write_arrow
-from gnnrec.data.out_of_core.input_splits import InputSplit, tables
+from gnnrec.data.out_of_core.input_splits import InputSplit, read_columns
 from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.kernels.ragged import counting_sort
 
 
 @dataclasses.dataclass(frozen=True)
 class PartitionedSplit:
-    """What a piece had.
+    """Result of partitioning one input split.
 
     Attributes:
-        number: Its number.
-        file: The number of its file.
-        parts: Files that its rows were written to.
-        rows: Rows.
-        rating_sample: Its lowest and highest rating and, where there is one, a rating that is not whole.
-        integers: Roles some of whose ids were integers.
-        words: Roles some of whose ids were not.
+        number: Index of the split.
+        file: Index of its file.
+        parts: Number of files that its rows were written to.
+        rows: Number of rows.
+        rating_sample: Lowest and highest rating and, if there is one, a rating that is not a whole number.
+        integer_roles: Roles with ids that are integers.
+        text_roles: Roles with ids that are not integers.
     """
 
     number: int
@@ -42,96 +42,96 @@ class PartitionedSplit:
     parts: int
     rows: int
     rating_sample: list[float]
-    integers: list[str]
-    words: list[str]
+    integer_roles: list[str]
+    text_roles: list[str]
 
 
-class UnexpectedWords(Exception):
-    """Ids that the job takes for integers are not. Holds the role."""
+class UnexpectedTextIds(Exception):
+    """The job expects integer ids, but some are text. The argument is the role."""
 
 
-def partition_by_user(job: PrepareJob, piece: InputSplit) -> PartitionedSplit:
-    """Reads a piece, writes its rows by bucket and the numbers of ratings of its movies.
+def partition_by_user(job: PrepareJob, split: InputSplit) -> PartitionedSplit:
+    """Reads a split, writes its rows by bucket, and counts the ratings of its movies.
 
     Raises:
         UserError: A row is wrong.
-        UnexpectedWords: Ids that the job takes for integers are not.
+        UnexpectedTextIds: The job expects integer ids, but some are text.
     """
-    if (done := job.read_marker(_name(piece.number))) is not None:
+    if (done := job.read_marker(_task_name(split.number))) is not None:
         return PartitionedSplit(**done)
-    layout, parts, rows = job.layouts[piece.file], 0, 0
+    layout, parts, rows = job.layouts[split.file], 0, 0
     rating_sample: set[float] = set()
-    integers: set[str] = set()
-    words: set[str] = set()
-    with read.refusing(layout):
-        for columns in tables(layout, piece, job.plan.rows_a_piece):
+    integer_roles: set[str] = set()
+    text_roles: set[str] = set()
+    with read.explain_errors(layout):
+        for columns in read_columns(layout, split, job.plan.rows_per_split):
             if not len(columns["rating"]):
                 continue
-            ratings = read.encoded(layout, columns)
-            for role, ids_of in (("user", ratings.user), ("movie", ratings.movie)):
-                text = ids_of.raw.dtype == object
-                if text and role not in job.text_ids:
-                    raise UnexpectedWords(role)
-                (words if text else integers).add(role)
-                if ids_of.mixed:
-                    integers.add(role)
-            user, movie = (_as_expected(job, role, getattr(ratings, role)) for role in ("user", "movie"))
+            ratings = read.encode_columns(layout, columns)
+            for role, encoded in (("user", ratings.user), ("movie", ratings.movie)):
+                is_text = encoded.raw.dtype == object
+                if is_text and role not in job.text_ids:
+                    raise UnexpectedTextIds(role)
+                (text_roles if is_text else integer_roles).add(role)
+                if encoded.mixed:
+                    integer_roles.add(role)
+            user, movie = (_to_job_type(job, role, getattr(ratings, role)) for role in ("user", "movie"))
             rows += len(ratings.rating)
             rating_sample |= _rating_sample(ratings.rating)
-            _write(job, part_path(job, piece.number, parts), user, movie, ratings.rating, ratings.timestamp)
-            _write_counts(counts_path(job, piece.number, parts), movie)
+            _write(job, part_path(job, split.number, parts), user, movie, ratings.rating, ratings.timestamp)
+            _write_counts(counts_path(job, split.number, parts), movie)
             parts += 1
-    found = PartitionedSplit(
-        piece.number, piece.file, parts, rows, sorted(rating_sample), sorted(integers), sorted(words)
+    result = PartitionedSplit(
+        split.number, split.file, parts, rows, sorted(rating_sample), sorted(integer_roles), sorted(text_roles)
     )
-    job.leave_marker(_name(piece.number), dataclasses.asdict(found))
-    return found
+    job.write_marker(_task_name(split.number), dataclasses.asdict(result))
+    return result
 
 
 def user_keys(seed: int, raw: np.ndarray) -> torch.Tensor:
-    """What users are ordered by (:func:`gnnrec.data.order.balanced_order`), int64 ``[users]``."""
-    return rng.bits(order.stream(seed), ids.stable_hash(raw))
+    """Sort keys of users (:func:`gnnrec.data.order.balanced_order`), int64 ``[users]``."""
+    return rng.bits(order.order_key(seed), ids.stable_hash(raw))
 
 
-def part_path(job: PrepareJob, piece: int, part: int) -> Path:
-    """Rows of a part of a piece: an Arrow file with one batch for each bucket."""
-    return job.scratch / f"{_name(piece)}-{part:04d}.arrow"
+def part_path(job: PrepareJob, split: int, part: int) -> Path:
+    """Arrow file with the rows of a part of a split, one batch per bucket."""
+    return job.scratch / f"{_task_name(split)}-{part:04d}.arrow"
 
 
-def counts_path(job: PrepareJob, piece: int, part: int) -> Path:
-    """Movies of a part of a piece: ``movie`` (raw id) and ``ratings``, an Arrow file."""
-    return job.scratch / f"{_name(piece)}-{part:04d}-movies.arrow"
+def counts_path(job: PrepareJob, split: int, part: int) -> Path:
+    """Arrow file with the movies of a part of a split: ``movie`` (raw id) and ``ratings``."""
+    return job.scratch / f"{_task_name(split)}-{part:04d}-movies.arrow"
 
 
-def _name(piece: int) -> str:
-    return f"piece-{piece:06d}"
+def _task_name(split: int) -> str:
+    return f"input-{split:06d}"
 
 
-def _as_expected(job: PrepareJob, role: str, found: EncodedIds) -> EncodedIds:
-    """Integers as text, where ids of other pieces are not integers."""
-    if role not in job.text_ids or found.raw.dtype == object:
-        return found
-    return EncodedIds(found.raw.astype(str).astype(object), found.codes)
+def _to_job_type(job: PrepareJob, role: str, encoded: EncodedIds) -> EncodedIds:
+    """Converts integer ids to text if ids of other splits are text."""
+    if role not in job.text_ids or encoded.raw.dtype == object:
+        return encoded
+    return EncodedIds(encoded.raw.astype(str).astype(object), encoded.codes)
 
 
 def _rating_sample(rating: np.ndarray) -> set[float]:
-    broken = rating[rating != np.round(rating)]
-    return {float(rating.min()), float(rating.max()), *broken[:1].tolist()}
+    fractional = rating[rating != np.round(rating)]
+    return {float(rating.min()), float(rating.max()), *fractional[:1].tolist()}
 
 
 def _write(
     job: PrepareJob, path: Path, user: EncodedIds, movie: EncodedIds, rating: np.ndarray, timestamp: np.ndarray | None
 ) -> None:
-    of_user = _buckets(user_keys(job.options.seed, user.raw).numpy(), job.plan.log_buckets)
-    pointer, moved = counting_sort(torch.from_numpy(look_up(of_user, user.codes)), job.buckets)
-    place = moved.numpy()
+    bucket_of_user = _buckets(user_keys(job.options.seed, user.raw).numpy(), job.plan.log_buckets)
+    pointer, by_bucket = counting_sort(torch.from_numpy(look_up(bucket_of_user, user.codes)), job.buckets)
+    positions = by_bucket.numpy()
     columns = {
-        "user": _taken(user, place),
-        "movie": _taken(movie, place),
-        "rating": pa.array(look_up(rating, place)),
+        "user": _raw_ids_at(user, positions),
+        "movie": _raw_ids_at(movie, positions),
+        "rating": pa.array(look_up(rating, positions)),
     }
     if timestamp is not None:
-        columns["timestamp"] = pa.array(look_up(_narrow(timestamp), place))
+        columns["timestamp"] = pa.array(look_up(_narrow(timestamp), positions))
     rows = pa.record_batch(columns)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
         for first, last in zip(pointer[:-1].tolist(), pointer[1:].tolist()):
@@ -139,21 +139,21 @@ def _write(
 
 
 def _buckets(keys: np.ndarray, log_buckets: int) -> np.ndarray:
-    """Equal ranges of the signed keys, int32."""
+    """Maps signed keys to equal ranges, int32."""
     if not log_buckets:
         return np.zeros(len(keys), np.int32)
     return ((keys >> (64 - log_buckets)) + (1 << (log_buckets - 1))).astype(np.int32)
 
 
-def _taken(found: EncodedIds, place: np.ndarray) -> pa.Array:
-    codes = look_up(found.codes, place)
-    if found.raw.dtype != object:
-        return pa.array(look_up(_narrow(found.raw), codes))
-    return pa.array(found.raw, pa.large_string()).take(pa.array(codes))
+def _raw_ids_at(encoded: EncodedIds, positions: np.ndarray) -> pa.Array:
+    codes = look_up(encoded.codes, positions)
+    if encoded.raw.dtype != object:
+        return pa.array(look_up(_narrow(encoded.raw), codes))
+    return pa.array(encoded.raw, pa.large_string()).take(pa.array(codes))
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    """int32 where that holds all of int64 ``values``: half of what goes to the disk and back."""
+    """Converts int64 ``values`` to int32 if they fit, which halves disk traffic."""
     fits = -(2**31) <= values.min() and values.max() < 2**31
     return values.astype(np.int32) if fits else values
 

@@ -1,9 +1,9 @@
 """``gnnrec prepare --engine stream`` and ``--engine dask``: more ratings than memory.
 
-Three steps: *partition_by_user* reads pieces of the input and sorts their rows into buckets of users, *sort_bucket*
-sorts and splits a
-bucket, and the parts are put one behind the other. The first two are many tasks that need nothing of each other; each
-leaves a note when it is done, so that a run that was interrupted goes on with what is left.
+There are three steps: *partition_by_user* reads input splits and partitions their rows into buckets of users,
+*sort_bucket* sorts a bucket and splits it into train, validation and test, and *assemble* concatenates the buckets. The
+first two consist of independent tasks; each writes a marker when it is done, so that an interrupted run resumes with
+the remaining tasks.
 """
 
 from __future__ import annotations
@@ -24,53 +24,53 @@ from gnnrec.data import check, manifest_builder, order, rating_scale, read, spli
 from gnnrec.data.formats import MOVIES_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
-from gnnrec.data.out_of_core.engines import Engine, engine
-from gnnrec.data.out_of_core.input_splits import cut
+from gnnrec.data.out_of_core.engines import Engine, open_engine
+from gnnrec.data.out_of_core.input_splits import make_input_splits
 from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.data.out_of_core.movie_index import make_movie_index
-from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, UnexpectedWords, partition_by_user
+from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, UnexpectedTextIds, partition_by_user
 from gnnrec.data.out_of_core.size import plan
 from gnnrec.data.out_of_core.sort_bucket import SortedBucket, sort_bucket, split_strong, trained_movies
 from gnnrec.data.prepare_options import PrepareOptions, named_columns
 from gnnrec.data.prepared import Manifest, write_manifest
 from gnnrec.errors import UserError
 from gnnrec.utils import files
-from gnnrec.utils.files import Complete
+from gnnrec.utils.files import DirectoryOpener
 
 
 def prepare_out_of_core(
-    out: Path, complete: Complete, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
+    out: Path, open_output: DirectoryOpener, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
 ) -> Manifest:
     """Writes a prepared dataset.
 
     Args:
-        out: Where it will be; files in between lie beside it.
-        complete: Opens the directory to write into.
-        layouts: The ratings files, in the order that decides which of two equal ratings is the later one.
+        out: Output directory; the scratch directory is next to it by default.
+        open_output: Opens the directory to write into.
+        layouts: The ratings files; of two ratings of a pair at the same time, the one in the later file counts.
         movies_path: The movies file, or None.
         options: The options.
 
     Raises:
-        UserError: Bad input. Nothing is left in between then.
+        UserError: Bad input. The scratch directory is removed.
     """
-    _check_alike(layouts)
+    _check_same_columns(layouts)
     scratch = options.scratch or out.parent / f".{out.name}.parts"
     job = PrepareJob(scratch, layouts, options, plan(layouts, options))
     with contextlib.ExitStack() as stack:
-        workers = stack.enter_context(engine(options))
-        beside = ThreadPoolExecutor(1)
-        stack.callback(beside.shutdown, wait=False, cancel_futures=True)  # bad input need not wait for checksums
+        engine = stack.enter_context(open_engine(options))
+        hashing = ThreadPoolExecutor(1)
+        stack.callback(hashing.shutdown, wait=False, cancel_futures=True)  # bad input need not wait for checksums
         paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
-        checksums = beside.map(files.sha256, paths)
+        checksums = hashing.map(files.sha256, paths)
         try:
-            job, pieces = _scatter_all(job, workers)
-            scale = _check_pieces(job, pieces)
-            catalogue = make_movie_index(job, pieces)
-            movies = movie_table(catalogue, movies_path, named_columns(options, MOVIES_ROLES))
-            buckets = _gather_all(job, pieces, workers)
-            split_counts = _split_counts(job, buckets, workers)
-            with complete() as directory:
-                manifest = _describe(job, buckets, split_counts, scale, len(movies))
+            job, partitioned = _partition_all(job, engine)
+            scale = _check_partitioned(job, partitioned)
+            movie_ids = make_movie_index(job, partitioned)
+            movies = movie_table(movie_ids, movies_path, named_columns(options, MOVIES_ROLES))
+            buckets = _sort_all(job, partitioned, engine)
+            split_counts = _split_counts(job, buckets, engine)
+            with open_output() as directory:
+                manifest = _build_manifest(job, buckets, split_counts, scale, len(movies))
                 manifest.source = manifest_builder.source(options, paths, checksums)
                 _write(job, buckets, manifest, movies, directory)
         except UserError:
@@ -80,18 +80,19 @@ def prepare_out_of_core(
     return manifest
 
 
-def _describe(
+def _build_manifest(
     job: PrepareJob, buckets: list[SortedBucket], split_counts: np.ndarray, scale: tuple[float, float], movies: int
 ) -> Manifest:
-    """All but shards, source and files."""
+    """Builds the manifest without ``shards``, ``source`` and ``files``."""
     counts = {
-        "users": sum(each.users for each in buckets),
+        "users": sum(bucket.users for bucket in buckets),
         "movies": movies,
-        "ratings": sum(each.ratings for each in buckets),
-        "duplicates_dropped": sum(each.dropped for each in buckets),
+        "ratings": sum(bucket.ratings for bucket in buckets),
+        "duplicates_dropped": sum(bucket.dropped for bucket in buckets),
     }
-    distinct = np.unique(np.array([rating for each in buckets for rating in each.distinct], np.float32))
-    return manifest_builder.describe(job.options, counts, scale, rating_scale.levels(distinct, scale), split_counts, [])
+    distinct = np.unique(np.array([rating for bucket in buckets for rating in bucket.distinct], np.float32))
+    levels = rating_scale.levels(distinct, scale)
+    return manifest_builder.build_manifest(job.options, counts, scale, levels, split_counts, [])
 
 
 def _write(
@@ -105,66 +106,67 @@ def _write(
     write_manifest(directory, manifest, checksums)
 
 
-def _check_alike(layouts: list[Layout]) -> None:
+def _check_same_columns(layouts: list[Layout]) -> None:
     first = layouts[0]
     for layout in layouts[1:]:
         if layout.columns.keys() != first.columns.keys():
-            lacks = sorted(first.columns.keys() ^ layout.columns.keys())[0]
-            lacking, having = (layout, first) if lacks in first.columns else (first, layout)
+            role = sorted(first.columns.keys() ^ layout.columns.keys())[0]
+            without, other = (layout, first) if role in first.columns else (first, layout)
             raise UserError(
-                f"{lacking.path} has no {lacks} column, as {having.path} has: give all files the same columns"
+                f"{without.path} has no {role} column, but {other.path} has one: give all files the same columns"
             )
 
 
-def _scatter_all(job: PrepareJob, workers: Engine) -> tuple[PrepareJob, list[PartitionedSplit]]:
-    """Scatters all pieces; where ids turn out to be words, from the start with that known."""
+def _partition_all(job: PrepareJob, engine: Engine) -> tuple[PrepareJob, list[PartitionedSplit]]:
+    """Partitions all splits; starts again with text ids if ids turn out not to be integers."""
     while True:
         job = job.open_scratch()
-        pieces = cut(job.layouts, job.plan.rows_a_piece)
+        splits = make_input_splits(job.layouts, job.plan.rows_per_split)
         try:
-            return job, _all(workers, "reading", partition_by_user, job, items=pieces)
-        except UnexpectedWords as found:
+            return job, _run_all(engine, "reading", partition_by_user, job, items=splits)
+        except UnexpectedTextIds as error:
             job.remove_scratch()
-            job = dataclasses.replace(job, text_ids=job.text_ids | {found.args[0]})
+            job = dataclasses.replace(job, text_ids=job.text_ids | {error.args[0]})
 
 
-def _check_pieces(job: PrepareJob, pieces: list[PartitionedSplit]) -> tuple[float, float]:
-    """The rating scale; refuses what only all pieces together show to be wrong."""
-    if not sum(piece.rows for piece in pieces):
+def _check_partitioned(job: PrepareJob, partitioned: list[PartitionedSplit]) -> tuple[float, float]:
+    """Runs the checks that need all splits, and returns the rating scale."""
+    if not sum(split.rows for split in partitioned):
         raise read.no_ratings(job.layouts[0])
     for role in ("user", "movie"):
-        worded = [piece for piece in pieces if role in piece.words]
-        if worded and any(role in piece.integers for piece in pieces) and job.layouts[worded[0].file].grouplens:
-            check.refuse(job.layouts[worded[0].file], integer_ids=(role,))
+        with_text = [split for split in partitioned if role in split.text_roles]
+        mixed = with_text and any(role in split.integer_roles for split in partitioned)
+        if mixed and job.layouts[with_text[0].file].grouplens:
+            check.raise_first_error(job.layouts[with_text[0].file], integer_ids=(role,))
     scale = (np.inf, -np.inf)
     for number, layout in enumerate(job.layouts):
-        rating_sample = [rating for piece in pieces if piece.file == number for rating in piece.rating_sample]
+        rating_sample = [rating for split in partitioned if split.file == number for rating in split.rating_sample]
         if rating_sample:
-            low, high = rating_scale.decide(layout, job.options.rating_scale, np.array(rating_sample, np.float32))
+            low, high = rating_scale.resolve(layout, job.options.rating_scale, np.array(rating_sample, np.float32))
             scale = (min(scale[0], low), max(scale[1], high))
     split_ranking.check_relevant(job.options.protocol, job.options.relevant, scale)
     return scale
 
 
-def _gather_all(job: PrepareJob, pieces: list[PartitionedSplit], workers: Engine) -> list[SortedBucket]:
-    buckets = _all(workers, "sorting", sort_bucket, job, pieces, items=range(job.buckets))
-    if sum(each.users for each in buckets) < 2:
+def _sort_all(job: PrepareJob, partitioned: list[PartitionedSplit], engine: Engine) -> list[SortedBucket]:
+    buckets = _run_all(engine, "sorting", sort_bucket, job, partitioned, items=range(job.buckets))
+    if sum(bucket.users for bucket in buckets) < 2:
         raise read.too_few_users(job.layouts[0])
     return buckets
 
 
-def _split_counts(job: PrepareJob, buckets: list[SortedBucket], workers: Engine) -> np.ndarray:
-    """Ratings of each split. The protocol ``strong`` looks at all buckets before it splits one."""
-    found = [each.split_counts for each in buckets]
+def _split_counts(job: PrepareJob, buckets: list[SortedBucket], engine: Engine) -> np.ndarray:
+    """Number of ratings per split. The protocol ``strong`` reads all buckets before it splits one."""
+    counts = [bucket.split_counts for bucket in buckets]
     if job.options.protocol == "strong":
         numbers = range(job.buckets)
-        trained = set().union(*workers.results(trained_movies, job, items=numbers))
-        found = list(workers.results(split_strong, job, sorted(trained), items=numbers))
-    return np.sum(found, axis=0)
+        trained = set().union(*engine.map_unordered(trained_movies, job, items=numbers))
+        counts = list(engine.map_unordered(split_strong, job, sorted(trained), items=numbers))
+    return np.sum(counts, axis=0)
 
 
-def _all(workers: Engine, what: str, function: Callable[..., Any], *shared: Any, items: Sequence) -> list:
-    """All results in the order of their items, with a progress bar on a terminal."""
-    results = workers.results(function, *shared, items=items)
-    bar = tqdm(results, f"prepare: {what}", len(items), leave=False, disable=not sys.stderr.isatty())
-    return sorted(bar, key=lambda found: found.number)
+def _run_all(engine: Engine, step: str, function: Callable[..., Any], *shared: Any, items: Sequence) -> list:
+    """Returns all results in the order of their items; shows a progress bar on a terminal."""
+    results = engine.map_unordered(function, *shared, items=items)
+    bar = tqdm(results, f"prepare: {step}", len(items), leave=False, disable=not sys.stderr.isatty())
+    return sorted(bar, key=lambda result: result.number)

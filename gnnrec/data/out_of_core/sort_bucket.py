@@ -1,4 +1,4 @@
-"""The second task: a bucket of users, from all pieces, sorted and split as the prepared dataset has it."""
+"""Second task: collects a bucket of users from all input splits, sorts it and applies the split protocol."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, part_pat
 from gnnrec.data.prepared import SPLIT_NAMES
 from gnnrec.data.split_input import SplitInput
 
-#: More distinct ratings than a rating scale has levels of its own.
-_MANY = rating_scale.MAX_LEVELS + 1
+#: Enough distinct ratings to tell that a rating scale must be binned.
+_MAX_DISTINCT = rating_scale.MAX_LEVELS + 1
 
 
 @dataclasses.dataclass(frozen=True)
 class SortedBucket:
-    """What a bucket holds.
+    """Counts of a sorted bucket.
 
     Attributes:
-        number: Its number.
-        users: Users.
-        ratings: Ratings kept.
-        dropped: Duplicates dropped.
-        distinct: Its distinct ratings, or the first of them where there are more than a scale has levels.
-        split_counts: Ratings of each split; empty while the split waits for other buckets.
+        number: Index of the bucket.
+        users: Number of users.
+        ratings: Number of ratings kept.
+        dropped: Number of duplicates dropped.
+        distinct: Distinct ratings; only the first of them if there are more than a scale has levels.
+        split_counts: Number of ratings per split; empty while the protocol waits for other buckets.
     """
 
     number: int
@@ -44,29 +44,29 @@ class SortedBucket:
 
 
 def array_path(job: PrepareJob, bucket: int, name: str) -> Path:
-    """The bucket's part of an array of the prepared dataset, without a header; ``degree`` stands for ``user_ptr``."""
-    return job.scratch / f"{_name(bucket)}.{name}"
+    """File with the bucket's part of an array, without a header; ``degree`` replaces ``user_ptr``."""
+    return job.scratch / f"{_task_name(bucket)}.{name}"
 
 
 def users_path(job: PrepareJob, bucket: int) -> Path:
-    """Raw ids of the bucket's users in row order, an Arrow file."""
-    return job.scratch / f"{_name(bucket)}-users.arrow"
+    """Arrow file with the raw ids of the bucket's users in row order."""
+    return job.scratch / f"{_task_name(bucket)}-users.arrow"
 
 
-def sort_bucket(job: PrepareJob, pieces: list[PartitionedSplit], bucket: int) -> SortedBucket:
-    """Sorts a bucket, splits it where the protocol looks at one user at a time, and writes its part of the arrays.
+def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], bucket: int) -> SortedBucket:
+    """Sorts a bucket, applies the split protocol unless it is ``strong``, and writes its part of the arrays.
 
     Raises:
-        UserError: The split needs what the data lacks.
+        UserError: The protocol needs timestamps that the data lacks.
     """
-    if (done := job.read_marker(_name(bucket))) is not None:
+    if (done := job.read_marker(_task_name(bucket))) is not None:
         return SortedBucket(**done)
-    columns = _read(job, pieces, bucket)
+    columns = _read(job, partitioned, bucket)
     if not len(columns["rating"]):
-        return _done(job, SortedBucket(bucket, 0, 0, 0, [], [0] * len(SPLIT_NAMES)))
+        return _finish(job, SortedBucket(bucket, 0, 0, 0, [], [0] * len(SPLIT_NAMES)))
     user, movie = (ids.encode(columns.pop(role), role in job.text_ids) for role in ("user", "movie"))
-    catalogue = read_movie_index(job)
-    movie_row = look_up(movie_rows(catalogue).loc[movie.raw].to_numpy(), movie.codes)
+    movie_ids = read_movie_index(job)
+    movie_row = look_up(movie_rows(movie_ids).loc[movie.raw].to_numpy(), movie.codes)
     user_hash = ids.stable_hash(user.raw)
     row_user = order.balanced_order(user_hash, job.options.seed)
     user_row = look_up(ids.inverse(row_user), user.codes)
@@ -82,50 +82,50 @@ def sort_bucket(job: PrepareJob, pieces: list[PartitionedSplit], bucket: int) ->
     del kept, movie_row, timestamp
     counts: list[int] = []
     if job.options.protocol != "strong":
-        data = _split_input(job, user_ptr, arrays, user_hash[row_user], ids.stable_hash(catalogue))
+        data = _split_input(job, user_ptr, arrays, user_hash[row_user], ids.stable_hash(movie_ids))
         counts = _write_split(job, bucket, split.PROTOCOLS[job.options.protocol](data))
     for name, array in (arrays | {"degree": np.diff(user_ptr)}).items():
         array.tofile(array_path(job, bucket, name))
     write_arrow(users_path(job, bucket), pa.table({"user": raw_users}))
-    distinct = np.unique(arrays["rating"])[:_MANY].tolist()
-    return _done(job, SortedBucket(bucket, len(raw_users), len(arrays["movie"]), dropped, distinct, counts))
+    distinct = np.unique(arrays["rating"])[:_MAX_DISTINCT].tolist()
+    return _finish(job, SortedBucket(bucket, len(raw_users), len(arrays["movie"]), dropped, distinct, counts))
 
 
 def trained_movies(job: PrepareJob, bucket: int) -> list[int]:
-    """Movies that train users of the bucket find relevant (protocol ``strong``), rows."""
-    name = f"{_name(bucket)}-trained"
+    """Rows of movies with a relevant rating by a train user of the bucket (protocol ``strong``)."""
+    name = f"{_task_name(bucket)}-trained"
     if (done := job.read_marker(name)) is not None:
         return done
-    data = _gathered_input(job, bucket)
-    found = [] if data is None else np.flatnonzero(split_ranking.trained_movies(data)).tolist()
-    return job.leave_marker(name, found)
+    data = _read_split_input(job, bucket)
+    movies = [] if data is None else np.flatnonzero(split_ranking.trained_movies(data)).tolist()
+    return job.write_marker(name, movies)
 
 
 def split_strong(job: PrepareJob, trained: list[int], bucket: int) -> list[int]:
-    """Splits a gathered bucket by the protocol ``strong``, and returns the ratings of each split.
+    """Splits a sorted bucket by the protocol ``strong`` and returns the number of ratings per split.
 
     Args:
         job: The job.
-        trained: Movies that any train user finds relevant, rows.
-        bucket: The bucket.
+        trained: Rows of movies with a relevant rating by any train user.
+        bucket: Index of the bucket.
     """
-    name = f"{_name(bucket)}-split"
+    name = f"{_task_name(bucket)}-split"
     if (done := job.read_marker(name)) is not None:
         return done
-    data, counts = _gathered_input(job, bucket), [0] * len(SPLIT_NAMES)
+    data, counts = _read_split_input(job, bucket), [0] * len(SPLIT_NAMES)
     if data is not None:
         data.trained = np.zeros(len(data.movie_hash), bool)
         data.trained[trained] = True
         counts = _write_split(job, bucket, split_ranking.strong(data))
-    return job.leave_marker(name, counts)
+    return job.write_marker(name, counts)
 
 
-def _read(job: PrepareJob, pieces: list[PartitionedSplit], bucket: int) -> dict[str, pa.ChunkedArray]:
-    """The rows of a bucket in the order of the input."""
+def _read(job: PrepareJob, partitioned: list[PartitionedSplit], bucket: int) -> dict[str, pa.ChunkedArray]:
+    """Reads the rows of a bucket in input order."""
     tables = []
-    for piece in pieces:
-        for part in range(piece.parts):
-            with pa.OSFile(str(part_path(job, piece.number, part))) as file:
+    for input_split in partitioned:
+        for part in range(input_split.parts):
+            with pa.OSFile(str(part_path(job, input_split.number, part))) as file:
                 tables.append(pa.Table.from_batches([pa.ipc.open_file(file).get_batch(bucket)]))
     table = pa.concat_tables(tables, promote_options="permissive")  # integers of some parts are narrower
     return dict(zip(table.column_names, table.columns))
@@ -149,8 +149,8 @@ def _split_input(
     )
 
 
-def _gathered_input(job: PrepareJob, bucket: int) -> SplitInput | None:
-    """What the split may look at, from the bucket's files; None of an empty bucket."""
+def _read_split_input(job: PrepareJob, bucket: int) -> SplitInput | None:
+    """Reads the input of the split protocol from the bucket's files; None for an empty bucket."""
     if not users_path(job, bucket).exists():
         return None
     degree = np.fromfile(array_path(job, bucket, "degree"), np.int64)
@@ -163,15 +163,15 @@ def _gathered_input(job: PrepareJob, bucket: int) -> SplitInput | None:
     return _split_input(job, np.concatenate([[0], np.cumsum(degree)]), arrays, users, movies)
 
 
-def _write_split(job: PrepareJob, bucket: int, found: np.ndarray) -> list[int]:
-    found.tofile(array_path(job, bucket, "split"))
-    return np.bincount(found, minlength=len(SPLIT_NAMES)).tolist()
+def _write_split(job: PrepareJob, bucket: int, splits: np.ndarray) -> list[int]:
+    splits.tofile(array_path(job, bucket, "split"))
+    return np.bincount(splits, minlength=len(SPLIT_NAMES)).tolist()
 
 
-def _done(job: PrepareJob, found: SortedBucket) -> SortedBucket:
-    job.leave_marker(_name(found.number), dataclasses.asdict(found))
-    return found
+def _finish(job: PrepareJob, result: SortedBucket) -> SortedBucket:
+    job.write_marker(_task_name(result.number), dataclasses.asdict(result))
+    return result
 
 
-def _name(bucket: int) -> str:
+def _task_name(bucket: int) -> str:
     return f"bucket-{bucket:06d}"
