@@ -34,7 +34,7 @@ def wait_for_steps(run: Path, launcher: subprocess.Popen, steps: int = 3) -> Non
     deadline = time.monotonic() + 120
     metrics = run / "metrics.jsonl"
     while not metrics.exists() or len(metrics.read_text().splitlines()) < steps:
-        assert launcher.check_stop() is None and time.monotonic() < deadline, "it does not train"
+        assert launcher.poll() is None and time.monotonic() < deadline, "it does not train"
         time.sleep(0.05)
 
 
