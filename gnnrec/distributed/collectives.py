@@ -1,4 +1,4 @@
-"""Collectives of tensors: what they cost, and which one this rank is in."""
+"""Collectives on tensors, with their cost and the ones that this rank is in."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gnnrec.utils.timer import Timer
 
 @dataclasses.dataclass
 class CollectiveStats:
-    """What this rank handed to all-reduces, how long it waited for them, and which collectives it has entered.
+    """Bytes and seconds of this rank's all-reduces, and the collectives that it has entered.
 
-    On GPUs collectives run beside the host; ``seconds`` counts them when the GPU has finished them.
+    On GPUs collectives are asynchronous; ``seconds`` counts them once the GPU has finished them.
 
     Attributes:
         cuda: Tensors are on a GPU.
-        in_batch: Set while a batch is made: all-reduces then count as such (``batch_seconds``).
-        bytes: Bytes of the tensors of all-reduces.
+        in_batch: Set while a batch is made: all-reduces then count into ``batch_seconds``.
+        bytes: Bytes of the tensors passed to all-reduces.
         entered: Number of collectives of any kind entered so far.
-        open: Those not left yet: number -> name and time of entry (``time.perf_counter``).
+        open: Collectives not left yet: number -> name and time of entry (``time.perf_counter``).
         changed: When this rank last entered or left a collective.
     """
 
@@ -45,12 +45,12 @@ class CollectiveStats:
 
     @property
     def batch_seconds(self) -> float:
-        """Of that, what the making of batches took."""
+        """Part of :attr:`seconds` spent while batches were made."""
         return self._in_batches.seconds
 
     def all_reduce(self, tensor: Tensor, op: Any = dist.ReduceOp.SUM) -> Tensor:
-        """Over ranks, in place."""
-        # Backends take the memory of a tensor as it lies, gloo without a word also that between the rows of a view.
+        """All-reduces a tensor in place."""
+        # Backends read the memory of a tensor as one block; gloo silently includes the gaps between rows of a view.
         whole = tensor.contiguous()
         with track_collective(self, "all-reduce"), self._timer:
             dist.all_reduce(whole, op=op)
@@ -59,16 +59,16 @@ class CollectiveStats:
 
     # DDP compares annotations by identity, so it has none.
     def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]
-        """Communication hook of DDP: the sum over ranks, where DDP's own would be the mean."""
-        buffer, inside, watch = bucket.buffer(), track_collective(self, "all-reduce of gradients"), self._timer
+        """Communication hook of DDP that sums gradients over ranks; DDP itself would average them."""
+        buffer, tracked, timer = bucket.buffer(), track_collective(self, "all-reduce of gradients"), self._timer
 
         def finished(future: torch.futures.Future) -> Tensor:
-            inside.__exit__()
-            watch.stop(started)
+            tracked.__exit__()
+            timer.stop(started)
             return future.value()[0]
 
-        inside.__enter__()
-        started = watch.start()
+        tracked.__enter__()
+        started = timer.start()
         self.bytes += buffer.numel() * buffer.element_size()
         return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
 
@@ -80,7 +80,7 @@ class CollectiveStats:
 class track_collective:
     """Marks the time between entering a collective and leaving it, in ``collective_stats``.
 
-    Other threads read ``collective_stats.open`` and DDP leaves from a thread of its own: a dictionary takes both.
+    Other threads read ``collective_stats.open``, and DDP leaves from its own thread: a dictionary allows both.
     """
 
     __slots__ = ("name", "number", "started", "collective_stats")
@@ -101,7 +101,7 @@ class track_collective:
 
 
 class AllReduceSum(torch.autograd.Function):
-    """Sums forward and sums backward.
+    """All-reduces (sum) in the forward and in the backward pass.
 
     Each rank's loss is its own share of the global loss, and the reduced value enters all of them; the derivative of
     the global loss by one rank's partial sum is therefore the sum of the derivatives that all ranks hold.

@@ -24,8 +24,8 @@ def exit_on_user_error(program: str) -> Iterator[None]:
 
     :class:`RanksLost` becomes one line of every rank and exit code 76.
 
-    Usually all ranks of a job have the same to say. Rank 0 says it at once; the others wait, and torchrun ends them
-    meanwhile. A rank that alone is in trouble is heard after the wait.
+    Usually all ranks of a job fail with the same error. Rank 0 prints it at once; the others wait, and torchrun ends
+    them meanwhile. A rank that fails alone prints its error after the wait.
     """
     try:
         yield
@@ -36,21 +36,21 @@ def exit_on_user_error(program: str) -> Iterator[None]:
         if os.environ.get("RANK", "0") == "0":
             print(f"{program}: stopped {stopped}", file=sys.stderr, flush=True)
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            _tell_launcher(f"{program}: stopped {stopped}")  # every node has a launcher of its own
+            _write_stopped_file(f"{program}: stopped {stopped}")  # every node has its own launcher
         sys.exit(STOPPED_EXIT_CODE)
     except RanksLost as problem:
         abort(program, int(os.environ.get("RANK", "0")), str(problem))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # Whoever read the output, such as head, has enough. What Python still holds must not complain again.
+        # The reader of the output, such as head, has ended. Flushing Python's buffers must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        short_of = describe_resource_error(error)
-        if short_of is None:
+        problem_text = describe_resource_error(error)
+        if problem_text is None:
             raise
-        _exit_with(program, short_of)
+        _exit_with(program, problem_text)
 
 
 def _exit_with(program: str, problem: str) -> NoReturn:
@@ -62,8 +62,8 @@ def _exit_with(program: str, problem: str) -> NoReturn:
     sys.exit(USER_ERROR_EXIT_CODE)
 
 
-def _tell_launcher(line: str) -> None:
-    """Leaves a line in the file that a launch script named: torchrun does not pass exit codes on."""
+def _write_stopped_file(line: str) -> None:
+    """Writes a line into the file that a launch script named: torchrun does not pass exit codes on."""
     path = os.environ.get("GNNREC_STOPPED_FILE")
     if path:
         Path(path).write_text(line + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Joining the ranks of a job, and leaving them: in order, or because others have gone."""
+"""Joining and leaving the process group, in order or after ranks were lost; the only module that selects a backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import RanksLost, Stopped, UserError
 from gnnrec.utils.cores import usable_cores
 
-#: Of this process: none while there are no other ranks, else one.
+#: The health monitor of this process; none without other ranks.
 _monitors: list[HealthMonitor] = []
 
 
@@ -28,7 +28,7 @@ def init(device: str = "auto", timeout_minutes: float = 30) -> World:
 
     Args:
         device: ``auto`` (CUDA where there is any), ``cpu``, ``cuda``.
-        timeout_minutes: After this time a collective that a rank does not join fails.
+        timeout_minutes: A collective that a rank does not join fails after this time.
     """
     size, local_rank = _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0)
     if device not in ("auto", "cpu", "cuda"):
@@ -43,19 +43,19 @@ def init(device: str = "auto", timeout_minutes: float = 30) -> World:
                 "lower --nproc-per-node or pass --device cpu"
             )
         torch.cuda.set_device(local_rank)
-    where = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    torch_device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
     request = StopRequest()
     request.listen()
     if size == 1:
-        return World(device=where, stop=request)
+        return World(device=torch_device, stop=request)
     rank, collective_stats = _number("RANK", 0), CollectiveStats(cuda=on_gpu)
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
         if name not in os.environ:
             raise UserError(f"WORLD_SIZE is {size}, but {name} is not set: start the ranks with torchrun")
-    limits = Timeouts.from_environment()
-    timeout = max(timedelta(minutes=timeout_minutes), timedelta(seconds=2 * limits.stall))
+    timeouts = Timeouts.from_environment()
+    timeout = max(timedelta(minutes=timeout_minutes), timedelta(seconds=2 * timeouts.stall))
 
-    def check() -> None:
+    def check_stop() -> None:
         if request.code:
             raise Stopped(f"by {reason(request.code)}")
 
@@ -67,20 +67,21 @@ def init(device: str = "auto", timeout_minutes: float = 30) -> World:
         raise UserError(
             f"port {os.environ['MASTER_PORT']} is in use: choose another MASTER_PORT (torchrun: --standalone finds one)"
         ) from None
-    mine = dist.PrefixStore("gnnrec", store)
-    name = startup_barrier(mine, rank, size, RankStatus.from_this_process().text(), limits.stall, check)
-    _monitors.append(HealthMonitor(mine, name, rank, size, collective_stats, limits, asynchronous=on_gpu))
+    health_store = dist.PrefixStore("gnnrec", store)
+    status = RankStatus.of_this_process().to_json()
+    name = startup_barrier(health_store, rank, size, status, timeouts.stall, check_stop)
+    _monitors.append(HealthMonitor(health_store, name, rank, size, collective_stats, timeouts, asynchronous=on_gpu))
     _monitors[-1].start()
-    with track_collective(collective_stats, "joining"):
-        ours = dist.PrefixStore(f"{name}/group", store)
-        dist.init_process_group("nccl" if on_gpu else "gloo", store=ours, rank=rank, world_size=size, timeout=timeout)
+    with track_collective(collective_stats, "init_process_group"):
+        group_store, backend = dist.PrefixStore(f"{name}/group", store), "nccl" if on_gpu else "gloo"
+        dist.init_process_group(backend, store=group_store, rank=rank, world_size=size, timeout=timeout)
         control = dist.new_group(backend="gloo", timeout=timeout)
-    return World(rank, size, where, collective_stats, request, control)
+    return World(rank, size, torch_device, collective_stats, request, control)
 
 
-def _number(name: str, usual: int) -> int:
-    """A variable that torchrun sets."""
-    text = os.environ.get(name, str(usual))
+def _number(name: str, default: int) -> int:
+    """An environment variable that torchrun sets."""
+    text = os.environ.get(name, str(default))
     if not text.isdecimal():
         raise UserError(f"{name}={text}: must be a number, as torchrun sets it: start the ranks with torchrun")
     return int(text)
@@ -90,7 +91,7 @@ def destroy(error: BaseException | None = None) -> None:
     """Leaves the process group, if this process is in one.
 
     Args:
-        error: What made this rank leave before the others; they are told.
+        error: The error with which this rank leaves before the others; it is reported to them.
     """
     while _monitors:
         _monitors.pop().leave(DONE if error is None else f"{type(error).__name__}: {str(error).strip()[:300]}")
@@ -100,37 +101,37 @@ def destroy(error: BaseException | None = None) -> None:
 
 @contextlib.contextmanager
 def process_group(device: str = "auto") -> Iterator[World]:
-    """The ranks of this job (:func:`init`), for as long as the block lasts.
+    """Context of the ranks of this job (:func:`init`).
 
     Raises:
-        RanksLost: In place of the error of a collective that failed because other ranks have gone.
+        RanksLost: Replaces the error of a collective that failed because other ranks were lost.
     """
     try:
         yield init(device)
     except BaseException as error:
         if is_of_backend(error):
-            # The process group stays as it is: taking it down may wait for ranks that have gone.
-            lost = _monitors[0].explain() if _monitors else None
-            lost = lost or f"ranks cannot reach each other ({str(error).splitlines()[0]})"
+            # The process group is not destroyed: that may wait for lost ranks.
+            diagnosis = _monitors[0].explain() if _monitors else None
+            diagnosis = diagnosis or f"ranks cannot reach each other ({str(error).splitlines()[0]})"
             while _monitors:
-                _monitors.pop().leave("lost the others", diagnosis=lost)
-            raise RanksLost(lost) from error
+                _monitors.pop().leave("lost other ranks", diagnosis=diagnosis)
+            raise RanksLost(diagnosis) from error
         destroy(error)
         raise
     destroy()
 
 
 def is_of_backend(error: BaseException) -> bool:
-    """Whether gloo, NCCL or the store failed, and not this program."""
+    """Whether an error comes from gloo, NCCL or the store, and not from this program."""
     return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "/gloo/" in str(error))
 
 
 def share_cores() -> None:
-    """Divides this machine's cores between its ranks, unless OMP_NUM_THREADS asks for fewer threads of a rank.
+    """Divides this machine's cores among its ranks, unless OMP_NUM_THREADS asks for fewer threads per rank.
 
-    torchrun sets OMP_NUM_THREADS=1 for more than one rank when nobody chose; two ranks on sixteen cores want eight.
+    torchrun sets OMP_NUM_THREADS=1 for several ranks if the variable is not set; two ranks on 16 cores want 8 threads.
     """
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    chosen, share = os.environ.get("OMP_NUM_THREADS"), max(1, usable_cores() // ranks)
-    if chosen is None or (ranks > 1 and (chosen == "1" or torch.get_num_threads() > share)):
+    variable, share = os.environ.get("OMP_NUM_THREADS"), max(1, usable_cores() // ranks)
+    if variable is None or (ranks > 1 and (variable == "1" or torch.get_num_threads() > share)):
         torch.set_num_threads(share)

@@ -1,4 +1,4 @@
-"""Ranks, devices and collectives: the only place that knows gloo from NCCL."""
+"""Ranks, devices and collectives, the same for gloo and NCCL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 def identity(tensor: Tensor) -> Tensor:
-    """The ``reduce`` hook where everything is on one rank."""
+    """The ``reduce`` hook on one rank."""
     return tensor
 
 
@@ -31,10 +31,10 @@ class World:
     Attributes:
         rank: 0 to ``size - 1``.
         size: Number of ranks.
-        device: Where this rank computes.
-        collective_stats: What collectives of tensors cost so far.
-        stop: Whether this rank was told to stop.
-        control: A gloo group beside that of the tensors, for what the host alone has to know; None for the usual group.
+        device: Device of this rank.
+        collective_stats: Cost of the collectives so far.
+        stop: Stop request of this rank.
+        control: A second gloo group for numbers that only hosts need; None for the default group.
     """
 
     rank: int = 0
@@ -94,7 +94,7 @@ class World:
         return box[0]
 
     def run_on_rank0(self, function: Callable[[], Any]) -> Any:
-        """What ``function`` returns on rank 0, on every rank; a :class:`UserError` of it is raised on every rank."""
+        """Calls a function on rank 0; every rank returns its result or raises its :class:`UserError`."""
         result, problem = None, None
         if self.is_main:
             try:
@@ -111,30 +111,30 @@ class World:
             self.all_reduce_scalar(0)
 
     def check_stop(self) -> None:
-        """Every rank calls this where all of them can stop.
+        """Stops all ranks if one was asked to stop; every rank calls this.
 
         Raises:
-            Stopped: One of them was told to.
+            Stopped: A rank was asked to stop.
         """
-        told = AsyncMaxReduce(self)
-        told.start([self.stop.code])
-        (code,) = told.wait()
+        flags = AsyncMaxReduce(self)
+        flags.start([self.stop.code])
+        (code,) = flags.wait()
         if code:
             raise Stopped(f"by {reason(code)}")
 
-    def lockstep(self, pieces: Sequence) -> Iterator:
-        """The pieces of this rank, and a :meth:`check_stop` before each, as often as on the rank with most of them.
+    def lockstep(self, chunks: Sequence) -> Iterator:
+        """Iterates over this rank's chunks with a :meth:`check_stop` before each, in as many rounds on every rank.
 
-        Every rank calls this. What is done with a piece must not call collectives.
+        Every rank calls this. The body of the loop must not call collectives: ranks may have fewer chunks than rounds.
 
         Raises:
-            Stopped: A rank was told to stop.
+            Stopped: A rank was asked to stop.
         """
-        turns = int(self.all_reduce_max_(torch.tensor(len(pieces), device=self.device)))
-        for turn in range(turns):
+        rounds = int(self.all_reduce_max_(torch.tensor(len(chunks), device=self.device)))
+        for index in range(rounds):
             self.check_stop()
-            if turn < len(pieces):
-                yield pieces[turn]
+            if index < len(chunks):
+                yield chunks[index]
 
     def replicate(self, module: nn.Module) -> nn.Module:
         """DDP around the replicated part of a model, with gradients *summed* over ranks.
@@ -155,7 +155,7 @@ class World:
 
 
 class AsyncMaxReduce:
-    """Numbers of which every rank learns the highest, over the control group: no GPU waits for it.
+    """Asynchronous maximum of integers over ranks on the control group, which does not block a GPU.
 
     Args:
         world: The ranks; every rank makes the same calls.
@@ -167,16 +167,16 @@ class AsyncMaxReduce:
         self._work: dist.Work | None = None
 
     def start(self, numbers: list[int]) -> None:
-        """Hands in this rank's numbers, and does not wait for those of the others."""
+        """Starts the reduction with this rank's numbers, without waiting for the other ranks."""
         self._numbers = torch.tensor(numbers, dtype=torch.int64)
         if self.world.size > 1:
             operation = dist.ReduceOp.MAX
             self._work = dist.all_reduce(self._numbers, op=operation, group=self.world.control, async_op=True)
 
     def wait(self) -> list[int] | None:
-        """The highest of each number that was handed in last; None before the first."""
+        """Waits for the maxima of the numbers started last; None before the first start."""
         if self._work is not None:
-            with track_collective(self.world.collective_stats, "vote"):
+            with track_collective(self.world.collective_stats, "max of flags"):
                 self._work.wait()
             self._work = None
         return None if self._numbers is None else self._numbers.tolist()

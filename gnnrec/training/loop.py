@@ -20,12 +20,12 @@ class EpochResult:
     """The outcome of an epoch.
 
     Attributes:
-        number: Epochs finished, this one included; 0 is the start of a model that is fitted before its first step.
+        number: Epochs finished, this one included; 0 for a model that is fitted before its first step.
         loss: Mean loss of a target before each update, over all ranks.
         targets: Targets of all ranks.
         steps: Optimizer steps.
         seconds: Time of the steps.
-        validation: Metrics on validation, where they were due and there are validation ratings.
+        validation: Validation metrics; None in epochs without validation and for data without validation ratings.
     """
 
     number: int
@@ -44,13 +44,13 @@ def run_loop(
     after_step: Callable[[], None],
     after_epoch: Callable[[EpochResult], None],
 ) -> None:
-    """Trains from where ``state`` stands to the last epoch. It reads no test rating.
+    """Trains from the position in ``state`` to the last epoch. Test ratings are never read.
 
     Args:
         trainer: A trainer, fresh or restored; every rank calls this.
         tracker: Logs the records.
         bar: Shows the steps.
-        state: Where the run stands; kept up to date.
+        state: Position and totals of the run; updated in place.
         after_step: Called after each step, on every rank; it saves checkpoints and may end the run by raising.
         after_epoch: Called after each epoch and its validation, on every rank; it may end the run by raising.
     """
@@ -68,7 +68,7 @@ def run_loop(
                 with meter.making_batch():
                     step, batch = trainer.make_batch(epoch, index)
                 loss = trainer.forward_backward(step, batch)
-                del batch  # its messages would be held while those of the next pass are made
+                del batch  # frees its messages before those of the next pass are made
                 update = trainer.optimizer_step()
                 meter.add(step, loss)
                 bar.set_postfix(meter.log_if_due(tracker, step, update), refresh=False)
@@ -84,11 +84,11 @@ def run_loop(
 
 
 def validate(trainer: Trainer, tracker: Tracker, state: TrainState) -> Metrics | None:
-    """Metrics on validation, logged; None where validation is trained on or there are no validation ratings."""
+    """Computes and logs validation metrics; None if the run trains on validation or has no validation ratings."""
     if trainer.config.refit:
         return None
     timer = Timer()
-    with timer:  # it ends with numbers on the host
+    with timer:  # the metrics are on the host, so the GPU has finished
         metrics = trainer.validate()
     state.times.evaluation += timer.seconds
     if not metrics.count:

@@ -82,21 +82,22 @@ class RatingTrainer(Trainer):
             )
         self.regularization = CoupledL2(config.regularization, self.graph, model, self.users, probability)
         targets_a_step = self.num_edges / self.steps_an_epoch
-        # Users sum over the sources of movies, movies over those of users; movie degrees are global already.
-        of_movies = message_lr_scale(config.optimizer, self.graph.user_degree, world)
-        of_users = message_lr_scale(config.optimizer, self.graph.movie_degree, World())
+        # Users sum over message embeddings of movies, movies over those of users; movie degrees are already global.
+        movie_scale = message_lr_scale(config.optimizer, self.graph.user_degree, world)
+        user_scale = message_lr_scale(config.optimizer, self.graph.movie_degree, World())
         self.optimizers = [
             build_optimizer(
                 config.optimizer,
                 model,
                 targets_a_step,
-                {"message_embedding": of_movies, "residual_embedding": of_movies} | _rating_rates(of_movies, of_users),
+                {"message_embedding": movie_scale, "residual_embedding": movie_scale}
+                | _rating_lr_scales(movie_scale, user_scale),
             ),
             build_optimizer(
                 config.optimizer,
                 self.users,
                 targets_a_step,
-                {"message_embedding": of_users, "residual_embedding": of_users},
+                {"message_embedding": user_scale, "residual_embedding": user_scale},
                 probability,
             ),
         ]
@@ -110,7 +111,7 @@ class RatingTrainer(Trainer):
     def make_batch(self, epoch: int, index: int) -> tuple[Step, Batch]:
         """Messages and targets of step ``index`` of an epoch, both from 0."""
         if self._epoch is None or self._epoch.epoch != epoch:
-            self._epoch = None  # the memory of the epoch before is given back first
+            self._epoch = None  # frees the previous epoch before the next one is made
             self._epoch = self.epoch(epoch)
         step = self._epoch.step(index)
         return step, self.loader.batch(self._epoch, step)
@@ -135,38 +136,38 @@ class RatingTrainer(Trainer):
         self.replicated.keep_norms()
 
     def stale_sums(self, step: Step) -> list[StaleSums] | None:
-        """What the control variate of a step, whose batch was just made, starts from: recorded once a pass."""
+        """Stale sums for the control variate of a step whose batch was just made; recorded once per pass."""
         if not self.control_variate:
             return None
-        name = (step.epoch, step.fold)
-        if self._stale_sums is None or self._stale_sums[0] != name:
+        pass_id = (step.epoch, step.fold)
+        if self._stale_sums is None or self._stale_sums[0] != pass_id:
             with record_function("control_variate"):
-                self._stale_sums = name, self._snapshot(name)
+                self._stale_sums = pass_id, self._snapshot(pass_id)
         return self._stale_sums[1]
 
-    def _snapshot(self, name: tuple[int, int]) -> list[StaleSums]:
-        """Sums at the weights with which the pass began: the present ones, unless it is resumed in the middle."""
-        now = Weights.of(self.replicated, self.users)
-        if self._pass_start is None or self._pass_start[0] != name:
-            self._pass_start = name, now
-        self._pass_start[1].put_into(self.replicated, self.users)
+    def _snapshot(self, pass_id: tuple[int, int]) -> list[StaleSums]:
+        """Sums at the weights at the start of the pass: the current ones, unless the run was resumed in mid-pass."""
+        current = Weights.copy_of(self.replicated, self.users)
+        if self._pass_start is None or self._pass_start[0] != pass_id:
+            self._pass_start = pass_id, current
+        self._pass_start[1].restore(self.replicated, self.users)
         stale_sums = snapshot(self.replicated, self.users, self.graph, self.loader.current)
-        now.put_into(self.replicated, self.users)
+        current.restore(self.replicated, self.users)
         return stale_sums
 
     def checkpoint_state(self) -> CheckpointState:
-        """Everything that a step changes; in the middle of a pass also the weights with which it began."""
+        """Everything that a step changes; in mid-pass also the weights at the start of the pass."""
         contents = super().checkpoint_state()
         if self.control_variate and self.steps_taken % self.steps_a_pass:
-            began = self._pass_start[1]
-            contents.replicated["pass_model"], contents.by_user["pass_users"] = began.model, began.users
+            start = self._pass_start[1]
+            contents.replicated["pass_model"], contents.by_user["pass_users"] = start.model, start.users
         return contents
 
     def restore(self, directory: Path, info: CheckpointInfo) -> None:
         if "pass_model.pt" in info.files:
             load_weights(directory, info, self.replicated, self.users, self.part, prefix="pass_")
             epoch, step = divmod(info.step, self.steps_an_epoch)
-            self._pass_start = (epoch, step // self.steps_a_pass), Weights.of(self.replicated, self.users)
+            self._pass_start = (epoch, step // self.steps_a_pass), Weights.copy_of(self.replicated, self.users)
         super().restore(directory, info)
 
     def embed(self) -> NodeEmbeddings:
@@ -175,7 +176,7 @@ class RatingTrainer(Trainer):
         return embed_all(self.replicated, self.users, self.graph)
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RatingMetrics:
-        """RMSE and MAE on one split, over all ranks, with all neighbours and predictions clipped to the scale."""
+        """RMSE and MAE on one split, over all ranks, with all neighbors and predictions clipped to the scale."""
         return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
 
     def breakdown(self, split: int, embeddings: NodeEmbeddings) -> dict[str, list[dict]]:
@@ -188,20 +189,20 @@ class RatingTrainer(Trainer):
         return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
 
     def bytes_a_step(self) -> int:
-        """Bytes that a rank hands to collectives in a step, at most: movie sums both ways, and gradients."""
+        """Most bytes that a rank passes to collectives per step: movie sums in both directions, and gradients."""
         size = torch.finfo(self.graph.dtype).bits // 8
         width = sum(layer.to_movies.out_channels + layer.to_movies.heads for layer in self.replicated.encoder.layers)
         sums = 2 * self.graph.num_movies * width * size
         return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
 
 
-def _rating_rates(of_movies: float, of_users: float) -> dict[str, float]:
-    """Rating embeddings are summed over like the sources that they travel with."""
-    return {"to_users.rating": of_movies, "to_movies.rating": of_users}
+def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:
+    """Scales of rating embeddings, which are summed together with the message embeddings."""
+    return {"to_users.rating": movie_scale, "to_movies.rating": user_scale}
 
 
 def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | PyGSampler | None:
-    """The sampler that the loader's options ask for; None for whole neighbourhoods of all users."""
+    """The sampler of the loader's options; None for whole neighborhoods of all users."""
     options, hops = config.loader, config.model.layers
     if not options.samples:
         return None

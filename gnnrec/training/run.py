@@ -29,12 +29,12 @@ from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
 from gnnrec.utils import memory
 
-#: Told of every validation: epochs finished, and the metrics. It may end the run by raising.
+#: Called after every validation with the epochs finished and the metrics; it may end the run by raising.
 OnValidation = Callable[[int, Metrics], None]
 
 
 def train(config: TrainConfig, world: World, on_validation: OnValidation | None = None) -> dict:
-    """Trains, validates, keeps checkpoints, and leaves a summary; or goes on with a run that was interrupted.
+    """Trains, validates, saves checkpoints and writes a summary; resumes a run that was interrupted.
 
     Args:
         config: The configuration.
@@ -46,14 +46,14 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
 
     Raises:
         UserError: Bad input.
-        Stopped: A rank was told to stop, and the run is saved.
+        Stopped: A rank was asked to stop, and the run is saved.
     """
     world.stop.limit(config.max_minutes)
     dataset = PreparedDataset(config.data)
     config = resolve_config(config, dataset, world)
     summary = finished_summary(config, world)
     if summary is not None:
-        world.print(f"{config.run_dir} has ended at step {summary['steps']}: nothing is left to do")
+        world.print(f"{config.run_dir} finished at step {summary['steps']}: nothing left to do")
         return summary
     checkpoint, run_lock = open_run_directory(config, dataset, world)
     try:
@@ -71,7 +71,7 @@ def _run(
     run_lock: RunLock,
     on_validation: OnValidation | None,
 ) -> dict:
-    """From the start or a checkpoint to the summary."""
+    """Runs from the start or a checkpoint to the summary."""
     info = read_info(checkpoint) if checkpoint else None
     trainer = build_trainer(config, dataset, world, info)
     state = TrainState.start(world)
@@ -94,7 +94,7 @@ def _run(
         _train_and_save(trainer, tracker, state, run_lock, on_validation)
         summary = summarise(trainer, tracker, state, run_lock)
     except BaseException as problem:
-        if not is_of_backend(problem):  # or the ranks are lost, which are named when this process leaves
+        if not is_of_backend(problem):  # lost ranks are reported when this process leaves the process group
             tracker.close(problem)
         raise
     tracker.close()
@@ -113,7 +113,7 @@ def build_trainer(
 def _train_and_save(
     trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock, on_validation: OnValidation | None
 ) -> None:
-    """All epochs, with their checkpoints."""
+    """Trains all epochs and saves checkpoints."""
     checkpoints = CheckpointManager(trainer, tracker, state, run_lock)
     bar = ProgressBar(trainer.total_steps, trainer.world.is_main, trainer.steps_taken)
     began, steps_before = time.perf_counter(), trainer.steps_taken
@@ -141,8 +141,8 @@ def _train_and_save(
 def _refuse_divergence(epoch: EpochResult, config: TrainConfig) -> None:
     if not math.isfinite(epoch.loss):
         raise UserError(
-            f"the loss is {epoch.loss} in epoch {epoch.number}: training diverged; choose a lower "
-            f"--optimizer.lr than {config.optimizer.lr:g}, and begin anew with --overwrite"
+            f"training diverged: the loss is {epoch.loss} in epoch {epoch.number}; choose an --optimizer.lr below "
+            f"{config.optimizer.lr:g} and start again with --overwrite"
         )
 
 

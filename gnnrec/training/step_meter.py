@@ -35,7 +35,7 @@ class StepMetrics:
         compute_seconds: The part of :attr:`TimeTotals.compute`.
         collective_seconds: The part of :attr:`TimeTotals.communication`.
         checkpoint_seconds: The part of :attr:`TimeTotals.checkpoints`.
-        collective_mib: MiB that this rank handed to all-reduces per step.
+        collective_mib: MiB that this rank passed to all-reduces per step.
     """
 
     edges_per_second: float
@@ -53,7 +53,7 @@ class StepMeter:
     Args:
         world: The ranks; every rank makes the same calls.
         batch_timer: Times the making of batches over the whole run.
-        state: Gets the sums and the times.
+        state: Receives the sums and the times.
         log_every: Steps between records.
     """
 
@@ -78,7 +78,7 @@ class StepMeter:
 
         Args:
             step: The step.
-            loss: Summed over this rank's targets; a scalar tensor, which is not waited for.
+            loss: Loss summed over this rank's targets, a scalar tensor; the host does not wait for it.
         """
         self.state.validation = {}
         totals = self.state.totals
@@ -113,7 +113,7 @@ class StepMeter:
         }
 
     def epoch_totals(self) -> tuple[float, int]:
-        """Mean loss of a target over all ranks, and the targets of all ranks."""
+        """Mean loss per target and number of targets, over all ranks."""
         totals = self.state.totals
         loss = self.world.all_reduce_sum_(totals.loss[0].clone()).item()
         return loss / max(totals.targets, 1), totals.targets
@@ -129,7 +129,7 @@ class StepMeter:
         return {"loss": mean, "gradient_norm": math.sqrt(replicated), "user_gradient_norm": math.sqrt(users)}
 
     def _add_times(self, step: Step) -> None:
-        """Divides the time since the last call, and with it what came between two steps, into its parts."""
+        """Splits the time since the last call, the gap between two steps included, into its parts."""
         self._targets += step.num_targets
         self._steps += 1
         marks, times = self._read_clocks(), self.state.times
@@ -141,7 +141,7 @@ class StepMeter:
         self.state.totals.seconds += whole
 
     def _read_clocks(self) -> tuple[float, float, float, float]:
-        """Now; sampling without its all-reduces; all-reduces; checkpoints: each since the start."""
+        """The time, and seconds since the start in sampling without its all-reduces, all-reduces and checkpoints."""
         sampling, collectives = self.batch_timer.seconds, 0.0
         if self.world.size > 1:
             stats = self.world.collective_stats

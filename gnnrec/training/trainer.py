@@ -1,4 +1,4 @@
-"""What every objective's trainer offers to the loop that drives it (:mod:`gnnrec.training.run`)."""
+"""Interface of the trainers of all objectives to the training loop (:mod:`gnnrec.training.loop`)."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Trainer:
         model: The replicated part, in DDP where there are several ranks.
         users: This rank's user rows; without tables where users have no rows of their own.
         optimizers: One for each of the two.
-        num_edges: Ratings of all ranks that an epoch supervises.
+        num_edges: Supervised ratings of an epoch, over all ranks.
         steps_an_epoch: Steps of an epoch.
         steps_taken: Steps of the run so far.
-        batch_timer: TimeTotals the making of batches: statistics of a pass, draws of neighbours, targets.
-        starts_fitted: The model is worth something before the first step, so that the start is a checkpoint too.
+        batch_timer: Times batch construction: statistics of a pass, neighbor sampling, targets.
+        starts_fitted: The model is fitted before the first step, so its initial weights are validated and saved too.
     """
 
     part: Partition
@@ -88,51 +88,51 @@ class Trainer:
         raise NotImplementedError
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> Metrics:
-        """Metrics on one split, over all ranks, with all neighbours."""
+        """Metrics on one split, over all ranks, with all neighbors."""
         raise NotImplementedError
 
     def validate(self) -> Metrics:
-        """Metrics on validation; whatever validation chooses during training is chosen here."""
+        """Metrics on validation; settings that validation chooses during training are chosen here."""
         return self.evaluate(VALIDATION)
 
     def chosen(self) -> dict[str, float]:
-        """Settings that training chose on validation, for the summary."""
+        """Settings chosen on validation, for the summary."""
         return {}
 
     def breakdown(self, split: int, embeddings: NodeEmbeddings) -> dict[str, list[dict]]:
-        """Where predictions of a split fail, for the summary."""
+        """Errors on a split by groups of ratings, for the summary."""
         return {}
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
-        """Name -> test metrics of models that this one has to beat, on the same split."""
+        """Test metrics of the baselines on the same split: name -> metrics."""
         raise NotImplementedError
 
     def bytes_a_step(self) -> int:
-        """Bytes that a rank hands to collectives in a step."""
+        """Bytes that a rank passes to collectives per step."""
         raise NotImplementedError
 
     def checkpoint_state(self) -> CheckpointState:
-        """Everything that a step changes, for a checkpoint."""
+        """State of a checkpoint: everything that a step changes."""
         replicated = {"model": self.replicated.state_dict(), "optimizer": {}}
         by_user = {"users": self.users.tables(), "users_optimizer": {}}
         for module, optimizer in zip((self.replicated, self.users), self.optimizers):
             for name, value in optimizer_state(optimizer, module).items():
-                of_rows = module is self.users and value.dim() > 0
-                group = by_user["users_optimizer"] if of_rows else replicated["optimizer"]
-                group[name if of_rows or module is not self.users else f"users/{name}"] = value
+                has_rows = module is self.users and value.dim() > 0
+                group = by_user["users_optimizer"] if has_rows else replicated["optimizer"]
+                group[name if has_rows or module is not self.users else f"users/{name}"] = value
         return CheckpointState(replicated, by_user, self.part, self.users.memory)
 
     def restore(self, directory: Path, info: CheckpointInfo) -> None:
-        """Takes over what :meth:`checkpoint_state` gave, on any number of ranks.
+        """Restores the state of :meth:`checkpoint_state`, saved on any number of ranks.
 
         Raises:
             UserError: A file is missing or damaged, or belongs to a model of another shape.
         """
         load_weights(directory, info, self.replicated, self.users, self.part)
-        scalars = read_replicated(directory, "optimizer", info)
-        of_users = {name.removeprefix("users/"): scalars.pop(name) for name in list(scalars) if name[:6] == "users/"}
-        of_users |= read_rows(directory, "users_optimizer", info, self.part, memory=self.users.memory.of_host)
-        for module, optimizer, state in zip((self.replicated, self.users), self.optimizers, (scalars, of_users)):
+        shared = read_replicated(directory, "optimizer", info)
+        by_user = {name.removeprefix("users/"): shared.pop(name) for name in list(shared) if name[:6] == "users/"}
+        by_user |= read_rows(directory, "users_optimizer", info, self.part, memory=self.users.memory.of_host)
+        for module, optimizer, state in zip((self.replicated, self.users), self.optimizers, (shared, by_user)):
             set_optimizer_state(optimizer, module, state)
         self.steps_taken = info.step
 
@@ -149,7 +149,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """All steps of the run are taken."""
+        """Whether all steps of the run have been taken."""
         return self.steps_taken >= self.total_steps
 
     def optimizer_step(self) -> OptimizerUpdate:
@@ -190,6 +190,6 @@ class Trainer:
 
 
 def _gradients(module: nn.Module) -> list[Tensor]:
-    """Those that are there; of sparse ones the rows that they hold."""
-    found = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-    return [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in found]
+    """Gradients of a module's parameters; only the stored rows of sparse ones."""
+    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+    return [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]

@@ -1,4 +1,4 @@
-"""A copy of all weights of a rank."""
+"""Copies of all weights of a rank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gnnrec.models.tables import NodeTables, NoTables
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Weights as they were.
+    """A copy of the weights.
 
     Attributes:
         model: State of the replicated part.
@@ -23,17 +23,19 @@ class Weights:
     users: dict[str, Tensor]
 
     @staticmethod
-    def of(model: nn.Module, users: NodeTables | NoTables) -> Weights:
-        """Copies the present weights."""
-        copies = [{name: value.detach().clone() for name, value in each.items()} for each in _tensors(model, users)]
+    def copy_of(model: nn.Module, users: NodeTables | NoTables) -> Weights:
+        """Copies the current weights."""
+        copies = [
+            {name: value.detach().clone() for name, value in tensors.items()} for tensors in _tensors(model, users)
+        ]
         return Weights(*copies)
 
     @torch.no_grad()
-    def put_into(self, model: nn.Module, users: NodeTables | NoTables) -> None:
-        """Makes them the present weights again."""
-        for kept, present in zip((self.model, self.users), _tensors(model, users)):
-            for name, value in present.items():
-                value.copy_(kept[name])
+    def restore(self, model: nn.Module, users: NodeTables | NoTables) -> None:
+        """Copies them back into the model and the user rows."""
+        for saved, current in zip((self.model, self.users), _tensors(model, users)):
+            for name, value in current.items():
+                value.copy_(saved[name])
 
 
 def _tensors(model: nn.Module, users: NodeTables | NoTables) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

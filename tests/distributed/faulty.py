@@ -1,4 +1,4 @@
-"""A job of three ranks, one of which goes wrong: ``python -m tests.distributed.faulty FAULT``."""
+"""A job of three ranks, one of which fails: ``python -m tests.distributed.faulty FAULT``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from gnnrec.distributed.process_group import process_group
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 
-GUILTY, STEPS_BEFORE = 1, 3
+FAULTY_RANK, STEPS_BEFORE = 1, 3
 
 
 class Model(nn.Module):
-    """A sum over ranks within the module and DDP around it, as the trainers have them."""
+    """A sum over ranks inside a module within DDP, as in the trainers."""
 
     def __init__(self, world: World) -> None:
         super().__init__()
@@ -35,36 +35,36 @@ def main(fault: str) -> None:
         for _ in range(STEPS_BEFORE):
             model().backward()
         print(f"rank {world.rank}: before", flush=True)
-        go_wrong(fault, world, model)
+        fail(fault, world, model)
         print(f"rank {world.rank}: after", flush=True)
 
 
-def go_wrong(fault: str, world: World, model: nn.Module) -> None:
-    guilty = world.rank == GUILTY
-    if fault == "stop" and guilty:
+def fail(fault: str, world: World, model: nn.Module) -> None:
+    faulty = world.rank == FAULTY_RANK
+    if fault == "stop" and faulty:
         os.kill(os.getpid(), signal.SIGSTOP)
-    elif fault in ("kill", "kill in DDP") and guilty:
+    elif fault in ("kill", "kill in DDP") and faulty:
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "kill the store" and world.rank == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    elif fault == "bug" and guilty:
+    elif fault == "bug" and faulty:
         raise KeyError("a bug of rank 1")
-    elif fault == "user error" and guilty:
+    elif fault == "user error" and faulty:
         raise UserError("no rating here: look elsewhere")
-    elif fault == "sleep" and guilty:
+    elif fault == "sleep" and faulty:
         time.sleep(600)
-    elif fault == "leave" and guilty:
+    elif fault == "leave" and faulty:
         return
     elif fault == "different collectives":
-        world.all_gather(torch.ones(1)) if guilty else world.barrier()
+        world.all_gather(torch.ones(1)) if faulty else world.barrier()
         time.sleep(600)
     elif fault == "RuntimeError":
         raise RuntimeError("a bug of all ranks")
     elif fault == "compute long":
-        # All of them without a collective, then one by itself after the others have left.
+        # First all ranks, without a collective; then one alone, after the others have left.
         time.sleep(3)
         world.barrier()
-        time.sleep(5 * guilty)
+        time.sleep(5 * faulty)
         return
     model().backward() if fault.endswith("DDP") else world.barrier()
     time.sleep(1)

@@ -1,4 +1,4 @@
-"""Runs ``faulty.py`` on several ranks, and checks how those end that are not to blame."""
+"""Runs ``faulty.py`` on several ranks, and checks how the healthy ones end."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ import torch
 
 from gnnrec.distributed.exit import exit_on_user_error
 from tests.distributed import faulty
-from tests.distributed.faulty import GUILTY
+from tests.distributed.faulty import FAULTY_RANK
 from tests.distributed.ranks import PRELOADED
 
-#: How the rank that goes wrong is called.
-GUILTY_NAMED = f"rank {GUILTY} (host {socket.gethostname()}, pid "
-#: Every other rank leaves with this line of its own and nothing else.
-LINE = r"faulty\.py: rank {rank}: .*; start again \(train_dist\.py: with --resume auto\)"
-#: What a busy machine may add to a limit.
+#: Name of the faulty rank in messages.
+FAULTY_LABEL = f"rank {FAULTY_RANK} (host {socket.gethostname()}, pid "
+#: The only line that every healthy rank prints at its end.
+LINE = r"faulty\.py: rank {rank}: .*; restart the job \(train_dist\.py: with --resume auto\)"
+#: Seconds that a busy machine may add to a timeout.
 SLACK = 8
 
 
 @dataclasses.dataclass
 class End:
-    """How a rank ended.
+    """The end of a rank.
 
     Attributes:
         code: Exit code, or minus the signal.
-        output: What it printed, on both streams.
-        seconds: From ``before``, which all ranks print just before one goes wrong, to its end; None when killed here.
+        output: Its output on both streams.
+        seconds: From ``before``, which all ranks print just before one fails, to its end; None if it was killed here.
     """
 
     code: int
@@ -42,7 +42,7 @@ class End:
 
 
 def run_faulty(directory: Path, fault: str, lost: float, stall: float, ranks: int = 3) -> list[End]:
-    """Starts the ranks as a launcher does, without one that would end the others; rank 0 serves the store."""
+    """Starts the ranks like a launcher, but none ends the others; rank 0 serves the store."""
     with socket.socket() as server:
         server.bind(("", 0))
         port = server.getsockname()[1]
@@ -60,14 +60,14 @@ def run_faulty(directory: Path, fault: str, lost: float, stall: float, ranks: in
     try:
         for process in processes:
             process.start()
-        went_wrong = _wait_until_ready(files)
+        failed = _wait_until_ready(files)
         ends: list[float | None] = [None] * ranks
-        deadline = went_wrong + 30
+        deadline = failed + 30
         while time.monotonic() < deadline and ends.count(None) > (fault == "stop"):
             time.sleep(0.05)
             for rank, process in enumerate(processes):
                 if ends[rank] is None and not process.is_alive():
-                    ends[rank] = time.monotonic() - went_wrong
+                    ends[rank] = time.monotonic() - failed
     finally:
         for process in processes:
             process.kill()
@@ -98,7 +98,7 @@ def _run(fault: str, output: str, environment: dict[str, str]) -> None:
 
 
 def assert_named(end: End, rank: int, *words: str) -> None:
-    """This rank printed its one line, with these words in it, and ended with the code of lost ranks."""
+    """Asserts that this rank printed one line with these words and ended with the code of lost ranks."""
     head, *lines = end.output.splitlines()
     assert (head, end.code, len(lines)) == (f"rank {rank}: before", 76, 1), end
     assert re.fullmatch(LINE.format(rank=rank), lines[0]), lines[0]

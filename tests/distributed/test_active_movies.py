@@ -1,4 +1,4 @@
-"""Adding up the sums of the movies that a step touches gives what adding up those of all movies gives."""
+"""Reducing the sums of the active movies of a step gives the same result as reducing those of all movies."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_active_movies_are_enough(trained, case):
+def test_reducing_active_movies_gives_the_same_numbers(trained, case):
     (one,), two = trained[1], trained[2]
     for rank in two:
         everything, active = rank[case]["all"], rank[case]["active"]

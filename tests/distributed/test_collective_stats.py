@@ -1,4 +1,4 @@
-"""What collectives cost: bytes against a count by hand, seconds against a rank that keeps the others waiting."""
+"""Cost of collectives: bytes against a count by hand, seconds against a rank that keeps the others waiting."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PAUSE = 0.3
 
 def collect(world: World) -> list[tuple[float, int]]:
     """Seconds and bytes after each of three collectives."""
-    found = []
+    costs = []
     world.all_reduce_sum_(torch.zeros(10, 4))
-    found.append((world.collective_stats.seconds, world.collective_stats.bytes))
+    costs.append((world.collective_stats.seconds, world.collective_stats.bytes))
     world.barrier()
     before = world.collective_stats.seconds
     if world.rank == 1:
         time.sleep(PAUSE)
     world.all_reduce_max_(torch.zeros(3, dtype=torch.float64))
-    found.append((world.collective_stats.seconds - before, world.collective_stats.bytes))
+    costs.append((world.collective_stats.seconds - before, world.collective_stats.bytes))
     world.reduce(torch.zeros(5, requires_grad=True)).sum().backward()
-    found.append((world.collective_stats.seconds, world.collective_stats.bytes))
-    return found
+    costs.append((world.collective_stats.seconds, world.collective_stats.bytes))
+    return costs
 
 
 def test_bytes_and_waiting_are_counted():
@@ -40,7 +40,7 @@ def test_bytes_and_waiting_are_counted():
 
 
 def step_bytes(world: World, data: str) -> tuple[int, int]:
-    """Bytes of the forward and backward pass of one step, and what the report says of a step."""
+    """Bytes of the forward and backward pass of one step, and the bytes per step in the partition report."""
     trainer = RatingTrainer(make_config(data, model={"layers": 2}), PreparedDataset(data), world)
     step, batch = trainer.make_batch(0, 0)
     before = world.collective_stats.bytes
@@ -48,10 +48,10 @@ def step_bytes(world: World, data: str) -> tuple[int, int]:
     return world.collective_stats.bytes - before, trainer.bytes_a_step()
 
 
-def test_a_step_reduces_what_the_partition_report_says(tmp_path):
+def test_a_step_reduces_the_bytes_of_the_partition_report(tmp_path):
     data = write_dataset(tmp_path / "data").directory
-    for found, said in run_on_ranks(2, step_bytes, data):
-        assert found == said
+    for measured, reported in run_on_ranks(2, step_bytes, data):
+        assert measured == reported
 
 
 def test_one_rank_sends_nothing(tmp_path):

@@ -1,4 +1,4 @@
-"""Sums and maxima over ranks, also of tensors that do not lie in one piece of memory."""
+"""Sums and maxima over ranks, also of tensors that are not contiguous."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def filled(world: World) -> torch.Tensor:
 
 
 def collect(world: World) -> dict[str, torch.Tensor]:
-    """Collectives in place on a part of a table, which must leave the rest of it alone."""
+    """Collectives in place on a part of a table, which must not change the rest of it."""
     found = {}
     for name, collective in (("sum", world.all_reduce_sum_), ("max", world.all_reduce_max_)):
         for part, where in (("columns", (slice(None), slice(1, 3))), ("rows", slice(1, 2))):
@@ -29,7 +29,7 @@ def collect(world: World) -> dict[str, torch.Tensor]:
     return found
 
 
-def test_collectives_of_views_are_those_of_their_elements():
+def test_collectives_on_views_reduce_only_their_elements():
     ranks = run_on_ranks(3, collect)
     whole = torch.stack([filled(World(rank, 3)) for rank in range(3)])
     expected = {"sum": whole.sum(0), "max": whole.amax(0)}
@@ -40,8 +40,8 @@ def test_collectives_of_views_are_those_of_their_elements():
                 table[where] = value[where]
                 assert torch.equal(found[f"{name} {part}"], table)
                 assert torch.equal(found[f"{name} {part} returned"], value[where])
-        assert torch.equal(found["reduced"], sum((1 + each) * whole[each, :, :3] for each in range(3)))
-        # Every rank's gradient enters, times this rank's factor.
+        assert torch.equal(found["reduced"], sum((1 + other) * whole[other, :, :3] for other in range(3)))
+        # The sum of all ranks' gradients, times this rank's factor.
         gradient = torch.zeros(3, 4)
         gradient[:, :3] = (1 + rank) * (3 * torch.arange(9.0).view(3, 3) + 3)
         assert torch.equal(found["gradient"], gradient)

@@ -1,4 +1,4 @@
-"""The threads of the watch, against a store in this process; and what it costs to note a collective."""
+"""The threads of the health monitor with a store in this process, and the cost of tracking a collective."""
 
 from __future__ import annotations
 
@@ -15,110 +15,111 @@ from gnnrec.distributed.health import monitor as monitor_module
 from gnnrec.distributed.health.diagnosis import RankStatus, Timeouts
 from gnnrec.distributed.health.monitor import HealthMonitor
 
-LIMITS = Timeouts(lost=0.8, stall=1.6)
+TIMEOUTS = Timeouts(lost=0.8, stall=1.6)
 
 
 class Store:
-    """A dictionary that may stop to answer; rank 1 beats in it as long as it is asked to."""
+    """A store that may stop answering; rank 1 sends heartbeats in it until ``beats`` is false."""
 
     def __init__(self) -> None:
         self.other, self.beats, self.answers = RankStatus("there", 1, entered=4), True, True
-        self.mine = RankStatus("here", 0).text()
+        self.own = RankStatus("here", 0).to_json()
 
     def clone(self) -> Store:
         return self
 
     def set(self, key: str, value: str) -> None:
-        self.mine = value
+        self.own = value
 
     def multi_get(self, keys: list[str]) -> list[str]:
         if not self.answers:
             raise RuntimeError("no answer")
         if self.beats:
             self.other = dataclasses.replace(self.other, beat=self.other.beat + 1)
-        return [self.mine, self.other.text()]
+        return [self.own, self.other.to_json()]
 
 
 @pytest.fixture
-def ended(monkeypatch) -> list[str]:
-    """What the watch said when it ended this process, which it does not here."""
-    said: list[str] = []
-    monkeypatch.setattr(monitor_module, "abort", lambda program, rank, problem: said.append(problem))
-    return said
+def aborts(monkeypatch) -> list[str]:
+    """Diagnoses with which the monitor would abort this process; here it does not."""
+    diagnoses: list[str] = []
+    monkeypatch.setattr(monitor_module, "abort", lambda program, rank, problem: diagnoses.append(problem))
+    return diagnoses
 
 
-def watch_for(
-    seconds: float, store: Store, collective_stats: CollectiveStats, ended: list[str], asynchronous: bool = False
+def monitor_for(
+    seconds: float, store: Store, collective_stats: CollectiveStats, aborts: list[str], asynchronous: bool = False
 ) -> str:
-    """What the watch says within some seconds; nothing if it stays quiet."""
-    watch = HealthMonitor(store, "start", 0, 2, collective_stats, LIMITS, asynchronous)
-    watch.start()
+    """Runs a monitor for some seconds and returns its diagnosis, empty if there is none."""
+    monitor = HealthMonitor(store, "start", 0, 2, collective_stats, TIMEOUTS, asynchronous)
+    monitor.start()
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not ended:
+    while time.monotonic() < deadline and not aborts:
         time.sleep(0.02)
     store.other = dataclasses.replace(store.other, left="done")
-    watch.leave()
-    return ended[0] if ended else ""
+    monitor.leave()
+    return aborts[0] if aborts else ""
 
 
 def inside(number: int = 5) -> CollectiveStats:
+    """Statistics of a rank that has entered a collective and not left it."""
     collective_stats = CollectiveStats(entered=number - 1)
     track_collective(collective_stats, "gather").__enter__()
     return collective_stats
 
 
-def test_a_rank_without_heartbeat_is_lost_also_while_nobody_waits(ended):
+def test_a_rank_without_heartbeat_is_lost_even_if_no_rank_waits(aborts):
     store = Store()
     store.beats = False
-    assert "rank 1 (host there, pid 1)" in watch_for(5, store, CollectiveStats(), ended)
+    assert "rank 1 (host there, pid 1," in monitor_for(5, store, CollectiveStats(), aborts)
 
 
-def test_a_rank_that_beats_is_not_lost(ended):
-    assert watch_for(1.5, Store(), CollectiveStats(), ended) == ""
+def test_a_rank_with_heartbeats_is_not_lost(aborts):
+    assert monitor_for(1.5, Store(), CollectiveStats(), aborts) == ""
 
 
-def test_a_rank_behind_is_waited_for_until_the_limit(ended):
+def test_a_rank_behind_has_stalled_after_the_timeout(aborts):
     began = time.monotonic()
-    assert "keeps the others waiting for 2 s (gather 5 for 2 s" in watch_for(5, Store(), inside(5), ended)
-    assert time.monotonic() - began > LIMITS.stall
+    assert "has kept the others waiting for 2 s (gather 5 for 2 s" in monitor_for(5, Store(), inside(5), aborts)
+    assert time.monotonic() - began > TIMEOUTS.stall
 
 
-def test_ranks_in_as_many_collectives_are_not_behind(ended):
-    assert watch_for(2.5, Store(), inside(4), ended) == ""
+def test_a_rank_in_as_many_collectives_is_not_behind(aborts):
+    assert monitor_for(2.5, Store(), inside(4), aborts) == ""
 
 
-@pytest.mark.parametrize(("entered", "diagnosis"), [(5, "keeps the others waiting"), (4, "")])
-def test_collectives_that_return_at_once_are_judged_by_their_number(ended, entered, diagnosis):
-    found = watch_for(2.5, Store(), CollectiveStats(entered=entered), ended, asynchronous=True)
-    assert diagnosis in found and bool(found) == bool(diagnosis)
+@pytest.mark.parametrize(("entered", "expected"), [(5, "has kept the others waiting"), (4, "")])
+def test_asynchronous_collectives_are_compared_by_their_number(aborts, entered, expected):
+    diagnosis = monitor_for(2.5, Store(), CollectiveStats(entered=entered), aborts, asynchronous=True)
+    assert expected in diagnosis and bool(diagnosis) == bool(expected)
 
 
-def test_a_lost_store_matters_to_ranks_that_wait(ended, monkeypatch):
+def test_a_lost_store_aborts_only_ranks_that_wait(aborts, monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "first-node")
-    for collective_stats, diagnosis in ((CollectiveStats(entered=4), False), (inside(4), True)):
+    for collective_stats, waits in ((CollectiveStats(entered=4), False), (inside(4), True)):
         store = Store()
         threading.Timer(0.3, setattr, (store, "answers", False)).start()
-        found = watch_for(2.5, store, collective_stats, ended)
-        assert ("the rendezvous store on first-node:" in found) == diagnosis == bool(found)
+        diagnosis = monitor_for(2.5, store, collective_stats, aborts)
+        assert ("the rendezvous store on first-node:" in diagnosis) == waits == bool(diagnosis)
 
 
-def test_time_that_this_process_was_stopped_is_not_the_silence_of_others(ended, monkeypatch):
+def test_time_while_this_process_was_stopped_does_not_count(aborts, monkeypatch):
     """The clock jumps, as it does over SIGSTOP and SIGCONT of a whole job."""
     jump = [0.0]
     real = time.monotonic
     monkeypatch.setattr(monitor_module.time, "monotonic", lambda: real() + jump[0])
     threading.Timer(0.4, jump.__setitem__, (0, 1000.0)).start()
     store, began = Store(), real()
-    watch = HealthMonitor(store, "start", 0, 2, inside(5), LIMITS, False)
-    watch.start()
+    monitor = HealthMonitor(store, "start", 0, 2, inside(5), TIMEOUTS, False)
+    monitor.start()
     while real() - began < 1.0:
         time.sleep(0.02)
-    assert ended == []
+    assert aborts == []
     store.other = dataclasses.replace(store.other, left="done")
-    watch.leave()
+    monitor.leave()
 
 
-def test_noting_a_collective_costs_next_to_nothing():
+def test_tracking_a_collective_is_cheap():
     """A gloo all-reduce takes 50 microseconds and more."""
     collective_stats = CollectiveStats()
 

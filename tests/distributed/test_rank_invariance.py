@@ -1,4 +1,4 @@
-"""N ranks compute what one rank computes: gradients, parameters, user rows, losses, embeddings."""
+"""N ranks compute the same as one rank: gradients, parameters, user rows, losses, embeddings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.steps import batches_of
 
-# Three fixtures train every scenario: one worker has them all.
+# Three fixtures train every scenario: one worker runs them all.
 pytestmark = pytest.mark.xdist_group("rank invariance")
 
 STEPS = 3
@@ -33,7 +33,7 @@ VARIANTS = {
         "movie_ids": False,
         "genres": False,
     },
-    "matrix factorisation": {"layers": 0},
+    "matrix factorization": {"layers": 0},
 }
 SCENARIOS = {
     f"{variant}, {loader}, {optimizer}, {str(dtype).removeprefix('torch.')}": (variant, loader, optimizer, dtype)
@@ -52,7 +52,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
         config = make_config(
             model=BASE | ({"architecture": variant} if variant in ARCHITECTURES else {}) | VARIANTS[variant],
             loader=SAMPLED if loader == "sampled" else {},
-            # Adam divides a gradient by its size: epsilon stands far above the rounding of sums in float32.
+            # Adam divides a gradient by its size: epsilon is far above the rounding of sums in float32.
             optimizer={"name": optimizer, "lr": 0.01, "eps": 1e-3},
         )
         trainer = RatingTrainer(config, PreparedDataset(data), world)
@@ -64,7 +64,7 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
 
 @torch.no_grad()
 def perturb(trainer: RatingTrainer) -> None:
-    """Moves every parameter off its start: second layers start at zero, and would hide what is wrong in them."""
+    """Moves every parameter off its start: second layers start at zero, which would hide errors in them."""
     for name, parameter in trainer.replicated.named_parameters():
         generator = torch.Generator().manual_seed(len(name))
         noise = torch.rand(parameter.shape, generator=generator, dtype=torch.float64) - 0.5
@@ -122,7 +122,7 @@ def test_ranks_agree_with_one(one_rank, many_ranks, scenario):
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_parameter_has_a_gradient_that_is_not_zero(one_rank, architecture):
+def test_every_parameter_has_a_nonzero_gradient(one_rank, architecture):
     gradients = {
         name: value for name, value in one_rank[f"{architecture}, full, sgd, float64"].items() if name.startswith("0 ")
     }

@@ -1,4 +1,4 @@
-"""Ranks of one start meet, beside what earlier starts left in the store."""
+"""The barrier of one start, with the keys of earlier starts in the store."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gnnrec.errors import RanksLost, Stopped
 SIZE = 3
 
 
-def meet_all(store: HashStore, pauses: list[float]) -> list[str]:
-    """One start; each rank comes after its pause. Returns the names that the ranks were given."""
+def start_all(store: HashStore, pauses: list[float]) -> list[str]:
+    """One start in which each rank arrives after its pause; returns the names that the ranks received."""
     names = [""] * SIZE
 
-    def come(rank: int) -> None:
+    def arrive(rank: int) -> None:
         time.sleep(pauses[rank])
-        names[rank] = startup_barrier(store, rank, SIZE, f"words of {rank}", seconds=20, check=lambda: None)
+        names[rank] = startup_barrier(store, rank, SIZE, f"status of {rank}", seconds=20, check=lambda: None)
 
-    threads = [threading.Thread(target=come, args=(rank,)) for rank in range(SIZE)]
+    threads = [threading.Thread(target=arrive, args=(rank,)) for rank in range(SIZE)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -30,25 +30,25 @@ def meet_all(store: HashStore, pauses: list[float]) -> list[str]:
     return names
 
 
-def test_every_start_has_one_name_of_its_own():
+def test_every_start_has_a_unique_name():
     store, seen = HashStore(), set()
     for pauses in ([0, 0.2, 0.1], [0.3, 0, 0], [0, 0.3, 0], [0, 0, 0.3]):
-        names = meet_all(store, pauses)
+        names = start_all(store, pauses)
         assert len(set(names)) == 1 and names[0] not in seen
         assert [store.get(f"{names[0]}/{rank}").decode() for rank in range(SIZE)] == [
-            f"words of {rank}" for rank in range(SIZE)
+            f"status of {rank}" for rank in range(SIZE)
         ]
         seen.add(names[0])
 
 
-def test_ranks_that_do_not_come_are_named():
+def test_ranks_that_do_not_start_are_named():
     store = HashStore()
-    meet_all(store, [0, 0, 0])  # their greetings are dead ones now
-    with pytest.raises(RanksLost, match=r"rank 1, 2 did not come within 0\.2 s"):
+    start_all(store, [0, 0, 0])  # leaves greetings of dead ranks
+    with pytest.raises(RanksLost, match=r"rank 1, 2 did not start within 0\.2 s"):
         startup_barrier(store, 0, SIZE, "", seconds=0.2, check=lambda: None)
 
 
-def test_a_rank_that_is_told_to_stop_does_not_wait_on():
+def test_a_stop_request_ends_the_wait():
     def stop() -> None:
         raise Stopped("by SIGTERM")
 

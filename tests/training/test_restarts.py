@@ -66,7 +66,7 @@ def test_a_restart_goes_on_unasked(dataset, died, torchrun, tmp_path, capsys):
     run(died)
     assert "resumed at step 8 of" in capsys.readouterr().out
     assert run(died)["steps"] == STEPS, "started again after its end"
-    assert f"has ended at step {STEPS}" in capsys.readouterr().out
+    assert f"finished at step {STEPS}" in capsys.readouterr().out
     torchrun("other", 0)
     run(config_of(dataset, tmp_path / "undisturbed"))
     assert_same_run(tmp_path / "undisturbed", died.run_dir)
@@ -88,7 +88,7 @@ def test_overwriting_is_not_taken_for_done(dataset, died, torchrun, capsys):
     # From here on it is its own.
     torchrun("second", 2)
     run(config_of(dataset, died.run_dir, **OPTIONS, overwrite=True))
-    assert f"has ended at step {STEPS}" in capsys.readouterr().out
+    assert f"finished at step {STEPS}" in capsys.readouterr().out
 
 
 def test_a_restart_does_not_undo_a_stop(dataset, tmp_path, torchrun):

@@ -136,7 +136,7 @@ def test_what_changes_nothing_that_is_learned_may_change(dataset, run_dir, undis
 def test_what_has_ended_is_left_alone(dataset, undisturbed, capsys):
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     summary = run(config_of(dataset, undisturbed))
-    assert f"{undisturbed} has ended at step {STEPS}" in capsys.readouterr().out
+    assert f"{undisturbed} finished at step {STEPS}" in capsys.readouterr().out
     assert summary == json.loads((undisturbed / "summary.json").read_text())
     assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
     assert "--resume auto" in refusal(config_of(dataset, undisturbed, resume="never"))

@@ -1,4 +1,4 @@
-"""What ranks tell each other about themselves, and who is lost by that."""
+"""Status that ranks report about themselves, and the diagnosis of lost and stalled ranks from it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pathlib import Path
 from gnnrec.errors import UserError
 
 _PACKAGE = Path(__file__).parents[2]
-#: Every rank comes by here in every collective: the caller tells more.
-_PASSAGES = {str(_PACKAGE / name) for name in ("distributed/world.py", "distributed/collectives.py")}
-#: How a rank leaves that has finished.
-DONE = "it had finished"
+#: Every collective passes through these files: their caller is the location to report.
+_COLLECTIVE_FILES = {str(_PACKAGE / name) for name in ("distributed/world.py", "distributed/collectives.py")}
+#: Reason of a rank that left because it has finished.
+DONE = "finished"
 _STANDARD_LIBRARY = str(Path(os.__file__).parent)
 
 
 @dataclasses.dataclass(frozen=True)
 class Timeouts:
-    """Patience with other ranks, in seconds; 0 for ever.
+    """Timeouts for other ranks, in seconds; 0 for no limit.
 
     Attributes:
-        lost: A rank that is not heard of for so long is lost.
-        stall: A rank that keeps another one waiting in a collective for so long stalls.
+        lost: A rank without a heartbeat for this time is lost.
+        stall: A rank that keeps another one waiting in a collective for this time has stalled.
     """
 
     lost: float = 60
@@ -36,13 +36,12 @@ class Timeouts:
 
     @classmethod
     def from_environment(cls) -> Timeouts:
-        """``GNNREC_LOST_SECONDS`` and ``GNNREC_STALL_SECONDS``.
+        """Reads ``GNNREC_LOST_SECONDS`` and ``GNNREC_STALL_SECONDS``.
 
         Raises:
-            UserError: One of them is no number of seconds.
+            UserError: One of them is not a number of seconds.
         """
-        usual = cls()
-        return cls(**{name: _seconds(name, value) for name, value in dataclasses.asdict(usual).items()})
+        return cls(**{name: _seconds(name, value) for name, value in dataclasses.asdict(cls()).items()})
 
 
 def _seconds(name: str, default: float) -> float:
@@ -59,17 +58,17 @@ def _seconds(name: str, default: float) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class RankStatus:
-    """What one rank says of itself.
+    """Status that one rank reports about itself.
 
     Attributes:
         host: Name of its machine.
-        pid: Its process.
-        beat: Counts how often it spoke.
+        pid: Process id.
+        beat: Number of its heartbeats.
         entered: Collectives entered.
-        waiting: Seconds that it has been waiting in one; 0 outside.
-        doing: What it does, and where.
-        left: Empty while it is there, else how it went: :data:`DONE`, or the error.
-        diagnosis: Whom it has found lost; empty for nobody.
+        waiting: Seconds that it has been waiting in a collective; 0 outside.
+        doing: Current activity and location.
+        left: Reason for leaving, :data:`DONE` or the error; empty while it runs.
+        diagnosis: Its diagnosis of lost ranks; empty if it found none.
     """
 
     host: str
@@ -81,83 +80,87 @@ class RankStatus:
     left: str = ""
     diagnosis: str = ""
 
-    def text(self) -> str:
+    def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_this_process(cls) -> RankStatus:
-        return cls(socket.gethostname(), os.getpid())
-
-    @classmethod
-    def parse(cls, text: str | bytes) -> RankStatus:
+    def from_json(cls, text: str | bytes) -> RankStatus:
         return cls(**json.loads(text))
 
+    @classmethod
+    def of_this_process(cls) -> RankStatus:
+        return cls(socket.gethostname(), os.getpid())
 
-def diagnose(rank: int, words: list[RankStatus], silence: list[float], patience: float, limits: Timeouts) -> str | None:
-    """Whom this rank no longer waits for.
+
+def diagnose(
+    rank: int, statuses: list[RankStatus], silence: list[float], waited: float, timeouts: Timeouts
+) -> str | None:
+    """Decides whether this rank gives up waiting for others.
 
     Args:
         rank: This rank.
-        words: The last words of every rank.
-        silence: Seconds since they changed.
-        patience: Seconds that this rank has been waiting in a collective.
-        limits: When that is too long.
+        statuses: The latest status of every rank.
+        silence: Seconds since each status changed.
+        waited: Seconds that this rank has been waiting in a collective.
+        timeouts: Limits of both.
 
     Returns:
-        A sentence that names ranks, or None.
+        A sentence that names the lost or stalled ranks; None if there are none.
     """
-    for each in words:
-        if each.diagnosis:
-            return each.diagnosis
-    others, mine = [each for each in range(len(words)) if each != rank], words[rank].entered
-    silent = [each for each in others if not words[each].left and over(silence[each], limits.lost)]
+    for status in statuses:
+        if status.diagnosis:
+            return status.diagnosis
+    others, own_entered = [other for other in range(len(statuses)) if other != rank], statuses[rank].entered
+    silent = [other for other in others if not statuses[other].left and exceeds(silence[other], timeouts.lost)]
     if silent:
-        return not_heard_of(silent, words, silence)
-    behind = [each for each in others if words[each].entered < mine]
-    left = [each for each in behind if words[each].left]
-    if left and over(patience, limits.lost):
-        return gone(left, words)
-    if behind and over(patience, limits.stall):
-        fewest = min(words[each].entered for each in behind)
-        late = [each for each in behind if words[each].entered == fewest]
-        told = named(late, lambda each: f"{who(each, words)}, {words[each].doing},")
-        waits = f"the others waiting for {patience:.0f} s ({words[rank].doing})"
-        return f"{told} {'keep' if len(late) > 1 else 'keeps'} {waits}; GNNREC_STALL_SECONDS is the limit"
-    if all(each.waiting and over(each.waiting, limits.stall) for each in words):
-        told = named(range(len(words)), lambda each: f"{who(each, words)}, {words[each].doing};")
-        return f"{told} all ranks wait for each other, so the network or the program is at fault"
+        return describe_silent(silent, statuses, silence)
+    behind = [other for other in others if statuses[other].entered < own_entered]
+    departed = [other for other in behind if statuses[other].left]
+    if departed and exceeds(waited, timeouts.lost):
+        return describe_departed(departed, statuses)
+    if behind and exceeds(waited, timeouts.stall):
+        fewest = min(statuses[other].entered for other in behind)
+        stalled = [other for other in behind if statuses[other].entered == fewest]
+        names = list_ranks(stalled, lambda other: rank_label(other, statuses, f", {statuses[other].doing}"))
+        waiting = f"the others waiting for {waited:.0f} s ({statuses[rank].doing})"
+        return f"{names} {'have' if len(stalled) > 1 else 'has'} kept {waiting}; GNNREC_STALL_SECONDS is the limit"
+    if all(status.waiting and exceeds(status.waiting, timeouts.stall) for status in statuses):
+        names = list_ranks(
+            range(len(statuses)), lambda other: rank_label(other, statuses, f", {statuses[other].doing}")
+        )
+        return f"all ranks wait for each other (a fault of the network or the program): {names}"
     return None
 
 
-def not_heard_of(ranks: list[int], words: list[RankStatus], silence: list[float]) -> str:
-    """A sentence about ranks that fell silent."""
-    told = named(ranks, lambda each: f"{who(each, words)}, last {words[each].doing},")
-    seconds = max(silence[each] for each in ranks)
-    return f"{told} {'have' if len(ranks) > 1 else 'has'} not been heard of for {seconds:.0f} s"
+def describe_silent(ranks: list[int], statuses: list[RankStatus], silence: list[float]) -> str:
+    """A sentence about ranks that stopped sending heartbeats."""
+    names = list_ranks(ranks, lambda rank: rank_label(rank, statuses, f", last {statuses[rank].doing}"))
+    seconds = max(silence[rank] for rank in ranks)
+    return f"{names} {'have' if len(ranks) > 1 else 'has'} sent no heartbeat for {seconds:.0f} s"
 
 
-def gone(ranks: list[int], words: list[RankStatus]) -> str:
-    """A sentence about ranks that left by themselves."""
-    return named(ranks, lambda each: f"{who(each, words)} has left ({words[each].left})")
+def describe_departed(ranks: list[int], statuses: list[RankStatus]) -> str:
+    """A sentence about ranks that left by themselves, with their reasons."""
+    return list_ranks(ranks, lambda rank: f"{rank_label(rank, statuses)} has left ({statuses[rank].left})")
 
 
-def who(rank: int, words: list[RankStatus]) -> str:
-    return f"rank {rank} (host {words[rank].host}, pid {words[rank].pid})"
+def rank_label(rank: int, statuses: list[RankStatus], detail: str = "") -> str:
+    """Rank, host, process id and further details of a rank: ``rank 1 (host a, pid 7)``."""
+    return f"rank {rank} (host {statuses[rank].host}, pid {statuses[rank].pid}{detail})"
 
 
-def named(ranks: Sequence[int], tell: Callable[[int], str], most: int = 4) -> str:
-    """What there is to tell of some ranks, and how many more there are."""
-    ranks = list(ranks)
+def list_ranks(ranks: Sequence[int], describe: Callable[[int], str], most: int = 4) -> str:
+    """Describes the first ranks, and counts the others."""
     more = f" and {len(ranks) - most} more" if len(ranks) > most else ""
-    return " ".join(map(tell, ranks[:most])) + more
+    return ", ".join(map(describe, ranks[:most])) + more
 
 
-def whereabouts() -> str:
-    """Where the main thread is: the innermost line of this package or of another program, not of a library."""
+def current_location() -> str:
+    """Location of the main thread: the innermost line of this package or of another program, not of a library."""
     frame = sys._current_frames().get(threading.main_thread().ident)
     while frame is not None:
         name = frame.f_code.co_filename
-        if name not in _PASSAGES and (name.startswith(str(_PACKAGE)) or not _is_library(name)):
+        if name not in _COLLECTIVE_FILES and (name.startswith(str(_PACKAGE)) or not _is_library(name)):
             break
         frame = frame.f_back
     if frame is None:
@@ -170,6 +173,6 @@ def _is_library(name: str) -> bool:
     return name.startswith((_STANDARD_LIBRARY, "<")) or "site-packages" in name
 
 
-def over(seconds: float, limit: float) -> bool:
-    """Whether a limit is passed; 0 is none."""
+def exceeds(seconds: float, limit: float) -> bool:
+    """Whether a time exceeds a limit; a limit of 0 is none."""
     return 0 < limit < seconds

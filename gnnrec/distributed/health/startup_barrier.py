@@ -1,4 +1,4 @@
-"""Ranks meet at the store before anything else: all of this start, and none of an earlier one."""
+"""Barrier over the store before anything else: for all ranks of this start, and none of an earlier one."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ if TYPE_CHECKING:
 _PAUSE = 0.02
 
 
-def startup_barrier(store: Store, rank: int, size: int, words: str, seconds: float, check: Callable[[], None]) -> str:
-    """Waits until every rank has come.
+def startup_barrier(store: Store, rank: int, size: int, status: str, seconds: float, check: Callable[[], None]) -> str:
+    """Waits until every rank has arrived.
 
-    torchrun keeps one store over restarts, with the keys of ranks that are dead. The number of restarts does not tell
-    the starts apart: a change of members is not counted, and a node that has just joined counts from 0. So each rank
-    greets with a word that nobody used before, and rank 0 answers every greeting with the name of this start.
+    torchrun keeps one store over restarts, with the keys of dead ranks. The number of restarts does not tell the
+    starts apart: a change of members is not counted, and a node that has just joined counts from 0. So each rank
+    sends a unique greeting, and rank 0 answers every greeting with the name of this start.
 
     Args:
-        store: Of all ranks.
+        store: The store of all ranks.
         rank: This rank.
         size: Number of ranks.
-        words: What this rank leaves for the others to read under ``NAME/RANK``.
-        seconds: Rank 0 waits so long at most; the others a little longer, for rank 0 to speak first. 0 for no limit.
-        check: Called now and then; it may end the wait by raising.
+        status: Text that this rank writes to ``NAME/RANK`` for the others.
+        seconds: Timeout of rank 0; the others wait a little longer, so that rank 0 fails first. 0 for no limit.
+        check: Called repeatedly; it may end the wait by raising.
 
     Returns:
-        A name that this start has alone; keys that begin with it are its own.
+        A unique name of this start; keys that begin with it belong to this start alone.
 
     Raises:
-        RanksLost: Some ranks did not come.
+        RanksLost: Some ranks did not arrive.
     """
     started = time.monotonic()
 
     def pause(limit: float, problem: str) -> None:
         check()
         if seconds and time.monotonic() - started > limit:
-            raise RanksLost(f"{problem} within {seconds:g} s of this rank's start")
+            raise RanksLost(f"{problem} within {seconds:g} s after this rank")
         time.sleep(_PAUSE)
 
     greeting = uuid.uuid4().hex
     if rank:
         store.set(f"greeting/{rank}", greeting)
         while not store.check([f"answer/{greeting}"]):
-            pause(seconds + 10, "rank 0 did not come")
+            pause(seconds + 10, "rank 0 did not start")
         name = store.get(f"answer/{greeting}").decode()
-        store.set(f"{name}/{rank}", words)
+        store.set(f"{name}/{rank}", status)
         while not store.check([f"{name}/complete"]):
-            pause(seconds + 10, "some ranks did not come")
+            pause(seconds + 10, "some ranks did not start")
         return name
     name = greeting
     answered: dict[int, str] = {}
-    store.set(f"{name}/0", words)
+    store.set(f"{name}/0", status)
     missing = list(range(1, size))
     while missing:
-        for each in missing:
-            if store.check([f"greeting/{each}"]):
-                heard = store.get(f"greeting/{each}").decode()
-                if answered.get(each) != heard:
-                    store.set(f"answer/{heard}", name)
-                    answered[each] = heard
-        missing = [each for each in missing if not store.check([f"{name}/{each}"])]
+        for other in missing:
+            if store.check([f"greeting/{other}"]):
+                received = store.get(f"greeting/{other}").decode()
+                if answered.get(other) != received:
+                    store.set(f"answer/{received}", name)
+                    answered[other] = received
+        missing = [other for other in missing if not store.check([f"{name}/{other}"])]
         if missing:
-            pause(seconds, f"rank {', '.join(map(str, missing))} did not come")
+            pause(seconds, f"rank {', '.join(map(str, missing))} did not start")
     store.set(f"{name}/complete", "")
     return name
