@@ -32,5 +32,5 @@ def test_the_picture_has_the_packages_and_files_and_two_schemes():
     assert [place for place in ("prepared dataset", "run directory", "export") if place not in words] == []
     assert "prefers-color-scheme: dark" in PICTURE.read_text()
     blue = [group.find(f"{space}text").text for group in root.iter(f"{space}g") if group.get("class") == "room"]
-    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"report"}
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"reporting"}
     assert {name for title in blue for name in title.split(", ")} <= packages

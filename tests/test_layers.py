@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "gnnrec"
 MODULES = ["errors", "_version", "rng"]
 PACKAGES = [
     "utils", "kernels", "distributed", "data", "graph", "models", "config", "evaluation", "baselines", "training",
-    "inference", "report", "tools", "api", "cli",
+    "inference", "reporting", "tools", "api", "cli",
 ]  # fmt: skip
 LAYERS = [*MODULES, *PACKAGES]
 #: Modules at the top: what is imported as ``gnnrec``, and the programs.

@@ -100,7 +100,7 @@ def _recommend() -> tuple[type, Runner]:
 
 
 def _report() -> tuple[type, Runner]:
-    from gnnrec.report.report import ReportOptions, run_report
+    from gnnrec.reporting.report import ReportOptions, run_report
 
     return ReportOptions, run_report
 

@@ -1,4 +1,4 @@
-"""The shapes of charts: from tables of numbers to Vega-Lite, without size and colours (:mod:`gnnrec.report.theme`).
+"""The shapes of charts: from tables of numbers to Vega-Lite, without size and colours (:mod:`gnnrec.reporting.theme`).
 
 Altair is imported by the functions: only reports need it.
 """

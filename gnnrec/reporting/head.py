@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.report.content import Tile
-from gnnrec.report.metric_names import (
+from gnnrec.reporting.content import Tile
+from gnnrec.reporting.metric_names import (
     change,
     four_digits,
     headline_metric,
@@ -14,8 +14,8 @@ from gnnrec.report.metric_names import (
     seconds,
     short,
 )
-from gnnrec.report.opened import OpenedRun
-from gnnrec.report.run_records import RunRecords
+from gnnrec.reporting.opened import OpenedRun
+from gnnrec.reporting.run_records import RunRecords
 
 _ARCHITECTURES = {"sage": "GraphSAGE", "gcn": "GCN", "gat": "GAT"}
 

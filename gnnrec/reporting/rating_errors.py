@@ -9,9 +9,9 @@ from gnnrec.baselines.means import bias_predictor
 from gnnrec.evaluation.rating import predict_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.inference.rating_run import RatingRun
-from gnnrec.report import charts
-from gnnrec.report.content import Figure, Section
-from gnnrec.report.opened import OpenedRun
+from gnnrec.reporting import charts
+from gnnrec.reporting.content import Figure, Section
+from gnnrec.reporting.opened import OpenedRun
 
 #: Parts of the rating scale.
 _BINS = 20

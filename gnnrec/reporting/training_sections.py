@@ -7,10 +7,10 @@ import pandas as pd
 
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.graph.partition import partition
-from gnnrec.report import charts
-from gnnrec.report.content import Figure, Section, Table
-from gnnrec.report.metric_names import change, four_digits, headline_metric, metric_name, metrics_of
-from gnnrec.report.run_records import RunRecords
+from gnnrec.reporting import charts
+from gnnrec.reporting.content import Figure, Section, Table
+from gnnrec.reporting.metric_names import change, four_digits, headline_metric, metric_name, metrics_of
+from gnnrec.reporting.run_records import RunRecords
 
 #: Ranks up to which shards have the colour of theirs.
 _COLOURS = 8

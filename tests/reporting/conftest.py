@@ -10,9 +10,9 @@ import pytest
 
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.distributed.world import World
-from gnnrec.report.content import Figure, Page
-from gnnrec.report.report import ReportOptions, run_page
-from gnnrec.report.run_records import read_run
+from gnnrec.reporting.content import Figure, Page
+from gnnrec.reporting.report import ReportOptions, run_page
+from gnnrec.reporting.run_records import read_run
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table, write_dataset

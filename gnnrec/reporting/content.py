@@ -15,7 +15,7 @@ class Figure:
         name: Of its PNG, without ending.
         title: Above it.
         caption: Below it: what to see, in a sentence or two. May be empty.
-        spec: Vega-Lite, without size, title and theme (:mod:`gnnrec.report.theme`).
+        spec: Vega-Lite, without size, title and theme (:mod:`gnnrec.reporting.theme`).
         height: Pixels.
         wide: Takes the whole width of the page, else half of it.
     """

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec._version import __version__
-from gnnrec.report.content import Figure, Page
-from gnnrec.report.theme import DARK, LIGHT, Colours, vega_config
+from gnnrec.reporting.content import Figure, Page
+from gnnrec.reporting.theme import DARK, LIGHT, Colours, vega_config
 
 HTML = "report.html"
 #: Width of PNGs in CSS pixels, of figures that take half a page and of those that take all of it; they have twice as
@@ -26,7 +26,7 @@ def write_page(page: Page, directory: Path) -> list[Path]:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("gnnrec.report", "templates"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("gnnrec.reporting", "templates"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     text = environment.get_template("page.html").render(

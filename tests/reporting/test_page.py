@@ -13,14 +13,14 @@ import torch
 
 from gnnrec.cli.main import run_command
 from gnnrec.distributed.world import World
-from gnnrec.report.comparison import comparison_page
-from gnnrec.report.content import Table
-from gnnrec.report.run_records import distinct_names, read_run
+from gnnrec.reporting.comparison import comparison_page
+from gnnrec.reporting.content import Table
+from gnnrec.reporting.run_records import distinct_names, read_run
 from gnnrec.training.checkpoint.info import read_info
 from gnnrec.training.run import train
 from gnnrec.utils.files import sha256
 from tests.configs import make_config
-from tests.report.conftest import NASTY, data, figure, page_of, section_names
+from tests.reporting.conftest import NASTY, data, figure, page_of, section_names
 
 
 class Resources(HTMLParser):

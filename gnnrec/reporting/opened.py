@@ -15,7 +15,7 @@ from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.vectors_of_run import VectorsOfRun
 from gnnrec.models.embeddings import NodeEmbeddings
-from gnnrec.report.run_records import RunRecords
+from gnnrec.reporting.run_records import RunRecords
 from gnnrec.training.checkpoint.info import checkpoints
 
 #: Users whose ratings are in memory at a time while all are embedded.

@@ -76,6 +76,6 @@ def test_on_many_ranks(rating_run, monkeypatch):
 @pytest.mark.parametrize("missing", ["altair", "vl_convert", "jinja2"])
 def test_a_package_is_missing(rating_run, tmp_path, monkeypatch, missing):
     find = importlib.util.find_spec
-    monkeypatch.setattr("gnnrec.report.packages.find_spec", lambda name: None if name == missing else find(name))
+    monkeypatch.setattr("gnnrec.reporting.packages.find_spec", lambda name: None if name == missing else find(name))
     line = refused(rating_run, "--out", tmp_path / "out")
     assert line.endswith("pip install 'gnnrec[report]'")

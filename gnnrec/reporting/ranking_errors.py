@@ -18,10 +18,10 @@ from gnnrec.evaluation.rating_buckets import EDGES
 from gnnrec.graph.interactions import Interactions
 from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.kernels.ragged import offsets, owners
-from gnnrec.report import charts
-from gnnrec.report.content import Figure, Section
-from gnnrec.report.opened import OpenedRun
-from gnnrec.report.rating_errors import bucket_name
+from gnnrec.reporting import charts
+from gnnrec.reporting.content import Figure, Section
+from gnnrec.reporting.opened import OpenedRun
+from gnnrec.reporting.rating_errors import bucket_name
 
 #: Users that are ranked for, at most: all movies are scored for each of them, twice.
 MOST_USERS = 5000

@@ -9,18 +9,18 @@ from typing import Literal
 
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.report.comparison import comparison_page
-from gnnrec.report.content import Page, Section
-from gnnrec.report.examples import recommendations, similar_movies
-from gnnrec.report.head import facts, notices, subtitle, tiles
-from gnnrec.report.movie_map import movie_map
-from gnnrec.report.opened import OpenedRun, open_run
-from gnnrec.report.packages import require_packages
-from gnnrec.report.page import HTML, write_page
-from gnnrec.report.ranking_errors import ranking_errors
-from gnnrec.report.rating_errors import rating_errors
-from gnnrec.report.run_records import RunRecords, distinct_names, read_run
-from gnnrec.report.training_sections import configuration, curves, division, results, where_time_went
+from gnnrec.reporting.comparison import comparison_page
+from gnnrec.reporting.content import Page, Section
+from gnnrec.reporting.examples import recommendations, similar_movies
+from gnnrec.reporting.head import facts, notices, subtitle, tiles
+from gnnrec.reporting.movie_map import movie_map
+from gnnrec.reporting.opened import OpenedRun, open_run
+from gnnrec.reporting.packages import require_packages
+from gnnrec.reporting.page import HTML, write_page
+from gnnrec.reporting.ranking_errors import ranking_errors
+from gnnrec.reporting.rating_errors import rating_errors
+from gnnrec.reporting.run_records import RunRecords, distinct_names, read_run
+from gnnrec.reporting.training_sections import configuration, curves, division, results, where_time_went
 from gnnrec.utils import files
 from gnnrec.utils.log import say
 

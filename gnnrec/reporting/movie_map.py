@@ -11,8 +11,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from gnnrec.inference.movie_catalog import MovieCatalog
-from gnnrec.report.charts import finished
-from gnnrec.report.content import Figure, Section
+from gnnrec.reporting.charts import finished
+from gnnrec.reporting.content import Figure, Section
 
 #: Most rated movies on the map, at most.
 MOST_MOVIES = 2000

@@ -8,8 +8,8 @@ from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_one import Answer, for_user, like_movie
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
-from gnnrec.report.content import Entry, MovieLists, Section
-from gnnrec.report.movie_map import most_rated
+from gnnrec.reporting.content import Entry, MovieLists, Section
+from gnnrec.reporting.movie_map import most_rated
 
 #: Movies in a list, and movies whose like are shown.
 _LISTED, _WELL_KNOWN = 8, 6

@@ -15,13 +15,13 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking_split import read_ranking_split
 from gnnrec.evaluation.rating import held_out
 from gnnrec.inference.recommend import RecommendOptions, recommend
-from gnnrec.report import ranking_errors
-from gnnrec.report.examples import spread_users
-from gnnrec.report.movie_map import leading_genres, projection
-from gnnrec.report.opened import open_run
-from gnnrec.report.rating_errors import bucket_name, calibration, error_shares
-from gnnrec.report.run_records import read_run
-from tests.report.conftest import data, figure, page_of
+from gnnrec.reporting import ranking_errors
+from gnnrec.reporting.examples import spread_users
+from gnnrec.reporting.movie_map import leading_genres, projection
+from gnnrec.reporting.opened import open_run
+from gnnrec.reporting.rating_errors import bucket_name, calibration, error_shares
+from gnnrec.reporting.run_records import read_run
+from tests.reporting.conftest import data, figure, page_of
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gnnrec.report.content import Page, Section, Table, Tile
-from gnnrec.report.head import describe_model
-from gnnrec.report.metric_names import (
+from gnnrec.reporting.content import Page, Section, Table, Tile
+from gnnrec.reporting.head import describe_model
+from gnnrec.reporting.metric_names import (
     change,
     four_digits,
     headline_metric,
@@ -17,9 +17,9 @@ from gnnrec.report.metric_names import (
     seconds,
     short,
 )
-from gnnrec.report.rating_errors import degree_figures
-from gnnrec.report.run_records import RunRecords
-from gnnrec.report.training_sections import curves
+from gnnrec.reporting.rating_errors import degree_figures
+from gnnrec.reporting.run_records import RunRecords
+from gnnrec.reporting.training_sections import curves
 
 #: Options that differ between any two runs.
 _OWN = ("run_dir", "overwrite", "resume", "wandb.name")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gnnrec.cli.main import run_command
-from gnnrec.report.theme import DARK, LIGHT
-from tests.report.browser import install, open_page
+from gnnrec.reporting.theme import DARK, LIGHT
+from tests.reporting.browser import install, open_page
 
 pytestmark = pytest.mark.xdist_group("chromium")
 
