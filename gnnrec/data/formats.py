@@ -121,7 +121,7 @@ def locate_movies(ratings: Path) -> Path | None:
     return None
 
 
-def describe(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -> Layout:
+def detect_layout(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -> Layout:
     """Detects the layout of a file from its name and first line.
 
     Args:

@@ -12,7 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gnnrec.data import check
-from gnnrec.data.formats import MOVIES_ROLES, READING_ERRORS, Layout, describe, open_text, unreadable
+from gnnrec.data.formats import MOVIES_ROLES, READING_ERRORS, Layout, detect_layout, open_text, unreadable
 from gnnrec.errors import UserError
 
 _NO_GENRES = "(no genres listed)"
@@ -37,7 +37,7 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
     titles: pd.Series = pd.Series(text)
     genres = pd.Series("", index=range(len(raw)))
     if path is not None:
-        listed = _read(describe(path, MOVIES_ROLES, named)).sort_values(["movie", "title", "genres"])
+        listed = _read(detect_layout(path, MOVIES_ROLES, named)).sort_values(["movie", "title", "genres"])
         listed = listed.drop_duplicates("movie").set_index("movie").reindex(text)
         titles = pd.Series(np.where(listed["title"] == "", text, listed["title"].fillna(pd.Series(text, index=text))))
         genres = listed["genres"].fillna("").replace(_NO_GENRES, "")
