@@ -19,7 +19,7 @@ from sklearn.metrics import ndcg_score
 
 from benchmarks.record import write
 from gnnrec.config.train_config import assigned_train_config
-from gnnrec.data.formats import RATINGS_ROLES, describe, locate_ratings
+from gnnrec.data.formats import RATINGS_ROLES, detect_layout, locate_ratings
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.data.read import read_ratings
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="options of the rating model, such as model.layers=1")
     parser.add_argument("--name", default="cold_start", help="name of the result file")
     arguments = parser.parse_args()
-    layout = describe(locate_ratings(arguments.ratings), RATINGS_ROLES, dict.fromkeys(RATINGS_ROLES))
+    layout = detect_layout(locate_ratings(arguments.ratings), RATINGS_ROLES, dict.fromkeys(RATINGS_ROLES))
     result: dict = {"ratings": len(read_ratings(layout).rating), "share_of_users": SHARE, "runs": []}
     for seed in range(arguments.seeds):
         row: dict = {"seed": seed}

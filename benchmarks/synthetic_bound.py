@@ -45,7 +45,7 @@ def errors(data: Synthetic, train: np.ndarray) -> np.ndarray:
     stars = data.stars / 2
     slope, intercept = np.polyfit(data.score, stars, 1)
     noise = np.var(stars - slope * data.score - intercept) / slope**2
-    seen = (stars - intercept) / slope - data.known
+    seen = (stars - intercept) / slope - data.movie_score
     mean, variance = np.empty(stars.size), np.empty(stars.size)
     pointer = np.searchsorted(data.user, np.arange(data.user[-1] + 2))
     prior = np.diag(data.user_std**-2.0)
@@ -56,7 +56,7 @@ def errors(data: Synthetic, train: np.ndarray) -> np.ndarray:
         )
         known = inputs[train[rows]]
         covariance = np.linalg.inv(known.T @ known / noise + prior)
-        mean[rows] = inputs @ (covariance @ (known.T @ seen[rows][train[rows]])) / noise + data.known[rows]
+        mean[rows] = inputs @ (covariance @ (known.T @ seen[rows][train[rows]])) / noise + data.movie_score[rows]
         variance[rows] = np.einsum("nf,fg,ng->n", inputs, covariance, inputs)
     predicted = np.empty(stars.size)
     for rows in blocks(stars.size):

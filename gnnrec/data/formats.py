@@ -108,9 +108,9 @@ def locate_all_ratings(path: Path) -> list[Path]:
 
 def _may_be_ratings(path: Path) -> bool:
     """Accepts visible text and Parquet files that are not named like movies files (Spark's ``_SUCCESS`` is hidden)."""
-    known = path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".parquet", ".pq"))
-    movies = any(path.name in names for names in MOVIES_BESIDE.values())
-    return known and not movies and not path.name.startswith((".", "_")) and path.is_file()
+    is_data = path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".parquet", ".pq"))
+    is_movies = any(path.name in names for names in MOVIES_BESIDE.values())
+    return is_data and not is_movies and not path.name.startswith((".", "_")) and path.is_file()
 
 
 def locate_movies(ratings: Path) -> Path | None:
@@ -121,7 +121,7 @@ def locate_movies(ratings: Path) -> Path | None:
     return None
 
 
-def describe(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -> Layout:
+def detect_layout(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -> Layout:
     """Detects the layout of a file from its name and first line.
 
     Args:

@@ -12,7 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gnnrec.data import check
-from gnnrec.data.formats import MOVIES_ROLES, READING_ERRORS, Layout, describe, open_text, unreadable
+from gnnrec.data.formats import MOVIES_ROLES, READING_ERRORS, Layout, detect_layout, open_text, unreadable
 from gnnrec.errors import UserError
 
 _NO_GENRES = "(no genres listed)"
@@ -37,10 +37,10 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
     titles: pd.Series = pd.Series(text)
     genres = pd.Series("", index=range(len(raw)))
     if path is not None:
-        known = _read(describe(path, MOVIES_ROLES, named)).sort_values(["movie", "title", "genres"])
-        known = known.drop_duplicates("movie").set_index("movie").reindex(text)
-        titles = pd.Series(np.where(known["title"] == "", text, known["title"].fillna(pd.Series(text, index=text))))
-        genres = known["genres"].fillna("").replace(_NO_GENRES, "")
+        listed = _read(detect_layout(path, MOVIES_ROLES, named)).sort_values(["movie", "title", "genres"])
+        listed = listed.drop_duplicates("movie").set_index("movie").reindex(text)
+        titles = pd.Series(np.where(listed["title"] == "", text, listed["title"].fillna(pd.Series(text, index=text))))
+        genres = listed["genres"].fillna("").replace(_NO_GENRES, "")
     return pd.DataFrame(
         {
             "row": np.arange(len(raw)),

@@ -36,7 +36,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
     files.check_replaceable(out, options.overwrite, MANIFEST)
     ratings_paths, movies_path = _input_files(options)
     columns = named_columns(options, formats.RATINGS_ROLES)
-    layouts = [formats.describe(path, formats.RATINGS_ROLES, columns) for path in ratings_paths]
+    layouts = [formats.detect_layout(path, formats.RATINGS_ROLES, columns) for path in ratings_paths]
     open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:
         with one_torch_thread():

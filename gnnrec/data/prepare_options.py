@@ -98,7 +98,7 @@ def check_options(options: PrepareOptions) -> None:
         raise UserError("give either --dataset NAME or --ratings FILE")
     for name in ("test", "validation"):
         if not 0 <= getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)} is not a share: choose a number in [0, 1)")
+            raise UserError(f"--{name} {getattr(options, name)} is not a share: choose a number from 0 to below 1")
     if options.test + options.validation >= 1:
         shares = f"--test {options.test:g} and --validation {options.validation:g}"
         raise UserError(f"{shares} leave nothing to train on: choose shares that add up to less than 1")

@@ -106,18 +106,18 @@ def write_prepared(
     return write_manifest(directory, manifest)
 
 
-def write_manifest(directory: Path, manifest: Manifest, known: dict[str, str] | None = None) -> Manifest:
+def write_manifest(directory: Path, manifest: Manifest, known_checksums: dict[str, str] | None = None) -> Manifest:
     """Fills in ``files`` from the files in the directory and writes ``manifest.json``.
 
     Args:
         directory: The directory.
         manifest: All fields except ``files``.
-        known: SHA-256 checksums of files that need not be read again.
+        known_checksums: SHA-256 checksums of files that need not be read again.
     """
-    known = known or {}
+    known_checksums = known_checksums or {}
     paths = sorted(directory.iterdir())
     with ThreadPoolExecutor() as pool:
-        checksums = pool.map(lambda path: known.get(path.name) or files.sha256(path), paths)
+        checksums = pool.map(lambda path: known_checksums.get(path.name) or files.sha256(path), paths)
         manifest.files = {
             path.name: {"bytes": path.stat().st_size, "sha256": checksum} for path, checksum in zip(paths, checksums)
         }
@@ -254,7 +254,7 @@ def _find_problem(manifest: Manifest) -> str | None:
         return f"no {missing[0]}"
     shards, users = manifest.shards, manifest.counts["users"]
     if len(shards) < 2 or (shards[0], shards[-1]) != (0, users) or any(a > b for a, b in zip(shards, shards[1:])):
-        return f"shards do not ascend from 0 to {users} users"
+        return f"shards do not rise from 0 to {users} users"
     return None
 
 

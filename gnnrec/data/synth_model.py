@@ -84,7 +84,7 @@ class Synthetic:
         score: float32 score of the true model, without noise.
         thresholds: The nine values of the noisy score between the ratings.
         noise: Standard deviation of the noise.
-        known: float32 part of the score that does not depend on the user: movie bias and drift.
+        movie_score: float32 part of the score that does not depend on the user: movie bias and drift.
         movie_factors: float32 ``[movies, FACTORS]``.
         user_std: Standard deviations of a user's bias and tastes, ``[1 + FACTORS]``.
     """
@@ -97,7 +97,7 @@ class Synthetic:
     score: np.ndarray
     thresholds: np.ndarray
     noise: float
-    known: np.ndarray
+    movie_score: np.ndarray
     movie_factors: np.ndarray
     user_std: np.ndarray
 
@@ -170,14 +170,14 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
 
     user = np.repeat(np.arange(users, dtype=np.int32), activity)
     time = _draw_times(user, activity, np.random.default_rng([seed, 6]))
-    score, known = np.empty(ratings, np.float32), np.empty(ratings, np.float32)
+    score, movie_score = np.empty(ratings, np.float32), np.empty(ratings, np.float32)
     tastes, factors = (tastes * taste_std).astype(np.float32), factors.astype(np.float32)
     for rows in blocks(ratings):
         u, m = user[rows], movie[rows]
         phase = 2 * (time[rows] - _FIRST_TIME) / (_LAST_TIME - _FIRST_TIME) - 1
         match = np.einsum("nf,nf->n", tastes[u], factors[m])
-        known[rows] = movie_bias[m] + movie_drift[m] * phase
-        score[rows] = user_bias[u] + known[rows] + match
+        movie_score[rows] = movie_bias[m] + movie_drift[m] * phase
+        score[rows] = user_bias[u] + movie_score[rows] + match
 
     # Thresholds use other noise than the ratings, and enough samples to be accurate.
     generator = np.random.default_rng([seed, 7])
@@ -190,7 +190,9 @@ def generate(options: SynthOptions, progress: bool = False) -> Synthetic:
         noisy = score[rows] + options.noise * generator.standard_normal(score[rows].size, np.float32)
         stars[rows] = np.searchsorted(thresholds, noisy) + 1
     user_std = np.concatenate([[options.user_bias], taste_std])
-    return Synthetic(catalog, user, movie, time, stars, score, thresholds, options.noise, known, factors, user_std)
+    return Synthetic(
+        catalog, user, movie, time, stars, score, thresholds, options.noise, movie_score, factors, user_std
+    )
 
 
 def _scaled(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ def read_new_users(
     Raises:
         UserError: A malformed file, a rating off the scale, or no movie that the dataset has.
     """
-    layout = formats.describe(formats.locate_ratings(path), formats.RATINGS_ROLES, columns)
+    layout = formats.detect_layout(formats.locate_ratings(path), formats.RATINGS_ROLES, columns)
     ratings = read_ratings(layout, least_users=1)
     scale = dataset.manifest.rating
     if ratings.rating.min() < scale["min"] or ratings.rating.max() > scale["max"]:

@@ -127,7 +127,7 @@ def test_string_ids_in_grouplens_columns(table, tmp_path, prepared, edges):
 def test_gz_is_read_like_plain_text(tmp_path):
     with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
         file.write("\ufeffuser_id\titem_id\tscore\n1\t2\t3\n")
-    layout = formats.describe(tmp_path / "a.csv.gz", formats.RATINGS_ROLES, {})
+    layout = formats.detect_layout(tmp_path / "a.csv.gz", formats.RATINGS_ROLES, {})
     assert (layout.delimiter, layout.grouplens) == ("\t", False)
     assert layout.columns == {"user": "user_id", "movie": "item_id", "rating": "score"}
 

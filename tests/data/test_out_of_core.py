@@ -222,7 +222,7 @@ def test_less_memory_means_smaller_splits_and_more_buckets(table, tmp_path):
     from gnnrec.data import formats
 
     pd.concat([table] * 2000).to_parquet(tmp_path / "ratings.parquet")
-    layouts = [formats.describe(tmp_path / "ratings.parquet", formats.RATINGS_ROLES, {})] * 100
+    layouts = [formats.detect_layout(tmp_path / "ratings.parquet", formats.RATINGS_ROLES, {})] * 100
     plans = [plan(layouts, PrepareOptions(memory=memory, workers=2)) for memory in (1.0, 2.0, 8.0)]
     buckets = [plan.log_buckets for plan in plans]
     assert buckets == sorted(buckets, reverse=True) and buckets[0] > buckets[2]

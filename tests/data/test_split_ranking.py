@@ -70,9 +70,9 @@ def test_strong_holds_out_whole_users(data):
         if len(usable) < 2:
             assert parts == {UNUSED}
             continue
-        target, given = next(pair for pair in zip(TARGETS, INPUTS) if pair[0] in parts)
+        target, shown = next(pair for pair in zip(TARGETS, INPUTS) if pair[0] in parts)
         roles.append(target)
-        assert set(usable.part) == {target, given}
+        assert set(usable.part) == {target, shown}
         assert (usable.part == target).sum() == max(1, int(0.2 * len(usable) + 0.5))
     shares = np.bincount(roles, minlength=3) / len(roles)
     assert dropped > 5
