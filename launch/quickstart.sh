@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# From ratings to recommendations on this machine: environment, data, training on two ranks, export, a report.
+# Runs everything on this machine: environment, data, training on two ranks, export, recommendations, a report.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 usage: bash launch/quickstart.sh [OPTION ...]
 
-Without a data option the ratings are synthetic: 600,000 of them, from a known model.
+Without a data option it generates 600,000 synthetic ratings from a known model.
 
-  --ratings FILE   your own ratings (CSV or Parquet: a user, a movie and a rating in each row)
-  --movies FILE    titles and genres for them
+  --ratings FILE   use your own ratings (CSV or Parquet: a user, a movie and a rating in each row)
+  --movies FILE    use titles and genres from this file
   --dataset NAME   download a MovieLens dataset: ml-latest-small, ml-1m, ml-10m, ml-20m, ml-25m or ml-32m
-  --user ID        whom to recommend movies to (default: somebody in the data)
-  --ranks N        processes that train together (default 2)
-  --out DIR        where everything goes (default quickstart); what an earlier quickstart left there is replaced
+  --user ID        recommend movies to this user (default: the one with the most typical mean rating)
+  --ranks N        train with this number of processes (default 2)
+  --out DIR        write all files here (default quickstart); files of an earlier quickstart are replaced
 TEXT
 }
 
@@ -50,7 +50,7 @@ done
 [[ "$ranks" =~ ^[1-9][0-9]{0,3}$ ]] || wrong "--ranks $ranks: must be a number, 1 or more"
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-here() { # a path as seen from the repository
+here() { # prints a path relative to the repository
     if [[ "$1" == /* || "$PWD" == "$root" ]]; then printf '%s' "$1"; else printf '%s' "$PWD/$1"; fi
 }
 [[ -z "$ratings" ]] || ratings="$(here "$ratings")"
@@ -86,7 +86,7 @@ stage "train" torchrun --standalone --nproc-per-node "$ranks" train_dist.py \
     --config configs/quickstart.yaml --data "$out/data" --run-dir "$out/run" --overwrite
 stage "export" torchrun --standalone --nproc-per-node "$ranks" -m gnnrec.export "$out/run" \
     --out "$out/export" --overwrite
-if [[ -z "$user" ]]; then # the one whose mean rating is nearest to that of all
+if [[ -z "$user" ]]; then # the user whose mean rating is nearest to the mean of all ratings
     user="$(
         python - "$out/data" <<'PYTHON'
 import sys

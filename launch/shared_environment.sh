@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds the Python environment that launch/environment.sh made. It installs nothing: many nodes would do so at once.
-# Sourced by scripts that set root and have a function fail.
+# Finds the Python environment of launch/environment.sh. It installs nothing: many nodes would do so at once.
+# Sourced by scripts that set root and define a function fail.
 
 gnnrec_python="${GNNREC_VENV:-${root:?}/.venv}/bin/python"
 [[ -x "$gnnrec_python" ]] ||

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the ranks of one node. On clusters without SLURM: the same command on every node. launch/slurm.sbatch does that.
+# Starts the ranks of one node. launch/slurm.sbatch runs it on every node; without SLURM, run the same command on each.
 set -euo pipefail
 
 usage() {
@@ -7,20 +7,20 @@ usage() {
 usage: bash launch/torchrun.sh --config FILE [options of train_dist.py ...]
        bash launch/torchrun.sh -m gnnrec.export RUN --out DIR [options ...]
 
-On one node nothing else is needed. On several, run it on each of them with the same variables:
+One node needs no variables. On several nodes, run the command on each of them with the same variables:
 
-  NODES            how many nodes start together (default 1)
-  HEAD_HOST        the host at which they meet, one of them, by a name or address that all know
-  RDZV_PORT        a free port of that host (default 29400)
-  RUN_ID           a name of this start, the same on all nodes (default gnnrec)
-  MIN_NODES        go on with so few when nodes are lost (default NODES: all are needed)
-  MAX_RESTARTS     how often ranks that failed are started again (default 3)
-  RANKS_PER_NODE   default: one for each GPU; without GPUs one for every 8 CPUs
-  OMP_NUM_THREADS  default: the CPUs divided among the ranks
-  GNNREC_VENV      the Python environment (default .venv in the repository; bash launch/environment.sh makes it)
+  NODES            number of nodes that start together (default 1)
+  HEAD_HOST        host of the rendezvous, one of the nodes, by a name or address that all nodes can resolve
+  RDZV_PORT        free port of that host (default 29400)
+  RUN_ID           id of this start, the same on all nodes (default gnnrec)
+  MIN_NODES        fewest nodes to continue with when others are lost (default NODES)
+  MAX_RESTARTS     most restarts of failed ranks (default 3)
+  RANKS_PER_NODE   ranks of each node (default: one for each GPU; without GPUs one for every 8 CPUs)
+  OMP_NUM_THREADS  threads of each rank (default: the CPUs divided among the ranks)
+  GNNREC_VENV      Python environment (default .venv in the repository; bash launch/environment.sh makes it)
 
-The ranks resume what an earlier start left if their options say --resume auto.
-SIGTERM, SIGUSR1 or Ctrl-C make them save and stop. Then the exit code is 75, and the same command goes on.
+With the option --resume auto the ranks resume the run of an earlier start.
+On SIGTERM, SIGUSR1 or Ctrl-C they save and stop. The exit code is then 75, and the same command resumes.
 TEXT
 }
 
@@ -41,7 +41,7 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # shellcheck source=launch/shared_environment.sh
 source "$root/launch/shared_environment.sh"
 
-# number NAME DEFAULT LEAST: the value of a variable, which must be a number
+# number NAME DEFAULT LEAST: prints the value of a variable, which must be a number
 number() {
     local value="${!1:-$2}"
     if [[ ! "$value" =~ ^[0-9]{1,6}$ ]] || ((10#$value < $3)); then
@@ -55,9 +55,9 @@ least="$(number MIN_NODES "$nodes" 1)"
 port="$(number RDZV_PORT 29400 1)"
 restarts="$(number MAX_RESTARTS 3 0)"
 ((least <= nodes)) || fail "MIN_NODES=$least is more than NODES=$nodes"
-((nodes == 1)) || [[ -n "${HEAD_HOST:-}" ]] || fail "NODES=$nodes: name the host at which they meet in HEAD_HOST"
+((nodes == 1)) || [[ -n "${HEAD_HOST:-}" ]] || fail "NODES=$nodes: set HEAD_HOST to the host of the rendezvous"
 
-# Inside a SLURM step only what it was given counts.
+# Inside a SLURM step only the resources of the step count.
 if [[ -n "${SLURM_STEP_ID:-}" ]]; then
     cpus="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}"
     gpus="${SLURM_GPUS_ON_NODE:-0}"
@@ -75,12 +75,12 @@ if ((gpus > 0)); then
     ranks="$(number RANKS_PER_NODE "$gpus" 1)"
 else
     ranks="$(number RANKS_PER_NODE $((cpus < 16 ? 1 : cpus / 8)) 1)"
-    # GPUs that are there but not in the allocation belong to others.
+    # GPUs outside of the allocation belong to other jobs.
     [[ -n "${RANKS_PER_NODE:-}" || -z "${SLURM_STEP_ID:-}" ]] || export CUDA_VISIBLE_DEVICES=""
 fi
 [[ -n "${OMP_NUM_THREADS:-}" && -z "${SLURM_STEP_ID:-}" ]] ||
     export OMP_NUM_THREADS=$((cpus > ranks ? cpus / ranks : 1))
-# Ranks that save need longer than torchrun's 30 seconds on large models; SLURM's early signal leaves 120.
+# Saving large models takes longer than torchrun's 30 seconds; SLURM's early signal leaves 120.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-100}"
 
 options=(--nproc-per-node "$ranks" --max-restarts "$restarts")
@@ -89,13 +89,13 @@ if ((nodes == 1)); then
     where="this host"
 else
     options+=(--nnodes "$least:$nodes" --rdzv-backend c10d --rdzv-endpoint "$HEAD_HOST:$port" --rdzv-id "${RUN_ID:-gnnrec}")
-    # With a store that outlives the starts, torchrun does not tell a node that joins later where to find it.
+    # With a store that outlives the starts, torchrun does not send its address to nodes that join later.
     ((least == nodes)) || export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
-    # torchrun would have to guess from names whether this is the host at which all meet.
+    # torchrun would have to guess from names whether this is the host of the rendezvous.
     if [[ -n "${HEAD_NODE:-}" ]]; then
         [[ "$SLURMD_NODENAME" == "$HEAD_NODE" ]] && is_host=1 || is_host=0
         options+=(--rdzv-conf "is_host=$is_host")
-        # Nor whether others can resolve what this host calls itself; what SLURM calls it they can.
+        # Other nodes may not resolve the name of this host, but they resolve SLURM's name of it.
         if getent hosts "$SLURMD_NODENAME" >/dev/null; then
             options+=(--local-addr "$SLURMD_NODENAME")
         fi
@@ -104,6 +104,6 @@ else
 fi
 program=("$@")
 [[ "$1" == -m ]] || program=("$root/train_dist.py" "$@")
-printf '== %s: %d rank(s) of %d thread(s), %s GPU(s); %d to %d node(s) meet at %s\n' \
+printf '== %s: %d rank(s) of %d thread(s), %s GPU(s); %d to %d node(s), rendezvous at %s\n' \
     "${SLURMD_NODENAME:-$(hostname)}" "$ranks" "$OMP_NUM_THREADS" "$gpus" "$least" "$nodes" "$where"
 exec "$gnnrec_python" "$root/launch/stoppable_torchrun.py" "${options[@]}" "${program[@]}"

@@ -1,7 +1,7 @@
 """Item AutoRec (Sedhain et al., "AutoRec: autoencoders meet collaborative filtering", WWW 2015), over many ranks.
 
 ``h(r_m) = W2 sigmoid(W1 r_m + b1) + b2``, where r_m is a movie's vector of ratings by all users. A user's column of W1
-and row of W2 live with the user, so the hidden units of a movie are a sum over ranks.
+and row of W2 are on the user's rank, so the hidden units of a movie are a sum over ranks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gnnrec import rng
 from gnnrec.baselines.baseline import Baseline, Fitted
-from gnnrec.baselines.descent import Adam, train_to_the_best_epoch, validation_error
+from gnnrec.baselines.descent import Adam, train_to_best_epoch, validation_error
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
@@ -27,21 +27,21 @@ from gnnrec.kernels.sums import bag
 
 #: Most epochs; the learning rate falls to zero over them.
 EPOCHS = 40
-#: Steps an epoch: each learns a random part of the movies.
+#: Steps per epoch: each trains on a random part of the movies.
 STEPS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class AutoRecSetting:
-    """What validation chooses.
+    """Settings that validation chooses.
 
     Attributes:
         hidden: Hidden units.
-        l2: L2 of a row of W1 or W2, over half the squared error of one rating.
-        centre: What is taken off ratings, in the input and in the output: their ``mean``, or mean and closed-form
+        l2: L2 of a row of W1 or W2, relative to half the squared error of one rating.
+        centre: Offset subtracted from ratings in the input and the output: their ``mean``, or mean and closed-form
             ``biases``.
         lr: Highest learning rate.
-        epochs: Epochs to train; None stops where validation is best.
+        epochs: Epochs to train; None stops at the best epoch on validation.
     """
 
     hidden: int
@@ -62,12 +62,13 @@ class AutoRec:
 
     def __init__(self, graph: RankGraph, setting: AutoRecSetting, seed: int):
         self.graph, self.setting, self.seed = graph, setting, seed
-        known = message_statistics(graph)
-        self.mean, self.movie_offset, self.user_offset = known.mean, known.movie_bias, known.user_bias
+        biases = message_statistics(graph)
+        self.mean, self.movie_offset, self.user_offset = biases.mean, biases.movie_bias, biases.user_bias
         if setting.centre == "mean":
-            self.movie_offset, self.user_offset = torch.zeros_like(known.movie_bias), torch.zeros_like(known.user_bias)
-        centred = self.movie_offset + self.mean
-        self.rating = graph.rating_by_movie - centred[owners(graph.movie_ptr)] - self.user_offset[graph.user]
+            self.movie_offset = torch.zeros_like(biases.movie_bias)
+            self.user_offset = torch.zeros_like(biases.user_bias)
+        offset = self.movie_offset + self.mean
+        self.rating = graph.rating_by_movie - offset[owners(graph.movie_ptr)] - self.user_offset[graph.user]
 
         def rows(name: str) -> Tensor:
             stream = rng.key(seed, "init", "AutoRec", name)
@@ -82,7 +83,7 @@ class AutoRec:
         ]
 
     def hidden(self, user: Tensor, rating: Tensor, pointer: Tensor) -> Tensor:
-        """Hidden units of movies from this rank's lists of raters and all other ranks': float ``[lists, hidden]``."""
+        """Hidden units of movies from the raters on all ranks, given those of this rank: float ``[lists, hidden]``."""
         encoder, _, bias, _ = self.tables
         return torch.sigmoid(self.graph.world.all_reduce_sum_(bag(encoder, user, pointer, rating)) + bias)
 
@@ -98,7 +99,7 @@ class AutoRec:
         )
 
     def gradients(self, movies: Tensor) -> list[Tensor]:
-        """Of half the mean squared error on the ratings of some movies plus L2, by each of :attr:`tables`.
+        """Gradients of half the mean squared error on the ratings of some movies plus L2, for each of :attr:`tables`.
 
         Args:
             movies: int64 ``[movies]``, the same on every rank.
@@ -126,25 +127,25 @@ class AutoRec:
         ]
 
     def train_epoch(self, number: int, optimizer: Adam) -> None:
-        """One pass over the movies in random order."""
+        """Trains one pass over the movies in random order."""
         stream = rng.key(self.seed, "AutoRec", "shuffle", number)
         movies = torch.arange(self.graph.num_movies, device=self.graph.device)
-        for chosen in rng.permutation(stream, movies).tensor_split(STEPS):
-            optimizer.step(self.gradients(chosen.sort().values))
+        for part in rng.permutation(stream, movies).tensor_split(STEPS):
+            optimizer.step(self.gradients(part.sort().values))
 
 
 @torch.no_grad()
 def fit_autorec(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
-    """Item AutoRec by Adam, stopped where validation is best unless ``setting`` names the epochs."""
+    """Fits item AutoRec by Adam up to the best epoch on validation, unless ``setting`` has the number of epochs."""
     options, graph = AutoRecSetting(**setting), build_rank_graph(dataset, world, splits)
     model = AutoRec(graph, options, seed)
     optimizer = Adam(model.tables, options.lr, EPOCHS * STEPS)
-    early = options.epochs is None and VALIDATION not in splits
-    epochs = train_to_the_best_epoch(
+    stops_early = options.epochs is None and VALIDATION not in splits
+    epochs = train_to_best_epoch(
         model.tables,
         options.epochs or EPOCHS,
         lambda number: model.train_epoch(number, optimizer),
-        validation_error(dataset, graph, lambda targets: model.predictor()(targets)) if early else None,
+        validation_error(dataset, graph, lambda targets: model.predictor()(targets)) if stops_early else None,
     )
     return fitted_ratings(dataset, graph, model.predictor(), {"epochs": epochs})
 

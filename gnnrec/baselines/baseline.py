@@ -1,4 +1,4 @@
-"""What a baseline is, and the search on validation that every baseline goes through."""
+"""Interface of baselines, and the search on validation that tunes them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from gnnrec.evaluation.metrics import Metrics
 
 @dataclasses.dataclass(frozen=True)
 class Fitted:
-    """A baseline with its parameters.
+    """A fitted baseline.
 
     Attributes:
         metrics: Split -> metrics over all ranks; every rank calls it.
-        found: What the fit itself chose on validation, such as a number of epochs. It becomes part of the setting, so
-            that a fit that includes validation ratings repeats it.
+        chosen: Settings that the fit itself chose on validation, such as a number of epochs. They become part of the
+            setting, so that a fit that includes validation ratings uses the same.
     """
 
     metrics: Callable[[int], Metrics]
-    found: dict = dataclasses.field(default_factory=dict)
+    chosen: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Baseline:
     """A model without a graph, and the settings it is tuned over.
 
     Attributes:
-        name: As tables show it.
-        objective: Which metrics it is scored by.
-        grid: Settings among which validation chooses, the usual one first: it is taken where there are no validation
-            ratings. One empty dict where there is nothing to choose.
-        fit: ``(dataset, world, splits, seed, setting) -> Fitted``; every rank calls it. It may look at validation
-            ratings only where ``setting`` comes from the grid, never at test ratings.
+        name: Name in tables.
+        objective: Objective whose metrics it is scored by.
+        grid: Settings from which validation chooses. The first one is the default without validation ratings. A single
+            empty dict if there is nothing to choose.
+        fit: ``(dataset, world, splits, seed, setting) -> Fitted``; every rank calls it. It may read validation ratings
+            only if ``setting`` comes from the grid, and never test ratings.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Chosen:
     """A baseline fitted with the setting that validation chose.
 
     Attributes:
-        fitted: The fit on the splits that were asked for.
+        fitted: The fit on the requested splits.
         setting: The chosen setting.
-        validation_loss: Its loss on validation when fitted without validation ratings; None where it is not known.
+        validation_loss: Its validation loss when fitted without validation ratings; None if it was not measured.
     """
 
     fitted: Fitted
@@ -64,15 +64,15 @@ class Chosen:
 def fit_best(baseline: Baseline, dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int) -> Chosen:
     """Chooses a setting on validation and fits with it.
 
-    Where validation is part of ``splits`` (refitting), the setting is chosen by fits without validation ratings, and
-    the baseline is then fitted once more on all of ``splits``.
+    If validation is part of ``splits`` (refitting), the setting is chosen by fits without validation ratings, and the
+    baseline is then fitted again on all of ``splits``.
 
     Args:
         baseline: The baseline.
         dataset: The prepared dataset.
         world: The ranks; every rank calls this.
         splits: Splits to fit on, never test.
-        seed: Seed of whatever is random in a fit.
+        seed: Seed of the fits.
 
     Raises:
         UserError: No setting gives a finite loss on validation.
@@ -85,10 +85,10 @@ def fit_best(baseline: Baseline, dataset: PreparedDataset, world: World, splits:
     for candidate in baseline.grid:
         world.check_stop()
         fitted = baseline.fit(dataset, world, without, seed, candidate)
-        # Every rank has the same loss up to rounding, but all must take the same setting.
+        # Every rank has the same loss except for rounding, but all must choose the same setting.
         loss = world.broadcast_object(fitted.metrics(VALIDATION).loss)
         if loss is not None and loss < lowest:
-            best, lowest, setting = fitted, loss, candidate | fitted.found
+            best, lowest, setting = fitted, loss, candidate | fitted.chosen
     if best is None:
         raise UserError(f"baseline {baseline.name}: no setting of its grid gives a finite error on validation")
     if refit:

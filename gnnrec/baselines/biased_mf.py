@@ -1,4 +1,4 @@
-"""Biased matrix factorisation by alternating least squares or by gradient descent, over any number of ranks."""
+"""Biased matrix factorization by alternating least squares or by gradient descent, over any number of ranks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from gnnrec.kernels.sums import bag
 
 #: Alternating sweeps over users and movies.
 SWEEPS = 10
-#: Rows whose normal equations are held at a time.
+#: Rows whose normal equations are in memory at a time.
 _BLOCK = 8192
 
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
-    """A biased matrix factorisation.
+    """A biased matrix factorization.
 
     Attributes:
         user: Float ``[users, dim + 2]``: factors, bias, 1.
@@ -59,7 +59,7 @@ def fit_factors(graph: RankGraph, dim: int, strength: float, degree_power: float
         graph: The rank's graph. Every rank calls this.
         dim: Factors of a row, without its bias.
         strength: Ridge of a row with one rating.
-        degree_power: How the ridge grows with a row's ratings: 1 is ALS-WR, 0 one Gaussian prior for all rows.
+        degree_power: Exponent of a row's number of ratings in its ridge: 1 is ALS-WR, 0 one Gaussian prior for all.
         seed: Seed of the initial movie factors.
     """
     statistics = message_statistics(graph)
@@ -67,15 +67,15 @@ def fit_factors(graph: RankGraph, dim: int, strength: float, degree_power: float
     movie_rows = torch.arange(graph.num_movies, device=graph.device)
     factors = rng.normal_rows(stream, movie_rows, dim).to(graph.dtype) * dim**-0.5
     movie = torch.cat([factors, torch.ones_like(factors[:, :1]), statistics.movie_bias.unsqueeze(1)], 1)
-    centred, centred_by_movie = graph.rating - statistics.mean, graph.rating_by_movie - statistics.mean
+    centered, centered_by_movie = graph.rating - statistics.mean, graph.rating_by_movie - statistics.mean
     ridge = (strength, degree_power)
     for _ in range(SWEEPS):
-        # A user's columns: factors against movie factors, its bias against 1; the movie's bias is known.
-        user = _solve(movie, graph.movie, graph.user_ptr, centred, ridge, None)
+        # A user's columns: factors of the movie factors, its bias as the factor of 1; the movie's bias is known.
+        user = _solve(movie, graph.movie, graph.user_ptr, centered, ridge, None)
         user = torch.cat([user, torch.ones_like(user[:, :1])], 1)
-        # For a movie the last two columns change roles: the user's bias is known, its own bias stands against 1.
+        # For a movie the last two columns change roles: the user's bias is known, its own bias is the factor of 1.
         swapped = torch.cat([user[:, :dim], user[:, [dim + 1, dim]]], 1)
-        movie = _solve(swapped, graph.user, graph.movie_ptr, centred_by_movie, ridge, graph.world)
+        movie = _solve(swapped, graph.user, graph.movie_ptr, centered_by_movie, ridge, graph.world)
         movie = torch.cat([movie[:, :dim], torch.ones_like(movie[:, :1]), movie[:, dim:]], 1)
     return Factors(user, movie, statistics.mean)
 
@@ -85,13 +85,13 @@ def _solve(
 ) -> Tensor:
     """Ridge regression of each row's ratings on the other side's columns, float ``[rows, dim + 1]``.
 
-    The outer products of the columns are a table of their own, so the normal equations of a row are one ragged sum.
+    The outer products of the columns form a table, so the normal equations of a row are one ragged sum.
 
     Args:
         table: Float ``[others, dim + 2]``; the last column is known and is subtracted from ratings.
-        index: Other side of each edge.
+        index: Row on the other side of each edge.
         pointer: Offsets of the rows.
-        rating: Centred ratings.
+        rating: Centered ratings.
         ridge: Strength and degree power.
         world: The ranks to sum over, or None.
     """
@@ -105,9 +105,9 @@ def _solve(
     for first in range(0, pointer.numel() - 1, _BLOCK):
         rows = pointer[first : first + _BLOCK + 1]
         edges = slice(int(rows[0]), int(rows[-1]))
-        chosen, offset = index[edges], rows - rows[0]
-        left = bag(products, chosen, offset)
-        right = bag(columns, chosen, offset, rating[edges] - known[chosen])
+        others, offset = index[edges], rows - rows[0]
+        left = bag(products, others, offset)
+        right = bag(columns, others, offset, rating[edges] - known[others])
         count = counts[first : first + _BLOCK]
         if world is not None:
             left, right, count = (
@@ -125,7 +125,7 @@ def _solve(
 
 
 def fit_biased_mf(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
-    """Biased MF: least squares where ``setting`` has a ``strength``, otherwise SVD++ without its implicit part."""
+    """Fits biased MF: least squares if ``setting`` has a ``strength``, otherwise SVD++ without its implicit part."""
     if "strength" not in setting:
         return fit_svdpp(dataset, world, splits, seed, setting | {"implicit_l2": None})
     graph = build_rank_graph(dataset, world, splits)
@@ -133,9 +133,10 @@ def fit_biased_mf(dataset: PreparedDataset, world: World, splits: tuple[int, ...
     return fitted_ratings(dataset, graph, lambda targets: predict(factors, targets))
 
 
-#: Descent that stops early beats least squares: .8313 against .8396 on ml-latest-small, .7872 against .7884 on 600,000
-#: synthetic ratings, on validation. Tried for least squares: 4 to 32 factors, strengths .05 to .2 a rating, 1 to 3 with
-#: the square root of the degree, 5 to 15 for all rows alike; its best are here (32 factors gain .001 on the small set).
+#: Descent with early stopping beats least squares: .8313 against .8396 on ml-latest-small, .7872 against .7884 on
+#: 600,000 synthetic ratings, on validation. Tried for least squares: 4 to 32 factors, strengths .05 to .2 per rating, 1
+#: to 3 with the square root of the degree, 5 to 15 for all rows; the best are here (32 factors gain .001 on the small
+#: set).
 _DESCENT = ((64, 12.0, 0.0), (64, 3.0, 0.25), (16, 12.0, 0.0), (8, 0.8, 0.5), (8, 1.2, 0.5))
 _LEAST_SQUARES = ((16, 0.15, 1.0), (16, 1.0, 0.5), (8, 0.15, 1.0), (8, 0.07, 1.0), (8, 1.0, 0.5))
 GRID = (
@@ -143,7 +144,7 @@ GRID = (
     *({"dim": dim, "strength": strength, "degree_power": power} for dim, strength, power in _LEAST_SQUARES),
 )
 BIASED_MF = Baseline("biased MF", "rating", GRID, fit_biased_mf)
-#: Least squares alone, which the summary of a run has time for at any size.
+#: Least squares alone, fast enough for the summary of a run of any size.
 QUICK_MF = Baseline(
     "biased MF (ALS)",
     "rating",

@@ -14,12 +14,12 @@ from gnnrec.kernels.sums import bag
 from gnnrec.models.closed_form import item_weights, require_few_movies
 from gnnrec.models.gram import weighted_gram
 
-#: Penalties among which validation chooses, the usual one first.
+#: Penalties from which validation chooses, the default first.
 PENALTIES = (300.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 
 
 def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
-    """Scores ``x B`` of a user who likes the movies ``x``.
+    """Fits EASE, which scores ``x B`` for a user who likes the movies ``x``.
 
     Args:
         dataset: The prepared dataset.
@@ -31,7 +31,7 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
     Raises:
         UserError: There are too many movies.
     """
-    require_few_movies(dataset.num_movies, "baseline EASE", "leave it out")
+    require_few_movies(dataset.num_movies, "baseline EASE", "leave out this baseline")
     train = training_interactions(dataset, world, splits)
     gram = weighted_gram(train, dataset.num_movies, None, world)
     weights = item_weights(gram, torch.full((dataset.num_movies,), setting["penalty"]))

@@ -1,4 +1,4 @@
-"""Implicit ALS (Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008), by the
+"""Implicit ALS (Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008), with the
 package ``implicit``.
 """
 
@@ -22,14 +22,14 @@ from gnnrec.models.gram import sparse_matrix
 
 #: Alternating sweeps.
 ITERATIONS = 15
-#: Factors, weight of a relevant rating (all other pairs have weight 1), and L2, among which validation chooses.
-FACTORS, ALPHAS, REGULARISATIONS = (64, 128), (2.0, 10.0), (10.0, 3.0, 30.0, 50.0, 100.0, 200.0)
+#: Factors, weight of a relevant rating (all other pairs have weight 1), and L2, from which validation chooses.
+FACTORS, ALPHAS, REGULARIZATIONS = (64, 128), (2.0, 10.0), (10.0, 3.0, 30.0, 50.0, 100.0, 200.0)
 
 
 def fit_implicit_als(
     dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict
 ) -> Fitted:
-    """Movies are factorised on rank 0 alone; every rank folds its users in.
+    """Fits movie factors on rank 0 alone; every rank folds its users in.
 
     Args:
         dataset: The prepared dataset.
@@ -45,7 +45,7 @@ def fit_implicit_als(
 
     rated = sparse_matrix(training_interactions(dataset, world, splits), dataset.num_movies)
     parts = world.all_gather_objects((rated.indptr.astype(np.int64), rated.indices.astype(np.int32)))
-    with threadpool_limits(1, "blas"):  # the package runs threads of its own
+    with threadpool_limits(1, "blas"):  # the package runs its own threads
         model = _model(setting, seed)
         if world.is_main:
             model.fit(_stacked(parts, dataset.num_movies), show_progress=False)
@@ -77,7 +77,7 @@ def _model(setting: dict, seed: int) -> Any:
 
 
 def _stacked(parts: list[tuple[np.ndarray, np.ndarray]], num_movies: int) -> scipy.sparse.csr_matrix:
-    """All ranks' users, in the order of their rows."""
+    """Stacks the users of all ranks in the order of their rows."""
     blocks = [
         scipy.sparse.csr_matrix((np.ones(len(movie), np.float32), movie, pointer), (len(pointer) - 1, num_movies))
         for pointer, movie in parts
@@ -90,7 +90,7 @@ IMPLICIT_ALS = Baseline(
     "ranking",
     tuple(
         {"factors": factors, "alpha": alpha, "regularization": regularization}
-        for factors, alpha, regularization in itertools.product(FACTORS, ALPHAS, REGULARISATIONS)
+        for factors, alpha, regularization in itertools.product(FACTORS, ALPHAS, REGULARIZATIONS)
     ),
     fit_implicit_als,
 )

@@ -24,19 +24,19 @@ def fit_mean(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
 
 
 def fit_biases(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
-    """Predicts what :func:`bias_predictor` does."""
+    """Predicts with :func:`bias_predictor`."""
     graph = build_rank_graph(dataset, world, splits)
     return fitted_ratings(dataset, graph, bias_predictor(graph))
 
 
 def bias_predictor(graph: RankGraph) -> Callable[[Targets], Tensor]:
-    """From ratings to mean + user bias + movie bias (see :func:`gnnrec.graph.statistics.message_statistics`).
+    """A function from ratings to mean + user bias + movie bias (:func:`gnnrec.graph.statistics.message_statistics`).
 
     Args:
-        graph: What the biases are fitted on. Every rank calls this.
+        graph: Graph of the ratings that the biases are fitted on. Every rank calls this.
     """
-    known = message_statistics(graph)
-    return lambda targets: known.mean + known.user_bias[owners(targets.pointer)] + known.movie_bias[targets.movie]
+    biases = message_statistics(graph)
+    return lambda targets: biases.mean + biases.user_bias[owners(targets.pointer)] + biases.movie_bias[targets.movie]
 
 
 GLOBAL_MEAN = Baseline("global mean", "rating", ({},), fit_mean)

@@ -1,4 +1,4 @@
-"""Everybody gets the movies that most users like."""
+"""Recommends the movies that most users like to every user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _fit(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: 
 def popularity_scorer(
     dataset: PreparedDataset, world: World, splits: tuple[int, ...]
 ) -> Callable[[Interactions], Tensor]:
-    """From what is shown of some users to how many users like each movie, float64 ``[users, movies]``.
+    """A function from users' shown ratings to the number of users who like each movie, float64 ``[users, movies]``.
 
     Args:
         dataset: The prepared dataset.

@@ -1,4 +1,4 @@
-"""What a ranking model has to beat, by name."""
+"""Baselines of ranking models, by name."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gnnrec.distributed.world import World
 
 #: Name -> baseline, the simplest first.
 RANKING_BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in (POPULARITY, EASE, IMPLICIT_ALS)}
-#: Movies up to which EASE stands in the summary of every run: it inverts a dense matrix once for every setting.
+#: Most movies with which EASE is in the summary of every run: it inverts a dense matrix once for every setting.
 MOST_MOVIES_FOR_EASE = 10_000
 
 
 def fit_baselines(
     dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Test metrics of popularity, and of EASE where movies are few, tuned on validation (see :func:`fit_best`).
+    """Test metrics of popularity and, for few movies, of EASE, tuned on validation (see :func:`fit_best`).
 
     Args:
         dataset: The prepared dataset.
         world: The ranks; every rank calls this.
         splits: Splits to fit on.
-        seed: Seed of whatever is random in a fit.
+        seed: Seed of the fits.
 
     Returns:
         Name -> ``test_`` metrics and the chosen setting.

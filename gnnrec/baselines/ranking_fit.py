@@ -1,4 +1,4 @@
-"""What every ranking baseline is fitted on, and from its scores to its metrics on any split."""
+"""Training data of ranking baselines, and their metrics on any split from their scores."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gnnrec.evaluation.ranking_split import read_ranking_split
 from gnnrec.graph.interactions import Interactions, read_interactions, training_splits
 from gnnrec.graph.partition import partition
 
-#: Lowest relevant rating where the dataset was not prepared for ranking.
+#: Lowest relevant rating of datasets that were not prepared for ranking.
 RELEVANT = 4.0
 
 
 def training_interactions(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) -> Interactions:
-    """The relevant ratings of this rank's users to fit on.
+    """Relevant ratings of this rank's users to fit on.
 
     Args:
         dataset: The prepared dataset.
         world: The ranks.
-        splits: Splits to fit on. What is shown of validation users belongs to them exactly if validation does.
+        splits: Splits to fit on. Shown ratings of validation users are included exactly if validation is.
     """
     splits = training_splits(dataset.manifest.split["protocol"], refit=VALIDATION in splits)
     part = partition(dataset.manifest.shards, world.rank, world.size)
@@ -34,12 +34,12 @@ def training_interactions(dataset: PreparedDataset, world: World, splits: tuple[
 
 
 def fitted_ranking(dataset: PreparedDataset, world: World, score: Callable[[Interactions], Tensor]) -> Fitted:
-    """A baseline that ranks movies for users it is shown some ratings of.
+    """A fitted baseline that ranks movies for users from their shown ratings.
 
     Args:
-        dataset: Where the held-out ratings are.
+        dataset: Dataset of the held-out ratings.
         world: The ranks.
-        score: From what is shown of some users to their scores of all movies, float ``[users, movies]``.
+        score: Maps shown ratings of some users to their scores of all movies, float ``[users, movies]``.
     """
 
     def metrics(split: int) -> RankingMetrics:

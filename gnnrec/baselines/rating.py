@@ -1,4 +1,4 @@
-"""What a rating model has to beat, by name."""
+"""Baselines of rating models, by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gnnrec.distributed.world import World
 RATING_BASELINES: dict[str, Baseline] = {
     baseline.name: baseline for baseline in (GLOBAL_MEAN, BIASES, BIASED_MF, SVDPP, AUTOREC)
 }
-#: Those quick enough to stand in the summary of every run.
+#: Baselines that are quick enough for the summary of every run.
 QUICK = (GLOBAL_MEAN, BIASES, QUICK_MF)
 
 

@@ -1,4 +1,4 @@
-"""From a fitted predictor of ratings to its metrics on any split."""
+"""Metrics of fitted rating predictors on any split."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from gnnrec.graph.rank_graph import RankGraph
 
 
 def fitted_ratings(
-    dataset: PreparedDataset, graph: RankGraph, predict: Callable[[Targets], Tensor], found: dict | None = None
+    dataset: PreparedDataset, graph: RankGraph, predict: Callable[[Targets], Tensor], chosen: dict | None = None
 ) -> Fitted:
-    """A baseline that predicts ratings.
+    """A fitted baseline that predicts ratings.
 
     Args:
-        dataset: Where the held-out ratings are.
+        dataset: Dataset of the held-out ratings.
         graph: The rank's graph that the baseline was fitted on.
         predict: Held-out ratings of this rank's users -> predictions, not clipped, float ``[targets]``.
-        found: What the fit chose on validation.
+        chosen: Settings that the fit chose on validation.
     """
 
     def metrics(split: int) -> RatingMetrics:
         targets = held_out(dataset, graph.part, split, graph.world, graph.dtype)
         return rating_metrics(predict(targets), targets.rating, graph.rating_scale, graph.world)
 
-    return Fitted(metrics, found or {})
+    return Fitted(metrics, chosen or {})

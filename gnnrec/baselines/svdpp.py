@@ -1,7 +1,7 @@
 """SVD++ (Koren, "Factorization meets the neighborhood", KDD 2008, equation 15) over any number of ranks.
 
 ``r_um = mean + b_u + b_m + q_m . (p_u + |N(u)|^-1/2 sum_{j in N(u)} y_j)``, where N(u) are the movies that the user
-rated in the fitted splits. As in the paper a rating that is being learned is itself part of N(u).
+rated in the fitted splits. As in the paper, the target rating itself is part of N(u).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gnnrec import rng
 from gnnrec.baselines.baseline import Baseline, Fitted
-from gnnrec.baselines.descent import Adam, train_to_the_best_epoch, validation_error
+from gnnrec.baselines.descent import Adam, train_to_best_epoch, validation_error
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
@@ -27,27 +27,27 @@ from gnnrec.models.conv import sum_values
 
 #: Most epochs; the learning rate falls to zero over them.
 EPOCHS = 30
-#: Steps an epoch: each learns a random twentieth of the ratings.
+#: Steps per epoch: each trains on a random twentieth of the ratings.
 STEPS = 20
 #: Highest learning rate.
 LR = 0.02
 #: Standard deviation of initial factors.
-SPREAD = 0.05
-#: L2 of a bias, over half the squared error of one rating: the shrinkage of the closed-form biases.
+INIT_STD = 0.05
+#: L2 of a bias, relative to half the squared error of one rating: the shrinkage of the closed-form biases.
 BIAS_L2 = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class SVDppSetting:
-    """What validation chooses.
+    """Settings that validation chooses.
 
     Attributes:
         dim: Factors of a row.
-        l2: L2 of a row of p or q with one rating, over half the squared error of one rating.
-        degree_power: A row with n ratings has ``l2 * n ** degree_power``: 1 is the paper's L2 a rating, 0 is one
+        l2: L2 of a row of p or q with one rating, relative to half the squared error of one rating.
+        degree_power: A row with n ratings has ``l2 * n ** degree_power``: 1 is the paper's L2 per rating, 0 is one
             Gaussian prior for all rows.
-        implicit_l2: L2 of a row of y; None leaves y out, which makes it a biased matrix factorisation.
-        epochs: Epochs to train; None stops where validation is best.
+        implicit_l2: L2 of a row of y; None omits y, which gives a biased matrix factorization.
+        epochs: Epochs to train; None stops at the best epoch on validation.
     """
 
     dim: int
@@ -62,33 +62,33 @@ class SVDpp:
 
     Args:
         graph: The rank's graph. Every rank calls this.
-        setting: Dimension and strengths.
+        setting: Dimension and L2.
         seed: Seed of the initial factors.
     """
 
     def __init__(self, graph: RankGraph, setting: SVDppSetting, seed: int):
         self.graph, self.setting, self.seed = graph, setting, seed
-        known = message_statistics(graph)
-        self.messages, self.mean = whole_graph(graph, known).to_users, known.mean
+        statistics = message_statistics(graph)
+        self.messages, self.mean = whole_graph(graph, statistics).to_users, statistics.mean
         movies = torch.arange(graph.num_movies, device=graph.device)
 
         def rows(name: str, ids: Tensor) -> Tensor:
             return rng.normal_rows(rng.key(seed, "init", "SVD++", name), ids, setting.dim).to(graph.dtype)
 
-        #: p [users, dim], q [movies, dim], user biases, movie biases and, where there is one, y [movies, dim].
+        #: p [users, dim], q [movies, dim], user biases, movie biases and, unless it is omitted, y [movies, dim].
         self.tables = [
-            rows("user", graph.user_rows) * SPREAD,
-            rows("movie", movies) * SPREAD,
-            known.user_bias.clone(),
-            known.movie_bias.clone(),
+            rows("user", graph.user_rows) * INIT_STD,
+            rows("movie", movies) * INIT_STD,
+            statistics.user_bias.clone(),
+            statistics.movie_bias.clone(),
         ]
         if setting.implicit_l2 is not None:
-            self.tables.append(rows("implicit", movies) * SPREAD)
+            self.tables.append(rows("implicit", movies) * INIT_STD)
         for table in self.tables:
             table.requires_grad_()
         users, movies = (
             setting.l2 * degree.clamp(min=1)[:, None] ** setting.degree_power
-            for degree in (known.user_degree, known.movie_degree)
+            for degree in (statistics.user_degree, statistics.movie_degree)
         )
         self.l2: list[Tensor | float] = [users, movies, BIAS_L2, BIAS_L2, setting.implicit_l2]
 
@@ -109,40 +109,40 @@ class SVDpp:
         return pair_dots(*self.vectors(), targets.pointer, targets.movie) + self.mean
 
     def gradients(self, targets: Targets) -> list[Tensor]:
-        """Of half the mean squared error of all ranks' targets plus L2, by each of :attr:`tables`."""
+        """Gradients of half the mean squared error of all ranks' targets plus L2, for each of :attr:`tables`."""
         error = pair_dots(*self.vectors(), targets.pointer, targets.movie) + self.mean - targets.rating
-        found = list(torch.autograd.grad(error.square().sum() / (2 * targets.count), self.tables))
-        for position in range(len(found)):
-            if position in (0, 2):  # users are on one rank each, movies on all
+        gradients = list(torch.autograd.grad(error.square().sum() / (2 * targets.count), self.tables))
+        for position in range(len(gradients)):
+            if position in (0, 2):  # a user is on one rank, movies are on all
                 continue
-            found[position] = self.graph.world.all_reduce_sum_(found[position].contiguous())
+            gradients[position] = self.graph.world.all_reduce_sum_(gradients[position].contiguous())
         edges = max(self.graph.num_edges_global, 1)
         with torch.no_grad():
-            return [g + l2 / edges * table for g, l2, table in zip(found, self.l2, self.tables)]
+            return [gradient + l2 / edges * table for gradient, l2, table in zip(gradients, self.l2, self.tables)]
 
     def train_epoch(self, number: int, optimizer: Adam) -> None:
-        """One pass over the ratings."""
+        """Trains one pass over the ratings."""
         epoch = Epoch(self.graph, self.seed, number, STEPS)
         for index in range(epoch.num_steps):
             optimizer.step(self.gradients(self.targets(epoch, epoch.step(index))))
 
     def targets(self, epoch: Epoch, step: Step) -> Targets:
-        """The ratings that a step learns: those of its fold."""
+        """Target ratings of a step: those of its fold."""
         counts, edge = epoch.targets(step.fold)
         return Targets(offsets(counts), self.graph.movie[edge], self.graph.rating[edge], max(step.num_targets, 1))
 
 
 def fit_svdpp(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
-    """SVD++ by Adam, stopped where validation is best unless ``setting`` names the epochs."""
+    """Fits SVD++ by Adam up to the best epoch on validation, unless ``setting`` has the number of epochs."""
     options, graph = SVDppSetting(**setting), build_rank_graph(dataset, world, splits)
     model = SVDpp(graph, options, seed)
     optimizer = Adam(model.tables, LR, EPOCHS * STEPS)
-    early = options.epochs is None and VALIDATION not in splits
-    epochs = train_to_the_best_epoch(
+    stops_early = options.epochs is None and VALIDATION not in splits
+    epochs = train_to_best_epoch(
         model.tables,
         options.epochs or EPOCHS,
         lambda number: model.train_epoch(number, optimizer),
-        validation_error(dataset, graph, model.predict) if early else None,
+        validation_error(dataset, graph, model.predict) if stops_early else None,
     )
     return fitted_ratings(dataset, graph, model.predict, {"epochs": epochs})
 
@@ -150,7 +150,7 @@ def fit_svdpp(dataset: PreparedDataset, world: World, splits: tuple[int, ...], s
 #: Tried on ml-latest-small and on 600,000 synthetic ratings, on validation: 8 to 128 factors (64 .8220, 128 .8214;
 #: 8 .7890, 64 .7953), L2 from half to three times these, implicit L2 from 5 to 300 (flat from 20 to 300, worse below),
 #: leaving the ratings of a step out of N(u) (no difference, .8228 and .7906 with and without, and slower), dropout
-#: (.8234, none .8244), 1 to 20 steps an epoch (.8246 to .8217), learning rates from .005 to .02.
+#: (.8234, none .8244), 1 to 20 steps per epoch (.8246 to .8217), learning rates from .005 to .02.
 GRID = tuple(
     {"dim": dim, "l2": l2, "degree_power": power, "implicit_l2": 30.0}
     for dim in (64, 16, 8)

@@ -1,4 +1,4 @@
-"""What the metrics of every objective have in common."""
+"""Interface of the metrics of all objectives."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ class Metrics(Protocol):
     """Metrics of one split, over all ranks.
 
     Attributes:
-        unit: What was counted: ``ratings`` or ``users``.
+        unit: Unit of :attr:`count`: ``ratings`` or ``users``.
     """
 
     unit: ClassVar[str]
 
     @property
     def count(self) -> int:
-        """Ratings or users that were measured; 0 where there are none, and then every figure is None."""
+        """Number of ratings or users measured; if it is 0, every figure is None."""
 
     def figures(self) -> dict[str, float | None]:
         """Metric name -> value, as summaries and trackers store them."""
 
     @property
     def loss(self) -> float | None:
-        """What validation minimises."""
+        """Loss that validation minimizes."""
 
     @property
     def headline(self) -> str:
-        """The one figure that matters most, as text: ``RMSE 0.8012``."""
+        """The most important figure as text: ``RMSE 0.8012``."""
 
 
 def prefixed(split: str, metrics: Metrics) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""The users of one held-out split, and how well a ranking model ranks their movies."""
+"""Users of one held-out split, and the metrics of ranking models on it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from gnnrec.graph.interactions import (
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.kernels.sums import bag
 
-#: What is known of users once training has ended.
+#: Splits that are known after training: all but the test ratings.
 KNOWN_SPLITS = (TRAIN, VALIDATION, VALIDATION_INPUT, TEST_INPUT)
 
 
 @dataclasses.dataclass(frozen=True)
 class RankingSplit:
-    """What is shown of this rank's users and what is to be found.
+    """Shown ratings of this rank's users, from which movies are ranked, and held-out ones.
 
     Attributes:
         world: The ranks.
-        shown: Ratings that users are known by.
+        shown: Relevant ratings that scores are computed from.
         seen: Ratings whose movies are not recommended again.
-        targets: Ratings to be found.
-        candidates: The catalogue, bool ``[movies]``, or None for all movies.
+        targets: Relevant held-out ratings.
+        candidates: The catalog, bool ``[movies]``, or None for all movies.
         num_movies: Movies of the dataset.
     """
 
@@ -49,9 +49,9 @@ class RankingSplit:
         """Metrics of the scores ``sum of shown source rows . movie vector``; every rank calls this.
 
         Args:
-            source: What a shown movie adds to a user's vector, float ``[movies, dim]``.
+            source: Contribution of a shown movie to a user's vector, float ``[movies, dim]``.
             movies: Movie vectors, float ``[movies, dim]``.
-            on_users: Told of each chunk of users.
+            on_users: Called with each chunk of users.
         """
         return self.rank(lambda shown: bag(source, shown.movie, shown.user_ptr) @ movies.T, on_users)
 
@@ -59,8 +59,8 @@ class RankingSplit:
         """Metrics of any scores; every rank calls this.
 
         Args:
-            score: From what is shown of some users to their scores of all movies, float ``[users, movies]``.
-            on_users: Told of each chunk of users.
+            score: Maps shown ratings of some users to their scores of all movies, float ``[users, movies]``.
+            on_users: Called with each chunk of users.
         """
         return evaluate_ranking(
             lambda users: score(slice_users(self.shown, users)),
@@ -70,7 +70,7 @@ class RankingSplit:
 
 
 def known_ratings(dataset: PreparedDataset, part: Partition, relevant: float, device: torch.device) -> Interactions:
-    """All relevant ratings of the users of ``part`` but those of the test split."""
+    """All relevant ratings of the users of ``part`` except those of the test split."""
     return read_interactions(dataset, part, KNOWN_SPLITS, relevant, device)
 
 
@@ -81,7 +81,7 @@ def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relev
         dataset: The prepared dataset.
         world: The ranks; every rank calls this.
         split: VALIDATION or TEST.
-        relevant: Lowest rating of a movie that its user likes.
+        relevant: Lowest relevant rating.
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
     shown, to_find = ranking_splits(dataset.manifest.split["protocol"], split)

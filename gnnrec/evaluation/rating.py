@@ -23,8 +23,8 @@ class RatingMetrics:
     """Errors of predicted ratings, in rating units.
 
     Attributes:
-        rmse: Root of the mean squared error; None where there are no ratings.
-        mae: Mean absolute error; None where there are no ratings.
+        rmse: Root of the mean squared error; None without ratings.
+        mae: Mean absolute error; None without ratings.
         count: Ratings, of all ranks.
     """
 
@@ -39,7 +39,7 @@ class RatingMetrics:
 
     @property
     def loss(self) -> float | None:
-        """What validation minimises."""
+        """Loss that validation minimizes."""
         return self.rmse
 
     @property
@@ -60,13 +60,13 @@ def held_out(
     dtype: torch.dtype,
     temporal_bias: TemporalBiasTables | None = None,
 ) -> Targets:
-    """The ratings of one split that belong to the users of ``part``, with effects of time where these are known."""
+    """Ratings of one split by the users of ``part``, with temporal biases if the tables are given."""
     edges = read_edges(dataset, part, (split,))
     count = max(int(world.all_reduce_scalar(edges.movie.numel())), 1)
-    on = world.device
-    targets = Targets(edges.user_ptr.to(on), edges.movie.to(on), edges.rating.to(on, dtype), count)
+    device = world.device
+    targets = Targets(edges.user_ptr.to(device), edges.movie.to(device), edges.rating.to(device, dtype), count)
     if temporal_bias is not None:
-        targets.temporal_bias = temporal_bias.at(targets.pointer, targets.movie, edges.time.to(on))
+        targets.temporal_bias = temporal_bias.at(targets.pointer, targets.movie, edges.time.to(device))
     return targets
 
 

@@ -1,4 +1,4 @@
-"""Where predictions fail: RMSE by how many training ratings a user or a movie has."""
+"""RMSE by the number of training ratings of the user or the movie."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.ragged import owners
 
-#: Numbers of training ratings at which buckets begin.
+#: Lowest number of training ratings of each bucket.
 EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 20000)
 
 
 @torch.no_grad()
 def rmse_by_degree(predicted: Tensor, targets: Targets, graph: RankGraph) -> dict[str, list[dict]]:
-    """RMSE of predictions clipped to the rating scale, for users and for movies by their training ratings.
+    """RMSE of predictions clipped to the rating scale, by training ratings of the user and of the movie.
 
     Args:
         predicted: Float ``[ratings of this rank]``.
@@ -24,8 +24,8 @@ def rmse_by_degree(predicted: Tensor, targets: Targets, graph: RankGraph) -> dic
         graph: The rank's graph: training ratings and the scale. Every rank calls this.
 
     Returns:
-        ``rmse_by_user_ratings`` and ``rmse_by_movie_ratings``, each a list of buckets that hold ratings: ``from`` and
-        ``to`` training ratings (``to`` is None in the last one), ``ratings`` held out, ``rmse``.
+        ``rmse_by_user_ratings`` and ``rmse_by_movie_ratings``, each a list of nonempty buckets: ``from`` and ``to``
+        training ratings (``to`` is None in the last bucket), held-out ``ratings``, ``rmse``.
     """
     square = (predicted.clamp(*graph.rating_scale).double() - targets.rating.double()).square()
     user_degree = graph.user_degree[owners(targets.pointer)]

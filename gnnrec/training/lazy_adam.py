@@ -1,4 +1,4 @@
-"""Adam on the rows of a batch alone: what a step costs does not grow with the table."""
+"""Adam on the rows of a batch alone: the cost of a step does not grow with the table."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor
 
 
 class LazyAdam(torch.optim.Optimizer):
-    """Adam (Kingma and Ba, ICLR 2015) with sparse gradients: rows without a gradient are left as they are.
+    """Adam (Kingma and Ba, ICLR 2015) with sparse gradients: rows without a gradient do not change.
 
-    Dense Adam takes a step without a visit for a gradient of zero. Its second moment of a row that a share ``p`` of the
-    steps visit is therefore ``p`` times the mean square of the gradients of visits, and the row moves farther in a
-    visit the rarer visits are. So squares enter with the factor ``p``, but not less than ``1 - beta2``, below which
-    dense Adam too has forgotten the visit before. The first moment is over visits: what dense Adam spreads over the
-    steps after a visit is done in the visit. With ``p = 1`` it is Adam.
+    Dense Adam treats a step without a visit as a gradient of zero. The second moment of a row that a share ``p`` of
+    the steps visit is therefore ``p`` times the mean square of its gradients, and the rarer the visits, the farther
+    each moves the row. So squares enter with the factor ``p``, but at least ``1 - beta2``, below which dense Adam has
+    forgotten the previous visit too. The first moment is over visits: a visit makes the whole update that dense Adam
+    spreads over the following steps. With ``p = 1`` it is Adam.
 
     Args:
-        groups: Parameter groups of tables, whose first dimension is that of ``inclusion_probability``.
+        groups: Parameter groups of tables with as many rows as ``inclusion_probability``.
         lr: Learning rate.
         betas: Decay of both moments.
-        eps: Added to the root of the second moment.
+        eps: Term added to the root of the second moment.
         inclusion_probability: Share of the steps that visit each row, above 0 and up to 1, float64 ``[rows]``.
 
     State of a table: ``step`` (float scalar), and ``exp_avg`` and ``exp_avg_sq`` of its shape, as of torch's Adam.

@@ -15,7 +15,7 @@ from gnnrec.training.lazy_adam import LazyAdam
 
 #: Parameters of layers past the first.
 _UPPER_LAYERS = re.compile(r"encoder\.layers\.[1-9]")
-#: Adam's epsilon times the targets of a step, where epsilon is chosen by rule.
+#: Adam's epsilon times the targets of a step, if ``eps`` is 0.
 EPS_TIMES_TARGETS = 5e-4
 
 
@@ -26,14 +26,14 @@ def build_optimizer(
     rates: dict[str, float] | None = None,
     inclusion_probability: Tensor | None = None,
 ) -> torch.optim.Optimizer:
-    """An optimizer over all parameters of ``module``; :func:`set_learning_rate` sets its rate in each step.
+    """Builds an optimizer over all parameters of ``module``; :func:`set_learning_rate` sets its rate in each step.
 
     Args:
         options: The optimizer's options.
         module: The replicated part, or this rank's user rows.
         targets_a_step: Mean number of targets of a step over all ranks.
-        rates: Last parts of parameters' names -> factors of their learning rates, see :func:`message_lr_scale`.
-        inclusion_probability: Share of the steps that visit each row, float64 ``[rows]``, where gradients are sparse.
+        rates: Ends of parameter names -> factors of their learning rates, see :func:`message_lr_scale`.
+        inclusion_probability: Share of the steps that visit each row, float64 ``[rows]``, for sparse gradients.
     """
     groups: dict[float, dict] = {}
     for name, parameter in module.named_parameters():
@@ -52,7 +52,7 @@ def build_optimizer(
 
 
 def place_state(optimizer: torch.optim.Optimizer, memory: RowMemory) -> None:
-    """Makes what Adam remembers of its parameters in a memory of the caller's choice, before the first step."""
+    """Allocates Adam's moments in a memory of the caller's choice, before the first step."""
     if isinstance(optimizer, torch.optim.SGD):
         return
     for group in optimizer.param_groups:
@@ -62,15 +62,15 @@ def place_state(optimizer: torch.optim.Optimizer, memory: RowMemory) -> None:
 
 
 def message_lr_scale(options: OptimizerOptions, degrees: Tensor, world: World) -> float:
-    """Factor of the learning rate of what receivers of these degrees sum over: source tables and rating embeddings.
+    """Factor of the learning rate of the embeddings that receivers of these degrees sum over (messages, ratings).
 
-    A receiver adds up ``d`` source rows and divides by ``sqrt(d)``. Where Adam moves all of them the same way by the
-    learning rate, the sum moves by ``sqrt(d)`` times that: past some degree a step throws hidden states out of range.
+    A receiver adds up ``d`` message embeddings and divides by ``sqrt(d)``. If Adam moves all of them in the same
+    direction by the learning rate, the sum moves by ``sqrt(d)`` times that: above some degree, hidden states diverge.
 
     Args:
         options: The optimizer's options.
         degrees: Message degrees of the receivers of this rank, int64 ``[receivers]``.
-        world: The ranks that other receivers are on.
+        world: The ranks of the other receivers.
     """
     if not options.message_lr_degree:
         return 1.0
@@ -80,13 +80,13 @@ def message_lr_scale(options: OptimizerOptions, degrees: Tensor, world: World) -
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of one step, times each group's own factor."""
+    """Sets the learning rate of one step, times the factor of each group."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["rate"]
 
 
 def learning_rate(options: OptimizerOptions, step: int, total_steps: int) -> float:
-    """Learning rate of one step: a linear rise, then constant or half a cosine down to zero.
+    """Learning rate of one step: linear warmup, then constant or a cosine decay to zero.
 
     Args:
         options: The optimizer's options.
@@ -98,12 +98,12 @@ def learning_rate(options: OptimizerOptions, step: int, total_steps: int) -> flo
         return options.lr * (step + 1) / warmup
     if options.schedule == "constant":
         return options.lr
-    done = (step - warmup) / max(total_steps - warmup, 1)
-    return options.lr * 0.5 * (1 + math.cos(math.pi * done))
+    progress = (step - warmup) / max(total_steps - warmup, 1)
+    return options.lr * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
-    """What an optimizer remembers: ``PARAMETER/NAME`` -> tensor, of the parameter's shape or a scalar."""
+    """State of an optimizer: ``PARAMETER/NAME`` -> tensor, of the parameter's shape or a scalar."""
     return {
         f"{name}/{key}": value
         for name, parameter in module.named_parameters()
@@ -112,7 +112,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict
 
 
 def set_optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Gives an optimizer what :func:`optimizer_state` returned."""
+    """Sets the state of an optimizer from :func:`optimizer_state`."""
     parameters = dict(module.named_parameters())
     optimizer.state.clear()
     for path, value in state.items():

@@ -11,20 +11,20 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from gnnrec.utils import files
 
-#: Steps before those that are profiled: what is compiled or allocated once is then done.
+#: Steps before the profile, which compile and allocate.
 SKIPPED = 3
 #: Rows of the table.
 ROWS = 60
 
 
 class StepProfiler(contextlib.AbstractContextManager):
-    """Profiles steps after the first ones of a run; does nothing for no steps.
+    """Profiles steps after the first ones of a run; does nothing for 0 steps.
 
     Args:
-        directory: Gets ``trace-RANK.json`` and ``table-RANK.txt``.
-        steps: Steps to profile; 0 for none.
+        directory: Directory for ``trace-RANK.json`` and ``table-RANK.txt``.
+        steps: Steps to profile.
         rank: This rank.
-        device: Where it computes.
+        device: Device of this rank.
     """
 
     def __init__(self, directory: Path, steps: int, rank: int, device: torch.device):
@@ -51,7 +51,7 @@ class StepProfiler(contextlib.AbstractContextManager):
             self.profile = None
 
     def step(self) -> None:
-        """Says that a step is done."""
+        """Marks the end of a step."""
         if self.profile is not None:
             self.profile.step()
 

@@ -1,4 +1,4 @@
-"""The steps of a run on a terminal."""
+"""Progress bar over the steps of a run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gnnrec.utils.log import say
 
 
 class ProgressBar(tqdm):
-    """A bar of steps on a terminal; without one, only the lines. Ranks other than 0 show nothing.
+    """Bar of steps on a terminal; without a terminal, only the lines are printed. Ranks other than 0 print nothing.
 
     Args:
         total: Steps of the run.
-        active: Show anything.
-        done: Steps that were taken before.
+        active: Whether this rank prints.
+        done: Steps taken before.
     """
 
     def __init__(self, total: int, active: bool, done: int = 0):

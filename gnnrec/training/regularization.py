@@ -1,4 +1,4 @@
-"""Coupled L2, applied to gradients after they were summed over ranks."""
+"""Coupled L2, added to gradients after they are summed over ranks."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class CoupledL2:
 
     @torch.no_grad()
     def add_to_gradients(self) -> None:
-        """Adds ``2 * strength_row * row`` to each gradient; sparse ones get it in the rows that they hold."""
+        """Adds ``2 * strength_row * row`` to each gradient, in sparse ones to their stored rows."""
         for parameter, strength in self.terms:
             if parameter.grad.is_sparse:
                 parameter.grad = gradient = parameter.grad.coalesce()
-                chosen = gradient.indices()[0]
-                gradient.values().addcmul_(parameter[chosen], strength[chosen], value=2)
+                rows = gradient.indices()[0]
+                gradient.values().addcmul_(parameter[rows], strength[rows], value=2)
             else:
                 parameter.grad.addcmul_(parameter, strength, value=2)

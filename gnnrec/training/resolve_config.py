@@ -1,4 +1,4 @@
-"""What the data decides of a configuration, before anything is trained."""
+"""Options of a configuration that depend on the data, resolved before training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gnnrec.data.split_ranking import RANKING_OPTIONS, relevance
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 
-#: Share of messages dropped from each start.
+#: Share of messages that are dropped, by start.
 _DROPOUT = {"closed_form": 0.5, "random": 0.7}
 
 
 def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
-    """Fills in what was left open and depends on the dataset; a settled configuration stays as it is.
+    """Fills in open options that depend on the dataset; a resolved configuration does not change.
 
     Args:
         config: The configuration.
@@ -24,14 +24,14 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
         world: The ranks.
 
     Raises:
-        UserError: The dataset was prepared for ranking, and ratings are to be predicted.
+        UserError: The objective is rating, but the dataset was prepared for ranking.
     """
     protocol = dataset.manifest.split["protocol"]
     if config.objective == "rating":
         if protocol in RANKING_OPTIONS:
             raise UserError(
-                f"{dataset.directory} was prepared for ranking (--protocol {protocol}), where ratings are not held "
-                "out: run gnnrec prepare with --protocol random, or train with --objective ranking"
+                f"{dataset.directory} was prepared for ranking (--protocol {protocol}) and holds out no ratings: "
+                "run gnnrec prepare with --protocol random, or train with --objective ranking"
             )
         return config
     ranking = config.ranking

@@ -22,7 +22,7 @@ from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run_directory import RunLock, finished_summary, note_stop, open_run_directory
-from gnnrec.training.summary import describe, summarise
+from gnnrec.training.summary import describe, summarize
 from gnnrec.training.tracking.artifacts import dataset_artifact
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
@@ -92,7 +92,7 @@ def _run(
         tracker.use_artifact(lambda: dataset_artifact(dataset))
         memory.keep_freed()
         _train_and_save(trainer, tracker, state, run_lock, on_validation)
-        summary = summarise(trainer, tracker, state, run_lock)
+        summary = summarize(trainer, tracker, state, run_lock)
     except BaseException as problem:
         if not is_of_backend(problem):  # lost ranks are reported when this process leaves the process group
             tracker.close(problem)

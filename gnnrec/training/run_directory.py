@@ -1,4 +1,4 @@
-"""Opens a run directory: for a new run, or to go on with the one that it holds."""
+"""Opens a run directory, for a new run or to resume the run in it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
-from gnnrec.training.checkpoint.info import checkpoints, read_info, step_of
+from gnnrec.training.checkpoint.info import TRAIN_AGAIN, USE_ANOTHER, checkpoints, read_info, step_of
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.write import is_leftover, remove_checkpoint, remove_leftovers
 from gnnrec.utils import files
 
-#: Options that a resumed run may change: what it learns does not depend on them, but for rounding.
+#: Options that a resumed run may change: they do not affect what it learns, except for rounding.
 _MAY_CHANGE = (
     *("data", "run_dir", "device", "user_rows", "log_every", "profile", "baselines", "overwrite", "max_minutes"),
     *("resume", "checkpoint", "wandb", "tensorboard"),
@@ -29,34 +29,34 @@ _STARTED, _STOPPED = "started.json", "stopped.json"
 
 
 class RunLock:
-    """A run directory belongs to whoever opened it last: two jobs must not write into one.
+    """Lock on a run directory, which belongs to the job that opened it last: two jobs must not write into one.
 
-    That happens when a job is submitted twice, or when torchrun does without a node that is not dead.
+    That happens when a job is submitted twice, or when torchrun gives up a node that is still alive.
 
     Args:
         run: The run directory.
-        start: Names the start that opened it.
+        start: Id of the start that opened it.
     """
 
     def __init__(self, run: Path, start: str):
         self.run, self.start = run, start
 
     def check(self) -> None:
-        """On rank 0, before something is published.
+        """Checks that this job holds the lock; called on rank 0 before files are published.
 
         Raises:
-            UserError: Another job has opened it since.
+            UserError: Another job has opened the directory since.
         """
         try:
-            found = _read(self.run / _STARTED)["start"]
+            latest_start = _read(self.run / _STARTED)["start"]
         except OSError:
-            found = None
-        if found != self.start:
-            raise UserError(f"{self.run} was taken over by another job, which goes on with it: this one writes no more")
+            latest_start = None
+        if latest_start != self.start:
+            raise UserError(f"{self.run} was taken over by another job: this job ends, and the other one continues")
 
 
 def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[Path | None, RunLock]:
-    """Makes the run directory or finds where to go on; every rank calls this.
+    """Makes the run directory or finds the checkpoint to resume from; every rank calls this.
 
     Args:
         config: The resolved configuration.
@@ -64,17 +64,17 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
         world: The ranks.
 
     Returns:
-        The checkpoint to go on from, None for a new run; and the run_lock to the directory.
+        The checkpoint to resume from, None for a new run; and the lock on the directory.
 
     Raises:
-        UserError: The directory holds something else than what was asked for, or cannot be written.
-        Stopped: torchrun restarts a job that was told to stop.
+        UserError: The directory does not hold the requested run, or cannot be written.
+        Stopped: torchrun restarts a job that was asked to stop.
     """
     restarted = world.run_on_rank0(lambda: _restarted(config.run_dir))
-    if restarted and world.run_on_rank0(lambda: _stop_undone(config.run_dir)):
+    if restarted and world.run_on_rank0(lambda: _restarted_after_stop(config.run_dir)):
         raise Stopped("before torchrun restarted it")
-    found = world.run_on_rank0(lambda: _find(config, "auto" if restarted else config.resume, restarted))
-    checkpoint = _choose(found, config, world) if found else None
+    candidates = world.run_on_rank0(lambda: _find(config, "auto" if restarted else config.resume))
+    checkpoint = _choose(candidates, config, world) if candidates else None
     if checkpoint is not None:
         world.run_on_rank0(lambda: _check_same(checkpoint, config, dataset))
     start = world.run_on_rank0(lambda: _make(config, checkpoint))
@@ -82,31 +82,31 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
 
 
 def finished_summary(config: TrainConfig, world: World) -> dict | None:
-    """The summary of a run that is to be gone on with and has ended; every rank calls this."""
+    """The summary of a run that is to be resumed but has finished, else None; every rank calls this."""
 
     def read() -> dict | None:
         path = config.run_dir / "summary.json"
-        asked = config.resume != "never" or _restarted(config.run_dir)
-        return _read(path) if asked and path.exists() else None
+        resumes = config.resume != "never" or _restarted(config.run_dir)
+        return _read(path) if resumes and path.exists() else None
 
     return world.run_on_rank0(read)
 
 
 def note_stop(run: Path, stopped: str) -> str:
-    """Leaves a note that the run has not ended, until it is gone on with; returns where that would be. On rank 0."""
+    """Records in the run directory that the run was stopped, until it is resumed; returns a message. On rank 0."""
     saved = checkpoints(run, "step")
     text = f"{stopped}, saved at step {step_of(saved[0])}" if saved else f"{stopped}, before anything was saved"
     try:
         files.write_text(run / _STOPPED, json.dumps({"stopped": text, "restarts": _restarts()}) + "\n")
     except OSError as error:
-        text += f" (no note of it: {error.strerror})"
-    return f"{text}: run the same command with --resume auto to go on"
+        text += f" (cannot write {_STOPPED}: {error.strerror})"
+    return f"{text}: run the same command with --resume auto to resume"
 
 
 def _restarted(run: Path) -> bool:
-    """torchrun started this process in place of one that had begun or resumed the run, and failed. On rank 0.
+    """Whether torchrun started this process in place of a failed one that had begun or resumed the run. On rank 0.
 
-    One that failed before that, or was refused, has not asked for what is there to be gone on with.
+    After a process that failed before that, or was refused, the options decide whether the run is resumed.
     """
     path = run / _STARTED
     if _restarts() == 0 or not path.exists():
@@ -114,21 +114,21 @@ def _restarted(run: Path) -> bool:
     return _read(path)["torchrun"] == _torchrun()
 
 
-def _stop_undone(run: Path) -> bool:
-    """torchrun took ranks that had stopped for failed ones. On rank 0.
+def _restarted_after_stop(run: Path) -> bool:
+    """Whether torchrun restarted ranks that had stopped on request, which it takes for failed ones. On rank 0.
 
-    When members come, torchrun itself tells the ranks to stop, starts them again, and does not count that.
+    When nodes join, torchrun itself stops the ranks and starts them again, without counting a restart.
     """
     path = run / _STOPPED
     return path.exists() and _read(path)["restarts"] < _restarts()
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A file that this program wrote as a whole."""
+    """Reads a JSON file that this program wrote."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): remove it, and go on with --resume auto") from None
+        raise UserError(f"{path} is damaged ({error}): remove it, then resume with --resume auto") from None
 
 
 def _restarts() -> int:
@@ -136,20 +136,20 @@ def _restarts() -> int:
 
 
 def _torchrun() -> str:
-    """Tells one start of torchrun from others. Without a name of its own it is known by its process."""
+    """Id of the start of torchrun: its run id or, without one, its process."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return f"process {os.getppid()} on {socket.gethostname()}" if name == "none" else name
 
 
-def _find(config: TrainConfig, resume: str, restarted: bool) -> list[Path]:
-    """CheckpointManager to go on from, the best choice first; empty for a new run. On rank 0."""
+def _find(config: TrainConfig, resume: str) -> list[Path]:
+    """Checkpoints to resume from, the best choice first; empty for a new run. On rank 0."""
     run = config.run_dir
     occupied = run.exists() and (not run.is_dir() or any(not is_leftover(path) for path in run.iterdir()))
     if resume not in ("never", "auto"):
         chosen = run / "checkpoints" / Path(resume).name
         if chosen not in checkpoints(run, "step"):
             names = ", ".join(path.name for path in checkpoints(run, "step")) or "none"
-            raise UserError(f"--resume {resume}: no checkpoint of {run} to go on from (there: {names})")
+            raise UserError(f"--resume {resume}: {run} has no such checkpoint (it has: {names}): try auto")
         return [chosen]
     if not occupied:
         return []
@@ -160,29 +160,29 @@ def _find(config: TrainConfig, resume: str, restarted: bool) -> list[Path]:
     if resume == "never":
         if not config.overwrite:
             raise UserError(
-                f"{run} holds a run already: go on with --resume auto, choose another --run-dir or pass --overwrite"
+                f"{run} holds a run already: resume it with --resume auto, choose another --run-dir or pass --overwrite"
             )
         return []
     return checkpoints(run, "step")
 
 
-def _choose(found: list[Path], config: TrainConfig, world: World) -> Path:
-    """The first sound checkpoint among ``found``."""
+def _choose(candidates: list[Path], config: TrainConfig, world: World) -> Path:
+    """The first sound checkpoint of some."""
     damages = []
-    for checkpoint in found:
+    for checkpoint in candidates:
         damage = find_damage(checkpoint, world)
         if damage is None:
             return checkpoint
-        damages.append(damage.removesuffix(": use another checkpoint"))
-        if checkpoint is not found[-1]:
-            world.print(f"warning: {damages[-1]}: an older checkpoint is taken")
+        damages.append(damage.removesuffix(USE_ANOTHER).removesuffix(TRAIN_AGAIN))
+        if checkpoint is not candidates[-1]:
+            world.print(f"warning: {damages[-1]}: falling back to an older checkpoint")
     if config.resume not in ("never", "auto"):
-        raise UserError(f"{damages[0]}: --resume auto takes the newest sound one")
-    raise UserError(f"{damages[0]}, and no older checkpoint is sound: begin anew with --overwrite")
+        raise UserError(f"{damages[0]}: use --resume auto for the newest sound checkpoint")
+    raise UserError(f"{damages[0]}, and no older checkpoint is sound: start again with --overwrite")
 
 
 def _check_same(checkpoint: Path, config: TrainConfig, dataset: PreparedDataset) -> None:
-    """Refuses to go on with another configuration or other data. On rank 0."""
+    """Refuses to resume with another configuration or other data. On rank 0."""
     info = read_info(checkpoint)
     if info.dataset != dataset.fingerprint:
         raise UserError(
@@ -195,15 +195,15 @@ def _check_same(checkpoint: Path, config: TrainConfig, dataset: PreparedDataset)
         if fixed and name in before and before[name] != value:
             raise UserError(
                 f"--{name} {value}: the run of {config.run_dir} was started with {before[name]}: "
-                "leave it as it was, or choose another --run-dir"
+                "keep that value, or choose another --run-dir"
             )
 
 
 def _make(config: TrainConfig, checkpoint: Path | None) -> str:
-    """An empty run directory with its configuration, or one without what came after ``checkpoint``. On rank 0.
+    """Makes a new run directory, or removes checkpoints after the one to resume from. On rank 0.
 
     Returns:
-        A name of this start.
+        Id of this start.
     """
     run, start = config.run_dir, uuid.uuid4().hex
     try:
@@ -212,7 +212,7 @@ def _make(config: TrainConfig, checkpoint: Path | None) -> str:
                 shutil.rmtree(run)
             run.mkdir(parents=True, exist_ok=True)
             files.write_text(run / "config.yaml", config.yaml())
-        # From here on another job that is still at work publishes nothing.
+        # From here on another job that still runs publishes nothing.
         files.write_text(run / _STARTED, json.dumps({"torchrun": _torchrun(), "start": start}) + "\n")
         if checkpoint is not None:
             for parent in (run, run / "checkpoints"):

@@ -1,4 +1,4 @@
-"""What a finished run leaves: its scores next to the baselines', its speed, its counts and fingerprints."""
+"""Summary of a finished run: scores next to those of the baselines, speed, counts and fingerprints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gnnrec.utils.memory import peak_memory_gib
 from gnnrec.utils.timer import Timer
 
 
-def summarise(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock) -> dict:
+def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock) -> dict:
     """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     peak = peak_memory_gib()
@@ -79,7 +79,7 @@ def summarise(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
 
 
 def describe(trainer: Trainer) -> dict:
-    """What a run is beside its configuration, known from its start; every rank calls this."""
+    """Facts about a run beside its configuration, available from its start; every rank calls this."""
     world, report = trainer.world, trainer.partition_report()
     return {
         "world_size": world.size,
@@ -91,20 +91,20 @@ def describe(trainer: Trainer) -> dict:
 
 
 def _write(path: Path, summary: dict, tracker: Tracker) -> None:
-    """Writes what says that the run has ended, after everything else is there."""
+    """Writes the summary, which marks the run as finished, after everything else is written."""
     try:
         if tracker.unrecorded:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         files.write_text(path, json.dumps(summary, indent=1) + "\n")
     except OSError as error:
         raise UserError(
-            f"{path}: cannot write it ({error.strerror}): make room, and go on with --resume auto"
+            f"{path}: cannot write it ({error.strerror}): make room, then resume with --resume auto"
         ) from None
 
 
 def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
     if not test.count:
-        say(f"no test ratings to score; {run / 'summary.json'}")
+        say(f"no test ratings to score; summary: {run / 'summary.json'}")
         return
     names = list(prefixed("test", test))
     say(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
@@ -114,5 +114,5 @@ def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
 
 
 def _title(name: str) -> str:
-    """``test_rmse`` as a column's head: ``test RMSE``."""
+    """Column header of a metric: ``test RMSE`` for ``test_rmse``."""
     return name.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE").replace("ndcg", "NDCG")

@@ -1,4 +1,4 @@
-"""Where a run stands, beyond the tensors of its trainer: what a resumed run continues with."""
+"""Position and totals of a run, which a resumed run continues with, besides the tensors of its trainer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class TimeTotals:
     """Seconds of this rank, over the whole run. On GPUs, sampling and communication are those of the GPU.
 
     Attributes:
-        sampling: Making batches: statistics of a pass, draws of neighbors, targets; without its all-reduces.
+        sampling: Making batches: statistics of a pass, neighbor sampling, targets; without its all-reduces.
         compute: The rest of the steps: forward, backward, update.
-        communication: All-reduces of steps, waiting for other ranks included.
+        communication: All-reduces of steps, including the wait for other ranks.
         evaluation: Validation, and the scores of the summary.
-        checkpoints: Time that training waited for checkpoints; they are written in the background.
+        checkpoints: Waiting of training for checkpoints, which are written in the background.
         baselines: Fitting the baselines of the summary.
     """
 
@@ -33,12 +33,12 @@ class TimeTotals:
 
 @dataclasses.dataclass
 class EpochTotals:
-    """Sums over the steps of the epoch that is under way.
+    """Sums over the steps of the current epoch.
 
     Attributes:
-        loss: Loss of this rank's targets, float64 ``[2]``: of the epoch, and since the latest record.
+        loss: Loss of this rank's targets, float64 ``[2]``: in the epoch, and since the latest record.
         targets: Targets of all ranks in the epoch.
-        recent_targets: Those since the latest record.
+        recent_targets: Targets of all ranks since the latest record.
         seconds: Time of the steps.
     """
 
@@ -49,25 +49,24 @@ class EpochTotals:
 
     @staticmethod
     def start(world: World) -> EpochTotals:
-        """Before the first step of an epoch."""
+        """Totals before the first step of an epoch."""
         return EpochTotals(torch.zeros(2, dtype=torch.float64, device=world.device))
 
 
 @dataclasses.dataclass
 class TrainState:
-    """Where a run stands.
+    """Position and totals of a run.
 
     Attributes:
         epoch: Epochs finished and validated.
-        validation: Metrics of the latest validation; empty before the first, and after a step that was not followed by
-            one.
-        best: Lowest loss on validation so far.
+        validation: Metrics of a validation after the latest step; empty without one.
+        best: Lowest validation loss so far.
         seconds: Time of the steps of finished epochs.
         targets: Supervised ratings of all ranks in finished epochs.
-        totals: Those of the epoch under way.
-        times: What the run has spent its time on, the epoch under way included.
+        totals: Totals of the current epoch.
+        times: Time of the run by purpose, including the current epoch.
         recorded_bytes: Length of ``metrics.jsonl``.
-        unrecorded: What a full disk keeps out of it.
+        unrecorded: Lines that could not be written to it on a full disk.
         wandb_run: Id of the W&B run.
     """
 
@@ -84,11 +83,11 @@ class TrainState:
 
     @staticmethod
     def start(world: World) -> TrainState:
-        """Before the first step."""
+        """State before the first step."""
         return TrainState(EpochTotals.start(world))
 
     def finish_epoch(self, world: World) -> None:
-        """Adds the epoch that was under way, validated now, to those that are finished."""
+        """Adds the current epoch, which has been validated, to the finished ones."""
         self.epoch += 1
         self.seconds += self.totals.seconds
         self.targets += self.totals.targets
@@ -103,7 +102,7 @@ class TrainState:
 
     @staticmethod
     def from_dict(state: dict, world: World) -> TrainState:
-        """What :meth:`as_dict` gave. On another number of ranks, rank 0 takes over the losses of all."""
+        """Restores a state from :meth:`as_dict`. On another number of ranks, rank 0 takes the losses of all."""
         losses = torch.tensor(state["totals"]["loss"], dtype=torch.float64, device=world.device)
         if losses.shape[0] == world.size:
             loss = losses[world.rank]

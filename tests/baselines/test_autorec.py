@@ -30,17 +30,17 @@ def model_on(world: World, dataset: PreparedDataset, centre: str = "biases") -> 
 
 
 def dense(model: AutoRec, dataset: PreparedDataset, tables) -> tuple[torch.Tensor, ...]:
-    """What is taken off, the centred ratings, which are known, and the output, all float ``[movies, users]``."""
+    """Offsets, centered ratings, a mask of ratings, and the output, all float ``[movies, users]``."""
     user, movie, rating = triples(dataset, TRAIN)
-    off = torch.full((dataset.num_movies, dataset.num_users), rating.mean(), dtype=torch.float64)
+    offset = torch.full((dataset.num_movies, dataset.num_users), rating.mean(), dtype=torch.float64)
     if model.setting.centre == "biases":
-        known = message_statistics(model.graph)
-        off = off + known.movie_bias[:, None] + known.user_bias
-    ratings, rated = torch.zeros_like(off), torch.zeros_like(off)
-    ratings[movie, user] = torch.from_numpy(rating) - off[movie, user]
+        biases = message_statistics(model.graph)
+        offset = offset + biases.movie_bias[:, None] + biases.user_bias
+    ratings, rated = torch.zeros_like(offset), torch.zeros_like(offset)
+    ratings[movie, user] = torch.from_numpy(rating) - offset[movie, user]
     rated[movie, user] = 1
     encoder, decoder, hidden_bias, bias = tables
-    return off, ratings, rated, torch.sigmoid(ratings @ encoder + hidden_bias) @ decoder.T + bias
+    return offset, ratings, rated, torch.sigmoid(ratings @ encoder + hidden_bias) @ decoder.T + bias
 
 
 @pytest.mark.parametrize("centre", ["mean", "biases"])
@@ -48,8 +48,8 @@ def test_predictions_equal_dense(small, centre):
     model = model_on(World(), small, centre)
     targets = held_out(small, model.graph.part, TEST, World(), torch.float64)
     user, movie, _ = triples(small, TEST)
-    off, _, _, output = dense(model, small, model.tables)
-    torch.testing.assert_close(model.predictor()(targets), (off + output)[movie, user], rtol=1e-10, atol=1e-10)
+    offset, _, _, output = dense(model, small, model.tables)
+    torch.testing.assert_close(model.predictor()(targets), (offset + output)[movie, user], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("centre", ["mean", "biases"])
@@ -70,7 +70,7 @@ def fits(world: World, directory: str):
     return gradients, fit_autorec(dataset, world, (TRAIN,), 3, QUICK).metrics(TEST).rmse
 
 
-def test_three_ranks_fit_what_one_rank_fits(small):
+def test_three_ranks_fit_the_same_as_one(small):
     gradients, rmse = fits(World(), str(small.directory))
     found = run_on_ranks(3, fits, str(small.directory))
     for position, expected in enumerate(gradients):
@@ -82,14 +82,14 @@ def test_three_ranks_fit_what_one_rank_fits(small):
     assert [score for _, score in found] == pytest.approx([rmse] * 3, rel=1e-4)
 
 
-def test_hidden_units_find_what_biases_cannot(low_rank):
+def test_hidden_units_beat_biases_on_low_rank_ratings(low_rank):
     setting = {"hidden": 20, "l2": 1.0, "centre": "biases", "lr": 0.03}
     fitted = fit_autorec(low_rank, World(), (TRAIN,), 0, setting)
-    assert 1 <= fitted.found["epochs"] <= 40
+    assert 1 <= fitted.chosen["epochs"] <= 40
     assert fitted.metrics(TEST).rmse < 0.75 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
 
 
-def test_a_rare_movie_without_ratings_is_predicted_too(small):
+def test_movies_without_training_ratings_have_finite_predictions(small):
     model = model_on(World(), small)
-    every = model.predictor()(held_out(small, model.graph.part, TEST, World(), torch.float64))
-    assert np.isfinite(every.numpy()).all()
+    predicted = model.predictor()(held_out(small, model.graph.part, TEST, World(), torch.float64))
+    assert np.isfinite(predicted.numpy()).all()

@@ -1,4 +1,4 @@
-"""The search on validation, with baselines that only record how they are called."""
+"""The search on validation, with baselines that only record their calls."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_refitting_chooses_without_validation_ratings(small):
 
 
 @pytest.mark.parametrize(("splits", "loss"), [((TRAIN,), 0.3), ((TRAIN, VALIDATION), None)])
-def test_nothing_to_choose_is_fitted_once(small, splits, loss):
+def test_a_baseline_without_settings_is_fitted_once(small, splits, loss):
     recorder = Recorder(grid=({},))
     chosen = fit_best(recorder.baseline, small, World(), splits, 0)
     assert (chosen.setting, chosen.validation_loss) == ({}, loss)
     assert recorder.fits == [(splits, 0, {})]
 
 
-def test_without_validation_ratings_the_first_setting_is_taken(tmp_path):
+def test_without_validation_ratings_the_first_setting_is_used(tmp_path):
     recorder = Recorder()
     dataset = write_dataset(tmp_path, validation=0.0)
     chosen = fit_best(recorder.baseline, dataset, World(), (TRAIN,), 0)
@@ -74,10 +74,10 @@ def test_no_finite_loss_is_one_clear_line(small):
 
 
 def chosen_on(world: World, directory) -> dict:
-    # Ranks that see different losses must not part: all take rank 0's choice.
+    # Ranks with different losses must not choose differently: all use the choice of rank 0.
     losses = {"a": 0.1 * world.rank, "b": 0.05, "c": 0.3}
     return fit_best(Recorder(losses=losses).baseline, PreparedDataset(directory), world, (TRAIN,), 0).setting
 
 
-def test_all_ranks_take_the_same_setting(small):
+def test_all_ranks_choose_the_same_setting(small):
     assert run_on_ranks(2, chosen_on, small.directory) == [{"size": "a", "epochs": 7}] * 2

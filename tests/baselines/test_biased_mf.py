@@ -40,45 +40,46 @@ def ridge(columns: np.ndarray, rating: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("block", [5, 8192])
 def test_each_half_sweep_solves_a_ridge_regression(small, graph, monkeypatch, block):
-    """Users of the second sweep against movies of the first, and movies of the first against its users."""
+    """Users of the second sweep from movies of the first, and movies of the first from its users."""
     monkeypatch.setattr(biased_mf, "_BLOCK", block)
     first, second = sweeps(graph, 1, monkeypatch), sweeps(graph, 2, monkeypatch)
     user, movie, rating = triples(small, TRAIN)
-    centred = rating - rating.mean()
+    centered = rating - rating.mean()
     # Columns: factors, the user's bias (or 1), 1 (or the movie's bias).
     ones = np.ones(len(rating))
     by_user = np.column_stack([first.movie[:, :DIM][movie], ones])
-    left = centred - first.movie[:, DIM + 1].numpy()[movie]
+    residual = centered - first.movie[:, DIM + 1].numpy()[movie]
     for row in range(small.num_users):
         mine = user == row
-        np.testing.assert_allclose(second.user[row, : DIM + 1], ridge(by_user[mine], left[mine]), rtol=1e-7, atol=1e-9)
+        expected = ridge(by_user[mine], residual[mine])
+        np.testing.assert_allclose(second.user[row, : DIM + 1], expected, rtol=1e-7, atol=1e-9)
     by_movie = np.column_stack([first.user[:, :DIM][user], ones])
-    left = centred - first.user[:, DIM].numpy()[user]
+    residual = centered - first.user[:, DIM].numpy()[user]
     rated = 0
     for row in range(small.num_movies):
         mine = movie == row
-        found = np.append(first.movie[row, :DIM], first.movie[row, DIM + 1])
-        expected = ridge(by_movie[mine], left[mine]) if mine.any() else np.zeros(DIM + 1)
-        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+        solved = np.append(first.movie[row, :DIM], first.movie[row, DIM + 1])
+        expected = ridge(by_movie[mine], residual[mine]) if mine.any() else np.zeros(DIM + 1)
+        np.testing.assert_allclose(solved, expected, rtol=1e-7, atol=1e-9)
         rated += mine.any()
     assert rated > 20
     assert (second.user[:, DIM + 1] == 1).all() and (first.movie[:, DIM] == 1).all()
 
 
-def test_the_penalised_error_falls_in_every_sweep(small, graph, monkeypatch):
+def test_the_penalized_error_falls_in_every_sweep(small, graph, monkeypatch):
     user, movie, rating = triples(small, TRAIN)
 
     def objective(factors: Factors) -> float:
-        left = rating - float(factors.mean) - (factors.user[user] * factors.movie[movie]).sum(1).numpy()
-        weights_of_user = factors.user[:, : DIM + 1].square().sum(1).numpy()
-        weights_of_movie = factors.movie.square().sum(1).numpy() - 1
-        return np.square(left).sum() + STRENGTH * (weights_of_user[user] + weights_of_movie[movie]).sum()
+        residual = rating - float(factors.mean) - (factors.user[user] * factors.movie[movie]).sum(1).numpy()
+        user_square = factors.user[:, : DIM + 1].square().sum(1).numpy()
+        movie_square = factors.movie.square().sum(1).numpy() - 1
+        return np.square(residual).sum() + STRENGTH * (user_square[user] + movie_square[movie]).sum()
 
-    found = [objective(sweeps(graph, count, monkeypatch)) for count in range(1, 8)]
-    assert all(a > b for a, b in zip(found, found[1:]))
+    objectives = [objective(sweeps(graph, count, monkeypatch)) for count in range(1, 8)]
+    assert all(a > b for a, b in zip(objectives, objectives[1:]))
 
 
-def test_predictions_of_many_targets():
+def test_predictions_of_many_targets_match_dense_ones():
     count = 300_000  # more than one block
     rng = np.random.default_rng(0)
     user, movie = torch.from_numpy(rng.normal(size=(2, DIM + 2))), torch.from_numpy(rng.normal(size=(9, DIM + 2)))
@@ -86,15 +87,15 @@ def test_predictions_of_many_targets():
     chosen = torch.from_numpy(rng.integers(0, 9, count)).to(torch.int32)
     factors = Factors(user, movie, torch.tensor(3.0, dtype=torch.float64))
     found = predict(factors, Targets(pointer, chosen, torch.zeros(count), count))
-    every = 3 + user @ movie.T
-    expected = torch.cat([every[0][chosen[:100_000].long()], every[1][chosen[100_000:].long()]])
+    dense = 3 + user @ movie.T
+    expected = torch.cat([dense[0][chosen[:100_000].long()], dense[1][chosen[100_000:].long()]])
     torch.testing.assert_close(found, expected)
     nothing = Targets(torch.tensor([0, 0, 0]), chosen[:0], torch.zeros(0), 1)
     assert predict(factors, nothing).shape == (0,)
 
 
 @pytest.mark.parametrize("strength", [{"strength": 0.05, "degree_power": 1.0}, {"l2": 0.5, "degree_power": 0.5}])
-def test_factors_find_what_biases_cannot(low_rank, strength):
+def test_factors_beat_biases_on_low_rank_ratings(low_rank, strength):
     found = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8} | strength).metrics(TEST)
     assert found.rmse < 0.6 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
 
@@ -106,7 +107,7 @@ def fits(world: World, directory: str) -> tuple[torch.Tensor, torch.Tensor, floa
     return factors.user, factors.movie, fitted.metrics(TEST).rmse
 
 
-def test_three_ranks_fit_what_one_rank_fits(small):
+def test_three_ranks_fit_the_same_as_one(small):
     user, movie, rmse = fits(World(), str(small.directory))
     found = run_on_ranks(3, fits, str(small.directory))
     torch.testing.assert_close(torch.cat([part for part, _, _ in found]), user, rtol=1e-8, atol=1e-10)

@@ -1,4 +1,4 @@
-"""Early stopping, by errors that are given."""
+"""Early stopping with given validation errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gnnrec.baselines.descent import PATIENCE, Adam, train_to_the_best_epoch
+from gnnrec.baselines.descent import PATIENCE, Adam, train_to_best_epoch
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ def test_parameters_are_those_of_the_best_epoch(errors, trained, best):
         seen.append(epoch)
         parameter.add_(1)
 
-    assert train_to_the_best_epoch([parameter], len(errors), train, lambda: errors[seen[-1]]) == best
+    assert train_to_best_epoch([parameter], len(errors), train, lambda: errors[seen[-1]]) == best
     assert (seen, parameter.item()) == (list(range(trained)), best)
 
 
 @pytest.mark.parametrize("error", [None, lambda: None])
 def test_without_validation_every_epoch_is_trained(error):
     parameter = torch.zeros(1)
-    assert train_to_the_best_epoch([parameter], 4, lambda _: parameter.add_(1), error) == 4
+    assert train_to_best_epoch([parameter], 4, lambda _: parameter.add_(1), error) == 4
     assert parameter.item() == 4
 
 

@@ -1,4 +1,4 @@
-"""Test ratings choose nothing: other test ratings give the same settings and bit for bit the same predictions."""
+"""Test ratings affect no choice: other test ratings give the same settings and bit for bit the same predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gnnrec.distributed.world import World
 
 @pytest.fixture(scope="module")
 def other(small, tmp_path_factory) -> PreparedDataset:
-    """The same dataset with every test rating turned round."""
+    """The same dataset with every test rating reversed on the scale."""
     directory = tmp_path_factory.mktemp("other") / "prepared"
     shutil.copytree(small.directory, directory)
     rating, test = np.array(small.rating), np.array(small.split) == TEST
@@ -29,16 +29,16 @@ def other(small, tmp_path_factory) -> PreparedDataset:
 
 @pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])
 @pytest.mark.parametrize("name", RATING_BASELINES)
-def test_other_test_ratings_change_nothing_but_the_score(small, other, monkeypatch, name, splits):
+def test_other_test_ratings_change_only_the_test_score(small, other, monkeypatch, name, splits):
     grid = RATING_BASELINES[name].grid
     baseline = dataclasses.replace(RATING_BASELINES[name], grid=grid[:2] + grid[-1:] if len(grid) > 1 else grid)
     for module in (svdpp, autorec):
         monkeypatch.setattr(module, "EPOCHS", 4)
     predictions, metrics = [], scoring.rating_metrics
 
-    def recording(predicted, *rest):
+    def recording(predicted, *arguments):
         predictions.append(predicted.clone())
-        return metrics(predicted, *rest)
+        return metrics(predicted, *arguments)
 
     monkeypatch.setattr(scoring, "rating_metrics", recording)
     first, second = (fit_best(baseline, dataset, World(), splits, 0) for dataset in (small, other))

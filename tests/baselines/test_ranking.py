@@ -34,9 +34,9 @@ SETTINGS = {
     "EASE": {"penalty": 20.0},
     "implicit ALS": {"factors": 4, "alpha": 3.0, "regularization": 0.5},
 }
-#: Relative differences of figures that the rounding of scores makes.
+#: Relative differences of metrics due to the rounding of scores.
 ROUNDING = {"popularity": 1e-6, "EASE": 1e-3, "implicit ALS": 3e-4}
-#: What is shown and what is fitted on when a split is measured.
+#: Splits that are shown when a split is scored.
 SHOWN = {"strong": {VALIDATION: [VALIDATION_INPUT], TEST: [TEST_INPUT]}}
 SHOWN |= {protocol: {VALIDATION: [TRAIN], TEST: [TRAIN, VALIDATION]} for protocol in PROTOCOLS[1:]}
 
@@ -57,7 +57,7 @@ def dense(dataset: PreparedDataset, splits: list[int], relevant: float = 4.0) ->
 
 
 def expected_scores(name: str, train: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Scores ``[users, movies]`` by the textbook."""
+    """Scores ``[users, movies]`` by the formulas of the papers."""
     setting = SETTINGS[name]
     if name == "popularity":
         return np.tile(train.sum(0), (len(shown), 1))
@@ -98,7 +98,7 @@ def expected_figures(scores: np.ndarray, seen: np.ndarray, wanted: np.ndarray, c
 @pytest.mark.parametrize("split", [VALIDATION, TEST])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", RANKING_BASELINES)
-def test_baselines_are_those_of_the_textbook(datasets, name, protocol, split):
+def test_baselines_match_the_formulas_of_the_papers(datasets, name, protocol, split):
     dataset, shown_splits = datasets[protocol], SHOWN[protocol][split]
     train = dense(dataset, [TRAIN])
     candidates = train.any(0) if protocol == "strong" else np.ones(dataset.num_movies, bool)
@@ -110,12 +110,12 @@ def test_baselines_are_those_of_the_textbook(datasets, name, protocol, split):
     )
     found = RANKING_BASELINES[name].fit(dataset, World(), (TRAIN,), 5, SETTINGS[name]).metrics(split)
     assert found.count > 5 and found.recall_at_20 < 0.95
-    # Movies with the same raters, or none, tie by the formula or nearly so, and the rounding of float32 ranks them.
+    # Movies with the same raters, or none, tie or nearly tie by the formula, and rounding in float32 ranks them.
     assert found.figures() == pytest.approx(expected, rel=ROUNDING[name])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_refit_uses_all_of_the_validation_users_ratings(datasets, protocol):
+def test_refitting_uses_all_ratings_of_validation_users(datasets, protocol):
     dataset = datasets[protocol]
     splits = [TRAIN, VALIDATION] + ([VALIDATION_INPUT] if protocol == "strong" else [])
     counts = dense(dataset, splits).sum(0)
@@ -148,7 +148,7 @@ def test_three_ranks_agree_with_one(datasets):
 
 
 @pytest.mark.parametrize("name", ["EASE", "implicit ALS"])
-def test_a_choice_does_not_look_at_test_ratings(datasets, tmp_path, name):
+def test_settings_do_not_depend_on_test_ratings(datasets, tmp_path, name):
     baseline = RANKING_BASELINES[name]
     baseline = dataclasses.replace(baseline, grid=baseline.grid[:4])
     plain = datasets["strong"]
@@ -170,17 +170,17 @@ def test_validation_chooses_the_penalty(datasets):
     assert chosen.setting == {"penalty": min(losses, key=losses.get)}
 
 
-def test_grids_are_settings_and_every_baseline_is_for_ranking():
+def test_grids_have_the_settings_of_each_ranking_baseline():
     assert list(RANKING_BASELINES) == ["popularity", "EASE", "implicit ALS"]
     for name, baseline in RANKING_BASELINES.items():
         assert isinstance(baseline, Baseline) and (baseline.name, baseline.objective) == (name, "ranking")
         assert baseline.grid and all(setting.keys() == SETTINGS[name].keys() for setting in baseline.grid)
 
 
-def test_what_is_missing_or_too_much_is_said(datasets, monkeypatch):
+def test_missing_packages_and_too_many_movies_are_errors(datasets, monkeypatch):
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
     with pytest.raises(UserError, match=r"implicit ALS needs the package implicit: pip install 'gnnrec\[implicit\]'"):
         RANKING_BASELINES["implicit ALS"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["implicit ALS"])
     monkeypatch.setattr(closed_form, "MOST_MOVIES", 50)
-    with pytest.raises(UserError, match="baseline EASE: 60 movies .* leave it out"):
+    with pytest.raises(UserError, match="baseline EASE: 60 movies .* leave out this baseline"):
         RANKING_BASELINES["EASE"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["EASE"])

@@ -34,7 +34,7 @@ def first_step(model: SVDpp):
 
 
 def dense_ratings(model: SVDpp, dataset: PreparedDataset, tables) -> torch.Tensor:
-    """Every user's prediction for every movie, written as in the paper."""
+    """Predictions for all users and movies, by the formula of the paper."""
     user, movie, rating = triples(dataset, TRAIN)
     rated = torch.zeros(dataset.num_users, dataset.num_movies, dtype=torch.float64)
     rated[user, movie] = 1
@@ -81,11 +81,11 @@ def fits(world: World, directory: str):
     return gradients, fitted.metrics(TEST).rmse
 
 
-def test_three_ranks_fit_what_one_rank_fits(small):
+def test_three_ranks_fit_the_same_as_one(small):
     gradients, rmse = fits(World(), str(small.directory))
     found = run_on_ranks(3, fits, str(small.directory))
     for position, expected in enumerate(gradients):
-        if position in (0, 2):  # users live on one rank each
+        if position in (0, 2):  # a user is on one rank
             torch.testing.assert_close(torch.cat([part[position] for part, _ in found]), expected)
         else:
             for part, _ in found:
@@ -93,14 +93,14 @@ def test_three_ranks_fit_what_one_rank_fits(small):
     assert [score for _, score in found] == pytest.approx([rmse] * 3, rel=1e-4)
 
 
-def test_factors_find_what_biases_cannot(low_rank):
+def test_factors_beat_biases_on_low_rank_ratings(low_rank):
     setting = {"dim": 8, "l2": 0.5, "degree_power": 0.5, "implicit_l2": 30.0}
     fitted = fit_svdpp(low_rank, World(), (TRAIN,), 0, setting)
     assert fitted.metrics(TEST).rmse < 0.6 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
 
 
-def test_a_refit_takes_the_epochs_it_is_given_and_learns_from_more(low_rank):
+def test_a_refit_uses_the_given_epochs_and_learns_from_more_ratings(low_rank):
     first = fit_svdpp(low_rank, World(), (TRAIN,), 3, QUICK)
     refit = fit_svdpp(low_rank, World(), (TRAIN, VALIDATION), 3, QUICK)
-    assert first.found == refit.found == {"epochs": 2}
+    assert first.chosen == refit.chosen == {"epochs": 2}
     assert refit.metrics(VALIDATION).rmse < first.metrics(VALIDATION).rmse

@@ -81,7 +81,9 @@ def test_killed_ranks_and_a_stopped_torchrun(place, undisturbed, tmp_path):
         program.process.send_signal(signal.SIGTERM)
         assert program.end() != 0
     saved = step_of(checkpoints(run, "step")[0])
-    line = f"train_dist.py: stopped by SIGTERM, saved at step {saved}: run the same command with --resume auto to go on"
+    line = (
+        f"train_dist.py: stopped by SIGTERM, saved at step {saved}: run the same command with --resume auto to resume"
+    )
     assert line in program.output.splitlines() and note.read_text() == line + "\n"
     assert saved == steps_taken(run) and (run / "stopped.json").exists() and not (run / "summary.json").exists()
     with started(command, tmp_path / "again.txt") as program:

@@ -1,4 +1,4 @@
-"""Ranking metrics, against scikit-learn, PyG and rankings sorted one by one."""
+"""Ranking metrics against scikit-learn, PyG and rankings sorted one by one."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ USERS, MOVIES = 41, 260
 
 
 def interactions(chosen: torch.Tensor) -> Interactions:
-    """From a bool matrix ``[users, movies]``."""
+    """Interactions from a bool matrix ``[users, movies]``."""
     movie = chosen.nonzero()[:, 1].to(torch.int32)
     edge_id = torch.arange(movie.numel())
     return Interactions(offsets(chosen.sum(1)), movie, torch.ones(movie.numel()), edge_id)
 
 
 def case(most_targets: int, seed: int = 0):
-    """Scores, seen and wanted movies; the last user and a few others want nothing."""
+    """Scores, seen and relevant movies; the last user and a few others have no relevant ones."""
     rng = np.random.default_rng(seed)
     seen, wanted = np.zeros((2, USERS, MOVIES), bool)
     for user in range(USERS - 1):
@@ -54,7 +54,7 @@ def sorted_rankings(scores, seen, candidates=None) -> list[list[int]]:
 
 
 def from_rankings(rankings, wanted, catalogue: int) -> RankingMetrics:
-    """The definitions, one user at a time."""
+    """Metrics by their definitions, one user at a time."""
     rows, covered = [], set()
     for user, order in enumerate(rankings):
         targets = set(wanted[user].nonzero().squeeze(1).tolist())
@@ -74,7 +74,7 @@ def assert_same(found: RankingMetrics, expected: RankingMetrics) -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1024])
-def test_definitions(chunk):
+def test_metrics_match_their_definitions(chunk):
     scores, seen, wanted = case(most_targets=120)
     assert wanted.sum(1).max() > 100  # NDCG's ideal is cut there
     expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
@@ -82,15 +82,15 @@ def test_definitions(chunk):
     assert_same(measured(scores, seen, wanted, chunk=chunk), expected)
 
 
-def test_catalogue():
+def test_only_candidates_are_ranked():
     scores, seen, wanted = case(most_targets=30)
     candidates = torch.arange(MOVIES) % 3 != 0
     expected = from_rankings(sorted_rankings(scores, seen, candidates), wanted, int(candidates.sum()))
     assert_same(measured(scores, seen, wanted, candidates=candidates), expected)
 
 
-def test_few_movies_left():
-    """With fewer movies than 20 left, those that may not be recommended are not covered either."""
+def test_seen_movies_are_not_covered_if_few_others_are_left():
+    """With fewer than 20 movies left, those that must not be recommended are not covered either."""
     scores, seen, wanted = (part[:3] for part in case(most_targets=5))
     seen = ~wanted
     seen[0, 7] = False
@@ -98,7 +98,7 @@ def test_few_movies_left():
     assert_same(measured(scores, seen, wanted), expected)
 
 
-def test_ndcg_is_that_of_scikit_learn():
+def test_ndcg_matches_scikit_learn():
     scores, seen, wanted = case(most_targets=120)
     asked = wanted.any(1)
     allowed = scores.masked_fill(seen, -100)
@@ -106,7 +106,7 @@ def test_ndcg_is_that_of_scikit_learn():
     assert measured(scores, seen, wanted).ndcg_at_100 == pytest.approx(expected, rel=1e-12)
 
 
-def test_metrics_are_those_of_pyg():
+def test_metrics_match_pyg():
     scores, seen, wanted = case(most_targets=20)  # so that min(k, relevant) is relevant
     asked = wanted.any(1)
     top = scores.masked_fill(seen, -100)[asked].argsort(1, descending=True)
@@ -139,24 +139,24 @@ def test_equal_scores_are_no_better_than_chance():
     assert measured(torch.zeros_like(scores), seen, wanted).recall_at_20 < 0.15
 
 
-def test_no_number_is_ranked_last_but_above_what_was_seen():
+def test_nan_is_ranked_last_but_above_seen_movies():
     scores, seen, wanted = case(most_targets=5)
-    lost = torch.where(wanted, torch.nan, scores)
+    with_nan = torch.where(wanted, torch.nan, scores)
     expected = from_rankings(sorted_rankings(scores - 100 * wanted, seen), wanted, MOVIES)
     assert expected.recall_at_50 == 0 and expected.mrr > 1 / MOVIES
-    assert_same(measured(lost, seen, wanted), expected)
+    assert_same(measured(with_nan, seen, wanted), expected)
     assert_same(measured(torch.where(wanted, -torch.inf, scores), seen, wanted), expected)
     assert measured(torch.where(wanted, torch.inf, scores), seen, wanted).ndcg_at_100 == pytest.approx(1)
 
 
-def test_nobody_to_ask():
+def test_metrics_without_users_are_none():
     scores, seen, wanted = case(most_targets=5)
-    found = measured(scores, seen, torch.zeros_like(wanted))
-    assert (found.count, found.loss, str(found)) == (0, None, "no users with something to find")
-    assert set(found.figures().values()) == {None}
+    metrics = measured(scores, seen, torch.zeros_like(wanted))
+    assert (metrics.count, metrics.loss, str(metrics)) == (0, None, "no users with relevant held-out movies")
+    assert set(metrics.figures().values()) == {None}
 
 
-def test_what_is_shown_of_it():
+def test_metrics_have_names_a_headline_and_a_text():
     metrics = RankingMetrics(0.1, 0.2, 0.3, 0.4, 0.5, 1234)
     assert metrics.figures() == {"recall@20": 0.1, "recall@50": 0.2, "ndcg@100": 0.3, "mrr": 0.4, "coverage": 0.5}
     assert (metrics.loss, metrics.headline, metrics.unit) == (-0.3, "NDCG@100 0.3000", "users")
@@ -164,7 +164,7 @@ def test_what_is_shown_of_it():
 
 
 def on_ranks(world: World) -> RankingMetrics:
-    """Every rank has some of the users; one has only the last one, who wants nothing."""
+    """Metrics with the users divided among ranks; one rank has only the last user, without relevant movies."""
     scores, seen, wanted = case(most_targets=120)
     bounds = [0, 17, USERS - 1, USERS] if world.size == 3 else [0, USERS]
     mine = slice(bounds[world.rank], bounds[world.rank + 1])

@@ -24,8 +24,8 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("rating"), shards=6)
 
 
-def some(count: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Predictions, many of them off the scale, and ratings."""
+def predictions_and_ratings(count: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions, many of them outside the scale, and ratings."""
     rng = np.random.default_rng(count)
     predicted = torch.from_numpy(rng.normal(3, 3, count)).to(dtype)
     return predicted, torch.from_numpy(rng.integers(1, 11, count) / 2).to(dtype)
@@ -40,13 +40,13 @@ def assert_metrics(found: RatingMetrics, predicted: torch.Tensor, rating: torch.
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_equals_scikit_learn_on_clipped_predictions(count, dtype):
-    predicted, rating = some(count, dtype)
+def test_metrics_match_scikit_learn_on_clipped_predictions(count, dtype):
+    predicted, rating = predictions_and_ratings(count, dtype)
     assert_metrics(rating_metrics(predicted, rating, SCALE, World()), predicted, rating)
 
 
-def test_clips_to_the_scale_that_is_given():
-    predicted, rating = some(1000)
+def test_predictions_are_clipped_to_the_rating_scale():
+    predicted, rating = predictions_and_ratings(1000)
     narrow, wide = (rating_metrics(predicted, rating, scale, World()) for scale in ((2.0, 4.0), (-100.0, 100.0)))
     assert_metrics(narrow, predicted, rating, (2.0, 4.0))
     assert_metrics(wide, predicted, rating, (-100.0, 100.0))
@@ -59,7 +59,7 @@ def test_small_errors_of_many_ratings_are_not_lost_in_float32():
     assert found.rmse == pytest.approx(1e-3, rel=2e-4) and found.mae == pytest.approx(1e-3, rel=2e-4)
 
 
-def test_nothing_to_score_has_no_error():
+def test_metrics_without_ratings_are_none():
     found = rating_metrics(torch.zeros(0), torch.zeros(0), SCALE, World())
     assert found.rmse is None and found.mae is None and found.count == 0
 
@@ -77,8 +77,8 @@ def test_held_out_ratings_are_those_of_the_split(dataset, split):
 
 
 def on_ranks(world: World, directory: str) -> tuple[RatingMetrics, RatingMetrics, torch.Tensor, int]:
-    """Metrics of ratings of which rank 1 has none, of none at all, and this rank's held-out ratings."""
-    predicted, rating = some(100)
+    """Metrics of ratings of which rank 1 has none, metrics without ratings, and this rank's held-out ratings."""
+    predicted, rating = predictions_and_ratings(100)
     mine = {0: slice(0, 63), 1: slice(63, 63), 2: slice(63, 100)}[world.rank]
     dataset = PreparedDataset(Path(directory))
     part = partition(dataset.manifest.shards, world.rank, world.size)
@@ -88,9 +88,9 @@ def on_ranks(world: World, directory: str) -> tuple[RatingMetrics, RatingMetrics
     return uneven, nothing, targets.rating, targets.count
 
 
-def test_ranks_score_together_even_when_one_has_nothing(dataset):
+def test_ranks_agree_even_if_one_has_no_ratings(dataset):
     found = run_on_ranks(3, on_ranks, str(dataset.directory))
-    predicted, rating = some(100)
+    predicted, rating = predictions_and_ratings(100)
     expected = dataset.rating[np.array(dataset.split) == TEST]
     for uneven, nothing, _, count in found:
         assert_metrics(uneven, predicted, rating)

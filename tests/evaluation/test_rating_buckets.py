@@ -24,12 +24,12 @@ def buckets_of(world: World, directory) -> dict:
     dataset = PreparedDataset(directory)
     graph = build_rank_graph(dataset, world)
     targets = held_out(dataset, graph.part, TEST, world, graph.dtype)
-    guess = 3.0 + (targets.movie % 7) / 2  # goes past the scale at times
-    return rmse_by_degree(guess, targets, graph)
+    predicted = 3.0 + (targets.movie % 7) / 2  # sometimes outside the scale
+    return rmse_by_degree(predicted, targets, graph)
 
 
-def test_buckets_are_those_of_a_group_by(dataset):
-    found = buckets_of(World(), dataset.directory)
+def test_buckets_match_a_group_by_of_pandas(dataset):
+    buckets = buckets_of(World(), dataset.directory)
     owner = torch.repeat_interleave(torch.arange(dataset.num_users), torch.tensor(dataset.user_ptr).diff())
     table = pd.DataFrame(
         {"user": owner, "movie": dataset.movie[:], "rating": dataset.rating[:], "split": dataset.split[:]}
@@ -40,15 +40,15 @@ def test_buckets_are_those_of_a_group_by(dataset):
         degree = test[side].map(train[side].value_counts()).fillna(0)
         groups = test.error.groupby(pd.cut(degree, [*EDGES, 10**9], right=False, labels=False))
         expected = [(EDGES[int(number)], len(errors), errors.mean() ** 0.5) for number, errors in groups]
-        rows = found[f"rmse_by_{side}_ratings"]
+        rows = buckets[f"rmse_by_{side}_ratings"]
         assert [(row["from"], row["ratings"]) for row in rows] == [row[:2] for row in expected]
         assert [row["rmse"] for row in rows] == pytest.approx([row[2] for row in expected], rel=1e-6)
         assert sum(row["ratings"] for row in rows) == len(test) and len(rows) > 2
 
 
 def test_buckets_are_summed_over_ranks(dataset):
-    alone = buckets_of(World(), dataset.directory)
-    for found in run_on_ranks(2, buckets_of, dataset.directory):
-        for name, rows in alone.items():
-            assert [row["ratings"] for row in found[name]] == [row["ratings"] for row in rows]
-            assert [row["rmse"] for row in found[name]] == pytest.approx([row["rmse"] for row in rows])
+    one_rank = buckets_of(World(), dataset.directory)
+    for buckets in run_on_ranks(2, buckets_of, dataset.directory):
+        for name, rows in one_rank.items():
+            assert [row["ratings"] for row in buckets[name]] == [row["ratings"] for row in rows]
+            assert [row["rmse"] for row in buckets[name]] == pytest.approx([row["rmse"] for row in rows])

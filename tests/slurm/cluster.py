@@ -1,4 +1,4 @@
-"""A SLURM cluster of two nodes on this machine, beside any other that may be there: own files, own ports, own key."""
+"""A SLURM cluster of two nodes on this machine, independent of any other one: its own files, ports and key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests import debian
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
 NODES = ("n1", "n2")
 
-_NOT_HERE = (
+_NOT_INSTALLED = (
     "slurm-wlm and munge are not installed: apt-get install slurm-wlm munge, "
     "or set GNNREC_SKIP_SLURM=1 to leave these tests out"
 )
@@ -57,7 +57,7 @@ SlurmdTimeout=60
 JobCompType=jobcomp/none
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
-# What SLURM itself would put back in the queue comes back at once, and a time limit is not rounded up.
+# SLURM requeues jobs of failed nodes, and time limits are not extended.
 JobRequeue=1
 OverTimeLimit=0
 """
@@ -70,22 +70,24 @@ class Cluster:
     """A running cluster.
 
     Attributes:
-        place: Everything of it is below this directory.
-        environment: Variables with which the commands of SLURM find it.
+        place: Directory of all its files.
+        environment: Variables with which SLURM's commands find the cluster.
     """
 
     place: Path
     environment: dict[str, str]
 
-    def run(self, *command: str | Path, cwd: Path, timeout: float = 60, **more: str) -> subprocess.CompletedProcess:
-        """Runs a command that may call those of SLURM; ``more`` are further environment variables."""
+    def run(
+        self, *command: str | Path, cwd: Path, timeout: float = 60, **variables: str
+    ) -> subprocess.CompletedProcess:
+        """Runs a command that may call SLURM's commands; ``variables`` are further environment variables."""
         return subprocess.run(
-            [str(word) for word in command], cwd=cwd, env=self.environment | more, stdin=subprocess.DEVNULL,
+            [str(word) for word in command], cwd=cwd, env=self.environment | variables, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=timeout,
         )  # fmt: skip
 
     def ask(self, *command: str | Path) -> str:
-        """What a command prints, which must succeed."""
+        """Runs a command that must succeed, and returns its output."""
         result = self.run(*command, cwd=self.place)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
         return result.stdout.strip()
@@ -97,15 +99,15 @@ class Cluster:
 
     def job(self, number: str) -> dict[str, str]:
         """The fields of one job."""
-        (found,) = self.jobs(number)
-        return found
+        (job,) = self.jobs(number)
+        return job
 
     def states(self, number: str) -> set[str]:
         """The state of a job, or those of an array's tasks."""
         return {job["JobState"] for job in self.jobs(number)}
 
     def wait(self, number: str, state: str, timeout: float = 240) -> None:
-        """Waits until a job, or every task of an array, is in this state; fails where one ends in another."""
+        """Waits until a job, or every task of an array, is in this state; fails if one ends in another state."""
         ends = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"} - {state}
         deadline = time.monotonic() + timeout
         while (states := self.states(number)) != {state}:
@@ -115,29 +117,29 @@ class Cluster:
 
 
 def install() -> None:
-    """Installs SLURM and munge where they are missing and this is Debian with the right to.
+    """Installs SLURM and munge if they are missing, on Debian with the rights to install packages.
 
     Raises:
         RuntimeError: They cannot be installed here.
     """
     if _missing():
         if not debian.may_install():
-            raise RuntimeError(_NOT_HERE)
+            raise RuntimeError(_NOT_INSTALLED)
         with _no_services():
             debian.install("slurm-wlm", "munge")
     if missing := _missing():
-        raise RuntimeError(f"{_NOT_HERE} (still missing: {', '.join(missing)})")
+        raise RuntimeError(f"{_NOT_INSTALLED} (still missing: {', '.join(missing)})")
 
 
 @contextlib.contextmanager
 def start(place: Path, cpus: int) -> Iterator[Cluster]:
-    """Starts the cluster, and ends all that was started.
+    """Context of a running cluster.
 
     Args:
         place: An empty directory.
-        cpus: Processors that each of the two nodes claims.
+        cpus: CPUs of each of the two nodes.
     """
-    place.chmod(0o755)  # munged refuses a socket that others cannot reach
+    place.chmod(0o755)  # munged refuses a socket that other users cannot reach
     host = socket.gethostname().split(".")[0]
     ports = free_ports(1 + len(NODES))
     (place / "state").mkdir()
@@ -184,7 +186,7 @@ def _missing() -> list[str]:
 
 @contextlib.contextmanager
 def _no_services() -> Iterator[None]:
-    """Packages start no services meanwhile (``invoke-rc.d`` asks this file)."""
+    """Keeps packages from starting services (``invoke-rc.d`` reads this file)."""
     policy = Path("/usr/sbin/policy-rc.d")
     if policy.exists():
         yield
@@ -198,12 +200,12 @@ def _no_services() -> Iterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens at."""
+    """Free ports of this machine."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 def _idle(cluster: Cluster) -> bool:
@@ -215,8 +217,8 @@ def _wait_for(ready, what: str, place: Path) -> None:
     deadline = time.monotonic() + 60
     while not ready():
         if time.monotonic() > deadline:
-            said = "\n".join(path.read_text(errors="replace")[-2000:] for path in sorted(place.glob("*.[ol][uo][tg]")))
-            raise RuntimeError(f"{what} did not start\n{said}")
+            logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in sorted(place.glob("*.[ol][uo][tg]")))
+            raise RuntimeError(f"{what} did not start\n{logs}")
         time.sleep(0.1)
 
 
@@ -228,7 +230,7 @@ def _cancel_all(cluster: Cluster) -> None:
 
 
 def _end_with_the_tests() -> None:
-    """Asks Linux for SIGTERM when the process that started this one is gone, by whatever: PR_SET_PDEATHSIG."""
+    """Requests SIGTERM from Linux for the time when the parent process has ended: PR_SET_PDEATHSIG."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""A SLURM of two nodes, and a place with a small dataset from which jobs are submitted to it."""
+"""A SLURM cluster of two nodes, and a directory with a small dataset from which jobs are submitted to it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.slurm import cluster as slurm
 from tests.slurm.jobs import make_repository
 
 HERE = Path(__file__).parent
-#: Sixty quick steps an epoch, enough for a run to be disturbed several times.
+#: Sixty quick steps per epoch, enough to interrupt a run several times.
 CONFIG = {
     "model": {"dim": 8},
     "loader": {"folds": 10, "seed_users": 50},
@@ -27,7 +27,7 @@ collect_ignore_glob = ["test_*.py"] if os.environ.get("GNNREC_SKIP_SLURM") == "1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process of pytest-xdist runs all that is here, so that there is one cluster."""
+    """Runs all tests of this folder in one process of pytest-xdist, so that there is one cluster."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("slurm"))
@@ -42,7 +42,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where jobs are submitted: ``ratings.csv``, ``data/mine``, ``small.yaml`` and the repository itself."""
+    """Directory to submit jobs from: ``ratings.csv``, ``data/mine``, ``small.yaml`` and the repository itself."""
     place = make_repository(tmp_path_factory.mktemp("repository") / "gnnrec")
     succeed([*GNNREC, "synth", place / "synth", "--users", 300, "--movies", 100, "--ratings", 12000, "--seed", 3])
     (place / "ratings.csv").symlink_to(place / "synth" / "ratings.csv")

@@ -1,4 +1,4 @@
-"""The commands of docs/slurm.md, one after the other in one shell, on a cluster that is smaller than theirs."""
+"""The commands of docs/slurm.md in one shell, on a smaller cluster than in the document."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.end_to_end.commands import ROOT
 
 TEXT = (ROOT / "docs" / "slurm.md").read_text(encoding="utf-8")
-#: Sizes that the cluster of the tests does not have, and what it has instead. Nothing else is changed.
+#: Sizes in the document -> sizes of the cluster of the tests. Nothing else is changed.
 SMALLER = {
     "--gpus-per-node=8 ": "",
     "--cpus-per-task=64 ": "",
@@ -29,9 +29,9 @@ def commands() -> list[str]:
 
 
 def smaller(command: str) -> str:
-    """The command as this cluster can run it."""
-    for words, instead in SMALLER.items():
-        command = command.replace(words, instead)
+    """The command with the sizes of this cluster."""
+    for words, replacement in SMALLER.items():
+        command = command.replace(words, replacement)
     return command
 
 
@@ -42,7 +42,7 @@ def option(command: str, name: str) -> str:
 
 
 class Shell:
-    """Runs commands as one shell would: variables that one sets are there for the next."""
+    """Runs commands like one shell: variables of a command are set for the next ones."""
 
     def __init__(self, cluster, cwd: Path, **variables: str):
         self._cluster, self._cwd = cluster, cwd
@@ -50,7 +50,7 @@ class Shell:
         self._state = cwd / "shell_state"
 
     def __call__(self, command: str) -> str:
-        """Runs a command, which must succeed; returns what it printed."""
+        """Runs a command that must succeed, and returns its output."""
         script = f'set -e\n{command}\nprintf \'%s\\n%s\' "$PATH" "${{ID:-}}" >{shlex.quote(str(self._state))}\n'
         result = self._cluster.run("bash", "-c", script, cwd=self._cwd, timeout=240, **self._variables)
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"

@@ -1,4 +1,4 @@
-"""A place to submit jobs from, and what they leave there."""
+"""A directory to submit jobs from, and the files that jobs write."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import torch
 from tests.end_to_end.commands import ROOT
 from tests.slurm.cluster import Cluster
 
-#: Options of train_dist.py that make a run of this machine quick to start.
+#: Options of train_dist.py for runs that start quickly on this machine.
 QUICK = ("--device", "cpu", "--wandb.mode", "disabled")
 
 
 def make_repository(place: Path) -> Path:
-    """A directory that is a working copy of the repository as far as jobs can tell, with its environment."""
+    """Makes a directory that works like the repository for jobs, with an environment."""
     place.mkdir()
     for name in ("launch", "configs", "gnnrec", "train_dist.py", "pyproject.toml"):
         (place / name).symlink_to(ROOT / name)
@@ -32,12 +32,12 @@ def make_repository(place: Path) -> Path:
     for name in ("bin", "lib", "lib64", "pyvenv.cfg"):
         if (here / name).exists():
             (environment / name).symlink_to(here / name)
-    # launch/environment.sh finds here that it has installed everything already.
-    asked = [
+    # From this file launch/environment.sh sees that everything is installed.
+    inputs = [
         f"{place}\n".encode(),
         *((ROOT / name).read_bytes() for name in ("pyproject.toml", "launch/constraints.txt")),
     ]
-    installed = [hashlib.sha256(b"".join(asked)).hexdigest(), "gnnrec[]", "gnnrec[wandb]", "gnnrec[report]"]
+    installed = [hashlib.sha256(b"".join(inputs)).hexdigest(), "gnnrec[]", "gnnrec[wandb]", "gnnrec[report]"]
     (environment / "gnnrec-installed.txt").write_text("\n".join(installed) + "\n")
     return place
 
@@ -69,26 +69,26 @@ def step(run: Path) -> int:
 
 
 def wait_for_step(run: Path, least: int, timeout: float = 120) -> int:
-    """Waits until a run has come to a step; returns the step."""
+    """Waits until a run has reached a step; returns its current step."""
     deadline = time.monotonic() + timeout
-    while (found := step(run)) < least:
-        assert time.monotonic() < deadline, f"{run} is at step {found} after {timeout} s, not at {least}"
+    while (current := step(run)) < least:
+        assert time.monotonic() < deadline, f"{run} is at step {current} after {timeout} s, not at {least}"
         time.sleep(0.1)
-    return found
+    return current
 
 
 def ranks(run: Path, node: str = "") -> list[int]:
-    """Process ids of the ranks that train this run; those on one node of SLURM, if it is named."""
+    """Process ids of the ranks that train this run, on all nodes or one."""
     return _processes("train_dist.py", run, node)
 
 
 def launchers(run: Path, node: str = "") -> list[int]:
-    """Process ids of what starts these ranks."""
+    """Process ids of the launchers of these ranks."""
     return _processes("stoppable_torchrun.py", run, node)
 
 
 def _processes(program: str, run: Path, node: str) -> list[int]:
-    found = []
+    pids = []
     for directory in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -97,13 +97,13 @@ def _processes(program: str, run: Path, node: str) -> list[int]:
             if scripts[:1] == [program] and names_run:
                 environment = (directory / "environ").read_bytes().decode(errors="replace").split("\0")
                 if not node or f"SLURMD_NODENAME={node}" in environment:
-                    found.append(int(directory.name))
-    return found
+                    pids.append(int(directory.name))
+    return pids
 
 
 @contextlib.contextmanager
 def paused(processes: list[int]) -> Iterator[None]:
-    """These processes do nothing meanwhile; signals for them have to wait."""
+    """Stops processes for the duration of a block; signals for them stay pending."""
     for process in processes:
         os.kill(process, signal.SIGSTOP)
     try:
@@ -115,12 +115,12 @@ def paused(processes: list[int]) -> Iterator[None]:
 
 
 def starts(text: str) -> list[int]:
-    """The steps at which a run began or was resumed, from the log of the node with rank 0."""
+    """Steps at which a run was resumed, from the log of the node with rank 0."""
     return [int(number) for number in re.findall(r"^resumed at step (\d+) of ", text, re.MULTILINE)]
 
 
 def summary(run: Path) -> dict:
-    """What a finished run says of itself."""
+    """Summary of a finished run."""
     return json.loads((run / "summary.json").read_text())
 
 
@@ -128,21 +128,21 @@ def final_weights(run: Path) -> dict[str, torch.Tensor]:
     """All tensors of the last resumable checkpoint, with optimizers, by file and name."""
     assert (run / "summary.json").exists(), f"{run} is not finished"
     directory = max((run / "checkpoints").glob("step-*"))
-    found: dict[str, torch.Tensor] = {}
+    weights: dict[str, torch.Tensor] = {}
 
     def walk(name: str, item: object) -> None:
         if isinstance(item, torch.Tensor):
-            found[name] = item
+            weights[name] = item
         elif isinstance(item, dict):
             for key, value in item.items():
                 walk(f"{name}/{key}", value)
 
     for path in sorted(directory.glob("*.pt")):
         walk(f"{directory.name}/{path.name}", torch.load(path, weights_only=True))
-    return found
+    return weights
 
 
 def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    """Bit for bit."""
+    """Asserts that all tensors are equal bit for bit."""
     assert len(one) > 20 and one.keys() == other.keys()
     assert [name for name in one if not torch.equal(one[name], other[name])] == []

@@ -1,4 +1,4 @@
-"""Every command of docs/slurm.md is run, in its order, and what the document says of it is so."""
+"""Every command of docs/slurm.md is run in order, and has the effect that the document describes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.slurm.jobs import launchers, log, ranks, summary, wait_for_step
 
 
 class Reader:
-    """Does what the document says, and looks at what came of it.
+    """Runs the commands of the document, and checks their effects.
 
     Attributes:
-        done: The commands that were run, as they stand in the document.
-        jobs: Numbers of the jobs that have to finish, and their names.
+        done: Commands that were run, as in the document.
+        jobs: Number -> name of the jobs that must finish.
     """
 
     def __init__(self, cluster: Cluster, cwd: Path):
@@ -31,7 +31,7 @@ class Reader:
         self.jobs: dict[str, str] = {}
 
     def run(self, command: str) -> None:
-        """Runs a command when the moment for it has come."""
+        """Waits for the state that a command needs, and runs it."""
         text = smaller(command)
         if text.startswith("tail"):
             wait_for_step(self.cwd / "runs" / "mine", 5)
@@ -45,9 +45,9 @@ class Reader:
         else:
             printed = self.shell(text)
         self.done.append(command)
-        self.look(text, printed)
+        self.check(text, printed)
 
-    def look(self, text: str, printed: str) -> None:
+    def check(self, text: str, printed: str) -> None:
         if "sbatch" in text:
             job = printed.split()[-1] if printed.strip() else self.shell.job
             self.jobs[job] = "gnnrec-export" if "slurm_export" in text else "gnnrec"
@@ -89,17 +89,17 @@ class Reader:
             os.kill(process, signal.SIGKILL)
 
     def finish(self) -> None:
-        """Waits until all jobs have."""
+        """Waits until all jobs have finished."""
         for job in self.jobs:
             self.cluster.wait(job, "COMPLETED")
 
 
 @pytest.fixture(scope="module")
 def reader(cluster: Cluster, repository: Path) -> Reader:
-    """A reader who did everything."""
+    """A reader who has run all commands."""
     (repository / "configs").unlink()
     (repository / "configs").mkdir()
-    # A small configuration under the document's name: all steps are quick, and checkpoints frequent.
+    # A small configuration under the name in the document: with quick steps and frequent checkpoints.
     small = yaml.safe_load((repository / "small.yaml").read_text())
     small |= {"checkpoint": {"every_steps": 30}, "device": "cpu", "wandb": {"mode": "disabled"}}
     small["optimizer"]["epochs"] = 3
@@ -120,11 +120,11 @@ def test_every_command_was_run(reader: Reader):
 def test_every_job_finished(reader: Reader):
     assert set().union(*(reader.cluster.states(job) for job in reader.jobs)) == {"COMPLETED"}
     names = ["one-node", "mine", "elastic", "seed-1", "seed-2", "sweep-2", "one-machine", "two-machines"]
-    found = {name: summary(reader.cwd / "runs" / name) for name in names}
-    assert all(each["steps"] == found["mine"]["steps"] > 0 for each in found.values())
+    summaries = {name: summary(reader.cwd / "runs" / name) for name in names}
+    assert all(values["steps"] == summaries["mine"]["steps"] > 0 for values in summaries.values())
 
 
-def test_tasks_of_an_array_have_options_of_their_own(reader: Reader):
+def test_tasks_of_an_array_have_their_own_options(reader: Reader):
     configs = {
         name: yaml.safe_load((reader.cwd / "runs" / name / "config.yaml").read_text())
         for name in ("seed-1", "seed-2", "sweep-2")

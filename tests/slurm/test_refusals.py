@@ -1,4 +1,4 @@
-"""What the launch scripts refuse, in one clear line, and jobs that end without coming back."""
+"""Launch scripts refuse wrong input in one clear line, and failed jobs are not requeued."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN = ("small.yaml", "--data", "data/mine", "--run-dir")
 
 
 @pytest.mark.parametrize(
-    ("command", "variables", "says"),
+    ("command", "variables", "message"),
     [
         (["slurm.sbatch", "small.yaml"], {}, "not inside a SLURM allocation: sbatch launch/slurm.sbatch CONFIG"),
         (["slurm_export.sbatch", "runs/x"], {}, "not inside a SLURM allocation"),
@@ -30,20 +30,22 @@ RUN = ("small.yaml", "--data", "data/mine", "--run-dir")
         (["slurm.sbatch", "--data", "data/mine"], JOB, "CONFIG is missing"),
         (["slurm.sbatch", "nothing.yaml"], JOB, "nothing.yaml: there is no such file"),
         (["slurm.sbatch", *RUN, "runs/x", "--seedd", "1"], JOB, "did you mean seed?"),
-        (["slurm.sbatch", *RUN, "runs/x", "--seed", "%a"], TASK, "a run directory of its own"),
+        (["slurm.sbatch", *RUN, "runs/x", "--seed", "%a"], TASK, "its own run directory"),
         (["slurm.sbatch", *RUN, "runs/x-%a"], TASK | {"SWEEP": "small.txt"}, "SWEEP=small.txt: must be a file"),
         (["slurm.sbatch", *RUN, "runs/x"], JOB | {"SWEEP": "small.yaml"}, "and the job an array"),
         (["slurm_export.sbatch", "--out", "x"], JOB, "RUN is missing"),
         (["slurm_export.sbatch", "runs/nothing"], JOB, "there is no such run directory"),
         (["torchrun.sh"], {}, "nothing to run"),
-        (["torchrun.sh", "--config", "x"], {"NODES": "2"}, "name the host at which they meet in HEAD_HOST"),
+        (["torchrun.sh", "--config", "x"], {"NODES": "2"}, "set HEAD_HOST to the host of the rendezvous"),
         (["torchrun.sh", "--config", "x"], {"NODES": "two"}, "NODES=two: must be a number"),
         (["torchrun.sh", "--config", "x"], {"MIN_NODES": "3"}, "MIN_NODES=3 is more than NODES=1"),
         (["torchrun.sh", "--config", "x"], {"RANKS_PER_NODE": "0"}, "RANKS_PER_NODE=0: must be a number, 1 or more"),
         (["torchrun.sh", "--config", "x"], {"GNNREC_VENV": "nowhere"}, "no Python environment at nowhere"),
     ],
 )
-def test_one_line_and_code_2(cluster: Cluster, repository: Path, command: list[str], variables: dict, says: str):
+def test_mistakes_end_with_one_line_and_code_2(
+    cluster: Cluster, repository: Path, command: list[str], variables: dict, message: str
+):
     if "PATH" in variables:  # everything but SLURM
         tools = repository / "tools"
         tools.mkdir()
@@ -52,16 +54,16 @@ def test_one_line_and_code_2(cluster: Cluster, repository: Path, command: list[s
         variables = variables | {"PATH": str(tools)}
     result = cluster.run("/bin/bash", f"launch/{command[0]}", *command[1:], cwd=repository, **variables)
     assert (result.returncode, result.stdout, len(result.stderr.splitlines())) == (2, "", 1), result
-    assert says in result.stderr
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_export.sbatch", "torchrun.sh"])
-def test_scripts_explain_themselves(cluster: Cluster, script: str):
+def test_scripts_print_their_usage(cluster: Cluster, script: str):
     result = cluster.run("bash", ROOT / "launch" / script, "--help", cwd=cluster.place)
     assert result.returncode == 0 and result.stdout.startswith("usage: ") and script in result.stdout
 
 
-def test_a_run_that_fails_keeps_its_code_and_stays_away(cluster: Cluster, repository: Path):
+def test_a_failed_run_keeps_its_code_and_is_not_requeued(cluster: Cluster, repository: Path):
     job = submit(
         cluster, repository, "launch/slurm.sbatch",
         "small.yaml", "--data", "data/nothing", "--run-dir", "runs/failed", *QUICK, MAX_RESTARTS="0",
@@ -72,7 +74,7 @@ def test_a_run_that_fails_keeps_its_code_and_stays_away(cluster: Cluster, reposi
     assert "data/nothing" in log(repository, job) and "failed with code 2" in log(repository, job)
 
 
-def test_tasks_of_an_array_requeue_themselves_and_not_for_ever(cluster: Cluster, repository: Path):
+def test_tasks_of_an_array_requeue_themselves_up_to_the_limit(cluster: Cluster, repository: Path):
     job = submit(
         cluster, repository, "--array=1-2", "launch/slurm.sbatch",
         *RUN, "runs/bounded-%a", *QUICK, "--max-minutes", "0.001", MAX_REQUEUES="1",
@@ -81,13 +83,13 @@ def test_tasks_of_an_array_requeue_themselves_and_not_for_ever(cluster: Cluster,
     for task in cluster.jobs(job):
         assert (task["ExitCode"], task["Restarts"]) == ("75:0", "1")
         text = log(repository, task["JobId"])
-        assert text.count("requeued; the next start") == 1 and "requeued 1 times already (MAX_REQUEUES)" in text
+        assert text.count("requeued; the next start resumes") == 1 and "requeued 1 times already (MAX_REQUEUES)" in text
         printed = node_log(repository, f"{job}_{task['ArrayTaskId']}")
         assert printed.count("rank 0:") == 2, "a restart of torchrun undid a stop"
 
 
-def test_ranks_of_one_and_several_gpus_and_cpus(repository: Path, tmp_path: Path):
-    """What is passed to torchrun, for what SLURM says of the node."""
+def test_ranks_and_threads_follow_from_gpus_and_cpus(repository: Path, tmp_path: Path):
+    """Arguments of torchrun for different variables that SLURM sets on a node."""
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
     python.write_text('#!/bin/sh\necho "$@" threads=$OMP_NUM_THREADS gpus=${CUDA_VISIBLE_DEVICES-all}\n')
@@ -108,7 +110,7 @@ def test_ranks_of_one_and_several_gpus_and_cpus(repository: Path, tmp_path: Path
 
 
 def test_torchrun_script_stops_on_every_node_with_code_75(repository: Path):
-    """Two "machines" without SLURM; a signal that comes twice is one signal."""
+    """Two "machines" without SLURM; a repeated signal counts once."""
     run = repository / "runs" / "without_slurm"
     command = ["bash", "launch/torchrun.sh", "--config", *RUN, run, *QUICK]
     environment = os.environ | {
@@ -126,9 +128,9 @@ def test_torchrun_script_stops_on_every_node_with_code_75(repository: Path):
         for node in nodes:
             node.send_signal(signal.SIGTERM)
             node.send_signal(signal.SIGTERM)
-        said = [node.communicate(timeout=60)[1] for node in nodes]
+        errors = [node.communicate(timeout=60)[1] for node in nodes]
     finally:
         for node in nodes:
             node.kill()
-    assert [node.returncode for node in nodes] == [75, 75], said
-    assert "saved at step" in "".join(said) and "Traceback" not in "".join(said)
+    assert [node.returncode for node in nodes] == [75, 75], errors
+    assert "saved at step" in "".join(errors) and "Traceback" not in "".join(errors)

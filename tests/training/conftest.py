@@ -1,4 +1,4 @@
-"""A small dataset, and a run on it that nobody disturbs."""
+"""A small dataset, and an uninterrupted run on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def dataset(tmp_path_factory) -> PreparedDataset:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(dataset, tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("undisturbed") / "run"
+def uninterrupted(dataset, tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
     run(config_of(dataset, directory))
     return directory

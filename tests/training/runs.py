@@ -1,4 +1,4 @@
-"""Small runs in this process that are disturbed at chosen moments."""
+"""Small runs in this process that are interrupted at chosen steps."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ STEPS = EPOCHS * FOLDS
 
 
 class Script:
-    """Stands in for a :class:`gnnrec.distributed.shutdown.StopRequest`: something happens when the program looks
-    after a step.
+    """Replaces a :class:`gnnrec.distributed.shutdown.StopRequest`; it acts when its code is read after a step.
 
-    It also looks once in each validation.
+    The program also reads it once in each validation.
 
     Args:
-        actions: Number of the step, from 1 -> what happens then. ``STOP`` asks for a stop, which comes a step later.
+        actions: Number of the step, from 1 -> action after it. ``STOP`` asks for a stop, which comes a step later.
     """
 
     def __init__(self, actions: dict[int, Callable[[], None] | int]):
-        self.looks, self._code = 0, 0
+        self.reads, self._code = 0, 0
         self.actions = {step + (step - 1) // FOLDS: action for step, action in actions.items()}
 
     def limit(self, minutes: float) -> None:
-        """Knows no clock."""
+        """Ignores time limits."""
 
     @property
     def code(self) -> int:
-        self.looks += 1
-        action = self.actions.get(self.looks)
+        self.reads += 1
+        action = self.actions.get(self.reads)
         if callable(action):
             action()
         elif action:
@@ -47,7 +46,7 @@ class Script:
 
 
 def config_of(dataset: PreparedDataset, run_dir: Path, **options) -> TrainConfig:
-    """Twenty-four steps on all users, which go on with whatever is there."""
+    """Configuration of 24 steps on all users, which resumes a run in the directory."""
     options = {"device": "cpu", "resume": "auto", "log_every": 1, "baselines": False} | options
     options["optimizer"] = {"epochs": EPOCHS} | options.get("optimizer", {})
     return make_config(dataset.directory, run_dir, loader={"folds": FOLDS}, **options)

@@ -1,4 +1,4 @@
-"""Mixed precision, as on GPUs, with the CPU's own bfloat16."""
+"""Mixed precision as on GPUs, in bfloat16 on the CPU."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def dataset(tmp_path_factory):
 
 
 def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) -> torch.Tensor:
-    """What a step predicts for its targets, with their ratings changed or not.
+    """Predictions of a step for its targets, with their ratings changed or not.
 
-    The trainer's parameters are the same in both cases: only the graph that the step sees differs.
+    The trainer's parameters are the same in both cases: only the graph of the step differs.
     """
     config, graph = trainer.config, trainer.graph
     if change:
@@ -37,16 +37,16 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
         rating[targets] = 5.5 - rating[targets]
         level[targets] = 9 - level[targets]
         graph = dataclasses.replace(graph, rating=rating, level=level)
-    # EpochTotals by fold are made from the ratings of the epoch's own graph.
+    # Sums by fold are made from the ratings of the epoch's own graph.
     epoch = Epoch(graph, config.seed, 0, config.loader.folds, config.loader.seed_users)
     loader = RatingLoader(graph, trainer.loader.neighbor_sampler, exclude=exclude)
     step = next(step for step in steps_of(epoch) if step.fold == fold)
     batch = loader.batch(epoch, step)
     with torch.no_grad():
-        history = None
+        stale_sums = None
         if trainer.control_variate:
-            history = snapshot(trainer.replicated, trainer.users, loader.graph, loader.statistics(epoch, fold))
-        embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users), stale_sums=history)
+            stale_sums = snapshot(trainer.replicated, trainer.users, loader.graph, loader.statistics(epoch, fold))
+        embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users), stale_sums=stale_sums)
         return trainer.replicated.score(embeddings, batch.targets)
 
 
@@ -76,8 +76,8 @@ def test_targets_do_not_reach_their_predictions(dataset, architecture, sampled, 
 
 @pytest.mark.parametrize("sampled", [False, True])
 def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
-    """First epoch on ratings shuffled at random, scored before each update: no better than their spread."""
-    losses, spread = {}, None
+    """First epoch on randomly shuffled ratings, scored before each update: the loss is not below their variance."""
+    losses, variance = {}, None
     for exclude in (True, False):
         config = make_config(
             model={"architecture": architecture, "layers": 2},
@@ -87,14 +87,14 @@ def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
         )
         trainer = RatingTrainer(config, dataset, World(), exclude=exclude)
         shuffle_ratings(trainer)
-        spread = trainer.graph.rating.var(unbiased=False).item()
+        variance = trainer.graph.rating.var(unbiased=False).item()
         total = sum(result.loss.item() for result in run_epoch(trainer, 0))
         for epoch in range(1, 20 if not exclude else 1):
             total = sum(result.loss.item() for result in run_epoch(trainer, epoch))
         losses[exclude] = total / trainer.graph.num_edges
-    assert losses[True] >= spread
+    assert losses[True] >= variance
     # The same model with its targets in its messages learns to read them.
-    assert losses[False] < spread
+    assert losses[False] < variance
 
 
 def shuffle_ratings(trainer: RatingTrainer) -> None:

@@ -1,4 +1,4 @@
-"""The learning-rate schedule and the optimizers' settings."""
+"""Learning-rate schedule and settings of the optimizers."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_constant_stays_at_the_peak():
 
 
 def test_warmup_takes_at_most_half_of_a_short_run():
-    found = rates(10, warmup_steps=50)
-    assert found[:5] == pytest.approx([0.08, 0.16, 0.24, 0.32, 0.4])
-    assert found[5] == pytest.approx(0.4) and all(a > b for a, b in zip(found[5:], found[6:]))
+    schedule = rates(10, warmup_steps=50)
+    assert schedule[:5] == pytest.approx([0.08, 0.16, 0.24, 0.32, 0.4])
+    assert schedule[5] == pytest.approx(0.4) and all(a > b for a, b in zip(schedule[5:], schedule[6:]))
 
 
 @pytest.mark.parametrize("total", [1, 2, 3])
@@ -72,8 +72,8 @@ def test_sgd_steps_along_the_gradient_alone():
 
 
 @pytest.mark.parametrize(("full", "expected"), [(0.0, 1.0), (10_000.0, 1.0), (2.0, (2 / (100 / 18)) ** 0.5)])
-def test_source_rate_falls_with_the_mean_degree_over_edges(full, expected):
-    # Degrees 2, 4, 4, 8: over edges their mean is (4 + 16 + 16 + 64) / 18; with a receiver of 0 the same.
+def test_message_lr_scale_falls_with_the_mean_degree_over_edges(full, expected):
+    # Degrees 2, 4, 4, 8: their mean over edges is (4 + 16 + 16 + 64) / 18; a receiver of degree 0 does not change it.
     degrees = torch.tensor([2, 4, 0, 4, 8])
     options = OptimizerOptions(message_lr_degree=full)
     assert message_lr_scale(options, degrees, World()) == pytest.approx(expected)
@@ -83,7 +83,7 @@ RATES = {"message_embedding": 0.25, "residual_embedding": 0.25, "to_users.rating
 
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
-def test_only_source_tables_learn_slower(name):
+def test_only_message_and_residual_embeddings_learn_slower(name):
     module = torch.nn.Module()
     for parameter in ("message_embedding", "residual_embedding", "id_embedding", "bias"):
         module.register_parameter(parameter, torch.nn.Parameter(torch.ones(3)))
@@ -97,7 +97,7 @@ def test_only_source_tables_learn_slower(name):
     assert moved == pytest.approx(expected, rel=1e-3)
 
 
-def test_layers_past_the_first_and_what_is_summed_over_learn_slower():
+def test_upper_layers_and_embeddings_of_messages_learn_slower():
     expected = [
         ("encoder.layers.0.user_out.weight", 0.08),
         ("encoder.layers.0.to_users.bias", 0.08),
@@ -118,12 +118,12 @@ def test_layers_past_the_first_and_what_is_summed_over_learn_slower():
     ]
     module = torch.nn.Module()
     for path, _ in expected:
-        parts, place = path.split("."), module
+        parts, parent = path.split("."), module
         for part in parts[:-1]:
-            if not hasattr(place, part):
-                place.add_module(part, torch.nn.Module())
-            place = getattr(place, part)
-        place.register_parameter(parts[-1], torch.nn.Parameter(torch.ones(1)))
+            if not hasattr(parent, part):
+                parent.add_module(part, torch.nn.Module())
+            parent = getattr(parent, part)
+        parent.register_parameter(parts[-1], torch.nn.Parameter(torch.ones(1)))
     optimizer = build_optimizer(OptimizerOptions(lr=0.1, upper_layer_lr_scale=0.5), module, 10, RATES)
     set_learning_rate(optimizer, 0.08)
     for parameter in module.parameters():

@@ -1,4 +1,4 @@
-"""Coupled L2 against the gradient of the penalty, written out and taken by autograd."""
+"""Coupled L2 against the gradient of the written-out penalty by autograd."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def double():
 
 
 def parts(dataset, **options):
-    """Graph, model and user rows, all moved off their start."""
+    """Graph, model and user rows, with noise on all parameters."""
     graph = build_rank_graph(dataset, World(), dtype=torch.float64)
     model, users = build_model(ModelOptions(dim=4, **options), graph, dataset, 0)
     torch.manual_seed(0)
@@ -50,8 +50,10 @@ def expected_penalty(dataset, model, users, options: RegularizationOptions) -> t
     levels = torch.tensor(dataset.manifest.rating["levels"])
     level_degree = (rating[:, None] == levels).sum(0)
     genres = [text.split("|") for text in dataset.movies["genres"]]
-    names = sorted({name for each in genres for name in each if name})
-    genre_degree = torch.stack([sum(d for d, each in zip(movie_degree, genres) if name in each) for name in names])
+    names = sorted({name for movie_genres in genres for name in movie_genres if name})
+    genre_degree = torch.stack(
+        [sum(d for d, movie_genres in zip(movie_degree, genres) if name in movie_genres) for name in names]
+    )
 
     def term(parameter: torch.Tensor, strength: float, degree: torch.Tensor) -> torch.Tensor:
         rows = strength / len(rating) * degree.clamp(min=1).double() ** options.degree_power
@@ -84,7 +86,7 @@ def expected_penalty(dataset, model, users, options: RegularizationOptions) -> t
     ids=str,
 )
 @pytest.mark.parametrize("degree_power", [-0.25, 0.0, 1.0])
-def test_what_is_added_is_the_gradient_of_the_penalty(dataset, model_options, degree_power):
+def test_the_gradient_of_the_penalty_is_added(dataset, model_options, degree_power):
     graph, model, users = parts(dataset, **model_options)
     options = RegularizationOptions(**STRENGTHS, degree_power=degree_power)
     regularization = CoupledL2(options, graph, model, users)

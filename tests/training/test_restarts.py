@@ -1,4 +1,4 @@
-"""What torchrun starts again goes on with what it had begun, and with nothing else."""
+"""A job that torchrun restarts resumes the run that it had begun, and no other run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.training.test_resume import assert_same_run
 
 @pytest.fixture
 def torchrun(monkeypatch):
-    """Makes this process one that torchrun started: its name, and how often it has started again."""
+    """Sets the environment of a process that torchrun started: run id and number of restarts."""
 
     def set_environment(name: str, restarts: int) -> None:
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", name)
@@ -37,12 +37,12 @@ OPTIONS = {"resume": "never", "checkpoint": {"every_steps": 2}}
 
 @pytest.fixture
 def died(dataset, tmp_path, torchrun):
-    """The configuration of a run, begun by torchrun's job ``first``, that died after eleven steps."""
+    """Configuration of a run that torchrun's job ``first`` began and that died after eleven steps."""
     torchrun("first", 0)
     config = config_of(dataset, tmp_path / "run", **OPTIONS)
     with pytest.raises(Dies):
         run(config, {11: die})
-    # With the process its threads would have died, one of which is writing a checkpoint.
+    # The process would have died together with its threads, one of which is writing a checkpoint.
     gc.collect()
     for thread in threading.enumerate():
         if thread.name.startswith("gnnrec-checkpoint"):
@@ -50,8 +50,8 @@ def died(dataset, tmp_path, torchrun):
     return config
 
 
-def test_what_an_older_job_still_writes_is_left_to_it(died, torchrun, monkeypatch):
-    """It is dying on another machine, and its files cannot be removed from under it."""
+def test_files_of_a_dying_job_are_not_required_to_vanish(died, torchrun, monkeypatch):
+    """An older job still writes on another machine, and the directory that it writes to cannot be removed."""
     leftover = died.run_dir / "checkpoints" / ".step-0000000010.tmp"
     leftover.mkdir(exist_ok=True)
     monkeypatch.setattr(os, "rmdir", lambda *arguments, **options: os.listdir("/dev/null"))
@@ -61,31 +61,31 @@ def test_what_an_older_job_still_writes_is_left_to_it(died, torchrun, monkeypatc
     assert leftover.exists()
 
 
-def test_a_restart_goes_on_unasked(dataset, died, torchrun, tmp_path, capsys):
+def test_a_restart_resumes_without_the_option(dataset, died, torchrun, tmp_path, capsys):
     torchrun("first", 1)
     run(died)
     assert "resumed at step 8 of" in capsys.readouterr().out
-    assert run(died)["steps"] == STEPS, "started again after its end"
+    assert run(died)["steps"] == STEPS, "restarted after its end"
     assert f"finished at step {STEPS}" in capsys.readouterr().out
     torchrun("other", 0)
-    run(config_of(dataset, tmp_path / "undisturbed"))
-    assert_same_run(tmp_path / "undisturbed", died.run_dir)
+    run(config_of(dataset, tmp_path / "uninterrupted"))
+    assert_same_run(tmp_path / "uninterrupted", died.run_dir)
 
 
 @pytest.mark.parametrize(("name", "restarts"), [("first", 0), ("second", 0), ("second", 1), ("none", 1)])
-def test_another_job_does_not(died, torchrun, name, restarts):
-    """The restart of a job that was refused is refused too."""
+def test_another_job_does_not_resume(died, torchrun, name, restarts):
+    """A job that was refused is refused again when it is restarted."""
     torchrun(name, restarts)
     with pytest.raises(UserError, match="holds a run already"):
         run(died)
 
 
-def test_overwriting_is_not_taken_for_done(dataset, died, torchrun, capsys):
-    """A job that died before it had replaced the run begins anew when it is started again."""
+def test_a_job_that_died_before_overwriting_overwrites_after_a_restart(dataset, died, torchrun, capsys):
+    """The restarted job resumes only a run that it has begun itself."""
     torchrun("second", 1)
     run(config_of(dataset, died.run_dir, **OPTIONS, overwrite=True))
     assert "resumed" not in capsys.readouterr().out
-    # From here on it is its own.
+    # From here on the run is its own.
     torchrun("second", 2)
     run(config_of(dataset, died.run_dir, **OPTIONS, overwrite=True))
     assert f"finished at step {STEPS}" in capsys.readouterr().out
@@ -102,13 +102,13 @@ def test_a_restart_does_not_undo_a_stop(dataset, tmp_path, torchrun):
     torchrun("first", 2)
     with pytest.raises(Stopped, match="before torchrun restarted it"):
         run(config)
-    # Another job does go on, when it is told to.
+    # Another job resumes the run if its options say so.
     torchrun("second", 0)
     assert run(config_of(dataset, tmp_path / "run"))["steps"] == STEPS
 
 
-def test_a_stop_for_new_members_is_none(dataset, died, torchrun, capsys):
-    """torchrun tells ranks to stop when a node joins, and starts all of them again, without counting it."""
+def test_a_stop_for_new_nodes_does_not_stop_the_job(dataset, died, torchrun, capsys):
+    """torchrun stops the ranks when a node joins, and starts all of them again, without counting a restart."""
     torchrun("first", 1)
     with pytest.raises(Stopped):
         run(died, {5: STOP})
@@ -118,11 +118,11 @@ def test_a_stop_for_new_members_is_none(dataset, died, torchrun, capsys):
 
 
 @pytest.mark.parametrize("log_every", [1, 1000])
-def test_the_later_of_two_jobs_has_the_run(dataset, tmp_path, log_every):
-    """Submitted twice: the first one ends before it writes anything more."""
+def test_the_later_of_two_jobs_takes_over_the_run(dataset, tmp_path, log_every):
+    """A job is submitted twice: the first one ends before it writes again."""
     options = {"checkpoint": {"every_steps": 2}, "log_every": log_every}
-    run(config_of(dataset, tmp_path / "undisturbed", log_every=log_every))
+    run(config_of(dataset, tmp_path / "uninterrupted", log_every=log_every))
     config = config_of(dataset, tmp_path / "run", **options)
     with pytest.raises(UserError, match="another job"):
         run(config, {7: lambda: run(config)})
-    assert_same_run(tmp_path / "undisturbed", config.run_dir)
+    assert_same_run(tmp_path / "uninterrupted", config.run_dir)

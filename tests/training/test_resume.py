@@ -1,4 +1,4 @@
-"""A run that is stopped and gone on with ends as if nothing had happened."""
+"""A run that is stopped and resumed ends with the same numbers as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 EPOCHS, FOLDS = 3, 3
-#: What a record measures, not computes.
+#: Fields of records that are measured, not computed.
 CLOCK = re.compile("^time$|seconds?$|^memory_gib$|^collective_mib$")
 needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="needs pyg-lib or torch-sparse")
 
 
 class StopAfter:
-    """Asks for a stop when the program has looked so many times."""
+    """Asks for a stop when its code has been read this many times."""
 
-    def __init__(self, looks: int):
-        self.looks = looks
+    def __init__(self, reads: int):
+        self.reads = reads
 
     def limit(self, minutes: float) -> None:
         pass
 
     @property
     def code(self) -> int:
-        self.looks -= 1
-        return signal.SIGTERM if self.looks < 0 else 0
+        self.reads -= 1
+        return signal.SIGTERM if self.reads < 0 else 0
 
 
-def train_on_rank(world: World, config: TrainConfig, looks: int | None) -> dict | str:
-    """The summary of a run, or how it was stopped."""
+def train_on_rank(world: World, config: TrainConfig, reads: int | None) -> dict | str:
+    """The summary of a run, or the message of its stop."""
     torch.set_num_threads(1)
-    # One rank is told to stop, and all of them must.
-    stop = StopAfter(10**9 if looks is None or world.rank < world.size - 1 else looks)
+    # One rank is asked to stop, and all ranks must.
+    stop = StopAfter(10**9 if reads is None or world.rank < world.size - 1 else reads)
     try:
         return train(config, dataclasses.replace(world, stop=stop))
     except Stopped as stopped:
         return str(stopped)
 
 
-def run(config: TrainConfig, ranks: int = 1, looks: int | None = None) -> dict | str:
-    return run_on_ranks(ranks, train_on_rank, config, looks)[0]
+def run(config: TrainConfig, ranks: int = 1, reads: int | None = None) -> dict | str:
+    return run_on_ranks(ranks, train_on_rank, config, reads)[0]
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +84,16 @@ def contents(checkpoint: Path) -> dict[str, dict]:
 
 
 def merged(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a checkpoint, the files of users put together."""
-    found: dict[str, list[torch.Tensor]] = {}
+    """All tensors of a checkpoint, with the rows of all files of users."""
+    parts_by_key: dict[str, list[torch.Tensor]] = {}
     for name, tensors in sorted(contents(checkpoint).items()):
         for key, tensor in tensors.items():
-            found.setdefault(f"{name.split('-')[0]}/{key}", []).append(tensor)
-    return {key: torch.cat(parts) if parts[0].dim() else parts[0] for key, parts in found.items()}
+            parts_by_key.setdefault(f"{name.split('-')[0]}/{key}", []).append(tensor)
+    return {key: torch.cat(parts) if parts[0].dim() else parts[0] for key, parts in parts_by_key.items()}
 
 
 def learned(run_dir: Path) -> list[dict]:
-    """Records without clocks and memory."""
+    """Records without times and memory."""
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     return [{name: value for name, value in json.loads(line).items() if not CLOCK.search(name)} for line in lines]
 
@@ -104,7 +104,7 @@ def scores(summary: dict) -> dict:
 
 def assert_same_run(a: Path, b: Path) -> None:
     for name in ("best", "last"):
-        first, second = (find_checkpoint(each, name) for each in (a, b))
+        first, second = (find_checkpoint(run_dir, name) for run_dir in (a, b))
         assert first.name == second.name
         first, second = contents(first), contents(second)
         assert first.keys() == second.keys()
@@ -120,35 +120,35 @@ def assert_same_run(a: Path, b: Path) -> None:
     [*((mode, 1) for mode in MODES if mode != "pyg"), ("sampled", 2), pytest.param("pyg", 1, marks=needs_library)],
 )
 def test_stops_change_nothing(dataset, tmp_path, mode, ranks):
-    undisturbed = run(config_of(dataset, tmp_path / "a", mode), ranks)
+    uninterrupted = run(config_of(dataset, tmp_path / "a", mode), ranks)
     config = config_of(dataset, tmp_path / "b", mode)
     stops = 0
-    # Some stops come in validation or in the summary. Later ones come later, so that the run has an end.
-    while isinstance(found := run(config, ranks, looks=2 + stops), str):
-        assert found.startswith("by SIGTERM, ") and "--resume auto" in found
+    # Some stops come in validation or in the summary. Each comes later than the last one, so that the run finishes.
+    while isinstance(result := run(config, ranks, reads=2 + stops), str):
+        assert result.startswith("by SIGTERM, ") and "--resume auto" in result
         assert (config.run_dir / "stopped.json").exists() and not (config.run_dir / "summary.json").exists()
         stops += 1
         assert stops < 60
     assert stops >= 2
-    assert scores(found) == scores(undisturbed)
+    assert scores(result) == scores(uninterrupted)
     assert_same_run(tmp_path / "a", tmp_path / "b")
     assert not (config.run_dir / "stopped.json").exists()
 
 
 @pytest.mark.parametrize("mode", ["sampled", "ranking"])
-def test_another_number_of_ranks_goes_on_alike(dataset, tmp_path, mode):
+def test_another_number_of_ranks_resumes_with_the_same_numbers(dataset, tmp_path, mode):
     options = {"validate_every": 0}
     if mode == "ranking":
         options["ranking"] = MODES[mode]["ranking"] | {"start": "random"}
     config = config_of(dataset, tmp_path / "b", mode, **options)
-    for ranks, looks in ((4, 2), (2, 2)):
-        assert isinstance(run(config, ranks, looks), str)
+    for ranks, reads in ((4, 2), (2, 2)):
+        assert isinstance(run(config, ranks, reads), str)
         info = read_info(find_checkpoint(config.run_dir, "last"))
         assert info.world_size == ranks and 0 < info.step
-    found = run(config, 3)
-    undisturbed = run(config_of(dataset, tmp_path / "a", mode, **options), 4)
-    for name, value in scores(undisturbed).items():
-        assert found[name] == pytest.approx(value, rel=1e-4), name
+    summary = run(config, 3)
+    uninterrupted = run(config_of(dataset, tmp_path / "a", mode, **options), 4)
+    for name, value in scores(uninterrupted).items():
+        assert summary[name] == pytest.approx(value, rel=1e-4), name
     first, second = (merged(find_checkpoint(tmp_path / name, "last")) for name in "ab")
     assert first.keys() == second.keys()
     for key, tensor in first.items():
@@ -170,6 +170,6 @@ def test_every_step_can_be_resumed_from(dataset, tmp_path):
 
 
 def copy_run(run_dir: Path, copy: Path) -> None:
-    """A run as it was before its end."""
+    """Copies a run without its summary, as before its end."""
     shutil.copytree(run_dir, copy)
     (copy / "summary.json").unlink()

@@ -1,4 +1,4 @@
-"""What a run goes on from: the newest sound checkpoint of the same run, and nothing else."""
+"""A run resumes from the newest sound checkpoint of the same run, and refuses everything else."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run_dir(stopped, tmp_path) -> Path:
 
 
 def refusal(config) -> str:
-    """The one line with which a run is refused; nothing in its directory has changed."""
+    """The message of a refused run, one line; nothing in its directory changes."""
     before = {path: path.read_bytes() for path in config.run_dir.rglob("*") if path.is_file()}
     with pytest.raises(UserError) as caught:
         run(config)
@@ -57,53 +57,55 @@ def empty(path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["model.pt", "optimizer.pt", "users-*.pt", "users_optimizer-*.pt", "checkpoint.json"])
 @pytest.mark.parametrize("damage", [cut, flip, empty, Path.unlink])
-def test_the_newest_sound_checkpoint_is_taken(dataset, run_dir, undisturbed, capsys, file, damage):
+def test_the_newest_sound_checkpoint_is_used(dataset, run_dir, uninterrupted, capsys, file, damage):
     newest, older, _ = checkpoints(run_dir, "step")
     (path,) = newest.glob(file)
     damage(path)
     run(config_of(dataset, run_dir))
-    said = capsys.readouterr().out.splitlines()
-    (warning,) = [line for line in said if line.startswith("warning")]
-    assert (str(path) in warning or f"no {path.name}" in warning) and "an older checkpoint is taken" in warning
-    assert f"resumed at step {step_of(older)} of {run_dir}" in said
-    assert_same_run(undisturbed, run_dir)
+    lines = capsys.readouterr().out.splitlines()
+    (warning,) = [line for line in lines if line.startswith("warning")]
+    assert (str(path) in warning or f"no {path.name}" in warning) and "falling back to an older checkpoint" in warning
+    assert f"resumed at step {step_of(older)} of {run_dir}" in lines
+    assert_same_run(uninterrupted, run_dir)
 
 
-def test_a_changed_digit_of_the_description_is_noticed(dataset, run_dir, undisturbed, capsys):
+def test_a_changed_digit_of_the_description_is_noticed(dataset, run_dir, uninterrupted, capsys):
     path = checkpoints(run_dir, "step")[0] / "checkpoint.json"
     before = path.read_text()
     path.write_text(before.replace('"best": 0.', '"best": 1.', 1))
     assert path.read_text() != before
     run(config_of(dataset, run_dir))
-    assert "checkpoint.json is damaged (its checksum does not match): an older" in capsys.readouterr().out
-    assert_same_run(undisturbed, run_dir)
+    assert (
+        "checkpoint.json is damaged (its checksum does not match): falling back to an older" in capsys.readouterr().out
+    )
+    assert_same_run(uninterrupted, run_dir)
 
 
-def test_a_damaged_checkpoint_that_was_asked_for_is_refused(dataset, run_dir):
+def test_a_damaged_checkpoint_named_in_the_option_is_refused(dataset, run_dir):
     newest = checkpoints(run_dir, "step")[0]
     flip(newest / "optimizer.pt")
-    said = refusal(config_of(dataset, run_dir, resume=newest.name))
-    assert said.startswith(f"{newest / 'optimizer.pt'} does not match its checksum") and "--resume auto" in said
+    message = refusal(config_of(dataset, run_dir, resume=newest.name))
+    assert message.startswith(f"{newest / 'optimizer.pt'} does not match its checksum") and "--resume auto" in message
 
 
-def test_without_a_sound_checkpoint_it_is_refused(dataset, run_dir):
+def test_a_run_without_a_sound_checkpoint_is_refused(dataset, run_dir):
     for checkpoint in checkpoints(run_dir, "step"):
         cut(checkpoint / "model.pt")
-    said = refusal(config_of(dataset, run_dir))
-    assert str(checkpoints(run_dir, "step")[0] / "model.pt") in said and "begin anew with --overwrite" in said
+    message = refusal(config_of(dataset, run_dir))
+    assert str(checkpoints(run_dir, "step")[0] / "model.pt") in message and "start again with --overwrite" in message
 
 
-def test_an_older_checkpoint_can_be_asked_for(dataset, run_dir, undisturbed, capsys):
+def test_an_older_checkpoint_can_be_named_in_the_option(dataset, run_dir, uninterrupted, capsys):
     oldest = checkpoints(run_dir, "step")[-1]
     run(config_of(dataset, run_dir, resume=str(oldest)))
     assert f"resumed at step {step_of(oldest)} of" in capsys.readouterr().out
-    assert_same_run(undisturbed, run_dir)
+    assert_same_run(uninterrupted, run_dir)
 
 
 @pytest.mark.parametrize("name", ["step-0000000999", "best-0000000015", "nonsense"])
-def test_a_checkpoint_that_is_not_there_is_refused(dataset, run_dir, name):
-    said = refusal(config_of(dataset, run_dir, resume=name))
-    assert f"--resume {name}" in said and all(path.name in said for path in checkpoints(run_dir, "step"))
+def test_a_missing_checkpoint_is_refused_with_the_existing_ones(dataset, run_dir, name):
+    message = refusal(config_of(dataset, run_dir, resume=name))
+    assert f"--resume {name}" in message and all(path.name in message for path in checkpoints(run_dir, "step"))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_a_checkpoint_that_is_not_there_is_refused(dataset, run_dir, name):
     ],
     ids=str,
 )
-def test_other_options_are_refused_by_name(dataset, run_dir, options, names):
+def test_changed_options_are_refused_by_name(dataset, run_dir, options, names):
     assert names.format(f"the run of {run_dir}") in refusal(config_of(dataset, run_dir, **options))
 
 
@@ -124,22 +126,22 @@ def test_other_data_is_refused(dataset, run_dir, tmp_path):
     assert str(other.directory) in refusal(config_of(other, run_dir))
 
 
-def test_what_changes_nothing_that_is_learned_may_change(dataset, run_dir, undisturbed, tmp_path):
+def test_options_that_do_not_affect_training_may_change(dataset, run_dir, uninterrupted, tmp_path):
     moved = tmp_path / "moved"
     run_dir.rename(moved)
     config = config_of(dataset, moved, log_every=2, checkpoint={"every_minutes": 1, "keep": 1}, max_minutes=60.0)
     run(config)
-    records = [[line for line in learned(each) if "loss" not in line] for each in (undisturbed, moved)]
+    records = [[line for line in learned(path) if "loss" not in line] for path in (uninterrupted, moved)]
     assert records[0] == records[1] and len(records[0]) > 8
 
 
-def test_what_has_ended_is_left_alone(dataset, undisturbed, capsys):
-    before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
-    summary = run(config_of(dataset, undisturbed))
-    assert f"{undisturbed} finished at step {STEPS}" in capsys.readouterr().out
-    assert summary == json.loads((undisturbed / "summary.json").read_text())
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")} == before
-    assert "--resume auto" in refusal(config_of(dataset, undisturbed, resume="never"))
+def test_a_finished_run_does_not_change(dataset, uninterrupted, capsys):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+    summary = run(config_of(dataset, uninterrupted))
+    assert f"{uninterrupted} finished at step {STEPS}" in capsys.readouterr().out
+    assert summary == json.loads((uninterrupted / "summary.json").read_text())
+    assert {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")} == before
+    assert "--resume auto" in refusal(config_of(dataset, uninterrupted, resume="never"))
 
 
 def no_checkpoint_yet(directory: Path) -> None:
@@ -155,19 +157,19 @@ def killed_at_once(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [lambda path: None, Path.mkdir, no_checkpoint_yet, killed_at_once])
-def test_where_nothing_is_saved_it_begins(dataset, tmp_path, undisturbed, state: Callable[[Path], None]):
+def test_a_run_without_checkpoints_starts_at_step_0(dataset, tmp_path, uninterrupted, state: Callable[[Path], None]):
     state(tmp_path / "run")
     run(config_of(dataset, tmp_path / "run"))
-    assert_same_run(undisturbed, tmp_path / "run")
+    assert_same_run(uninterrupted, tmp_path / "run")
     assert not list((tmp_path / "run").rglob(".*"))
 
 
 @pytest.mark.parametrize(("resume", "overwrite"), [("never", False), ("never", True), ("auto", False)])
-def test_what_is_not_a_run_is_refused(dataset, tmp_path, resume, overwrite):
+def test_a_directory_without_a_run_is_refused(dataset, tmp_path, resume, overwrite):
     (tmp_path / "mine").write_text("x")
     assert "choose another --run-dir" in refusal(config_of(dataset, tmp_path, resume=resume, overwrite=overwrite))
 
 
-def test_beginning_anew_and_going_on_exclude_each_other(dataset, run_dir):
+def test_overwriting_and_resuming_exclude_each_other(dataset, run_dir):
     with pytest.raises(UserError, match="--overwrite begins anew and --resume auto goes on"):
         config_of(dataset, run_dir, overwrite=True)

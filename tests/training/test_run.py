@@ -1,4 +1,4 @@
-"""A whole run on one rank: its directory, its records, its best checkpoint, its summary."""
+"""A complete run on one rank: directory, records, best checkpoint, summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.datasets import write_dataset
 from tests.training.test_resume import CLOCK
 
 EPOCHS, FOLDS = 12, 3
-#: Learns train by heart within a few epochs: the best epoch is not the last one.
+#: Overfits within a few epochs: the best epoch is not the last one.
 OVERFITS = {
     "model": {"message_dropout": 0.0, "dropout": 0.0},
     "optimizer": {"epochs": EPOCHS, "lr": 0.1, "schedule": "constant"},
@@ -57,7 +57,7 @@ def counts_of(dataset: PreparedDataset) -> np.ndarray:
     return np.bincount(dataset.split, minlength=3)
 
 
-def test_the_summary_says_what_was_done(dataset, run):
+def test_the_summary_has_scores_counts_and_fingerprints(dataset, run):
     config, summary = run
     assert json.loads((config.run_dir / "summary.json").read_text()) == summary
     expected = {
@@ -91,23 +91,23 @@ def test_the_run_directory_can_be_read_without_the_program(run):
         "summary.json",
         "checkpoints",
     }
-    found = {checkpoint_path(config.run_dir, "step", EPOCHS * FOLDS), find_checkpoint(config.run_dir, "best")}
-    assert set((config.run_dir / "checkpoints").iterdir()) == found
+    expected = {checkpoint_path(config.run_dir, "step", EPOCHS * FOLDS), find_checkpoint(config.run_dir, "best")}
+    assert set((config.run_dir / "checkpoints").iterdir()) == expected
     assert read_train_config(config.run_dir / "config.yaml") == config
 
 
-def test_records_go_forward(run):
+def test_records_are_in_order(run):
     config, _ = run
-    found = records(config.run_dir)
+    all_records = records(config.run_dir)
     for name in ("step", "time"):
-        values = [record[name] for record in found]
+        values = [record[name] for record in all_records]
         assert all(a <= b for a, b in zip(values, values[1:]))
-    losses = {record["step"]: record for record in found if "loss" in record}
+    losses = {record["step"]: record for record in all_records if "loss" in record}
     assert list(losses) == list(range(2, EPOCHS * FOLDS + 1, 2))
     assert all(record["epoch"] == (step - 1) // FOLDS for step, record in losses.items())
-    validated = [record["step"] for record in found if "validation_rmse" in record]
+    validated = [record["step"] for record in all_records if "validation_rmse" in record]
     assert validated == [FOLDS * (epoch + 1) for epoch in range(EPOCHS)]
-    assert found[-1]["test_rmse"] == run[1]["test_rmse"]
+    assert all_records[-1]["test_rmse"] == run[1]["test_rmse"]
 
 
 def test_the_loss_falls(run):
@@ -117,29 +117,29 @@ def test_the_loss_falls(run):
 
 def test_the_best_checkpoint_is_the_epoch_with_the_lowest_validation_rmse(run):
     config, summary = run
-    found = [record["validation_rmse"] for record in records(config.run_dir) if "validation_rmse" in record]
-    best = int(np.argmin(found))
+    rmse = [record["validation_rmse"] for record in records(config.run_dir) if "validation_rmse" in record]
+    best = int(np.argmin(rmse))
     assert 0 < best < EPOCHS - 1
     info = info_of(config.run_dir, "best")
-    assert (info.epoch, info.step, info.validation["rmse"]) == (best + 1, FOLDS * (best + 1), found[best])
+    assert (info.epoch, info.step, info.validation["rmse"]) == (best + 1, FOLDS * (best + 1), rmse[best])
     assert summary["best_epoch"] == best + 1
-    assert summary["validation_rmse"] == pytest.approx(found[best], rel=1e-6)
+    assert summary["validation_rmse"] == pytest.approx(rmse[best], rel=1e-6)
     assert summary["model_fingerprint"] == info.fingerprint
     last = info_of(config.run_dir, "last")
-    assert (last.epoch, last.step, last.validation["rmse"]) == (EPOCHS, EPOCHS * FOLDS, found[-1])
+    assert (last.epoch, last.step, last.validation["rmse"]) == (EPOCHS, EPOCHS * FOLDS, rmse[-1])
 
 
 def test_evaluate_reproduces_the_summary(run):
     config, summary = run
-    found = evaluate(config.run_dir, EvaluateOptions(), World())
-    assert set(found) == {"validation", "test"}
-    for name, metrics in found.items():
+    best = evaluate(config.run_dir, EvaluateOptions(), World())
+    assert set(best) == {"validation", "test"}
+    for name, metrics in best.items():
         assert metrics.rmse == pytest.approx(summary[f"{name}_rmse"], rel=1e-6)
         assert metrics.mae == pytest.approx(summary[f"{name}_mae"], rel=1e-6)
         assert metrics.count == summary["counts"][f"{name}_ratings"]
     last = evaluate(config.run_dir, EvaluateOptions(checkpoint="last"), World())
     assert last["validation"].rmse == pytest.approx(info_of(config.run_dir, "last").validation["rmse"], rel=1e-6)
-    assert last["test"].rmse != found["test"].rmse
+    assert last["test"].rmse != best["test"].rmse
 
 
 def test_another_dataset_is_refused(run, tmp_path):
@@ -149,12 +149,12 @@ def test_another_dataset_is_refused(run, tmp_path):
 
 
 def learned(run_dir: Path) -> list[dict]:
-    """Records without clocks and memory."""
+    """Records without times and memory."""
     return [{name: value for name, value in record.items() if not CLOCK.search(name)} for record in records(run_dir)]
 
 
 @pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["full", "sampled"])
-def test_the_same_seed_gives_the_same_numbers_and_another_one_others(dataset, tmp_path, loader):
+def test_only_the_same_seed_gives_the_same_numbers(dataset, tmp_path, loader):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
@@ -194,10 +194,10 @@ def test_max_steps_ends_the_run(dataset, tmp_path, max_steps, epochs):
 
 
 @pytest.mark.parametrize(("every", "validated"), [(0, [5]), (2, [2, 4, 5]), (9, [5])])
-def test_validation_comes_as_often_as_asked_and_at_the_end(dataset, tmp_path, every, validated):
+def test_validation_runs_at_the_interval_and_at_the_end(dataset, tmp_path, every, validated):
     run_of(dataset, tmp_path / "run", validate_every=every, optimizer={"epochs": 5}, loader={"folds": 2})
-    found = [record["step"] / 2 for record in records(tmp_path / "run") if "validation_rmse" in record]
-    assert found == validated
+    epochs = [record["step"] / 2 for record in records(tmp_path / "run") if "validation_rmse" in record]
+    assert epochs == validated
 
 
 def test_a_dataset_without_validation_keeps_its_last_epoch(tmp_path):
@@ -206,7 +206,7 @@ def test_a_dataset_without_validation_keeps_its_last_epoch(tmp_path):
     best, last = (info_of(tmp_path / "run", name) for name in ("best", "last"))
     assert best.fingerprint == last.fingerprint and best.epoch == last.epoch == 2
     assert summary["counts"]["validation_ratings"] == 0 and summary["validation_rmse"] is None
-    # NaN is not JSON, and no reader but Python's would take it.
+    # NaN is not JSON: only Python's reader accepts it.
     for name in ("summary.json", "metrics.jsonl"):
         assert "NaN" not in (tmp_path / "run" / name).read_text()
 
@@ -218,7 +218,7 @@ def test_a_dataset_without_test_ratings_trains(tmp_path, capsys):
     assert "no test ratings" in capsys.readouterr().out
 
 
-def test_a_run_directory_that_holds_something_is_refused_untouched(dataset, run, tmp_path):
+def test_a_run_directory_that_holds_a_run_is_refused_unchanged(dataset, run, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in run[0].run_dir.rglob("*")}
     with pytest.raises(UserError, match="holds a run already: .*--overwrite"):
         run_of(dataset, run[0].run_dir)
@@ -234,7 +234,7 @@ def test_overwrite_replaces_a_run(dataset, tmp_path):
     assert [record["step"] for record in records(tmp_path / "run") if "loss" in record] == [2]
 
 
-def test_overwrite_leaves_what_is_not_a_run_alone(dataset, tmp_path):
+def test_overwrite_does_not_touch_a_directory_without_a_run(dataset, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("x")
     with pytest.raises(UserError, match="thesis is not a run directory"):
@@ -242,18 +242,18 @@ def test_overwrite_leaves_what_is_not_a_run_alone(dataset, tmp_path):
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter"]
 
 
-def test_an_empty_directory_is_taken(dataset, tmp_path):
+def test_an_empty_directory_is_used(dataset, tmp_path):
     (tmp_path / "run").mkdir()
     assert run_of(dataset, tmp_path / "run", max_steps=1)[1]["steps"] == 1
 
 
-def test_a_place_that_cannot_be_written_is_named(dataset, tmp_path):
+def test_a_run_directory_that_cannot_be_written_is_named(dataset, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="--run-dir .*file/run: cannot write there"):
         run_of(dataset, tmp_path / "file" / "run")
 
 
-def test_no_run_directory_is_made_for_data_that_is_not_there(tmp_path):
+def test_no_run_directory_is_made_for_missing_data(tmp_path):
     config = make_config(tmp_path / "nowhere", tmp_path / "run")
     with pytest.raises(UserError, match="nowhere is not a prepared dataset"):
         train(config, World())
@@ -261,7 +261,7 @@ def test_no_run_directory_is_made_for_data_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["config.yaml", "checkpoints"])
-def test_what_is_not_a_run_cannot_be_evaluated(dataset, tmp_path, missing):
+def test_an_incomplete_run_cannot_be_evaluated(dataset, tmp_path, missing):
     config, _ = run_of(dataset, tmp_path / "run", max_steps=1)
     (tmp_path / "run" / missing).rename(tmp_path / "away")
     with pytest.raises(UserError, match=str(config.run_dir)):

@@ -1,4 +1,4 @@
-"""Where the time of a run goes, against pauses of known length; gradient norms, on any number of ranks."""
+"""Times of a run by purpose, against pauses of known length; gradient norms on any number of ranks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from tests.training.runs import STEPS, config_of, run
 PAUSE = 0.02
 
 
-def test_a_stopwatch_adds_up_what_is_outermost():
-    watch = Timer()
+def test_a_timer_counts_nested_blocks_once():
+    timer = Timer()
     for _ in range(2):
-        with watch, watch:
+        with timer, timer:
             time.sleep(PAUSE)
     time.sleep(PAUSE)
-    assert 2 * PAUSE <= watch.seconds < 3 * PAUSE
+    assert 2 * PAUSE <= timer.seconds < 3 * PAUSE
 
 
 def paused(method):
@@ -48,7 +48,7 @@ def records(directory: Path) -> list[dict]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_every_pause_is_found_where_it_was_made(dataset, tmp_path, monkeypatch):
+def test_pauses_count_as_the_purpose_they_were_made_in(dataset, tmp_path, monkeypatch):
     config = config_of(dataset, tmp_path / "run", checkpoint={"every_steps": 6}, max_steps=STEPS)
     monkeypatch.setattr(RatingLoader, "batch", paused(RatingLoader.batch))
     monkeypatch.setattr(RatingTrainer, "validate", paused(RatingTrainer.validate))
@@ -62,12 +62,12 @@ def test_every_pause_is_found_where_it_was_made(dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(manager, "CheckpointWriter", SlowWriter)
     summary = run(config)
-    seconds, found = summary["seconds"], records(config.run_dir)
+    seconds, all_records = summary["seconds"], records(config.run_dir)
     assert seconds["sampling"] >= PAUSE * STEPS and seconds["communication"] == 0
     assert seconds["checkpoints"] >= PAUSE * len(writers) and len(writers) > 4
-    evaluations = [record["evaluation_seconds"] for record in found if "validation_rmse" in record]
+    evaluations = [record["evaluation_seconds"] for record in all_records if "validation_rmse" in record]
     assert min(evaluations) >= PAUSE and seconds["evaluation"] > sum(evaluations)
-    steps = [record for record in found if "loss" in record]
+    steps = [record for record in all_records if "loss" in record]
     assert all(record["sampling_seconds"] >= PAUSE for record in steps)
     parts = ("sampling_seconds", "compute_seconds", "collective_seconds", "checkpoint_seconds")
     for record in steps:
@@ -78,7 +78,7 @@ def test_every_pause_is_found_where_it_was_made(dataset, tmp_path, monkeypatch):
 
 
 def with_a_late_rank(world: World, data: str, run_dir: str) -> dict[str, float]:
-    """Rank 1 is late in making batches, where there are collectives too, and in computing."""
+    """Trains with a slow rank 1, in making batches, which calls collectives too, and in computing."""
     if world.rank == 1:
         for name in ("statistics", "batch"):
             setattr(RatingLoader, name, paused(getattr(RatingLoader, name)))
@@ -87,25 +87,25 @@ def with_a_late_rank(world: World, data: str, run_dir: str) -> dict[str, float]:
 
 
 def test_waiting_for_others_is_communication(dataset, tmp_path):
-    patient, late = run_on_ranks(2, with_a_late_rank, str(dataset.directory), str(tmp_path / "run"))
+    waiting, late = run_on_ranks(2, with_a_late_rank, str(dataset.directory), str(tmp_path / "run"))
     steps = records(tmp_path / "run")[-1]["step"]
-    # Each step rank 0 waits once or twice for rank 1: while a batch is made, which is not sampling, and after it.
+    # In each step rank 0 waits once or twice for rank 1: while a batch is made (not sampling time), and after it.
     assert late["sampling"] >= 2 * PAUSE * steps > 2 * PAUSE * 20
-    assert patient["sampling"] < late["sampling"] - PAUSE * steps
-    assert patient["communication"] > PAUSE * steps
+    assert waiting["sampling"] < late["sampling"] - PAUSE * steps
+    assert waiting["communication"] > PAUSE * steps
 
 
 def gradient_norms(world: World, data: str, objective: str) -> list[float]:
-    """What a step reports, and the same by torch's own function from all gradients of all ranks."""
+    """Gradient norms that steps report, compared with torch's norms of all gradients of all ranks."""
     torch.set_default_dtype(torch.float64)
     options = {"ranking": {"dim": 4, "start": "random", "users_a_step": 9}} if objective == "ranking" else {}
     config = make_config(data, objective=objective, log_every=2, **options)
     kind = RankingTrainer if objective == "ranking" else RatingTrainer
     trainer: Trainer = kind(config, PreparedDataset(data), world)
-    whole = []
+    expected_norms = []
     update = trainer.update
 
-    def seen(lr: float) -> None:
+    def recording_update(lr: float) -> None:
         norms = []
         for module in (trainer.replicated, trainer.users):
             gradients = [parameter.grad.flatten() for parameter in module.parameters() if parameter.grad is not None]
@@ -113,18 +113,18 @@ def gradient_norms(world: World, data: str, objective: str) -> list[float]:
             shares = world.all_gather_objects(joined)
             shares = shares[:1] if module is trainer.replicated else shares
             norms.append(float(torch.nn.utils.get_total_norm([torch.cat(shares)])))
-        whole.append(norms)
+        expected_norms.append(norms)
         update(lr)
 
-    trainer.update = seen
-    found = [result.update.squared_gradient_norms for result in run_epoch(trainer, 0)][:4]
+    trainer.update = recording_update
+    reported = [result.update.squared_gradient_norms for result in run_epoch(trainer, 0)][:4]
     torch.set_default_dtype(torch.float32)
-    assert [gradient is None for gradient in found] == [True, False, True, False][: len(found)]
+    assert [squares is None for squares in reported] == [True, False, True, False][: len(reported)]
     norms = []
-    for squares, expected in zip(found, whole):
+    for squares, expected in zip(reported, expected_norms):
         if squares is not None:
-            of_users = world.all_reduce_sum_(squares[1:].clone())
-            norms += [float(squares[0].sqrt()), float(of_users.sqrt())]
+            user_square = world.all_reduce_sum_(squares[1:].clone())
+            norms += [float(squares[0].sqrt()), float(user_square.sqrt())]
             assert norms[-2:] == pytest.approx(expected, rel=1e-9)
     return norms
 
@@ -132,23 +132,23 @@ def gradient_norms(world: World, data: str, objective: str) -> list[float]:
 @pytest.mark.parametrize("objective", ["rating", "ranking"])
 def test_gradient_norms_do_not_depend_on_ranks(dataset, objective):
     data = str(dataset.directory)
-    (alone,) = run_on_ranks(1, gradient_norms, data, objective)
-    for found in run_on_ranks(3, gradient_norms, data, objective):
-        assert found == pytest.approx(alone, rel=1e-9)
-    assert min(alone[::2]) > 0 and (min(alone[1::2]) > 0) == (objective == "rating")
+    (one_rank,) = run_on_ranks(1, gradient_norms, data, objective)
+    for norms in run_on_ranks(3, gradient_norms, data, objective):
+        assert norms == pytest.approx(one_rank, rel=1e-9)
+    assert min(one_rank[::2]) > 0 and (min(one_rank[1::2]) > 0) == (objective == "rating")
 
 
 def test_recorded_norms_are_those_of_the_summed_gradients(dataset, tmp_path):
-    found = {}
+    steps = {}
     for ranks in (1, 2):
         directory = tmp_path / str(ranks)
         config = dataclasses.replace(config_of(dataset, directory), max_steps=5, log_every=2)
         run_on_ranks(ranks, _train, config)
-        found[ranks] = [record for record in records(directory) if "loss" in record]
-    for alone, together in zip(found[1], found[2], strict=True):
+        steps[ranks] = [record for record in records(directory) if "loss" in record]
+    for one_rank, two_ranks in zip(steps[1], steps[2], strict=True):
         for name in ("loss", "gradient_norm", "user_gradient_norm", "lr"):
-            assert together[name] == pytest.approx(alone[name], rel=1e-4), name
-    assert [record["step"] for record in found[1]] == [2, 4]
+            assert two_ranks[name] == pytest.approx(one_rank[name], rel=1e-4), name
+    assert [record["step"] for record in steps[1]] == [2, 4]
 
 
 def _train(world: World, config) -> None:

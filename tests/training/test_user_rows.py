@@ -1,4 +1,4 @@
-"""User rows in host memory and in mapped files: the same numbers as on the device, without its memory."""
+"""User rows in host memory and in mapped files: the same numbers as on the device, without using its memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def trainer_of(dataset, run_dir: Path, place: str, world: World | None = None, *
 
 
 def after_steps(trainer: RatingTrainer, steps: int) -> dict[str, torch.Tensor]:
-    """All that steps change, and embeddings."""
+    """State after some steps, and embeddings."""
     for result in itertools.islice(run_epoch(trainer, 0), steps):
         assert result.loss > 0
     contents, embeddings = trainer.checkpoint_state(), trainer.embed()
@@ -52,7 +52,7 @@ def after_steps(trainer: RatingTrainer, steps: int) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("options", [{}, {"architecture": "gat", "layers": 2}, {"layers": 0}], ids=str)
-def test_whole_neighbourhoods_give_the_same_bits_as_on_the_device(dataset, tmp_path, place, options):
+def test_whole_neighborhoods_give_the_same_bits_as_on_the_device(dataset, tmp_path, place, options):
     expected = after_steps(trainer_of(dataset, tmp_path, "device", model=options), 5)
     found = after_steps(trainer_of(dataset, tmp_path, place, model=options), 5)
     assert found.keys() == expected.keys() and any(name.startswith("users_optimizer/") for name in found)
@@ -61,7 +61,7 @@ def test_whole_neighbourhoods_give_the_same_bits_as_on_the_device(dataset, tmp_p
 
 
 @pytest.mark.parametrize("control_variate", [True, False])
-def test_sampled_gradients_are_those_on_the_device_and_l2_is_divided_by_the_probability_of_a_visit(
+def test_sampled_gradients_equal_those_on_the_device_and_l2_is_divided_by_the_inclusion_probability(
     dataset, tmp_path, control_variate
 ):
     loader, none = SAMPLED | {"control_variate": control_variate}, {"ids": 0.0, "messages": 0.0, "biases": 0.0}
@@ -88,7 +88,7 @@ def test_sampled_gradients_are_those_on_the_device_and_l2_is_divided_by_the_prob
             torch.testing.assert_close(gradient.values(), expected.float(), rtol=1e-4, atol=1e-7)
 
 
-def test_a_sampled_step_changes_the_rows_of_its_batch_alone(dataset, tmp_path):
+def test_a_sampled_step_changes_only_the_rows_of_its_batch(dataset, tmp_path):
     trainer = trainer_of(dataset, tmp_path, "file", loader=SAMPLED | {"control_variate": False})
     before = {name: value.detach().clone() for name, value in trainer.users.tables().items()}
     step, batch = trainer.make_batch(0, 0)
@@ -104,19 +104,19 @@ def test_a_sampled_step_changes_the_rows_of_its_batch_alone(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("raters", [0, 3, -1])
-def test_users_are_visited_as_often_as_expected(dataset, tmp_path, raters):
+def test_users_are_visited_with_their_inclusion_probability(dataset, tmp_path, raters):
     loader = SAMPLED | {"raters_per_movie": raters, "control_variate": False, "seed_users": 5, "folds": 2}
     trainer = trainer_of(dataset, tmp_path, "host", loader=loader)
-    inclusion_probability, steps = torch.zeros(dataset.num_users), 0
+    visits, steps = torch.zeros(dataset.num_users), 0
     for number in range(20):
         epoch = trainer.epoch(number)
         for step in steps_of(epoch):
-            inclusion_probability[trainer.loader.batch(epoch, step).users] += 1
+            visits[trainer.loader.batch(epoch, step).users] += 1
             steps += 1
     expected = trainer.optimizers[1].inclusion_probability
-    spread = (expected * (1 - expected) / steps).sqrt()
+    deviation = (expected * (1 - expected) / steps).sqrt()
     assert expected.min() > 0 and expected.max() <= 1 and (raters != 3 or expected.std() > 0.05)
-    assert ((inclusion_probability / steps - expected).abs() <= 5 * spread + 1e-9).all()
+    assert ((visits / steps - expected).abs() <= 5 * deviation + 1e-9).all()
 
 
 def sparse_gradients(rows: int, steps: int, size: int) -> list[torch.Tensor]:
@@ -129,7 +129,7 @@ def sparse_gradients(rows: int, steps: int, size: int) -> list[torch.Tensor]:
     return gradients
 
 
-def minimise(optimizer_of, gradients) -> torch.Tensor:
+def minimize(optimizer_of, gradients) -> torch.Tensor:
     table = torch.nn.Parameter(torch.ones(gradients[0].shape, dtype=torch.float64))
     optimizer = optimizer_of(table)
     for gradient in gradients:
@@ -146,24 +146,24 @@ def lazy_adam(table: torch.nn.Parameter, inclusion_probability: float, eps: floa
     return optimizer
 
 
-def test_lazy_adam_is_adam_where_all_rows_are_visited():
+def test_lazy_adam_is_adam_if_all_rows_are_visited():
     gradients = sparse_gradients(7, 9, 7)
-    found = minimise(lambda table: lazy_adam(table, 1.0, 0.1), gradients)
-    expected = minimise(
+    table = minimize(lambda table: lazy_adam(table, 1.0, 0.1), gradients)
+    expected = minimize(
         lambda table: torch.optim.Adam([table], lr=0.01, betas=(0.9, 0.99), eps=0.1),
-        [each.to_dense() for each in gradients],
+        [gradient.to_dense() for gradient in gradients],
     )
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(table, expected)
 
 
-def test_lazy_adam_is_torchs_sparse_adam_with_larger_steps_for_rare_visits():
+def test_lazy_adam_is_sparse_adam_with_larger_steps_for_rare_visits():
     gradients = sparse_gradients(11, 9, 4)
 
     def sparse_adam(lr: float) -> torch.Tensor:
-        return minimise(lambda table: torch.optim.SparseAdam([table], lr=lr, betas=(0.9, 0.99), eps=1e-12), gradients)
+        return minimize(lambda table: torch.optim.SparseAdam([table], lr=lr, betas=(0.9, 0.99), eps=1e-12), gradients)
 
     for inclusion_probability, factor in ((1.0, 1.0), (0.25, 2.0), (0.01, 10.0), (1e-9, 10.0)):
-        found = minimise(
+        found = minimize(
             lambda table, inclusion_probability=inclusion_probability: lazy_adam(table, inclusion_probability, 1e-12),
             gradients,
         )
@@ -211,7 +211,7 @@ def save_steps(world: World, data: str, directory: str, place: str) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [("file", "device"), ("device", "file"), ("host", "file")])
-def test_training_goes_on_with_rows_elsewhere_on_another_number_of_ranks(dataset, tmp_path, before, after):
+def test_training_resumes_with_rows_elsewhere_on_another_number_of_ranks(dataset, tmp_path, before, after):
     expected = after_steps(trainer_of(dataset, tmp_path, "device", **MANY_STEPS), 5)
     run_on_ranks(2, save_steps, str(dataset.directory), str(tmp_path), before)
     trainer = trainer_of(dataset, tmp_path, after, **MANY_STEPS)
@@ -238,7 +238,7 @@ def anonymous_mib() -> float:
     return int(re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 
 
-def test_files_take_no_anonymous_memory_and_leave_nothing_behind(tmp_path):
+def test_files_take_no_anonymous_memory_and_are_removed(tmp_path):
     taken = {}
     for memory in (FileMemory(tmp_path), RowMemory(torch.device("cpu"))):
         before = anonymous_mib()
@@ -253,7 +253,7 @@ def test_files_take_no_anonymous_memory_and_leave_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_one_line_at_the_start_and_no_end_of_a_run_when_it_is_saved(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_at_the_start_but_not_while_saving(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -264,8 +264,8 @@ def test_a_full_disk_is_one_line_at_the_start_and_no_end_of_a_run_when_it_is_sav
     assert torch.equal(memory.host_copy(rows), rows)
 
 
-def test_rows_are_fetched_to_where_they_are_computed_with():
-    """The meta device stands for one that is not the host."""
+def test_rows_are_fetched_to_the_compute_device():
+    """The meta device represents a device other than the host."""
     users = FetchedTables("user", torch.arange(5), 3, 0, 1.0, 1.0, memory=RowMemory(torch.device("cpu")))
     users.compute_device = torch.device("meta")
     for chosen, rows in ((None, 5), (slice(1, 3), 2), (torch.tensor([4, 0, 2]), 3)):

@@ -1,13 +1,13 @@
-"""What a checkpoint is: a directory that is complete or not there at all, readable on any number of ranks.
+"""Layout of a checkpoint: a directory that is complete or does not exist, readable on any number of ranks.
 
-In ``checkpoints/`` of a run directory, ``step-STEP`` holds all that training needs to go on, and ``best-STEP`` the
-weights that were best on validation. The highest number counts. Files:
+In ``checkpoints/`` of a run directory, ``step-STEP`` holds the complete state of training, and ``best-STEP`` the
+weights with the best validation. The highest number is the current one. Files:
 
 - ``checkpoint.json``: :class:`CheckpointInfo`, with a checksum for each other file.
 - ``model.pt``, and ``optimizer.pt`` in ``step-STEP``: the replicated part.
 - ``users-FIRST-LAST.pt``, ``users_optimizer-FIRST-LAST.pt``: the global rows ``FIRST`` to ``LAST - 1`` of users.
-- ``pass_model.pt`` and ``pass_users-FIRST-LAST.pt``, where sampling has a control variate: the weights when the pass
-  over the users began.
+- ``pass_model.pt`` and ``pass_users-FIRST-LAST.pt``, for sampling with a control variate: the weights at the start of
+  the pass over the users.
 
 All but the first are dictionaries of tensors; loading them runs no code (``weights_only``).
 """
@@ -28,23 +28,28 @@ from gnnrec.errors import UserError
 Tensors = dict[str, Tensor]
 
 DESCRIPTION = "checkpoint.json"
+#: Version of the layout and of the names in it, in ``checkpoint.json``; files without a version have format 1.
+FORMAT_VERSION = 2
+#: Endings of messages about checkpoints that cannot be read.
+USE_ANOTHER = ": use another checkpoint"
+TRAIN_AGAIN = ": train again, or export with the version that wrote it"
 _BY_USER = re.compile(r"(\w+)-(\d+)-(\d+)\.pt")
 _NAME = re.compile(r"(step|best)-(\d{10})")
 
 
 @dataclasses.dataclass
 class CheckpointInfo:
-    """What ``checkpoint.json`` says.
+    """Contents of ``checkpoint.json``.
 
     Attributes:
         epoch: Epochs finished and validated.
         step: Optimizer steps taken.
-        validation: Metrics of the latest validation at this step, name -> value; empty where nothing was validated.
+        validation: Metrics of the latest validation at this step, name -> value; empty without validation.
         dataset: Fingerprint of the prepared dataset.
         world_size: Ranks that wrote it.
         config: The resolved configuration.
         chosen: Settings that training chose before its first step.
-        train_state: What :class:`gnnrec.training.train_state.TrainState` keeps.
+        train_state: Values of :class:`gnnrec.training.train_state.TrainState`.
         files: File name -> SHA-256.
     """
 
@@ -60,24 +65,24 @@ class CheckpointInfo:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the replicated part: names the model."""
+        """SHA-256 of the replicated part, which identifies the model."""
         return self.files["model.pt"]
 
     def text(self) -> str:
         """``checkpoint.json``, with a checksum of its own; :func:`read_info` reads it back."""
-        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        values = json.loads(json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(self)))
         return json.dumps(values | {"checksum": _checksum(values)}, indent=1) + "\n"
 
 
 def checkpoint_path(run: Path, kind: str, step: int) -> Path:
-    """Where the checkpoint of a kind, ``step`` or ``best``, and a step is."""
+    """Directory of the checkpoint of a kind, ``step`` or ``best``, at a step."""
     return run / "checkpoints" / f"{kind}-{step:010d}"
 
 
 def checkpoints(run: Path, kind: str) -> list[Path]:
     """Complete checkpoints of a kind, ``step`` or ``best``, the latest first."""
-    found = (run / "checkpoints").glob(f"{kind}-*")
-    return sorted((path for path in found if _NAME.fullmatch(path.name)), reverse=True)
+    paths = (run / "checkpoints").glob(f"{kind}-*")
+    return sorted((path for path in paths if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -89,30 +94,36 @@ def find_checkpoint(run: Path, name: str) -> Path:
     """The ``best`` or the ``last`` checkpoint of a run.
 
     Raises:
-        UserError: There is none.
+        UserError: The run has no such checkpoint.
     """
-    found = checkpoints(run, {"best": "best", "last": "step"}[name])
-    if not found:
+    paths = checkpoints(run, {"best": "best", "last": "step"}[name])
+    if not paths:
         raise UserError(f"{run} has no checkpoint ({name}): train first")
-    return found[0]
+    return paths[0]
 
 
 def read_info(directory: Path) -> CheckpointInfo:
-    """``checkpoint.json`` of a checkpoint.
+    """Reads ``checkpoint.json`` of a checkpoint.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: The file is missing or damaged, or has another format.
     """
     path = directory / DESCRIPTION
     try:
         values = dict(json.loads(path.read_text(encoding="utf-8")))
         if values.pop("checksum", None) != _checksum(values):
             raise ValueError("its checksum does not match")
+        version = values.pop("format_version", 1)
+        if version != FORMAT_VERSION:
+            raise UserError(
+                f"{path} was written by another version of gnnrec (format {version}; this version reads "
+                f"{FORMAT_VERSION}){TRAIN_AGAIN}"
+            )
         return CheckpointInfo(**values)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{directory} is not a checkpoint (no {DESCRIPTION}): train first") from None
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): use another checkpoint") from None
+        raise UserError(f"{path} is damaged ({error}){USE_ANOTHER}") from None
 
 
 def _checksum(values: dict) -> str:

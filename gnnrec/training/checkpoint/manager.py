@@ -1,4 +1,4 @@
-"""Saves a run while it goes on, and stops it where all ranks can."""
+"""Saves a run during training, and stops it where all ranks can."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gnnrec.utils.timer import Timer
 
 
 def _timed(method: Callable) -> Callable:
-    """A method of :class:`CheckpointManager` that training waits for; it may call others of them."""
+    """Adds the time of a method to :attr:`TimeTotals.checkpoints`; nested calls count once."""
 
     @functools.wraps(method)
     def timed(self: CheckpointManager, *arguments: Any, **options: Any) -> Any:
@@ -38,16 +38,16 @@ def _timed(method: Callable) -> Callable:
 
 
 class CheckpointManager:
-    """The checkpoints of a run that is under way. Every rank makes the same calls.
+    """Writes and removes the checkpoints of a run. Every rank makes the same calls.
 
-    Files are written in the background, one checkpoint at a time. A checkpoint that cannot be written costs a warning:
-    training goes on, and the one before stays.
+    Files are written in the background, one checkpoint at a time. A checkpoint that cannot be written causes a
+    warning: training continues, and the previous checkpoint is kept.
 
     Args:
-        trainer: What is saved.
-        tracker: Where its records are.
-        state: Where the run stands; it is changed by others.
-        run_lock: To the run directory.
+        trainer: The trainer to save.
+        tracker: Tracker of the run.
+        state: Position and totals of the run, which the training loop updates.
+        run_lock: Lock on the run directory.
     """
 
     def __init__(self, trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock):
@@ -60,16 +60,16 @@ class CheckpointManager:
         self._waiting = Timer()
 
     def after_step(self) -> None:
-        """Begins and finishes what is due.
+        """Starts and finishes checkpoints that are due.
 
-        Ranks act on what they told each other a step ago, so that none waits for another here.
+        Ranks act on the flags that they exchanged after the previous step, so that none waits for another here.
 
         Raises:
-            Stopped: A rank was told to stop.
+            Stopped: A rank was asked to stop.
         """
-        told = self._flags.wait()
-        if told is not None:
-            stop, due, busy = told
+        flags = self._flags.wait()
+        if flags is not None:
+            stop, due, busy = flags
             if self._writer is not None and not busy:
                 self._finish()
             if stop:
@@ -80,10 +80,10 @@ class CheckpointManager:
         if every and self.trainer.steps_taken % every == 0 and self.trainer.steps_taken != self._saved_step:
             self._begin_step()
         busy = self._writer is not None and self._writer.busy
-        self._flags.start([self.world.stop.code, self._clock_says_so(), int(busy)])
+        self._flags.start([self.world.stop.code, self._due_by_clock(), int(busy)])
 
     def after_epoch(self, validation: Metrics | None) -> None:
-        """Keeps the present weights where they are the best so far; the last ones where nothing was validated."""
+        """Saves the current weights if they are the best so far, or the last ones of a run without validation."""
         improved = validation is not None and (self.state.best is None or validation.loss < self.state.best)
         if improved or (self.trainer.finished and self.state.best is None):
             self.state.best = validation.loss if improved else None
@@ -91,12 +91,12 @@ class CheckpointManager:
 
     @_timed
     def save_best(self) -> None:
-        """Keeps the present weights as the best ones."""
+        """Saves the current weights as the best ones."""
         self._best_to_save = self.trainer.checkpoint_state().weights().copy(self.world), self._info()
         self._begin_best()
 
     def stop(self) -> None:
-        """Saves where the run stands, before it stops."""
+        """Saves the state of the run before it stops."""
         self._finish()
         if self.trainer.steps_taken != self._saved_step:
             self._begin_step()
@@ -105,10 +105,10 @@ class CheckpointManager:
         self._finish()
 
     def end(self) -> None:
-        """Saves the end of the run.
+        """Saves the final state of the run.
 
         Raises:
-            UserError: It cannot be saved.
+            UserError: The state cannot be saved.
         """
         self._finish()
         try:
@@ -118,9 +118,9 @@ class CheckpointManager:
                 self._begin_step(required=True)
                 self._finish(required=True)
         except SaveFailed as failure:
-            raise UserError(f"{failure}: make room, and go on with --resume auto") from None
+            raise UserError(f"{failure}: make room, then resume with --resume auto") from None
 
-    def _clock_says_so(self) -> int:
+    def _due_by_clock(self) -> int:
         minutes = self.options.every_minutes
         return int(self.world.is_main and 0 < minutes <= (time.monotonic() - self._saved_time) / 60)
 
@@ -130,12 +130,12 @@ class CheckpointManager:
         self._finish(required)
         self._begin_best(required)
         self._finish(required)
-        # It would say that the best weights are there, which a full disk has just turned away.
+        # The saved state would refer to best weights that a full disk has just rejected.
         if self._best_to_save is None:
             self._begin("step", self.trainer.checkpoint_state().copy(self.world), self._info(), required)
 
     def _begin_best(self, required: bool = False) -> None:
-        """Writes the best weights, if they wait for it: a full disk may have turned them away before."""
+        """Writes the best weights if they are still to be written: an earlier attempt may have met a full disk."""
         if self._best_to_save is not None:
             self._finish()
             contents, info = self._best_to_save
@@ -155,7 +155,7 @@ class CheckpointManager:
 
     @_timed
     def _finish(self, required: bool = False) -> None:
-        """Waits for what is being written, if anything is."""
+        """Waits for the checkpoint that is being written, if any."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -196,6 +196,6 @@ class CheckpointManager:
 
     def _warn(self, failure: SaveFailed) -> None:
         if self.world.is_main:
-            kept = checkpoints(self.trainer.config.run_dir, "step")
-            rest = f"the newest one is {kept[0].name}" if kept else "there is none yet"
-            say(f"warning: {failure}; training goes on; {rest}", sys.stderr)
+            saved = checkpoints(self.trainer.config.run_dir, "step")
+            latest = f"the latest checkpoint is {saved[0].name}" if saved else "no checkpoint has been saved yet"
+            say(f"warning: {failure}; training continues; {latest}", sys.stderr)

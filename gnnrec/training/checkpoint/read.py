@@ -1,4 +1,4 @@
-"""Reads checkpoints, on any number of ranks, and refuses what is not whole."""
+"""Reads checkpoints on any number of ranks, and rejects incomplete and damaged ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph.partition import Partition
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import NodeTables, NoTables
-from gnnrec.training.checkpoint.info import CheckpointInfo, Tensors, read_info, user_range
+from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, Tensors, read_info, user_range
 from gnnrec.utils import files
 
 
@@ -22,9 +22,9 @@ def load_checkpoint(directory: Path, model: nn.Module, users: NodeTables | NoTab
 
     Args:
         directory: The checkpoint.
-        model: Takes the replicated part.
-        users: Takes the rows of ``part``.
-        part: The range that this rank owns now.
+        model: Receives the replicated part.
+        users: Receives the rows of ``part``.
+        part: The users of this rank.
 
     Raises:
         UserError: A file is missing or damaged, or belongs to a model of another shape.
@@ -49,7 +49,7 @@ def load_weights(
 
 
 def load_model(directory: Path, info: CheckpointInfo, model: nn.Module, prefix: str = "") -> None:
-    """The first half of :func:`load_weights`."""
+    """Reads the replicated part alone, see :func:`load_weights`."""
     state = read_replicated(directory, f"{prefix}model", info)
     try:
         model.load_state_dict(state)
@@ -63,15 +63,15 @@ def load_model(directory: Path, info: CheckpointInfo, model: nn.Module, prefix: 
 def load_users(
     directory: Path, info: CheckpointInfo, users: NodeTables | NoTables, part: Partition, prefix: str = ""
 ) -> None:
-    """The second half of :func:`load_weights`."""
-    expected = users.tables()
+    """Reads the user rows alone, see :func:`load_weights`."""
+    tables = users.tables()
     stored = read_rows(directory, f"{prefix}users", info, part, memory=users.memory.of_host)
-    wanted = {key: (part.num_users, *row.shape[1:]) for key, row in expected.items()}
-    found = {key: tuple(table.shape) for key, table in stored.items()}
-    if part.num_users and found != wanted:
-        raise UserError(f"{directory}: users-*.pt hold tables {found}, and the model of config.yaml has {wanted}")
-    for key, row in expected.items():
-        row.copy_(stored[key])
+    shapes = {key: (part.num_users, *table.shape[1:]) for key, table in tables.items()}
+    stored_shapes = {key: tuple(table.shape) for key, table in stored.items()}
+    if part.num_users and stored_shapes != shapes:
+        raise UserError(f"{directory}: users-*.pt hold tables {stored_shapes}; the model of config.yaml has {shapes}")
+    for key, table in tables.items():
+        table.copy_(stored[key])
 
 
 def read_replicated(directory: Path, stem: str, info: CheckpointInfo) -> Tensors:
@@ -88,20 +88,20 @@ def read_rows(
     verified: bool = False,
     memory: RowMemory | None = None,
 ) -> Tensors:
-    """The rows of ``part`` from the files ``STEM-*.pt``, whoever wrote them.
+    """Reads the rows of ``part`` from the files ``STEM-*.pt`` of any number of ranks.
 
     Args:
         directory: The checkpoint.
-        stem: Which tables.
+        stem: Name of the tables.
         info: Its description.
-        part: The rows.
+        part: The users to read.
         verified: Checksums have been compared before (:func:`find_damage`); then only these rows are read.
-        memory: What they are read into; None for host memory.
+        memory: Memory for the rows; None for host memory.
 
     Raises:
-        UserError: They do not hold all of them.
+        UserError: The files do not hold all rows, or are damaged.
     """
-    found: Tensors = {}
+    tensors: Tensors = {}
     memory = memory or RowMemory(torch.device("cpu"))
     covered = 0
     for name in sorted(info.files):
@@ -112,37 +112,37 @@ def read_rows(
         if not verified:
             _verify(directory, name, info)
         for key, table in _map(directory / name).items():
-            if key not in found:
-                found[key] = memory.zeros((part.num_users, *table.shape[1:]), table.dtype)
-            found[key][start - part.start : stop - part.start] = table[start - first : stop - first]
+            if key not in tensors:
+                tensors[key] = memory.zeros((part.num_users, *table.shape[1:]), table.dtype)
+            tensors[key][start - part.start : stop - part.start] = table[start - first : stop - first]
         covered += stop - start
     if covered != part.num_users:
-        raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank: use another checkpoint")
-    return found
+        raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank{USE_ANOTHER}")
+    return tensors
 
 
 def pick_rows(directory: Path, stem: str, info: CheckpointInfo, rows: Tensor) -> Tensors:
-    """Single rows from the files ``STEM-*.pt``, whose checksums have been compared.
+    """Reads single rows from the files ``STEM-*.pt``, whose checksums have been compared before.
 
     Args:
         directory: The checkpoint.
-        stem: Which tables.
+        stem: Name of the tables.
         info: Its description.
         rows: Global rows, int64 ``[n]``.
     """
-    found: Tensors = {}
+    tensors: Tensors = {}
     for name in sorted(info.files):
         first, last = user_range(name, stem) or (0, 0)
-        here = (rows >= first) & (rows < last)
-        if here.any():
+        in_file = (rows >= first) & (rows < last)
+        if in_file.any():
             for key, table in _map(directory / name).items():
-                picked = found.setdefault(key, table.new_empty(rows.numel(), *table.shape[1:]))
-                picked[here] = table[rows[here] - first]
-    return found
+                picked = tensors.setdefault(key, table.new_empty(rows.numel(), *table.shape[1:]))
+                picked[in_file] = table[rows[in_file] - first]
+    return tensors
 
 
 def find_damage(directory: Path, world: World) -> str | None:
-    """What is wrong with a checkpoint, in one line, or None; the ranks share the reading, and all learn of it."""
+    """Describes the damage of a checkpoint in one line; None for a sound one. The ranks divide the files."""
     damage = None
     try:
         info = read_info(directory)
@@ -150,17 +150,17 @@ def find_damage(directory: Path, world: World) -> str | None:
             _verify(directory, name, info)
     except UserError as error:
         damage = str(error)
-    return next((each for each in world.all_gather_objects(damage) if each), None)
+    return next((found for found in world.all_gather_objects(damage) if found), None)
 
 
 def _map(path: Path) -> Tensors:
-    """Tensors in memory that is mapped: only the rows that are looked at are read."""
+    """Memory-maps the tensors of a file: only rows that are accessed are read."""
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def _verify(directory: Path, name: str, info: CheckpointInfo) -> None:
     path = directory / name
     if not path.exists():
-        raise UserError(f"{path} is missing: use another checkpoint")
+        raise UserError(f"{path} is missing{USE_ANOTHER}")
     if files.sha256(path) != info.files.get(name):
-        raise UserError(f"{path} does not match its checksum: use another checkpoint")
+        raise UserError(f"{path} does not match its checksum{USE_ANOTHER}")

@@ -1,4 +1,4 @@
-"""Writes checkpoints: every rank its own files, aside, until all are on disk and the directory gets its name."""
+"""Writes checkpoints: every rank writes its own files into a temporary directory, which is renamed when complete."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from gnnrec.utils import files
 
 
 class SaveFailed(Exception):
-    """A checkpoint could not be written; the one before is untouched. Raised on every rank, with the first reason."""
+    """A checkpoint could not be written; earlier ones are kept. Raised on every rank, with the first reason."""
 
 
 @dataclasses.dataclass
 class CheckpointState:
-    """Tensors of a checkpoint on one rank, by the stems of the files that they go into.
+    """Tensors of a checkpoint on one rank, by the stems of their files.
 
     Attributes:
-        replicated: The same on every rank; rank 0 writes them.
-        by_user: The rows of ``part``.
+        replicated: Tensors that are the same on every rank; rank 0 writes them.
+        by_user: Rows of ``part``.
         part: The users of this rank.
-        memory: Where rows of users are kept, and copies of them.
+        memory: Memory of the user rows and of their copies.
     """
 
     replicated: dict[str, Tensors]
@@ -39,13 +39,13 @@ class CheckpointState:
     memory: RowMemory = dataclasses.field(default_factory=lambda: RowMemory(torch.device("cpu")))
 
     def copy(self, world: World) -> CheckpointState:
-        """What this rank has to write, in memory that training does not touch."""
+        """Copies the tensors that this rank writes, so that training can change the originals."""
         replicated = self.replicated if world.is_main else {}
         copies = _copies(self.by_user, self.memory)
         return CheckpointState(_copies(replicated, RowMemory(torch.device("cpu"))), copies, self.part, self.memory)
 
     def weights(self) -> CheckpointState:
-        """Only what inference needs."""
+        """The part that inference needs."""
         users = {"users": self.by_user["users"]}
         return CheckpointState({"model": self.replicated["model"]}, users, self.part, self.memory)
 
@@ -56,16 +56,16 @@ class CheckpointState:
 
 
 class CheckpointWriter:
-    """One checkpoint on its way to the disk. Every rank makes the same calls.
+    """Writes one checkpoint. Every rank makes the same calls.
 
     Args:
-        directory: Its final path, on a file system that all ranks share; one that is there is replaced.
-        contents: This rank's share, which is written in the background: a copy that training does not touch.
-        info: Everything but ``files``.
+        directory: Final path, on a file system that all ranks share; an existing checkpoint is replaced.
+        contents: A copy of this rank's tensors, which is written in the background.
+        info: Description without ``files``.
         world: The ranks.
 
     Raises:
-        SaveFailed: There is no place to write to.
+        SaveFailed: The temporary directory cannot be made.
     """
 
     def __init__(self, directory: Path, contents: CheckpointState, info: CheckpointInfo, world: World):
@@ -79,11 +79,11 @@ class CheckpointWriter:
 
     @property
     def busy(self) -> bool:
-        """This rank is still writing."""
+        """Whether this rank is still writing."""
         return not self._written.done()
 
     def finish(self) -> None:
-        """Waits for all ranks and gives the directory its name.
+        """Waits for all ranks and gives the directory its final name.
 
         Raises:
             SaveFailed: A rank could not write.
@@ -106,7 +106,7 @@ class CheckpointWriter:
                 torch.save(tensors, path)
                 files.sync(path)
                 checksums[name] = files.sha256(path)
-            except (OSError, RuntimeError) as error:  # torch's writer has its own errors for a full disk
+            except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
                 return {}, _problem(path, error)
         return checksums, None
 
@@ -125,7 +125,7 @@ class CheckpointWriter:
 
 
 def remove_checkpoint(directory: Path) -> None:
-    """Takes its name away first: what is left of it is never taken for a checkpoint."""
+    """Removes a checkpoint. It is renamed first, so that a partly removed one is never taken for a checkpoint."""
     retired = directory.with_name(f".{directory.name}.old")
     shutil.rmtree(retired, ignore_errors=True)
     os.rename(directory, retired)
@@ -133,14 +133,14 @@ def remove_checkpoint(directory: Path) -> None:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Removes what killed writers left. What a job that is not quite dead still adds to stays for the next start."""
+    """Removes files of killed writers. A directory that a dying job still writes to is left for the next start."""
     for path in parent.glob(".*"):
         if is_leftover(path):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def is_leftover(path: Path) -> bool:
-    """Its name is one that only killed writers leave behind."""
+    """Whether a path has the name of a temporary file, which only killed writers leave behind."""
     return re.fullmatch(r"\..+\.(tmp|old)(-\w+)?", path.name) is not None
 
 
@@ -156,7 +156,7 @@ def _make_directory(path: Path) -> str | None:
 def _problem(path: Path, error: Exception) -> str:
     reason = getattr(error, "strerror", None)
     if reason is None and not path.parent.exists():
-        reason = "somebody has removed its directory"
+        reason = "its directory was removed"
     elif reason is None:
         free = shutil.disk_usage(path.parent).free
         reason = f"{str(error).splitlines()[0]}; {free / 2**20:.0f} MiB are free"

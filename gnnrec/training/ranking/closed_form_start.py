@@ -1,5 +1,5 @@
-"""What a ranking starts from, and what validation chooses: the strength of the closed form's L2, how many singular
-vectors are kept, and the exponent of popularity that scores are divided by."""
+"""Closed-form start of a ranking model, with settings chosen on validation: L2 of the closed form, number of singular
+vectors, and the exponent of the popularity that scores are divided by."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from gnnrec.models.gram import weighted_gram
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.ranking_options import RankingOptions
 
-#: Strengths among which validation chooses, and the one where there is no validation.
+#: L2 strengths from which validation chooses, and the default without validation.
 L2_GRID, DEFAULT_L2 = (30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0), 300.0
-#: Exponents among which validation chooses, and the one from each start where there is no validation.
+#: Exponents from which validation chooses, and the default of each start without validation.
 POPULARITY_EXPONENTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75)
 DEFAULT_POPULARITY_EXPONENT = {"closed_form": 0.2, "random": 0.75}
-#: Standard deviation, over users, of the difference that a lower rank makes to NDCG: .025 to .063 on the validation
-#: users of ml-latest-small and two synthetic sets. A lower rank must gain one standard error: with few validation users
-#: the best of many settings is best by chance.
+#: Standard deviation over users of the change in NDCG with fewer factors: .025 to .063 on the validation users of
+#: ml-latest-small and two synthetic sets. Fewer factors must gain one standard error: with few validation users the
+#: best of many settings is best by chance.
 NOISE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class RankingData:
-    """What a ranking is trained on.
+    """Training data of a ranking model.
 
     Attributes:
         liked: Relevant training ratings of this rank's users.
         user_weight: Weight of each user in the loss, ``(ratings / mean ratings) ** power``, 0 for users without
             ratings: float ``[users]``.
         popularity: Ratings of each movie over all ranks, int64 ``[movies]``.
-        weighted_popularity: The same, each rating with the weight of its user, float64 ``[movies]``.
+        weighted_popularity: The same with each rating weighted by its user's weight, float64 ``[movies]``.
     """
 
     liked: Interactions
@@ -49,7 +49,7 @@ class RankingData:
 
 
 def ranking_data(liked: Interactions, num_movies: int, user_power: float, world: World) -> RankingData:
-    """Weights and popularity of what users like; every rank calls this.
+    """Computes user weights and movie popularity from relevant ratings; every rank calls this.
 
     Args:
         liked: Relevant training ratings of this rank's users.
@@ -68,13 +68,13 @@ def ranking_data(liked: Interactions, num_movies: int, user_power: float, world:
 
 @dataclasses.dataclass(frozen=True)
 class ClosedFormStart:
-    """A start that was chosen.
+    """A chosen start.
 
     Attributes:
         l2: Strength of L2.
         num_factors: Singular vectors kept.
         popularity_exponent: Exponent of popularity.
-        loss: Loss on validation; infinite where there is none.
+        loss: Loss on validation; infinite without validation.
     """
 
     l2: float
@@ -86,52 +86,52 @@ class ClosedFormStart:
 def start_from_closed_form(
     model: RankingModel, options: RankingOptions, training: RankingData, held_out: RankingSplit | None, world: World
 ) -> ClosedFormStart:
-    """Gives a model the tables and the popularity_exponent of the closed form.
+    """Sets the tables and the popularity exponent of a model to those of the closed form.
 
-    Rank 0 computes, for the eigenvectors of two ranks would differ by rounding; every rank calls this.
+    Rank 0 computes, since the eigenvectors of two ranks would differ by rounding; every rank calls this.
 
     Args:
         model: The model.
-        options: Its options; what they leave open is chosen on validation.
-        training: What the closed form is fitted on.
-        held_out: Validation users, or None where there are none.
+        options: Its options; open ones are chosen on validation.
+        training: Data for the closed form.
+        held_out: Validation users; None without validation.
         world: The ranks.
     """
     gram = weighted_gram(training.liked, training.popularity.numel(), training.user_weight, world)
     if not world.is_main:
-        del gram  # rank 0 alone works on it
+        del gram  # used on rank 0 alone
 
-    def tables(strength: float) -> tuple[Tensor, Tensor]:
-        source, target = item_model(gram, strength).tables(options.dim)
+    def closed_form_tables(l2: float) -> tuple[Tensor, Tensor]:
+        source, target = item_model(gram, l2).tables(options.dim)
         return source.to(model.message_embedding).cpu(), target.to(model.target).cpu()
 
-    tables_of: dict[float, tuple[Tensor, Tensor]] = {}
+    tables: dict[float, tuple[Tensor, Tensor]] = {}
 
-    def search(ranks: list[int]) -> ClosedFormStart:
-        """The best start among all ranks, and strengths and discounts downhill from the usual ones."""
-        best_of: dict[float, ClosedFormStart] = {}
+    def search(candidates: list[int]) -> ClosedFormStart:
+        """Finds the best start: over all numbers of factors, and downhill over L2 and the popularity exponent."""
+        best_by_l2: dict[float, ClosedFormStart] = {}
         model.set_popularity_exponent(default_popularity_exponent(options))
 
-        def loss(strength: float) -> float:
+        def loss(l2: float) -> float:
             world.check_stop()
-            if strength not in tables_of:
-                tables_of[strength] = world.run_on_rank0(lambda: tables(strength))
-            found: dict[int, ClosedFormStart] = {}
+            if l2 not in tables:
+                tables[l2] = world.run_on_rank0(lambda: closed_form_tables(l2))
+            starts: dict[int, ClosedFormStart] = {}
 
-            def loss_of_rank(rank: int) -> float:
-                model.set_tables(*tables_of[strength], rank)
+            def loss_with_factors(num_factors: int) -> float:
+                model.set_tables(*tables[l2], num_factors)
                 metrics = choose_popularity_exponent(model, options, held_out, world) if held_out else None
                 value = math.inf if metrics is None else world.broadcast_object(metrics.loss)
-                found[rank] = ClosedFormStart(strength, rank, float(model.popularity_exponent), value)
+                starts[num_factors] = ClosedFormStart(l2, num_factors, float(model.popularity_exponent), value)
                 return value
 
-            # All of them: the curve over ranks has more than one valley. Of equal ones the highest.
-            rank = min(reversed(ranks), key=loss_of_rank)
-            best_of[strength] = found[rank]
-            return found[rank].loss
+            # All candidates: the curve over factors has several valleys. Of equal ones the largest is taken.
+            best = starts[min(reversed(candidates), key=loss_with_factors)]
+            best_by_l2[l2] = best
+            return best.loss
 
-        strengths = L2_GRID if held_out and not options.l2 else [options.l2 or DEFAULT_L2]
-        return best_of[descend(strengths, options.l2 or DEFAULT_L2, loss)]
+        grid = L2_GRID if held_out and not options.l2 else [options.l2 or DEFAULT_L2]
+        return best_by_l2[descend(grid, options.l2 or DEFAULT_L2, loss)]
 
     chosen = search([options.num_factors or options.dim])
     if held_out and not options.num_factors:
@@ -139,34 +139,33 @@ def start_from_closed_form(
         other = search(candidate_factors(options.dim))
         if other.loss < chosen.loss - NOISE / math.sqrt(users):
             chosen = other
-    model.set_tables(*tables_of[chosen.l2], chosen.num_factors)
+    model.set_tables(*tables[chosen.l2], chosen.num_factors)
     model.set_popularity_exponent(chosen.popularity_exponent)
     return chosen
 
 
 def candidate_factors(dim: int) -> list[int]:
-    """Numbers of singular vectors among which validation chooses: ``dim``, its half, and so on to a 32nd."""
+    """Numbers of singular vectors from which validation chooses: ``dim``, half of it, and so on to a 32nd."""
     return sorted({max(1, dim >> shift) for shift in range(6)})
 
 
 def choose_popularity_exponent(
     model: RankingModel, options: RankingOptions, held_out: RankingSplit, world: World
 ) -> RankingMetrics:
-    """Sets the popularity_exponent that is best on validation, near the one that the model has; returns the metrics
-    there.
+    """Sets the popularity exponent that is best on validation, near the current one, and returns its metrics.
 
     Args:
         model: The model.
-        options: Its options; only a popularity_exponent below 0 is chosen.
+        options: Its options; an exponent of 0 or more is fixed, others are chosen.
         held_out: Validation users.
         world: The ranks; every rank calls this.
     """
-    found: dict[float, RankingMetrics] = {}
+    metrics: dict[float, RankingMetrics] = {}
 
     def loss(exponent: float) -> float:
         model.set_popularity_exponent(exponent)
-        found[exponent] = held_out.evaluate(model.message_embedding, model.movie_vectors())
-        value = found[exponent].loss
+        metrics[exponent] = held_out.evaluate(model.message_embedding, model.movie_vectors())
+        value = metrics[exponent].loss
         return world.broadcast_object(math.inf if value is None else value)
 
     if options.popularity_exponent >= 0:
@@ -175,11 +174,11 @@ def choose_popularity_exponent(
     else:
         best = descend(POPULARITY_EXPONENTS, float(model.popularity_exponent), loss)
     model.set_popularity_exponent(best)
-    return found[best]
+    return metrics[best]
 
 
 def descend(values: Sequence[float], start: float, loss: Callable[[float], float]) -> float:
-    """The lowest point of a curve with one valley: downhill from the one of ascending values nearest to ``start``."""
+    """Minimizes a curve with one valley over ascending values: goes downhill from the value nearest to ``start``."""
     losses: dict[int, float] = {}
 
     def at(index: int) -> float:
@@ -198,7 +197,7 @@ def descend(values: Sequence[float], start: float, loss: Callable[[float], float
 
 
 def default_popularity_exponent(options: RankingOptions) -> float:
-    """The exponent where validation has not chosen one."""
+    """Popularity exponent before validation chooses one."""
     return (
         options.popularity_exponent if options.popularity_exponent >= 0 else DEFAULT_POPULARITY_EXPONENT[options.start]
     )

@@ -1,4 +1,4 @@
-"""L2 of the ranking model, added to gradients once they are summed over ranks."""
+"""L2 of the ranking model, added to gradients after they are summed over ranks."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from gnnrec.models.ranking_model import RankingModel
 
 
 class TablePenalty:
-    """``sum_j c_j |s_j T'|^2 + l2 / movies * (|S|^2 + |T|^2)`` for source rows ``s_j`` and the target table ``T``.
+    """``sum_j c_j |s_j T'|^2 + l2 / movies * (|S|^2 + |T|^2)`` for message embeddings ``s_j`` and target table ``T``.
 
-    ``s_j T'`` is what movie ``j`` says of all movies, a row of the item model that the closed form solves for. With its
-    penalty, training goes on with the objective that the start is the solution of (but for the rank), and the strength
-    that validation chose stays right: plain L2 on the tables needs a strength of its own.
+    ``s_j T'`` is row ``j`` of the item model that the closed form solves for. With its penalty, training continues the
+    objective that the start minimizes (except for its number of factors), and the strength chosen on validation stays
+    valid; plain L2 on the tables would need another strength.
 
     Args:
         model: The ranking model, without DDP.
-        movie_penalty: ``c``, float ``[movies]``; None leaves that part out.
+        movie_penalty: ``c``, float ``[movies]``; None omits this term.
         l2: Strength of plain L2.
     """
 

@@ -1,4 +1,4 @@
-"""RankingData on what users like: scores of all movies near one for these and near zero for all others."""
+"""Training on relevant ratings: scores near one for movies that a user likes and near zero for all others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RankingTrainer(Trainer):
         config: The configuration.
         dataset: The prepared dataset.
         world: The ranks.
-        chosen: What :meth:`chosen` gave, to go on with; the weights then come from a checkpoint.
+        chosen: Settings of :meth:`chosen` from a checkpoint, from which the weights are restored later.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RankingTrainer(Trainer):
     def _start(self, model: RankingModel) -> None:
         """Sets tables, L2 and popularity exponent for the first step.
 
-        Where validation is trained on, they are chosen on a model that is fitted without it.
+        In a refit, which trains on validation, they are chosen with a model that is fitted without it.
         """
         options, training, world = self.options, self.training, self.world
         self.l2, self.num_factors = options.l2 or DEFAULT_L2, options.dim
@@ -89,24 +89,24 @@ class RankingTrainer(Trainer):
             return
         held_out = self.validation
         if self.config.refit and held_out is not None:
-            without = self._training(refit=False)
-            trial = RankingModel(options, without.popularity, self.config.seed).to(world.device)
-            found = start_from_closed_form(trial, options, without, held_out, world)
+            without_validation = self._training(refit=False)
+            trial = RankingModel(options, without_validation.popularity, self.config.seed).to(world.device)
+            start = start_from_closed_form(trial, options, without_validation, held_out, world)
             options, held_out = (
                 dataclasses.replace(
-                    options, l2=found.l2, num_factors=found.num_factors, popularity_exponent=found.popularity_exponent
+                    options, l2=start.l2, num_factors=start.num_factors, popularity_exponent=start.popularity_exponent
                 ),
                 None,
             )
-        found = start_from_closed_form(model, options, training, held_out, world)
-        self.l2, self.num_factors = found.l2, found.num_factors
+        start = start_from_closed_form(model, options, training, held_out, world)
+        self.l2, self.num_factors = start.l2, start.num_factors
         world.print(
-            f"closed form of strength {found.l2:g} and rank {found.num_factors}, "
-            f"popularity popularity_exponent {found.popularity_exponent:.2f}"
+            f"closed form: l2 {start.l2:g}, {start.num_factors} factors, "
+            f"popularity exponent {start.popularity_exponent:.2f}"
         )
 
     def _movie_penalty(self) -> Tensor | None:
-        """The closed form's L2 in the unit of the mean loss a user; other losses have another unit."""
+        """L2 of the closed form in units of the mean loss per user; None for other losses, which have other units."""
         if self.options.loss != "squared":
             return None
         penalty = movie_penalty(self.training.weighted_popularity, self.l2)
@@ -114,7 +114,7 @@ class RankingTrainer(Trainer):
 
     @cached_property
     def validation(self) -> RankingSplit | None:
-        """Validation users; None where there are none."""
+        """Validation users; None without validation."""
         split = self._split(VALIDATION)
         return split if self.world.all_reduce_scalar(split.targets.num_edges) else None
 
@@ -122,7 +122,7 @@ class RankingTrainer(Trainer):
         return read_ranking_split(self.dataset, self.world, split, self.options.relevant)
 
     def make_batch(self, epoch: int, index: int) -> tuple[Step, RankingBatch]:
-        """The movies of the users of a step on this rank, which of them are messages, and drawn negatives."""
+        """Movies of this rank's users of a step, the weights of their messages, and sampled negatives."""
         step = self.steps.step(epoch, index)
         liked = slice_users(self.training.liked, step.seeds)
         lists = CSRLists(liked.user_ptr, liked.movie, self.dataset.num_movies)
@@ -137,7 +137,7 @@ class RankingTrainer(Trainer):
         return step, batch
 
     def forward_backward(self, step: Step, batch: RankingBatch) -> Tensor:
-        """Leaves the gradient of the mean loss a user in every parameter; returns the loss summed over this rank.
+        """Leaves the gradient of the mean loss per user in every parameter; returns the loss summed over this rank.
 
         Gradients are summed over ranks, so a rank's loss is divided by the number of users of all ranks. L2 is added
         once, after the sum.
@@ -150,13 +150,13 @@ class RankingTrainer(Trainer):
         return loss.detach()
 
     def validate(self) -> RankingMetrics:
-        """Metrics on validation with the popularity_exponent that is best there, which the model then has."""
+        """Metrics on validation with the best popularity exponent, which the model keeps."""
         if self.validation is None:
             return self.evaluate(VALIDATION)
         return choose_popularity_exponent(self.replicated, self.options, self.validation, self.world)
 
     def chosen(self) -> dict[str, float]:
-        """What validation chose, or the options fixed."""
+        """Settings that validation chose or the options fixed."""
         return {
             "l2": self.l2,
             "num_factors": self.num_factors,
@@ -164,22 +164,22 @@ class RankingTrainer(Trainer):
         }
 
     def embed(self) -> NodeEmbeddings:
-        """Vectors of this rank's users, from all that is known of them, and of all movies."""
+        """Vectors of this rank's users, from all their ratings outside of the test split, and of all movies."""
         return self.replicated.embed(known_ratings(self.dataset, self.part, self.options.relevant, self.world.device))
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RankingMetrics:
-        """Metrics of a full ranking on one split, over all ranks; users are known by what the split shows of them."""
+        """Metrics of a full ranking on one split, over all ranks, from the ratings that the split shows."""
         held_out = self.validation if split == VALIDATION and self.validation else self._split(split)
         return held_out.evaluate(self.replicated.message_embedding, self.replicated.movie_vectors())
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
-        """Popularity, and EASE where movies are few, on the same training ratings."""
+        """Popularity and, for few movies, EASE on the same training ratings."""
         from gnnrec.baselines.ranking import fit_baselines
 
         return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
 
     def bytes_a_step(self) -> int:
-        """Bytes that a rank hands to collectives in a step: the gradients."""
+        """Bytes that a rank passes to collectives per step: the gradients."""
         return sum(
             table.numel() * table.element_size() for table in self.replicated.parameters() if table.requires_grad
         )

@@ -1,7 +1,7 @@
-"""What W&B is told of a prepared dataset, a model and an export: descriptions and where they are, not the gigabytes.
+"""W&B artifacts of prepared datasets, models and exports: descriptions and references to files, not the files.
 
-An artifact with the same contents is the same version, whoever makes it: an export names the model that a run made by
-making its description again.
+Artifacts with the same contents are the same version: an export refers to the model of a run by making the same
+artifact again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def dataset_artifact(dataset: PreparedDataset) -> Artifact:
-    """``dataset-FINGERPRINT``: the manifest of a prepared dataset, and where the dataset is."""
+    """``dataset-FINGERPRINT``: the manifest of a prepared dataset, and a reference to its directory."""
     manifest = dataset.manifest
     facts = {
         "fingerprint": dataset.fingerprint,
@@ -36,7 +36,7 @@ def model_artifact(checkpoint: Path, info: CheckpointInfo, wandb_run: str, uploa
         checkpoint: Directory of the checkpoint, in its run directory.
         info: Its description.
         wandb_run: Id of the W&B run that made it.
-        upload: With the weights.
+        upload: Add the weights.
     """
     facts = {
         "fingerprint": info.fingerprint,
@@ -52,7 +52,7 @@ def model_artifact(checkpoint: Path, info: CheckpointInfo, wandb_run: str, uploa
 
 
 def export_artifact(export: Path, manifest: dict, wandb_run: str) -> Artifact:
-    """``export-WANDB_RUN``: the manifest of an export, and where the export is.
+    """``export-WANDB_RUN``: the manifest of an export, and a reference to its directory.
 
     Args:
         export: Its directory.
@@ -69,9 +69,9 @@ def _artifact(name: str, kind: str, facts: dict, directory: Path, files: Iterabl
     import wandb
 
     artifact = wandb.Artifact(name, type=kind, metadata=facts)
-    for each in files:
-        # Weights are not copied before they are sent: they do not change.
-        policy = "immutable" if each.endswith(".pt") else "mutable"
-        artifact.add_file(str(directory / each), each, policy=policy)
+    for file in files:
+        # Weights do not change, so W&B need not copy them before the upload.
+        policy = "immutable" if file.endswith(".pt") else "mutable"
+        artifact.add_file(str(directory / file), file, policy=policy)
     artifact.add_reference(directory.resolve().as_uri(), "directory", checksum=False)
     return artifact

@@ -1,4 +1,4 @@
-"""What cannot be told to W&B or TensorBoard costs a warning, never the run."""
+"""Failures of W&B and TensorBoard become warnings and never end a run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from gnnrec.utils.log import say
 
 
 class best_effort:
-    """A context in which failing is no failure: the first one is said, and the run goes on.
+    """Warns about the first exception and suppresses the rest.
 
     Args:
-        name: Of what may fail.
+        name: Name of the service, for the warning.
     """
 
     def __init__(self, name: str):
@@ -25,11 +25,11 @@ class best_effort:
         if not isinstance(error, Exception):
             return False
         if not self._warned:
-            say(f"warning: {self.name}: {one_line(error)}; the run goes on without", sys.stderr)
+            say(f"warning: {self.name}: {one_line(error)}; the run continues without it", sys.stderr)
         self._warned = True
         return True
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, or its name where it says nothing."""
+    """Message of an error in one line, or its name if the message is empty."""
     return " ".join(str(error).split()) or type(error).__name__

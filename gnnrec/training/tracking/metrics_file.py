@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: one line for each record, whatever happens to the disk."""
+"""``metrics.jsonl``: one line for each record, even over a full disk."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gnnrec.utils.log import say
 
 
 class MetricsFile:
-    """A file of lines that only grows. On a full disk lines wait in memory until there is room.
+    """Appends lines to a file. On a full disk they are kept in memory until there is room.
 
     Args:
         path: The file.
-        size: Bytes to go on from; what follows is dropped.
-        waiting: What belongs behind them and was not on the disk yet.
+        size: Bytes of the file to keep; later ones are dropped.
+        waiting: Lines after these bytes that could not be written before.
 
     Attributes:
-        dropped: Whole lines that followed.
+        dropped: Complete lines among the dropped bytes.
     """
 
     def __init__(self, path: Path, size: int = 0, waiting: str = ""):
@@ -28,12 +28,12 @@ class MetricsFile:
         self._file = open(path, "ab", buffering=0)
         self._waiting, self._warned = waiting.encode(), False
         self.dropped: list[str] = []
-        there = self.size
-        if there < size:
-            # A file that is made longer would be filled with zeros.
+        present = self.size
+        if present < size:
+            # Extending the file would fill it with zeros.
             size, self._waiting = path.read_bytes().rfind(b"\n") + 1, b""
-            say(f"warning: {path} has lost its end; records go on behind it", sys.stderr)
-        if there > size:
+            say(f"warning: {path} has lost its end; new records follow the last complete one", sys.stderr)
+        if present > size:
             self.dropped = self.lines(size)
             self._file.truncate(size)
         self._written = self.size
@@ -45,22 +45,22 @@ class MetricsFile:
 
     @property
     def waiting(self) -> str:
-        """What belongs behind them and could not be written yet."""
+        """Lines that could not be written yet."""
         return self._waiting.decode()
 
     def lines(self, start: int = 0) -> list[str]:
-        """All lines that are whole, from byte ``start`` on, those that wait included."""
+        """All complete lines from byte ``start`` on, including those not written yet."""
         content = self.path.read_bytes()[start:] + self._waiting
         return [line.decode() for line in content.split(b"\n")[:-1]]
 
     def write(self, line: str) -> None:
-        """Adds a line, now or when there is room.
+        """Appends a line, now or when there is room.
 
         Raises:
-            UserError: Somebody else has changed the file.
+            UserError: Another process has changed the file.
         """
         if self.size != self._written:
-            raise UserError(f"{self.path}: another job writes to it, so this one does no more")
+            raise UserError(f"{self.path}: another job writes to this file, so this job ends")
         self._waiting += line.encode() + b"\n"
         try:
             while self._waiting:
@@ -69,12 +69,12 @@ class MetricsFile:
             self._warned = False
         except OSError as error:
             if not self._warned:
-                problem = f"cannot write ({error.strerror}); records wait in memory"
+                problem = f"cannot write ({error.strerror}); records are kept in memory"
                 say(f"warning: {self.path}: {problem}", sys.stderr)
             self._warned = True
 
     def sync(self) -> None:
-        """Waits until what was written is on the disk: a checkpoint counts on it."""
+        """Waits until the lines written are on the disk: checkpoints rely on them."""
         with contextlib.suppress(OSError):
             os.fsync(self._file.fileno())
 

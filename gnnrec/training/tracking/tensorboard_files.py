@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, which is optional."""
+"""Event files for TensorBoard (optional)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from gnnrec.training.tracking.best_effort import best_effort
 
 
 class TensorBoardFiles:
-    """What ``metrics.jsonl`` says, for TensorBoard. What fails after the start costs a warning.
+    """Writes the records of ``metrics.jsonl`` for TensorBoard. Failures after the start become warnings.
 
-    A run that is gone on with writes its files anew: no step is in them twice.
+    A resumed run writes its files anew, so no step is in them twice.
 
     Args:
-        directory: Where the files go; it is emptied.
-        records: What is recorded already.
+        directory: Directory of the files; it is emptied.
+        records: Earlier records of the run.
 
     Raises:
         UserError: tensorboard is not installed.
@@ -30,22 +30,22 @@ class TensorBoardFiles:
             raise UserError(
                 "tensorboard is not installed: pip install 'gnnrec[tensorboard]', or leave out --tensorboard"
             ) from None
-        self._harmless = best_effort("TensorBoard")
-        with self._harmless:
+        self._best_effort = best_effort("TensorBoard")
+        with self._best_effort:
             shutil.rmtree(directory, ignore_errors=True)
-            # A TensorBoard that has read the files before forgets what it has read.
+            # A running TensorBoard discards what it has read from the removed files.
             self._writer = SummaryWriter(directory, purge_step=0)
         for record in records:
             self.log(record)
 
     def log(self, record: dict) -> None:
         """Writes the numbers of a step."""
-        with self._harmless:
+        with self._best_effort:
             for name, value in record.items():
                 if name not in ("step", "time") and isinstance(value, (int, float)):
                     self._writer.add_scalar(name, value, record["step"], walltime=record["time"])
             self._writer.flush()
 
     def close(self) -> None:
-        with self._harmless:
+        with self._best_effort:
             self._writer.close()

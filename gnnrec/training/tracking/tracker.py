@@ -1,4 +1,4 @@
-"""Where a run's numbers go: ``metrics.jsonl``, Weights & Biases and TensorBoard, all from rank 0."""
+"""Logs the metrics of a run to ``metrics.jsonl``, Weights & Biases and TensorBoard, all from rank 0."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Takes the numbers of a run. On ranks other than 0 it does nothing.
+    """Logs the metrics of a run. On ranks other than 0 it does nothing.
 
-    What W&B and TensorBoard cannot take costs a warning, never the run.
+    Failures of W&B and TensorBoard become warnings and never end the run.
 
     Args:
         run: The run directory.
-        options: Those of W&B.
-        config: The resolved configuration, and what else describes the run from its start.
+        options: Options of W&B.
+        config: The resolved configuration, and further facts about the run.
         active: True on rank 0.
-        recorded_bytes: Length of ``metrics.jsonl`` to go on from; what follows is dropped.
-        unrecorded: What belongs behind it and was not on the disk yet.
-        wandb_run: Id of the W&B run to go on with; None starts one.
+        recorded_bytes: Bytes of ``metrics.jsonl`` to keep; later ones are dropped.
+        unrecorded: Lines after these bytes that could not be written before.
+        wandb_run: Id of the W&B run to resume; None starts one.
         tensorboard: Write files for TensorBoard too.
     """
 
@@ -62,7 +62,7 @@ class Tracker:
 
     @property
     def unrecorded(self) -> str:
-        """What a full disk keeps out of ``metrics.jsonl``."""
+        """Lines that could not be written to ``metrics.jsonl`` yet."""
         return self._file.waiting if self._file is not None else ""
 
     def sync(self) -> None:
@@ -76,7 +76,7 @@ class Tracker:
         return self._wandb.id if self._wandb is not None else None
 
     def log(self, step: int, **values: Any) -> None:
-        """MetricsFile numbers of one optimizer step; steps must not go back."""
+        """Logs numbers of one optimizer step; steps must not decrease."""
         if not self.active:
             return
         record = {"step": step, "time": round(time.time(), 3), **values}
@@ -87,36 +87,36 @@ class Tracker:
             self._tensorboard.log(record)
 
     def summary(self, values: dict) -> None:
-        """MetricsFile the results of the run, in W&B only."""
+        """Logs the results of the run, to W&B only."""
         if self._wandb is not None:
             self._wandb.summary(values)
 
     def table(self, name: str, columns: list[str], rows: list[list]) -> None:
-        """MetricsFile a table, in W&B only."""
+        """Logs a table, to W&B only."""
         if self._wandb is not None:
             self._wandb.table(name, columns, rows)
 
     def use_artifact(self, make: Callable[[], Artifact]) -> None:
-        """MetricsFile what the run is made from, in W&B only."""
+        """Logs an input artifact of the run, to W&B only."""
         if self._wandb is not None:
             self._wandb.use_artifact(make)
 
     def log_artifact(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
-        """MetricsFile what the run made, in W&B only."""
+        """Logs an output artifact of the run, to W&B only."""
         if self._wandb is not None:
             self._wandb.log_artifact(make, aliases)
 
     def alert(self, problem: str) -> None:
-        """Tells W&B of lost ranks, from any thread, just before this process ends."""
+        """Sends a W&B alert about lost ranks, from any thread, just before this process ends."""
         run, self._wandb = self._wandb, None
         self._finish(run, RanksLost(problem))
 
     def close(self, problem: BaseException | None = None) -> None:
-        """Ends the records; may be called more than once.
+        """Closes all files and the W&B run; may be called more than once.
 
         Args:
-            problem: What ended the run before its time. W&B sends an alert, unless somebody stopped the run: then the
-                W&B run is left to be gone on with.
+            problem: The exception that ended the run early. W&B sends an alert, except for a stop on request, after
+                which the W&B run can be resumed.
         """
         if self._file is not None:
             self._file.close()

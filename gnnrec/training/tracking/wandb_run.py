@@ -1,4 +1,4 @@
-"""Weights & Biases, which is optional: nothing here may end a run that has begun."""
+"""Runs in Weights & Biases (optional): no failure here ends a run that has started."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from gnnrec.training.tracking.best_effort import best_effort, one_line
 if TYPE_CHECKING:
     from wandb import Artifact
 
-#: Alerts have shorter titles.
+#: Longest title of an alert.
 _TITLE = 63
 
 
 class WandbRun:
-    """A run in W&B. What fails after its start costs a warning.
+    """A run in W&B. Failures after its start become warnings.
 
     Args:
-        directory: The run directory; offline files go below it.
-        options: The options; the mode is not disabled.
-        config: What the run is.
-        resumed: Id of a run to go on with; None starts one.
-        sent: MetricsFile that W&B has, though the run that is gone on with went back behind them.
-        job_type: What kind of work it is.
+        directory: The run directory, for offline files.
+        options: Options of W&B; the mode is not disabled.
+        config: Configuration of the run.
+        resumed: Id of a run to resume; None starts one.
+        sent: Records that W&B has from after the checkpoint that the run is resumed from.
+        job_type: Type of the run, such as ``train``.
 
     Raises:
         UserError: wandb is not installed, or cannot start.
@@ -43,66 +43,66 @@ class WandbRun:
         sent: list[dict] | None = None,
         job_type: str = "train",
     ):
-        self._offline, self._harmless = options.mode == "offline", best_effort("W&B")
+        self._offline, self._best_effort = options.mode == "offline", best_effort("W&B")
         self._run = _start(directory, options, config, resumed, job_type)
         self.id = self._run.id
         self._sent = _SentBefore(directory / "wandb" / "sent.jsonl", sent or [])
-        with self._harmless:
-            # A resumed run may come back to a step that W&B's own counter has left behind.
+        with self._best_effort:
+            # A resumed run may return to a step that W&B's own counter has passed.
             self._run.define_metric("step", hidden=True)
             self._run.define_metric("*", step_metric="step")
 
     def log(self, record: dict) -> None:
-        """Sends the numbers of a step, once."""
+        """Sends the numbers of a step, unless W&B has them already."""
         if record in self._sent:
             return
-        with self._harmless:
+        with self._best_effort:
             self._run.log({name: value for name, value in record.items() if name != "time"})
 
     def summary(self, values: dict) -> None:
-        with self._harmless:
+        with self._best_effort:
             self._run.summary.update(values)
 
     def table(self, name: str, columns: list[str], rows: list[list]) -> None:
-        with self._harmless:
+        with self._best_effort:
             import wandb
 
             self._run.log({name: wandb.Table(columns=columns, data=rows)})
 
     def use_artifact(self, make: Callable[[], Artifact]) -> None:
-        """The run is made from an artifact."""
-        with self._harmless:
+        """Logs an input artifact of the run."""
+        with self._best_effort:
             if self._offline:
-                # Only use_artifact() itself wants to be online: the file takes the record, and so does wandb sync.
+                # use_artifact() refuses offline runs, but offline files and wandb sync support its record.
                 self._run._log_artifact(make(), use_after_commit=True)
             else:
                 self._run.use_artifact(make())
 
     def log_artifact(self, make: Callable[[], Artifact], aliases: list[str]) -> None:
-        """The run has made an artifact."""
-        with self._harmless:
+        """Logs an output artifact of the run."""
+        with self._best_effort:
             self._run.log_artifact(make(), aliases=aliases)
 
     def alert(self, title: str, text: str) -> None:
-        """Tells whoever asked W&B for alerts that something went wrong."""
-        with self._harmless:
+        """Sends an alert about an error."""
+        with self._best_effort:
             self._run.alert(title[:_TITLE], text, level="ERROR")
 
     def finish(self, exit_code: int = 0, stopped: bool = False) -> None:
-        """Ends the run; one that was stopped is marked as such, and will be gone on with."""
-        with self._harmless:
+        """Ends the run; a stopped one is marked as preempting, so that it can be resumed."""
+        with self._best_effort:
             if stopped:
                 self._run.mark_preempting()
             self._run.finish(exit_code=exit_code)
 
 
 class _SentBefore:
-    """MetricsFile that W&B has although the run went back behind them: it makes them once more, and W&B keeps the
-    first.
+    """Records that W&B has although the run went back to a checkpoint before them: it logs them again, and W&B keeps
+    the first ones.
 
     Args:
-        path: Where they are noted for the next time that the run is gone on with.
-        more: Those that came since.
+        path: File that keeps their names for the next time that the run is resumed.
+        more: New records of this kind.
     """
 
     def __init__(self, path: Path, more: list[dict]):

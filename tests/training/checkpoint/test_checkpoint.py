@@ -1,8 +1,9 @@
-"""CheckpointManager: written on some ranks, read on others, and refused when they are not whole."""
+"""Checkpoints: written on some number of ranks, read on others, and refused when they are damaged."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gnnrec.models.build import build_model
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
+from gnnrec.training.checkpoint import info as checkpoint_info
 from gnnrec.training.checkpoint.info import CheckpointInfo, read_info
 from gnnrec.training.checkpoint.read import load_checkpoint
 from gnnrec.training.checkpoint.write import CheckpointState, CheckpointWriter, SaveFailed
@@ -31,7 +33,7 @@ def info_of(dataset: PreparedDataset, step: int = 30) -> CheckpointInfo:
 
 
 def parts(dataset: PreparedDataset, world: World, shift: float) -> tuple[RankGraph, RatingModel, NodeTables]:
-    """Model and user rows with values that tell rows and tables apart."""
+    """Graph, model and user rows, with a different value in every row and table."""
     graph = build_rank_graph(dataset, world)
     model, users = build_model(ModelOptions(dim=4, layers=2, architecture="gat"), graph, dataset, 0)
     with torch.no_grad():
@@ -57,74 +59,74 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def of_three_ranks(dataset, tmp_path_factory) -> Path:
+def three_rank_checkpoint(dataset, tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp("run") / "checkpoints" / "best"
     run_on_ranks(3, save_on_rank, str(dataset.directory), str(directory), 0.5)
     return directory
 
 
 @pytest.fixture
-def checkpoint(of_three_ranks, tmp_path) -> Path:
+def checkpoint(three_rank_checkpoint, tmp_path) -> Path:
     """A copy that a test may damage."""
-    return Path(shutil.copytree(of_three_ranks, tmp_path / "best"))
+    return Path(shutil.copytree(three_rank_checkpoint, tmp_path / "best"))
 
 
 def load_as(rank: int, size: int, dataset: PreparedDataset, directory: Path):
-    """Reads what one of ``size`` ranks reads; reading takes no collectives."""
+    """Reads a checkpoint as one of ``size`` ranks; reading calls no collectives."""
     graph, model, _ = parts(dataset, World(), 0.0)
     part = partition(dataset.manifest.shards, rank, size)
     users = model.user_tables(dataclasses.replace(graph, part=part))
     return load_checkpoint(directory, model, users, part), model, users
 
 
-def test_files_are_one_for_the_model_and_one_for_each_rank(dataset, of_three_ranks):
+def test_there_is_one_file_for_the_model_and_one_for_each_rank(dataset, three_rank_checkpoint):
     ranges = [partition(dataset.manifest.shards, rank, 3) for rank in range(3)]
     expected = {f"users-{part.start:010d}-{part.stop:010d}.pt" for part in ranges} | {"model.pt"}
-    assert {path.name for path in of_three_ranks.iterdir()} == expected | {"checkpoint.json"}
-    assert [path.name for path in of_three_ranks.parent.iterdir()] == ["best"]
-    info = read_info(of_three_ranks)
-    assert info.files == {name: files.sha256(of_three_ranks / name) for name in expected}
+    assert {path.name for path in three_rank_checkpoint.iterdir()} == expected | {"checkpoint.json"}
+    assert [path.name for path in three_rank_checkpoint.parent.iterdir()] == ["best"]
+    info = read_info(three_rank_checkpoint)
+    assert info.files == {name: files.sha256(three_rank_checkpoint / name) for name in expected}
     assert (info.epoch, info.step, info.validation, info.dataset) == (2, 30, {"rmse": 0.9}, dataset.fingerprint)
     assert info.fingerprint == info.files["model.pt"]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
-def test_three_ranks_write_what_any_number_reads(dataset, of_three_ranks, size):
+def test_any_number_of_ranks_reads_a_checkpoint_of_three(dataset, three_rank_checkpoint, size):
     _, expected, expected_users = parts(dataset, World(), 0.5)
-    found = []
+    rows_by_rank = []
     for rank in range(size):
-        info, model, users = load_as(rank, size, dataset, of_three_ranks)
+        info, model, users = load_as(rank, size, dataset, three_rank_checkpoint)
         assert info.step == 30
         state = model.state_dict()
         assert state.keys() == expected.state_dict().keys()
         for name, value in expected.state_dict().items():
             assert torch.equal(state[name], value), name
-        found.append(users.rows())
+        rows_by_rank.append(users.rows())
     for name, rows in expected_users.rows().items():
-        assert torch.equal(torch.cat([part[name] for part in found]), rows), name
+        assert torch.equal(torch.cat([part[name] for part in rows_by_rank]), rows), name
 
 
-def test_one_rank_writes_what_three_read(dataset, tmp_path):
+def test_three_ranks_read_a_checkpoint_of_one(dataset, tmp_path):
     save_on_rank(World(), str(dataset.directory), str(tmp_path / "last"), 0.25)
     expected = parts(dataset, World(), 0.25)[2].rows()
-    found = [load_as(rank, 3, dataset, tmp_path / "last")[2].rows() for rank in range(3)]
+    rows_by_rank = [load_as(rank, 3, dataset, tmp_path / "last")[2].rows() for rank in range(3)]
     for name, rows in expected.items():
-        assert torch.equal(torch.cat([part[name] for part in found]), rows), name
+        assert torch.equal(torch.cat([part[name] for part in rows_by_rank]), rows), name
 
 
-def test_a_checkpoint_replaces_the_one_before(dataset, checkpoint):
+def test_a_checkpoint_replaces_the_previous_one(dataset, checkpoint):
     save_on_rank(World(), str(dataset.directory), str(checkpoint), 0.75)
     assert sum(path.name.startswith("users") for path in checkpoint.iterdir()) == 1
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best"]
     expected = parts(dataset, World(), 0.75)[1].state_dict()
-    found = load_as(0, 1, dataset, checkpoint)[1].state_dict()
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    state = load_as(0, 1, dataset, checkpoint)[1].state_dict()
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize(
     "failing", ["torch.save", "gnnrec.training.checkpoint.info.json.dumps", "gnnrec.utils.files.sync"]
 )
-def test_a_failed_save_leaves_the_one_before(dataset, checkpoint, monkeypatch, failing):
+def test_a_failed_save_keeps_the_previous_checkpoint(dataset, checkpoint, monkeypatch, failing):
     before = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
 
     def fail(*args, **kwargs):
@@ -136,7 +138,7 @@ def test_a_failed_save_leaves_the_one_before(dataset, checkpoint, monkeypatch, f
     monkeypatch.undo()
     assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
     load_as(0, 1, dataset, checkpoint)
-    # The next one that succeeds clears away what was left.
+    # The next successful save removes the leftovers.
     save_on_rank(World(), str(dataset.directory), str(checkpoint), 0.75)
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best"]
 
@@ -160,9 +162,9 @@ def test_damaged_and_missing_files_are_named(dataset, checkpoint, kind, damage):
     else:
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-    said = refusal(dataset, checkpoint)
-    assert said.startswith(f"{path} ")
-    assert ("is missing" if damage == "removed" else "does not match its checksum") in said
+    message = refusal(dataset, checkpoint)
+    assert message.startswith(f"{path} ")
+    assert ("is missing" if damage == "removed" else "does not match its checksum") in message
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"epoch": 1}', '{"epoch": 1, "what": 2}'])
@@ -171,21 +173,38 @@ def test_a_damaged_description_is_named(dataset, checkpoint, text):
     assert str(checkpoint / "checkpoint.json") in refusal(dataset, checkpoint)
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_what_is_not_a_checkpoint_is_named(dataset, tmp_path, there):
+@pytest.mark.parametrize("version", [None, 1, 3])
+def test_another_format_is_refused_before_unknown_keys(dataset, checkpoint, version):
+    path = checkpoint / "checkpoint.json"
+    values = json.loads(path.read_text()) | {"format_version": version, "unknown": 5}
+    del values["checksum"]
+    if version is None:
+        del values["format_version"]
+    path.write_text(json.dumps(values | {"checksum": checkpoint_info._checksum(values)}))
+    assert refusal(dataset, checkpoint) == (
+        f"{path} was written by another version of gnnrec (format {version or 1}; this version reads 2): "
+        "train again, or export with the version that wrote it"
+    )
+
+
+def test_the_format_is_version_2(checkpoint):
+    assert json.loads((checkpoint / "checkpoint.json").read_text())["format_version"] == 2
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_directory_without_a_checkpoint_is_named(dataset, tmp_path, exists):
     directory = tmp_path / "best"
-    if there:
+    if exists:
         directory.mkdir()
     assert refusal(dataset, directory).startswith(f"{directory} is not a checkpoint")
 
 
-def test_users_that_are_not_all_there_are_counted(dataset, checkpoint):
+def test_missing_users_are_counted(dataset, checkpoint):
     info = read_info(checkpoint)
     del info.files[sorted(name for name in info.files if name.startswith("users"))[1]]
     (checkpoint / "checkpoint.json").write_text(info.text())
     part = partition(dataset.manifest.shards, 1, 3)
-    said = refusal(dataset, checkpoint)
-    assert f"{dataset.num_users - part.num_users} of {dataset.num_users} users" in said
+    assert f"{dataset.num_users - part.num_users} of {dataset.num_users} users" in refusal(dataset, checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""When checkpoints are written, which are kept, and what a full disk does."""
+"""Times of checkpoints, the number kept, and full disks."""
 
 from __future__ import annotations
 
@@ -39,71 +39,71 @@ def steps_saved(run_dir: Path) -> list[int]:
     ],
     ids=str,
 )
-def test_checkpoints_come_as_often_as_asked_and_the_last_ones_stay(dataset, tmp_path, options, expected):
+def test_checkpoints_are_written_at_the_interval_and_the_latest_are_kept(dataset, tmp_path, options, expected):
     run(config_of(dataset, tmp_path, checkpoint=options))
     assert steps_saved(tmp_path) == expected
     assert all(find_damage(path, World()) is None for path in checkpoints(tmp_path, "step"))
     assert len(checkpoints(tmp_path, "best")) == 1 and not list(tmp_path.rglob(".*"))
 
 
-def test_the_clock_saves_too(dataset, tmp_path):
+def test_checkpoints_are_written_by_the_clock(dataset, tmp_path):
     run(config_of(dataset, tmp_path, checkpoint={"every_minutes": 1e-9, "keep": 99}))
-    # Ranks agree on it a step later, and begin the next when one is written.
+    # Ranks agree on a checkpoint one step later, and start the next one when it is written.
     assert len(steps_saved(tmp_path)) > STEPS / 6
 
 
-def test_the_best_one_stays(dataset, undisturbed):
-    """The record of validation says when the loss was lowest; its weights are kept, and no others."""
+def test_only_the_best_weights_are_kept(dataset, uninterrupted):
+    """The weights of the step with the lowest recorded validation RMSE are the only ones kept."""
     validations = {
-        record["step"]: record["validation_rmse"] for record in learned(undisturbed) if "validation_rmse" in record
+        record["step"]: record["validation_rmse"] for record in learned(uninterrupted) if "validation_rmse" in record
     }
     assert len(validations) == STEPS / 3
     lowest = min(validations, key=validations.get)
-    (best,) = checkpoints(undisturbed, "best")
+    (best,) = checkpoints(uninterrupted, "best")
     assert step_of(best) == lowest and read_info(best).validation["rmse"] == validations[lowest]
 
 
-def test_a_stop_while_a_checkpoint_is_written_waits_for_it(dataset, tmp_path, undisturbed, monkeypatch):
-    """The writer is held up at step 4 until the stop has come, and both checkpoints are there in the end."""
-    told, save = threading.Event(), torch.save
+def test_a_stop_waits_for_the_checkpoint_being_written(dataset, tmp_path, uninterrupted, monkeypatch):
+    """The writer blocks at step 4 until the stop request; both checkpoints are saved in the end."""
+    released, save = threading.Event(), torch.save
 
     def slow(tensors, path):
         if "step-0000000004" in str(path):
-            assert told.wait(20)
+            assert released.wait(20)
         save(tensors, path)
 
     def write_on_later() -> None:
-        threading.Timer(0.5, told.set).start()
+        threading.Timer(0.5, released.set).start()
 
     monkeypatch.setattr(torch, "save", slow)
     with pytest.raises(Stopped, match="saved at step 8"):
         run(config_of(dataset, tmp_path, checkpoint={"every_steps": 4}), {6: write_on_later, 7: STOP})
     assert steps_saved(tmp_path) == [4, 8] and not list(tmp_path.rglob(".*"))
     run(config_of(dataset, tmp_path))
-    assert_same_run(undisturbed, tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
 
 
-def test_what_killed_writers_left_is_removed(dataset, tmp_path, undisturbed):
+def test_files_of_killed_writers_are_removed(dataset, tmp_path, uninterrupted):
     with pytest.raises(Stopped):
         run(config_of(dataset, tmp_path), {5: STOP})
     saved = checkpoints(tmp_path, "step")[0]
     for name in (".step-0000000009.tmp", ".step-0000000001.old", ".best-0000000003.old-12345678"):
         shutil.copytree(saved, tmp_path / "checkpoints" / name)
-    # A half-written one under its final name is none either: its description comes last.
+    # A directory with the final name but without a description is not a checkpoint either.
     half = shutil.copytree(saved, tmp_path / "checkpoints" / "step-0000000009")
     (half / "checkpoint.json").unlink()
     (tmp_path / ".stopped.json.tmp-12345678").write_text("{")
     (tmp_path / ".mine").write_text("x")
     run(config_of(dataset, tmp_path))
     assert [path.name for path in tmp_path.rglob(".*")] == [".mine"]
-    assert_same_run(undisturbed, tmp_path)
+    assert_same_run(uninterrupted, tmp_path)
 
 
 class Disk:
-    """A disk that can be full: a small one in memory, or, where this user may not mount one, a limit to files.
+    """A disk that can be filled: a small tmpfs or, if this user may not mount one, a limit on file sizes.
 
     Args:
-        directory: Where it is.
+        directory: Mount point.
     """
 
     def __init__(self, directory: Path):
@@ -137,7 +137,7 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path, capsys):
-    # What is printed goes to memory, so that a limit to files does not meet it.
+    # Output goes to memory (capsys), so that the limit on file sizes does not apply to it.
     disk = Disk(tmp_path)
     yield disk
     disk.close()
@@ -147,67 +147,68 @@ def warnings(capsys) -> list[str]:
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
 
 
-def test_a_full_disk_costs_a_warning(dataset, disk, undisturbed, capsys):
+def test_training_continues_on_a_full_disk_with_a_warning(dataset, disk, uninterrupted, capsys):
     """From step 6 to 15 nothing can be saved, neither steps nor the best weights."""
     config = config_of(dataset, disk.directory / "run", checkpoint={"every_steps": 2, "keep": 9})
-    meanwhile = []
+    saved_meanwhile = []
 
     def make_room() -> None:
-        meanwhile.extend(checkpoints(config.run_dir, "step"))
-        assert find_damage(meanwhile[0], World()) is None
+        saved_meanwhile.extend(checkpoints(config.run_dir, "step"))
+        assert find_damage(saved_meanwhile[0], World()) is None
         disk.make_room()
 
     run(config, {7: disk.fill, 15: make_room})
-    said = warnings(capsys)
-    assert steps_saved(config.run_dir)[-1] == STEPS and step_of(meanwhile[0]) == 6
+    lines = warnings(capsys)
+    assert steps_saved(config.run_dir)[-1] == STEPS and step_of(saved_meanwhile[0]) == 6
     assert set(range(8, 15)).isdisjoint(steps_saved(config.run_dir)) and 16 in steps_saved(config.run_dir)
-    assert any("step-0000000008: cannot write" in line or "best-" in line for line in said), said
-    assert all("training goes on; the newest one is step-0000000006" in line or "records wait" in line for line in said)
-    assert_same_run(undisturbed, config.run_dir)
+    assert any("step-0000000008: cannot write" in line or "best-" in line for line in lines), lines
+    expected = ("training continues; the latest checkpoint is step-0000000006", "records are kept in memory")
+    assert all(any(words in line for words in expected) for line in lines), lines
+    assert_same_run(uninterrupted, config.run_dir)
 
 
-def test_a_disk_that_is_full_in_the_end_costs_nothing(dataset, disk, undisturbed):
+def test_a_run_whose_final_state_met_a_full_disk_can_be_resumed(dataset, disk, uninterrupted):
     config = config_of(dataset, disk.directory / "run", checkpoint={"every_steps": 2})
-    with pytest.raises(UserError, match=r"cannot write .*: make room, and go on with --resume auto$"):
+    with pytest.raises(UserError, match=r"cannot write .*: make room, then resume with --resume auto$"):
         run(config, {22: disk.fill})
     assert not (config.run_dir / "summary.json").exists()
     before = steps_saved(config.run_dir)[-1]
-    # Still full: it says the same again.
+    # The disk is still full: the same error again.
     with pytest.raises(UserError, match="cannot write"):
         run(config)
     disk.make_room()
     assert 0 < before < STEPS and before in steps_saved(config.run_dir)
     run(config)
-    assert_same_run(undisturbed, config.run_dir)
+    assert_same_run(uninterrupted, config.run_dir)
 
 
-def test_a_stop_on_a_full_disk_keeps_what_was_saved(dataset, disk, undisturbed):
+def test_a_stop_on_a_full_disk_keeps_earlier_checkpoints(dataset, disk, uninterrupted):
     config = config_of(dataset, disk.directory / "run", checkpoint={"every_steps": 2})
     with pytest.raises(Stopped, match="saved at step 6"):
         run(config, {7: disk.fill, 11: STOP})
     disk.make_room()
     run(config)
-    assert_same_run(undisturbed, config.run_dir)
+    assert_same_run(uninterrupted, config.run_dir)
 
 
-def test_a_disk_that_is_full_when_the_summary_is_written(dataset, disk, undisturbed, monkeypatch):
+def test_a_run_whose_summary_met_a_full_disk_can_be_resumed(dataset, disk, uninterrupted, monkeypatch):
     config = config_of(dataset, disk.directory / "run")
-    summarise = training_run.summarise
+    summarize = training_run.summarize
 
-    def fill_and_summarise(*arguments):
+    def fill_and_summarize(*arguments):
         disk.fill()
-        return summarise(*arguments)
+        return summarize(*arguments)
 
-    monkeypatch.setattr(training_run, "summarise", fill_and_summarise)
+    monkeypatch.setattr(training_run, "summarize", fill_and_summarize)
     with pytest.raises(UserError, match=r"summary.json: cannot write it .*--resume auto$"):
         run(config)
     disk.make_room()
     monkeypatch.undo()
     run(config)
-    assert_same_run(undisturbed, config.run_dir)
+    assert_same_run(uninterrupted, config.run_dir)
 
 
-def test_a_log_on_a_full_disk_does_not_end_the_run(dataset, tmp_path, undisturbed, monkeypatch):
+def test_output_to_a_full_disk_does_not_end_the_run(dataset, tmp_path, uninterrupted, monkeypatch):
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(sys, stream, open("/dev/full", "w"))
     run(config_of(dataset, tmp_path / "run"))
@@ -215,4 +216,4 @@ def test_a_log_on_a_full_disk_does_not_end_the_run(dataset, tmp_path, undisturbe
         with contextlib.suppress(OSError):
             stream.close()
     monkeypatch.undo()
-    assert_same_run(undisturbed, tmp_path / "run")
+    assert_same_run(uninterrupted, tmp_path / "run")

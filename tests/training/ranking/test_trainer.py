@@ -1,4 +1,4 @@
-"""RankingData a ranking: it learns, it cannot read the test split, and validation chooses what it should."""
+"""Training a ranking: it learns, it does not read the test split, and validation chooses its settings."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def trained(dataset: PreparedDataset, config: TrainConfig) -> RankingTrainer:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_it_learns_from_a_random_start(dataset, loss):
+def test_training_learns_from_a_random_start(dataset, loss):
     config = ranking_config({"lr": 0.05, "epochs": 30}, start="random", loss=loss, dropout=0.3, popularity_exponent=0.0)
     before = build_trainer(config, dataset, World()).evaluate(VALIDATION)
     after = trained(dataset, config).evaluate(VALIDATION)
     assert after.ndcg_at_100 > before.ndcg_at_100 + 0.05
 
 
-def test_the_closed_form_is_better_than_nothing_and_training_lowers_its_loss(dataset):
+def test_the_closed_form_beats_random_tables_and_training_lowers_its_loss(dataset):
     random = build_trainer(ranking_config(start="random"), dataset, World())
     closed = build_trainer(ranking_config({"lr": 0.005, "epochs": 20}), dataset, World())
     assert closed.validate().ndcg_at_100 > random.validate().ndcg_at_100 + 0.05
@@ -71,7 +71,7 @@ def test_the_closed_form_is_better_than_nothing_and_training_lowers_its_loss(dat
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
 
 
-def test_what_follows_from_the_start_is_filled_in(dataset):
+def test_defaults_depend_on_the_start(dataset):
     for start, lr, epochs, dropout in (("closed_form", 2e-4, 8, 0.5), ("random", 3e-3, 20, 0.7)):
         config = resolve_config(ranking_config(start=start), dataset, World())
         assert (config.optimizer.lr, config.optimizer.epochs, config.optimizer.warmup_steps) == (lr, epochs, 0)
@@ -82,21 +82,21 @@ def test_what_follows_from_the_start_is_filled_in(dataset):
     assert make_config(optimizer=OPTIMIZER).optimizer == OptimizerOptions(lr=0.01, warmup_steps=50, epochs=20)
 
 
-def test_many_movies_start_at_random_and_say_so(dataset, capsys):
+def test_many_movies_start_at_random_with_a_message(dataset, capsys):
     trainer = build_trainer(ranking_config(closed_form_movies=39), dataset, World())
     assert (trainer.options.start, trainer.options.dropout, trainer.config.optimizer.lr) == ("random", 0.7, 3e-3)
     assert "40 movies are more than --ranking.closed_form_movies 39" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("protocol", ["strong", "leave-last"])
-def test_ratings_are_not_predicted_on_data_prepared_for_ranking(tmp_path, protocol):
+def test_rating_prediction_on_data_prepared_for_ranking_is_refused(tmp_path, protocol):
     dataset = write_dataset(tmp_path, protocol=protocol, least_relevant=2)
     with pytest.raises(UserError, match=f"--protocol {protocol}.*--protocol random"):
         resolve_config(make_config(), dataset, World())
 
 
 @pytest.mark.parametrize("protocol", ["random", "temporal", "leave-last"])
-def test_it_ranks_on_every_protocol(tmp_path, protocol):
+def test_ranking_works_on_every_protocol(tmp_path, protocol):
     dataset = write_dataset(tmp_path, 60, 30, 900, protocol=protocol)
     trainer = trained(dataset, ranking_config({"epochs": 2}))
     assert trainer.evaluate(TEST).count > 20 and trainer.evaluate(VALIDATION).ndcg_at_100 > 0
@@ -115,41 +115,41 @@ def test_test_ratings_change_nothing_before_they_are_scored(dataset, tmp_path, r
     assert first.evaluate(TEST) != second.evaluate(TEST)
 
 
-def test_refitting_trains_on_validation_with_what_was_chosen_without(dataset):
-    usual, refitted = (build_trainer(ranking_config(refit=refit), dataset, World()) for refit in (False, True))
+def test_refitting_trains_on_validation_with_settings_chosen_without_it(dataset):
+    fitted, refitted = (build_trainer(ranking_config(refit=refit), dataset, World()) for refit in (False, True))
     counts = dataset.manifest.split["counts"]
-    assert usual.num_edges == counts["train"]
+    assert fitted.num_edges == counts["train"]
     assert refitted.num_edges == counts["train"] + counts["validation"] + counts["validation_input"]
-    assert refitted.l2 == usual.l2
-    assert refitted.replicated.popularity_exponent == usual.replicated.popularity_exponent
+    assert refitted.l2 == fitted.l2
+    assert refitted.replicated.popularity_exponent == fitted.replicated.popularity_exponent
 
 
-def test_fixed_numbers_are_kept(dataset):
+def test_fixed_settings_are_kept(dataset):
     trainer = trained(dataset, ranking_config({"epochs": 1}, l2=77.0, popularity_exponent=0.35))
     assert trainer.l2 == 77.0 and trainer.replicated.popularity_exponent.item() == pytest.approx(0.35)
 
 
-def test_chosen_numbers_are_no_worse_than_their_neighbours(dataset):
+def test_chosen_settings_are_no_worse_than_their_neighbors(dataset):
     trainer = build_trainer(ranking_config(num_factors=8), dataset, World())
     chosen = trainer.validate()
     assert trainer.l2 in L2_GRID
     assert min(abs(trainer.replicated.popularity_exponent.item() - value) for value in POPULARITY_EXPONENTS) < 1e-6
-    place = L2_GRID.index(trainer.l2)
-    for strength in L2_GRID[max(place - 1, 0) : place + 2]:
-        other = build_trainer(ranking_config(l2=strength, num_factors=8), dataset, World()).validate()
+    index = L2_GRID.index(trainer.l2)
+    for l2 in L2_GRID[max(index - 1, 0) : index + 2]:
+        other = build_trainer(ranking_config(l2=l2, num_factors=8), dataset, World()).validate()
         assert other.ndcg_at_100 <= chosen.ndcg_at_100 + 1e-12
 
 
-@pytest.mark.parametrize(("noise", "rank"), [(-1e9, 4), (1e9, 8)])
-def test_a_lower_rank_must_gain_more_than_noise(dataset, monkeypatch, noise, rank):
+@pytest.mark.parametrize(("noise", "num_factors"), [(-1e9, 4), (1e9, 8)])
+def test_fewer_factors_must_gain_more_than_noise(dataset, monkeypatch, noise, num_factors):
     monkeypatch.setattr(closed_form_start, "NOISE", noise)
     monkeypatch.setattr(closed_form_start, "candidate_factors", lambda dim: [4])
     trainer = build_trainer(ranking_config(), dataset, World())
-    assert trainer.chosen()["num_factors"] == rank
-    assert (trainer.replicated.message_embedding.detach().norm(dim=0) > 0).sum() == rank
+    assert trainer.chosen()["num_factors"] == num_factors
+    assert (trainer.replicated.message_embedding.detach().norm(dim=0) > 0).sum() == num_factors
 
 
-def test_columns_that_were_left_out_stay_out(dataset):
+def test_columns_beyond_the_factors_stay_zero(dataset):
     trainer = trained(dataset, ranking_config({"epochs": 2, "lr": 0.01}, num_factors=3))
     for table in (trainer.replicated.message_embedding, trainer.replicated.target):
         assert (table[:, :3].norm(dim=0) > 0).all() and not table[:, 3:].any()
@@ -169,7 +169,7 @@ def test_descend_walks_to_the_bottom_of_the_valley():
     assert descend(values, 1.0, lambda x: 7.0) == 1.0
 
 
-def test_the_penalty_is_l2_on_what_a_movie_says_of_others():
+def test_the_penalty_is_l2_on_the_rows_of_the_item_model():
     torch.manual_seed(0)
     model = RankingModel(RankingOptions(dim=4), torch.ones(9), seed=0)
     weight = torch.rand(9)
@@ -182,7 +182,7 @@ def test_the_penalty_is_l2_on_what_a_movie_says_of_others():
         torch.testing.assert_close(table.grad, 1 + gradient)
 
 
-def test_users_nobody_knows_anything_of_have_zero_vectors(tmp_path):
+def test_users_without_known_ratings_have_zero_vectors(tmp_path):
     dataset = write_dataset(tmp_path, 60, 30, 300, protocol="random")
     trainer = build_trainer(ranking_config(), dataset, World())
     embeddings = trainer.embed()

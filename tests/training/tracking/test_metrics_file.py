@@ -1,4 +1,4 @@
-"""``metrics.jsonl`` loses no line."""
+"""Lines of ``metrics.jsonl`` on full disks and after lost ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LINES = [f'{{"step": {step}}}' for step in range(40)]
 
 @pytest.fixture
 def limited(capsys):
-    """Files cannot be longer than 100 bytes until the test says so; what is printed goes to memory."""
+    """Limits files to 100 bytes until the test calls it; output goes to memory."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
     yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -25,7 +25,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-def test_lines_wait_for_room(tmp_path, limited, capsys):
+def test_lines_are_kept_in_memory_until_there_is_room(tmp_path, limited, capsys):
     records = MetricsFile(tmp_path / "file")
     for line in LINES[:30]:
         records.write(line)
@@ -35,10 +35,10 @@ def test_lines_wait_for_room(tmp_path, limited, capsys):
         records.write(line)
     assert records.waiting == "" and lines(tmp_path / "file") == LINES
     (warning,) = capsys.readouterr().err.splitlines()
-    assert str(tmp_path / "file") in warning and "records wait in memory" in warning
+    assert str(tmp_path / "file") in warning and "records are kept in memory" in warning
 
 
-def test_what_waits_can_be_handed_on(tmp_path, limited):
+def test_lines_kept_in_memory_can_be_passed_to_another_process(tmp_path, limited):
     first = MetricsFile(tmp_path / "file")
     for line in LINES[:20]:
         first.write(line)
@@ -52,7 +52,7 @@ def test_what_waits_can_be_handed_on(tmp_path, limited):
     assert lines(tmp_path / "file") == LINES
 
 
-def test_a_file_that_has_lost_its_end_is_not_filled_up(tmp_path, capsys):
+def test_a_file_that_has_lost_its_end_is_not_padded(tmp_path, capsys):
     (tmp_path / "file").write_text("one\ntwo\nth")
     records = MetricsFile(tmp_path / "file", 14)
     records.write("four")

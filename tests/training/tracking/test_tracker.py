@@ -1,4 +1,4 @@
-"""What W&B is told of a run, read back from the files of offline runs; and what becomes of a run when W&B fails."""
+"""Records of a run in W&B, read from the files of offline runs; and runs during which W&B fails."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ OFFLINE = WandbOptions(mode="offline", group="seeds", tags=["a", "b"])
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
-    """W&B stages artifacts below the home directory, unless it is told otherwise."""
+    """Keeps staged artifacts of W&B out of the home directory."""
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
 
 
 @pytest.fixture(scope="module")
 def tracked(dataset, tmp_path_factory) -> Path:
-    """A run in W&B and TensorBoard that was stopped in the middle of an epoch, and gone on with."""
+    """A run in W&B and TensorBoard that was stopped in mid-epoch and resumed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.mktemp("staged")))
         directory = tmp_path_factory.mktemp("tracked") / "run"
@@ -44,27 +44,27 @@ def recorded(directory: Path) -> list[dict]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_that_is_gone_on_with_has_every_record_once(tracked):
-    found = [wandb_records(path) for path in offline_runs(tracked)]
-    assert len(found) == 2
-    rows = [row for records in found for row in history(records)]
+def test_a_resumed_run_has_every_record_once(tracked):
+    starts = [wandb_records(path) for path in offline_runs(tracked)]
+    assert len(starts) == 2
+    rows = [row for records in starts for row in history(records)]
     assert rows == [{name: value for name, value in record.items() if name != "time"} for record in recorded(tracked)]
     assert [row["step"] for row in rows if "loss" in row] == list(range(1, STEPS + 1))
-    runs = [of_kind(records, "run")[0] for records in found]
-    assert len({each.run_id for each in runs}) == 1
-    assert all((each.run_group, list(each.tags), each.display_name) == ("seeds", ["a", "b"], "run") for each in runs)
+    runs = [of_kind(records, "run")[0] for records in starts]
+    assert len({run.run_id for run in runs}) == 1
+    assert all((run.run_group, list(run.tags), run.display_name) == ("seeds", ["a", "b"], "run") for run in runs)
 
 
-def test_w_and_b_knows_what_the_run_is(tracked, dataset):
+def test_wandb_has_the_configuration_and_the_summary(tracked, dataset):
     (record, *_), summary = of_kind(wandb_records(offline_runs(tracked)[0]), "run"), _summary(tracked)
     config = values(record.config.update)
     assert config["model"]["architecture"] == "sage" and config["optimizer"]["epochs"] == 8
     assert config["partition"]["edges"] == [dataset.num_ratings] and config["partition"]["max_over_mean_edges"] == 1
     assert config["gnnrec_version"] == gnnrec.__version__ and config["dataset_fingerprint"] == dataset.fingerprint
-    told = {}
+    logged = {}
     for update in of_kind(wandb_records(offline_runs(tracked)[1]), "summary"):
-        told |= values(update.update)
-    assert {name: told[name] for name in summary} == summary
+        logged |= values(update.update)
+    assert {name: logged[name] for name in summary} == summary
 
 
 def _summary(directory: Path) -> dict:
@@ -82,14 +82,14 @@ def test_a_run_uses_a_dataset_and_makes_a_model(tracked, dataset):
     assert (made.type, made.name) == ("model", f"model-{of_kind(first, 'run')[0].run_id}") and "best" in made.aliases
     assert facts["fingerprint"] == _summary(tracked)["model_fingerprint"]
     assert facts["dataset"] == dataset.fingerprint
-    # Descriptions, and where the rest is.
+    # Only descriptions; the other files are references.
     assert {entry.path for entry in made.manifest.contents if not entry.ref} == {"checkpoint.json", "config.yaml"}
     (best,) = (tracked / "checkpoints").glob("best-*")
     references = {entry.ref for entry in made.manifest.contents if entry.ref}
     assert references == {path.resolve().as_uri() for path in best.iterdir()}
 
 
-def test_weights_go_along_where_that_is_asked_for(dataset, tmp_path):
+def test_weights_are_uploaded_on_request(dataset, tmp_path):
     options = WandbOptions(mode="offline", upload_checkpoints=True)
     run(config_of(dataset, tmp_path / "run", wandb=options, max_steps=3))
     (made,) = (
@@ -104,8 +104,8 @@ def test_weights_go_along_where_that_is_asked_for(dataset, tmp_path):
     assert not any((tmp_path / "staged").rglob("*.pt")), "they are not copied"
 
 
-def test_what_w_and_b_has_is_not_sent_again(tmp_path):
-    """A killed run goes on from a checkpoint before its last records, and is killed once more."""
+def test_records_that_wandb_has_are_not_sent_again(tmp_path):
+    """A killed run resumes from a checkpoint before its last records, and is killed once more."""
     tracker = Tracker(tmp_path, OFFLINE, {}, active=True)
     tracker.log(1, loss=1.0)
     kept = tracker.recorded_bytes
@@ -116,14 +116,14 @@ def test_what_w_and_b_has_is_not_sent_again(tmp_path):
     name, sent = of_kind(wandb_records(offline_runs(tmp_path)[0]), "run")[0].run_id, []
     for last in (3, 5):
         tracker = Tracker(tmp_path, OFFLINE, {}, True, kept, "", name)
-        said = []
-        tracker._wandb._run.log = said.append
+        logged = []
+        tracker._wandb._run.log = logged.append
         for step in range(2, last + 1):
             tracker.log(step, loss=1.0 / step)
             if step == 4:
                 tracker.log(4, validation_rmse=0.5)
         tracker.close()
-        sent.append([record["step"] for record in said])
+        sent.append([record["step"] for record in logged])
     assert sent == [[], [5]]
     assert [record["step"] for record in recorded(tmp_path)] == [1, 2, 3, 4, 4, 5]
 
@@ -139,21 +139,21 @@ def test_what_w_and_b_has_is_not_sent_again(tmp_path):
         (KeyboardInterrupt(), 0, 1, False),
     ],
 )
-def test_alerts_of_failures(tmp_path, problem, alerts, exit_code, preempted):
-    place = tmp_path / ("long name " * 9)
-    place.mkdir()
-    Tracker(place, OFFLINE, {}, active=True).close(problem)
-    records = wandb_records(offline_runs(place)[0])
-    found = of_kind(records, "alert")
-    assert len(found) == alerts and [each.exit_code for each in of_kind(records, "exit")] == [exit_code]
+def test_failures_send_alerts(tmp_path, problem, alerts, exit_code, preempted):
+    directory = tmp_path / ("long name " * 9)
+    directory.mkdir()
+    Tracker(directory, OFFLINE, {}, active=True).close(problem)
+    records = wandb_records(offline_runs(directory)[0])
+    sent = of_kind(records, "alert")
+    assert len(sent) == alerts and [record.exit_code for record in of_kind(records, "exit")] == [exit_code]
     assert bool(of_kind(records, "preempting")) == preempted
-    for alert in found:
-        assert str(problem) in alert.text and str(place) in alert.text and len(alert.title) < 64
+    for alert in sent:
+        assert str(problem) in alert.text and str(directory) in alert.text and len(alert.title) < 64
         assert alert.level == "ERROR"
 
 
-def test_lost_ranks_are_an_alert_too(dataset, tmp_path, monkeypatch):
-    """The process ends at once, from another thread: W&B is told before."""
+def test_lost_ranks_send_an_alert(dataset, tmp_path, monkeypatch):
+    """The process ends at once, from another thread, but the alert is sent before."""
 
     ended = []
     monkeypatch.setattr(monitor.os, "_exit", ended.append)
@@ -172,7 +172,7 @@ class Broken:
         raise OSError(28, "No space left on device")
 
 
-def test_what_fails_in_w_and_b_never_ends_a_run_or_hides_its_end(dataset, tmp_path, monkeypatch, capfd):
+def test_failures_of_wandb_never_end_a_run_or_hide_its_error(dataset, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("gnnrec.training.tracking.wandb_run._start", lambda *_: Broken())
     summary = run(config_of(dataset, tmp_path / "run", wandb=OFFLINE, max_steps=3))
     assert summary["steps"] == 3
@@ -186,7 +186,7 @@ def test_what_fails_in_w_and_b_never_ends_a_run_or_hides_its_end(dataset, tmp_pa
         run(config_of(dataset, tmp_path / "failed", wandb=OFFLINE), {2: fail})
 
 
-def test_w_and_b_that_cannot_start_is_one_line(tmp_path, monkeypatch):
+def test_an_error_of_wandb_at_its_start_is_one_line(tmp_path, monkeypatch):
     import wandb
 
     def init(**_):
@@ -198,23 +198,23 @@ def test_w_and_b_that_cannot_start_is_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(problem.value)
 
 
-def test_the_code_has_a_version(tmp_path, monkeypatch):
-    """A commit only where the package's files belong to the checkout."""
+def test_the_code_version_has_a_commit_only_inside_its_checkout(tmp_path, monkeypatch):
+    """A commit is recorded only if the package's files belong to the checkout."""
     version = code_version.code_version()
     assert version["gnnrec_version"] == gnnrec.__version__ and isinstance(version["git_changed"], bool)
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")
     monkeypatch.setattr(code_version, "_PACKAGE", package)
-    found = code_version.code_version.__wrapped__
-    assert found()["git_commit"] is None
+    version_of = code_version.code_version.__wrapped__
+    assert version_of()["git_commit"] is None
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "somebody else's"], check=True)
-    assert found()["git_commit"] is None
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "another project"], check=True)
+    assert version_of()["git_commit"] is None
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "ours"], check=True)
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    assert (found()["git_commit"], found()["git_changed"]) == (commit, False)
+    assert (version_of()["git_commit"], version_of()["git_changed"]) == (commit, False)
     (package / "__init__.py").write_text("changed")
-    assert (found()["git_commit"], found()["git_changed"]) == (commit, True)
+    assert (version_of()["git_commit"], version_of()["git_changed"]) == (commit, True)
