@@ -1,10 +1,10 @@
-"""Hurts runs at random moments, goes on with them, and compares their ends with those of undisturbed runs.
+"""Injects faults into runs at random moments, resumes them, and compares the results with undisturbed runs.
 
     python -m benchmarks.chaos --kills 36 --seed 0 --ranks 2
 
-Every kill has a place that is aimed at and a way, both chosen by the seed; where it really hit is recorded. After each,
-every checkpoint must be sound, and the same command goes on from the newest one. In the end weights, records, test
-scores and exports must be those of the undisturbed run, bit for bit. What is not is lost; nothing may be.
+The seed chooses the place and the kind of every fault; the place that it really hit is recorded. After each fault every
+checkpoint must be complete, and the same command resumes from the newest one. In the end weights, records, test scores
+and exports must equal those of the undisturbed run, bit for bit. Everything else counts as lost, and must not happen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks import record
 from benchmarks.chaos_job import ROOT
 from benchmarks.chaos_round import HURTS, Kill, Round
 
-#: What runs: the control variate makes a pass depend on the weights with which it began.
+#: The runs. With the control variate a pass depends on the weights at its start.
 MODES = {
     "sampled": {
         "model": {"dim": 32},
@@ -44,18 +44,18 @@ _PLACES = (
     *("training", "saving", "export", "validation", "summary", "training"),
     *("export", "saving", "starting", "validation", "summary", "training"),
 )
-#: Places in the order in which a run comes to them.
+#: Places in the order in which a run reaches them.
 _STAGE = {"summary": 1, "export": 2}
 
 
 def plan(kills: int, modes: list[str], ranks: int, chance: random.Random) -> dict[str, list[Kill]]:
-    """Mode -> its kills, in the order in which they come."""
+    """Returns mode -> its faults, in their order."""
     ways = {False: _cycle(list(HURTS), chance), True: _cycle([way for way in HURTS if "-9" in way], chance)}
     found: dict[str, list[Kill]] = {mode: [] for mode in modes}
     for number in range(kills):
         mode = modes[number * len(modes) // kills]
         place = _PLACES[len(found[mode]) % len(_PLACES)]
-        # Before the ranks listen to signals, only the hard ways say anything.
+        # Before the ranks handle signals, only kill -9 tests anything.
         way = next(ways[place == "starting"])
         found[mode].append(Kill(place, way, chance.randrange(ranks), chance.random()))
     for each in found.values():
@@ -65,7 +65,7 @@ def plan(kills: int, modes: list[str], ranks: int, chance: random.Random) -> dic
 
 
 def _cycle(ways: list[str], chance: random.Random):
-    """All of them in random order, again and again."""
+    """Yields all items in random order, repeatedly."""
     return itertools.chain.from_iterable(chance.sample(ways, len(ways)) for _ in itertools.count())
 
 
@@ -74,8 +74,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=36)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--directory", type=Path, help="where data and runs go, and stay; by default they are removed")
-    parser.add_argument("--quick", action="store_true", help="4 kills of one run, and no result file")
+    parser.add_argument("--directory", type=Path, help="directory for data and runs (default: a temporary one)")
+    parser.add_argument("--quick", action="store_true", help="inject 4 faults into one run and write no result file")
     options = parser.parse_args()
     modes = ["sampled"] if options.quick else list(MODES)
     kills = plan(4 if options.quick else options.kills, modes, options.ranks, random.Random(options.seed))

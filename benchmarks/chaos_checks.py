@@ -1,4 +1,4 @@
-"""What must be true of a run that was hurt. Reads files by itself: the program's own readers are not asked."""
+"""Checks of a run after faults. They read the files themselves and do not rely on the program's own readers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CLOCK = re.compile("^time$|seconds?$|^memory_gib$|^collective_mib$")
 
 
 def unsound(run: Path) -> list[str]:
-    """CheckpointManager of a run that are not complete, or do not match their checksums."""
+    """Checkpoints of a run that are incomplete or do not match their checksums."""
     found = []
     for directory in sorted((run / "checkpoints").glob("[!.]*")):
         try:
@@ -21,14 +21,14 @@ def unsound(run: Path) -> list[str]:
             right = bool(files) and all(_sha256(directory / name) == value for name, value in files.items())
         except (OSError, ValueError, KeyError):
             right = False
-        # While the job goes on it may have removed an old one.
+        # The running job may have removed an old one meanwhile.
         if not right and directory.exists():
             found.append(f"{directory.name} is not sound")
     return found
 
 
 def differences(undisturbed: Path, run: Path) -> list[str]:
-    """In what a run that has ended differs from the undisturbed one."""
+    """Differences of a finished run from the undisturbed one."""
     found = []
     for kind in ("best", "step"):
         first, second = (max((each / "checkpoints").glob(f"{kind}-*")) for each in (undisturbed, run))
@@ -55,7 +55,7 @@ def differences(undisturbed: Path, run: Path) -> list[str]:
 
 
 def export_differences(undisturbed: Path, export: Path) -> list[str]:
-    """In what an export differs from the undisturbed one, and whether its files are those of its manifest."""
+    """Differences of an export from the undisturbed one, and of its files from its manifest."""
     first, second = (_json(each / "manifest.json") for each in (undisturbed, export))
     found = [] if first == second else [f"{export.name}/manifest.json differs"]
     for name, entry in second["files"].items():
@@ -66,7 +66,7 @@ def export_differences(undisturbed: Path, export: Path) -> list[str]:
 
 
 def leftovers(directory: Path) -> list[str]:
-    """Hidden files and directories: what writers left that were killed."""
+    """Hidden files and directories that killed writers left."""
     return [f"{path.relative_to(directory)} was left" for path in directory.rglob(".*")]
 
 

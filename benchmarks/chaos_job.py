@@ -1,4 +1,4 @@
-"""A job under torchrun that is looked at from outside and hurt: what :mod:`benchmarks.chaos` does to it."""
+"""A job under torchrun that :mod:`benchmarks.chaos` observes from outside and injects faults into."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LONGEST_WAIT = 120.0
 
 
 class Job:
-    """One command under torchrun, which may be started again and again.
+    """One command under torchrun, which can be started repeatedly.
 
     Args:
-        arguments: What torchrun starts: a script and its options.
-        log: Takes the output of all starts.
-        ranks: Ranks of this machine.
+        arguments: A script and its options, for torchrun.
+        log: File for the output of all starts.
+        ranks: Ranks on this machine.
     """
 
     def __init__(self, arguments: list[str], log: Path, ranks: int):
@@ -49,11 +49,11 @@ class Job:
 
     @property
     def alive(self) -> bool:
-        """torchrun runs."""
+        """Whether torchrun runs."""
         return self.process is not None and self.process.poll() is None
 
     def ranks(self) -> dict[int, psutil.Process]:
-        """Rank -> its process, for those that live."""
+        """Returns rank -> its process, for ranks that run."""
         found = {}
         with contextlib.suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children():
@@ -63,23 +63,23 @@ class Job:
         return found
 
     def starts(self) -> list[int]:
-        """For every time that the ranks began to work: the step that they went on from, 0 for the beginning."""
+        """The step that the ranks resumed from at each start; 0 for the beginning."""
         found, resumed = [], 0
         for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []:
             if line.startswith("resumed at step "):
                 resumed = int(line.split()[3])
-            elif line.startswith("edges max/mean"):  # printed when the trainer stands
+            elif line.startswith("edges max/mean"):  # printed when the trainer is built
                 found.append(resumed)
                 resumed = 0
         return found
 
     @property
     def begun(self) -> bool:
-        """The ranks that were started last are at work."""
+        """Whether the ranks that were started last have begun to train."""
         return len(self.starts()) > self._starts_before
 
     def listens(self) -> bool:
-        """All ranks take SIGTERM, so that they can be asked to stop."""
+        """Whether all ranks handle SIGTERM, so that they can be asked to stop."""
         caught = []
         for rank in self.ranks().values():
             with contextlib.suppress(OSError):
@@ -88,11 +88,11 @@ class Job:
         return len(caught) == self.num_ranks and all(caught)
 
     def says_stopped(self) -> bool:
-        """A rank left a word that it stopped."""
+        """Whether a rank has recorded that it stopped."""
         return self.note.exists() and bool(self.note.read_text(encoding="utf-8"))
 
     def strike(self, how: str, rank: int) -> bool:
-        """Hurts the job; False where there was nothing alive to be hit."""
+        """Injects the fault; False if no process was left to hit."""
         ranks = self.ranks()
         if not self.alive or rank not in ranks:
             return False
@@ -115,14 +115,14 @@ class Job:
         return True
 
     def wait(self) -> int:
-        """Exit code of torchrun, when none of its processes is left."""
+        """Waits until none of torchrun's processes is left, and returns its exit code."""
         everything = list(self.ranks().values())
         code = self.process.wait(_LONGEST_WAIT)
         psutil.wait_procs(everything, timeout=_LONGEST_WAIT)
         return code
 
     def end(self) -> None:
-        """Leaves nothing behind, whatever happened."""
+        """Kills all processes of the job that are left."""
         if self.alive:
             ranks = self.ranks()
             self.process.kill()
@@ -134,14 +134,14 @@ class Job:
 
 @dataclasses.dataclass
 class Scene:
-    """Where a training job stands, seen from its files.
+    """The progress of a training job, read from its files.
 
     Attributes:
         step: The last step on record.
-        validated: Validation has been recorded after it.
-        being_saved: Name of a checkpoint that is being written.
+        validated: Whether validation has been recorded after it.
+        being_saved: Name of the checkpoint that is being written.
         saved: The step of the newest complete checkpoint; 0 for none.
-        finished: The run has its summary.
+        finished: Whether the run has its summary.
     """
 
     step: int
@@ -152,7 +152,7 @@ class Scene:
 
 
 def look(run: Path) -> Scene:
-    """The present scene of a run directory."""
+    """Reads the progress from a run directory."""
     record: dict = {}
     with contextlib.suppress(OSError):
         with open(run / "metrics.jsonl", "rb") as file:
@@ -173,12 +173,12 @@ def look(run: Path) -> Scene:
 
 
 def parts_written(export: Path) -> int:
-    """Parts of users that an unfinished export has finished."""
+    """Parts of users that are complete in an unfinished export."""
     return len(list((export / ".unfinished").glob("users-part-*.json")))
 
 
 def wait_for(condition, job: Job) -> bool:
-    """Looks often until a condition holds; False when the job ends before."""
+    """Polls until a condition holds; False if the job ends before."""
     deadline = time.monotonic() + _LONGEST_WAIT
     while time.monotonic() < deadline:
         if condition():
@@ -186,4 +186,4 @@ def wait_for(condition, job: Job) -> bool:
         if not job.alive:
             return bool(condition())
         time.sleep(0.002)
-    raise TimeoutError(f"nothing happens any more: see {job.log}")
+    raise TimeoutError(f"no progress: see {job.log}")

@@ -1,4 +1,4 @@
-"""One run that is hurt again and again, next to an undisturbed one, and its exports."""
+"""One run with repeated faults, next to an undisturbed one, and the exports of both."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from benchmarks.chaos_checks import differences, export_differences, leftovers, 
 from benchmarks.chaos_job import ROOT, Job, Scene, look, parts_written, wait_for
 
 _ATTEMPTS = 4
-#: Ways to hurt a job.
+#: Kinds of faults.
 HURTS = ("kill -9 job", "kill -9 rank", "SIGTERM torchrun", "SIGTERM rank", "SIGUSR1 rank")
 
 
 @dataclasses.dataclass(frozen=True)
 class Kill:
-    """What is done.
+    """One planned fault.
 
     Attributes:
-        place: Aimed at: starting, training, saving, validation, summary or export.
+        place: Its target: starting, training, saving, validation, summary or export.
         way: One of :data:`HURTS`.
-        rank: Whom it hits; where all are hit, nothing.
-        fraction: Of the longest delay in that place.
+        rank: The rank that it hits, for kinds that hit a single rank.
+        fraction: Share of the longest delay in that place.
     """
 
     place: str
@@ -36,19 +36,19 @@ class Kill:
 
 
 class Round:
-    """An undisturbed run, a run that is hurt, and their exports.
+    """An undisturbed run, a run with faults, and their exports.
 
     Args:
-        directory: Where they go.
-        name: Of this round.
+        directory: Directory for their files.
+        name: Name of this round.
         config: Options of ``train_dist.py``.
         data: The prepared dataset.
         ranks: Ranks of the jobs.
         seed: Seed of training.
 
     Attributes:
-        table: A row for each kill.
-        lost: Whatever is not as it must be.
+        table: A row for each fault.
+        lost: Every violation of the checks.
         steps: Steps of the undisturbed run.
     """
 
@@ -60,14 +60,14 @@ class Round:
         self.lost: list[str] = []
         self._delay = 1.0  # less when a moment was missed
         file = self.directory / "config.yaml"
-        # CheckpointManager do not fall on the ends of epochs, so that validation and saving are apart.
+        # Checkpoints do not coincide with the ends of epochs, so that validation and saving are apart.
         common = {"log_every": 1, "checkpoint": {"every_steps": 7}, "wandb": {"mode": "disabled"}, "seed": seed}
         file.write_text(yaml.safe_dump(config | common), encoding="utf-8")
         self._train = [str(ROOT / "train_dist.py"), "--config", str(file), "--data", str(data), "--device", "cpu"]
         self.epochs, self.steps = config["optimizer"]["epochs"], 0
 
     def run(self, kills: list[Kill]) -> None:
-        """Does everything. Kills that came too late are repeated, in another run where need be."""
+        """Runs everything. Faults that came too late are repeated, in another run if necessary."""
         self._undisturbed("calm", self._training("calm"))
         self._undisturbed("calm-export", self._exporting("calm-export"))
         self.steps = look(self.directory / "calm").step
@@ -108,7 +108,7 @@ class Round:
             job.end()
 
     def _hurt_training(self, name: str, kills: list[Kill]) -> list[Kill]:
-        """One run to its end; returns the kills that came too late."""
+        """Runs training to its end; returns the faults that came too late."""
         run, late = self.directory / name, []
         job = Job(self._training(name), self.directory / f"{name}.log", self.ranks)
         try:
@@ -125,7 +125,7 @@ class Round:
         return late
 
     def _reach(self, kill: Kill, job: Job, run: Path) -> bool:
-        """Waits for the moment; False when the job ends before."""
+        """Waits for the moment of a fault; False if the job ends before."""
         if kill.place == "starting":
             return self._reach_start(kill, job)
         if not wait_for(lambda: job.begun, job):
@@ -148,7 +148,7 @@ class Round:
         return reached
 
     def _reach_start(self, kill: Kill, job: Job) -> bool:
-        """Some moment between the first imports and the first step: the job is started again for it."""
+        """Starts the job again and waits for a moment between the first imports and the first step."""
         if job.alive and job.begun:
             job.strike("kill -9 job", 0)
             job.start()
@@ -172,7 +172,7 @@ class Round:
         return f"training, step {before.step}"
 
     def _strike(self, kill: Kill, job: Job, run: Path) -> bool:
-        """Hurts the job and waits until it is at work again; False where it had ended, or ended nevertheless."""
+        """Injects a fault and waits until the job trains again; False if the job had ended, or ended nevertheless."""
         lives = len(job.starts())
         begun, before, struck = job.begun, look(run), time.monotonic()
         if not job.strike(kill.way, kill.rank):
@@ -180,7 +180,7 @@ class Round:
         after = died = look(run)
         where = self._where(before, after) if begun else "starting"
         while kill.way == "kill -9 rank" and job.alive and len(job.ranks()) == self.ranks - 1:
-            # Rank 0 may have been about to record a step.
+            # Rank 0 may have been recording a step.
             died = look(run)
             time.sleep(0.01)
         if not wait_for(lambda: len(job.starts()) > lives, job):
@@ -207,13 +207,13 @@ class Round:
         print(self.table[-1], flush=True)
 
     def _hurt_export(self, kill: Kill, name: str) -> bool:
-        """One export that is hurt once; what it had written must not be written again."""
+        """Runs one export with one fault; parts that it had written must not be written again."""
         out = self.directory / name
         job = Job(self._exporting(name), self.directory / f"{name}.log", self.ranks)
         try:
             job.start()
             if kill.fraction < 0.3:
-                # Before any part is written, as far as one can tell.
+                # Before any part is written, as far as files show.
                 reached = wait_for(job.listens, job)
                 time.sleep(self._delay * kill.fraction)
             else:

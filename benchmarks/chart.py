@@ -1,4 +1,4 @@
-"""The charts in the README, from ``results/train_speed.json`` and ``results/quality.json``.
+"""Makes the charts in the README from ``results/train_speed.json`` and ``results/quality.json``.
 
 python -m benchmarks.chart
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.record import RESULTS
 
-#: Where the charts go.
+#: Directory of the charts.
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 OURS, THEIRS = "#1f6f8b", "#b8b8b8"
 RATING = {"biases": "biases", "item AutoRec": "item AutoRec", "biased MF": "biased MF", "SVD++": "SVD++"} | {
@@ -25,7 +25,7 @@ def main() -> None:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    # Text stays text, and the file the same however often it is made.
+    # Text stays text, and the file has the same bytes each time.
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "gnnrec", "font.size": 10})
     IMAGES.mkdir(parents=True, exist_ok=True)
     found = json.loads((RESULTS / "train_speed.json").read_text())
@@ -58,7 +58,7 @@ def _save(figure, name: str) -> None:
 
 
 def _dots(axes, rows: list[dict], data: str, names: dict[str, str], metric: str, label: str) -> None:
-    """Means, with a line of one standard deviation to each side."""
+    """Draws means, with a line of one standard deviation to each side."""
     of = {row["model"]: row["metrics"].get(metric) for row in rows if row["data"] == data}
     for place, model in enumerate(names):
         color = OURS if model in ("gcn", "gat", "sage", "gnn") else THEIRS
@@ -72,7 +72,7 @@ def _dots(axes, rows: list[dict], data: str, names: dict[str, str], metric: str,
 
 
 def _bars(axes, found: dict) -> None:
-    """Supervision edges a second."""
+    """Draws supervised ratings per second."""
     rows = [
         ("plain PyG, batch 1,024", found["plain_1024"], THEIRS),
         (f"plain PyG, batch {found['plain_batch']:,}", found["plain_best"], THEIRS),
@@ -86,11 +86,11 @@ def _bars(axes, found: dict) -> None:
         axes.annotate(f"{rate / 1e3:,.0f}", (rate / 1e3, place), (4, 0), textcoords="offset points", va="center")
     axes.margins(x=0.12)
     axes.set_xlabel("thousand ratings supervised a second")
-    axes.set_title(f"RankingData speed, {found['threads']} CPU cores", loc="left")
+    axes.set_title(f"Training speed, {found['threads']} CPU cores", loc="left")
 
 
 def _curves(axes, found: dict) -> None:
-    """Validation RMSE over training time."""
+    """Draws validation RMSE over training time."""
     for name, curve, color in (
         ("plain PyG", found["plain_curve"], THEIRS),
         ("gnnrec", found["ours_curve"], OURS),

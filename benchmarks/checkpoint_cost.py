@@ -1,4 +1,4 @@
-"""What a checkpoint costs: its size, the time for which training stands still, slower steps meanwhile, and memory.
+"""Cost of a checkpoint: its size, the time for which training pauses, slower steps meanwhile, and memory.
 
     python -m benchmarks.checkpoint_cost --data PREPARED --threads 2
     python -m benchmarks.checkpoint_cost --quick
@@ -36,12 +36,12 @@ class Turn:
     """Some steps, and perhaps one checkpoint.
 
     Attributes:
-        seconds: Everything.
+        seconds: Duration of the turn.
         steps: Seconds of each step.
-        meanwhile: Of those, the ones during which a checkpoint was being written.
-        snapshot: Seconds until training went on.
+        meanwhile: Seconds of the steps during which a checkpoint was being written.
+        snapshot: Seconds until training continued.
         written: Seconds until the files were on the disk.
-        finish: Seconds for which training stood still again, to give the directory its name.
+        finish: Seconds for which training paused again, to give the directory its name.
         peak: Most bytes that the process held.
     """
 
@@ -57,11 +57,11 @@ class Turn:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a prepared dataset of MovieLens 20M's size")
-    parser.add_argument("--directory", type=Path, help="where checkpoints go; by default the system's temporary place")
+    parser.add_argument("--directory", type=Path, help="directory for checkpoints (default: a temporary one)")
     parser.add_argument("--threads", type=int, help="threads of torch and of our kernels (default: the cores)")
-    parser.add_argument("--every", type=int, default=20, help="steps of a turn")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each way")
-    parser.add_argument("--quick", action="store_true", help="tiny data, one round, no result file")
+    parser.add_argument("--every", type=int, default=20, help="steps per turn")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each kind")
+    parser.add_argument("--quick", action="store_true", help="use tiny data and one round, and write no result file")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -78,21 +78,21 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, place: Path) -> dict:
-    """All figures."""
-    # The schedule does not matter here, and there must be steps enough.
+    """Measures all figures."""
+    # The schedule does not matter here, but there must be enough steps.
     trainer = ours.build(options.data, ["--config=configs/ml20m_full.yaml", "--optimizer.epochs=1000"])
     memory.keep_freed()
     steps = _steps(trainer)
     _turn(trainer, steps, 3, "none", place)
     turns: dict[str, list[Turn]] = {way: [] for way in WAYS}
-    # The first turns tell the memory that training needs by itself.
+    # The first turns measure the memory of training itself.
     for way in WAYS * options.rounds:
         turns[way].append(_turn(trainer, steps, options.every, way, place))
     return figures(turns, options.every) | _sizes(place) | {"threads": torch.get_num_threads()}
 
 
 def figures(turns: dict[str, list[Turn]], every: int) -> dict:
-    """Medians over turns. A turn's cost is what it took longer than a turn without a checkpoint."""
+    """Medians over turns. The cost of a turn is the time it took longer than a turn without a checkpoint."""
 
     def median(values: list[float]) -> float:
         return round(statistics.median(values), 4)
@@ -122,7 +122,7 @@ def figures(turns: dict[str, list[Turn]], every: int) -> dict:
 
 
 def _turn(trainer: RatingTrainer, steps: Iterator[None], count: int, way: str, place: Path) -> Turn:
-    """``count`` steps; the checkpoint begins after the second."""
+    """Takes ``count`` steps; the checkpoint begins after the second."""
     turn, writer = Turn(), None
     _forget_peak()
     began = time.perf_counter()
@@ -146,7 +146,7 @@ def _turn(trainer: RatingTrainer, steps: Iterator[None], count: int, way: str, p
 
 
 class _Timed(CheckpointWriter):
-    """Knows how long it wrote."""
+    """A writer that measures how long it writes."""
 
     def __init__(self, directory: Path, trainer: RatingTrainer):
         self.began = self.ended = time.perf_counter()
@@ -173,12 +173,12 @@ def _sizes(place: Path) -> dict:
 
 
 def _forget_peak() -> None:
-    """From now on the kernel counts the peak anew (Linux: Documentation/filesystems/proc.rst)."""
+    """Resets the peak that the kernel counts (Linux: Documentation/filesystems/proc.rst)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak() -> int:
-    """Most resident bytes since then."""
+    """Most resident bytes since the reset."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 

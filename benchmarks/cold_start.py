@@ -1,8 +1,8 @@
-"""What it costs that users were not in training: ``python -m benchmarks.cold_start RATINGS --seeds 3``.
+"""Cost of users who were not in training: ``python -m benchmarks.cold_start RATINGS --seeds 3``.
 
-A tenth of the users is taken out of the data. One model is trained without them, and embeds them from their training
-ratings alone (``gnnrec export --ratings``); another one is trained with everybody. Both predict the same test ratings
-of these users, and rank all movies for them, from what they export.
+A tenth of the users is removed from the data. One model is trained without them, and embeds them from their training
+ratings (``gnnrec export --ratings``); another one is trained on all users. From their exports, both predict the same
+test ratings of these users and rank all movies for them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gnnrec.distributed.world import World
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.training.run import train
 
-#: Share of users taken out, and movies that count in a ranking.
+#: Share of users that are removed, and movies that count in a ranking.
 SHARE, TOP, RELEVANT = 0.1, 10, 4.0
 
 
@@ -62,7 +62,7 @@ def ratings_of(dataset: PreparedDataset) -> pd.DataFrame:
 
 
 def measure(ratings: Path, objective: str, settings: list[str], seed: int, place: Path) -> dict[str, float]:
-    """Errors and rankings of the two models on the same users."""
+    """Measures errors and rankings of the two models on the same users."""
     everything = PreparedDataset(prepared(ratings, place / "everything", seed))
     frame = ratings_of(everything)
     rng = np.random.default_rng(seed)

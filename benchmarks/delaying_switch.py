@@ -1,10 +1,10 @@
-"""A switch that hands frames on after some time, for kernels that are built without ``netem``.
+"""A switch that forwards frames with a delay, for kernels that are built without ``netem``.
 
     python delaying_switch.py MILLISECONDS PORT [PORT ...]
 
-The ports are network devices. Frames are taken as Linux has them in memory, up to 64 KiB at once, so a core can switch
-some Gbit/s. It runs before all else on this machine, for a frame must not wait for a core, and takes that time from
-whoever computes.
+The ports are network devices. Frames are read as Linux has them in memory, up to 64 KiB at once, so a core can switch
+some Gbit/s. It has real-time priority, since a frame must not wait for a core, and takes that time from the processes
+that compute.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import struct
 import sys
 import time
 
-# Of linux/if_packet.h and asm/socket.h, which Python does not name.
+# Constants of linux/if_packet.h and asm/socket.h, which Python does not name.
 _SOL_PACKET, _VNET_HEADER, _IGNORE_OUTGOING = 263, 15, 23
 _RECEIVE_BUFFER_FORCE, _SEND_BUFFER_FORCE = 33, 32
 _ALL_PROTOCOLS = 3
 #: Bytes before a frame that tell how it is to be cut into packets (struct virtio_net_hdr), and of a hardware address.
 _HEADER, _ADDRESS = 10, 6
-#: Of a frame: 64 KiB and its own header.
+#: Bytes of a frame: 64 KiB and its own header.
 _LONGEST = 65536 + 14
 _BUFFER = 16 << 20
-#: Frames that are taken from one port before others have their turn.
+#: Frames that are read from one port before others have their turn.
 _TURN = 8
 
 
@@ -51,7 +51,7 @@ def main(delay: float, names: list[str]) -> None:
             _, frame, came_from = waiting.popleft()
             port = behind.get(frame[_HEADER : _HEADER + _ADDRESS])
             for each in [port] if port else [port for port in ports if port is not came_from]:
-                # As any switch, it drops what a port has no room for.
+                # Like any switch, it drops frames that a port has no room for.
                 with contextlib.suppress(BlockingIOError, OSError):
                     each.send(frame)
 

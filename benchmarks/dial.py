@@ -1,9 +1,9 @@
-"""Where on the dial from mini-batches to whole neighbourhoods quality comes soonest.
+"""Finds the setting between mini-batches and whole neighborhoods that reaches quality soonest.
 
     python -m benchmarks.dial --data PREPARED
 
 One layer of GraphSAGE, validation RMSE over training seconds, a constant learning rate after the warm-up so that no
-schedule favours any length. Every setting has the same time.
+schedule favors any length. Every setting has the same time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import ours, record
 
-#: Name -> folds, seed users of a step, neighbours of users, neighbours of movies, learning rate.
+#: Name -> folds, seed users of a step, neighbors of users, neighbors of movies, learning rate.
 SETTINGS = {
     "all users, all neighbours": (20, 0, -1, -1, 0.01),
     "all users, 20 neighbours": (20, 0, 20, 20, 0.01),

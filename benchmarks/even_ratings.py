@@ -1,4 +1,4 @@
-"""Random ratings in which every movie is as likely as any other, prepared."""
+"""Prepares random ratings in which every movie is as likely as any other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnnrec.data.prepare import PrepareOptions, prepare
 def write_even_ratings(directory: Path, users: int, movies: int, ratings_a_user: int) -> int:
     """Writes ``directory/prepared``, all of it train; returns the number of movies that have ratings.
 
-    A user has one movie of each of ``ratings_a_user`` stretches of equal length: distinct ones.
+    A user has one movie from each of ``ratings_a_user`` stretches of equal length, so all are distinct.
     """
     rng = np.random.default_rng(0)
     stretch = movies // ratings_a_user

@@ -1,4 +1,4 @@
-"""Exports and recommendations for everybody, in one file.
+"""Measures exports and recommendations for all users, into one file.
 
     python -m benchmarks.export --data DIR --place DIR
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="prepared dataset of MovieLens 20M's size")
-    parser.add_argument("--place", type=Path, help="a directory with 15 GB for 5 M users (default: a temporary one)")
+    parser.add_argument("--place", type=Path, help="directory; 15 GB for 5 million users (default: a temporary one)")
     parser.add_argument("--users", type=int, nargs="+", default=[100_000, 500_000, 1_000_000, 5_000_000])
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def export_ml20m(data: Path, ranks: int, runs: int, place: Path) -> list[float]:
-    """Seconds of exports of a run that trained for twenty steps."""
+    """Measures seconds of exports of a run that trained for twenty steps."""
     torchrun = record.torchrun(ranks)
     run, out, environment = place / "run", place / "out", record.environment_with(OMP_NUM_THREADS="1")
     train = [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--data", str(data)]
@@ -80,7 +80,7 @@ def export_ml20m(data: Path, ranks: int, runs: int, place: Path) -> list[float]:
 
 
 def growth(rows: list[dict]) -> float:
-    """The power of users that seconds grow with, above a fixed start: 1 is linear (least squares in logarithms).
+    """Exponent of the growth of seconds with users, above a fixed start: 1 is linear (least squares in logarithms).
 
     The smallest export is nearly all start-up, so its seconds are taken as the start of all.
     """

@@ -1,10 +1,10 @@
-"""Exports that are killed with -9 again and again, next to one that was never interrupted.
+"""Kills exports with -9 repeatedly, and compares them with one that was never interrupted.
 
     python -m benchmarks.export_kills --directory DIR
 
 Synthetic ratings, a two-layer GAT at a few steps, and an export in small chunks and many small parts, in all formats,
-under torchrun. An export is killed at some random moments, torchrun and all ranks at once; after each it is started
-again with the same command, and in the end it may finish. A seed draws the moments: while the program starts, while
+under torchrun. An export is killed at some random moments, torchrun and all ranks at once; after each kill it is
+started again with the same command, and finishes in the end. A seed draws the moments: while the program starts, while
 movies are embedded, between any two parts, and from the last part to the manifest. A kill that finds the export
 complete is not counted.
 """
@@ -33,16 +33,16 @@ PLACES = ("starting", "embedding movies", "writing users", "finishing")
 
 
 class Exports:
-    """Exports of one run.
+    """Exports of one run, with and without kills.
 
     Args:
-        directory: Where everything goes.
+        directory: Directory for all files.
         ranks: Ranks of a job.
-        seed: Of the moments.
+        seed: Seed of the moments.
 
     Attributes:
         table: A row for each kill.
-        identical: For each export that was killed and finished, whether its files are those of the undisturbed one.
+        identical: Whether the files of each killed export equal those of the undisturbed one.
     """
 
     def __init__(self, directory: Path, ranks: int, seed: int):
@@ -52,7 +52,7 @@ class Exports:
         self.identical: list[bool] = []
 
     def undisturbed(self) -> dict[str, float]:
-        """Exports without interruption, twice, since the first compiles; seconds that pass in each place."""
+        """Exports twice without interruption, since the first compiles; returns the seconds in each place."""
         self._undisturbed("first")
         seconds = self._undisturbed("undisturbed")
         self.expected = _checksums(self.directory / "undisturbed")
@@ -79,7 +79,7 @@ class Exports:
         return passed
 
     def kill(self, kills: int, seconds: dict[str, float]) -> None:
-        """Kills so many times, over as many exports as that takes."""
+        """Kills a number of times, over as many exports as that takes."""
         while len(self.table) < kills:
             name = f"export-{len(self.identical)}"
             job, out = self._job(name), self.directory / name
@@ -92,8 +92,8 @@ class Exports:
             shutil.rmtree(out)
 
     def _kill_one(self, job: Job, out: Path, kills: int, seconds: dict[str, float]) -> None:
-        """One export, to its end."""
-        # In the order of an export, so that it comes by all of them.
+        """Runs one export to its end."""
+        # In the order of an export, so that it reaches all of them.
         for place in sorted(self.rng.integers(0, len(PLACES), kills).tolist()):
             job.start()
             if not self._strike(job, out, PLACES[place], seconds[PLACES[place]]):
@@ -103,10 +103,10 @@ class Exports:
         if not (out / "manifest.json").exists():
             job.start()
             if job.wait():
-                raise RuntimeError(f"{out} is not finished by the same command: see {job.log}")
+                raise RuntimeError(f"{out} is not completed by the same command: see {job.log}")
 
     def _strike(self, job: Job, out: Path, place: str, seconds: float) -> bool:
-        """One kill; False where the export came to its end before."""
+        """Kills once; False if the export finished before."""
         had, fraction = parts_written(out), self.rng.random()
         if place == "embedding movies":
             wait_for(lambda: _at_work(job), job)
@@ -138,7 +138,7 @@ class Exports:
 
 
 def _where(out: Path, parts: int) -> str:
-    """What was going on, from what is there."""
+    """Names the stage of the export, from the files that exist."""
     if (out / "manifest.json").exists():
         return "complete"
     if not (out / ".unfinished" / "encoder.pt.json").exists():
@@ -147,7 +147,7 @@ def _where(out: Path, parts: int) -> str:
 
 
 def _at_work(job: Job) -> bool:
-    """Rank 0 takes SIGTERM by itself: all is imported, and ranks are about to meet."""
+    """Whether rank 0 handles SIGTERM: everything is imported, and the process group is about to be formed."""
     with contextlib.suppress(OSError, KeyError):
         status = Path(f"/proc/{job.ranks()[0].pid}/status").read_text()
         return bool(int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1)
@@ -155,13 +155,13 @@ def _at_work(job: Job) -> bool:
 
 
 def _checksums(out: Path) -> dict[str, str]:
-    """Of all files, hidden ones too."""
+    """Checksums of all files, hidden ones too."""
     paths = [path for path in out.rglob("*") if path.is_file()]
     return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def _prepare(directory: Path) -> None:
-    """Ratings, and a run of a few steps."""
+    """Makes ratings and a run of a few steps."""
     gnnrec = [sys.executable, "-m", "gnnrec"]
     size = ["--users", str(USERS), "--movies", str(MOVIES), "--ratings", str(RATINGS)]
     data, ratings, run = (str(directory / name) for name in ("prepared", "ratings", "run"))
@@ -174,7 +174,7 @@ def _prepare(directory: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, required=True, help="where the data goes; needs 100 MB")
+    parser.add_argument("--directory", type=Path, required=True, help="directory for the data; needs 100 MB")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)

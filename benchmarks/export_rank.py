@@ -1,4 +1,4 @@
-"""One rank of an export that says how much memory it took; started by :mod:`benchmarks.export_scale`."""
+"""One rank of an export that reports its memory; started by :mod:`benchmarks.export_scale`."""
 
 import os
 import resource

@@ -1,7 +1,7 @@
 """Exports of many users on two ranks: time and memory, ``python -m benchmarks.export_scale --users 100000 5000000``.
 
 Data and checkpoint are written straight into their formats, a block of users at a time: 40 ratings a user, movies of a
-long tail, rows at their initial spread. What is measured is the export alone, from the start of torchrun to its end.
+long tail, rows at their initial values. Only the export is measured, from the start of torchrun to its end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEVELS = np.arange(1, 11) / 2
 
 
 def write_data(directory: Path, users: int, movies: int = MOVIES, ratings_a_user: int = RATINGS_A_USER) -> None:
-    """A prepared dataset: every user has as many distinct movies, by default 40, popular ones more often."""
+    """Writes a prepared dataset: every user has as many distinct movies, by default 40, popular ones more often."""
     directory.mkdir(parents=True)
     count = users * ratings_a_user
     kinds = {"movie": np.int32, "rating": np.float32, "split": np.uint8, "timestamp": np.int64}
@@ -44,7 +44,7 @@ def write_data(directory: Path, users: int, movies: int = MOVIES, ratings_a_user
     for first in range(0, users, BLOCK):
         last = min(first + BLOCK, users)
         edges, shape = slice(first * ratings_a_user, last * ratings_a_user), (last - first, ratings_a_user)
-        # A user takes one movie of each of their stretches of equal popularity: distinct, ascending, long-tailed.
+        # A user has one movie from each stretch of equal popularity: distinct, ascending, long-tailed.
         bounds = np.round(movies * (np.arange(ratings_a_user + 1) / ratings_a_user) ** 2.2).astype(np.int64)
         bounds = np.maximum(bounds, np.arange(ratings_a_user + 1))
         low, high = bounds[:-1], bounds[1:]
@@ -69,7 +69,7 @@ def write_data(directory: Path, users: int, movies: int = MOVIES, ratings_a_user
 
 
 def write_run(run: Path, data: Path) -> None:
-    """A run directory with a checkpoint at initial values, its rows in files of a block of users."""
+    """Writes a run directory with a checkpoint at initial values, its rows in files of a block of users."""
     config = assigned_train_config(None, ["wandb.mode=disabled"], data=data, run_dir=run)
     dataset = PreparedDataset(data)
     model = build_replicated(config.model, dataset, mean_degrees(dataset, (TRAIN,)), True, World(), config.seed)
@@ -92,7 +92,7 @@ def write_run(run: Path, data: Path) -> None:
 
 
 def measure(users: int, ranks: int, place: Path) -> dict:
-    """Seconds and peak memory of one export."""
+    """Measures seconds and peak memory of one export."""
     write_data(place / "data", users)
     write_run(place / "run", place / "data")
     program = Path(__file__).with_name("export_rank.py")
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, nargs="+", default=[100_000, 500_000, 1_000_000, 5_000_000])
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--place", type=Path, help="a directory with 15 GB for 5 M users (default: a temporary one)")
+    parser.add_argument("--place", type=Path, help="directory; 15 GB for 5 million users (default: a temporary one)")
     parser.add_argument("--name", default="export_scale", help="name of the result file")
     arguments = parser.parse_args()
     rows = []

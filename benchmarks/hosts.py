@@ -1,10 +1,10 @@
-"""RankingData on several hosts with links of limited speed between them, all on one machine.
+"""Trains on several hosts with links of limited speed between them, all on one machine.
 
     python -m benchmarks.hosts --data PREPARED
 
-One rank on every host, started by ``launch/torchrun.sh`` as on a cluster. What share of a step communication takes, and
-how many bytes each host puts on its link in a step, next to what the formula says. Needs root, Linux and iproute2.
-Where there are more hosts than cores, they take turns at these; then seconds are too many, and bytes are as they are.
+One rank on every host, started by ``launch/torchrun.sh`` as on a cluster. It measures the share of communication in a
+step, and the bytes that each host sends in a step, next to the formula. Needs root, Linux and iproute2. If there are
+more hosts than cores, hosts wait for each other: seconds are then too long, but bytes are right.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-#: Steps of a short and of a long run. What the long one sends more is that of its last steps, without start and end.
+#: Steps of a short and of a long run. Their difference in bytes is that of the last steps, without start and end.
 SHORT, LONG = 4, 12
 
 
@@ -34,9 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a prepared dataset")
     parser.add_argument("--config", default="ml20m_full", help="name in configs/ (default: %(default)s)")
-    parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 4], help="how many (default: 1 2 4)")
-    parser.add_argument("--bandwidth", type=float, default=1000, help="of a link, each way, in Mbit/s (default: 1000)")
-    parser.add_argument("--delay", type=float, default=0.2, help="between two hosts in ms (default: 0.2)")
+    parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 4], help="numbers of hosts (default: 1 2 4)")
+    parser.add_argument("--bandwidth", type=float, default=1000, help="Mbit/s of a link, each way (default: 1000)")
+    parser.add_argument("--delay", type=float, default=0.2, help="ms between two hosts (default: 0.2)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with exit_on_user_error("benchmarks.hosts"):
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raises a :class:`UserError` for options that make no sense."""
+    """Raises a :class:`UserError` for invalid options."""
     if not (options.data / "manifest.json").is_file():
         raise UserError(f"--data {options.data}: no prepared dataset; gnnrec prepare makes one")
     if not (ROOT / "configs" / f"{options.config}.yaml").is_file():
@@ -71,12 +71,12 @@ def check(options: argparse.Namespace) -> None:
 
 
 def measure(hosts: Hosts, data: Path, config: str, place: Path) -> dict:
-    """One number of hosts; bytes are of one rank and one step.
+    """Measures one number of hosts; bytes are per rank and step.
 
     Returns:
         ``step_seconds``, ``collective_seconds`` of it and ``collective_share``. With several hosts also
-        ``formula_bytes``, that is, the partition report's; ``handed_bytes``, of all tensors that were given to
-        all-reduces; ``ring_bytes``, what a ring all-reduce of these sends; ``sent_bytes`` as interfaces count them;
+        ``formula_bytes`` of the partition report; ``handed_bytes`` of all tensors that were passed to
+        all-reduces; ``ring_bytes`` that a ring all-reduce of these sends; ``sent_bytes`` as interfaces count them;
         ``wire_bytes`` with the headers of all packets; ``wire_seconds``, which these take at the link's bandwidth;
         ``sent_over_ring`` and ``wire_over_ring``, relative differences; ``delay_by`` of the hosts;
         ``round_trip_ms`` of an empty message.
@@ -121,7 +121,7 @@ def train(hosts: Hosts, place: Path, arguments: list[str]) -> None:
     """Trains with one rank on every host, and waits for the end; the run directory is ``place/run``.
 
     Raises:
-        RuntimeError: A host failed; with the end of what it said.
+        RuntimeError: A host failed; the message has the end of its output.
     """
     place.mkdir(parents=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
@@ -134,7 +134,7 @@ def train(hosts: Hosts, place: Path, arguments: list[str]) -> None:
     launched = []
     for number in range(1, hosts.count + 1):
         with open(place / f"{number}.log", "wb") as log:
-            # In a session of its own, so that Ctrl-C is heard by this process alone, which removes the hosts.
+            # In a separate session, so that Ctrl-C reaches only this process, which removes the hosts.
             launched.append(
                 subprocess.Popen(
                     hosts.command(number, *words), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Milliseconds of the fused operators on the messages of one step, next to plain torch.
+"""Measures milliseconds of the fused operators on the messages of one step, next to plain torch.
 
     python -m benchmarks.kernel_speed --data PREPARED
 
@@ -46,7 +46,7 @@ def main() -> None:
                 if threads == 1:
                     with dispatch.forced("reference"):
                         times[name].setdefault("plain torch, 1 threads", []).append(_milliseconds(operation))
-    # The first round compiles and takes memory for the first time.
+    # The first round compiles and allocates memory.
     rows = {
         name: {kind: round(statistics.median(each[1:]), 1) for kind, each in kinds.items()}
         for name, kinds in times.items()
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def operations(trainer, channels: int) -> dict[str, Callable[[], object]]:
-    """Name -> the operation, without arguments."""
+    """Returns name -> the operation, without arguments."""
     graph, epoch = trainer.graph, trainer.epoch(0)
     found = trainer.loader.statistics(epoch, 0)
     lists, edges = whole_graph(graph, found).to_users.lists, found.edges

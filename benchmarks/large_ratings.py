@@ -1,4 +1,4 @@
-"""Ratings files that are larger than memory: as many CSV files as wanted, rows in random order over all of them.
+"""Writes ratings that are larger than memory: any number of CSV files, with rows in random order over all of them.
 
     python -m benchmarks.large_ratings --directory DIR --ratings 200000000
 
@@ -21,7 +21,7 @@ RATINGS_A_USER, MOVIES, ROWS_A_FILE, BLOCK = 144, 26_744, 10_000_000, 1_000_000
 
 
 def write_file(directory: Path, number: int, rows: int, users: int) -> None:
-    """One file, a function of its number; complete or not there."""
+    """Writes one file, a function of its number; it is complete or absent."""
     path = directory / f"part-{number:04d}.csv"
     if path.exists():
         return
@@ -40,7 +40,7 @@ def write_file(directory: Path, number: int, rows: int, users: int) -> None:
 
 
 def write_files(directory: Path, ratings: int) -> None:
-    """All files of ``ratings`` rows together."""
+    """Writes all files, with ``ratings`` rows together."""
     directory.mkdir(parents=True, exist_ok=True)
     numbers = range(-(-ratings // ROWS_A_FILE))
     rows = [min(ROWS_A_FILE, ratings - number * ROWS_A_FILE) for number in numbers]
@@ -51,7 +51,7 @@ def write_files(directory: Path, ratings: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, required=True, help="where the files go; 26 GB a billion ratings")
+    parser.add_argument("--directory", type=Path, required=True, help="directory; 26 GB per billion ratings")
     parser.add_argument("--ratings", type=int, default=200_000_000)
     options = parser.parse_args()
     write_files(options.directory, options.ratings)

@@ -1,8 +1,10 @@
-"""Where adding up all movies stops paying: ``python -m benchmarks.many_movies --movies 10000 100000 1000000``.
+"""Compares reducing the sums of all movies and of active ones, from ten thousand movies to a million.
+
+    python -m benchmarks.many_movies --movies 10000 100000 1000000
 
 Two ranks of one thread, the same number of ratings spread over more and more movies, sampled mini-batches of users, one
-layer. For ``--loader.movie_rows`` all and touched: seconds a step, and MiB a step that a rank hands to collectives. The
-gradients of the movie tables are added up whole in both: ``gradient_mib`` of the MiB.
+layer. For ``--loader.movie_rows`` all and active: seconds per step, and MiB per step that a rank passes to collectives.
+The gradients of the movie tables are reduced whole in both: ``gradient_mib`` of the MiB.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ RATINGS_A_USER, STEPS, SKIPPED = 50, 8, 2
 
 
 def run_one(directory: Path, rows: str, dim: int) -> dict[str, float]:
-    """Medians over the steps of a short run, but for the first ones."""
+    """Medians over the steps of a short run, without the first ones."""
     run = directory / f"run-{rows}"
     command = record.torchrun(2)
     command += [str(ROOT / "train_dist.py"), "--data", str(directory / "prepared"), "--run-dir", str(run)]

@@ -1,8 +1,8 @@
 """Several hosts on one machine: network namespaces of Linux at a switch, each behind a link of limited speed.
 
-Every host has an own host name, ``/etc/hosts``, loopback and network interface, so programs find each other as on a
-cluster. Processors, memory and files are those of the machine. All is made with iproute2, and needs root. The network
-of the machine itself is not touched: the switch is in a namespace of its own.
+Every host has its own host name, ``/etc/hosts``, loopback and network interface, so programs find each other as on a
+cluster. Processors, memory and files are those of the machine. Everything is made with iproute2, and needs root. The
+network of the machine itself does not change: the switch has its own namespace.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from pathlib import Path
 
 from gnnrec.errors import UserError
 
-#: What namespaces are called; nobody else has such, so those that are found were left by a killed run.
+#: Prefix of the namespaces. No other program uses it, so those that exist were left by a killed run.
 _PREFIX = "gnnrec-host-"
 _SWITCH = _PREFIX + "switch"
 _NETWORK = "10.77.0."
 #: ``ip netns exec`` shows a host the files of ``/etc/netns/NAME`` in the place of those in ``/etc``.
 _FILES = Path("/etc/netns")
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-#: Bytes that a link takes at once, and the longest that one waits in its queue: that of a usual switch.
+#: Bytes that a link accepts at once, and the longest wait in its queue: those of a usual switch.
 _BURST, _QUEUE = "128kb", "50ms"
-#: A refused connection takes one message each way. Who measures it does not wait for a core, if that may be.
+#: A refused connection takes one message each way. The measuring process does not wait for a core, if permitted.
 _ROUND_TRIP = """
 import os, socket, statistics, sys, time
 try:
@@ -47,15 +47,15 @@ print(statistics.median(refused() for _ in range(51)))
 
 
 class Hosts:
-    """A context in which the hosts exist. Whatever runs on them is killed at its end, and nothing is left.
+    """A context in which the hosts exist. At its end, processes on them are killed and the hosts removed.
 
     Args:
         count: Number of hosts.
-        bandwidth: Of each host's link, each way, in Mbit/s.
-        delay: Of a message from one host to another, in ms.
+        bandwidth: Mbit/s of each host's link, each way.
+        delay: Delay of a message from one host to another, in ms.
 
     Attributes:
-        delay_by: ``netem`` of the kernel; where it has none, a ``program`` (:mod:`benchmarks.delaying_switch`).
+        delay_by: ``netem`` of the kernel or, if it has none, a ``program`` (:mod:`benchmarks.delaying_switch`).
 
     Raises:
         UserError: This machine has no namespaces, no iproute2, no root, or a kernel without what the link needs.
@@ -111,10 +111,10 @@ class Hosts:
         command = [_program("ip"), "netns", "exec", _SWITCH, sys.executable, program, str(self.delay), *ports]
         self._switch = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         if self._switch.stdout.readline() != "ready\n":
-            raise UserError("the switch that delays messages did not start; --delay 0 does without it")
+            raise UserError("the switch that delays messages did not start; run with --delay 0, which needs none")
 
     def _wait_for_switch(self) -> None:
-        """It has been killed with all that runs on hosts."""
+        """Waits for the switch, which has been killed with all processes on hosts."""
         if self._switch is not None:
             self._switch.communicate()
 
@@ -129,7 +129,7 @@ class Hosts:
         return [_program("ip"), "netns", "exec", self.name(number), *named, *words]
 
     def sent(self, number: int) -> tuple[int, int]:
-        """Bytes that a host has put on its link so far: as its interface counts them, and as they are on a wire.
+        """Bytes that a host has sent so far: as its interface counts them, and as they are on a wire.
 
         Linux hands an interface up to 64 KiB at once, with one header; a wire would have seen a header for each packet.
         """
@@ -144,9 +144,9 @@ class Hosts:
 
 
 def require() -> None:
-    """Raises a :class:`UserError` where hosts cannot be made."""
+    """Raises a :class:`UserError` if hosts cannot be made."""
     if sys.platform != "linux":
-        raise UserError("hosts on one machine are network namespaces of Linux, and this is another system")
+        raise UserError("hosts on one machine are network namespaces of Linux: run this on Linux")
     for program, package in {
         "ip": "iproute2",
         "tc": "iproute2",
@@ -160,7 +160,7 @@ def require() -> None:
 
 
 def remove() -> None:
-    """Kills what runs on hosts, and removes them and all that belongs to them, whoever made them."""
+    """Kills processes on hosts, and removes the hosts and all that belongs to them, also those of other runs."""
     names = sorted(line.split()[0] for line in _ip("netns", "list").splitlines() if line.startswith(_PREFIX))
     deadline = time.monotonic() + 10
     while pids := [pid for name in names for pid in _ip("netns", "pids", name).split()]:
@@ -196,7 +196,7 @@ def _has_netem() -> bool:
 
 @contextlib.contextmanager
 def _alone():
-    """One run at a time has hosts; a second one waits."""
+    """Holds a lock, since only one run at a time can have hosts; a second one waits."""
     with open(Path(tempfile.gettempdir()) / "gnnrec-hosts.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -215,7 +215,7 @@ def _ip(*words: str) -> str:
 
 
 def _run(program: str, *words: str) -> str:
-    """What a command prints."""
+    """Runs a command and returns its output."""
     result = subprocess.run([_program(program), *words], capture_output=True, text=True)
     if result.returncode:
         said = result.stderr.strip().splitlines() or ["no reason given"]

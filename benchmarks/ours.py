@@ -1,4 +1,4 @@
-"""Our side of speed benchmarks: the trainer as it stands, driven epoch by epoch in this process."""
+"""The trainer of gnnrec in speed benchmarks, run epoch by epoch in this process."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.training.rating_trainer import RatingTrainer
 
-#: The set-up that the plain recipe has too: two layers, 64 dims, ten neighbours on both sides. The step takes all users
-#: and a tenth of the ratings.
+#: The setup of the plain recipe: two layers, 64 dims, ten neighbors on both sides. A step takes all users and a tenth
+#: of the ratings.
 FAN_OUT_10 = [
     "--model.layers=2",
     "--loader.folds=10",
@@ -27,7 +27,7 @@ FAN_OUT_10 = [
 
 
 def build(data: Path, options: list[str], device: str = "cpu") -> RatingTrainer:
-    """A fresh trainer in this process.
+    """Builds a fresh trainer in this process.
 
     Args:
         data: A prepared dataset.
@@ -40,7 +40,7 @@ def build(data: Path, options: list[str], device: str = "cpu") -> RatingTrainer:
 
 
 def epoch_seconds(trainer: RatingTrainer, number: int) -> tuple[float, int]:
-    """Seconds of one whole epoch, everything counted, and the ratings that it supervised."""
+    """Measures seconds of one whole epoch, everything included, and the ratings that it supervised."""
     started, targets = now(trainer), 0
     for result in run_epoch(trainer, number):
         targets += result.step.num_targets
@@ -48,7 +48,7 @@ def epoch_seconds(trainer: RatingTrainer, number: int) -> tuple[float, int]:
 
 
 def curve(trainer: RatingTrainer, every: int, goal: float | None = None) -> Iterator[dict]:
-    """Validation RMSE over training seconds (validation is not counted), up to the end or to ``goal``.
+    """Follows validation RMSE over training seconds (validation is not counted), up to the end or to ``goal``.
 
     Args:
         trainer: A fresh trainer.
@@ -71,14 +71,14 @@ def curve(trainer: RatingTrainer, every: int, goal: float | None = None) -> Iter
 
 
 def embed_seconds(trainer: RatingTrainer) -> float:
-    """Seconds to embed all users and all movies from all their ratings."""
+    """Measures seconds to embed all users and all movies from all their ratings."""
     started = now(trainer)
     trainer.embed()
     return now(trainer) - started
 
 
 def now(trainer: RatingTrainer) -> float:
-    """The clock, once everything asked for is done."""
+    """Reads the clock after the device has finished."""
     if trainer.world.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -7,7 +7,7 @@ of users and movies; dot product, user and movie biases and the global mean; squ
 
 As in the stock loader, **target edges are not kept out of the messages**: an edge may be sampled for its own endpoints.
 
-What is done in its favour, beyond PyG's examples:
+Done in its favor, beyond PyG's examples:
 
 - the graph is sorted for sampling once and shared by all batch sizes;
 - batches are drawn as tensors of edge positions and not as lists of integers (the loader's ``shuffle=True`` makes
@@ -16,7 +16,7 @@ What is done in its favour, beyond PyG's examples:
 - on a CPU messages are added up as products with a sparse matrix, which PyG calls memory-efficient aggregation;
 - with pyg-lib, ``trim_to_layer`` skips what the second layer does not need (torch-sparse does not count its hops);
 - on a GPU: worker processes that persist, pinned memory, copies that do not block;
-- validation uses embeddings from full neighbourhoods, layer by layer, and its time is not counted.
+- validation uses embeddings from full neighborhoods, layer by layer, and its time is not counted.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def edges_per_second(
     warm_up: int = 2,
     sparse: bool | None = None,
 ) -> float:
-    """Supervision edges a second over sampling, forward, backward and optimizer: whole steps, after a warm-up.
+    """Measures supervised ratings per second of whole steps, sampling and optimizer included, after a warm-up.
 
     The permutation of an epoch is drawn before (:meth:`PlainGraph.shuffle_seconds` measures it).
 

@@ -33,7 +33,7 @@ def sampler_package() -> str:
         return "pyg-lib"
     if torch_geometric.typing.WITH_TORCH_SPARSE:
         return "torch-sparse"
-    raise UserError("the plain PyG recipe needs pyg-lib or torch-sparse, and neither is installed: install one of them")
+    raise UserError("the plain PyG recipe needs pyg-lib or torch-sparse, and neither is installed: CONTRIBUTING.md says how")
 
 
 class PlainGraph:
@@ -41,7 +41,7 @@ class PlainGraph:
 
     Args:
         data: A prepared dataset or its directory.
-        fan_out: Neighbours drawn a node and relation, hop by hop.
+        fan_out: Neighbors that are sampled per node and relation, hop by hop.
 
     Attributes:
         loader: A ``LinkNeighborLoader`` that makes a batch of an int64 tensor of train edge positions.
@@ -83,7 +83,7 @@ class PlainGraph:
         return time.perf_counter() - started
 
     def adjacency(self, device: torch.device) -> dict[tuple[str, str, str], Tensor]:
-        """Whole neighbourhoods: sparse CSR ``[receivers, senders]`` of ones by relation, from the sampler's arrays."""
+        """Whole neighborhoods: sparse CSR ``[receivers, senders]`` of ones by relation, from the sampler's arrays."""
         sampler, nodes, found = self.loader.link_sampler, {USER: self.num_users, MOVIE: self.num_movies}, {}
         for relation in (RATES, RATED_BY):
             pointer, sender = (arrays["__".join(relation)] for arrays in (sampler.colptr_dict, sampler.row_dict))
@@ -114,7 +114,7 @@ class ShuffledBatches(Sampler):
     Args:
         positions: How many there are.
         batch_size: Positions a batch.
-        seed: Of the first epoch's order.
+        seed: Seed of the first epoch's order.
     """
 
     def __init__(self, positions: int, batch_size: int, seed: int = 0):
@@ -136,7 +136,7 @@ class ShuffledBatches(Sampler):
 
 
 def batch_loader(graph: PlainGraph, batches: ShuffledBatches, workers: int, pin_memory: bool) -> DataLoader:
-    """Yields ``HeteroData`` of the sampled neighbourhoods of ``batches``.
+    """Yields ``HeteroData`` of the sampled neighborhoods of ``batches``.
 
     Args:
         graph: The graph.
@@ -151,14 +151,14 @@ def batch_loader(graph: PlainGraph, batches: ShuffledBatches, workers: int, pin_
         collate_fn=graph.loader,
         num_workers=workers,
         persistent_workers=workers > 0,
-        # Forked workers read the graph of this process; others would each get a copy of it.
+        # Forked workers share the graph of this process; spawned ones would each get a copy.
         multiprocessing_context="fork" if workers else None,
         pin_memory=pin_memory,
     )
 
 
 class _Positions(Dataset):
-    """What ``DataLoader`` indexes: the tensor of positions itself, which the link loader then samples for."""
+    """The data set that ``DataLoader`` indexes: the tensor of positions, which the link loader then samples for."""
 
     def __getitem__(self, positions: Tensor) -> Tensor:
         return positions

@@ -12,12 +12,12 @@ from benchmarks.plain_pyg_graph import MOVIE, RATED_BY, RATES, USER, PlainGraph,
 
 
 class PlainSAGE(nn.Module):
-    """NodeEmbeddings, hetero GraphSAGE (mean), dot product, biases.
+    """Embeddings, hetero GraphSAGE (mean), dot product, biases.
 
     Args:
-        graph: Gives the counts and the mean.
-        dims: Of embeddings and layers.
-        layers: How many.
+        graph: Has the counts and the mean.
+        dims: Dimensions of embeddings and layers.
+        layers: Number of layers.
         sparse: Add up messages as a product with a sparse matrix (PyG's memory-efficient aggregation) and not by gather
             and scatter: the same values, and on a CPU in half of the time.
     """
@@ -34,7 +34,7 @@ class PlainSAGE(nn.Module):
             for _ in range(layers)
         )
         for kind in counts:
-            # The default spread of 1 makes predictions that are far off the scale.
+            # The default standard deviation of 1 makes predictions that are far off the scale.
             nn.init.normal_(self.embedding[kind].weight, std=0.1)
             nn.init.zeros_(self.bias[kind].weight)
 
@@ -42,7 +42,7 @@ class PlainSAGE(nn.Module):
         """float ``[nodes, dims]`` by node type.
 
         Args:
-            x: NodeEmbeddings, float ``[nodes, dims]`` by node type.
+            x: Embeddings, float ``[nodes, dims]`` by node type.
             edges: By relation, ``edge_index`` or a sparse matrix ``[receivers, senders]``.
             sampled: Nodes and edges of each hop by type, where the sampler counts them. The first nodes are the seeds.
         """
@@ -84,7 +84,7 @@ def sparse_matrix(edges: Tensor, receivers: Tensor, senders: Tensor) -> Tensor:
     if edges.layout == torch.sparse_csr:
         return edges
     sender, receiver = edges
-    # The samplers go from receiver to receiver, so that there is nothing to sort; but they do not promise it.
+    # The samplers go from receiver to receiver, so edges are sorted already; but this is not documented.
     if bool((receiver.diff() < 0).any()):
         receiver, order = receiver.sort(stable=True)
         sender = sender[order]

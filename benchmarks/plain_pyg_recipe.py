@@ -23,8 +23,8 @@ class PlainRecipe:
         lr: Adam's learning rate.
         weight_decay: Adam's coupled L2.
         workers: Processes that sample; 0 for this one. None for 0 on the CPU and 16 on a GPU.
-        device: Where the model is. Sampling is always on the CPU.
-        seed: Of the start and of the order of edges.
+        device: Device of the model. Sampling is always on the CPU.
+        seed: Seed of initial values and of the order of edges.
         sparse: As in :class:`benchmarks.plain_pyg_model.PlainSAGE`; None for what is faster: on a CPU, yes.
     """
 
@@ -50,7 +50,7 @@ class PlainRecipe:
         self._adjacency = None
 
     def step(self, batch: HeteroData) -> tuple[int, Tensor]:
-        """One step of training; returns its number of supervision edges and its mean squared error."""
+        """Takes one training step; returns its number of supervision edges and its mean squared error."""
         batch = batch.to(self.device, non_blocking=True)
         rating = batch[RATES].edge_label
         loss = nn.functional.mse_loss(self.model(batch), rating)
@@ -63,7 +63,7 @@ class PlainRecipe:
     def validation_rmse(self) -> float:
         """RMSE of the validation edges, predictions clipped to the rating scale.
 
-        Users and movies are encoded from all their train edges, layer by layer. It is lower than with neighbours
+        Users and movies are encoded from all their train edges, layer by layer. It is lower than with neighbors
         sampled as in training, by up to .002.
         """
         if self._adjacency is None:
@@ -78,7 +78,7 @@ class PlainRecipe:
         return (squares / max(self.graph.validation[2].numel(), 1)) ** 0.5
 
     def now(self) -> float:
-        """Seconds, after what the device was given is done."""
+        """Reads the clock after the device has finished."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()

@@ -1,12 +1,12 @@
-"""The measured constants of ``gnnrec plan``: what a unit of each kind of work costs one core.
+"""Measures the constants of ``gnnrec plan``: the cost of a unit of each kind of work on one core.
 
     python -m benchmarks.plan_constants --place DIR
     python -m benchmarks.plan_constants --again
 
 A grid of small synthetic datasets is trained for a few steps each, on one rank of one thread, and the stages of a step
-are timed apart. Constants are fitted to them by non-negative least squares on relative errors. All-reduces are measured
-between two ranks. ``--again`` fits the measurements in ``results/plan_constants.json`` anew and measures nothing. Both
-write that file, and the constants into the package (``gnnrec/tools/planning/constants.json``).
+are timed separately. Constants are fitted to them by non-negative least squares on relative errors. All-reduces are
+measured between two ranks. ``--again`` fits the measurements in ``results/plan_constants.json`` anew and measures
+nothing. Both write that file, and the constants into the package (``gnnrec/tools/planning/constants.json``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from gnnrec.tools.planning.constants import PATH
 from gnnrec.tools.planning.memory import FLOAT, memory_parts, total
 from gnnrec.tools.planning.work import STAGES, work_of
 
-#: Users, ratings a user, movies.
+#: Users, ratings per user, movies.
 SHAPES = {
     "small": (5_000, 40, 1_000),
     "usual": (20_000, 40, 3_000),
@@ -42,7 +42,7 @@ SHAPES = {
     "large": (80_000, 40, 20_000),
 }
 _SAMPLED = "--loader.movies_per_user=10 --loader.raters_per_movie=10 --loader.seed_users="
-#: What is trained on them.
+#: Options of the runs on them.
 GRID = [
     ("small", ""), ("small", "--model.layers=2"), ("usual", ""), ("usual", "--model.dim=32"),
     ("usual", "--model.dim=128"), ("usual", "--model.layers=2"), ("usual", "--model.architecture=gat"),
@@ -51,7 +51,7 @@ GRID = [
     ("dense", f"{_SAMPLED}5000 --model.layers=2"), ("movies", ""), ("movies", "--model.dim=128 --model.layers=2"),
     ("large", ""), ("large", f"{_SAMPLED}20000 --model.layers=2"),
 ]  # fmt: skip
-#: Two ranks, for what two processes on one machine take from each other.
+#: Two ranks, to measure how much two processes on one machine slow each other down.
 SHARED = [("usual", ""), ("dense", "")]
 FOLDS = 4
 _SIZES = (1 << 12, 1 << 16, 1 << 20, 1 << 23, 1 << 25)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def measured(place: Path) -> dict:
-    """Runs of the grid, and all-reduces."""
+    """Measures runs of the grid, and all-reduces."""
     for name, (users, ratings, movies) in SHAPES.items():
         write_data(place / name, users, movies, ratings)
     runs = []
@@ -99,16 +99,16 @@ def measured(place: Path) -> dict:
 
 
 def fit(runs: list[dict], reduces: list[dict]) -> dict:
-    """Constants from runs and all-reduces.
+    """Fits constants to runs and all-reduces.
 
     Args:
-        runs: What :func:`measured` returns; those on one rank count, but for ``sharing``.
+        runs: From :func:`measured`; only ``sharing`` uses those on two ranks.
         reduces: Bytes and seconds.
     """
     alone = [run for run in runs if run["ranks"] == 1]
     seconds: dict[str, float] = {}
     for stage, names in STAGES.items():
-        # A stage that is a small part of its step may be wrong by as much of itself.
+        # A stage that is a small part of its step may have a large relative error.
         scale = np.array([max(run[stage], 0.1 * run["step"]) for run in alone])
         counts = np.array([[run["work"][name] for name in names] for run in alone]) / scale[:, None]
         size = np.maximum(counts.max(0), 1e-300)
@@ -135,7 +135,7 @@ def fit(runs: list[dict], reduces: list[dict]) -> dict:
 
 
 def _memory(runs: list[dict]) -> dict[str, float]:
-    """What peaks have beside counted tensors, on relative errors of the peak."""
+    """Fits the part of peaks that is not in counted tensors, on relative errors of the peak."""
     peaks = np.array([run["peak_bytes"] for run in runs])
     rows = np.array([[1e9, *run["channel_bytes"]] for run in runs]) / peaks[:, None]
     (base, users, movies), _ = nnls(rows, np.array([1 - run["tensor_bytes"] / run["peak_bytes"] for run in runs]))
@@ -143,7 +143,7 @@ def _memory(runs: list[dict]) -> dict[str, float]:
 
 
 def _line(reduces: list[dict]) -> tuple[float, float]:
-    """Seconds of an all-reduce of two ranks, and of each byte more, on relative errors."""
+    """Fits seconds of an all-reduce of two ranks, fixed and per byte, on relative errors."""
     rows = np.array([[1.0, each["bytes"]] for each in reduces])
     seconds = np.array([each["seconds"] for each in reduces])
     size = rows.max(0)
@@ -153,13 +153,13 @@ def _line(reduces: list[dict]) -> tuple[float, float]:
 
 
 def _slope(points: list[tuple[float, float]]) -> float:
-    """What the second grows by with the first."""
+    """Slope of the second over the first."""
     first, second = np.array(points).T
     return float(np.polyfit(first, second, 1)[0])
 
 
 def all_reduces(rounds: int = 7) -> list[dict]:
-    """Bytes and median seconds of all-reduces between two ranks on this machine."""
+    """Measures bytes and median seconds of all-reduces between two ranks on this machine."""
     with tempfile.TemporaryDirectory() as directory:
         torch.multiprocessing.spawn(_reduce, (directory, rounds), nprocs=2)
         return json.loads(Path(directory, "seconds.json").read_text())

@@ -1,12 +1,12 @@
-"""How far ``gnnrec plan`` is off, on runs that its constants were not fitted to.
+"""Error of ``gnnrec plan`` on runs that its constants were not fitted to.
 
     python -m benchmarks.plan_error --place DIR --data PREPARED
     python -m benchmarks.plan_error --quick
 
 Other sizes, other models and two ranks, on synthetic data, and with ``--data`` a dataset of MovieLens 20M's size on one
-rank and on two. For each run: predicted and measured seconds of a step, peak memory of a rank while it trains, and
-bytes that a rank hands to collectives in a step. ``plan_error`` is the worst relative error of all; it also goes into
-the package, for ``gnnrec plan`` to say. ``--quick`` does one tiny run and writes no file.
+rank and on two. For each run: predicted and measured seconds per step, peak memory of a rank in training, and bytes
+that a rank passes to collectives per step. ``plan_error`` is the worst relative error of all; it is also written into
+the package, and ``gnnrec plan`` prints it. ``--quick`` does one tiny run and writes no file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gnnrec.tools.planning.constants import PATH, constants
 from gnnrec.tools.planning.estimate import Estimate, estimate, place_of
 from gnnrec.tools.planning.options import PlanOptions
 
-#: Users, ratings a user, movies. None of them is among those of ``plan_constants``.
+#: Users, ratings per user, movies. None of them is among those of ``plan_constants``.
 SHAPES = {"middle": (30_000, 60, 5_000), "wide": (12_000, 80, 16_000), "long": (120_000, 25, 8_000)}
 _DRAW = "--loader.movies_per_user=15 --loader.raters_per_movie=12"
 #: Shape, options of training, ranks.
@@ -42,8 +42,8 @@ _LARGE = "--config=configs/ml20m_full.yaml"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--place", type=Path, help="a directory with 0.3 GB for the data (default: a temporary one)")
-    parser.add_argument("--data", type=Path, help="a prepared dataset of MovieLens 20M's size, which is checked too")
-    parser.add_argument("--quick", action="store_true", help="one tiny run, no result file")
+    parser.add_argument("--data", type=Path, help="a prepared dataset of MovieLens 20M's size to check too")
+    parser.add_argument("--quick", action="store_true", help="do one tiny run and write no result file")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(dir=options.place))
     try:
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def compare(name: str, data: Path, words: str, ranks: int, epochs: int = 3) -> dict:
-    """One run: what was predicted, what was measured, and relative errors."""
+    """Predicts and measures one run, and returns both with relative errors."""
     job = job_of(data, words.split(), ranks)
     found = measure(data, words.split(), ranks, epochs)
     predicted = _predicted(estimate(job, place_of(PlanOptions(gpus=ranks, memory=1e6))))
@@ -95,7 +95,7 @@ def _predicted(found: Estimate) -> dict[str, float]:
 
 
 def worst(rows: list[dict]) -> dict:
-    """Worst relative errors by quantity, and of all."""
+    """Worst relative error of each quantity, and of all."""
     names = ("step_seconds", "peak_bytes", "collective_bytes")
     by_quantity = {name: max(abs(row[name]["error"]) for row in rows) for name in names}
     return {"plan_error": max(by_quantity.values()), "worst": by_quantity}

@@ -1,4 +1,4 @@
-"""Short runs whose steps are timed in stages: what the constants of ``gnnrec plan`` are fitted to and checked with."""
+"""Short runs whose steps are timed in stages, to fit and check the constants of ``gnnrec plan``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gnnrec.utils.timer import Timer
 
 
 class TimedTrainer(RatingTrainer):
-    """TimeTotals the update apart from forward and backward."""
+    """Times the update apart from forward and backward."""
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
@@ -42,16 +42,16 @@ def config_of(data: Path, options: list[str]) -> TrainConfig:
 
 
 def job_of(data: Path, options: list[str], ranks: int) -> TrainingJob:
-    """The same run as the model of costs sees it."""
+    """The same run, as the cost model describes it."""
     config = config_of(data, options)
     return job_of_dataset(data, config.model, config.loader, ranks)
 
 
 def measure(data: Path, options: list[str], ranks: int = 1, epochs: int = 3) -> dict[str, float]:
-    """Seconds of a step by stages, bytes of all-reduces and peaks of memory, of the slowest or largest rank.
+    """Measures seconds of a step by stage, bytes of all-reduces and peak memory, of the slowest or largest rank.
 
-    Every rank is a process of its own with one thread. One epoch compiles and fills caches; the fastest of the
-    next ones counts, since whatever else the machine does only adds.
+    Every rank is a separate process with one thread. One epoch compiles and fills caches; the fastest of the next
+    ones counts, since other work on the machine only adds time.
 
     Args:
         data: A prepared dataset.
@@ -110,7 +110,7 @@ def _epoch(trainer: TimedTrainer, number: int) -> dict[str, float]:
 
 
 def _forget_peak() -> None:
-    """From now on the kernel counts the peak anew (Linux: Documentation/filesystems/proc.rst)."""
+    """Resets the peak that the kernel counts (Linux: Documentation/filesystems/proc.rst)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

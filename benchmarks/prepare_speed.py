@@ -1,8 +1,8 @@
-"""``gnnrec prepare`` of a ratings file of MovieLens 20M's size, on all cores: seconds and memory, medians of some runs.
+"""Measures ``gnnrec prepare`` of a ratings file of MovieLens 20M's size, on all cores: medians of seconds and memory.
 
     python -m benchmarks.prepare_speed --directory DIR
 
-Every run is a process of its own, timed from outside with start-up included. The synthetic ratings are made first and
+Every run is a separate process, timed from outside with start-up included. The synthetic ratings are made first and
 are not timed; from the second run on at the latest they are in the system's file cache. Runs alone on its machine.
 """
 
@@ -21,7 +21,7 @@ from benchmarks import record
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, required=True, help="where the data goes; needs 2 GB")
+    parser.add_argument("--directory", type=Path, required=True, help="directory for the data; needs 2 GB")
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
     gnnrec = [sys.executable, "-m", "gnnrec"]
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _alone(command: list[str]) -> dict[str, float]:
-    """:func:`benchmarks.record.timed` in a process of its own, so that peaks of runs do not mix."""
+    """Calls :func:`benchmarks.record.timed` in a separate process, so that peaks of runs do not mix."""
     # OMP_NUM_THREADS is pyarrow's number of threads too.
     cores = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(1) as pool:

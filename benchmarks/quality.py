@@ -1,4 +1,4 @@
-"""Quality of all models on one dataset: a comparison (``gnnrec compare``), merged into ``results/quality.json``.
+"""Compares all models on one dataset (``gnnrec compare``), and merges the rows into ``results/quality.json``.
 
     python -m benchmarks.quality --data PREPARED --name ml-latest-small
     python -m benchmarks.quality --data PREPARED --name ml-latest-small --models sage \\
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path)
     parser.add_argument("--set", nargs="+", default=[], action="extend")
     parser.add_argument("--label", default="")
-    parser.add_argument("--out", type=Path, help="keeps every fit, so that the command can be repeated to go on")
+    parser.add_argument("--out", type=Path, help="directory that keeps every fit, so that the same command resumes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         rows = run(options, options.out or Path(scratch))
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, out: Path) -> list[dict]:
-    """Compares on every split, and returns a row for each model."""
+    """Compares on every split, and returns a row per model."""
     fits: dict[str, list[dict]] = {}
     for number, data in enumerate(options.data):
         dataset = PreparedDataset(data)

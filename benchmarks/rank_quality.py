@@ -1,9 +1,9 @@
-"""Whether quality depends on the number of ranks: test RMSE with 1 to 16 ranks, several seeds.
+"""Checks that quality does not depend on the number of ranks: test RMSE with 1 to 16 ranks, several seeds.
 
     python -m benchmarks.rank_quality --data PREPARED
 
 Seeds change initial values, folds and dropout; the split is that of the data. All ranks share this machine's cores, so
-nothing is timed. Within noise is: the means lie no farther apart than the seeds of one number of ranks do.
+nothing is timed. The difference is noise if the means are no farther apart than the seeds of one number of ranks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One rank of one thread against two: edges a second, and what part of a step goes into collectives.
+"""Compares one rank of one thread with two: supervised ratings per second, and the share of collectives in a step.
 
     python -m benchmarks.rank_scaling --data PREPARED
     python -m benchmarks.rank_scaling --data PREPARED --half HALF

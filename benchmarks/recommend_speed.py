@@ -1,12 +1,13 @@
-"""Movies for all users, next to the package ``implicit``: both exact, with rated movies left out, on all cores.
+"""Recommends movies for all users, next to the package ``implicit``: both exact, without rated movies, on all cores.
 
     python -m benchmarks.recommend_speed --data DIR
 
-Vectors are random, of as many numbers for both (64), and ratings are those of a prepared dataset of MovieLens 20M's
-size, so both do the same work. ``ours_s`` is from an export's files, ``implicit_s`` from vectors in memory, to movies
-and scores in memory, taken in turns in one process; ``implicit`` is measured with all users in one call and in calls of
-1,000, and the faster one counts. ``command_s`` is all of ``gnnrec recommend EXPORT --all``, with start-up and files,
-and ``user_s`` all of ``gnnrec recommend EXPORT --user ID``. Medians of some runs. Runs alone on its machine.
+``pip install implicit`` first. Vectors are random, of 64 dimensions for both, and ratings are those of a prepared
+dataset of MovieLens 20M's size, so both do the same work. ``ours_s`` is from an export's files, ``implicit_s`` from
+vectors in memory, to movies and scores in memory, taken in turns in one process; ``implicit`` is measured with all
+users in one call and in calls of 1,000, and the faster one counts. ``command_s`` is all of ``gnnrec recommend EXPORT
+--all``, with start-up and files, and ``user_s`` all of ``gnnrec recommend EXPORT --user ID``. Medians of some runs.
+Runs alone on its machine.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def measure(data: Path, dim: int, runs: int, threads: int, place: Path) -> dict:
-    """The figures; ``place`` takes an export of 40 MB."""
+    """Measures all figures; ``place`` needs room for an export of 40 MB."""
     export = random_export(data, dim, place / "export")
     source = VectorsOfExport(export)
     dataset, users = source.catalogue.dataset, source.block(range(source.num_users)).vectors
@@ -116,7 +117,7 @@ def _implicit(source: VectorsOfExport, users: np.ndarray, threads: int):
 
     def recommend(batch: int) -> np.ndarray:
         found = []
-        with threadpool_limits(1, "blas"):  # the package runs threads of its own, and warns of others
+        with threadpool_limits(1, "blas"):  # the package has its own threads, and warns about others
             for first in range(0, dataset.num_users, batch):
                 some = np.arange(first, min(first + batch, dataset.num_users))
                 found.append(model.recommend(some, rated[some[0] : some[-1] + 1], N=TOP)[0])

@@ -1,4 +1,4 @@
-"""What every result file says beside its figures: command, commit, hardware, versions."""
+"""Writes result files with their figures, command, commit, hardware and versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(name: str, module: str, figures: dict) -> Path:
 
     Args:
         name: Name of the result.
-        module: The benchmark's module, which the command is made from.
+        module: The benchmark's module, for the command.
         figures: The figures.
     """
     record = {"command": command(module)} | provenance() | figures
@@ -35,7 +35,7 @@ def write(name: str, module: str, figures: dict) -> Path:
 
 
 def command(module: str) -> str:
-    """The command line of this process, with ``PATH`` for paths from the root."""
+    """The command line of this process, with ``PATH`` for absolute paths."""
     return shlex.join(["python", "-m", module, *("PATH" if os.path.isabs(word) else word for word in sys.argv[1:])])
 
 
@@ -58,19 +58,19 @@ def _git(*arguments: str) -> str:
     return found.stdout.strip()
 
 
-#: What runs: taken at the start, since the tree may change while a benchmark runs.
+#: Read at the start, since the tree may change while a benchmark runs.
 COMMIT = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain", "-uno") else "")
 
 
 def hardware() -> str:
-    """Cores, memory and, where there is one, the GPU."""
+    """Cores, memory and the GPU, if any."""
     cores, memory = len(os.sched_getaffinity(0)), psutil.virtual_memory().total / 2**30
     text = f"{cores} CPU cores ({_cpu_name()}), {memory:.0f} GiB memory"
     return text + (f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ", no GPU")
 
 
 def timed(command: list[str], **environment: str) -> dict[str, float]:
-    """Runs a command as a user would, and returns ``seconds`` and ``peak_gb`` of its largest process.
+    """Runs a command as users do, and returns ``seconds`` and ``peak_gb`` of its largest process.
 
     The peak is the largest of all children so far, so put small commands first or give each its own process.
     """
@@ -82,7 +82,7 @@ def timed(command: list[str], **environment: str) -> dict[str, float]:
 
 
 def torchrun(ranks: int) -> list[str]:
-    """The command, to which a program or ``-m`` and a module are added, that starts it on this machine."""
+    """The torchrun command for this machine, to which a program or ``-m`` and a module are added."""
     return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
 
 

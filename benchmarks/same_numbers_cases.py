@@ -196,7 +196,7 @@ def write_raw(directory: Path) -> None:
 
 
 def _popularity(generator: np.random.Generator) -> np.ndarray:
-    """Probability of each pair of a user and a movie, float64 ``[users * movies]``: few are active or popular."""
+    """Probability of each pair of a user and a movie, float64 ``[users * movies]``; few are active or popular."""
     users = generator.permutation(1 / (20 + np.arange(USERS)))
     movies = generator.permutation(1 / (10 + np.arange(MOVIES)))
     weight = np.outer(users, movies).ravel()

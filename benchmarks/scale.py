@@ -1,9 +1,9 @@
-"""The figures of docs/scale.md in one file, from the results of the benchmarks that measured them.
+"""Collects the figures of docs/scale.md in one file, from the results of the benchmarks that measured them.
 
     python -m benchmarks.scale
 
-Measures nothing: it names, for each figure, the command and the commit that it comes from. To what was measured of
-training by size it adds what ``gnnrec plan`` says of the same runs.
+Measures nothing: it names the command and the commit of each figure. To the measurements of training by size it adds
+the predictions of ``gnnrec plan`` for the same runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gnnrec.tools.planning.options import PlanOptions
 
 PARTS = ("scale_prepare", "scale_throughput", "rank_quality", "plan", "hosts", "user_rows", "many_movies")
 ROOT = Path(__file__).parents[1]
-#: Share of the ratings that is trained on, by the default split.
+#: Share of training ratings in the default split.
 _TRAIN = 0.9 * 0.95
 
 

@@ -1,11 +1,11 @@
-"""``gnnrec prepare`` of more ratings than fit into memory, under a limit that the system enforces.
+"""Measures ``gnnrec prepare`` of more ratings than fit into memory, under a limit that the system enforces.
 
     python -m benchmarks.large_ratings --directory RATINGS --ratings 200000000
     python -m benchmarks.scale_prepare --ratings RATINGS --out PREPARED --limit 2
 
-A control group holds the whole process, files that it has in the system's cache included, to the limit; needs root.
-Where there are none, ``ulimit -d`` limits what the process itself takes. Everything is counted, start-up and checksums
-of input and output too. Runs alone on its machine.
+A control group limits the whole process, its files in the system's cache included; this needs root. Without control
+groups ``ulimit -d`` limits the memory of the process itself. Everything is counted, start-up and checksums of input
+and output too. Runs alone on its machine.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _GROUP = "gnnrec_benchmark"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=Path, required=True, help="directory with ratings files")
-    parser.add_argument("--out", type=Path, required=True, help="the prepared dataset; 40 bytes a rating in between")
-    parser.add_argument("--limit", type=float, default=2.0, help="gigabytes")
+    parser.add_argument("--out", type=Path, required=True, help="the prepared dataset; 40 bytes per rating meanwhile")
+    parser.add_argument("--limit", type=float, default=2.0, help="memory limit in gigabytes")
     options = parser.parse_args()
     command = [sys.executable, "-m", "gnnrec", "prepare", str(options.out), "--ratings", str(options.ratings)]
     command += ["--engine", "stream", "--memory", str(options.limit), "--overwrite"]
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _make_group(limit: int) -> Path | None:
-    """A control group with this memory, of version 2 or 1; None where there can be none."""
+    """Makes a control group with this memory, of version 2 or 1; None if that is impossible."""
     for parent, name in (
         (Path("/sys/fs/cgroup"), "memory.max"),
         (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),

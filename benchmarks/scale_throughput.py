@@ -1,9 +1,9 @@
-"""RankingData throughput and memory by size: the same model and configuration on graphs of very different sizes.
+"""Measures training throughput and memory by size: the same model and configuration on graphs of very different sizes.
 
     python -m benchmarks.scale_throughput --data PREPARED_2M PREPARED_20M PREPARED_200M
 
-Supervised ratings a second in the last steps of a short run, on two ranks of one thread, and the peak memory of a rank.
-Runs of the sizes alternate where there is more than one round. Runs alone on its machine.
+Supervised ratings per second in the last steps of a short run, on two ranks of one thread, and the peak memory of a
+rank. The sizes take turns if there is more than one round. Runs alone on its machine.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _row(data: Path, found: list[dict]) -> dict:
 
 
 def run(data: Path, config: str, ranks: int) -> dict[str, float]:
-    """The last steps of a short run, and the most memory that a rank had."""
+    """Measures the last steps of a short run, and the peak memory of a rank."""
     records, summary = train_run(data, config, ranks, "--max-steps", str(STEPS), "--log-every", str(COUNTED))
     last = records[-1]
     keys = ("edges_per_second", "step_seconds", "collective_seconds", "collective_mib")

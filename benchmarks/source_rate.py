@@ -1,9 +1,9 @@
-"""Does training stay stable, at several values of ``optimizer.message_lr_degree`` and several seeds?
+"""Checks that training is stable at several values of ``optimizer.message_lr_degree`` and several seeds.
 
-    python -m benchmarks.message_lr_scale --data PREPARED --config configs/quickstart.yaml
+    python -m benchmarks.source_rate --data PREPARED --config configs/quickstart.yaml
 
 Prints, for every run, the highest mean squared error of an epoch and the best validation RMSE. A run whose loss rises
-far above its first epoch's has diverged, even if it comes back.
+far above its first epoch's has diverged, even if it recovers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     options = parser.parse_args()
     rows = [_row(options, degree, seed) for degree in options.degrees for seed in range(options.seeds)]
-    print(record.write("message_lr_scale", "benchmarks.message_lr_scale", {"rows": rows}))
+    print(record.write("source_rate", "benchmarks.source_rate", {"rows": rows}))
 
 
 def _row(options: argparse.Namespace, degree: float, seed: int) -> dict:

@@ -1,8 +1,8 @@
-"""The whole path at MovieLens 20M's size: prepare, one training epoch on two ranks, export of all users on two ranks.
+"""Measures the whole path at MovieLens 20M's size: prepare, an epoch on two ranks, export of all users on two ranks.
 
     python -m benchmarks.spine --directory DIR
 
-Every stage is a process of its own, timed from outside with start-up included. The synthetic ratings are made first
+Every stage is a separate process, timed from outside with start-up included. The synthetic ratings are made first
 and are not timed. Runs alone on its machine.
 """
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, required=True, help="where data and runs go; needs 3 GB")
+    parser.add_argument("--directory", type=Path, required=True, help="directory for data and runs; needs 3 GB")
     parser.add_argument("--configs", nargs="+", default=["ml20m_sage", "ml20m_gcn", "ml20m_gat", "ml20m_full"])
     parser.add_argument("--ranks", type=int, default=2)
     options = parser.parse_args()
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _alone(command: list[str]) -> dict[str, float]:
-    """:func:`benchmarks.record.timed` in a process of its own, so that peaks of stages do not mix."""
+    """Calls :func:`benchmarks.record.timed` in a separate process, so that peaks of stages do not mix."""
     with ProcessPoolExecutor(1) as pool:
         return pool.submit(record.timed, command, OMP_NUM_THREADS="1").result()
 

@@ -1,4 +1,4 @@
-"""Counts the files and the functions that one whole-neighbourhood training step enters, and its changes of file.
+"""Counts the files and the functions that one whole-neighborhood training step enters, and its changes of file.
 
     python -m benchmarks.step_trace --tree CHECKOUT
 
@@ -125,7 +125,7 @@ def trace(tree: Path, arguments: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The command line; the checkout runs in a process of its own, in which only its package can be imported."""
+    """The command line; the checkout runs in a separate process, in which only its package can be imported."""
     parser = argparse.ArgumentParser(prog="step_trace", description="Counts the code of one training step.")
     parser.add_argument("--tree", type=Path, required=True, help="the checkout")
     tree = parser.parse_args().tree.resolve()

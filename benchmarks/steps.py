@@ -1,4 +1,4 @@
-"""The steps of one epoch without records, checkpoints and validation: what benchmarks and tests measure."""
+"""Training steps without records, checkpoints and validation, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StepTaken:
     """One training step.
 
     Attributes:
-        step: The place of the step in its epoch.
+        step: The position of the step in its epoch.
         loss: The loss summed over this rank's targets, before the update.
         update: The optimizer's update.
     """

@@ -1,11 +1,11 @@
-"""How near to the floor of `gnnrec synth` a model can come that has to learn its users from their ratings.
+"""Computes a bound on the error of any model of `gnnrec synth` that learns its users from their ratings.
 
     python -m benchmarks.synthetic_bound --users 13849 --movies 8000 --ratings 2000000
 
-The floor knows every user and every movie. Here everything about the movies is known too, and how users are
-distributed, but the bias and the tastes of a user are estimated from the user's own training ratings: their posterior
-mean and variance, with the rating taken as linear in the score, then the expected rating under it. No model that learns
-from the same ratings knows more, so its error is not below this, but for luck and for what linearity gives away.
+The floor is computed with every user and every movie known. Here the movies and the distribution of users are known
+too, but the bias and the tastes of a user are estimated from the user's own training ratings: their posterior mean and
+variance, with the rating taken as linear in the score, then the expected rating under it. No model that learns from the
+same ratings has more information, so its error is not lower, except for chance and for the approximation as linear.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=138_493)
     parser.add_argument("--movies", type=int, default=26_744)
     parser.add_argument("--ratings", type=int, default=20_000_263)
-    parser.add_argument("--train", type=float, default=0.855, help="share of the ratings that users are known by")
+    parser.add_argument("--train", type=float, default=0.855, help="share of the ratings that users are estimated from")
     options = parser.parse_args()
     data = generate(SynthOptions(users=options.users, movies=options.movies, ratings=options.ratings))
     train = np.random.default_rng(0).random(data.stars.size) < options.train

@@ -1,4 +1,4 @@
-"""``train_dist.py`` as a user starts it, on ranks of one thread, and what it left behind."""
+"""Runs ``train_dist.py`` as users do, on ranks of one thread, and reads its files."""
 
 from __future__ import annotations
 

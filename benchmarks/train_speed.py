@@ -1,9 +1,9 @@
-"""RankingData speed and time to quality, next to the plain PyG recipe on the same graph, in one run.
+"""Measures training speed and time to quality, next to the plain PyG recipe on the same graph, in one run.
 
     python -m benchmarks.train_speed --data PREPARED
     python -m benchmarks.train_speed --quick
 
-How it is measured stands in ``benchmarks/README.md``. ``--quick`` runs everything on tiny synthetic data and writes
+``benchmarks/README.md`` describes how. ``--quick`` runs everything on tiny synthetic data and writes
 no file: it shows that the benchmark works, not how fast anything is.
 """
 
@@ -32,10 +32,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a prepared dataset of MovieLens 20M's size")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, help="threads of torch and of our kernels (default: the cores)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds in which all take turns")
-    parser.add_argument("--seconds", type=float, default=12.0, help="for one round of the plain recipe")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds in which all models take turns")
+    parser.add_argument("--seconds", type=float, default=12.0, help="seconds of one round of the plain recipe")
     parser.add_argument("--plain-epochs", type=int, default=3, help="epochs of the plain recipe's training")
-    parser.add_argument("--quick", action="store_true", help="tiny data, one round, no result file")
+    parser.add_argument("--quick", action="store_true", help="use tiny data and one round, and write no result file")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def tiny_dataset(directory: Path) -> Path:
-    """3,000 synthetic ratings, prepared."""
+    """Prepares 3,000 synthetic ratings."""
     from gnnrec.data.prepare import PrepareOptions, prepare
     from gnnrec.data.synth import SynthOptions, synth
 
@@ -66,7 +66,7 @@ def tiny_dataset(directory: Path) -> Path:
 
 
 def measure(options: argparse.Namespace, batch_sizes: tuple[int, ...], every: int) -> dict:
-    """All figures. One thing runs at a time, and rounds alternate between the two sides."""
+    """Measures all figures. One program runs at a time, and rounds alternate between the two sides."""
     graph = PlainGraph(options.data)
     workers = None if options.device == "cuda" else (0, 1, 2)
     found = plain_pyg.best_batch(graph, batch_sizes, workers, options.seconds / 2, options.device)
@@ -112,7 +112,7 @@ def measure(options: argparse.Namespace, batch_sizes: tuple[int, ...], every: in
 
 
 def time_to_quality(graph: PlainGraph, options: argparse.Namespace, best: dict, every: int) -> dict:
-    """How long each side trains until it has the plain recipe's best validation RMSE, and ours to its end."""
+    """Measures how long each side trains to the plain recipe's best validation RMSE, and ours to its end."""
     steps = -(-graph.num_edges // best["batch_size"])
     theirs = plain_pyg.train(
         graph,
@@ -141,7 +141,7 @@ def time_to_quality(graph: PlainGraph, options: argparse.Namespace, best: dict, 
 
 
 def print_table(found: dict) -> None:
-    """The figures for people."""
+    """Prints the figures as a table."""
     rows = [
         ("GraphSAGE, 2 layers, fan-out 10", found["ours"]),
         ("GCN, 2 layers, fan-out 10", found["ours_gcn"]),

@@ -1,10 +1,10 @@
-"""What user rows take where they are kept: ``python -m benchmarks.user_rows --users 1000000``.
+"""Memory and time of user rows by where they are kept: ``python -m benchmarks.user_rows --users 1000000``.
 
-Each place (``--user_rows`` device, host and file) has a process of its own on one rank and the CPU: 10 ratings a user,
-mini-batches of users, draws of neighbours, Adam. After the first step, which compiles, memory and time of the others
+Each place (``--user_rows`` device, host and file) has a separate process on one rank and the CPU: 10 ratings per user,
+mini-batches of users, sampled neighbors, Adam. After the first step, which compiles, memory and time of the others
 are measured; the memory of the graph alone is that of a model without user ids, and measured in the same way before the
 tables are made. Anonymous memory (RssAnon) cannot be taken back by the system without swap; mapped files (RssFile)
-can, and are then read again where they are needed.
+can, and are then read again when they are needed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def memory_mib() -> dict[str, float]:
 
 
 class Peak(threading.Thread):
-    """The most anonymous memory from now on."""
+    """A thread that measures the peak of anonymous memory from now on."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -49,7 +49,7 @@ class Peak(threading.Thread):
 
 
 def run_one(place: str, data: Path, dim: int, steps: int) -> dict:
-    """One place, in this process."""
+    """Measures one place, in this process."""
     import torch
 
     from gnnrec.config.train_config import assigned_train_config
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=10, help="steps that are measured")
+    parser.add_argument("--steps", type=int, default=10, help="steps to measure")
     parser.add_argument("--place", type=Path, help="a directory on a disk for data and rows (default: a temporary one)")
     parser.add_argument("--one", nargs=2, metavar=("ROWS", "DATA"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
