@@ -33,7 +33,7 @@ def sampler_package() -> str:
         return "pyg-lib"
     if torch_geometric.typing.WITH_TORCH_SPARSE:
         return "torch-sparse"
-    raise UserError("the plain PyG recipe needs pyg-lib or torch-sparse, and neither is installed: CONTRIBUTING.md says how")
+    raise UserError("the plain PyG recipe needs pyg-lib or torch-sparse, and neither is installed: see CONTRIBUTING.md")
 
 
 class PlainGraph:
