@@ -9,7 +9,7 @@ import torch
 
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.graph.interactions import catalogue, ranking_splits, read_interactions, slice_users, training_splits
+from gnnrec.graph.interactions import candidate_movies, ranking_splits, read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
 from tests.datasets import changed_copy, write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -63,12 +63,12 @@ def test_shown_and_to_be_found():
     assert ranking_splits("strong", TEST) == ((TEST_INPUT,), TEST)
     assert training_splits("strong", False) == (TRAIN,)
     assert training_splits("strong", True) == (TRAIN, VALIDATION, VALIDATION_INPUT)
-    with pytest.raises(ValueError, match="holds nothing out"):
+    with pytest.raises(ValueError, match="not held out"):
         ranking_splits("strong", TRAIN)
 
 
-def catalogue_on_ranks(world: World, directory: str) -> torch.Tensor:
-    return catalogue(PreparedDataset(directory), world)
+def candidates_on_ranks(world: World, directory: str) -> torch.Tensor:
+    return candidate_movies(PreparedDataset(directory), world)
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -78,12 +78,12 @@ def test_catalogue_of_held_out_users_is_what_train_users_like(dataset, ranks):
     assert 0 < expected.sum() < dataset.num_movies
     held_out = whole.movie[whole.split.isin((VALIDATION, TEST, VALIDATION_INPUT, TEST_INPUT))]
     assert expected[held_out].all()
-    for found in run_on_ranks(ranks, catalogue_on_ranks, str(dataset.directory)):
+    for found in run_on_ranks(ranks, candidates_on_ranks, str(dataset.directory)):
         assert np.array_equal(found, expected)
 
 
 def test_every_movie_is_in_the_catalogue_of_other_protocols(tmp_path):
-    assert catalogue(write_dataset(tmp_path, protocol="leave-last"), World()) is None
+    assert candidate_movies(write_dataset(tmp_path, protocol="leave-last"), World()) is None
 
 
 def test_slices_are_those_users_in_their_order(dataset):

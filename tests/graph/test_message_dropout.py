@@ -66,7 +66,7 @@ def test_lists_hold_the_messages_that_are_kept_and_statistics_stay(dataset):
     assert torch.equal(after.edges.pointer, pointer)
     for name in ("user_degree", "movie_degree", "mean", "user_bias", "movie_bias"):
         assert torch.equal(getattr(after, name), getattr(before, name)), name
-    for name in ("target_pointer", "target_movie", "target_rating", "target_effect"):
+    for name in ("target_pointer", "target_movie", "target_rating", "target_temporal_bias"):
         assert torch.equal(getattr(after.edges, name), getattr(before.edges, name)), name
 
 

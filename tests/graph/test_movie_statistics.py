@@ -57,16 +57,16 @@ def test_chunks_equal_all_edges(dataset, monkeypatch, chunk, splits, time, kept)
     if not kept:
         monkeypatch.setattr(user_chunks, "KEPT_RATINGS", 0)
     chunks = UserChunks(dataset, World(), splits, torch.float64, time, chunk)
-    found = MovieStatistics.over(chunks)
-    of_chunks = [found.of_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
+    found = MovieStatistics.compute(chunks)
+    of_chunks = [found.for_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
     assert len(of_chunks) == -(-USERS // chunk)
     assert_equal(found, of_chunks, in_memory(dataset, splits, time))
 
 
 def sweep_on_rank(world: World, directory: str, time: bool) -> tuple[MovieStatistics, list[MessageStatistics]]:
     chunks = UserChunks(PreparedDataset(Path(directory)), world, (TRAIN,), torch.float64, time, 4)
-    found = MovieStatistics.over(chunks)
-    return found, [found.of_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
+    found = MovieStatistics.compute(chunks)
+    return found, [found.for_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
 
 
 @pytest.mark.parametrize("time", [True, False])
@@ -81,7 +81,8 @@ def test_held_out_ratings_are_not_looked_at(dataset, tmp_path):
     rating[dataset.split != TRAIN] = 0.5
     other = changed_copy(dataset, tmp_path / "other", rating=rating)
     found = [
-        MovieStatistics.over(UserChunks(each, World(), (TRAIN,), torch.float64, True, 5)) for each in (dataset, other)
+        MovieStatistics.compute(UserChunks(each, World(), (TRAIN,), torch.float64, True, 5))
+        for each in (dataset, other)
     ]
     for name in ("mean", "degree", "bias", "years"):
         assert torch.equal(getattr(found[0], name), getattr(found[1], name))

@@ -87,7 +87,7 @@ def test_equals_dense(graph, mask):
     np.testing.assert_array_equal(edges.target_movie, movie[~carried])
     np.testing.assert_array_equal(edges.target_rating, graph.rating[~carried])
     np.testing.assert_array_equal(edges.target_pointer.diff(), np.bincount(user[~carried], minlength=graph.num_users))
-    assert edges.target_effect is None and edges.slot is None
+    assert edges.target_temporal_bias is None and edges.slot is None
 
 
 def test_excluded_edges_are_in_no_list_and_others_in_their_place(graph, mask):

@@ -62,7 +62,9 @@ def test_effects_on_messages_and_targets_are_those_of_plain_loops(dataset):
     for column, (window, side) in enumerate(SIDES):
         row = rows[side]
         expected = oracle(row, time, residual, 1.0 - supervised, row, time, True, window, time.min())
-        np.testing.assert_allclose(found.edges.target_effect[:, column], expected[supervised], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(
+            found.edges.target_temporal_bias[:, column], expected[supervised], rtol=1e-10, atol=1e-12
+        )
         assert np.count_nonzero(expected[supervised]) > supervised.sum() // 3
         residual = residual - expected
     np.testing.assert_allclose(found.edges.residual, residual[~supervised], rtol=1e-10, atol=1e-12)
@@ -78,7 +80,7 @@ def test_effects_on_other_ratings_are_those_of_plain_loops(dataset):
 
     test = read_edges(dataset, graph.part, (TEST,))
     test_rows, test_time = {"user": owners(test.user_ptr).numpy(), "movie": test.movie.numpy()}, test.time.numpy()
-    elsewhere = found.temporal_bias.at(test.user_ptr, test.movie, test.time)
+    elsewhere = found.temporal_bias.bias_at(test.user_ptr, test.movie, test.time)
     # A movie outside of the years seen keeps its nearest bin, so only times inside are compared.
     inside = (test_time >= time.min()) & (test_time <= time.max())
     shared = 0
@@ -97,7 +99,7 @@ def test_excluded_ratings_change_no_bit_of_any_effect(dataset):
 
     def effects(graph, excluded):
         found = message_statistics(graph, supervising(graph, excluded), SUPERVISED)
-        return found.edges.target_effect, found.edges.residual
+        return found.edges.target_temporal_bias, found.edges.residual
 
     changed = dataclasses.replace(graph, rating=torch.where(excluded, 5.5 - graph.rating, graph.rating))
     before, after = effects(graph, excluded), effects(changed, excluded)
@@ -109,7 +111,7 @@ def test_excluded_ratings_change_no_bit_of_any_effect(dataset):
 
 def test_effects_on_other_ratings_are_not_made_from_targets(dataset):
     graph = build_rank_graph(dataset, World(), time=True)
-    with pytest.raises(ValueError, match="supervised fold"):
+    with pytest.raises(ValueError, match="without a supervised fold"):
         message_statistics(graph, supervising(graph, graph.movie == 2), SUPERVISED, tables=True)
 
 
@@ -125,15 +127,15 @@ def tables_and_users(dataset, asked: list[int]) -> tuple[TemporalBiasTables, tor
 def test_someone_never_seen_has_no_effect(dataset, when):
     tables, pointer = tables_and_users(dataset, [1, 1, 1])
     movie, time = torch.tensor([3, 4, 5], dtype=torch.int32), torch.full((3,), when)
-    effect = tables.at(pointer, movie, time)
+    effect = tables.bias_at(pointer, movie, time)
     assert (effect[:, 1:] == 0).all()  # no session, no day
-    last = tables.clock.windows.movie_halves - 1 if when > tables.clock.first else 0
+    last = tables.clock.windows.num_movie_half_bins - 1 if when > tables.clock.first else 0
     total, count = tables.years[movie, last].unbind(1)
     torch.testing.assert_close(effect[:, 0], total / (count + CUTS * YEAR[1]))
     every = torch.arange(dataset.num_movies, dtype=torch.int32)
     pointer = pointer.clamp(max=1) * len(every)
     # The first or the last years of some movie still hold.
-    assert (tables.at(pointer, every, torch.full((len(every),), when))[:, 0] != 0).any()
+    assert (tables.bias_at(pointer, every, torch.full((len(every),), when))[:, 0] != 0).any()
 
 
 def test_the_order_of_questions_does_not_matter(dataset):
@@ -142,9 +144,9 @@ def test_the_order_of_questions_does_not_matter(dataset):
     movie = torch.tensor([3, 1, 4, 1, 5, 9], dtype=torch.int32)
     time = first + tables.time[torch.tensor([0, 3, 1, 2])].long() + torch.tensor([5, 9_000, -7, 100])
     time = torch.cat([time, first + tables.time[tables.pointer[2:4]].long() + 50])
-    found = tables.at(pointer, movie, time)
+    found = tables.bias_at(pointer, movie, time)
     turned = torch.tensor([3, 2, 1, 0, 5, 4])
-    assert torch.equal(tables.at(pointer, movie[turned], time[turned]), found[turned])
+    assert torch.equal(tables.bias_at(pointer, movie[turned], time[turned]), found[turned])
     assert (found[:, 2] != 0).any()
 
 
@@ -154,7 +156,7 @@ def effects_of(world, directory):
     found = message_statistics(graph, supervising(graph, graph.edge_id % 3 == 0), SUPERVISED)
     temporal_bias = message_statistics(graph, tables=True).temporal_bias
     test = held_out(dataset, graph.part, TEST, world, torch.float64, temporal_bias)
-    return world.all_gather_objects((found.edges.target_effect, found.edges.residual, test.temporal_bias))
+    return world.all_gather_objects((found.edges.target_temporal_bias, found.edges.residual, test.temporal_bias))
 
 
 def test_effects_do_not_depend_on_the_number_of_ranks(dataset):

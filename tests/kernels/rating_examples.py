@@ -12,10 +12,10 @@ from gnnrec.kernels.statistics import time_bins
 
 MOVIES, FOLDS, LEVELS, LATEST = 7, 4, 10, 1000
 WINDOWS = TimeBins(
-    movie_half=60,
-    movie_halves=LATEST // 60 + 1,
+    movie_half_width=60,
+    num_movie_half_bins=LATEST // 60 + 1,
     movie_shrinkage=7.0,
-    user_halves=(20, 3),
+    user_half_widths=(20, 3),
     user_shrinkages=(5.0, 1.5),
 )
 

@@ -31,7 +31,7 @@ def test_no_entries_by_column():
 def test_changed_lists_differ_in_what_was_asked_for_and_leave_the_first_alone():
     lists = CSRLists(POINTER, ENTRY, 5, torch.ones(6), 1.5)
     lists.owner  # noqa: B018
-    other = lists.changed(factor=None, row_scale=torch.ones(4))
+    other = lists.replace(factor=None, row_scale=torch.ones(4))
     assert other.factor is None and other.row_scale is not None and other.weight == 1.5
     assert lists.factor is not None and lists.row_scale is None
     assert other.owner is lists.owner

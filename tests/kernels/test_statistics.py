@@ -95,14 +95,16 @@ def test_a_sweep_of_biases(edges, dtype, excluded, sums):
 def test_sums_by_year_and_over_both_bins(edges, dtype, excluded):
     user_base, movie_bias = given(dtype)
     sums = kernels.year_sums(edges, excluded, user_base, movie_bias, WINDOWS)
-    expected = np.zeros((MOVIES, WINDOWS.movie_halves, 2))
+    expected = np.zeros((MOVIES, WINDOWS.num_movie_half_bins, 2))
     both = np.zeros_like(expected)
     for edge in EVERY:
         if edge.fold != excluded:
             left = np.array([edge.rating - float(user_base[edge.user]) - float(movie_bias[edge.movie]), 1.0])
-            expected[edge.movie, edge.time // WINDOWS.movie_half] += left
-            for half in range(WINDOWS.movie_halves):
-                both[edge.movie, half] += left * shared_bins(half * WINDOWS.movie_half, edge.time, WINDOWS.movie_half)
+            expected[edge.movie, edge.time // WINDOWS.movie_half_width] += left
+            for half in range(WINDOWS.num_movie_half_bins):
+                both[edge.movie, half] += left * shared_bins(
+                    half * WINDOWS.movie_half_width, edge.time, WINDOWS.movie_half_width
+                )
     assert_near(sums, expected, dtype)
     assert_near(kernels.both_bins(sums), both, dtype)
     assert expected[..., 1].sum() > 50
@@ -110,9 +112,9 @@ def test_sums_by_year_and_over_both_bins(edges, dtype, excluded):
 
 def test_half_bins_of_edges(edges):
     for place, edge in enumerate(EVERY):
-        assert edges.bins.year[place] == edge.time // WINDOWS.movie_half
+        assert edges.bins.year[place] == edge.time // WINDOWS.movie_half_width
         steps = 0
-        for window, half in enumerate(WINDOWS.user_halves):
+        for window, half in enumerate(WINDOWS.user_half_widths):
             mine = [other.time // half for other in USERS[edge.user]]
             here, position = edge.time // half, next(n for n, e in enumerate(USERS[edge.user]) if e is edge)
             first = position == 0 or mine[position - 1] != here
@@ -127,8 +129,8 @@ def taken_off(excluded: int, time: bool, dtype: torch.dtype) -> tuple[list[float
     left = [edge.rating - user_base[edge.user] - movie_bias[edge.movie] for edge in EVERY]
     found, stages = [], []
     if time:
-        sides = [("movie", WINDOWS.movie_half, WINDOWS.movie_shrinkage)]
-        sides += [("user", *each) for each in zip(WINDOWS.user_halves, WINDOWS.user_shrinkages)]
+        sides = [("movie", WINDOWS.movie_half_width, WINDOWS.movie_shrinkage)]
+        sides += [("user", *each) for each in zip(WINDOWS.user_half_widths, WINDOWS.user_shrinkages)]
         for side, half, shrinkage in sides:
             if side == "user":
                 stages.append(left)
@@ -178,11 +180,11 @@ def test_residuals_are_what_plain_loops_leave(edges, dtype, excluded, time, drop
     per_user = [sum(edge.fold == excluded for edge in rated) for rated in USERS]
     assert found.target_pointer.diff().tolist() == per_user
     if time:
-        assert found.target_effect.shape == (len(targets), 3)
-        assert_near(found.target_effect, [[each[place] for each in effect] for place in targets], dtype)
+        assert found.target_temporal_bias.shape == (len(targets), 3)
+        assert_near(found.target_temporal_bias, [[each[place] for each in effect] for place in targets], dtype)
         assert_near(found.stages, stages, dtype)
     else:
-        assert found.target_effect is None and found.stages is None
+        assert found.target_temporal_bias is None and found.stages is None
 
 
 def test_what_nobody_asked_for_is_not_made(edges, dtype):
@@ -243,5 +245,5 @@ def test_nobody_rated_anything(dtype):
     assert (bias == 0).all() and (of_movies == 0).all() and (years == 0).all()
     targets = torch.zeros(3, dtype=torch.int32)
     found = kernels.residuals(nobody, 0, targets, zeros, movies, years, WINDOWS, None, None, 1.0, True, True)
-    assert found.movie.numel() == found.target_movie.numel() == 0 and found.target_effect.shape == (0, 3)
+    assert found.movie.numel() == found.target_movie.numel() == 0 and found.target_temporal_bias.shape == (0, 3)
     assert found.stages.shape == (2, 0) and found.pointer.tolist() == [0, 0, 0, 0]

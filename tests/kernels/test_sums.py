@@ -100,7 +100,7 @@ def test_changed_lists_keep_what_was_sorted():
         places = order[column_pointer[column] : column_pointer[column + 1]]
         assert places.tolist() == [n for n, entry in enumerate(lists.entry.tolist()) if entry == column]
     assert torch.equal(row, lists.owner[order])
-    other = lists.changed(row_scale=None)
+    other = lists.replace(row_scale=None)
     assert other.row_scale is None and other.by_column is lists.by_column and other.owner is lists.owner
 
 

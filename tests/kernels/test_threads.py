@@ -31,7 +31,7 @@ def test_pieces_hold_every_list_once_and_balance(name, count):
     counts = np.array(COUNTS[name], dtype=np.int64)
     # Offsets need not begin at zero: lists may be part of others.
     pointer = 17 + np.concatenate([[0], np.cumsum(counts)])
-    pieces = threads.pieces(pointer, count)
+    pieces = threads.balanced_ranges(pointer, count)
     assert len(pieces) == count
     assert [each for first, last in pieces for each in range(first, last)] == list(range(len(counts)))
     # A list cannot be cut, so no piece need be larger than an equal share and the largest list together.
@@ -44,7 +44,7 @@ def test_pieces_hold_every_list_once_and_balance(name, count):
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 @pytest.mark.parametrize("length", [0, 1, 5, 8, 1000, 10**12 + 7])
 def test_stretches_are_equal(length, count):
-    stretches = threads.stretches(length, count)
+    stretches = threads.equal_ranges(length, count)
     assert len(stretches) == count and stretches[0][0] == 0 and stretches[-1][1] == length
     assert all(one[1] == other[0] for one, other in zip(stretches[:-1], stretches[1:]))
     sizes = [last - first for first, last in stretches]
@@ -53,8 +53,8 @@ def test_stretches_are_equal(length, count):
 
 def test_small_loops_are_not_handed_out(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
-    assert threads.workers(threads.SMALL - 1) == 1
-    assert threads.workers(threads.SMALL) == 5
+    assert threads.num_workers(threads.SMALL - 1) == 1
+    assert threads.num_workers(threads.SMALL) == 5
 
 
 def test_every_range_is_worked_on_once_side_by_side(several_threads):
@@ -65,7 +65,7 @@ def test_every_range_is_worked_on_once_side_by_side(several_threads):
         together.wait()  # never passes unless all ranges are being worked on at the same time
         found.append((number, first, last))
 
-    threads.run(work, [(10 * each, 10 * each + 10) for each in range(count)])
+    threads.run_threads(work, [(10 * each, 10 * each + 10) for each in range(count)])
     assert sorted(found) == [(each, 10 * each, 10 * each + 10) for each in range(count)]
 
 
@@ -75,7 +75,7 @@ def test_an_error_in_a_thread_is_raised(several_threads):
             raise ArithmeticError("in a thread")
 
     with pytest.raises(ArithmeticError, match="in a thread"):
-        threads.run(work, [(0, 1), (1, 2), (2, 3)])
+        threads.run_threads(work, [(0, 1), (1, 2), (2, 3)])
 
 
 def test_arrays_share_the_memory_of_tensors():
@@ -84,4 +84,4 @@ def test_arrays_share_the_memory_of_tensors():
     assert tensor.tolist() == [0, 9, 2, 3]
     halves = torch.ones(3, dtype=torch.bfloat16)
     assert threads.array(halves).tolist() == [0x3F80] * 3
-    assert threads.optional(None) is None and threads.optional(tensor)[1] == 9
+    assert threads.optional_array(None) is None and threads.optional_array(tensor)[1] == 9

@@ -8,7 +8,7 @@ import torch
 
 from gnnrec.kernels import dispatch, threads
 from gnnrec.kernels.simd_products import ROWS, WIDTH
-from gnnrec.kernels.top import Columns
+from gnnrec.kernels.top import ColumnScorer
 from gnnrec.kernels.top_cpu import BLOCK, PANEL
 
 HIDDEN = pytest.mark.parametrize("hidden", [False, True], ids=["products", "hidden units"])
@@ -42,7 +42,7 @@ def found(rows, vectors, bias, weight, left_out: list[list[int]], k: int) -> lis
     pointer = torch.tensor([0, *np.cumsum([len(each) for each in left_out])])
     flat = torch.tensor([column for each in left_out for column in each], dtype=torch.int32)
     tensors = [None if each is None else torch.from_numpy(each) for each in (vectors, bias, weight)]
-    scores, columns = Columns(*tensors).best(torch.from_numpy(rows), pointer, flat, k)
+    scores, columns = ColumnScorer(*tensors).best(torch.from_numpy(rows), pointer, flat, k)
     assert scores.dtype == torch.float32 and columns.dtype == torch.int32 and scores.shape == columns.shape
     assert scores.shape == (len(rows), min(k, len(vectors)))
     both = zip(scores.tolist(), columns.tolist())
@@ -117,7 +117,9 @@ def test_what_is_not_a_number_does_not_count():
 def test_long_vectors_agree_with_torch():
     generator = torch.Generator().manual_seed(0)
     rows, vectors, bias = (torch.randn(*shape, generator=generator) for shape in ((50, 64), (900, 64), (900,)))
-    scores, columns = Columns(vectors, bias).best(rows, torch.zeros(51, dtype=torch.int64), torch.zeros(0).int(), 10)
+    scores, columns = ColumnScorer(vectors, bias).best(
+        rows, torch.zeros(51, dtype=torch.int64), torch.zeros(0).int(), 10
+    )
     best = (rows.double() @ vectors.double().T + bias).topk(10)
     torch.testing.assert_close(scores.double(), best.values, rtol=1e-5, atol=1e-5)
     assert (columns == best.indices).all()
@@ -125,7 +127,7 @@ def test_long_vectors_agree_with_torch():
 
 def test_scores_do_not_depend_on_blocks():
     rows, vectors, bias = (torch.randn(*shape) for shape in ((101, 33), (700, 33), (700,)))
-    columns = Columns(vectors, bias)
+    columns = ColumnScorer(vectors, bias)
 
     def best(some: torch.Tensor) -> tuple:
         return columns.best(some, torch.zeros(len(some) + 1, dtype=torch.int64), torch.zeros(0).int(), 5)

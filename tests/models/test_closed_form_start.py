@@ -8,7 +8,7 @@ import torch
 
 from gnnrec.models.closed_form_start import item_model, movie_penalty, top_eigenvectors
 
-STRENGTH = 20.0
+L2 = 20.0
 
 
 def weighted_users(users: int, movies: int, seed: int = 0, unrated: int = 2) -> np.ndarray:
@@ -23,7 +23,7 @@ def numpy_item_weights(rated: np.ndarray) -> np.ndarray:
     """The recipe's formulas, movie by movie: each movie's column is a ridge regression on all others."""
     gram = rated.T @ rated
     diagonal = np.diag(gram)
-    penalty = STRENGTH * (diagonal / diagonal[diagonal > 0].mean() + 0.001) ** 0.3 + diagonal
+    penalty = L2 * (diagonal / diagonal[diagonal > 0].mean() + 0.001) ** 0.3 + diagonal
     weights = np.zeros_like(gram)
     for movie in range(len(gram)):
         others = np.arange(len(gram)) != movie
@@ -34,7 +34,7 @@ def numpy_item_weights(rated: np.ndarray) -> np.ndarray:
 
 def test_the_item_model_is_a_ridge_regression_of_each_movie_on_all_others():
     rated = weighted_users(40, 15)
-    model = item_model(torch.from_numpy(rated.T @ rated), STRENGTH)
+    model = item_model(torch.from_numpy(rated.T @ rated), L2)
     expected = numpy_item_weights(rated)
     assert model.rated.tolist() == list(range(13))
     np.testing.assert_allclose(model.weights.numpy(), expected[:13, :13], atol=1e-12)
@@ -45,7 +45,7 @@ def test_the_item_model_is_a_ridge_regression_of_each_movie_on_all_others():
 def test_tables_are_singular_vectors(dim):
     rated = weighted_users(40, 15)
     weights = numpy_item_weights(rated)
-    source, target = item_model(torch.from_numpy(rated.T @ rated), STRENGTH).tables(dim)
+    source, target = item_model(torch.from_numpy(rated.T @ rated), L2).tables(dim)
     assert source.shape == target.shape == (15, dim)
     right = np.linalg.svd(rated @ weights)[2][:dim].T
     np.testing.assert_allclose((target @ target.T).numpy(), right @ right.T, atol=1e-9)
@@ -54,7 +54,7 @@ def test_tables_are_singular_vectors(dim):
 
 def test_columns_beyond_the_rank_are_zero():
     rated = weighted_users(6, 15)
-    source, target = item_model(torch.from_numpy(rated.T @ rated), STRENGTH).tables(20)
+    source, target = item_model(torch.from_numpy(rated.T @ rated), L2).tables(20)
     assert (target[:, :6].norm(dim=0) > 0.99).all()
     assert not target[:, 6:].any() and not source[:, 6:].any()
     weights = numpy_item_weights(rated)
@@ -65,7 +65,7 @@ def test_columns_beyond_the_rank_are_zero():
 def test_many_movies_are_nearly_exact(dtype):
     """More movies than are solved densely: the space found holds almost all that the best one holds."""
     rated, dim = weighted_users(900, 700, unrated=0), 6
-    model = item_model(torch.from_numpy(rated.T @ rated), STRENGTH)
+    model = item_model(torch.from_numpy(rated.T @ rated), L2)
     vectors = top_eigenvectors(model.gram.to(dtype), model.weights.to(dtype), dim).double()
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(dim, dtype=torch.float64), atol=1e-5, rtol=0)
     scores = rated @ model.weights.numpy()
@@ -92,5 +92,5 @@ def test_the_gram_matrix_is_left_as_it_is():
     rated = weighted_users(40, 15, unrated=0)
     gram = torch.from_numpy(rated.T @ rated)
     before = gram.clone()
-    item_model(gram, STRENGTH).tables(3)
+    item_model(gram, L2).tables(3)
     assert torch.equal(gram, before)

@@ -86,10 +86,10 @@ def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architectu
     whole = whole_graph(trainer.graph, statistics).to_movies
 
     def sums(messages, users, past):
-        sources = MessageInputs(rows["message_embedding"], rows["residual_embedding"])
-        sources = conv.transform(sources if users is None else sources.rows(users))
-        partial = conv.partial(sources, trainer.replicated.movie_rows()["message_embedding"], messages, None)
-        return partial if past is None else past.plus(partial - past.sampled(messages))
+        inputs = MessageInputs(rows["message_embedding"], rows["residual_embedding"])
+        inputs = conv.transform(inputs if users is None else inputs.rows(users))
+        partial = conv.partial(inputs, trainer.replicated.movie_rows()["message_embedding"], messages, None)
+        return partial if past is None else past.corrected(partial - past.sampled_sums(messages))
 
     with torch.no_grad():
         target = sums(whole, None, None).numerator
@@ -97,7 +97,7 @@ def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architectu
         for draw in range(400):
             trainer.loader.neighbor_sampler.set_step(draw, 0)
             batch = trainer.loader(step.seeds)
-            past = stale_sums[0].of(batch.users).to_movies
+            past = stale_sums[0].for_users(batch.users).to_movies
             with_past.append(sums(batch.to_movies, batch.users, past).numerator)
             without.append(sums(batch.to_movies, batch.users, None).numerator)
     error, plain = ((torch.stack(draws) - target) for draws in (with_past, without))

@@ -151,7 +151,7 @@ def test_gcn_equals_pyg_on_the_homogeneous_view(edges, to_users, self_loops):
     forward = torch.stack([sender, receiver + SENDERS])
     theirs = pyg(torch.cat([senders, receivers]), torch.cat([forward, forward.flip(0)], 1))
     to_receivers = messages_of(*edges, to_users)
-    to_senders = to_receivers.turned()
+    to_senders = to_receivers.reversed()
     ours = torch.cat(
         [
             conv(MessageInputs(receivers), senders, to_senders, None),
