@@ -1,4 +1,4 @@
-"""The clock of ratings: seconds from the first of all ranks, and bins that fit whatever time the data spans."""
+"""The clock counts seconds from the first rating of all ranks, and its bins cover any time span."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_bins_are_years_days_and_sessions():
     )
 
 
-def test_times_that_do_not_fit_are_moved_to_the_ends():
+def test_times_outside_the_range_of_int32_are_clamped():
     clock = Clock.from_times(torch.tensor([0, 10]), World())
     late, early = clock.seconds(torch.tensor([2**40, -(2**40)])).tolist()
     assert late == -early == 2**31 - 2
@@ -47,7 +47,7 @@ def test_every_span_has_bins_for_all_its_times(span):
 
 
 @pytest.mark.parametrize("moved", [1, 10**6, 4 * 10**9, 10**12])
-def test_one_rating_far_away_takes_part_like_all_others(tmp_path, moved):
+def test_an_outlier_in_time_is_counted_like_other_ratings(tmp_path, moved):
     write_dataset(tmp_path / "a")
     table = pd.read_csv(tmp_path / "a" / "ratings.csv")
     table.loc[0, "timestamp"] = moved
@@ -57,9 +57,9 @@ def test_one_rating_far_away_takes_part_like_all_others(tmp_path, moved):
     years = message_statistics(graph, tables=True).temporal_bias.years
     halves = graph.clock.windows.num_movie_half_bins
     assert graph.time_bins.year.max() < halves and years.shape == (graph.num_movies, halves, 2)
-    # A rating is counted twice in its own half bin and once in each neighbour that there is.
-    neighbours = (graph.time_bins.year > 0).long() + (graph.time_bins.year < halves - 1)
-    assert years[..., 1].sum() == (2 + neighbours).sum()
+    # A rating counts twice in its own half-width bin and once in each adjacent one.
+    adjacent = (graph.time_bins.year > 0).long() + (graph.time_bins.year < halves - 1)
+    assert years[..., 1].sum() == (2 + adjacent).sum()
 
 
 def clock_of(world: World) -> Clock:
@@ -67,6 +67,6 @@ def clock_of(world: World) -> Clock:
     return Clock.from_times(times, world)
 
 
-def test_all_ranks_have_one_clock_also_without_edges():
+def test_all_ranks_have_the_same_clock_even_without_edges():
     expected = Clock.from_times(torch.tensor([20, 10**8]), World())
     assert run_on_ranks(3, clock_of) == [expected] * 3

@@ -1,4 +1,4 @@
-"""The closed form and its tables against numpy, on users by movies."""
+"""The closed form and its tables against NumPy on the matrix of users by movies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ L2 = 20.0
 
 
 def weighted_users(users: int, movies: int, seed: int = 0, unrated: int = 2) -> np.ndarray:
-    """``sqrt(W) X`` of random users, float64 ``[users, movies]``; the last movies have no ratings."""
+    """Returns ``sqrt(W) X`` of random users, float64 ``[users, movies]``; the last movies have no ratings."""
     rng = np.random.default_rng(seed)
     rated = (rng.random((users, movies)) < rng.random(movies) * 0.5 + 0.05).astype(np.float64)
     rated[:, movies - unrated :] = 0
@@ -20,7 +20,7 @@ def weighted_users(users: int, movies: int, seed: int = 0, unrated: int = 2) -> 
 
 
 def numpy_item_weights(rated: np.ndarray) -> np.ndarray:
-    """The recipe's formulas, movie by movie: each movie's column is a ridge regression on all others."""
+    """Computes the item model movie by movie: each column is a ridge regression on all other movies."""
     gram = rated.T @ rated
     diagonal = np.diag(gram)
     penalty = L2 * (diagonal / diagonal[diagonal > 0].mean() + 0.001) ** 0.3 + diagonal
@@ -63,7 +63,7 @@ def test_columns_beyond_the_rank_are_zero():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_many_movies_are_nearly_exact(dtype):
-    """More movies than are solved densely: the space found holds almost all that the best one holds."""
+    """With the Krylov approximation for many movies, the vectors retain almost all of the largest possible variance."""
     rated, dim = weighted_users(900, 700, unrated=0), 6
     model = item_model(torch.from_numpy(rated.T @ rated), L2)
     vectors = top_eigenvectors(model.gram.to(dtype), model.weights.to(dtype), dim).double()
@@ -74,21 +74,21 @@ def test_many_movies_are_nearly_exact(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_small_eigenvalues_are_not_taken_for_zero(dtype):
-    """On real data the first eigenvalue, popularity, stands far above all others."""
+def test_small_eigenvalues_are_kept(dtype):
+    """In real data the first eigenvalue, due to popularity, is far above all others."""
     values = torch.logspace(0, -5, 200, dtype=dtype)
     vectors = top_eigenvectors(torch.diag(values), torch.eye(200, dtype=dtype), 150)
     torch.testing.assert_close(vectors.abs().T @ values, values[:150], rtol=1e-3, atol=0)
 
 
-def test_the_penalty_is_in_proportion_to_its_strength_and_grows_with_popularity():
+def test_the_penalty_is_proportional_to_l2_and_grows_with_popularity():
     popularity = torch.tensor([0.0, 1.0, 4.0, 4.0])
     penalty = movie_penalty(popularity, 2.0)
     torch.testing.assert_close(penalty, 2 * (popularity / 3 + 0.001) ** 0.3)
     torch.testing.assert_close(movie_penalty(popularity, 6.0), 3 * penalty)
 
 
-def test_the_gram_matrix_is_left_as_it_is():
+def test_the_gram_matrix_is_not_modified():
     rated = weighted_users(40, 15, unrated=0)
     gram = torch.from_numpy(rated.T @ rated)
     before = gram.clone()
