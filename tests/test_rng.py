@@ -162,8 +162,8 @@ def test_permutation_has_every_index_once(count):
 
 def test_permutations_are_all_equally_likely():
     ids = torch.tensor([4, 100, -3])
-    actual = [tuple(rng.permutation(rng.key(seed, "shuffle"), ids).tolist()) for seed in range(6_000)]
-    counts = [actual.count(each) for each in set(actual)]
+    orders = [tuple(rng.permutation(rng.key(seed, "shuffle"), ids).tolist()) for seed in range(6_000)]
+    counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 6
     assert scipy.stats.chisquare(counts).pvalue > SUSPICIOUS
 

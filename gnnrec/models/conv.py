@@ -1,14 +1,14 @@
 """One layer of message passing in one direction. Read this file first, then one of :mod:`gnnrec.models.layers`.
 
 Ratings are the edges of a bipartite graph. A layer sends messages along them, from movies to users or from users to
-movies. The message of sender ``j`` to receiver ``i`` is
+movies. The message of sender ``j`` to receiver ``i`` is::
 
-    ``value_j + residual_ij * residual_value_j + rating_embedding[level_ij]``
+    value_j + residual_ij * residual_value_j + rating_embedding[level_ij]
 
 with the residual (rating minus biases) and the rating level of the edge. A layer is a weighted sum or mean of messages,
 which :meth:`BipartiteConv.forward` computes in four steps:
 
-1. ``transform``: linear layers turn the :class:`MessageInputs` of the senders into values.
+1. ``transform``: linear layers and a fixed scale turn the :class:`MessageInputs` of the senders into values.
 2. ``partial``: each rank sums over its own edges (:class:`PartialSums`). Every layer implements this.
 3. ``reduced``: one all-reduce adds the sums for movies, whose raters are on all ranks. A user's edges are on one rank.
 4. ``finish``: divides, and adds the receiver's own state and the bias. Every layer implements this.

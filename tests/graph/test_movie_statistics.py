@@ -83,8 +83,8 @@ def test_held_out_ratings_are_not_used(dataset, tmp_path):
     rating[dataset.split != TRAIN] = 0.5
     other = changed_copy(dataset, tmp_path / "other", rating=rating)
     actual = [
-        MovieStatistics.compute(UserChunks(each, World(), (TRAIN,), torch.float64, True, 5))
-        for each in (dataset, other)
+        MovieStatistics.compute(UserChunks(data, World(), (TRAIN,), torch.float64, True, 5))
+        for data in (dataset, other)
     ]
     for name in ("mean", "degree", "bias", "years"):
         assert torch.equal(getattr(actual[0], name), getattr(actual[1], name))

@@ -101,7 +101,7 @@ def test_slots_number_the_edges_that_are_not_excluded(graph, mask):
 def everything(statistics: MessageStatistics) -> list[torch.Tensor]:
     """Returns all tensors except the ratings of targets."""
     parts = [statistics, statistics.edges, *([] if statistics.temporal_bias is None else [statistics.temporal_bias])]
-    values = [(each.name, getattr(part, each.name)) for part in parts for each in dataclasses.fields(part)]
+    values = [(field.name, getattr(part, field.name)) for part in parts for field in dataclasses.fields(part)]
     return [value for name, value in values if isinstance(value, torch.Tensor) and name != "target_rating"]
 
 
@@ -115,7 +115,7 @@ def test_ratings_of_excluded_edges_change_no_bit(dataset, dtype, time, implement
     with dispatch.forced(implementation):
         before = everything(statistics_without(graph, mask, slots=True))
         after = everything(statistics_without(changed, mask, slots=True))
-        seen = [message_statistics(each).user_bias for each in (graph, changed)]
+        seen = [message_statistics(g).user_bias for g in (graph, changed)]
     # Five statistics, four tensors of messages and their slots, two of targets, and temporal biases of targets.
     assert len(before) == 12 + time and before[0].dtype == dtype
     for a, b in zip(before, after):

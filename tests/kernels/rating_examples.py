@@ -49,7 +49,7 @@ def some_edges(seed: int = 0) -> tuple[list[list[Edge]], list[Edge]]:
 
 
 def pointer_of(lists: list[list]) -> torch.Tensor:
-    return torch.tensor([0, *np.cumsum([len(each) for each in lists])], dtype=torch.int64)
+    return torch.tensor([0, *np.cumsum([len(entries) for entries in lists])], dtype=torch.int64)
 
 
 def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: EdgeTimeBins | None = None) -> Edges:

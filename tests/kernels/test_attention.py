@@ -119,7 +119,7 @@ def test_values_and_gradients_equal_dense_attention(to_users, heads):
 
 @pytest.mark.parametrize("to_users", [True, False])
 @pytest.mark.parametrize(
-    "given", [set(each) for n in range(4) for each in itertools.combinations(sorted(EVERYTHING), n)]
+    "given", [set(subset) for n in range(4) for subset in itertools.combinations(sorted(EVERYTHING), n)]
 )
 def test_optional_inputs_may_be_none(to_users, given):
     check(Case(to_users, 2, given=given))
@@ -180,9 +180,9 @@ def test_bfloat16_values_are_summed_in_float32(to_users):
     torch.testing.assert_close(actual[0].double(), expected[0], atol=1e-5, rtol=1e-5)
     gradients = torch.autograd.grad(case.loss(actual), list(halves.values()))
     wanted = torch.autograd.grad(case.loss(expected), list(exact.values()))
-    for gradient, each in zip(gradients, wanted):
+    for gradient, expected_gradient in zip(gradients, wanted):
         assert gradient.dtype == torch.bfloat16
-        torch.testing.assert_close(gradient.double(), each, atol=0.01, rtol=0.01)
+        torch.testing.assert_close(gradient.double(), expected_gradient, atol=0.01, rtol=0.01)
 
 
 @pytest.mark.parametrize("to_users", [True, False])

@@ -78,17 +78,17 @@ def test_pair_scores_take_inputs_of_different_precision(lists, cast, low):
     tables = [*tables_of(ROWS, 1), *tables_of(COLUMNS, 1)]
     inputs = [*tables, *(table[:, 0].detach() for table in tables)]
     inputs = [
-        each.detach().to(low if cast >> place & 1 else torch.float32).requires_grad_()
-        for place, each in enumerate(inputs)
+        tensor.detach().to(low if cast >> place & 1 else torch.float32).requires_grad_()
+        for place, tensor in enumerate(inputs)
     ]
-    exact = [each.detach().double().requires_grad_() for each in inputs]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
     actual, expected = pair_scores(*inputs, lists), pair_scores(*exact, lists)
     assert actual.dtype == (torch.float64 if low == torch.float64 else torch.float32)
     assert_near(actual, expected, 1e-6)
     gradients = zip(torch.autograd.grad(actual.sum(), inputs), torch.autograd.grad(expected.sum(), exact), inputs)
-    for ours, theirs, each in gradients:
-        assert ours.dtype == each.dtype
-        assert_near(ours, theirs, 1e-6 if each.dtype != torch.bfloat16 else 2**-8)
+    for ours, theirs, tensor in gradients:
+        assert ours.dtype == tensor.dtype
+        assert_near(ours, theirs, 1e-6 if tensor.dtype != torch.bfloat16 else 2**-8)
 
 
 @pytest.mark.parametrize("constant", [0, 1])

@@ -48,9 +48,9 @@ def test_scores_are_entries_of_a_dense_product(dtype, width, tolerance, implemen
         gradients = torch.autograd.grad(actual, tables, gradient)
     assert actual.dtype == dtype
     assert_near(actual, expected, tolerance)
-    for each, other in zip(gradients, wanted):
-        assert each.dtype == dtype
-        assert_near(each, other, tolerance)
+    for gradient, expected_gradient in zip(gradients, wanted):
+        assert gradient.dtype == dtype
+        assert_near(gradient, expected_gradient, tolerance)
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
@@ -72,7 +72,7 @@ def test_no_pairs_have_no_scores_and_no_gradients(implementation):
         actual = pair_scores(*tables, lists)
         gradients = torch.autograd.grad(actual.sum(), tables)
     assert actual.shape == (0,)
-    assert all(torch.equal(each, torch.zeros_like(table)) for each, table in zip(gradients, tables))
+    assert all(torch.equal(gradient, torch.zeros_like(table)) for gradient, table in zip(gradients, tables))
 
 
 @pytest.mark.parametrize("name", ["pair_scores", "pair_gradients"])

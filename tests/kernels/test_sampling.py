@@ -50,7 +50,7 @@ def test_draws_equal_the_definition(implementation, fan_out):
 def test_no_nodes_have_no_draws(implementation):
     nothing = torch.zeros(0, dtype=torch.int64)
     for fan_out in (-1, 3):
-        assert [each.numel() for each in draw(1, nothing, nothing, fan_out)] == [0, 0]
+        assert [tensor.numel() for tensor in draw(1, nothing, nothing, fan_out)] == [0, 0]
 
 
 @pytest.mark.parametrize("draws", [0, 1, 400])
@@ -72,8 +72,8 @@ def test_pick_keeps_the_messages_among_draws_in_order(implementation, draws):
         residual,
         level,
     )
-    lists = [[slot[e] for r, e in zip(row, edge) if r == each and slot[e] >= 0] for each in range(rows)]
-    assert pointer.tolist() == [0, *np.cumsum([len(each) for each in lists])]
-    chosen = torch.tensor([each for one in lists for each in one], dtype=torch.int64)
+    lists = [[slot[e] for r, e in zip(row, edge) if r == number and slot[e] >= 0] for number in range(rows)]
+    assert pointer.tolist() == [0, *np.cumsum([len(messages_of_list) for messages_of_list in lists])]
+    chosen = torch.tensor([place for messages_of_list in lists for place in messages_of_list], dtype=torch.int64)
     for values, source in zip(actual, (movie, residual, level), strict=True):
         assert values.dtype == source.dtype and torch.equal(values, source[chosen])

@@ -130,12 +130,12 @@ def plain_residuals(excluded: int, time: bool, dtype: torch.dtype) -> tuple[list
     actual, stages = [], []
     if time:
         sides = [("movie", WINDOWS.movie_half_width, WINDOWS.movie_shrinkage)]
-        sides += [("user", *each) for each in zip(WINDOWS.user_half_widths, WINDOWS.user_shrinkages)]
+        sides += [("user", *sizes) for sizes in zip(WINDOWS.user_half_widths, WINDOWS.user_shrinkages)]
         for side, half, shrinkage in sides:
             if side == "user":
                 stages.append(left)
             actual.append(effects(EVERY, left, side, half, shrinkage, excluded))
-            left = [each - effect for each, effect in zip(left, actual[-1])]
+            left = [residual - effect for residual, effect in zip(left, actual[-1])]
     return left, actual, stages
 
 
@@ -159,12 +159,12 @@ def test_residuals_equal_plain_loops(edges, dtype, excluded, time, dropped):
     if dropped:
         group = torch.from_numpy(np.random.default_rng(7).integers(0, 8, len(EVERY))).to(torch.uint8)
         kept = torch.tensor([True, False, True, True, False, True, True, True])
-        sent = [each and bool(kept[int(g)]) for each, g in zip(sent, group)]
+        sent = [carried and bool(kept[int(g)]) for carried, g in zip(sent, group)]
         options = {"group": group, "kept": kept, "scale": 4 / 3}
     actual = residuals_of(edges, excluded, time, dtype, slots=True, stages=True, **options)
     left, effect, stages = plain_residuals(excluded, time, dtype)
 
-    carried = [place for place, each in enumerate(sent) if each]
+    carried = [place for place, flag in enumerate(sent) if flag]
     assert actual.movie.tolist() == [EVERY[place].movie for place in carried]
     assert actual.level.tolist() == [EVERY[place].level for place in carried]
     assert actual.pointer.diff().tolist() == [sum(EVERY[p].user == user for p in carried) for user in range(len(USERS))]
@@ -181,7 +181,7 @@ def test_residuals_equal_plain_loops(edges, dtype, excluded, time, dropped):
     assert actual.target_pointer.diff().tolist() == per_user
     if time:
         assert actual.target_temporal_bias.shape == (len(targets), 3)
-        assert_near(actual.target_temporal_bias, [[each[place] for each in effect] for place in targets], dtype)
+        assert_near(actual.target_temporal_bias, [[biases[place] for biases in effect] for place in targets], dtype)
         assert_near(actual.stages, stages, dtype)
     else:
         assert actual.target_temporal_bias is None and actual.stages is None
@@ -238,7 +238,7 @@ def test_times_far_from_all_ratings_have_empty_bins(dtype):
 
 def test_statistics_of_no_ratings_are_zero(dtype):
     empty = as_tensors([[], [], []], dtype)
-    assert all((each == 0).all() for each in kernels.fold_sums(empty, 2))
+    assert all((tensor == 0).all() for tensor in kernels.fold_sums(empty, 2))
     zeros, movies = torch.zeros(3, dtype=dtype), torch.ones(MOVIES, dtype=dtype)
     bias, movie_sums = kernels.bias_sweep(empty, 0, movies, zeros, zeros, 5.0)
     years = kernels.year_sums(empty, 0, zeros, movies, WINDOWS)

@@ -38,13 +38,13 @@ def test_sums_equal_dense_products(case, direction, implementation, several_thre
     dtype, width, second, factor, row_scale = case
     exact = torch.float64 if dtype == torch.float64 else torch.float32
     lists = ragged_lists(ROWS, COLUMNS, 150, exact, 1.4, factor, row_scale)
-    plain, scaled = (None if each is None else each.to(exact) for each in dense_matrices(lists))
+    plain, scaled = (None if matrix is None else matrix.to(exact) for matrix in dense_matrices(lists))
     if factor and not second:
         plain = lists.weight * scaled
     count, operator = (COLUMNS, gather_sums) if direction == "gather" else (ROWS, scatter_sums)
     tables = [random_table(count, width, dtype, seed) for seed in range(1 + second)]
 
-    matrices = [each if direction == "gather" else each.T for each in ([plain, scaled] if second else [plain])]
+    matrices = [matrix if direction == "gather" else matrix.T for matrix in ([plain, scaled] if second else [plain])]
     expected = sum(matrix @ table.to(exact) for matrix, table in zip(matrices, tables))
     gradient = random_table(*expected.shape, exact, 9).detach()
     wanted = torch.autograd.grad(expected, tables, gradient)
@@ -54,9 +54,9 @@ def test_sums_equal_dense_products(case, direction, implementation, several_thre
         gradients = torch.autograd.grad(actual, tables, gradient)
     assert actual.dtype == exact
     assert_near(actual, expected, TOLERANCES[dtype][0])
-    for each, other in zip(gradients, wanted):
-        assert each.dtype == dtype
-        assert_near(each, other, TOLERANCES[dtype][1])
+    for table_gradient, expected_gradient in zip(gradients, wanted):
+        assert table_gradient.dtype == dtype
+        assert_near(table_gradient, expected_gradient, TOLERANCES[dtype][1])
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
@@ -65,7 +65,7 @@ def test_tables_may_be_columns_of_wider_tables(direction, implementation):
     lists = ragged_lists(ROWS, COLUMNS, 20, torch.float32)
     wide = random_table(COLUMNS if direction == "gather" else ROWS, 128, torch.float32, 0).detach()
     operator = gather_sums if direction == "gather" else scatter_sums
-    plain, scaled = (each.float() if direction == "gather" else each.float().T for each in dense_matrices(lists))
+    plain, scaled = (matrix.float() if direction == "gather" else matrix.float().T for matrix in dense_matrices(lists))
     with dispatch.forced(implementation):
         actual = operator(wide[:, 64:], wide[:, :64], lists)
     assert_near(actual, plain @ wide[:, 64:] + scaled @ wide[:, :64], 1e-5)

@@ -39,14 +39,14 @@ def expected(rows, vectors, bias, weight, left_out: list[list[int]], k: int) -> 
 
 
 def top_columns(rows, vectors, bias, weight, left_out: list[list[int]], k: int) -> list[list[tuple[float, int]]]:
-    pointer = torch.tensor([0, *np.cumsum([len(each) for each in left_out])])
-    flat = torch.tensor([column for each in left_out for column in each], dtype=torch.int32)
-    tensors = [None if each is None else torch.from_numpy(each) for each in (vectors, bias, weight)]
+    pointer = torch.tensor([0, *np.cumsum([len(columns) for columns in left_out])])
+    flat = torch.tensor([column for columns in left_out for column in columns], dtype=torch.int32)
+    tensors = [None if values is None else torch.from_numpy(values) for values in (vectors, bias, weight)]
     scores, columns = ColumnScorer(*tensors).best(torch.from_numpy(rows), pointer, flat, k)
     assert scores.dtype == torch.float32 and columns.dtype == torch.int32 and scores.shape == columns.shape
     assert scores.shape == (len(rows), min(k, len(vectors)))
     both = zip(scores.tolist(), columns.tolist())
-    return [[(score, column) for score, column in zip(*each) if column >= 0] for each in both]
+    return [[(score, column) for score, column in zip(*row) if column >= 0] for row in both]
 
 
 def case(rows: int, columns: int, dim: int, hidden: bool, seed: int = 0) -> tuple:
@@ -101,7 +101,7 @@ def test_ascending_and_descending_scores_equal_a_sort(rising):
 def test_rows_may_exclude_all_columns():
     rows, vectors, bias, _, _ = case(3, 9, 5, False)
     everything = list(range(9))
-    assert [len(each) for each in top_columns(rows, vectors, bias, None, [everything, everything[1:], []], 4)] == [
+    assert [len(row) for row in top_columns(rows, vectors, bias, None, [everything, everything[1:], []], 4)] == [
         0,
         1,
         4,

@@ -61,7 +61,7 @@ def compare(function, tables: list, lists: CSRLists, exact: torch.dtype) -> None
 
 def moved(lists: CSRLists, device: str) -> CSRLists:
     tensors = {name: getattr(lists, name) for name in ("pointer", "entry", "factor", "row_scale")}
-    tensors = {name: None if each is None else each.to(device) for name, each in tensors.items()}
+    tensors = {name: None if tensor is None else tensor.to(device) for name, tensor in tensors.items()}
     return CSRLists(columns=lists.columns, weight=lists.weight, **tensors)
 
 
