@@ -1,8 +1,8 @@
-"""Counter-based random numbers: functions of what is asked for, not of who asks or in which order.
+"""Counter-based random numbers: pure functions of a key and a counter, without a generator state.
 
-Split, fold, shuffle, neighbour draws, initial rows and dropout masks are all functions of (seed, purpose, global ids).
-So the same run on 1, 2 or 8 ranks, interrupted or not, sees the same data. The mixing function is the finaliser of
-SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014), written in
+Splits, folds, shuffles, neighbor draws, initial rows and dropout masks are functions of (seed, purpose, global ids). So
+the same run on 1, 2 or 8 ranks, interrupted or not, uses the same random numbers. The mixing function is the finalizer
+of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014), written in
 two's-complement 64-bit integers so that it gives the same bits on every device.
 """
 
@@ -20,7 +20,7 @@ _WORD = 1 << 64
 
 
 def _wrap(value: int) -> int:
-    """The two's-complement 64-bit integer that equals ``value`` modulo 2**64."""
+    """Returns the two's-complement 64-bit integer that equals ``value`` modulo 2**64."""
     value %= _WORD
     return value - _WORD if value >= _WORD // 2 else value
 
@@ -33,15 +33,15 @@ def _mix_int(value: int) -> int:
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
-    """Logical (not arithmetic) shift to the right."""
+    """Shifts to the right logically, not arithmetically."""
     return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
 def key(*parts: int | str) -> int:
-    """One 64-bit key from a seed, a purpose and whatever else tells streams apart.
+    """Hashes a seed, a purpose and further distinctions into a 64-bit key.
 
     Args:
-        parts: Integers or strings, in an order that matters: ``key(seed, "fold", epoch)``.
+        parts: Integers or strings; their order matters: ``key(seed, "fold", epoch)``.
     """
     state = 0
     for part in parts:
@@ -51,10 +51,10 @@ def key(*parts: int | str) -> int:
 
 
 def bits(stream: int, counters: Tensor) -> Tensor:
-    """64 random bits for each counter.
+    """Returns 64 random bits per counter.
 
     Args:
-        stream: A key made by :func:`key`.
+        stream: Key from :func:`key`.
         counters: int64 tensor of any shape, usually global ids.
 
     Returns:
@@ -71,62 +71,62 @@ def bits(stream: int, counters: Tensor) -> Tensor:
 
 
 def integers(stream: int, counters: Tensor, below: int | Tensor) -> Tensor:
-    """Integers in ``[0, below)``, one for each counter.
+    """Returns an integer in ``[0, below)`` per counter.
 
     The bias of the scaled product is at most ``below / 2**31``.
 
     Args:
-        stream: A key made by :func:`key`.
+        stream: Key from :func:`key`.
         counters: int64 tensor of any shape.
-        below: Upper bound (exclusive), at most 2**31, a number or a tensor that broadcasts.
+        below: Exclusive upper bound, at most 2**31, a number or a tensor that broadcasts.
     """
     return (_shifted(bits(stream, counters), 33) * below) >> 31
 
 
 def uniform(stream: int, counters: Tensor) -> Tensor:
-    """float64 numbers in ``[0, 1)``, one for each counter."""
+    """Returns a float64 number in ``[0, 1)`` per counter."""
     return _shifted(bits(stream, counters), 11).to(torch.float64) * 2.0**-53
 
 
 def permutation(stream: int, ids: Tensor) -> Tensor:
-    """A random order of ``ids``: indices that sort them by their random bits (ties by position)."""
+    """Returns a random permutation: indices that sort ``ids`` by their random bits, ties by position."""
     return torch.argsort(bits(stream, ids), stable=True)
 
 
 def normal_rows(stream: int, rows: Tensor, columns: int, block: int = 65536) -> Tensor:
-    """Standard normal numbers for whole table rows; a row is the same on whichever rank it lives.
+    """Returns standard normal table rows, which depend on their global row numbers only.
 
     Args:
-        stream: A key made by :func:`key`.
+        stream: Key from :func:`key`.
         rows: Global row numbers, int64 ``[n]``.
-        columns: Numbers a row.
-        block: Rows made at a time, which bounds the float64 working memory.
+        columns: Columns of the table.
+        block: Rows computed at a time, which bounds the float64 working memory.
 
     Returns:
-        float32 tensor ``[n, columns]`` (inverse error function of :func:`uniform`).
+        float32 ``[n, columns]`` (inverse error function of :func:`uniform`).
     """
     table = torch.empty(rows.numel(), columns, device=rows.device)
     column = torch.arange(columns, device=rows.device)
     for start in range(0, rows.numel(), block):
         counters = rows[start : start + block, None] * columns + column
-        centred = 2 * uniform(stream, counters) + (2.0**-53 - 1)
-        table[start : start + block] = torch.erfinv(centred) * 2**0.5
+        centered = 2 * uniform(stream, counters) + (2.0**-53 - 1)
+        table[start : start + block] = torch.erfinv(centered) * 2**0.5
     return table
 
 
 def dropout_mask(stream: int, rows: Tensor, columns: int, rate: float) -> Tensor:
-    """Keep-mask of inverted dropout for table rows, a function of the global row and the column.
+    """Returns the keep mask of inverted dropout for table rows, a function of the global row and the column.
 
-    Four columns share one 64-bit draw, 16 bits each, so the rate is met to 2**-16.
+    Four columns share one 64-bit draw, 16 bits each, so the rate is exact to 2**-16.
 
     Args:
-        stream: A key made by :func:`key`, different for every step and place in the model.
+        stream: Key from :func:`key`, different for every step and place in the model.
         rows: Global row numbers, int64 ``[n]``.
         columns: Columns of the table.
-        rate: Share that is dropped, in ``[0, 1)``.
+        rate: Dropout rate, in ``[0, 1)``.
 
     Returns:
-        Boolean tensor ``[n, columns]``, true where the value is kept.
+        bool ``[n, columns]``, True for values that are kept.
     """
     words = -(-columns // 4)
     counters = rows[:, None] * words + torch.arange(words, device=rows.device)

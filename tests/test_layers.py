@@ -1,4 +1,4 @@
-"""Data flows one way: a lower room never imports a higher one, and the packages that only some need come late."""
+"""Packages form layers: none imports a higher one, modules have no import cycles, and extras are imported late."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = [
     "inference", "reporting", "tools", "api", "cli",
 ]  # fmt: skip
 LAYERS = [*MODULES, *PACKAGES]
-#: Modules at the top: what is imported as ``gnnrec``, and the programs.
+#: Modules at the top: the package itself, and the programs.
 PROGRAMS = ["__init__", "__main__", "export"]
 
 
@@ -32,7 +32,7 @@ FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Modules of gnnrec that a file imports: at its top, in functions, and for annotations."""
+    """Returns the modules of gnnrec that a file imports: at its top, in functions, and for annotations."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gnnrec":
@@ -48,7 +48,7 @@ def layer_of(module: str) -> str:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_layer_imports_only_itself_and_lower_ones(layer):
+def test_a_layer_imports_only_itself_and_lower_layers(layer):
     files = {name: path for name, path in FILES.items() if layer_of(name) == layer}
     assert files
     allowed = set(LAYERS[: LAYERS.index(layer) + 1])
@@ -56,15 +56,15 @@ def test_a_layer_imports_only_itself_and_lower_ones(layer):
         assert {layer_of(module) for module in imported_modules(path)} <= allowed, name
 
 
-def test_no_module_imports_itself_through_others():
+def test_imports_have_no_cycles():
     """Imports in functions and imports for annotations count too."""
     graph = {name: imported_modules(path) & FILES.keys() for name, path in FILES.items()}
     assert sum(map(len, graph.values())) > 500
     TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-def test_kernels_know_of_nothing_but_counters():
-    """They work on arrays: no users of the program, no ranks, no options."""
+def test_kernels_import_only_rng():
+    """Kernels process arrays: they depend on no ranks, options or data sets."""
     for path in (PACKAGE / "kernels").glob("*.py"):
         assert {layer_of(name) for name in imported_modules(path)} <= {"kernels", "rng"}, path.name
 
@@ -75,7 +75,7 @@ def test_every_module_belongs_to_a_layer():
     assert len([*MODULES, *PROGRAMS]) <= 8
 
 
-def test_no_class_name_stands_twice():
+def test_class_names_are_unique():
     names = Counter(
         node.name
         for path in FILES.values()
@@ -92,5 +92,5 @@ def test_optional_packages_are_not_imported_with_the_program():
         "print([m for m in sys.argv[1:] if m in sys.modules])"
     )
     optional = ["wandb", "pymetis", "implicit", "optuna", "faiss", "tensorboard", "altair", "vl_convert"]
-    found = subprocess.run([sys.executable, "-c", code, *optional], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    actual = subprocess.run([sys.executable, "-c", code, *optional], capture_output=True, text=True, check=True)
+    assert actual.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: published bits, uniform, independent, and functions of what is asked for alone."""
+"""Counter-based random numbers: published bits, uniform, independent, and functions of the key and counter alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from gnnrec import rng
 
-#: Deterministic tests never fail by chance; this bound says what would be suspicious.
+#: Lowest acceptable p-value; the tests are deterministic, so they never fail by chance.
 SUSPICIOUS = 1e-4
 DRAWS = 200_000
 
@@ -24,7 +24,7 @@ PUBLISHED = [
 
 
 def split_mix_64(state: int) -> int:
-    """The published finaliser, in integers of any size."""
+    """Computes the published finalizer with integers of any size."""
     mask = (1 << 64) - 1
     z = state & mask
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -45,36 +45,36 @@ def independent_p(a: torch.Tensor, b: torch.Tensor, below: int) -> float:
     return scipy.stats.chi2_contingency(table).pvalue
 
 
-def test_bits_are_the_published_ones():
+def test_bits_equal_the_published_ones():
     assert unsigned(rng.bits(1234567, torch.arange(1, 6))) == PUBLISHED
 
 
 @pytest.mark.parametrize("stream", [0, 1, -1, 2**63 - 1, -(2**63), rng.key(3, "fold", 7)])
 def test_bits_equal_integers_of_any_size(stream):
-    asked = torch.tensor([0, 1, 2, -1, -17, 2**31, 2**62, 2**63 - 1, -(2**63)])
-    expected = [split_mix_64(stream + counter * 0x9E3779B97F4A7C15) for counter in asked.tolist()]
-    assert unsigned(rng.bits(stream, asked)) == expected
+    counters = torch.tensor([0, 1, 2, -1, -17, 2**31, 2**62, 2**63 - 1, -(2**63)])
+    expected = [split_mix_64(stream + counter * 0x9E3779B97F4A7C15) for counter in counters.tolist()]
+    assert unsigned(rng.bits(stream, counters)) == expected
 
 
 def test_counters_are_not_changed_and_may_be_of_any_integer_type():
-    asked = torch.arange(100)
-    drawn = rng.bits(5, asked)
-    assert torch.equal(asked, torch.arange(100))
+    counters = torch.arange(100)
+    drawn = rng.bits(5, counters)
+    assert torch.equal(counters, torch.arange(100))
     for kind in (torch.int32, torch.uint8):
-        assert torch.equal(rng.bits(5, asked.to(kind)), drawn)
+        assert torch.equal(rng.bits(5, counters.to(kind)), drawn)
 
 
 def test_the_same_bits_in_any_order_and_shape():
-    asked = torch.arange(-500, 500)
-    drawn = rng.bits(9, asked)
+    counters = torch.arange(-500, 500)
+    drawn = rng.bits(9, counters)
     order = torch.randperm(1000, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(rng.bits(9, asked[order]), drawn[order])
-    assert torch.equal(rng.bits(9, asked.view(10, 4, 25)), drawn.view(10, 4, 25))
-    assert torch.equal(rng.bits(9, asked.view(20, 50).T), drawn.view(20, 50).T)
-    assert torch.equal(rng.bits(9, asked[137]), drawn[137])
+    assert torch.equal(rng.bits(9, counters[order]), drawn[order])
+    assert torch.equal(rng.bits(9, counters.view(10, 4, 25)), drawn.view(10, 4, 25))
+    assert torch.equal(rng.bits(9, counters.view(20, 50).T), drawn.view(20, 50).T)
+    assert torch.equal(rng.bits(9, counters[137]), drawn[137])
 
 
-def test_keys_tell_their_parts_apart():
+def test_different_parts_give_different_keys():
     parts = [
         (seed, purpose, epoch) for seed in range(-20, 20) for purpose in ("fold", "shuffle") for epoch in range(50)
     ]
@@ -85,7 +85,7 @@ def test_keys_tell_their_parts_apart():
     assert all(-(2**63) <= key < 2**63 for key in keys)
 
 
-def test_a_bit_of_a_part_changes_half_the_bits_of_the_key():
+def test_one_bit_of_a_part_changes_half_of_the_bits_of_the_key():
     changed = [
         bin((rng.key(seed, "fold") ^ rng.key(seed ^ (1 << bit), "fold")) % (1 << 64)).count("1")
         for seed in range(40)
@@ -119,11 +119,11 @@ def test_integers_are_uniform_across_streams_for_one_counter():
         (rng.key(0, "fold", 0), DRAWS),
     ],
 )
-def test_streams_and_neighbouring_counters_are_independent(other):
-    asked = torch.arange(DRAWS)
+def test_streams_and_adjacent_counters_are_independent(other):
+    counters = torch.arange(DRAWS)
     stream, shift = other
-    a = rng.integers(rng.key(0, "fold", 0), asked, 16)
-    assert independent_p(a, rng.integers(stream, asked + shift, 16), 16) > SUSPICIOUS
+    a = rng.integers(rng.key(0, "fold", 0), counters, 16)
+    assert independent_p(a, rng.integers(stream, counters + shift, 16), 16) > SUSPICIOUS
 
 
 def test_each_integer_has_its_own_bound():
@@ -149,30 +149,30 @@ def test_uniform_numbers_are_uniform_and_below_one():
 
 
 def test_uniform_is_the_highest_53_bits(monkeypatch):
-    monkeypatch.setattr(rng, "bits", lambda stream, asked: torch.tensor([0, -1, -(2**63), 2**63 - 1]))
+    monkeypatch.setattr(rng, "bits", lambda stream, counters: torch.tensor([0, -1, -(2**63), 2**63 - 1]))
     expected = [0.0, 1 - 2.0**-53, 0.5, 0.5 - 2.0**-53]
     assert rng.uniform(0, torch.arange(4)).tolist() == expected
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1000])
-def test_permutation_is_one(count):
+def test_permutation_has_every_index_once(count):
     order = rng.permutation(rng.key(1, "shuffle"), torch.arange(count))
     assert sorted(order.tolist()) == list(range(count))
 
 
 def test_permutations_are_all_equally_likely():
     ids = torch.tensor([4, 100, -3])
-    found = [tuple(rng.permutation(rng.key(seed, "shuffle"), ids).tolist()) for seed in range(6_000)]
-    counts = [found.count(each) for each in set(found)]
+    orders = [tuple(rng.permutation(rng.key(seed, "shuffle"), ids).tolist()) for seed in range(6_000)]
+    counts = [orders.count(order) for order in set(orders)]
     assert len(counts) == 6
     assert scipy.stats.chisquare(counts).pvalue > SUSPICIOUS
 
 
-def test_relative_order_of_ids_does_not_depend_on_who_else_is_there():
+def test_relative_order_of_ids_does_not_depend_on_other_ids():
     ids = torch.arange(300)
-    everybody = ids[rng.permutation(8, ids)]
+    whole_order = ids[rng.permutation(8, ids)]
     some = torch.arange(40, 200)
-    assert torch.equal(some[rng.permutation(8, some)], everybody[(everybody >= 40) & (everybody < 200)])
+    assert torch.equal(some[rng.permutation(8, some)], whole_order[(whole_order >= 40) & (whole_order < 200)])
 
 
 def test_normal_rows_are_the_same_in_every_subset():
@@ -195,7 +195,7 @@ def test_normal_rows_are_standard_normal_and_uncorrelated():
 
 def test_normal_rows_are_finite_at_both_ends(monkeypatch):
     ends = torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64)
-    monkeypatch.setattr(rng, "uniform", lambda stream, asked: ends.expand(asked.shape))
+    monkeypatch.setattr(rng, "uniform", lambda stream, counters: ends.expand(counters.shape))
     low, high = rng.normal_rows(0, torch.arange(1), 2)[0].tolist()
     assert low == pytest.approx(scipy.stats.norm.ppf(2.0**-54), rel=1e-6)
     assert high == -low

@@ -100,7 +100,7 @@ def evaluate_ranking(
         targets: Relevant held-out ratings. Movies outside of the catalog are never found.
         world: The ranks; every rank calls this with its own users.
         num_movies: Movies of the dataset.
-        candidates: The catalog, bool ``[movies]`` (:func:`gnnrec.graph.interactions.catalogue`); None for all movies.
+        candidates: The catalog, bool ``[movies]`` (:func:`gnnrec.graph.interactions.candidate_movies`); None for all.
         chunk: Most users scored at a time; with many movies there are fewer.
         on_users: Called with each chunk of users.
     """

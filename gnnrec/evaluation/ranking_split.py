@@ -13,7 +13,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import OnUsers, RankingMetrics, evaluate_ranking
 from gnnrec.graph.interactions import (
     Interactions,
-    catalogue,
+    candidate_movies,
     ranking_splits,
     read_interactions,
     slice_users,
@@ -90,6 +90,6 @@ def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relev
         shown=read_interactions(dataset, part, shown, relevant, world.device),
         seen=read_interactions(dataset, part, shown, None, world.device),
         targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
-        candidates=catalogue(dataset, world),
+        candidates=candidate_movies(dataset, world),
         num_movies=dataset.num_movies,
     )

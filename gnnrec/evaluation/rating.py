@@ -66,7 +66,7 @@ def held_out(
     device = world.device
     targets = Targets(edges.user_ptr.to(device), edges.movie.to(device), edges.rating.to(device, dtype), count)
     if temporal_bias is not None:
-        targets.temporal_bias = temporal_bias.at(targets.pointer, targets.movie, edges.time.to(device))
+        targets.temporal_bias = temporal_bias.bias_at(targets.pointer, targets.movie, edges.time.to(device))
     return targets
 
 

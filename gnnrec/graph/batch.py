@@ -1,4 +1,4 @@
-"""What one step computes on: message edges in both directions, and targets."""
+"""Inputs of one step: messages in both directions, and targets."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from gnnrec.kernels.statistics import level_sums
 
 @dataclasses.dataclass
 class Messages:
-    """Edges that carry messages in one direction, in lists of users whichever side receives.
+    """Edges that carry messages in one direction. Both directions store them as one list of movies per user.
 
     Attributes:
-        lists: Users of the batch and the movies at the other end; factors are residuals times weight, float
-            ``[edges]``, and the weight is what the message itself is multiplied by.
+        lists: Movies of each user of the batch; the factor of an edge is its residual times the weight, float
+            ``[edges]``, and the weight is the factor of messages.
         level: Rating level, uint8 ``[edges]``.
         num_levels: Number of rating levels.
-        to_users: Users receive and movies send, or the other way round.
+        to_users: Movies send to users; False: users send to movies.
         degree: Message degree of receivers in the whole graph, float ``[receivers]``.
         sender_degree: Message degree of senders in the whole graph, float ``[senders]``.
-        sampling_scale: Edges in the whole graph over edges drawn, float ``[receivers]``, or None where all are there.
-        total: Sum of inflated weights of each receiver over all ranks, float ``[receivers]``.
-        active_rows: Receivers with a message on some rank, int64 ``[active_rows]``, the same on every rank: all
-            other sums are zero. None where nobody asked.
+        sampling_scale: Edges in the whole graph over sampled edges, float ``[receivers]``; None without sampling.
+        total: Sum of weight times sampling scale over each receiver's messages on all ranks, float ``[receivers]``.
+        active_rows: Receivers with a message on any rank, int64 ``[rows]``, the same on every rank: all other sums
+            are zero. None if not computed.
     """
 
     lists: CSRLists
@@ -52,18 +52,18 @@ class Messages:
 
     @cached_property
     def level_counts(self) -> Tensor:
-        """Weights of each receiver's messages at each rating level: float ``[receivers, levels]``."""
+        """Sum of the weights of each receiver's messages at each rating level: float ``[receivers, levels]``."""
         return self.level_sums(None)
 
     def level_sums(self, sender_scale: Tensor | None) -> Tensor:
-        """The same, each message times the scale of its sender, float ``[senders]``."""
+        """Computes :attr:`level_counts` with each message times the scale of its sender, float ``[senders]``."""
         lists, shape = self.lists, (self.num_receivers, self.num_levels)
         return lists.weight * level_sums(
             lists.pointer, lists.entry, self.level, shape, sender_scale, self.to_users, self.degree.dtype
         )
 
-    def turned(self) -> Messages:
-        """The same edges in the other direction. Nothing may have been sampled."""
+    def reversed(self) -> Messages:
+        """Returns the same edges in the other direction; only without sampling."""
         return dataclasses.replace(
             self,
             to_users=not self.to_users,
@@ -82,7 +82,7 @@ class Targets:
         movie: int32 ``[targets]``.
         rating: float ``[targets]``.
         count: Targets of all ranks, at least 1.
-        temporal_bias: Effects of time on the targets, float ``[targets, effects]``; None where time plays no part.
+        temporal_bias: Temporal biases, float ``[targets, NUM_TEMPORAL_BIASES]``; None in models without time.
     """
 
     pointer: Tensor
@@ -94,18 +94,18 @@ class Targets:
 
 @dataclasses.dataclass
 class Batch:
-    """One step's inputs on one rank.
+    """Inputs of one step on one rank.
 
     Attributes:
         users: Local rows of the users in the batch, int64 ``[users]``, seeds first; None for all in row order.
-        user_rows: Their global rows, int64 ``[users]``.
+        user_rows: Global rows of the users, int64 ``[users]``.
         to_users: Messages from movies to the users.
         to_movies: Messages from the users to all movies.
         mean: Mean rating of the message edges, scalar tensor.
         user_bias: Closed-form biases, ``[users]``.
         movie_bias: Closed-form biases, ``[movies]``.
-        temporal_bias: Effects of time on other ratings; None where nobody asked or time plays no part.
-        targets: What is supervised; None in inference.
+        temporal_bias: Tables of temporal biases; None if not requested, or without time.
+        targets: Supervised ratings; None in inference.
     """
 
     users: Tensor | None
@@ -120,7 +120,7 @@ class Batch:
 
 
 def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
-    """All users and all their messages."""
+    """Builds the batch of all users and all messages."""
     edges = statistics.edges
     to_users = Messages(
         lists=CSRLists(edges.pointer, edges.movie, graph.num_movies, edges.residual, statistics.weight),
@@ -136,7 +136,7 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
         users=None,
         user_rows=graph.user_rows,
         to_users=to_users,
-        to_movies=to_users.turned(),
+        to_movies=to_users.reversed(),
         mean=statistics.mean,
         user_bias=statistics.user_bias,
         movie_bias=statistics.movie_bias,
@@ -148,14 +148,14 @@ def sampled_lists(statistics: MessageStatistics, user: Tensor, edge: Tensor, num
     """Sorts sampled edges by user and drops those that carry no message in this step.
 
     Args:
-        statistics: Those of the pass, with slots.
-        user: Users in the batch, ``[sampled]``, in any order.
-        edge: Positions by user, ``[sampled]``.
+        statistics: Statistics of the pass, with slots.
+        user: Row in the batch of each sampled edge, ``[sampled]``, in any order.
+        edge: Position by user of each sampled edge, ``[sampled]``.
         num_users: Users in the batch.
-        movies: Movies.
+        movies: Number of movies.
 
     Returns:
-        The lists, and the rating levels of their entries.
+        The lists, and the rating level of each entry.
     """
     edges = statistics.edges
     pointer, movie, residual, level = pick(user, edge, edges.slot, num_users, edges.movie, edges.residual, edges.level)
@@ -163,19 +163,19 @@ def sampled_lists(statistics: MessageStatistics, user: Tensor, edge: Tensor, num
 
 
 def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
-    """The targets of a step; users of the batch that are not seeds have none."""
+    """Selects the targets of a step. Users of the batch that are not seeds have none."""
     edges, count = statistics.edges, max(step.num_targets, 1)
     if step.seeds is None:
-        return Targets(edges.target_pointer, edges.target_movie, edges.target_rating, count, edges.target_effect)
+        return Targets(edges.target_pointer, edges.target_movie, edges.target_rating, count, edges.target_temporal_bias)
     counts = edges.target_pointer.diff()[step.seeds]
-    chosen = ranges(edges.target_pointer[step.seeds], counts)
+    index = ranges(edges.target_pointer[step.seeds], counts)
     pointer = offsets(torch.cat([counts, counts.new_zeros(num_users - counts.numel())]))
-    effect = None if edges.target_effect is None else edges.target_effect[chosen]
-    return Targets(pointer, edges.target_movie[chosen], edges.target_rating[chosen], count, effect)
+    effect = None if edges.target_temporal_bias is None else edges.target_temporal_bias[index]
+    return Targets(pointer, edges.target_movie[index], edges.target_rating[index], count, effect)
 
 
 def receiver_totals(messages: Messages) -> Tensor:
-    """Sum of inflated weights of each receiver on this rank, float ``[receivers]``."""
+    """Sums weight times sampling scale over each receiver's messages on this rank, float ``[receivers]``."""
     lists = messages.lists
     if messages.to_users:
         counts = lists.pointer.diff()

@@ -1,9 +1,8 @@
-"""K-fold supervision: which edges are targets, and which users are seeds, in every step of an epoch.
+"""K-fold supervision: assigns target edges and seed users to the steps of an epoch.
 
-Each message edge has a fold, drawn anew every epoch. An epoch is K passes over the users; pass ``f`` supervises the
-edges of fold ``f``, and no edge of fold ``f`` passes a message during it. A step takes one slice of every shard's
-shuffled users, so every rank has the same number of steps, every edge is a target exactly once an epoch, and nothing
-depends on the number of ranks.
+Every epoch assigns each training edge to a random fold. An epoch has K passes over the users; in pass ``f`` the edges
+of fold ``f`` are targets and carry no messages. A step takes one slice of every shard's shuffled users, so every rank
+has the same number of steps, every edge is a target exactly once per epoch, and nothing depends on the number of ranks.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Step:
     Attributes:
         epoch: Epoch, from 0.
         index: Step within the epoch, from 0.
-        fold: The fold whose edges are targets and not messages.
+        fold: Fold of the targets; its edges carry no messages.
         seeds: Local rows of this rank's seed users, int64, or None for all users in row order.
         num_targets: Targets of all ranks in this step.
     """
@@ -44,10 +43,10 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Folds:
-    """The edges of a rank in folds, with the sums that statistics of all folds but one are made of.
+    """Edges of a rank with their folds, and sums by fold for the statistics of all folds but one.
 
     Attributes:
-        edges: The edges with their folds.
+        edges: The edges, with folds.
         user_count: Edges of local users, int32 ``[folds, users]``.
         user_sum: Sums of their ratings, float64 ``[folds, users]``.
         movie_count: Edges of movies on all ranks, float64 ``[folds, movies]``.
@@ -61,8 +60,8 @@ class Folds:
     movie_sum: Tensor
 
     @staticmethod
-    def of(graph: RankGraph, fold: Tensor, folds: int) -> Folds:
-        """Sums by fold; every rank calls this.
+    def build(graph: RankGraph, fold: Tensor, folds: int) -> Folds:
+        """Computes the sums by fold. Every rank calls this.
 
         Args:
             graph: The rank's graph.
@@ -71,14 +70,14 @@ class Folds:
         """
         edges = Edges(graph.user_ptr, graph.movie, graph.rating, graph.level, graph.time_bins, fold, graph.num_movies)
         user_count, user_sum, movie_count, movie_sum = fold_sums(edges, folds)
-        # In float64 counts and half stars add up to the same whatever the order: the number of ranks has no part.
-        of_movies = torch.stack([movie_count.to(torch.float64), movie_sum]).transpose(1, 2).contiguous()
-        return Folds(edges, user_count, user_sum, *graph.world.all_reduce_sum_(of_movies))
+        # float64 sums of counts and half stars are exact in any order, so they do not depend on the number of ranks.
+        movie_sums = torch.stack([movie_count.to(torch.float64), movie_sum]).transpose(1, 2).contiguous()
+        return Folds(edges, user_count, user_sum, *graph.world.all_reduce_sum_(movie_sums))
 
     @staticmethod
     def single(graph: RankGraph) -> Folds:
-        """All edges in one fold."""
-        return Folds.of(graph, torch.zeros(graph.num_edges, dtype=torch.uint8, device=graph.device), 1)
+        """Assigns all edges to one fold. Every rank calls this."""
+        return Folds.build(graph, torch.zeros(graph.num_edges, dtype=torch.uint8, device=graph.device), 1)
 
 
 class Epoch:
@@ -89,7 +88,7 @@ class Epoch:
         seed: Seed of the run.
         epoch: Epoch, from 0.
         folds: K, 2 to 256.
-        seed_users: Seed users a step over all ranks; 0 for all users.
+        seed_users: Seed users per step over all ranks; 0 for all users.
     """
 
     def __init__(self, graph: RankGraph, seed: int, epoch: int, folds: int, seed_users: int = 0):
@@ -105,8 +104,8 @@ class Epoch:
 
     @cached_property
     def folds(self) -> Folds:
-        """Every rank asks for them."""
-        return Folds.of(self.graph, self.fold, self.num_folds)
+        """Edges and sums by fold; the first access is a collective."""
+        return Folds.build(self.graph, self.fold, self.num_folds)
 
     @cached_property
     def _targets(self) -> Tensor:
@@ -115,18 +114,18 @@ class Epoch:
 
     @cached_property
     def _target_ptr(self) -> Tensor:
-        """Where each (fold, user) list starts in :attr:`_targets`: ``[folds * users + 1]``."""
+        """Start of each (fold, user) list in :attr:`_targets`: ``[folds * users + 1]``."""
         return offsets(self.folds.user_count.flatten())
 
     def targets(self, fold: int, seeds: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The target edges of some users.
+        """Selects the target edges of some users.
 
         Args:
             fold: Fold.
             seeds: Local user rows, or None for all in row order.
 
         Returns:
-            Targets a user, int64 ``[seeds]``, and the positions by user of the targets, grouped by user.
+            Targets per user, int64 ``[seeds]``, and the positions by user of the targets, grouped by user.
         """
         first = fold * self.graph.num_users
         starts = self._target_ptr[first : first + self.graph.num_users + 1]
@@ -136,7 +135,7 @@ class Epoch:
         return counts, self._targets[ranges(starts[seeds], counts)]
 
     def step(self, index: int) -> Step:
-        """Step ``index`` of this epoch, from 0; the first call is a collective."""
+        """Returns step ``index`` of this epoch, from 0; the first call is a collective."""
         fold, position = divmod(index, self.slices)
         totals = self._target_totals
         if self._pass is None or self._pass[0] != fold:
@@ -145,7 +144,7 @@ class Epoch:
 
     @cached_property
     def _target_totals(self) -> list[int]:
-        """Targets of all ranks in every step: one collective an epoch."""
+        """Targets of all ranks in every step; one collective per epoch."""
         counts = [self._local_targets(fold) for fold in range(self.num_folds)]
         return self.graph.world.all_reduce_sum_(torch.cat(counts)).tolist()
 
@@ -164,26 +163,26 @@ class Epoch:
         return list(torch.split(order, pointer.diff().tolist()))
 
     def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
-        """Local users sorted by step, and where each step starts ``[slices + 1]``."""
+        """Returns local users sorted by step, and the start of each step ``[slices + 1]``."""
         stream = rng.key(self.seed, "shuffle", self.epoch, fold)
         return stratified_slices(self.graph.part, self.slices, stream, self.graph.device)
 
 
 def stratified_slices(part: Partition, slices: int, stream: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cuts the users of a rank into as many slices as every other rank, equal parts of every shard.
+    """Splits the users of a rank into slices with equal parts of every shard.
 
     User number ``i`` of a shard of ``n`` users in random order belongs to slice ``(i * slices // n + turn) % slices``.
-    ``turn`` is the shard's place in a random order of all shards, so that shards smaller than the number of slices
-    neither crowd into few slices nor always meet the same others.
+    ``turn`` is the shard's position in a random order of all shards, so that shards smaller than the number of slices
+    neither crowd into a few slices nor always share a slice with the same other shards.
 
     Args:
         part: The owned users.
-        slices: Slices.
-        stream: A key of :mod:`gnnrec.rng`, another one for every cut.
-        device: Where the result goes.
+        slices: Number of slices, the same on every rank.
+        stream: Key from :func:`gnnrec.rng.key`, a new one for every split.
+        device: Device of the result.
 
     Returns:
-        Local users sorted by slice, then row, int64 ``[users]``, and where each slice starts, int64 ``[slices + 1]``.
+        Local users sorted by slice, then row, int64 ``[users]``, and the start of each slice, int64 ``[slices + 1]``.
     """
     sizes = torch.tensor(part.shards, device=device).diff()
     shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes)
@@ -193,6 +192,6 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
     turn = torch.argsort(rng.permutation(rng.key(stream, "shards"), every_shard))
     place = torch.arange(shuffled.numel(), device=device) - (offsets(sizes)[:-1])[shard]
     position = (place * slices // sizes[shard] + turn[shard + part.first_shard]) % slices
-    # Within a slice users are sorted by row: their memory is then read in order.
+    # Sorting the users of a slice by row makes memory accesses sequential.
     by_row = torch.argsort(position * part.num_users + shuffled)
     return shuffled[by_row], offsets(torch.bincount(position, minlength=slices))

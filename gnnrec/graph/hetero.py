@@ -1,4 +1,4 @@
-"""The graph as PyG's ``HeteroData``: for PyG's samplers, models and tools."""
+"""Converts the graph to PyG's ``HeteroData``, for PyG's samplers, models and tools."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gnnrec.kernels.ragged import owners
 
 
 def hetero_data(graph: RankGraph) -> HeteroData:
-    """This rank's message edges with int64 ``edge_index``: 36 bytes an edge more than the graph itself.
+    """Converts this rank's message edges; the int64 ``edge_index`` and ``edge_attr`` need 36 more bytes per edge.
 
-    Node types ``user`` (local rows, ``n_id`` = global rows) and ``movie``; relations ``rates`` and its reverse
-    ``rated_by``, edges sorted by user; ``edge_attr`` is the rating scaled from the rating scale to 0 to 1, float
+    Node types are ``user`` (local rows, ``n_id`` = global rows) and ``movie``; relations are ``rates`` and its reverse
+    ``rated_by``, with edges sorted by user; ``edge_attr`` is the rating scaled from the rating scale to 0 to 1, float
     ``[edges, 1]``.
     """
     data = empty_hetero_data(graph)
@@ -28,7 +28,7 @@ def hetero_data(graph: RankGraph) -> HeteroData:
 
 
 def empty_hetero_data(graph: RankGraph) -> HeteroData:
-    """Node counts only: what PyG's loaders must know when the sampler brings the graph itself."""
+    """Returns node counts only, which is all that PyG's loaders need if the sampler holds the graph."""
     data = HeteroData()
     data[USER].num_nodes, data[MOVIE].num_nodes = graph.num_users, graph.num_movies
     return data

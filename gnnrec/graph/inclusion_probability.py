@@ -1,4 +1,4 @@
-"""How often sampled steps visit each user."""
+"""Inclusion probabilities: how often each user is in the batch of a sampled step."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gnnrec.graph.rank_graph import RankGraph
 def inclusion_probability(
     graph: RankGraph, slices: int, raters_per_movie: int, steps: int = 0, block: int = 65536
 ) -> Tensor:
-    """Probability that a user is in the batch of a step: as a seed, or drawn as a rater of a movie.
+    """Computes the probability that a user is in the batch of a step, as a seed or as a sampled rater of a movie.
 
     ``1 - (1 - 1 / slices) * product over the user's movies of (1 - min(1, raters_per_movie / raters of the movie))``.
-    Movies draw independently of one another and of the seeds (:mod:`gnnrec.graph.sampler`).
+    Raters of each movie are drawn independently of other movies and of the seeds (:mod:`gnnrec.graph.sampler`).
 
     Args:
         graph: The rank's graph.
         slices: Steps of a pass; each user is a seed in one of them.
         raters_per_movie: Raters drawn for each movie over all ranks; negative for all.
-        steps: Steps of an epoch, where only movies of the step's targets draw: a movie is then among them with about
-            the probability ``1 - (1 - 1 / steps) ** ratings``. 0 where all movies draw.
-        block: Users worked on at a time.
+        steps: Steps of an epoch, if raters are drawn only for movies of the step's targets: a movie is among them with
+            a probability of about ``1 - (1 - 1 / steps) ** ratings``. 0 if raters are drawn for all movies.
+        block: Users processed at a time.
 
     Returns:
         float64 ``[users]``, above 0.

@@ -1,4 +1,4 @@
-"""What users like: relevant ratings of one rank's users, and which of them a ranking is shown and asked for."""
+"""Interactions for ranking: relevant ratings of one rank's users, and the splits for training and evaluation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Interactions:
         user_ptr: int64 ``[users + 1]``.
         movie: int32 ``[edges]``.
         rating: float32 ``[edges]``.
-        edge_id: int64 ``[edges]``, positions in the prepared arrays, the same on any number of ranks.
+        edge_id: int64 ``[edges]``, positions in the prepared arrays, independent of the number of ranks.
     """
 
     user_ptr: Tensor
@@ -48,84 +48,85 @@ def read_interactions(
     relevant: float | None,
     device: torch.device,
 ) -> Interactions:
-    """The ratings of some splits that belong to the users of ``part``.
+    """Reads the ratings of the users of ``part`` in some splits.
 
     Args:
         dataset: The prepared dataset; only the owned range is read.
-        part: What this rank owns.
+        part: The users of this rank.
         splits: The splits.
-        relevant: Lowest rating to take; None takes all.
-        device: Where the result goes.
+        relevant: Lowest rating to keep; None keeps all.
+        device: Device of the result.
     """
     edges = read_edges(dataset, part, splits)
     user_ptr: Tensor = edges.user_ptr
-    chosen: Tensor | slice = slice(None)
+    mask: Tensor | slice = slice(None)
     if relevant is not None:
-        chosen = edges.rating >= torch.tensor(relevant, dtype=torch.float32)
-        user_ptr = offsets(chosen)[user_ptr]
+        mask = edges.rating >= torch.tensor(relevant, dtype=torch.float32)
+        user_ptr = offsets(mask)[user_ptr]
     return Interactions(
         user_ptr=user_ptr.to(device),
-        movie=edges.movie[chosen].to(device),
-        rating=edges.rating[chosen].to(device),
-        edge_id=edges.edge_id[chosen].to(device),
+        movie=edges.movie[mask].to(device),
+        rating=edges.rating[mask].to(device),
+        edge_id=edges.edge_id[mask].to(device),
     )
 
 
 def slice_users(interactions: Interactions, users: Tensor) -> Interactions:
-    """The interactions of some users, in their order.
+    """Selects the interactions of some users, in the given order.
 
     Args:
-        interactions: This rank's.
+        interactions: Interactions of this rank's users.
         users: Local rows, int64 ``[n]``.
     """
     counts = interactions.user_ptr.diff()[users]
-    chosen = ranges(interactions.user_ptr[users], counts)
+    index = ranges(interactions.user_ptr[users], counts)
     return Interactions(
         user_ptr=offsets(counts),
-        movie=interactions.movie[chosen],
-        rating=interactions.rating[chosen],
-        edge_id=interactions.edge_id[chosen],
+        movie=interactions.movie[index],
+        rating=interactions.rating[index],
+        edge_id=interactions.edge_id[index],
     )
 
 
 def ranking_splits(protocol: str, split: int) -> tuple[tuple[int, ...], int]:
-    """What a ranking is shown of a user, and what it is to find.
+    """Returns the splits of model input and of held-out movies in ranking evaluation.
 
     Args:
         protocol: Protocol of the prepared dataset (``manifest.split["protocol"]``).
         split: VALIDATION or TEST.
 
     Returns:
-        The splits whose ratings are shown (and whose movies are not recommended again), and the split with what is to
-        be found. Validation never reads test ratings; at test time a user's validation ratings are known.
+        The splits whose ratings are the model's input (and whose movies are not recommended again), and the held-out
+        split. Validation never reads test ratings; in testing, a user's validation ratings are input.
     """
     if split not in (VALIDATION, TEST):
-        raise ValueError(f"split {split} holds nothing out")
+        raise ValueError(f"split {split} is not held out")
     if protocol == "strong":
         return ((VALIDATION_INPUT,) if split == VALIDATION else (TEST_INPUT,)), split
     return ((TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)), split
 
 
 def training_splits(protocol: str, refit: bool) -> tuple[int, ...]:
-    """The splits that a ranking is trained on.
+    """Returns the splits to train a ranking model on.
 
     Args:
         protocol: Protocol of the prepared dataset.
-        refit: Train on validation too, once choices are made.
+        refit: Train on validation too, once hyperparameters are chosen.
     """
     if not refit:
         return (TRAIN,)
     return (TRAIN, VALIDATION, VALIDATION_INPUT) if protocol == "strong" else (TRAIN, VALIDATION)
 
 
-def catalogue(dataset: PreparedDataset, world: World) -> Tensor | None:
-    """The movies that are ranked: bool ``[movies]``, or None for all of them.
+def candidate_movies(dataset: PreparedDataset, world: World) -> Tensor | None:
+    """Returns the movies to rank in evaluation: bool ``[movies]``, or None for all. Every rank calls this.
 
-    In the ``strong`` protocol they are those that a train user finds relevant, whatever the model was trained on.
+    In the ``strong`` protocol these are the movies that at least one training user likes, whatever the model was
+    trained on.
 
     Args:
         dataset: The prepared dataset.
-        world: The ranks; every rank calls this.
+        world: The ranks.
     """
     if dataset.manifest.split["protocol"] != "strong":
         return None

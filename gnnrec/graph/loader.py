@@ -1,4 +1,4 @@
-"""PyG's ``NeighborLoader`` over the steps of an epoch: from sampled mini-batches to the whole graph."""
+"""Loader based on PyG's ``NeighborLoader``: batches from sampled mini-batches to the whole graph."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from gnnrec.graph.statistics import MessageStatistics, message_statistics
 
 
 class RatingLoader(NeighborLoader):
-    """Yields ``(step, batch)`` for the steps of an epoch.
+    """Makes the batches of steps.
 
-    Seeds are users, not single edges: one encoding serves all supervised ratings of a user. Where PyG's loader joins a
-    sampled subgraph with features, this one joins it with ratings, drops the edges of the step's fold and adds targets.
+    Seeds are users, not single edges: one encoding serves all targets of a user. PyG's loader joins a sampled subgraph
+    with features; this one joins it with ratings, drops the edges of the step's fold and adds targets.
 
     Args:
         graph: The rank's graph.
         sampler: :class:`gnnrec.graph.sampler.BipartiteSampler` or :class:`gnnrec.graph.pyg_sampler.PyGSampler`; None
-            for whole neighbourhoods of all users, where nothing is sampled or copied.
-        message_dropout: Share of messages left out of each pass over the users.
-        exact_totals: Divide sums over sampled messages by whole degrees, where a control variate makes them whole.
-        active_rows: Find out which movies get messages in a step, on any rank; with one layer, draw raters of the
-            movies of its targets alone.
-        exclude: Keep the edges of the step's fold out of its messages. Only tests switch it off.
+            for whole neighborhoods of all users, without sampling and copying.
+        message_dropout: Share of messages dropped in each pass over the users.
+        exact_totals: Divide sums by whole degrees, because a control variate makes them sums over whole neighborhoods.
+        active_rows: Compute which movies get messages in a step on any rank; with one layer, draw raters for the
+            movies of the step's targets only.
+        exclude: Keep the edges of the step's fold out of its messages. Only tests switch this off.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class RatingLoader(NeighborLoader):
             empty_hetero_data(graph),
             num_neighbors=[-1],
             input_nodes=(USER, torch.arange(graph.num_users, device=graph.device)),
-            # Nothing calls this when whole neighbourhoods are taken, but NeighborLoader wants to have one.
+            # NeighborLoader requires a sampler, even if whole neighborhoods never call it.
             neighbor_sampler=sampler or BipartiteSampler(graph, 0, -1, -1, 1),
         )
 
     def batch(self, epoch: Epoch, step: Step) -> Batch:
-        """The batch of one step."""
+        """Makes the batch of one step."""
         with record_function("statistics"):
             statistics = self.statistics(epoch, step.fold)
         if self.neighbor_sampler is None:
@@ -75,36 +75,37 @@ class RatingLoader(NeighborLoader):
         return batch
 
     def statistics(self, epoch: Epoch, fold: int) -> MessageStatistics:
-        """Those of a pass; all its steps share them."""
-        name = (epoch.seed, epoch.epoch, fold)
-        if self._statistics is None or self._statistics[0] != name:
-            dropout = self._dropout_of(epoch) if self.message_dropout else None
+        """Returns the statistics of a pass, which all its steps share."""
+        key = (epoch.seed, epoch.epoch, fold)
+        if self._statistics is None or self._statistics[0] != key:
+            dropout = self._epoch_dropout(epoch) if self.message_dropout else None
             slots = self.neighbor_sampler is not None
-            # What the pass before was made of is given back first.
+            # Frees the memory of the previous pass first.
             self._statistics = None
-            found = message_statistics(self.graph, epoch, fold, dropout, slots)
+            statistics = message_statistics(self.graph, epoch, fold, dropout, slots)
             if not self.exclude:
-                found = _with_targets_among_messages(found, message_statistics(self.graph, epoch, -1, dropout, slots))
-            self._statistics = name, found
+                leaking = message_statistics(self.graph, epoch, -1, dropout, slots)
+                statistics = _with_targets_among_messages(statistics, leaking)
+            self._statistics = key, statistics
         return self._statistics[1]
 
-    def forget(self) -> None:
-        """Gives back the memory of the latest pass."""
+    def release(self) -> None:
+        """Frees the memory of the latest pass."""
         self._statistics = None
 
     @property
     def current(self) -> MessageStatistics:
-        """Those of the pass that the latest batch belongs to."""
+        """Statistics of the pass of the latest batch."""
         return self._statistics[1]
 
-    def _dropout_of(self, epoch: Epoch) -> MessageDropout:
-        name = (epoch.seed, epoch.epoch)
-        if self._dropout is None or self._dropout[0] != name:
-            self._dropout = name, MessageDropout(self.graph, *name, self.message_dropout)
+    def _epoch_dropout(self, epoch: Epoch) -> MessageDropout:
+        key = (epoch.seed, epoch.epoch)
+        if self._dropout is None or self._dropout[0] != key:
+            self._dropout = key, MessageDropout(self.graph, *key, self.message_dropout)
         return self._dropout[1]
 
     def filter_fn(self, out: HeteroSamplerOutput) -> Batch:
-        """Joins a sampled subgraph with ratings and drops what carries no message."""
+        """Joins a sampled subgraph with ratings and drops edges without a message."""
         graph, statistics = self.graph, self.current
         users = out.node[USER]
         user_degree, movie_degree = statistics.user_degree[users], statistics.movie_degree
@@ -132,22 +133,22 @@ class RatingLoader(NeighborLoader):
 
     @property
     def one_hop(self) -> bool:
-        """What movies receive counts for the targets of the step alone: no movie sends it on to users."""
+        """Whether sums for movies are used only by the step's targets: with one layer, movies do not pass them on."""
         return (
             self.active_rows and isinstance(self.neighbor_sampler, BipartiteSampler) and self.neighbor_sampler.hops <= 1
         )
 
     def _active_rows(self, to_movies: Messages) -> Tensor:
-        """Movies with messages on some rank."""
+        """Returns the movies with messages on any rank."""
         if self.exact_totals:
             return self._needed(to_movies.lists.entry)
         return to_movies.total.nonzero().squeeze(1)
 
     def _needed(self, movies: Tensor) -> Tensor:
-        """Movies that some rank names, in order, int64 ``[n]``."""
-        named = torch.zeros(self.graph.num_movies, dtype=torch.uint8, device=self.graph.device)
-        named[movies.to(torch.int64)] = 1
-        return self.graph.world.all_reduce_max_(named).nonzero().squeeze(1)
+        """Returns the union of ``movies`` over ranks, ascending, int64 ``[n]``."""
+        mask = torch.zeros(self.graph.num_movies, dtype=torch.uint8, device=self.graph.device)
+        mask[movies.to(torch.int64)] = 1
+        return self.graph.world.all_reduce_max_(mask).nonzero().squeeze(1)
 
     def _messages(
         self,
@@ -158,15 +159,15 @@ class RatingLoader(NeighborLoader):
         degrees: tuple[Tensor, Tensor],
         sampling_scale: Tensor,
     ) -> Messages:
-        """Sampled messages in one direction, divided by whole degrees.
+        """Builds the sampled messages of one direction, with whole degrees as totals.
 
         Args:
-            user: Rows in the batch, ``[sampled]``.
-            edge: Positions by user, ``[sampled]``.
+            user: Row in the batch of each sampled edge, ``[sampled]``.
+            edge: Position by user of each sampled edge, ``[sampled]``.
             to_users: Users receive.
             users: Users of the batch.
             degrees: Message degrees of receivers and of senders.
-            sampling_scale: Edges over edges drawn, ``[receivers]``.
+            sampling_scale: Edges over sampled edges, ``[receivers]``.
         """
         graph = self.graph
         lists, level = sampled_lists(self.current, user, edge, users.numel(), graph.num_movies)
@@ -174,6 +175,6 @@ class RatingLoader(NeighborLoader):
 
 
 def _with_targets_among_messages(honest: MessageStatistics, leaking: MessageStatistics) -> MessageStatistics:
-    """Messages from all edges, and the targets of one fold."""
+    """Combines messages over all edges with the targets of one fold."""
     targets = {name: getattr(honest.edges, name) for name in vars(honest.edges) if name.startswith("target_")}
     return dataclasses.replace(leaking, edges=dataclasses.replace(leaking.edges, **targets))

@@ -1,9 +1,8 @@
-"""Messages left out at random, pass by pass over the users.
+"""Message dropout: each pass over the users drops random messages.
 
-MessageInputs are rows that other users' ratings are predicted with. Without any noise on them they learn the
-training ratings
-by heart: the raters of a movie together can name whoever else rated it. Which messages are left out is a function of
-global edge ids, so it does not depend on the number of ranks.
+Message embeddings predict the ratings of other users. Without noise they memorize the training ratings: the raters of a
+movie together can identify its other raters. The dropped messages are a function of global edge ids, so they do not
+depend on the number of ranks.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from gnnrec import rng
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.random import small_integers
 
-#: Groups of edges that are left out together. They are drawn anew in every epoch, and which of them are left out in
-#: every pass: a table of this size is looked up instead of a random number drawn for each edge.
+#: Groups of edges that are dropped together. Every epoch draws new groups, and every pass the groups to drop: a lookup
+#: in a table of this size replaces a random number per edge.
 GROUPS = 256
 
 
 class MessageDropout:
-    """The factors of one epoch.
+    """Message dropout of one epoch.
 
     Args:
         graph: The rank's graph.
         seed: Seed of the run.
         epoch: Epoch, from 0.
-        rate: Share of messages that is left out, from 0 to below 1.
+        rate: Dropout rate, in ``[0, 1)``.
     """
 
     def __init__(self, graph: RankGraph, seed: int, epoch: int, rate: float):
@@ -35,11 +34,12 @@ class MessageDropout:
         self.group = small_integers(self.key, graph.edge_id, GROUPS)
 
     def kept(self, fold: int) -> tuple[Tensor, float]:
-        """Which groups carry messages in the pass that supervises ``fold``, bool ``[GROUPS]``.
+        """Draws the groups that carry messages in the pass that supervises ``fold``.
 
-        Also what messages are multiplied by, so that they sum up to as much as all would.
+        Returns:
+            bool ``[GROUPS]``, and the factor of the kept messages that makes up for the dropped ones.
         """
         groups = torch.arange(GROUPS, device=self.group.device)
-        left_out = round(self.rate * GROUPS)
-        kept = rng.permutation(rng.key(self.key, fold), groups) >= left_out
-        return kept, GROUPS / (GROUPS - left_out)
+        dropped = round(self.rate * GROUPS)
+        kept = rng.permutation(rng.key(self.key, fold), groups) >= dropped
+        return kept, GROUPS / (GROUPS - dropped)

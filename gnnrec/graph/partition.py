@@ -1,4 +1,4 @@
-"""Which users a rank owns: a run of shards, hence a contiguous range of user rows."""
+"""Partition of users among ranks: each rank owns consecutive shards, and so a contiguous range of user rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gnnrec.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-    """The part of a prepared dataset that one rank owns.
+    """Part of a prepared dataset that one rank owns.
 
     Attributes:
         shards: Row boundaries of the owned shards, ``[owned shards + 1]``, global rows.
@@ -39,7 +39,7 @@ class Partition:
 
 
 def partition(shards: list[int], rank: int, size: int) -> Partition:
-    """The run of shards that ``rank`` of ``size`` owns.
+    """Returns the consecutive shards that ``rank`` of ``size`` owns.
 
     Args:
         shards: Boundaries of all shards, ``[num_shards + 1]``.
@@ -47,13 +47,13 @@ def partition(shards: list[int], rank: int, size: int) -> Partition:
         size: World size.
 
     Raises:
-        UserError: More ranks than shards.
+        UserError: There are more ranks than shards.
     """
     count = len(shards) - 1
     if size > count:
         raise UserError(
-            f"{size} ranks, but the prepared dataset has {count} shards: start fewer ranks or run gnnrec prepare "
-            f"with --shards {size} or more (and at least as many users)"
+            f"{size} ranks, but the prepared dataset has {count} shards: start fewer ranks, or run gnnrec prepare "
+            f"with --shards {size} or more (it needs at least as many users)"
         )
     first, last = rank * count // size, (rank + 1) * count // size
     return Partition(tuple(shards[first : last + 1]), first, count)
@@ -61,13 +61,13 @@ def partition(shards: list[int], rank: int, size: int) -> Partition:
 
 @dataclasses.dataclass(frozen=True)
 class PartitionReport:
-    """How the work is divided.
+    """Work and memory of each rank.
 
     Attributes:
-        users: Users a rank, ``[ranks]``.
-        edges: Ratings a rank (all splits), ``[ranks]``.
-        graph_bytes: Bytes of graph arrays a rank holds in memory, ``[ranks]``.
-        bytes_a_step: Bytes that a rank hands to collectives in one training step.
+        users: Users per rank, ``[ranks]``.
+        edges: Ratings per rank (all splits), ``[ranks]``.
+        graph_bytes: Bytes of graph arrays in memory per rank, ``[ranks]``.
+        bytes_a_step: Bytes that a rank passes to collectives in one training step.
     """
 
     users: list[int]
@@ -81,7 +81,7 @@ class PartitionReport:
         return float(np.max(self.edges) / max(np.mean(self.edges), 1e-12))
 
     def lines(self) -> list[str]:
-        """For the log."""
+        """Formats the report for the log."""
         rows = [
             f"rank {rank}: {users:,} users, {edges:,} ratings, graph {size / 2**20:,.1f} MiB"
             for rank, (users, edges, size) in enumerate(zip(self.users, self.edges, self.graph_bytes))
@@ -92,13 +92,13 @@ class PartitionReport:
         return [*rows, total]
 
 
-#: Bytes of :class:`gnnrec.graph.rank_graph.RankGraph` for each edge: movie, rating, id, time, level, two bytes of time
-#: bins, fold and group of message dropout.
+#: Bytes of :class:`gnnrec.graph.rank_graph.RankGraph` per edge: movie, rating, id, time, level, two bytes of time bins,
+#: fold and group of message dropout.
 GRAPH_BYTES_PER_EDGE = 4 + 4 + 4 + 4 + 1 + 2 + 1 + 1
 
 
-def report(shards: list[int], user_ptr: np.ndarray, size: int, bytes_a_step: int) -> PartitionReport:
-    """Users, edges and bytes of every rank (reads only the offsets at rank boundaries)."""
+def partition_report(shards: list[int], user_ptr: np.ndarray, size: int, bytes_a_step: int) -> PartitionReport:
+    """Computes users, edges and bytes of every rank; reads only the offsets at rank boundaries."""
     parts = [partition(shards, rank, size) for rank in range(size)]
     edges = [int(user_ptr[part.stop]) - int(user_ptr[part.start]) for part in parts]
     return PartitionReport(

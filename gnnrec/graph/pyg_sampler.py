@@ -1,4 +1,4 @@
-"""PyG's own neighbour samplers (pyg-lib or torch-sparse) in the place of ours."""
+"""Adapter for PyG's own neighbor samplers (pyg-lib or torch-sparse)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, _sampling_scale
 
 
-def available() -> str | None:
-    """Which library PyG would sample with, or None."""
+def sampling_library() -> str | None:
+    """Returns the name of the library that PyG samples with, or None."""
     if torch_geometric.typing.WITH_PYG_LIB:
         return "pyg-lib"
     return "torch-sparse" if torch_geometric.typing.WITH_TORCH_SPARSE else None
 
 
 class PyGSampler(BaseSampler):
-    """PyG's sampler over this rank's graph, with seed users and all movies as seeds.
+    """PyG's sampler on this rank's graph, with some users and all movies as seeds.
 
-    It draws from this rank's own raters of a movie, not from the global list: each rank draws up to
-    ``raters_per_movie`` of them, so results depend on the number of ranks, unlike those of our own sampler. It works
-    on the CPU and holds an int64 copy of the graph both ways (32 bytes an edge and more).
+    Each rank draws up to ``raters_per_movie`` of its own raters of a movie, not of the global list, so results depend
+    on the number of ranks, unlike those of the built-in sampler. It runs on the CPU and holds int64 copies of the graph
+    in both directions (at least 32 bytes per edge).
 
     Args:
         graph: The rank's graph, on the CPU.
@@ -37,10 +37,10 @@ class PyGSampler(BaseSampler):
     """
 
     def __init__(self, graph: RankGraph, seed: int, movies_per_user: int, raters_per_movie: int, hops: int):
-        if available() is None:
+        if sampling_library() is None:
             raise UserError(
-                "loader.sampler=pyg needs pyg-lib or torch-sparse, and neither is installed: "
-                "install one of them or set loader.sampler=own"
+                "--loader.sampler pyg needs pyg-lib or torch-sparse, and neither is installed: "
+                "install one of them, or choose --loader.sampler builtin"
             )
         self.graph, self.seed, self.movies_per_user, self.raters_per_movie = (
             graph,
@@ -48,7 +48,7 @@ class PyGSampler(BaseSampler):
             movies_per_user,
             raters_per_movie,
         )
-        # In the second hop movies find nothing new: all of them are seeds already.
+        # The second hop has no new movies: all are seeds already.
         fan_outs = {
             RATED_BY: [movies_per_user] * min(hops, 2),
             RATES: [raters_per_movie] + [0] * (min(hops, 2) - 1),
@@ -58,30 +58,30 @@ class PyGSampler(BaseSampler):
             self.sampler = NeighborSampler(hetero_data(graph), fan_outs)
 
     def set_step(self, epoch: int, step: int) -> None:
-        """Sets torch's generator, from which PyG's samplers draw: steps do not depend on those before."""
+        """Seeds torch's generator, which PyG's samplers use, so that a step does not depend on earlier ones."""
         torch.manual_seed(rng.key(self.seed, "pyg", epoch, step, self.graph.world.rank))
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
-        """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
+        """Samples the neighborhoods of seed users ``inputs.node`` (local rows) and of all movies."""
         movies = torch.arange(self.graph.num_movies)
-        # NeighborSampler.sample_from_nodes takes seeds of one type; the method behind it takes several.
+        # NeighborSampler.sample_from_nodes accepts seeds of one type only; _sample accepts several.
         out = self.sampler._sample({USER: inputs.node, MOVIE: movies})
         out.edge = {kind: self._positions(kind, edge) for kind, edge in out.edge.items()}
         out.metadata = (inputs.input_id, inputs.time)
         return out
 
     def sample_from_edges(self, inputs: Any, neg_sampling: Any = None) -> HeteroSamplerOutput:
-        """Not offered: seeds are users. PyG's ``LinkNeighborLoader`` over :func:`hetero_data` samples edges."""
+        """Not supported: seeds are users. PyG's ``LinkNeighborLoader`` on :func:`hetero_data` samples edges."""
         raise NotImplementedError("seeds are users; see gnnrec.graph.sampler.BipartiteSampler.sample_from_edges")
 
     def _positions(self, kind: tuple, edge: Tensor) -> Tensor:
-        """Positions by user of sampled edges, through the sort by receiver that PyG did."""
+        """Converts sampled edges to positions by user; PyG may have sorted the edges by receiver."""
         permutation = self.sampler.edge_permutation
         permutation = permutation.get(kind) if permutation else None
         return edge if permutation is None else permutation[edge]
 
     def sampling_scale(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Edges on this rank over edges drawn, of users (local rows) and of all movies."""
+        """Computes edges on this rank over sampled edges, for users (local rows) and for all movies."""
         dtype = self.graph.dtype
         return (
             _sampling_scale(self.graph.user_degree[users], self.movies_per_user, dtype),

@@ -1,4 +1,4 @@
-"""The bipartite graph of one rank: all message edges of its users."""
+"""Bipartite graph of one rank: all message edges of its users."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from gnnrec.kernels.statistics import time_bins
 class RankGraph:
     """Message edges of the users of one rank.
 
-    An edge has three names: its *position by user* (edges sorted by local user, then time or movie), its *position by
-    movie* (sorted by movie, then user), and its global id (its position in the prepared arrays), which is the same on
-    every world size and is what folds and draws are computed from. Training over whole neighbourhoods needs edges by
-    user only; positions by movie are made when somebody asks for them.
+    Edges are identified in three ways: by their *position by user* (sorted by local user, then time or movie), by their
+    *position by movie* (sorted by movie, then user), and by their global id (the position in the prepared arrays),
+    which does not depend on the number of ranks and from which folds and draws are computed. Training on whole
+    neighborhoods needs edges by user only; positions by movie are computed on first use.
 
     Attributes:
         world: The ranks.
         part: The owned user rows.
         num_users_global: Users of the whole dataset.
-        num_movies: Movies, all of them on every rank.
+        num_movies: Movies of the whole dataset; every rank has all.
         user_ptr: int64 ``[users + 1]``, positions by user.
         movie: int32 ``[edges]``, by user.
-        rating: float ``[edges]``, by user; its dtype is the dtype of everything computed from it.
+        rating: float ``[edges]``, by user; its dtype is that of all computations.
         level: uint8 ``[edges]``, by user: nearest rating level.
         num_levels: Number of rating levels.
         rating_scale: Lowest and highest possible rating.
         edge_id: int32 or int64 ``[edges]``, by user: global ids.
-        movie_degree: int64 ``[movies]``: raters on all ranks.
-        movie_start: int64 ``[movies]``: where this rank's raters start in the movie's global rater list.
-        clock: What times are counted from and cut into; None where time plays no part.
-        time: Seconds by that clock, int32 ``[edges]``, by user; None where time plays no part.
+        movie_degree: Raters on all ranks, int64 ``[movies]``.
+        movie_start: Start of this rank's raters in the movie's global rater list, int64 ``[movies]``.
+        clock: Origin and bins of time; None in models without time.
+        time: Seconds by the clock, int32 ``[edges]``, by user; None in models without time.
     """
 
     world: World
@@ -101,7 +101,7 @@ class RankGraph:
 
     @cached_property
     def time_bins(self) -> EdgeTimeBins | None:
-        """Half bins of the edges; None where time plays no part."""
+        """Half-width bins of the edges; None in models without time."""
         return None if self.clock is None else time_bins(self.user_ptr, self.time, self.clock.windows)
 
     @property
@@ -126,7 +126,7 @@ class RankGraph:
 
     @cached_property
     def mean_degrees(self) -> tuple[float, float]:
-        """Message edges a user and a movie, over the whole dataset."""
+        """Mean message edges of a user and of a movie, over the whole dataset."""
         edges = max(self.num_edges_global, 1)
         return edges / self.num_users_global, edges / self.num_movies
 
@@ -144,14 +144,14 @@ def build_rank_graph(
         dataset: The prepared dataset; only the owned range is read.
         world: The ranks; every rank calls this (two collectives over the movies).
         splits: Splits whose edges carry messages: train, and validation too when refitting. Never test.
-        dtype: Floating-point type of ratings and of everything computed from them.
-        time: Sort the edges of a user by time, for effects of time, where the dataset has times.
+        dtype: Floating-point type of ratings and of all computations.
+        time: Sort the edges of a user by time, for temporal biases, if the dataset has times.
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
     edges = read_edges(dataset, part, splits)
     clock = None
     if time and edges.time is not None:
-        clock = Clock.over(edges.time, world)
+        clock = Clock.from_times(edges.time, world)
         edges = edges.by_time(clock)
     degrees = world.all_gather(torch.bincount(edges.movie, minlength=dataset.num_movies).to(world.device))
     return _graph(dataset, world, part, edges, clock, dtype, degrees.sum(0), degrees[: world.rank].sum(0))
@@ -165,15 +165,15 @@ def build_chunk_graph(
     clock: Clock | None,
     device: torch.device,
 ) -> RankGraph:
-    """The graph of some users, as if they were all there are; no collective.
+    """Builds the graph of some users alone, without a collective.
 
     Args:
         dataset: The prepared dataset; only the edges of these users are read.
         users: Global user rows.
         splits: Splits whose edges carry messages.
         dtype: Floating-point type of ratings.
-        clock: Sort the edges of a user by time, by the clock of the whole dataset; None leaves time out.
-        device: Where the graph goes.
+        clock: Clock of the whole dataset, to sort the edges of a user by time; None ignores time.
+        device: Device of the graph.
     """
     part = Partition((users.start, users.stop), 0, 1)
     edges = read_edges(dataset, part, splits)
@@ -197,23 +197,23 @@ def _graph(
     level = torch.zeros(edges.rating.numel(), dtype=torch.uint8)
     for midpoint in ((levels[1:] + levels[:-1]) / 2).tolist():  # at most 63; torch.bucketize takes five times as long
         level += edges.rating > midpoint
-    on = world.device
+    device = world.device
     return RankGraph(
         world=world,
         part=part,
         num_users_global=dataset.num_users,
         num_movies=dataset.num_movies,
-        user_ptr=edges.user_ptr.to(on),
-        movie=edges.movie.to(on),
-        rating=edges.rating.to(on, dtype),
-        level=level.to(on),
+        user_ptr=edges.user_ptr.to(device),
+        movie=edges.movie.to(device),
+        rating=edges.rating.to(device, dtype),
+        level=level.to(device),
         num_levels=len(levels),
         rating_scale=(dataset.manifest.rating["min"], dataset.manifest.rating["max"]),
-        edge_id=edges.edge_id.to(on, index_dtype(dataset.num_ratings)),
+        edge_id=edges.edge_id.to(device, index_dtype(dataset.num_ratings)),
         movie_degree=movie_degree,
         movie_start=movie_start,
         clock=clock,
-        time=None if clock is None else edges.time.to(on),
+        time=None if clock is None else edges.time.to(device),
     )
 
 
@@ -226,7 +226,7 @@ class DatasetEdges:
         movie: int32 ``[edges]``.
         rating: float32 ``[edges]``.
         edge_id: int64 ``[edges]``, positions in the prepared arrays.
-        time: Seconds since 1970, int64 ``[edges]``; None where the dataset has no times.
+        time: Seconds since 1970, int64 ``[edges]``; None if the dataset has no times.
     """
 
     user_ptr: Tensor
@@ -236,28 +236,28 @@ class DatasetEdges:
     time: Tensor | None
 
     def by_time(self, clock: Clock) -> DatasetEdges:
-        """The same sorted by user, then time, where times are int32 seconds by ``clock``."""
-        time = clock.read(self.time)
+        """Sorts the edges by user, then time, and converts times to int32 seconds by ``clock``."""
+        time = clock.seconds(self.time)
         order = sort_within(self.user_ptr, time)
         return DatasetEdges(self.user_ptr, self.movie[order], self.rating[order], self.edge_id[order], time[order])
 
 
 def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...]) -> DatasetEdges:
-    """The edges of ``splits`` that belong to the users of ``part``."""
+    """Reads the edges of the users of ``part`` in ``splits``."""
     pointer = torch.from_numpy(np.array(dataset.user_ptr[part.start : part.stop + 1]))
     first, last = int(pointer[0]), int(pointer[-1])
-    wanted = np.zeros(256, bool)
-    wanted[list(splits)] = True
-    mask = wanted[dataset.split[first:last]]
+    in_splits = np.zeros(256, bool)
+    in_splits[list(splits)] = True
+    mask = in_splits[dataset.split[first:last]]
     before = np.zeros(last - first + 1, dtype=np.int32 if last - first < 2**31 else np.int64)
     np.cumsum(mask, out=before[1:])
     user_ptr = torch.from_numpy(before[(pointer - first).numpy()]).to(torch.int64)
     del before
-    chosen = np.flatnonzero(mask)
+    index = np.flatnonzero(mask)
     return DatasetEdges(
         user_ptr=user_ptr,
         movie=torch.from_numpy(dataset.movie[first:last][mask]),
         rating=torch.from_numpy(dataset.rating[first:last][mask]),
-        edge_id=torch.from_numpy(chosen).add_(first),
+        edge_id=torch.from_numpy(index).add_(first),
         time=None if dataset.timestamp is None else torch.from_numpy(dataset.timestamp[first:last][mask]),
     )

@@ -1,4 +1,4 @@
-"""Steps of training on what users like: the users of a step, their movies, and movies drawn to be ranked lower."""
+"""Steps of ranking training: the users of a step, the movies that they like, and sampled negatives."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gnnrec.kernels.ragged import offsets
 
 @dataclasses.dataclass
 class RankingBatch:
-    """What one step computes on. All of a user's movies are targets; those of positive weight are messages too.
+    """Inputs of one step. All liked movies of a user are targets; those with positive weight are messages too.
 
     Attributes:
-        lists: The movies of the users of the step.
-        message_weight: Float ``[edges]``: 0 where dropped, else one over the share that is kept.
-        user_weight: Float ``[users]``: weight of each user in the loss.
-        negatives: Movies drawn for each edge, int32 ``[edges, n]``; None where the loss takes all movies.
-        negative_weight: 1, or 0 where every draw met a movie that the user has, float ``[edges, n]``.
-        negative_share: Probability with which each of them is drawn, float ``[edges, n]``.
+        lists: The liked movies of each user of the step.
+        message_weight: Float ``[edges]``: 0 for dropped messages, else ``1 / (1 - dropout rate)``.
+        user_weight: Weight of each user in the loss, float ``[users]``.
+        negatives: Movies drawn for each edge, int32 ``[edges, n]``; None if the loss is over all movies.
+        negative_weight: 1, or 0 if all attempts drew a movie that the user likes, float ``[edges, n]``.
+        negative_share: Probability of each negative, float ``[edges, n]``.
     """
 
     lists: CSRLists
@@ -38,36 +38,36 @@ class RankingBatch:
 
 
 class UserSteps:
-    """Cuts epochs into steps of about equally many users with movies, the same on any number of ranks.
+    """Splits epochs into steps with about equal numbers of users who like a movie, on any number of ranks.
 
     Args:
-        interactions: What this rank's users like.
+        interactions: Liked movies of this rank's users.
         part: The users of this rank.
-        world: The ranks; every rank makes one.
+        world: The ranks; every rank creates one.
         seed: Seed of the run.
-        users_a_step: Users of a step over all ranks; 0 for all users.
+        users_a_step: Users per step over all ranks; 0 for all users.
     """
 
     def __init__(self, interactions: Interactions, part: Partition, world: World, seed: int, users_a_step: int):
         self.interactions, self.part, self.world, self.seed = interactions, part, world, seed
         self.num_users = round(world.all_reduce_scalar(int((interactions.user_ptr.diff() > 0).sum())))
         self.steps_an_epoch = max(1, -(-self.num_users // users_a_step)) if users_a_step else 1
-        self._epoch: tuple[int, list[Tensor], list[int]] | None = None  # its users and targets by step
+        self._epoch: tuple[int, list[Tensor], list[int]] | None = None  # epoch, users and targets by step
 
     @property
     def users_a_step(self) -> float:
-        """Mean number of users with movies in a step, over all ranks."""
+        """Mean number of users in a step who like a movie, over all ranks."""
         return max(self.num_users, 1) / self.steps_an_epoch
 
     def step(self, epoch: int, index: int) -> Step:
-        """Step ``index`` of an epoch, both from 0; the first call of an epoch is a collective."""
+        """Returns step ``index`` of an epoch, both from 0; the first call of an epoch is a collective."""
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = epoch, *self._slices(epoch)
         _, users, targets = self._epoch
         return Step(epoch, index, fold=0, seeds=users[index], num_targets=targets[index])
 
     def _slices(self, epoch: int) -> tuple[list[Tensor], list[int]]:
-        """The users with movies of every step on this rank, and the targets of every step on all ranks."""
+        """Returns the users of every step on this rank, and the number of targets of every step on all ranks."""
         stream = rng.key(self.seed, "shuffle", epoch)
         order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, self.interactions.movie.device)
         degrees = self.interactions.user_ptr.diff()
@@ -76,27 +76,27 @@ class UserSteps:
 
 
 def message_weights(stream: int, edge_id: Tensor, rate: float, dtype: torch.dtype) -> Tensor:
-    """Inverted dropout of messages: float ``[edges]``, 0 with probability ``rate``, else ``1 / (1 - rate)``.
+    """Draws weights of inverted message dropout: 0 with probability ``rate``, else ``1 / (1 - rate)``.
 
     Args:
-        stream: A key of :mod:`gnnrec.rng`, another one for every step.
+        stream: Key from :func:`gnnrec.rng.key`, a new one for every step.
         edge_id: Global ids of the edges, int64 ``[edges]``.
-        rate: Share that is dropped, in ``[0, 1)``.
-        dtype: Type of the result.
+        rate: Dropout rate, in ``[0, 1)``.
+        dtype: Type of the result, ``[edges]``.
     """
     return (rng.uniform(stream, edge_id) >= rate).to(dtype) / (1 - rate)
 
 
 class NegativeSampler:
-    """Draws movies that a user does not have, in proportion to a power of their popularity.
+    """Draws movies that a user does not like, with probability proportional to a power of their popularity.
 
     A draw is a function of (stream, edge, number, attempt), so it does not depend on the number of ranks.
 
     Args:
         popularity: Training ratings of each movie over all ranks, ``[movies]``.
-        power: Exponent; 0 draws uniformly among movies with ratings, 1 in proportion to them.
-        count: Draws for each edge.
-        attempts: Draws after which a movie that the user has is given up, with weight 0.
+        power: Exponent; 0 draws uniformly among movies with ratings, 1 in proportion to their ratings.
+        count: Negatives per edge.
+        attempts: Draws per negative; if all are movies that the user likes, the negative gets weight 0.
     """
 
     def __init__(self, popularity: Tensor, power: float, count: int, attempts: int = 8):
@@ -108,11 +108,11 @@ class NegativeSampler:
         self._last = int((popularity > 0).nonzero().max()) if bool((popularity > 0).any()) else 0
 
     def add_to(self, batch: RankingBatch, stream: int, edge_id: Tensor) -> None:
-        """Draws the negatives of a batch, whose users' movies are all there and ascend.
+        """Draws the negatives of a batch.
 
         Args:
-            batch: Takes the negatives.
-            stream: A key of :mod:`gnnrec.rng`, another one for every step.
+            batch: Receives the negatives; its lists have all liked movies of each user, ascending.
+            stream: Key from :func:`gnnrec.rng.key`, a new one for every step.
             edge_id: Global ids of the edges of the batch, int64 ``[edges]``.
         """
         lists, dtype = batch.lists, batch.user_weight.dtype

@@ -1,4 +1,4 @@
-"""Neighbour sampling with tensor operations, on whichever device the graph is."""
+"""Built-in neighbor sampler: tensor operations on the device of the graph."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ RATED_BY = (MOVIE, "rated_by", USER)
 
 
 class BipartiteSampler(BaseSampler):
-    """Samples the neighbourhoods of seed users and of *all* movies, behind PyG's sampler interface.
+    """Samples the neighborhoods of seed users and of *all* movies, with PyG's sampler interface.
 
-    The movies are a second seed set: their neighbourhoods are drawn from the global rater lists, of which this rank
-    keeps the draws that fall on its own users. So what is drawn does not depend on the number of ranks. Nodes of an
-    output are local user rows and movie rows; its edge ids are positions by user (:class:`RankGraph`).
+    Movies are a second set of seeds: every rank draws from the global rater lists and keeps the draws of its own users.
+    So the sample does not depend on the number of ranks. Nodes of an output are local user rows and movie rows; its
+    edge ids are positions by user (:class:`RankGraph`).
 
     Args:
         graph: The rank's graph.
         seed: Seed of the run.
         movies_per_user: Movies drawn for each user; negative for all.
         raters_per_movie: Raters drawn for each movie over all ranks; negative for all.
-        hops: 1 draws for seeds and movies only, 2 or more also for the raters drawn.
+        hops: 1 draws neighbors of seeds and movies only, 2 or more also of the sampled raters.
     """
 
     def __init__(self, graph: RankGraph, seed: int, movies_per_user: int, raters_per_movie: int, hops: int):
@@ -39,11 +39,11 @@ class BipartiteSampler(BaseSampler):
         self.movies: Tensor | None = None
 
     def set_step(self, epoch: int, step: int, movies: Tensor | None = None) -> None:
-        """Says which step the next draws are for, and which movies need raters (int64 ``[n]``); None for all."""
+        """Sets the step of the next draws, and the movies that need raters (int64 ``[n]``, None for all)."""
         self.stream, self.movies = rng.key(self.seed, "neighbours", epoch, step), movies
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs: Any) -> HeteroSamplerOutput:
-        """The sampled neighbourhood of seed users ``inputs.node`` (local rows)."""
+        """Samples the neighborhoods of seed users ``inputs.node`` (local rows) and of movies."""
         if inputs.input_type not in (None, USER):
             raise ValueError(f"seeds are nodes of type {USER!r}, not {inputs.input_type!r}")
         graph = self.graph
@@ -69,7 +69,7 @@ class BipartiteSampler(BaseSampler):
         )
 
     def sample_from_edges(self, inputs: EdgeSamplerInput, neg_sampling: Any = None) -> HeteroSamplerOutput:
-        """The sampled neighbourhood of the users of supervised (user, movie) edges, for PyG's ``LinkLoader``."""
+        """Samples the neighborhoods of the users of supervised (user, movie) edges, for PyG's ``LinkLoader``."""
         if neg_sampling is not None:
             raise NotImplementedError("negatives are drawn by the loss, not by the sampler")
         if inputs.input_type not in (None, RATES):
@@ -81,7 +81,7 @@ class BipartiteSampler(BaseSampler):
         return out
 
     def _draw_raters(self) -> tuple[Tensor, Tensor]:
-        """Movies and positions by movie of the draws that fall on this rank's users."""
+        """Returns movie and position by movie of the draws among this rank's users."""
         graph = self.graph
         movies, degree = torch.arange(graph.num_movies, device=graph.device), graph.movie_degree
         if self.movies is not None:
@@ -94,7 +94,7 @@ class BipartiteSampler(BaseSampler):
         return movie, graph.movie_ptr[movie] + position
 
     def _compact(self, seeds: Tensor, raters: Tensor) -> tuple[Tensor, Tensor]:
-        """Users of the batch, seeds first, and where each local user is among them (-1 where it is not)."""
+        """Returns the users of the batch, seeds first, and each local user's row in the batch (-1 for none)."""
         present = torch.zeros(self.graph.num_users, dtype=torch.bool, device=self.graph.device)
         present[raters] = True
         present[seeds] = False
@@ -104,7 +104,7 @@ class BipartiteSampler(BaseSampler):
         return users, lookup
 
     def sampling_scale(self, users: Tensor) -> tuple[Tensor, Tensor]:
-        """Edges in the whole graph over edges drawn, of users (local rows) and of all movies."""
+        """Computes edges in the whole graph over sampled edges, for users (local rows) and for all movies."""
         dtype = self.graph.dtype
         return (
             _sampling_scale(self.graph.user_degree[users], self.movies_per_user, dtype),

@@ -1,4 +1,4 @@
-"""Degrees, closed-form biases and effects of time of the message edges of a pass, and the messages themselves."""
+"""Degrees, closed-form biases and temporal biases of the message edges of a pass, and the messages themselves."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.kernels import statistics as kernels
 from gnnrec.kernels.edges import Residuals
 
-#: Ratings at the mean that every user and movie is given before its bias is estimated.
+#: Pseudo-ratings at the mean in the bias of every user and movie.
 BIAS_SHRINKAGE = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class MessageStatistics:
-    """What the message edges of a pass say by themselves, without parameters or gradients.
+    """Statistics of the message edges of a pass, without parameters or gradients.
 
     Attributes:
         user_degree: Message edges of each local user, float ``[users]``.
@@ -28,10 +28,9 @@ class MessageStatistics:
         mean: Mean rating of all message edges, float scalar tensor.
         user_bias: Closed-form biases of local users, ``[users]``.
         movie_bias: Closed-form biases of movies, ``[movies]``.
-        weight: What a message is multiplied by: 1, or more where others are left out at random. Residuals have it in
-            them.
-        edges: Messages and targets with residuals: rating minus mean, biases and effects of time.
-        temporal_bias: Effects of time on other ratings, where they were asked for and time plays a part.
+        weight: Factor of messages: 1, or more with message dropout. Residuals include it.
+        edges: Messages and targets with residuals: rating minus mean, biases and temporal biases.
+        temporal_bias: Tables of temporal biases; None if not requested, or without time.
     """
 
     user_degree: Tensor
@@ -53,23 +52,23 @@ def message_statistics(
     slots: bool = False,
     tables: bool = False,
 ) -> MessageStatistics:
-    """Statistics of the edges that pass messages while ``fold`` is supervised.
+    """Computes statistics of the edges that carry messages while ``fold`` is supervised. Every rank calls this.
 
-    The biases are ridge estimates in turn, movies first: ``b_m = sum_u (r_um - mean - b_u) / (n_m + shrinkage)``, then
-    users alike, twice (Koren, "Factor in the neighbors", TKDD 2010, section 2.1). Edges of the fold are not read except
-    as targets: changing their ratings changes no bit of anything else. Degrees, biases and effects of time are those of
-    all other edges, whether dropout leaves them out or not.
+    Biases are alternating ridge estimates, movies first: ``b_m = sum_u (r_um - mean - b_u) / (n_m + shrinkage)``, then
+    users in the same way, twice (Koren, "Factor in the neighbors", TKDD 2010, section 2.1). Edges of the fold are read
+    as targets only: changing their ratings changes no bit of any other result. Degrees, biases and temporal biases are
+    over all other edges, including those of dropped messages.
 
     Args:
-        graph: The rank's graph. Every rank calls this.
+        graph: The rank's graph.
         epoch: Folds; None for messages from all edges and no targets.
         fold: The supervised fold; -1 for none.
-        dropout: Which messages are left out; None for none.
-        slots: Say which message each edge is, for samplers.
-        tables: Keep what gives effects of time on other ratings; only where no fold is supervised.
+        dropout: Message dropout, or None.
+        slots: Compute the message of each edge, for samplers.
+        tables: Compute the tables of temporal biases; only without a supervised fold.
     """
     if tables and fold >= 0:
-        raise ValueError("tables would show others the ratings of the supervised fold")
+        raise ValueError("tables of temporal biases are available only without a supervised fold")
     folds = epoch.folds if epoch is not None else Folds.single(graph)
     world, dtype, edges = graph.world, graph.dtype, folds.edges
     movie_count, movie_sum = _others(folds.movie_count, fold), _others(folds.movie_sum, fold)
@@ -91,17 +90,17 @@ def message_statistics(
     if dropout is not None:
         group, (kept, weight) = dropout.group, dropout.kept(fold)
     targets = torch.zeros_like(folds.user_count[0]) if fold < 0 else folds.user_count[fold]
-    found = kernels.residuals(
+    residuals = kernels.residuals(
         edges, fold, targets, user_base, movie_bias, years, windows, group, kept, weight, slots, tables
     )
     temporal_bias = None
     if tables and years is not None:
-        temporal_bias = TemporalBiasTables(graph.clock, years, graph.user_ptr, graph.time, found.stages)
-    return MessageStatistics(user_degree, movie_degree, mean, user_bias, movie_bias, weight, found, temporal_bias)
+        temporal_bias = TemporalBiasTables(graph.clock, years, graph.user_ptr, graph.time, residuals.stages)
+    return MessageStatistics(user_degree, movie_degree, mean, user_bias, movie_bias, weight, residuals, temporal_bias)
 
 
-def _others(of_folds: Tensor, fold: int) -> Tensor:
-    """Sums over all folds but one, ``[folds, rows]`` to ``[rows]``. That one is not even subtracted."""
+def _others(by_fold: Tensor, fold: int) -> Tensor:
+    """Sums over all folds but one, ``[folds, rows]`` to ``[rows]``, without reading that one."""
     if fold < 0:
-        return of_folds.sum(0)
-    return of_folds[:fold].sum(0) + of_folds[fold + 1 :].sum(0)
+        return by_fold.sum(0)
+    return by_fold[:fold].sum(0) + by_fold[fold + 1 :].sum(0)

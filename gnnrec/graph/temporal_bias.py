@@ -1,12 +1,11 @@
-"""How ratings temporal_bias with time: closed-form effects of the years of a movie and of the days and sessions of a
-user.
+"""Temporal biases: closed-form biases of the years of a movie, and of the days and sessions of a user.
 
-Time is cut into bins twice, the second time shifted by half a bin, so that the weight of a neighbour in time falls with
-its distance. An effect is the shrunken mean of what is left of the ratings in the same bins after the mean, the biases
-and the effects before it (time-dependent biases: Koren, "Collaborative filtering with temporal dynamics", KDD 2009). A
-rating is left out of the effect on itself, so that an excluded edge is treated like a message edge, and a message
-keeps what sets it apart from its neighbours in time. :func:`gnnrec.kernels.statistics.residuals` computes the effects
-on edges; here are those on other ratings.
+Time is divided into two overlapping sets of bins (:class:`gnnrec.kernels.edges.TimeBins`), so that ratings nearby in
+time weigh more. A temporal bias is the shrunken mean of the residuals in the same bins, after the mean, the biases and
+the temporal biases before it (Koren, "Collaborative filtering with temporal dynamics", KDD 2009). A rating is excluded
+from its own temporal bias, so that a target is treated like a message, and a message keeps its difference from ratings
+nearby in time. :func:`gnnrec.kernels.statistics.residuals` computes the temporal biases of edges; this module computes
+those of other ratings.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from gnnrec.kernels.statistics import window_sums
 
 @dataclasses.dataclass(frozen=True)
 class TemporalBiasTables:
-    """Effects of time for whoever asks.
+    """Tables for the temporal bias of any movie and local user at any time.
 
     Attributes:
-        clock: What times are counted from and cut into.
+        clock: Origin and bins of time.
         years: Sums of residuals and numbers of ratings in both bins of movies over all ranks, float
-            ``[movies, half bins, 2]``.
-        pointer: Where the message edges of each local user start, int64 ``[users + 1]``.
-        time: Their seconds by the clock, ascending within a user, int32 ``[edges]``.
-        stages: What is left of their ratings before each window of users, float ``[windows, edges]``.
+            ``[movies, half-width bins, 2]``.
+        pointer: Start of the message edges of each local user, int64 ``[users + 1]``.
+        time: Seconds by the clock of message edges, ascending within a user, int32 ``[edges]``.
+        stages: Residuals of message edges before each window of users, float ``[windows, edges]``.
     """
 
     clock: Clock
@@ -39,21 +38,21 @@ class TemporalBiasTables:
     time: Tensor
     stages: Tensor
 
-    def at(self, pointer: Tensor, movie: Tensor, time: Tensor) -> Tensor:
-        """Effects on ratings that are no message edges, float ``[ratings, effects]``.
+    def bias_at(self, pointer: Tensor, movie: Tensor, time: Tensor) -> Tensor:
+        """Computes temporal biases of ratings that are not message edges, ``[ratings, NUM_TEMPORAL_BIASES]``.
 
-        A movie before its first or after its last bin is in that bin; a user there has no effects.
+        Movies use their first or last bin for times before or after all bins; users have a bias of zero there.
 
         Args:
-            pointer: Where the ratings of each local user start, int64 ``[users + 1]``.
+            pointer: Start of the ratings of each local user, int64 ``[users + 1]``.
             movie: Movie rows, ``[ratings]``.
             time: Seconds since 1970, int64 ``[ratings]``.
         """
-        windows, time = self.clock.windows, self.clock.read(time)
-        half = (time // windows.movie_half).clamp(0, windows.movie_halves - 1)
-        total, count = self.years[movie, half].unbind(1)
-        effects = [total / (count + windows.movie_shrinkage)]
-        for left, width, shrinkage in zip(self.stages, windows.user_halves, windows.user_shrinkages):
-            total, count = window_sums(self.pointer, self.time, left, width, pointer, time).unbind(1)
-            effects.append(total / (count + shrinkage))
-        return torch.stack(effects, 1)
+        windows, time = self.clock.windows, self.clock.seconds(time)
+        half_bin = (time // windows.movie_half_width).clamp(0, windows.num_movie_half_bins - 1)
+        total, count = self.years[movie, half_bin].unbind(1)
+        biases = [total / (count + windows.movie_shrinkage)]
+        for residual, half_width, shrinkage in zip(self.stages, windows.user_half_widths, windows.user_shrinkages):
+            total, count = window_sums(self.pointer, self.time, residual, half_width, pointer, time).unbind(1)
+            biases.append(total / (count + shrinkage))
+        return torch.stack(biases, 1)

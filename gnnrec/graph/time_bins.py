@@ -1,4 +1,4 @@
-"""The time of ratings: seconds from the first one, and the bins that effects of time are taken over."""
+"""Time of ratings: seconds since the first rating, and the bins of temporal biases."""
 
 from __future__ import annotations
 
@@ -10,54 +10,56 @@ from torch import Tensor
 from gnnrec.distributed.world import World
 from gnnrec.kernels.edges import TimeBins
 
-#: Seconds of a bin and ratings without any effect that it is given, in the order in which effects are taken off: years
+#: Seconds of a bin and its pseudo-ratings with residual 0, in the order in which temporal biases are subtracted: years
 #: of a movie, days of a user, sessions of a user.
 YEAR, DAY, SESSION = (31_557_600, 50.0), (86_400, 5.0), (240, 1.0)
-#: Effects of time on a rating.
-EFFECTS = 3
-#: Bins of a movie at most, whatever time the data spans.
+#: Temporal biases of a rating.
+NUM_TEMPORAL_BIASES = 3
+#: Most bins of a movie, for any time span of the data.
 MOST_MOVIE_BINS = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Clock:
-    """Attributes:
-    first: Seconds since 1970 of the first rating of all ranks.
-    windows: The bins.
+    """Origin and bins of time.
+
+    Attributes:
+        first: Seconds since 1970 of the first rating of all ranks.
+        windows: The bins.
     """
 
     first: int
     windows: TimeBins
 
     @staticmethod
-    def over(time: Tensor, world: World) -> Clock:
-        """A clock for all ranks.
+    def from_times(time: Tensor, world: World) -> Clock:
+        """Creates the clock of all ranks. Every rank calls this.
 
         Args:
             time: Seconds since 1970 of this rank's edges, int64 ``[edges]``.
-            world: The ranks. Every rank calls this.
+            world: The ranks.
         """
-        return Clock.between(*(time.aminmax() if time.numel() else EMPTY), world)
+        return Clock.from_range(*(time.aminmax() if time.numel() else EMPTY), world)
 
     @staticmethod
-    def between(first: Tensor, last: Tensor, world: World) -> Clock:
-        """The same from the first and the last time of this rank, int64 scalars, or :data:`EMPTY`."""
+    def from_range(first: Tensor, last: Tensor, world: World) -> Clock:
+        """Creates the clock from the first and the last time of this rank, int64 scalars, or :data:`EMPTY`."""
         before, end = world.all_reduce_max_(torch.stack([-first, last]).to(world.device)).tolist()
         start: int = -before
         span: int = min(end - start, _LATEST)
-        # Bins are cut twice, half a bin apart, so half bins must be whole seconds.
+        # Half-width bins have an integer number of seconds.
         half = max(YEAR[0], -(-(span + 1) // (MOST_MOVIE_BINS - 1))) // 2
         windows = TimeBins(
-            movie_half=half,
-            movie_halves=span // half + 1,
+            movie_half_width=half,
+            num_movie_half_bins=span // half + 1,
             movie_shrinkage=2 * YEAR[1],
-            user_halves=(DAY[0] // 2, SESSION[0] // 2),
+            user_half_widths=(DAY[0] // 2, SESSION[0] // 2),
             user_shrinkages=(2 * DAY[1], 2 * SESSION[1]),
         )
         return Clock(start, windows)
 
-    def read(self, time: Tensor) -> Tensor:
-        """int32 seconds by this clock; what does not fit into 68 years is moved to their end.
+    def seconds(self, time: Tensor) -> Tensor:
+        """Converts times to int32 seconds by this clock, clamped to 68 years.
 
         Args:
             time: Seconds since 1970, int64.
@@ -66,5 +68,5 @@ class Clock:
 
 
 _LATEST = 2**31 - 2
-#: First and last time where there are none.
+#: First and last time of no ratings.
 EMPTY = torch.tensor(2**63 - 1), torch.tensor(-(2**63 - 1))

@@ -1,4 +1,4 @@
-"""A rank's users in chunks whose edges are read when they are worked on: memory does not grow with users."""
+"""Chunks of a rank's users, whose edges are read on demand: memory does not grow with users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.rank_graph import RankGraph, build_chunk_graph
 from gnnrec.graph.time_bins import EMPTY, Clock
 
-#: A rank with at most this many ratings keeps its graphs (24 bytes a rating) and reads them once.
+#: A rank with at most this many ratings keeps its graphs in memory (24 bytes per rating).
 KEPT_RATINGS = 30_000_000
 
 
@@ -27,8 +27,8 @@ class UserChunks:
         world: The ranks.
         splits: Splits whose edges carry messages.
         dtype: Floating-point type of ratings.
-        time: Time plays a part where the dataset has times.
-        chunk: Users of a graph, at most.
+        time: Use times, if the dataset has them.
+        chunk: Most users of a graph.
     """
 
     def __init__(
@@ -50,15 +50,14 @@ class UserChunks:
         return partition(self.dataset.manifest.shards, self.world.rank, self.world.size)
 
     def ranges(self, first: int, last: int) -> list[range]:
-        """Global rows ``first`` to ``last - 1``, cut into chunks."""
+        """Splits the global rows ``first`` to ``last - 1`` into chunks."""
         return [range(start, min(start + self.chunk, last)) for start in range(first, last, self.chunk)]
 
     def graphs(self, timed: bool = True) -> Iterator[RankGraph]:
-        """The graphs of this rank's users.
+        """Yields the graphs of this rank's users.
 
         Args:
-            timed: DatasetEdges must be sorted by time, where time plays a part; without it that is saved where it
-                can be.
+            timed: Sort edges by time, in models with time; False may skip sorting.
         """
         first, last = self.dataset.user_ptr[[self.part.start, self.part.stop]].tolist()
         keep = last - first <= KEPT_RATINGS
@@ -69,28 +68,28 @@ class UserChunks:
             yield graph
 
     def graph(self, users: range, timed: bool = True) -> RankGraph:
-        """The graph of any users, by global rows; the first call is for all ranks, for the clock."""
+        """Builds the graph of any users, by global rows. The first timed call is a collective, for the clock."""
         clock = self.clock if timed else None
         return build_chunk_graph(self.dataset, users, self.splits, self.dtype, clock, self.world.device)
 
-    def forget(self) -> None:
-        """Gives kept graphs back."""
+    def release(self) -> None:
+        """Frees the graphs in memory."""
         self._kept.clear()
 
     @cached_property
     def clock(self) -> Clock | None:
-        """What times are counted from; None where time plays no part. Every rank asks for it."""
-        return Clock.between(self.times[0], self.times[1], World()) if self.time else None
+        """Clock of all ranks; None in models without time. The first access is a collective."""
+        return Clock.from_range(self.times[0], self.times[1], World()) if self.time else None
 
     @cached_property
     def times(self) -> Tensor:
-        """First and last time of all ranks, int64 ``[2]``; may be set, where it is known, before anything is asked."""
-        wanted = np.zeros(256, bool)
-        wanted[list(self.splits)] = True
+        """First and last time of all ranks, int64 ``[2]``; a known value can be assigned before the first access."""
+        in_splits = np.zeros(256, bool)
+        in_splits[list(self.splits)] = True
         first, last = EMPTY
         for users in self.ranges(self.part.start, self.part.stop):
             edges = slice(int(self.dataset.user_ptr[users.start]), int(self.dataset.user_ptr[users.stop]))
-            time = torch.from_numpy(self.dataset.timestamp[edges][wanted[self.dataset.split[edges]]])
+            time = torch.from_numpy(self.dataset.timestamp[edges][in_splits[self.dataset.split[edges]]])
             if time.numel():
                 first, last = torch.minimum(first, time.min()), torch.maximum(last, time.max())
         first, last = self.world.all_reduce_max_(torch.stack([-first, last]).to(self.world.device)).cpu()

@@ -40,9 +40,9 @@ class RatingEncoder:
         self.model, self.chunks = model, chunks
         self.rows: UserRows | NewUserRows = rows
         if state is None:
-            self.statistics = MovieStatistics.over(chunks)
+            self.statistics = MovieStatistics.compute(chunks)
             self.states = movie_states(model, self._chunks, chunks.world)
-            chunks.forget()
+            chunks.release()
         else:
             if chunks.time:
                 chunks.times = state["times"]
@@ -78,7 +78,7 @@ class RatingEncoder:
         return {name: value.cpu() for name, value in state.items() if value is not None}
 
     def _users(self, graph: RankGraph) -> Vectors:
-        rows, statistics = self.rows.read(range(graph.part.start, graph.part.stop)), self.statistics.of_chunk(graph)
+        rows, statistics = self.rows.read(range(graph.part.start, graph.part.stop)), self.statistics.for_chunk(graph)
         return self.encode(rows, graph, statistics)
 
     def encode(self, rows: dict[str, Tensor], graph: RankGraph, statistics: MessageStatistics) -> Vectors:
@@ -97,4 +97,4 @@ class RatingEncoder:
     def _chunks(self) -> Iterator[UserChunk]:
         for graph in self.chunks.graphs():
             rows = self.rows.read(range(graph.part.start, graph.part.stop))
-            yield UserChunk(rows, whole_graph(graph, self.statistics.of_chunk(graph)).to_users)
+            yield UserChunk(rows, whole_graph(graph, self.statistics.for_chunk(graph)).to_users)

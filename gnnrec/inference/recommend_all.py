@@ -17,7 +17,7 @@ from gnnrec.inference.partitioned import write_shares
 from gnnrec.inference.recommend_filters import allowed_movies, describe
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import UserBlock, VectorSource
-from gnnrec.kernels.top import Columns
+from gnnrec.kernels.top import ColumnScorer
 
 FOLDER = "recommendations"
 
@@ -104,7 +104,7 @@ class BestMovies:
         self.count = len(self._rows)
         scoring = source.scoring
         vectors, bias = scoring.columns()[self._rows], scoring.bias[self._rows]
-        self._movies = Columns(
+        self._movies = ColumnScorer(
             *(None if each is None else self._tensor(each) for each in (vectors, bias, scoring.weight))
         )
 

@@ -1,9 +1,10 @@
-"""Sums weighted by attention over ragged lists, in both directions, as operators of torch.
+"""Attention-weighted sums over ragged lists, in both directions, as torch operators.
 
 A message from sender j to receiver i has, for each head, the logit ``leaky_relu(sender_logit[j] + receiver_logit[i] +
-rating_logit[level])`` (Velickovic et al., ICLR 2018, with a term for the rating); what receivers sum up are messages
-times ``exp(logit - shift[i])``. Numerator and denominator of the softmax are given apart, because ranks and batches sum
-both up before they divide. On the CPU no tensor of edges x heads is made: weights are computed anew in the derivative.
+rating_logit[level])`` (Velickovic et al., ICLR 2018, with a term for the rating); receivers sum messages times
+``exp(logit - shift[i])``. Numerator and denominator of the softmax are returned separately, because both are summed
+over ranks and chunks before the division. On the CPU no tensor of edges x heads is allocated: backward recomputes the
+weights.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ def largest_logits(
     slope: float,
     to_users: bool,
 ) -> Tensor:
-    """Largest logit of each receiver, without a gradient.
+    """Computes the largest logit of each receiver, without a gradient.
 
     Args:
         sender_logit: Float ``[senders, heads]``.
         receiver_logit: Float ``[receivers, heads]``, or None for zeros.
         rating_logit: Float ``[levels, heads]``, or None for zeros.
         lists: Rows are users, columns movies.
-        level: Level of each edge, uint8 ``[edges]``; None where there are no rating logits.
-        slope: Of the leaky ReLU below zero, not negative.
-        to_users: CSRLists receive from their entries; False: entries receive from the lists that they are in.
+        level: Level of each edge, uint8 ``[edges]``; None without rating logits.
+        slope: Slope of the leaky ReLU below zero, not negative.
+        to_users: Lists receive from their entries; False: entries receive from the lists that contain them.
 
     Returns:
-        ``[receivers, heads]``, -inf where a receiver has no messages.
+        ``[receivers, heads]``, -inf for a receiver without messages.
     """
     _check(lists, slope)
     sender_logit, receiver_logit, rating_logit = _as(
@@ -49,7 +50,7 @@ def largest_logits(
     largest = _largest(
         sender_logit, rating_logit, lists.pointer, lists.entry, level, *by_column, lists.columns, to_users
     )
-    # A leaky ReLU does not descend, so the largest sum has the largest logit.
+    # The leaky ReLU is monotonic, so the largest sum has the largest logit.
     return leaky_relu(largest if receiver_logit is None else largest + receiver_logit, slope).masked_fill_(
         largest == -torch.inf, -torch.inf
     )
@@ -68,25 +69,25 @@ def attention_sums(
     to_users: bool,
     num_levels: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``sum over messages e to i: a[e] * (value[j] + factor[e] / weight * second[j])`` and sums of ``a`` alone.
+    """Computes ``sum over messages e to i: a[e] * (value[j] + factor[e] / weight * second[j])``, and sums of ``a``.
 
     ``a[e] = exp(logit[e] - shift[i])`` for each head; values of a head are ``channels`` consecutive columns.
 
     Args:
         value: float32, float64 or bfloat16 ``[senders, heads * channels]``; differentiable.
-        second: The same again, or None; needs factors.
-        sender_logit: As in :func:`largest_logits`, and differentiable here, as are the two others.
+        second: Like ``value``, or None; needs factors.
+        sender_logit: As in :func:`largest_logits`; all three logits are differentiable here.
         receiver_logit: Float ``[receivers, heads]``, or None for zeros.
         rating_logit: Float ``[levels, heads]``, or None for zeros.
-        shift: What keeps ``exp`` in range, finite ``[receivers, heads]``; a constant.
+        shift: Subtracted from logits to keep ``exp`` in range, finite ``[receivers, heads]``; a constant.
         lists: As in :func:`largest_logits`.
-        level: Level of each edge, uint8 ``[edges]``; None where there are no rating logits and no ``num_levels``.
+        level: Level of each edge, uint8 ``[edges]``; None without rating logits and with ``num_levels`` 0.
         slope: As in :func:`largest_logits`.
         to_users: As in :func:`largest_logits`.
-        num_levels: Levels for which attention is summed up; 0 for none.
+        num_levels: Levels by which attention is summed; 0 for none.
 
     Returns:
-        The sums over messages ``[receivers, heads * channels]``, of ``a`` ``[receivers, heads]``, and of ``a`` by level
+        Sums of messages ``[receivers, heads * channels]``, of ``a`` ``[receivers, heads]``, and of ``a`` by level
         ``[receivers, heads, num_levels]``, in float32 or float64.
     """
     _check(lists, slope)
@@ -106,7 +107,7 @@ def attention_sums(
 
 def _check(lists: CSRLists, slope: float) -> None:
     if lists.row_scale is not None:
-        raise ValueError("attention has no row scales: a softmax would cancel them")
+        raise ValueError("attention does not support row scales: the softmax would cancel them")
     if slope < 0:
         raise ValueError("the slope of the leaky ReLU must not be negative")
 
@@ -116,7 +117,7 @@ def _as(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
 
 
 def _by_column(lists: CSRLists) -> tuple:
-    """Edges sorted by movie, where kernels read those."""
+    """Returns the edges sorted by movie for GPU kernels."""
     return lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
 
 
@@ -191,9 +192,9 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     tables = value, second, sender_logit, receiver_logit, rating_logit, shift
     edges = pointer, entry, factor, level, (column_pointer, row, order), columns
-    found = _kernels(value).gradients((numerator, sums), tables, edges, weight, slope, to_users)
-    # An operator returns no None.
-    return tuple(sums.new_empty(0) if table is None else each for each, table in zip(found, tables[:5]))
+    gradients = _kernels(value).gradients((numerator, sums), tables, edges, weight, slope, to_users)
+    # Operators cannot return None.
+    return tuple(sums.new_empty(0) if table is None else gradient for gradient, table in zip(gradients, tables[:5]))
 
 
 @_largest.register_fake
@@ -222,9 +223,9 @@ def _keep(ctx, inputs, output) -> None:
 def _backward(ctx, numerator: Tensor, sums: Tensor):
     tensors = ctx.saved_tensors
     options = ctx.weight, ctx.columns, ctx.slope, ctx.to_users
-    found = _gradients(numerator.contiguous(), sums.contiguous(), *tensors, *options)
-    tables = tensors[:5]
-    return *[None if table is None else each.to(table.dtype) for each, table in zip(found, tables)], *[None] * 13
+    gradients = _gradients(numerator.contiguous(), sums.contiguous(), *tensors, *options)
+    pairs = zip(gradients, tensors[:5])
+    return *[None if table is None else gradient.to(table.dtype) for gradient, table in pairs], *[None] * 13
 
 
 _forward.register_autograd(_backward, setup_context=_keep)

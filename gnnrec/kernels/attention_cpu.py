@@ -1,8 +1,8 @@
-"""What :mod:`gnnrec.kernels.attention` computes, on the CPU: walks over users, in :mod:`attention_loops`, head by head.
+"""CPU implementation of :mod:`gnnrec.kernels.attention`: loops over users, head by head (:mod:`attention_loops`).
 
-Users receive by reading rows of movies and send by adding to them; neither direction needs edges sorted by movie.
-Threads own ranges of users; those that add to rows of movies have a table each. All that movies have is laid out head
-by head here, with values and second values side by side.
+Users receive by reading rows of movies and send by adding to them; neither direction needs edges sorted by movie. Each
+thread has a range of users, and its own table if it adds to rows of movies. Tables of movies are laid out head by head,
+with values and second values side by side.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from gnnrec.kernels.attention_loops import kernels, largest_of_entries, largest_of_lists
-from gnnrec.kernels.threads import array, optional, pieces, run, shares, workers
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, optional_array, run_threads, work_ranges
 
 
 def largest(sender_logit: Tensor, rating_logit: Tensor | None, edges: tuple, to_users: bool) -> Tensor:
@@ -22,12 +22,12 @@ def largest(sender_logit: Tensor, rating_logit: Tensor | None, edges: tuple, to_
     ranges = _ranges(pointer, entry, tables=not to_users)
     shape = (1, len(pointer) - 1) if to_users else (len(ranges), columns)
     out = sender_logit.new_full((*shape, sender_logit.shape[1]), -torch.inf)
-    read = array(pointer), array(entry), optional(level), array(sender_logit), optional(rating_logit)
+    read = array(pointer), array(entry), optional_array(level), array(sender_logit), optional_array(rating_logit)
 
     def work(number: int, first: int, last: int) -> None:
         loop(*read, first, last, array(out)[0 if to_users else number])
 
-    run(work, ranges)
+    run_threads(work, ranges)
     return out[0] if len(out) == 1 else out.amax(0)
 
 
@@ -51,9 +51,9 @@ def sums(tables: tuple, edges: tuple, weight: float, slope: float, to_users: boo
                 kernels(lanes).gather(*read, array(table[head]), first, last, array(numerator), array(by_kind))
             else:
                 written = array(numerator[number, head]), array(by_kind[number, head])
-                kernels(lanes).scatter(*read, array(value), optional(second), first, last, *written)
+                kernels(lanes).scatter(*read, array(value), optional_array(second), first, last, *written)
 
-    run(work, ranges)
+    run_threads(work, ranges)
     if not to_users:
         numerator, by_kind = _total(numerator).transpose(0, 1).flatten(1), _total(by_kind).transpose(0, 1).contiguous()
     return [_cut(numerator, heads, channels), by_kind]
@@ -65,60 +65,61 @@ def gradients(
     """See :func:`gnnrec.kernels.attention_reference.gradients`."""
     like, (heads, kinds) = tables[2], gradient[1].shape[1:]
     users, movies = len(edges[0]) - 1, edges[-1]
-    (value, second, of_sums), channels, lanes = _padded((*tables[:2], gradient[0]), heads)
-    of_kinds = gradient[1]
+    (value, second, grad_sums), channels, lanes = _padded((*tables[:2], gradient[0]), heads)
+    grad_kinds = gradient[1]
     ranges, logits = _ranges(*edges[:2], True), _logits(tables, to_users, kinds)
-    for_own, for_other = like.new_empty(users, heads), like.new_zeros(len(ranges), heads, movies)
-    for_rating = like.new_zeros(len(ranges), heads, 1 if logits[2] is None else logits[2].shape[1])
+    grad_own, grad_other = like.new_empty(users, heads), like.new_zeros(len(ranges), heads, movies)
+    grad_rating = like.new_zeros(len(ranges), heads, 1 if logits[2] is None else logits[2].shape[1])
     if to_users:
         table = _by_head((value, second), heads)
-        for_table = like.new_zeros(len(ranges), *table.shape)
+        grad_table = like.new_zeros(len(ranges), *table.shape)
     else:
-        of_sums, of_kinds = _by_head((of_sums,), heads), of_kinds.transpose(0, 1).contiguous()
-        for_value = like.new_empty(value.shape)
-        for_second = None if second is None else like.new_empty(value.shape)
+        grad_sums, grad_kinds = _by_head((grad_sums,), heads), grad_kinds.transpose(0, 1).contiguous()
+        grad_value = like.new_empty(value.shape)
+        grad_second = None if second is None else like.new_empty(value.shape)
 
     def work(number: int, first: int, last: int) -> None:
         for head in range(heads):
             read = _arguments(head, edges, logits, weight, slope, to_users)
-            of_logits = array(for_own), array(for_other[number, head]), array(for_rating[number, head])
+            grad_logits = array(grad_own), array(grad_other[number, head]), array(grad_rating[number, head])
             if to_users:
-                given = array(table[head]), array(of_sums), array(of_kinds).reshape(users * heads, -1)
-                kernels(lanes).gather_gradients(*read, *given, first, last, array(for_table[number, head]), *of_logits)
+                tensors = array(table[head]), array(grad_sums), array(grad_kinds).reshape(users * heads, -1)
+                written = array(grad_table[number, head])
+                kernels(lanes).gather_gradients(*read, *tensors, first, last, written, *grad_logits)
             else:
-                given = array(value), optional(second), array(of_sums[head]), array(of_kinds[head])
-                written = array(for_value), optional(for_second)
-                kernels(lanes).scatter_gradients(*read, *given, first, last, *written, *of_logits)
+                tensors = array(value), optional_array(second), array(grad_sums[head]), array(grad_kinds[head])
+                written = array(grad_value), optional_array(grad_second)
+                kernels(lanes).scatter_gradients(*read, *tensors, first, last, *written, *grad_logits)
 
-    run(work, ranges)
-    for_other = _total(for_other).T.contiguous()
+    run_threads(work, ranges)
+    grad_other = _total(grad_other).T.contiguous()
     if to_users:
         width = value.shape[1] // heads
-        parts = [part.flatten(1).contiguous() for part in _total(for_table).transpose(0, 1).split(width, 2)]
-        for_value, for_second = parts[0], parts[-1]
-    for_sender, for_receiver = (for_other, for_own) if to_users else (for_own, for_other)
+        parts = [part.flatten(1).contiguous() for part in _total(grad_table).transpose(0, 1).split(width, 2)]
+        grad_value, grad_second = parts[0], parts[-1]
+    grad_sender, grad_receiver = (grad_other, grad_own) if to_users else (grad_own, grad_other)
     return [
-        _cut(for_value, heads, channels),
-        None if second is None else _cut(for_second, heads, channels),
-        for_sender,
-        None if tables[3] is None else for_receiver,
-        None if tables[4] is None else _total(for_rating).T.contiguous(),
+        _cut(grad_value, heads, channels),
+        None if second is None else _cut(grad_second, heads, channels),
+        grad_sender,
+        None if tables[3] is None else grad_receiver,
+        None if tables[4] is None else _total(grad_rating).T.contiguous(),
     ]
 
 
 def _ranges(pointer: Tensor, entry: Tensor, tables: bool) -> list[tuple[int, int]]:
-    """Ranges of users: one a thread where threads have tables of their own, otherwise more, which balances better."""
+    """Splits users into ranges: one per thread if each thread has its own table, otherwise more for better balance."""
     if tables:
-        return pieces(array(pointer), workers(entry.numel()))
-    return shares(array(pointer), entry.numel())
+        return balanced_ranges(array(pointer), num_workers(entry.numel()))
+    return work_ranges(array(pointer), entry.numel())
 
 
 def _logits(tables: tuple, to_users: bool, kinds: int) -> tuple:
-    """Logits and shifts: ``[users, heads]`` of users, ``[heads, movies]`` of movies, ``[heads, levels]`` of ratings."""
+    """Lays out logits and shifts: ``[users, heads]``, ``[heads, movies]`` and ``[heads, levels]``."""
     _, _, sender_logit, receiver_logit, rating_logit, shift = tables
     if receiver_logit is None:
         receiver_logit = torch.zeros_like(shift)
-    if rating_logit is None and kinds > 1:  # Zeros spare a compilation of all loops for levels without logits.
+    if rating_logit is None and kinds > 1:  # Zeros avoid compiling all loops again for levels without logits.
         rating_logit = shift.new_zeros(kinds, shift.shape[1])
     own, other = (receiver_logit, sender_logit) if to_users else (sender_logit, receiver_logit)
     rating_logit = None if rating_logit is None else rating_logit.T.contiguous()
@@ -126,36 +127,42 @@ def _logits(tables: tuple, to_users: bool, kinds: int) -> tuple:
 
 
 def _arguments(head: int, edges: tuple, logits: tuple, weight: float, slope: float, to_users: bool) -> list:
-    """What all loops read for a head."""
+    """Returns the arguments that all loops have in common, for one head."""
     pointer, entry, factor, level, _, _ = edges
     own, other, rating, shift = logits
     number = array(own).dtype.type
     return [
-        head, array(pointer), array(entry), optional(factor), optional(level), array(own), array(other[head]),
-        None if rating is None else array(rating[head]), array(shift if to_users else shift[head]),
-        number(slope), number(1 / weight),
+        head, array(pointer), array(entry), optional_array(factor), optional_array(level),
+        array(own), array(other[head]), None if rating is None else array(rating[head]),
+        array(shift if to_users else shift[head]), number(slope), number(1 / weight),
     ]  # fmt: skip
 
 
 def _padded(tables: tuple, heads: int) -> tuple[list[Tensor | None], int, int]:
-    """Tables where columns of a head fill vectors, in what sums are taken in; the columns of a head, and the lanes."""
+    """Converts tables to the dtype of sums and pads the columns of a head to full vectors.
+
+    Returns:
+        The tables, the columns of a head before padding, and the lanes of a vector.
+    """
     channels = tables[0].shape[1] // heads
     dtype = torch.float64 if tables[0].dtype == torch.float64 else torch.float32
-    tables = [None if each is None else each.to(dtype) for each in tables]
+    tables = [None if table is None else table.to(dtype) for table in tables]
     if channels % 8:
-        tables = [None if each is None else pad(each.unflatten(1, (heads, -1)), (0, -channels % 8)) for each in tables]
-    tables = [None if each is None else each.flatten(1).contiguous() for each in tables]
+        tables = [
+            None if table is None else pad(table.unflatten(1, (heads, -1)), (0, -channels % 8)) for table in tables
+        ]
+    tables = [None if table is None else table.flatten(1).contiguous() for table in tables]
     return tables, channels, next(lanes for lanes in (64, 32, 16, 8) if tables[0].shape[1] // heads % lanes == 0)
 
 
 def _by_head(tables: tuple, heads: int) -> Tensor:
-    """Tables ``[rows, heads * channels]`` side by side within each head, ``[heads, rows, tables * channels]``."""
+    """Joins tables ``[rows, heads * channels]`` head by head: ``[heads, rows, tables * channels]``."""
     parts = [table.unflatten(1, (heads, -1)).transpose(0, 1) for table in tables if table is not None]
     return torch.cat(parts, 2).contiguous()
 
 
 def _cut(table: Tensor, heads: int, channels: int) -> Tensor:
-    """Without the columns that :func:`_padded` adds."""
+    """Removes the columns that :func:`_padded` adds."""
     return table if table.shape[1] == heads * channels else table.unflatten(1, (heads, -1))[:, :, :channels].flatten(1)
 
 

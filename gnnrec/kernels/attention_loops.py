@@ -1,11 +1,11 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.attention_cpu`: one head, users one by one.
+"""Compiled loops of :mod:`gnnrec.kernels.attention_cpu`: one head, users one by one.
 
-The weights of one user's edges fit into the cache, so they are computed first, many at a time. ``own`` is what users
-have and ``other`` what movies have, whichever of them sends. Tables of movies hold one head only: rows that are read
-at random should be short and packed. Where there are factors, such a row has values first and then second values.
+The weights of one user's edges fit into the cache, so they are computed first, vectorized. ``own`` are logits of users
+and ``other`` logits of movies, whichever side sends. Tables of movies hold one head only, because rows that are read at
+random should be short and packed. With factors, such a row has values first and then second values.
 
-Two things cost more than they seem to: a slice of an array is two atomic increments, and a signed index is asked
-whether it counts from the end. So no loop over users takes slices, and positions of edges are unsigned.
+A slice of an array costs two atomic increments, and a signed index a check for counting from the end. So no loop over
+users takes slices, and positions of edges are unsigned.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from gnnrec.kernels.simd import add, load, multiply, scale, store, total, zeros
 def largest_of_lists(pointer, entry, level, other, rating, first, last, out):
     for user in range(first, last):
         for head in range(out.shape[1]):
-            found = out[user, head]
+            largest = out[user, head]
             for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
                 logit = other[np.uint32(entry[edge]), head]
                 if rating is not None:
                     logit += rating[level[edge], head]
-                found = max(found, logit)
-            out[user, head] = found
+                largest = max(largest, logit)
+            out[user, head] = largest
 
 
 @compiled
@@ -55,7 +55,7 @@ def _longest(pointer, first, last):
 
 @compiled
 def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope, weights, slopes):
-    """Weights of a user's edges, and derivatives of the leaky ReLU unless ``slopes`` is None."""
+    """Computes the weights of a user's edges, and derivatives of the leaky ReLU unless ``slopes`` is None."""
     zero, one = weights.dtype.type(0), weights.dtype.type(1)
     for edge in range(begin, end):
         movie, at = np.uint32(entry[edge]), edge - begin
@@ -63,33 +63,35 @@ def _weigh(begin, end, entry, level, own, other, rating, own_shift, shift, slope
         if rating is not None:
             logit += rating[level[edge]]
         # Signs are random: a branch would be mispredicted every other time.
-        bent = max(logit, zero) + slope * min(logit, zero)
-        weights[at] = bent - (own_shift if shift is None else shift[movie])
+        activated = max(logit, zero) + slope * min(logit, zero)
+        weights[at] = activated - (own_shift if shift is None else shift[movie])
         if slopes is not None:
             slopes[at] = slope + (one - slope) * weights.dtype.type(logit > zero)
     exponentials(weights, end - begin)
 
 
 @compiled
-def _logit_gradients(begin, end, entry, level, weights, slopes, effects, of_kinds, own_row, for_other, for_rating):
-    """What ``effects``, the derivatives by weights as far as values go, mean for the logits; their sum."""
-    kinds, zero = of_kinds.shape[1], weights.dtype.type(0)
-    found = zero
+def _logit_gradients(
+    begin, end, entry, level, weights, slopes, grad_weights, grad_kinds, own_row, grad_other, grad_rating
+):
+    """Adds gradients of logits, from gradients of weights through values and by level; returns the sum."""
+    kinds, zero = grad_kinds.shape[1], weights.dtype.type(0)
+    total_gradient = zero
     for edge in range(begin, end):
         movie, at = np.uint32(entry[edge]), edge - begin
         kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
-        effect, effects[at] = effects[at], zero
-        effect += of_kinds[movie if own_row is None else own_row, kind]
-        of_logit = effect * weights[at] * slopes[at]
-        found += of_logit
-        for_other[movie] += of_logit
-        for_rating[level[edge] if level is not None else np.uint8(0)] += of_logit
-    return found
+        grad_weight, grad_weights[at] = grad_weights[at], zero
+        grad_weight += grad_kinds[movie if own_row is None else own_row, kind]
+        grad_logit = grad_weight * weights[at] * slopes[at]
+        total_gradient += grad_logit
+        grad_other[movie] += grad_logit
+        grad_rating[level[edge] if level is not None else np.uint8(0)] += grad_logit
+    return total_gradient
 
 
 @functools.cache
 def kernels(lanes: int) -> SimpleNamespace:
-    """The loops for heads whose number of columns is a multiple of ``lanes``."""
+    """Compiles the loops for heads whose number of columns is a multiple of ``lanes``."""
 
     @compiled
     def gather(
@@ -107,15 +109,15 @@ def kernels(lanes: int) -> SimpleNamespace:
                 kind = level[edge] if level is not None and kinds > 1 else np.uint8(0)
                 kinds_out[user, head, kind] += weights[edge - begin]
             for tile in range(0, channels, lanes):
-                found = zeros(table, lanes)
+                received = zeros(table, lanes)
                 for edge in range(begin, end):
                     movie = np.uint32(entry[edge])
                     sent = load(table, movie, tile, lanes)
                     if factor is not None:
                         rated = factor[edge] * inverse
                         sent = add(sent, scale(rated, load(table, movie, channels + tile, lanes)))
-                    found = add(found, scale(weights[edge - begin], sent))
-                store(out, user, head * channels + tile, found)
+                    received = add(received, scale(weights[edge - begin], sent))
+                store(out, user, head * channels + tile, received)
 
     @compiled
     def scatter(
@@ -147,11 +149,11 @@ def kernels(lanes: int) -> SimpleNamespace:
 
     @compiled
     def gather_gradients(
-        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, table, of_sums, of_kinds,
-        first, last, for_table, for_own, for_other, for_rating,
+        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, table, grad_sums, grad_kinds,
+        first, last, grad_table, grad_own, grad_other, grad_rating,
     ):  # fmt: skip
-        channels, longest = of_sums.shape[1] // own.shape[1], _longest(pointer, first, last)
-        weights, slopes, effects = (
+        channels, longest = grad_sums.shape[1] // own.shape[1], _longest(pointer, first, last)
+        weights, slopes, grad_weights = (
             np.empty(longest, own.dtype),
             np.empty(longest, own.dtype),
             np.zeros(longest, own.dtype),
@@ -173,38 +175,38 @@ def kernels(lanes: int) -> SimpleNamespace:
                 slopes,
             )
             for tile in range(0, channels, lanes):
-                gradient = load(of_sums, user, head * channels + tile, lanes)
+                gradient = load(grad_sums, user, head * channels + tile, lanes)
                 for edge in range(begin, end):
                     movie, weight = np.uint32(entry[edge]), weights[edge - begin]
                     sent = load(table, movie, tile, lanes)
-                    store(for_table, movie, tile, add(load(for_table, movie, tile, lanes), scale(weight, gradient)))
+                    store(grad_table, movie, tile, add(load(grad_table, movie, tile, lanes), scale(weight, gradient)))
                     if factor is not None:
                         rated, at = factor[edge] * inverse, channels + tile
                         sent = add(sent, scale(rated, load(table, movie, at, lanes)))
-                        kept = load(for_table, movie, at, lanes)
-                        store(for_table, movie, at, add(kept, scale(weight * rated, gradient)))
-                    effects[edge - begin] += total(multiply(gradient, sent))
-            for_own[user, head] = _logit_gradients(
+                        kept = load(grad_table, movie, at, lanes)
+                        store(grad_table, movie, at, add(kept, scale(weight * rated, gradient)))
+                    grad_weights[edge - begin] += total(multiply(gradient, sent))
+            grad_own[user, head] = _logit_gradients(
                 begin,
                 end,
                 entry,
                 level,
                 weights,
                 slopes,
-                effects,
-                of_kinds,
+                grad_weights,
+                grad_kinds,
                 user * own.shape[1] + head,
-                for_other,
-                for_rating,
+                grad_other,
+                grad_rating,
             )
 
     @compiled
     def scatter_gradients(
-        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, value, second, of_sums,
-        of_kinds, first, last, for_value, for_second, for_own, for_other, for_rating,
+        head, pointer, entry, factor, level, own, other, rating, shift, slope, inverse, value, second, grad_sums,
+        grad_kinds, first, last, grad_value, grad_second, grad_own, grad_other, grad_rating,
     ):  # fmt: skip
-        channels, longest = of_sums.shape[1], _longest(pointer, first, last)
-        weights, slopes, effects = (
+        channels, longest = grad_sums.shape[1], _longest(pointer, first, last)
+        weights, slopes, grad_weights = (
             np.empty(longest, own.dtype),
             np.empty(longest, own.dtype),
             np.zeros(longest, own.dtype),
@@ -214,21 +216,21 @@ def kernels(lanes: int) -> SimpleNamespace:
             _weigh(begin, end, entry, level, own[user, head], other, rating, None, shift, slope, weights, slopes)
             for tile in range(0, channels, lanes):
                 at = head * channels + tile
-                plain, of_plain, of_rated = load(value, user, at, lanes), zeros(value, lanes), zeros(value, lanes)
+                plain, grad_plain, grad_rated = load(value, user, at, lanes), zeros(value, lanes), zeros(value, lanes)
                 for edge in range(begin, end):
-                    sent, gradient = plain, load(of_sums, np.uint32(entry[edge]), tile, lanes)
+                    sent, gradient = plain, load(grad_sums, np.uint32(entry[edge]), tile, lanes)
                     weighted = scale(weights[edge - begin], gradient)
-                    of_plain = add(of_plain, weighted)
+                    grad_plain = add(grad_plain, weighted)
                     if factor is not None:
                         rated = factor[edge] * inverse
                         sent = add(sent, scale(rated, load(second, user, at, lanes)))
-                        of_rated = add(of_rated, scale(rated, weighted))
-                    effects[edge - begin] += total(multiply(gradient, sent))
-                store(for_value, user, at, of_plain)
+                        grad_rated = add(grad_rated, scale(rated, weighted))
+                    grad_weights[edge - begin] += total(multiply(gradient, sent))
+                store(grad_value, user, at, grad_plain)
                 if factor is not None:
-                    store(for_second, user, at, of_rated)
-            for_own[user, head] = _logit_gradients(
-                begin, end, entry, level, weights, slopes, effects, of_kinds, None, for_other, for_rating
+                    store(grad_second, user, at, grad_rated)
+            grad_own[user, head] = _logit_gradients(
+                begin, end, entry, level, weights, slopes, grad_weights, grad_kinds, None, grad_other, grad_rating
             )
 
     return SimpleNamespace(

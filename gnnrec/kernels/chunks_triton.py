@@ -1,7 +1,7 @@
-"""CSRLists as Triton kernels read them: in chunks, one a program.
+"""Chunks of ragged lists for Triton kernels, one chunk per program.
 
-A program takes the first ``CHUNK`` entries of a list; further programs take the rest of long lists. How many of those
-there can be follows from shapes, so the host never waits for the device.
+Each list has a program for its first ``CHUNK`` entries; further programs process the rest of long lists. Their largest
+possible number follows from shapes, so the host never waits for the device.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
 
-#: Most entries that one program takes.
+#: Most entries of one program.
 CHUNK = 512
-#: Floats of a table that one program reads at a time: 32 in each thread of a warp.
+#: Floats of a table that one program reads at a time: 32 per thread of a warp.
 _READ = 1024
 
 
 @dataclasses.dataclass
 class Reading:
-    """CSRLists as a kernel reads them.
+    """Arguments of a kernel that reads lists.
 
     Attributes:
-        pointer: Where each list starts, int64 ``[lists + 1]``.
-        entry: Row of a table that each entry reads, int32 ``[entries]``.
-        factor: float ``[entries]``; None where no sum is scaled.
-        order: Place of the factor of each entry, int64 ``[entries]``; None for its own.
+        pointer: Start of each list, int64 ``[lists + 1]``.
+        entry: Table row that each entry reads, int32 ``[entries]``.
+        factor: float ``[entries]``; None if no sum is scaled.
+        order: Position of the factor of each entry, int64 ``[entries]``; None for the entry's own position.
     """
 
     pointer: Tensor
@@ -48,11 +48,11 @@ class Reading:
 
     @property
     def extras(self) -> int:
-        """At most so many chunks come after the first ones of their lists."""
+        """Upper bound on the chunks after the first chunks of lists."""
         return self.entry.numel() // CHUNK
 
     def extra_pointer(self) -> Tensor:
-        """Where the chunks of each list after the first start, int64 ``[lists + 1]``."""
+        """Offsets of each list's chunks after the first, int64 ``[lists + 1]``."""
         if self.extras == 0:
             return self.pointer
         return offsets((self.pointer.diff() - 1).clamp_(min=0).div_(CHUNK, rounding_mode="floor"))
@@ -61,7 +61,7 @@ class Reading:
 def read_by_column(
     pointer: Tensor, entry: Tensor, factor: Tensor | None, by_column: list[Tensor | None], columns: int
 ) -> Reading:
-    """The lists sorted by column, with factors that stay where they are."""
+    """Sorts the lists by column, except factors."""
     if by_column[0] is None:
         by_column = CSRLists(pointer, entry, columns).by_column
     column_pointer, row, order = by_column
@@ -69,16 +69,16 @@ def read_by_column(
 
 
 def tiles(width: int) -> tuple[int, int]:
-    """Rows and columns that a program reads at a time: powers of two, as Triton wants them."""
+    """Returns the rows and columns that a program reads at a time; Triton requires powers of two."""
     columns = max(16, triton.next_power_of_2(width))
     return max(1, _READ // columns), columns
 
 
 @triton.jit
 def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr):
-    """The list of a program, where its chunk begins and ends, and the row that it writes.
+    """Returns a program's list, the begin and end of its chunk, and the row that it writes.
 
-    Chunks after the first come first, as those lists take longest. Programs past the last one get an empty chunk.
+    Chunks after the first come first, because long lists take longest. Programs past the last one get an empty chunk.
     """
     if number < extras:
         low = (lists * 0).to(tl.int64)

@@ -1,8 +1,8 @@
-"""Compiles loops for the CPU, and keeps what is compiled beside the source for later processes.
+"""Compiles loops for the CPU with numba, with a cache on disk that concurrent processes can share.
 
-numba numbers the files of a function's versions, and keeps which number belongs to which argument types in one more
-file. Two processes that compile at the same time, such as the ranks of a job, can take the same number: the later one
-then runs a kernel for other types than its arguments'. Here the name of a file follows from what it was compiled for.
+numba numbers the cache files of a function's versions, and an index file maps argument types to numbers. Two processes
+that compile at the same time, such as the ranks of a job, can use the same number, and a process then runs a kernel for
+other types than those of its arguments. Here the file name is a digest of the argument types and the source.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ OPTIONS = {"nogil": True, "fastmath": True, "error_model": "numpy", "cache": Tru
 
 
 class KernelFiles(IndexDataCacheFile):
-    """One file a version of a function, named after a digest of all that it depends on; there is no index.
+    """Cache with one file per version of a function, named by a digest of its inputs, without an index.
 
     Args:
         cache_path: The directory.
-        filename_base: What the names of the files begin with.
-        source_stamp: Time and size of the source file.
+        filename_base: Prefix of the file names.
+        source_stamp: Modification time and size of the source file.
     """
 
     def save(self, key: tuple, data: Any) -> None:
-        """Writes a version aside and renames it; of two processes the later one writes the same again.
+        """Writes a version atomically; if two processes do, both write the same.
 
-        Where there is no room, the next process compiles it again.
+        If the disk is full, the next process compiles the version again.
         """
         with contextlib.suppress(OSError):
             self._save_data(self._name(key), data)
 
     def load(self, key: tuple) -> Any | None:
-        """The version of a key; None where nothing was kept."""
+        """Loads the version of a key; None if it is not cached."""
         try:
             return self._load_data(self._name(key))
         except OSError:
             return None
 
     def flush(self) -> None:
-        """Nothing to forget: a version of another source has another name."""
+        """Does nothing: versions of another source have other file names."""
 
     def _name(self, key: tuple) -> str:
         parts = repr((self._version, self._source_stamp, key))
@@ -55,11 +55,11 @@ class KernelFiles(IndexDataCacheFile):
 
 
 def compiled(function: Callable, fastmath: bool = True) -> Callable:
-    """A decorator: the function as compiled code that releases the interpreter while it runs.
+    """Decorator that compiles a function, which then releases the GIL while it runs.
 
     Args:
         function: The function.
-        fastmath: Sums may be reassociated, and no value is infinite or not a number.
+        fastmath: Sums may be reassociated, and no value is infinite or NaN.
     """
     dispatcher = numba.njit(**OPTIONS | {"fastmath": fastmath})(function)
     cache = dispatcher._cache

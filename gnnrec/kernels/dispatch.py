@@ -1,4 +1,4 @@
-"""Which implementation of a kernel runs: compiled by numba, a Triton kernel, or plain torch."""
+"""Selects the implementation of a kernel: compiled by numba, a Triton kernel, or plain torch."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from types import ModuleType
 
 import torch
 
-#: Device type -> package that compiles for it, and the ending of the modules that need it.
+#: Device type -> package that compiles for it, and suffix of the modules that need it.
 _COMPILERS = {"cpu": ("numba", "cpu"), "cuda": ("triton", "triton")}
 _forced: list[str] = []
 
 
 def choose(device: torch.device, name: str, reference: ModuleType) -> ModuleType:
-    """The module ``gnnrec.kernels.NAME_cpu`` or ``NAME_triton`` where one exists and can run, else ``reference``.
+    """Returns ``gnnrec.kernels.NAME_cpu`` or ``NAME_triton`` if it exists and can run, else ``reference``.
 
     Args:
-        device: Where the tensors are.
+        device: Device of the tensors.
         name: Name of the kernels.
-        reference: The same functions in plain torch.
+        reference: Module with the same functions in plain torch.
     """
-    package, ending = _COMPILERS.get(device.type, (None, None))
+    package, suffix = _COMPILERS.get(device.type, (None, None))
     if _forced:
-        ending = _forced[-1]
+        suffix = _forced[-1]
     elif package is None or not _installed(package):
         return reference
-    module = f"gnnrec.kernels.{name}_{ending}"
-    return importlib.import_module(module) if ending != "reference" and _installed(module) else reference
+    module = f"gnnrec.kernels.{name}_{suffix}"
+    return importlib.import_module(module) if suffix != "reference" and _installed(module) else reference
 
 
 @functools.cache
@@ -39,9 +39,9 @@ def _installed(package: str) -> bool:
 
 
 @contextlib.contextmanager
-def forced(ending: str) -> Iterator[None]:
-    """Makes every kernel run in one implementation: ``reference``, ``cpu`` or ``triton``. For tests."""
-    _forced.append(ending)
+def forced(suffix: str) -> Iterator[None]:
+    """Forces one implementation for all kernels, ``reference``, ``cpu`` or ``triton``, in tests."""
+    _forced.append(suffix)
     try:
         yield
     finally:

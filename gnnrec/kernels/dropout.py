@@ -1,6 +1,6 @@
-"""Dropout with masks that are functions of global rows, alone and after tanh, as operators of torch.
+"""Dropout whose masks are functions of global rows, alone and fused with tanh, as torch operators.
 
-Masks are those of :func:`gnnrec.rng.dropout_mask`. They are drawn again in the backward pass and never stored.
+Masks are those of :func:`gnnrec.rng.dropout_mask`. Backward draws them again, so they are never stored.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from gnnrec.kernels import dispatch, dropout_reference
 
 
 def dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
-    """Inverted dropout: ``states / (1 - rate)``, or 0 where the mask drops.
+    """Applies inverted dropout: ``states / (1 - rate)``, or 0 for dropped values.
 
     Args:
         states: Float ``[n, channels]``; differentiable.
         rows: Global rows, int64 ``[n]``.
-        stream: A key of :mod:`gnnrec.rng`, different for every step and place in the model.
-        rate: Share that is dropped, from 0 to below 1.
+        stream: Key from :func:`gnnrec.rng.key`, different for every step and place in the model.
+        rate: Dropout rate, in ``[0, 1)``.
     """
     return _dropout(states, rows, stream, rate)
 
 
 def tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
-    """:func:`dropout` of ``tanh(states)``."""
+    """Applies :func:`dropout` to ``tanh(states)``."""
     return _tanh_dropout(states, rows, stream, rate)
 
 
@@ -44,7 +44,7 @@ def _tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: 
 
 
 def _kernels(states: Tensor):
-    if states.dtype == torch.bfloat16:  # numba has no such type
+    if states.dtype == torch.bfloat16:  # not supported by numba
         return dropout_reference
     return dispatch.choose(states.device, "dropout", dropout_reference)
 

@@ -1,4 +1,4 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.dropout`."""
+"""CPU implementation of :mod:`gnnrec.kernels.dropout`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.threads import array, run, stretches, workers
+from gnnrec.kernels.threads import array, equal_ranges, num_workers, run_threads
 
 
 @compiled
 def _draw(stream, row, words):
-    """Four columns to a word, 16 bits each."""
+    """Draws the words of a row: four columns per word, 16 bits each."""
     for word in range(len(words)):
         words[word] = bits(stream, np.uint64(row * len(words) + word))
 
@@ -44,12 +44,12 @@ def _tanh_backward(stream, rows, threshold, factor, gradient, states, first, las
 def _run(loop, states: Tensor, rows: Tensor, stream: int, rate: float, read: list[Tensor], out: Tensor) -> Tensor:
     key, threshold = unsigned(stream), np.int16(round(rate * 65536) - 32768)
     factor = array(states).dtype.type(1 / (1 - rate))
-    arrays, written = [array(each.contiguous()) for each in read], array(out)
+    arrays, written = [array(tensor.contiguous()) for tensor in read], array(out)
 
     def work(number: int, first: int, last: int) -> None:
         loop(key, array(rows), threshold, factor, *arrays, first, last, written)
 
-    run(work, stretches(len(states), workers(states.numel())))
+    run_threads(work, equal_ranges(len(states), num_workers(states.numel())))
     return out
 
 

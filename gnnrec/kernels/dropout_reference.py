@@ -1,4 +1,4 @@
-"""What :mod:`gnnrec.kernels.dropout` computes, in plain torch."""
+"""Reference implementation of :mod:`gnnrec.kernels.dropout` in plain torch."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tens
 
 
 def tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
-    """Gradient of :func:`tanh_dropout` from its output, which is tanh over ``1 - rate`` wherever that matters."""
+    """Computes the gradient of :func:`tanh_dropout` from its output, which is ``tanh / (1 - rate)`` where kept."""
     return dropout(gradient, rows, stream, rate) * (1 - (out * (1 - rate)).square())

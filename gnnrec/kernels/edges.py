@@ -1,4 +1,4 @@
-"""The edges that statistics are taken over, and the half bins of time that they fall into."""
+"""Data classes of the kernels for statistics: edges, bins of time, and residuals."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclasses.dataclass(frozen=True)
 class EdgeTimeBins:
-    """Which half bins of time edges fall into.
+    """Half-width bins (:class:`TimeBins`) of edges.
 
     Attributes:
-        year: Half bin of the movie, uint8 ``[edges]``.
-        steps: For each window of users two bits, uint8 ``[edges]``: the edge is the first in its half bin; that half
-            bin follows directly on the one before of the same user.
+        year: Half-width bin of the movie, uint8 ``[edges]``.
+        steps: Two bits for each window of users, uint8 ``[edges]``: the edge is the first in its half-width bin; this
+            bin is adjacent to the user's previous nonempty one.
     """
 
     year: Tensor
@@ -23,14 +23,14 @@ class EdgeTimeBins:
 
 @dataclasses.dataclass(frozen=True)
 class Edges:
-    """Ratings sorted by user, then time. Those of one fold are excluded.
+    """Ratings sorted by user, then time, with folds.
 
     Attributes:
-        pointer: Where the edges of each user start, int64 ``[users + 1]``.
+        pointer: Start of the edges of each user, int64 ``[users + 1]``.
         movie: int32 ``[edges]``.
         rating: float ``[edges]``; its dtype is that of all results.
         level: Rating level, uint8 ``[edges]``.
-        bins: None where time plays no part.
+        bins: Half-width bins of time; None in models without time.
         fold: uint8 ``[edges]``.
         movies: Number of movies.
     """
@@ -46,41 +46,43 @@ class Edges:
 
 @dataclasses.dataclass(frozen=True)
 class TimeBins:
-    """Widths of bins of time, and ratings without any effect that every bin is given.
+    """Widths of the bins of time, and their pseudo-ratings with residual 0.
 
-    Bins are cut twice, the second time shifted by half of their width. The two bins of a moment together hold the half
-    bin that it falls into twice and both neighbours once, so sums over half bins are all that is kept.
+    Two grids of bins overlap, the second shifted by half the width, so that every time is in two bins. Together these
+    contain the *half-width bin* of the time twice and both adjacent half-width bins once. So sums over both bins follow
+    from sums over half-width bins, which are all that is stored. A *window* is one kind of bin of users: day or
+    session.
 
     Attributes:
-        movie_half: Seconds of half a bin of a movie.
-        movie_halves: Number of half bins of a movie, at most 256.
-        movie_shrinkage: Ratings given to both bins of a movie together.
-        user_halves: Seconds of half a bin of a user, for each of at most four windows.
-        user_shrinkages: Ratings given to both bins of a user together, for each of the windows.
+        movie_half_width: Seconds of a half-width bin of movies.
+        num_movie_half_bins: Number of half-width bins of a movie, at most 256.
+        movie_shrinkage: Pseudo-ratings in both bins of a movie together.
+        user_half_widths: Seconds of a half-width bin of users, for each of at most four windows.
+        user_shrinkages: Pseudo-ratings in both bins of a user together, for each window.
     """
 
-    movie_half: int
-    movie_halves: int
+    movie_half_width: int
+    num_movie_half_bins: int
     movie_shrinkage: float
-    user_halves: tuple[int, ...]
+    user_half_widths: tuple[int, ...]
     user_shrinkages: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Residuals:
-    """What is left of ratings after mean, biases and effects of time, cut into messages and targets.
+    """Ratings minus mean, biases and temporal biases, split into messages and targets.
 
     Attributes:
-        pointer: Where the messages of each user start, int64 ``[users + 1]``.
+        pointer: Start of the messages of each user, int64 ``[users + 1]``.
         movie: int32 ``[messages]``.
-        residual: What is left, scaled up for messages that were left out at random, float ``[messages]``.
+        residual: Residual of each message, scaled up by message dropout, float ``[messages]``.
         level: Rating level, uint8 ``[messages]``.
-        slot: Which message each edge is, -1 for none, int32 ``[edges]``; None unless asked for.
-        target_pointer: Where the targets of each user start, int64 ``[users + 1]``.
+        slot: Message of each edge, -1 for none, int32 ``[edges]``; None unless requested.
+        target_pointer: Start of the targets of each user, int64 ``[users + 1]``.
         target_movie: int32 ``[targets]``.
         target_rating: float ``[targets]``.
-        target_effect: Effects of time on the targets, float ``[targets, windows]``; None where time plays no part.
-        stages: What is left before each window of users, float ``[windows, edges]``; None unless asked for.
+        target_temporal_bias: float ``[targets, 1 + windows]``; None in models without time.
+        stages: Residuals before each window of users, float ``[windows, edges]``; None unless requested.
     """
 
     pointer: Tensor
@@ -91,5 +93,5 @@ class Residuals:
     target_pointer: Tensor
     target_movie: Tensor
     target_rating: Tensor
-    target_effect: Tensor | None
+    target_temporal_bias: Tensor | None
     stages: Tensor | None

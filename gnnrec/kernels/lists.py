@@ -16,11 +16,11 @@ class CSRLists:
     """Entries of consecutive lists: a sparse matrix by rows (CSR), with ``weight`` or ``factor`` as its values.
 
     Attributes:
-        pointer: Where each list starts, int64 ``[rows + 1]``.
+        pointer: Start of each list, int64 ``[rows + 1]``.
         entry: Columns, int32 ``[entries]``.
         columns: Number of columns.
-        factor: A second value of each entry, float ``[entries]``; None where there is one table only.
-        weight: The first value, the same for all entries.
+        factor: Second value of each entry, float ``[entries]``; None with one table only.
+        weight: First value, the same for all entries.
         row_scale: Factor of all values of a row, float ``[rows]``; None for ones.
     """
 
@@ -42,21 +42,21 @@ class CSRLists:
 
     @cached_property
     def by_column(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The same entries sorted by column: pointer int64 ``[columns + 1]``, row int32 and order int64 ``[entries]``.
+        """Entries sorted by column: pointer int64 ``[columns + 1]``, row int32 and order int64 ``[entries]``.
 
-        Made where sums over columns are taken by reading, as on GPUs: nothing is then added to the same place twice.
+        For sums over columns without atomic additions, on GPUs.
         """
         column, order = torch.sort(self.entry, stable=True)
         every = torch.arange(self.columns + 1, dtype=column.dtype, device=column.device)
         return torch.searchsorted(column, every), self.owner[order], order
 
-    def changed(self, **values) -> CSRLists:
-        """The same entries with another factor, weight or row scale; what was sorted stays sorted."""
+    def replace(self, **values) -> CSRLists:
+        """Returns the same entries with another factor, weight or row scale; keeps cached properties."""
         other = dataclasses.replace(self, **values)
         other.__dict__.update({name: self.__dict__[name] for name in ("owner", "by_column") if name in self.__dict__})
         return other
 
 
 def sum_dtype(table: Tensor) -> torch.dtype:
-    """What rows are summed in: float32 at least."""
+    """Returns the dtype of sums of rows: float64 for float64, otherwise float32."""
     return torch.float64 if table.dtype == torch.float64 else torch.float32

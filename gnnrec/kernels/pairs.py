@@ -1,4 +1,4 @@
-"""Scores of (row, column) pairs that stand in ragged lists, as an operator of torch."""
+"""Scores of the (row, column) pairs of ragged lists, as a torch operator."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from gnnrec.kernels.lists import CSRLists
 
 
 def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, lists: CSRLists) -> Tensor:
-    """``out[e] = rows[i] . columns[entry[e]] + row_bias[i] + column_bias[entry[e]]`` for ``e`` in list ``i``.
+    """Computes ``out[e] = rows[i] . columns[entry[e]] + row_bias[i] + column_bias[entry[e]]`` for ``e`` in list ``i``.
 
     Args:
-        rows: Float ``[rows, width]``; differentiable, as all four are.
+        rows: Float ``[rows, width]``; differentiable, like the next three.
         columns: ``[columns, width]``.
         row_bias: ``[rows]``.
         column_bias: ``[columns]``.
-        lists: The pairs; factors and scales play no part.
+        lists: The pairs; factors and scales are ignored.
 
     Returns:
-        ``[entries]``, float64 where any input is, otherwise float32.
+        ``[entries]``, float64 if any input is, otherwise float32.
     """
     inputs = rows, columns, row_bias, column_bias
-    dtype = torch.float64 if any(each.dtype == torch.float64 for each in inputs) else torch.float32
-    rows, columns, row_bias, column_bias = (each.to(dtype) for each in inputs)
+    dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in inputs) else torch.float32
+    rows, columns, row_bias, column_bias = (tensor.to(dtype) for tensor in inputs)
     by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
     return _scores(rows, columns, row_bias, column_bias, lists.pointer, lists.entry, *by_column)
 
 
 def pair_dots(rows: Tensor, columns: Tensor, pointer: Tensor, entry: Tensor) -> Tensor:
-    """:func:`pair_scores` without biases: ``out[e] = rows[i] . columns[entry[e]]`` for ``e`` in list ``i``."""
+    """Computes :func:`pair_scores` without biases: ``out[e] = rows[i] . columns[entry[e]]`` for ``e`` in list ``i``."""
     lists = CSRLists(pointer, entry, len(columns))
     return pair_scores(rows, columns, rows.new_zeros(len(rows)), columns.new_zeros(len(columns)), lists)
 

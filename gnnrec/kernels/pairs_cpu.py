@@ -1,4 +1,4 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.pairs`."""
+"""CPU implementation of :mod:`gnnrec.kernels.pairs`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.simd import add, load, multiply, scale, store, total, zeros
 from gnnrec.kernels.sums_cpu import padded
-from gnnrec.kernels.threads import array, pieces, run, shares, workers
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_threads, work_ranges
 
 
 @functools.cache
 def kernels(lanes: int) -> SimpleNamespace:
-    """The loops for tables whose number of columns is a multiple of ``lanes``."""
+    """Compiles the loops for tables whose number of columns is a multiple of ``lanes``."""
 
     @compiled
     def scores(rows, columns, row_bias, column_bias, pointer, entry, first, last, out):
@@ -30,22 +30,22 @@ def kernels(lanes: int) -> SimpleNamespace:
 
     @compiled
     def gradients(
-        gradient, rows, columns, pointer, entry, first, last, for_rows, for_columns, for_row_bias, for_column_bias
+        gradient, rows, columns, pointer, entry, first, last, grad_rows, grad_columns, grad_row_bias, grad_column_bias
     ):
         for row in range(first, last):
             bias = gradient.dtype.type(0)
             for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
                 bias += gradient[edge]
-                for_column_bias[entry[edge]] += gradient[edge]
-            for_row_bias[row] = bias
+                grad_column_bias[entry[edge]] += gradient[edge]
+            grad_row_bias[row] = bias
             for tile in range(0, rows.shape[1], lanes):
-                own, found = load(rows, row, tile, lanes), zeros(rows, lanes)
+                own, grad_own = load(rows, row, tile, lanes), zeros(rows, lanes)
                 for edge in range(np.uint64(pointer[row]), np.uint64(pointer[row + 1])):
                     column = np.uint32(entry[edge])
-                    found = add(found, scale(gradient[edge], load(columns, column, tile, lanes)))
-                    kept = load(for_columns, column, tile, lanes)
-                    store(for_columns, column, tile, add(kept, scale(gradient[edge], own)))
-                store(for_rows, row, tile, found)
+                    grad_own = add(grad_own, scale(gradient[edge], load(columns, column, tile, lanes)))
+                    kept = load(grad_columns, column, tile, lanes)
+                    store(grad_columns, column, tile, add(kept, scale(gradient[edge], own)))
+                store(grad_rows, row, tile, grad_own)
 
     return SimpleNamespace(scores=scores, gradients=gradients)
 
@@ -53,29 +53,29 @@ def kernels(lanes: int) -> SimpleNamespace:
 def scores(
     rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, pointer: Tensor, entry: Tensor
 ) -> Tensor:
-    """A score for each pair, ``[entries]``."""
+    """See :func:`gnnrec.kernels.pairs.pair_scores`."""
     (rows, columns), _, lanes = padded([rows, columns])
     out, loop = rows.new_empty(entry.numel()), kernels(lanes).scores
-    read = [array(each) for each in (rows, columns, row_bias, column_bias, pointer, entry)]
-    run(lambda number, first, last: loop(*read, first, last, array(out)), shares(read[4], entry.numel()))
+    read = [array(tensor) for tensor in (rows, columns, row_bias, column_bias, pointer, entry)]
+    run_threads(lambda number, first, last: loop(*read, first, last, array(out)), work_ranges(read[4], entry.numel()))
     return out
 
 
 def gradients(
     gradient: Tensor, rows: Tensor, columns: Tensor, pointer: Tensor, entry: Tensor, by_column: list[Tensor | None]
 ) -> list[Tensor]:
-    """Of rows, columns, row biases and column biases. ``by_column`` is not used here."""
+    """Computes the gradients of rows, columns, row biases and column biases. ``by_column`` is not used."""
     (rows, columns), width, lanes = padded([rows, columns])
-    ranges, loop = pieces(array(pointer), workers(entry.numel())), kernels(lanes).gradients
-    for_rows, for_row_bias = torch.empty_like(rows), rows.new_empty(len(rows))
-    for_columns = rows.new_zeros(len(ranges), *columns.shape)
-    for_column_bias = rows.new_zeros(len(ranges), len(columns))
-    read = [array(each) for each in (gradient, rows, columns, pointer, entry)]
+    ranges, loop = balanced_ranges(array(pointer), num_workers(entry.numel())), kernels(lanes).gradients
+    grad_rows, grad_row_bias = torch.empty_like(rows), rows.new_empty(len(rows))
+    grad_columns = rows.new_zeros(len(ranges), *columns.shape)
+    grad_column_bias = rows.new_zeros(len(ranges), len(columns))
+    read = [array(tensor) for tensor in (gradient, rows, columns, pointer, entry)]
 
     def work(number: int, first: int, last: int) -> None:
-        tables = array(for_rows), array(for_columns)[number], array(for_row_bias), array(for_column_bias)[number]
+        tables = array(grad_rows), array(grad_columns)[number], array(grad_row_bias), array(grad_column_bias)[number]
         loop(*read, first, last, *tables)
 
-    run(work, ranges)
-    tables = for_rows[:, :width].contiguous(), for_columns.sum(0)[:, :width].contiguous()
-    return [*tables, for_row_bias, for_column_bias.sum(0)]
+    run_threads(work, ranges)
+    tables = grad_rows[:, :width].contiguous(), grad_columns.sum(0)[:, :width].contiguous()
+    return [*tables, grad_row_bias, grad_column_bias.sum(0)]

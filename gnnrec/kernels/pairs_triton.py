@@ -1,7 +1,7 @@
-"""Triton kernels behind :mod:`gnnrec.kernels.pairs`.
+"""Triton implementation of :mod:`gnnrec.kernels.pairs`.
 
-A program scores a chunk of one list, whose row it reads once. Gradients are sums over lists, of rows by the lists and
-of columns by the lists sorted by column, with the gradient of each pair as its factor.
+A program scores a chunk of one list and reads its row once. Gradients are sums over lists with the gradient of each
+pair as its factor: over the lists for rows, over the lists sorted by column for columns.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from gnnrec.kernels.sums_triton import list_sums
 def scores(
     rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, pointer: Tensor, entry: Tensor
 ) -> Tensor:
-    """A score for each pair, ``[entries]``."""
+    """See :func:`gnnrec.kernels.pairs.pair_scores`."""
     out, reading = rows.new_empty(entry.numel()), Reading(pointer, entry, None)
     if reading.lists == 0 or entry.numel() == 0:
         return out
-    rows, columns = (each if each.stride(1) == 1 else each.contiguous() for each in (rows, columns))
+    rows, columns = (table if table.stride(1) == 1 else table.contiguous() for table in (rows, columns))
     biases = row_bias.contiguous(), column_bias.contiguous()
     lists, extras, width = reading.lists, reading.extras, rows.shape[1]
     strides = rows.stride(0), columns.stride(0)
@@ -49,11 +49,11 @@ def scores(
 def gradients(
     gradient: Tensor, rows: Tensor, columns: Tensor, pointer: Tensor, entry: Tensor, by_column: list[Tensor | None]
 ) -> list[Tensor]:
-    """Of rows, columns, row biases and column biases."""
+    """Computes the gradients of rows, columns, row biases and column biases."""
     sorted_pairs = read_by_column(pointer, entry, gradient, by_column, len(columns))
-    for_rows, for_row_bias = list_sums(Reading(pointer, entry, gradient), None, columns, factor_sums=True)
-    for_columns, for_column_bias = list_sums(sorted_pairs, None, rows, factor_sums=True)
-    return [for_rows, for_columns, for_row_bias, for_column_bias]
+    grad_rows, grad_row_bias = list_sums(Reading(pointer, entry, gradient), None, columns, factor_sums=True)
+    grad_columns, grad_column_bias = list_sums(sorted_pairs, None, rows, factor_sums=True)
+    return [grad_rows, grad_columns, grad_row_bias, grad_column_bias]
 
 
 @triton.jit(do_not_specialize=["lists", "extras"])

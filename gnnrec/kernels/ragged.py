@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 def offsets(counts: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
-    """CSR offsets ``[n + 1]`` of lists with ``counts`` ``[n]`` entries."""
+    """Computes the CSR offsets ``[n + 1]`` of lists with ``counts`` ``[n]`` entries."""
     pointer = torch.zeros(counts.numel() + 1, dtype=dtype, device=counts.device)
     torch.cumsum(counts, 0, out=pointer[1:])
     return pointer
 
 
 def owners(pointer: Tensor, dtype: torch.dtype = torch.int32, entries: int | None = None) -> Tensor:
-    """The list that each entry belongs to, ``[pointer[-1]]``.
+    """Returns the list of each entry, ``[pointer[-1]]``.
 
-    ``entries`` is that number, where it is known: otherwise the host waits for the device to tell it.
+    ``entries`` is this number, if known; otherwise the host waits for the device.
     """
     lists = torch.arange(pointer.numel() - 1, dtype=dtype, device=pointer.device)
     return torch.repeat_interleave(lists, pointer.diff().to(torch.int64), output_size=entries)
@@ -31,20 +31,20 @@ def ranges(starts: Tensor, counts: Tensor) -> Tensor:
 
 
 def counting_sort(keys: Tensor, num_keys: int) -> tuple[Tensor, Tensor]:
-    """Stable sort of small integers.
+    """Sorts small integers stably.
 
     Args:
         keys: Integers in ``[0, num_keys)``, ``[n]``.
         num_keys: Number of possible keys.
 
     Returns:
-        CSR offsets of the keys, int64 ``[num_keys + 1]``, and the order, int32 or int64 ``[n]``:
-        ``keys[order]`` ascends.
+        CSR offsets of the keys, int64 ``[num_keys + 1]``, and the order, int32 or int64 ``[n]``: ``keys[order]`` is
+        ascending.
     """
     if keys.device.type != "cpu":
         pointer = offsets(torch.bincount(keys, minlength=num_keys))
         return pointer, torch.argsort(keys, stable=True).to(index_dtype(keys.numel()))
-    # scipy's row-to-column conversion is a counting sort: seven times faster than argsort here.
+    # scipy's conversion from CSR to CSC is a counting sort, seven times faster than argsort here.
     import numpy as np
     import scipy.sparse
 
@@ -62,10 +62,10 @@ def counting_sort(keys: Tensor, num_keys: int) -> tuple[Tensor, Tensor]:
 
 
 def index_dtype(count: int) -> torch.dtype:
-    """int32 where it can count to ``count``."""
+    """Returns int32 if it can represent ``count``, else int64."""
     return torch.int32 if count < 2**31 else torch.int64
 
 
 def segment_sum(values: Tensor, pointer: Tensor) -> Tensor:
-    """Sums of consecutive stretches of ``values``: float ``[lists]``, zero where a list is empty."""
+    """Sums ``values`` over consecutive lists: float ``[lists]``, zero for empty lists."""
     return torch.segment_reduce(values, "sum", offsets=pointer, axis=0, initial=0)

@@ -1,4 +1,4 @@
-"""Random numbers of :mod:`gnnrec.rng` in bulk: the same bits, compiled where that is faster."""
+"""Random numbers of :mod:`gnnrec.rng` in bulk, bit for bit, in compiled loops on CPUs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from gnnrec.kernels import dispatch, random_reference
 
 
 def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
-    """Integers in ``[0, below)``, one for each counter, as :func:`gnnrec.rng.integers` gives them.
+    """Returns the integers in ``[0, below)`` of :func:`gnnrec.rng.integers`, one per counter.
 
     Args:
-        stream: A key made by :func:`gnnrec.rng.key`.
+        stream: Key from :func:`gnnrec.rng.key`.
         counters: int32 or int64 ``[n]``, at least 0.
         below: At most 256.
 

@@ -1,4 +1,4 @@
-"""Compiled loops over the counters of :mod:`gnnrec.rng`: the same bits, without temporaries."""
+"""Random bits of :mod:`gnnrec.rng` in compiled loops, and CPU implementation of :mod:`gnnrec.kernels.random`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.threads import array, run, stretches, workers
+from gnnrec.kernels.threads import array, equal_ranges, num_workers, run_threads
 
 _GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def unsigned(stream: int) -> np.uint64:
-    """A key as the loops take it."""
+    """Converts a key to the type that the loops use."""
     return np.uint64(stream % (1 << 64))
 
 
 @compiled
 def bits(stream, counter):
-    """64 random bits, as :func:`gnnrec.rng.bits` gives them."""
+    """Returns the 64 random bits of :func:`gnnrec.rng.bits`."""
     value = np.uint64(counter) * _GOLDEN + stream
     value = (value ^ (value >> np.uint64(30))) * _MIX_1
     value = (value ^ (value >> np.uint64(27))) * _MIX_2
@@ -33,12 +33,12 @@ def _small_integers(stream, counters, below, first, last, out):
 
 
 def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
-    """uint8 integers below ``below`` (at most 256), as :func:`gnnrec.rng.integers` gives them."""
+    """See :func:`gnnrec.kernels.random.small_integers`."""
     out = torch.empty(counters.shape, dtype=torch.uint8)
     key, read, written = unsigned(stream), array(counters), array(out)
 
     def work(number: int, first: int, last: int) -> None:
         _small_integers(key, read, np.uint64(below), first, last, written)
 
-    run(work, stretches(counters.numel(), workers(counters.numel())))
+    run_threads(work, equal_ranges(counters.numel(), num_workers(counters.numel())))
     return out

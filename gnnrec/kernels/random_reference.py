@@ -1,4 +1,4 @@
-"""What :mod:`gnnrec.kernels.random` computes, in plain torch."""
+"""Reference implementation of :mod:`gnnrec.kernels.random` in plain torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled loops behind :func:`gnnrec.kernels.statistics.residuals`: one user at a time, while it is in the cache."""
+"""CPU implementation of :func:`gnnrec.kernels.statistics.residuals`: one user at a time, whose edges stay in cache."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges, Residuals, TimeBins
 from gnnrec.kernels.ragged import offsets
-from gnnrec.kernels.threads import array, optional, run, shares
+from gnnrec.kernels.threads import array, optional_array, run_threads, work_ranges
 
-#: Messages to which the memory of a pass is rounded up.
-ROOM = 1 << 20
+#: Allocations are rounded up to a multiple of this number of messages.
+ALLOCATION_UNIT = 1 << 20
 
 
 @compiled
@@ -28,12 +28,12 @@ def _count_kept(pointer, fold, group, excluded, kept, first, last, out):
 
 
 @compiled
-def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both, joined, left, effect):
-    """Effects of one window on the edges of one user, in its row of ``effect``; they are taken off ``left``.
+def _subtract_bias(steps, window, shrinkage, begin, size, carried, place, bins, both, joined, left, effect):
+    """Writes the temporal biases of one window and user to a row of ``effect``, and subtracts them from ``left``.
 
-    ``place``, ``bins``, ``both`` and ``joined`` are scratch: the half bin of each edge, and sums over half bins, sums
-    over both bins and whether a half bin follows directly on the one before. The first half bin has number 1, so that
-    there is nothing before it.
+    ``place``, ``bins``, ``both`` and ``joined`` are scratch memory: the half-width bin of each edge, and for each
+    half-width bin its sums, the sums over both bins, and whether it is adjacent to the one before. The first
+    half-width bin has number 1, so that the one before it is empty.
     """
     starts, follows, last = np.uint8(1 << (2 * window)), np.uint8(2 << (2 * window)), np.uint32(0)
     total, count = 0.0, 0.0
@@ -43,31 +43,31 @@ def _take_off(steps, window, shrinkage, begin, size, carried, place, bins, both,
         last = np.uint32(last + np.uint32((step & starts) != 0))
         place[at] = last
         joined[last] = (step & follows) != 0
-        # Running sums, of which the last one of a half bin stays: nothing is read back from memory.
+        # Cumulative sums, of which the last one in a half-width bin remains, avoid reading sums back from memory.
         total += carried[at] * left[at]
         count += carried[at]
         bins[last, 0], bins[last, 1] = total, count
     joined[last + 1], bins[last + 1, 0], bins[last + 1, 1] = 0, 0, 0
-    for each in range(last, 0, -1):
-        bins[each, 0] -= bins[each - 1, 0]
-        bins[each, 1] -= bins[each - 1, 1]
-    for each in range(1, last + 1):
-        before, after = joined[each], joined[each + 1]
-        both[each, 0] = 2 * bins[each, 0] + before * bins[each - 1, 0] + after * bins[each + 1, 0]
-        both[each, 1] = 2 * bins[each, 1] + before * bins[each - 1, 1] + after * bins[each + 1, 1] + shrinkage
+    for b in range(last, 0, -1):
+        bins[b, 0] -= bins[b - 1, 0]
+        bins[b, 1] -= bins[b - 1, 1]
+    for b in range(1, last + 1):
+        before, after = joined[b], joined[b + 1]
+        both[b, 0] = 2 * bins[b, 0] + before * bins[b - 1, 0] + after * bins[b + 1, 0]
+        both[b, 1] = 2 * bins[b, 1] + before * bins[b - 1, 1] + after * bins[b + 1, 1] + shrinkage
     for at in range(size):
-        # A rating has no part in the effect on itself.
+        # A rating is excluded from its own temporal bias.
         own = carried[at] + carried[at]
-        found = (both[place[at], 0] - own * left[at]) / (both[place[at], 1] - own)
-        effect[window + 1, at] = found
-        left[at] -= found
+        bias = (both[place[at], 0] - own * left[at]) / (both[place[at], 1] - own)
+        effect[window + 1, at] = bias
+        left[at] -= bias
 
 
 @compiled
 def _residuals(
     pointer, movie, rating, level, year, steps, fold, excluded, group, kept, scale, user_base, movie_bias,
     years, shrinkage, user_shrinkages, message_pointer, target_pointer, first, last,
-    sent_movie, sent_residual, sent_level, slot, target_movie, target_rating, target_effect, stages,
+    sent_movie, sent_residual, sent_level, slot, target_movie, target_rating, target_temporal_bias, stages,
 ):  # fmt: skip
     dtype, windows, longest = rating.dtype, len(user_shrinkages), 0
     for user in range(first, last):
@@ -77,7 +77,7 @@ def _residuals(
     bins, both = np.empty((longest + 2, 2), np.float64), np.empty((longest + 2, 2), dtype)
     sends, targets = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32)
     for user in range(first, last):
-        # Unsigned positions spare every access the question whether it counts from the end.
+        # Unsigned positions avoid a check for negative indices in every access.
         begin, base = np.uint64(pointer[user]), user_base[user]
         size = np.uint64(pointer[user + 1]) - begin
         for at in range(size):
@@ -92,11 +92,11 @@ def _residuals(
                 if stages is not None:
                     for at in range(size):
                         stages[window, begin + at] = left[at]
-                _take_off(
+                _subtract_bias(
                     steps, window, user_shrinkages[window], begin, size, carried, place, bins, both, joined, left,
                     effect,
                 )  # fmt: skip
-        # Positions are written whether they count or not: which do is a coin's toss, and branches on that are slow.
+        # All positions are written, even unused ones: a branch would be mispredicted often.
         sent, target = np.uint64(0), np.uint64(0)
         for at in range(size):
             included = fold[begin + at] != excluded
@@ -108,22 +108,22 @@ def _residuals(
                 slot[begin + at] = message_pointer[user] + np.int64(sent) if included else -1
             sent += np.uint64(included)
         out = np.uint64(message_pointer[user])
-        for each in range(sent):
-            at = sends[each]
-            sent_movie[out + each], sent_level[out + each] = movie[begin + at], level[begin + at]
-            sent_residual[out + each] = scale * left[at]
+        for n in range(sent):
+            at = sends[n]
+            sent_movie[out + n], sent_level[out + n] = movie[begin + at], level[begin + at]
+            sent_residual[out + n] = scale * left[at]
         out = np.uint64(target_pointer[user])
-        for each in range(target):
-            at = targets[each]
-            target_movie[out + each], target_rating[out + each] = movie[begin + at], rating[begin + at]
+        for n in range(target):
+            at = targets[n]
+            target_movie[out + n], target_rating[out + n] = movie[begin + at], rating[begin + at]
             if years is not None:
                 for window in range(windows + 1):
-                    target_effect[out + each, window] = effect[window, at]
+                    target_temporal_bias[out + n, window] = effect[window, at]
 
 
-def _room(size: int, dtype: torch.dtype) -> Tensor:
-    """Memory for ``size`` numbers, of a size that the next pass, with a few messages more or less, can use again."""
-    return torch.empty(-(-size // ROOM) * ROOM, dtype=dtype)[:size]
+def _allocate(size: int, dtype: torch.dtype) -> Tensor:
+    """Allocates ``size`` elements, rounded up so that the allocator can reuse the memory in the next pass."""
+    return torch.empty(-(-size // ALLOCATION_UNIT) * ALLOCATION_UNIT, dtype=dtype)[:size]
 
 
 def residuals(
@@ -142,41 +142,50 @@ def residuals(
 ) -> Residuals:
     """See :func:`gnnrec.kernels.statistics.residuals`."""
     pointer, count = array(edges.pointer), edges.movie.numel()
-    ranges = shares(pointer, count)
-    fold, group, kept = array(edges.fold), optional(group), optional(kept)
+    ranges = work_ranges(pointer, count)
+    fold, group, kept = array(edges.fold), optional_array(group), optional_array(kept)
     sent = torch.empty(len(pointer) - 1, dtype=torch.int64)
 
     def count_kept(number: int, first: int, last: int) -> None:
         _count_kept(pointer, fold, group, excluded, kept, first, last, array(sent))
 
-    run(count_kept, ranges)
+    run_threads(count_kept, ranges)
     message_pointer, target_pointer = offsets(sent), offsets(num_targets)
     total, targets, like = int(message_pointer[-1]), int(target_pointer[-1]), edges.rating
     timed = years is not None
-    found = Residuals(
+    result = Residuals(
         pointer=message_pointer,
-        movie=_room(total, torch.int32),
-        residual=_room(total, like.dtype),
-        level=_room(total, torch.uint8),
+        movie=_allocate(total, torch.int32),
+        residual=_allocate(total, like.dtype),
+        level=_allocate(total, torch.uint8),
         slot=torch.empty(count, dtype=torch.int32) if slots else None,
         target_pointer=target_pointer,
         target_movie=torch.empty(targets, dtype=torch.int32),
         target_rating=like.new_empty(targets),
-        target_effect=like.new_empty(targets, 1 + len(windows.user_halves)) if timed else None,
-        stages=like.new_empty(len(windows.user_halves), count) if timed and stages else None,
+        target_temporal_bias=like.new_empty(targets, 1 + len(windows.user_half_widths)) if timed else None,
+        stages=like.new_empty(len(windows.user_half_widths), count) if timed and stages else None,
     )
     number = array(like).dtype.type
     bins = edges.bins if timed else None
-    given = (
+    read = (
         pointer, array(edges.movie), array(like), array(edges.level), array(bins.year) if timed else None,
         array(bins.steps) if timed else None, fold, excluded, group, kept, number(scale), array(user_base),
-        array(movie_bias), optional(years), number(windows.movie_shrinkage if timed else 0),
+        array(movie_bias), optional_array(years), number(windows.movie_shrinkage if timed else 0),
         np.array(windows.user_shrinkages if timed else (), array(like).dtype),
         array(message_pointer), array(target_pointer),
     )  # fmt: skip
     written = [
-        optional(getattr(found, name))
-        for name in ("movie", "residual", "level", "slot", "target_movie", "target_rating", "target_effect", "stages")
+        optional_array(getattr(result, name))
+        for name in (
+            "movie",
+            "residual",
+            "level",
+            "slot",
+            "target_movie",
+            "target_rating",
+            "target_temporal_bias",
+            "stages",
+        )
     ]
-    run(lambda number, first, last: _residuals(*given, first, last, *written), ranges)
-    return found
+    run_threads(lambda number, first, last: _residuals(*read, first, last, *written), ranges)
+    return result

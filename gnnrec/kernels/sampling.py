@@ -1,4 +1,4 @@
-"""Drawing neighbours, and turning what was drawn into lists."""
+"""Draws neighbors, and builds lists of messages from drawn edges."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from gnnrec.kernels import dispatch, sampling_reference
 def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
     """Draws positions in neighbour lists, without replacement, each with the same probability.
 
-    A list with at most ``fan_out`` entries is taken whole. A longer one is cut into ``fan_out`` stretches whose lengths
-    differ by at most one, one position is drawn in each, and all are rotated by one more draw. So every position has
-    probability ``fan_out / degree``, nothing is drawn twice, and nothing is sorted.
+    A list with at most ``fan_out`` entries is taken whole. A longer one is divided into ``fan_out`` intervals whose
+    lengths differ by at most one; one position is drawn in each interval, and all positions are rotated by one more
+    draw. So every position has probability ``fan_out / degree``, none is drawn twice, and no sort is needed.
 
     Args:
-        stream: A key made by :func:`gnnrec.rng.key`.
-        ids: Global rows of the nodes, int64 ``[nodes]``; what is drawn depends on them alone.
-        degree: Lengths of their lists, int64 ``[nodes]``.
-        fan_out: Draws a node; negative for all neighbours.
+        stream: Key from :func:`gnnrec.rng.key`.
+        ids: Global rows of the nodes, int64 ``[nodes]``; draws depend on the row and the degree only.
+        degree: Lengths of the nodes' lists, int64 ``[nodes]``.
+        fan_out: Draws per node; negative for all neighbors.
 
     Returns:
         The node of each draw and the position in its list, both int64 ``[draws]``, sorted by node.
@@ -29,20 +29,19 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
 def pick(
     row: Tensor, edge: Tensor, slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """CSRLists of the messages among drawn edges.
+    """Builds lists of the messages among drawn edges.
 
     Args:
         row: List of each draw, int64 ``[draws]``, in any order.
-        edge: What was drawn, int64 ``[draws]``.
-        slot: Which message each edge is, -1 for none, int32 ``[edges]``.
+        edge: Drawn edge, int64 ``[draws]``.
+        slot: Message of each edge, -1 for none, int32 ``[edges]``.
         rows: Number of lists.
         movie: int32 ``[messages]``.
         residual: Float ``[messages]``.
         level: uint8 ``[messages]``.
 
     Returns:
-        Where each list starts, int64 ``[rows + 1]``, and movie, residual and level of its messages, in the order of
-        the draws.
+        Start of each list, int64 ``[rows + 1]``, and movie, residual and level of its messages, in the order of draws.
     """
     kernels = dispatch.choose(row.device, "sampling", sampling_reference)
     return kernels.pick(row, edge, slot, rows, movie, residual, level)

@@ -1,4 +1,4 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.sampling`."""
+"""CPU implementation of :mod:`gnnrec.kernels.sampling`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.threads import array, pieces, run, workers
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_threads
 
 
 @compiled
@@ -44,23 +44,23 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     def work(number: int, first: int, last: int) -> None:
         _draw(*read, first, last, array(node), array(position))
 
-    run(work, pieces(array(pointer), workers(node.numel())))
+    run_threads(work, balanced_ranges(array(pointer), num_workers(node.numel())))
     return node, position
 
 
 @compiled
-def _count(row, edge, slot, chosen, pointer):
+def _count(row, edge, slot, drawn_slot, pointer):
     for at in range(len(row)):
-        chosen[at] = slot[edge[at]]
-        pointer[row[at] + 1] += chosen[at] >= 0
-    for each in range(1, len(pointer)):
-        pointer[each] += pointer[each - 1]
+        drawn_slot[at] = slot[edge[at]]
+        pointer[row[at] + 1] += drawn_slot[at] >= 0
+    for n in range(1, len(pointer)):
+        pointer[n] += pointer[n - 1]
 
 
 @compiled
-def _pick(row, chosen, next_place, movie, residual, level, out_movie, out_residual, out_level):
+def _pick(row, drawn_slot, next_place, movie, residual, level, out_movie, out_residual, out_level):
     for at in range(len(row)):
-        message = chosen[at]
+        message = drawn_slot[at]
         if message >= 0:
             place = next_place[row[at]]
             next_place[row[at]] = place + 1
@@ -71,10 +71,10 @@ def pick(
     row: Tensor, edge: Tensor, slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See :func:`gnnrec.kernels.sampling.pick`. A counting sort: draws keep their order within a list."""
-    pointer, chosen = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(row.numel(), dtype=torch.int32)
-    _count(array(row), array(edge), array(slot), array(chosen), array(pointer))
+    pointer, drawn_slot = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(row.numel(), dtype=torch.int32)
+    _count(array(row), array(edge), array(slot), array(drawn_slot), array(pointer))
     count = int(pointer[-1])
-    out = [each.new_empty(count) for each in (movie, residual, level)]
-    given = [array(each) for each in (movie, residual, level)]
-    _pick(array(row), array(chosen), array(pointer[:-1].clone()), *given, *(array(each) for each in out))
+    out = [tensor.new_empty(count) for tensor in (movie, residual, level)]
+    read = [array(tensor) for tensor in (movie, residual, level)]
+    _pick(array(row), array(drawn_slot), array(pointer[:-1].clone()), *read, *(array(tensor) for tensor in out))
     return pointer, *out

@@ -1,4 +1,4 @@
-"""What :mod:`gnnrec.kernels.sampling` computes, in plain torch."""
+"""Reference implementation of :mod:`gnnrec.kernels.sampling` in plain torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
         return node, number
     length = degree[node]
     first = number * length // max(fan_out, 1)
-    stretch = (number + 1) * length // max(fan_out, 1) - first
-    drawn = first + rng.integers(stream, ids[node] * (fan_out + 1) + number, stretch.clamp(min=1))
+    interval = (number + 1) * length // max(fan_out, 1) - first
+    drawn = first + rng.integers(stream, ids[node] * (fan_out + 1) + number, interval.clamp(min=1))
     rotation = rng.integers(stream, ids * (fan_out + 1) + fan_out, degree.clamp(min=1))
     position = (drawn + rotation[node]) % length.clamp(min=1)
     return node, torch.where(length > fan_out, position, number)

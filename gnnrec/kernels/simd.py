@@ -1,7 +1,7 @@
-"""Vectors of floats for compiled loops: registers that numba's own loops would keep in memory.
+"""LLVM vectors of floats for compiled loops, to keep sums in registers.
 
-Numba cannot know that an output row does not overlap a table, so it reads and writes sums through memory. Here a sum is
-one LLVM vector, which stays in registers whatever their width, while rows are added to it.
+Numba cannot prove that an output row does not overlap a table, so it keeps sums in memory. Here a sum is one LLVM
+vector, which stays in registers of any width while rows are added to it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def _vector(array: types.Array, lanes: types.IntegerLiteral) -> Vector:
-    """What the rows of ``array`` are added up in: bfloat16, which arrives as uint16, in float32."""
+    """Returns the type of sums of rows of ``array``; bfloat16, stored as uint16, is summed in float32."""
     return Vector(types.float64 if array.dtype == types.float64 else types.float32, lanes.literal_value)
 
 
 def _address(context, builder, signature, arguments):
-    """Address of ``array[i, j]`` for the first three arguments; rows may be strided, columns not."""
+    """Computes the address of ``array[i, j]`` from the first three arguments; rows may be strided, columns not."""
     kind, row, column = signature.args[:3]
     array = context.make_array(kind)(context, builder, arguments[0])
     row = context.cast(builder, arguments[1], row, types.intp)
@@ -56,7 +56,7 @@ def _address(context, builder, signature, arguments):
 
 @intrinsic(prefer_literal=True)
 def load(typing, array, i, j, lanes):
-    """``array[i, j : j + lanes]``."""
+    """Loads ``array[i, j : j + lanes]``."""
     vector = _vector(array, lanes)
 
     def generate(context, builder, signature, arguments):
@@ -73,7 +73,7 @@ def load(typing, array, i, j, lanes):
 
 @intrinsic
 def store(typing, array, i, j, value):
-    """``array[i, j : j + lanes] = value``."""
+    """Stores ``value`` to ``array[i, j : j + lanes]``."""
 
     def generate(context, builder, signature, arguments):
         address = _address(context, builder, signature, arguments)
@@ -86,7 +86,7 @@ def store(typing, array, i, j, value):
 
 @intrinsic(prefer_literal=True)
 def zeros(typing, array, lanes):
-    """Zeros of the kind that rows of ``array`` are added up in."""
+    """Returns a zero vector of the type of sums of rows of ``array``."""
     vector = _vector(array, lanes)
     return vector(array, lanes), lambda context, builder, signature, arguments: ir.Constant(
         vector.llvm, [0.0] * vector.lanes
@@ -95,17 +95,17 @@ def zeros(typing, array, lanes):
 
 @intrinsic
 def add(typing, left, right):
-    """``left + right``."""
+    """Computes ``left + right``."""
     return left(left, right), lambda context, builder, signature, arguments: builder.fadd(*arguments, flags=_FAST)
 
 
 @intrinsic
 def multiply(typing, left, right):
-    """``left * right``, lane by lane."""
+    """Computes ``left * right`` lane by lane."""
     return left(left, right), lambda context, builder, signature, arguments: builder.fmul(*arguments, flags=_FAST)
 
 
-def _spread(context, builder, vector: Vector, value, kind):
+def _broadcast(context, builder, vector: Vector, value, kind):
     value = context.cast(builder, value, kind, vector.scalar)
     undefined = ir.Constant(vector.llvm, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(_INDEX, 0))
@@ -116,17 +116,17 @@ def _spread(context, builder, vector: Vector, value, kind):
 
 @intrinsic
 def scale(typing, factor, value):
-    """``factor * value`` for a number and a vector."""
+    """Computes ``factor * value`` for a number and a vector."""
 
     def generate(context, builder, signature, arguments):
-        return builder.fmul(_spread(context, builder, value, arguments[0], factor), arguments[1], flags=_FAST)
+        return builder.fmul(_broadcast(context, builder, value, arguments[0], factor), arguments[1], flags=_FAST)
 
     return value(factor, value), generate
 
 
 @intrinsic
 def total(typing, value):
-    """Sum of the lanes."""
+    """Sums the lanes."""
 
     def generate(context, builder, signature, arguments):
         scalar = value.llvm.element

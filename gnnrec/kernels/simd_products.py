@@ -1,8 +1,8 @@
-"""Scores of a few rows with a few columns, held in registers: the inner loop of :mod:`gnnrec.kernels.top_cpu`.
+"""Inner loop of :mod:`gnnrec.kernels.top_cpu`: scores of a few rows and columns, held in registers.
 
-Numba keeps a matrix of sums in memory. Here every sum is one LLVM vector over columns, and the loop over dimensions
-reads each column vector once for all rows. A score is added up in one order, whatever rows and columns are beside it,
-so it does not depend on how the work is cut.
+Numba would keep a matrix of sums in memory. Here every sum is one LLVM vector over columns, and the loop over
+dimensions reads each column vector once for all rows. The order of summation of a score does not depend on other rows
+and columns, so scores do not depend on blocks and threads.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ def _shape() -> tuple[int, int]:
     return (8, 6) if features.get("avx2") else (4, 8)
 
 
-#: Floats in a register, and rows whose sums fit in the registers: 32 of AVX-512, 16 of AVX2, 32 of others.
+#: Floats per register, and rows whose sums fit into the registers (32 with AVX-512, 16 with AVX2, otherwise 32).
 LANES, ROWS = _shape()
-#: Column vectors of a tile, and columns.
+#: Column vectors and columns of a tile.
 VECTORS = 2
 WIDTH = VECTORS * LANES
-#: What stands for a score that does not count: below any other.
+#: Score of excluded columns, below any other.
 LOWEST = -3.4028234663852886e38
 
 _VECTOR = ir.VectorType(_FLOAT, LANES)
 
 
 class _Tile:
-    """Writes the code of one tile."""
+    """Generates the code of one tile."""
 
     def __init__(self, context, builder, signature, arguments):
         self.context, self.builder, self.kinds, self.values = context, builder, signature.args, arguments
 
     def start(self, position: int, *indices) -> ir.Value:
-        """Address of an element of the array argument at ``position``."""
+        """Computes the address of an element of the array argument at ``position``."""
         kind = self.kinds[position]
         array = self.context.make_array(kind)(self.context, self.builder, self.values[position])
-        shape, strides = (cgutils.unpack_tuple(self.builder, each) for each in (array.shape, array.strides))
+        shape, strides = (cgutils.unpack_tuple(self.builder, values) for values in (array.shape, array.strides))
         pointer = cgutils.get_item_pointer2(
             self.context, self.builder, array.data, shape, strides, kind.layout, indices, wraparound=False
         )
         return self.builder.bitcast(pointer, _FLOAT.as_pointer())
 
     def load(self, address: ir.Value, vector: int) -> ir.Value:
-        """The vector at ``address`` and ``vector`` vectors on."""
+        """Loads the vector at ``address`` plus ``vector`` vectors."""
         at = self.builder.gep(address, [ir.Constant(_INDEX, vector * LANES)])
         return self.builder.load(self.builder.bitcast(at, _VECTOR.as_pointer()), align=4)
 
@@ -58,8 +58,8 @@ class _Tile:
         at = self.builder.gep(address, [ir.Constant(_INDEX, vector * LANES)])
         self.builder.store(value, self.builder.bitcast(at, _VECTOR.as_pointer()), align=4)
 
-    def spread(self, address: ir.Value) -> ir.Value:
-        """A vector of one float."""
+    def broadcast(self, address: ir.Value) -> ir.Value:
+        """Fills a vector with the float at ``address``."""
         undefined = ir.Constant(_VECTOR, ir.Undefined)
         first = self.builder.insert_element(
             undefined, self.builder.load(address, align=4), ir.Constant(ir.IntType(32), 0)
@@ -73,7 +73,7 @@ class _Tile:
         return self.builder.fadd(product, total, flags=("contract",))
 
     def rectified_sum(self, left: ir.Value, right: ir.Value) -> ir.Value:
-        """``max(left + right, 0)``."""
+        """Computes ``max(left + right, 0)``."""
         total, zero = self.builder.fadd(left, right), ir.Constant(_VECTOR, [0.0] * LANES)
         return self.builder.select(self.builder.fcmp_ordered(">", total, zero), total, zero)
 
@@ -81,28 +81,28 @@ class _Tile:
 def _generate(context, builder, signature, arguments):
     rows, row, columns, tile, bias, weight, out, first = arguments
     code = _Tile(context, builder, signature, arguments)
-    zero, number = ir.Constant(_INDEX, 0), [ir.Constant(_INDEX, each) for each in range(ROWS)]
+    zero, numbers = ir.Constant(_INDEX, 0), [ir.Constant(_INDEX, number) for number in range(ROWS)]
     hidden = signature.args[5] != types.none
     bias_start = code.start(4, tile, zero)
     sums = [[cgutils.alloca_once(builder, _VECTOR) for _ in range(VECTORS)] for _ in range(ROWS)]
-    for each in sums:
-        for vector, place in enumerate(each):
+    for row_sums in sums:
+        for vector, place in enumerate(row_sums):
             builder.store(code.load(bias_start, vector), place)
-    owners = [builder.add(row, each) for each in number]
+    owners = [builder.add(row, number) for number in numbers]
     dimensions = cgutils.unpack_tuple(builder, context.make_array(signature.args[0])(context, builder, rows).shape)[1]
     with cgutils.for_range(builder, dimensions, intp=_INDEX) as loop:
         column = code.start(2, tile, loop.index, zero)
         read = [code.load(column, vector) for vector in range(VECTORS)]
-        factor = code.spread(code.start(5, loop.index)) if hidden else None
+        factor = code.broadcast(code.start(5, loop.index)) if hidden else None
         for owner, places in zip(owners, sums):
-            own = code.spread(code.start(0, owner, loop.index))
+            own = code.broadcast(code.start(0, owner, loop.index))
             for vector, place in enumerate(places):
                 left, right = own, read[vector]
                 if hidden:
                     left, right = factor, code.rectified_sum(own, read[vector])
                 builder.store(code.multiply_add(left, right, builder.load(place)), place)
-    for each, places in zip(number, sums):
-        target = code.start(6, each, first)
+    for number, places in zip(numbers, sums):
+        target = code.start(6, number, first)
         for vector, place in enumerate(places):
             code.store(builder.load(place), target, vector)
     return context.get_dummy_value()
@@ -110,7 +110,7 @@ def _generate(context, builder, signature, arguments):
 
 @intrinsic
 def score_tile(typing, rows, row, columns, tile, bias, weight, out, first):
-    """Scores of :data:`ROWS` rows with :data:`WIDTH` columns.
+    """Computes scores of :data:`ROWS` rows and :data:`WIDTH` columns.
 
     ``out[i, first + j] = bias[tile, j] + sum_d rows[row + i, d] * columns[tile, d, j]``, or with a ``weight``
     ``bias[tile, j] + sum_d weight[d] * max(rows[row + i, d] + columns[tile, d, j], 0)``.
@@ -131,7 +131,7 @@ def score_tile(typing, rows, row, columns, tile, bias, weight, out, first):
 
 @intrinsic
 def any_above(typing, values, row, first, bound):
-    """Whether one of ``values[row, first : first + WIDTH]`` is above ``bound``; what is not a number is not."""
+    """Tests whether any of ``values[row, first : first + WIDTH]`` is above ``bound``; NaN is not."""
 
     def generate(context, builder, signature, arguments):
         code = _Tile(context, builder, signature, arguments)
@@ -141,10 +141,10 @@ def any_above(typing, values, row, first, bound):
         limit = builder.shuffle_vector(
             filled, undefined, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         )
-        found = [builder.fcmp_ordered(">", code.load(start, vector), limit) for vector in range(VECTORS)]
-        either = found[0]
-        for each in found[1:]:
-            either = builder.or_(either, each)
+        masks = [builder.fcmp_ordered(">", code.load(start, vector), limit) for vector in range(VECTORS)]
+        either = masks[0]
+        for mask in masks[1:]:
+            either = builder.or_(either, mask)
         bits = builder.bitcast(either, ir.IntType(LANES))
         return builder.icmp_unsigned("!=", bits, ir.Constant(ir.IntType(LANES), 0))
 

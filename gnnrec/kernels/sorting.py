@@ -1,4 +1,4 @@
-"""Sorting within ragged lists."""
+"""Sorts within ragged lists."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from gnnrec.kernels import dispatch, sorting_reference
 
 
 def sort_within(pointer: Tensor, key: Tensor) -> Tensor:
-    """A stable order in which the keys of each list ascend.
+    """Returns the order that sorts the keys of each list stably.
 
     Args:
-        pointer: Where each list starts, int64 ``[lists + 1]``.
+        pointer: Start of each list, int64 ``[lists + 1]``.
         key: Integers ``[entries]``.
 
     Returns:
-        Positions, int32 or int64 ``[entries]``; lists stay where they are.
+        Positions, int32 or int64 ``[entries]``; lists keep their positions.
     """
     return dispatch.choose(pointer.device, "sorting", sorting_reference).sort_within(pointer, key)

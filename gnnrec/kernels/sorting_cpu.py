@@ -1,4 +1,4 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.sorting`."""
+"""CPU implementation of :mod:`gnnrec.kernels.sorting`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import index_dtype
-from gnnrec.kernels.threads import array, pieces, run, workers
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_threads
 
 
 @compiled
 def _sort_within(pointer, key, first, last, out):
     for row in range(first, last):
         begin, end = pointer[row], pointer[row + 1]
-        # The position is part of what is sorted, which makes a fast sort a stable one.
+        # Sorting keys together with positions makes an unstable sort stable.
         packed = (key[begin:end].astype(np.int64) << 32) | np.arange(end - begin)
         packed.sort()
         for place in range(end - begin):
@@ -25,6 +25,8 @@ def _sort_within(pointer, key, first, last, out):
 def sort_within(pointer: Tensor, key: Tensor) -> Tensor:
     """See :func:`gnnrec.kernels.sorting.sort_within`; keys must fit into 32 bits."""
     out = torch.empty(key.numel(), dtype=index_dtype(key.numel()))
-    threads, read, written = workers(key.numel()), (array(pointer), array(key)), array(out)
-    run(lambda number, first, last: _sort_within(*read, first, last, written), pieces(read[0], threads))
+    threads, read, written = num_workers(key.numel()), (array(pointer), array(key)), array(out)
+    run_threads(
+        lambda number, first, last: _sort_within(*read, first, last, written), balanced_ranges(read[0], threads)
+    )
     return out

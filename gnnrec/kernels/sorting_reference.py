@@ -1,4 +1,4 @@
-"""What :mod:`gnnrec.kernels.sorting` computes, in plain torch."""
+"""Reference implementation of :mod:`gnnrec.kernels.sorting` in plain torch."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.statistics`: each walks all edges once, user by user.
+"""CPU implementation of :mod:`gnnrec.kernels.statistics`: each loop reads all edges once, user by user.
 
-Sums over movies are taken into a table a thread. ``excluded`` is the fold whose edges are skipped, -1 for none.
+Each thread has its own table for sums over movies. ``excluded`` is the fold whose edges are skipped, -1 for none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges
-from gnnrec.kernels.threads import array, optional, pieces, run, workers
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, optional_array, run_threads
 
 
 @compiled
@@ -26,20 +26,20 @@ def _fold_sums(pointer, movie, rating, fold, first, last, user_count, user_sum, 
 
 
 def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ratings and their sums by fold: of users ``[folds, users]``, of movies ``[movies, folds]``."""
+    """See :func:`gnnrec.kernels.statistics.fold_sums`."""
     pointer = array(edges.pointer)
-    ranges = pieces(pointer, workers(edges.movie.numel()))
+    ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
     user_count = torch.zeros(folds, len(pointer) - 1, dtype=torch.int32)
     user_sum = torch.zeros(folds, len(pointer) - 1, dtype=torch.float64)
     movie_count = torch.zeros(len(ranges), edges.movies, folds, dtype=torch.int32)
     movie_sum = torch.zeros(len(ranges), edges.movies, folds, dtype=torch.float64)
     read = pointer, array(edges.movie), array(edges.rating), array(edges.fold)
-    of_users = array(user_count), array(user_sum)
+    user_tables = array(user_count), array(user_sum)
 
     def work(number: int, first: int, last: int) -> None:
-        _fold_sums(*read, first, last, *of_users, array(movie_count)[number], array(movie_sum)[number])
+        _fold_sums(*read, first, last, *user_tables, array(movie_count)[number], array(movie_sum)[number])
 
-    run(work, ranges)
+    run_threads(work, ranges)
     return user_count, user_sum, movie_count.sum(0, dtype=torch.int32), movie_sum.sum(0)
 
 
@@ -69,17 +69,17 @@ def bias_sweep(
 ) -> tuple[Tensor, Tensor | None]:
     """See :func:`gnnrec.kernels.statistics.bias_sweep`."""
     pointer = array(edges.pointer)
-    ranges = pieces(pointer, workers(edges.movie.numel()))
+    ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
     user_bias = torch.empty_like(user_total)
-    of_movies = movie_bias.new_zeros(len(ranges), edges.movies) if sums else None
+    movie_sums = movie_bias.new_zeros(len(ranges), edges.movies) if sums else None
     read = pointer, array(edges.movie), array(edges.fold), excluded
-    given = array(movie_bias), array(user_total), array(user_degree), array(user_total).dtype.type(shrinkage)
+    totals = array(movie_bias), array(user_total), array(user_degree), array(user_total).dtype.type(shrinkage)
 
     def work(number: int, first: int, last: int) -> None:
-        _bias_sweep(*read, *given, first, last, array(user_bias), array(of_movies)[number] if sums else None)
+        _bias_sweep(*read, *totals, first, last, array(user_bias), array(movie_sums)[number] if sums else None)
 
-    run(work, ranges)
-    return user_bias, of_movies.sum(0) if sums else None
+    run_threads(work, ranges)
+    return user_bias, movie_sums.sum(0) if sums else None
 
 
 @compiled
@@ -93,18 +93,18 @@ def _year_sums(pointer, movie, rating, year, fold, excluded, user_base, movie_bi
                 sums[m, h, 1] += 1
 
 
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, halves: int) -> Tensor:
+def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, num_half_bins: int) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.year_sums`."""
     pointer = array(edges.pointer)
-    ranges = pieces(pointer, workers(edges.movie.numel()))
-    sums = movie_bias.new_zeros(len(ranges), edges.movies, halves, 2)
+    ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
+    sums = movie_bias.new_zeros(len(ranges), edges.movies, num_half_bins, 2)
     read = pointer, array(edges.movie), array(edges.rating), array(edges.bins.year), array(edges.fold), excluded
-    given = array(user_base), array(movie_bias)
+    biases = array(user_base), array(movie_bias)
 
     def work(number: int, first: int, last: int) -> None:
-        _year_sums(*read, *given, first, last, array(sums)[number])
+        _year_sums(*read, *biases, first, last, array(sums)[number])
 
-    run(work, ranges)
+    run_threads(work, ranges)
     return sums[0] if len(ranges) == 1 else sums.sum(0)
 
 
@@ -129,13 +129,13 @@ def level_sums(
     dtype: torch.dtype,
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.level_sums`."""
-    ranges = pieces(array(pointer), workers(movie.numel()))
+    ranges = balanced_ranges(array(pointer), num_workers(movie.numel()))
     tables = 1 if to_users else len(ranges)
     out = torch.zeros(tables, *shape, dtype=dtype)
-    read = array(pointer), array(movie), array(level), optional(scale), to_users
+    read = array(pointer), array(movie), array(level), optional_array(scale), to_users
 
     def work(number: int, first: int, last: int) -> None:
         _level_sums(*read, first, last, array(out)[0 if to_users else number])
 
-    run(work, ranges)
+    run_threads(work, ranges)
     return out[0] if tables == 1 else out.sum(0)

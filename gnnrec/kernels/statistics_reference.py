@@ -1,4 +1,4 @@
-"""What :mod:`gnnrec.kernels.statistics` computes, in plain torch."""
+"""Reference implementation of :mod:`gnnrec.kernels.statistics` in plain torch."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from gnnrec.kernels.ragged import offsets, owners
 
 
 def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ratings and their sums by fold: of users ``[folds, users]``, of movies ``[movies, folds]``."""
+    """See :func:`gnnrec.kernels.statistics.fold_sums`."""
     users = edges.pointer.numel() - 1
     fold, rating = edges.fold.to(torch.int64), edges.rating.to(torch.float64)
     by_user = fold * users + owners(edges.pointer)
     by_movie = edges.movie.to(torch.int64) * folds + fold
-    found = []
-    for slot, shape in ((by_user, (folds, users)), (by_movie, (edges.movies, folds))):
+    sums = []
+    for cell, shape in ((by_user, (folds, users)), (by_movie, (edges.movies, folds))):
         size = shape[0] * shape[1]
-        found.append(torch.bincount(slot, minlength=size).to(torch.int32).view(shape))
-        found.append(torch.bincount(slot, weights=rating, minlength=size).view(shape))
-    return tuple(found)
+        sums.append(torch.bincount(cell, minlength=size).to(torch.int32).view(shape))
+        sums.append(torch.bincount(cell, weights=rating, minlength=size).view(shape))
+    return tuple(sums)
 
 
 def bias_sweep(
@@ -40,13 +40,15 @@ def bias_sweep(
     return bias, torch.zeros_like(movie_bias).index_add_(0, movie, bias[owner]) if sums else None
 
 
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, halves: int) -> Tensor:
+def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, num_half_bins: int) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.year_sums`."""
     carried = edges.fold != excluded
     left = edges.rating - user_base[owners(edges.pointer)] - movie_bias[edges.movie]
-    cell = (edges.movie.to(torch.int64) * halves + edges.bins.year)[carried]
+    cell = (edges.movie.to(torch.int64) * num_half_bins + edges.bins.year)[carried]
     both = torch.stack([left[carried], torch.ones_like(left[carried])], 1)
-    return left.new_zeros(edges.movies * halves, 2).index_add_(0, cell, both).view(edges.movies, halves, 2)
+    return (
+        left.new_zeros(edges.movies * num_half_bins, 2).index_add_(0, cell, both).view(edges.movies, num_half_bins, 2)
+    )
 
 
 def residuals(
@@ -68,7 +70,7 @@ def residuals(
     left = edges.rating - user_base[owner] - movie_bias[edges.movie]
     effects, before = [], []
     if years is not None:
-        # A rating has no part in the effect on itself.
+        # A rating is excluded from its own temporal bias.
         own = 2 * included.to(left.dtype)
         total, count = years[edges.movie, edges.bins.year.to(torch.int64)].unbind(1)
         effects.append((total - own * left) / (count + windows.movie_shrinkage - own))
@@ -93,13 +95,13 @@ def residuals(
         target_pointer=offsets(num_targets),
         target_movie=edges.movie[target],
         target_rating=edges.rating[target],
-        target_effect=torch.stack(effects, 1)[target] if effects else None,
+        target_temporal_bias=torch.stack(effects, 1)[target] if effects else None,
         stages=torch.stack(before) if before and stages else None,
     )
 
 
 def _both_bins(steps: Tensor, window: int, values: Tensor) -> Tensor:
-    """Sums of ``values`` ``[edges, kinds]`` over both bins of the user that each edge is in, ``[edges, kinds]``."""
+    """Sums ``values`` ``[edges, kinds]`` over both bins of the user for each edge, ``[edges, kinds]``."""
     starts, follows = (steps & (bit << (2 * window)) != 0 for bit in (1, 2))
     place = starts.cumsum(0) - 1
     bins = values.new_zeros(int(starts.sum()) + 1, values.shape[1]).index_add_(0, place, values)
@@ -128,18 +130,18 @@ def level_sums(
 
 
 def window_sums(
-    pointer: Tensor, time: Tensor, left: Tensor, half: int, query_pointer: Tensor, query_time: Tensor
+    pointer: Tensor, time: Tensor, left: Tensor, half_width: int, query_pointer: Tensor, query_time: Tensor
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.window_sums`."""
-    # Edges are sorted by user and time, so a half bin is a stretch, and its sum a difference of running sums.
-    # TimeTotals may # lie up to two half bins outside those of any edge.
+    # Edges are sorted by user and time, so a half-width bin is a range of edges, and its sum a difference of cumulative
+    # sums. Query times can be up to two half-width bins outside those of any edge.
     span, shift = 2**33, 2**32
     key = owners(pointer).to(torch.int64) * span + time + shift
     running = torch.zeros(2, key.numel() + 1, dtype=torch.float64, device=key.device)
     torch.cumsum(torch.stack([left, torch.ones_like(left)]).to(torch.float64), 1, out=running[:, 1:])
-    first = torch.div(query_time.to(torch.int64), half, rounding_mode="floor") * half
+    first = torch.div(query_time.to(torch.int64), half_width, rounding_mode="floor") * half_width
     base = owners(query_pointer).to(torch.int64) * span + first + shift
-    before, here, after, end = (torch.searchsorted(key, base + step * half) for step in (-1, 0, 1, 2))
+    before, here, after, end = (torch.searchsorted(key, base + step * half_width) for step in (-1, 0, 1, 2))
     both = running[:, end] - running[:, before] + running[:, after] - running[:, here]
     return both.to(left.dtype).T
 
@@ -149,10 +151,10 @@ def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
     first = torch.zeros(time.numel() + 1, dtype=torch.bool, device=time.device)
     first[pointer[:-1]] = True
     first, steps = first[:-1], torch.zeros_like(time, dtype=torch.uint8)
-    for window, half in enumerate(windows.user_halves):
-        number = torch.div(time, half, rounding_mode="floor")
+    for window, half_width in enumerate(windows.user_half_widths):
+        number = torch.div(time, half_width, rounding_mode="floor")
         change = torch.diff(number, prepend=number[:1])
         starts = first | (change != 0)
         follows = (starts & ~first & (change == 1))[starts][starts.cumsum(0) - 1]
         steps |= (starts.to(torch.uint8) | (follows.to(torch.uint8) << 1)) << (2 * window)
-    return EdgeTimeBins(torch.div(time, windows.movie_half, rounding_mode="floor").to(torch.uint8), steps)
+    return EdgeTimeBins(torch.div(time, windows.movie_half_width, rounding_mode="floor").to(torch.uint8), steps)

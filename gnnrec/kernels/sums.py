@@ -1,9 +1,9 @@
-"""Fused sums over ragged lists, as operators of torch: the two directions of message passing.
+"""Fused sums over ragged lists, as torch operators: the two directions of message passing.
 
 ``gather_sums`` is ``W @ value + F @ second`` for the sparse matrices W and F of :class:`gnnrec.kernels.lists.CSRLists`,
-and ``scatter_sums`` the same with ``W.T`` and ``F.T``. Each is the other's derivative, where both tables receive sums
-of one gradient that is read once. No tensor of entries x columns is ever made. On the CPU loops compiled by numba walk
-the lists; on GPUs Triton kernels do; :mod:`gnnrec.kernels.sums_reference` says what they compute, and runs elsewhere.
+and ``scatter_sums`` the same with ``W.T`` and ``F.T``. Each is the other's derivative, in which the gradient is read
+once for both tables. No tensor of entries x columns is allocated. Implementations are loops compiled by numba on CPUs,
+Triton kernels on GPUs, and :mod:`gnnrec.kernels.sums_reference` in plain torch elsewhere.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from gnnrec.kernels.lists import CSRLists, sum_dtype
 
 
 def gather_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor:
-    """``out[i] = row_scale[i] * sum over e in list i: weight * value[entry[e]] + factor[e] * second[entry[e]]``.
+    """Computes ``out[i] = row_scale[i] * sum of weight * value[entry[e]] + factor[e] * second[entry[e]]``, e in list i.
 
     Args:
         value: float32, float64 or bfloat16 ``[columns, width]``; differentiable.
-        second: The same again, or None: entries are then weighted by ``factor`` where lists have one.
+        second: Like ``value``, or None: entries are then weighted by ``factor`` if the lists have one.
         lists: The lists.
 
     Returns:
@@ -30,7 +30,7 @@ def gather_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor
 
 
 def bag(values: Tensor, index: Tensor, pointer: Tensor, factor: Tensor | None = None) -> Tensor:
-    """Sums of ``factor[e] * values[index[e]]`` over consecutive lists: :func:`gather_sums` of one table.
+    """Sums ``factor[e] * values[index[e]]`` over consecutive lists: :func:`gather_sums` of one table.
 
     Args:
         values: Float ``[rows, width]``; differentiable.
@@ -42,13 +42,13 @@ def bag(values: Tensor, index: Tensor, pointer: Tensor, factor: Tensor | None = 
 
 
 def scatter_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor:
-    """``out[j] = sum over e with entry[e] == j: row_scale[i] * (weight * value[i] + factor[e] * second[i])``.
+    """Computes ``out[j] = sum over e with entry[e] == j: row_scale[i] * (weight * value[i] + factor[e] * second[i])``.
 
-    ``i`` is the list that ``e`` is in.
+    ``i`` is the list that contains ``e``.
 
     Args:
         value: float32, float64 or bfloat16 ``[rows, width]``; differentiable.
-        second: The same again, or None: entries are then weighted by ``factor`` where lists have one.
+        second: Like ``value``, or None: entries are then weighted by ``factor`` if the lists have one.
         lists: The lists.
 
     Returns:
@@ -58,7 +58,7 @@ def scatter_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tenso
 
 
 def _tensors(lists: CSRLists) -> tuple:
-    """What the operators take: lists as tensors, and lists sorted by column where kernels read those."""
+    """Returns the operators' arguments: the lists, and for GPU kernels the lists sorted by column."""
     by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
     return lists.pointer, lists.entry, lists.factor, lists.row_scale, *by_column, lists.weight, lists.columns
 
@@ -166,23 +166,23 @@ def _keep(ctx, inputs, output) -> None:
 def _gather_backward(ctx, gradient: Tensor):
     lists, gradient = ctx.saved_tensors, gradient.contiguous()
     if ctx.dtypes[1] is None:
-        found = _scatter(gradient, None, *lists, ctx.weight, ctx.columns), None
+        gradients = _scatter(gradient, None, *lists, ctx.weight, ctx.columns), None
     else:
-        found = _scatter_pair(gradient, *lists, ctx.weight, ctx.columns)
-    return *_cast(found, ctx.dtypes), *[None] * 9
+        gradients = _scatter_pair(gradient, *lists, ctx.weight, ctx.columns)
+    return *_cast(gradients, ctx.dtypes), *[None] * 9
 
 
 def _scatter_backward(ctx, gradient: Tensor):
     lists, gradient = ctx.saved_tensors, gradient.contiguous()
     if ctx.dtypes[1] is None:
-        found = _gather(gradient, None, *lists, ctx.weight, ctx.columns), None
+        gradients = _gather(gradient, None, *lists, ctx.weight, ctx.columns), None
     else:
-        found = _gather_pair(gradient, *lists[:4], ctx.weight)
-    return *_cast(found, ctx.dtypes), *[None] * 9
+        gradients = _gather_pair(gradient, *lists[:4], ctx.weight)
+    return *_cast(gradients, ctx.dtypes), *[None] * 9
 
 
-def _cast(found: tuple, dtypes: tuple) -> list[Tensor | None]:
-    return [None if each is None else each.to(dtype) for each, dtype in zip(found, dtypes)]
+def _cast(gradients: tuple, dtypes: tuple) -> list[Tensor | None]:
+    return [None if gradient is None else gradient.to(dtype) for gradient, dtype in zip(gradients, dtypes)]
 
 
 _gather.register_autograd(_gather_backward, setup_context=_keep)

@@ -1,8 +1,8 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.sums`.
+"""CPU implementation of :mod:`gnnrec.kernels.sums`.
 
-All four walk the lists in order. Gathering reads the rows of a list's entries and keeps the sum in registers;
+All four loops read the lists in order. Gathering reads the rows of a list's entries and keeps the sum in registers;
 scattering keeps the row of the list in registers and adds it to the rows of its entries. So neither direction needs
-lists sorted the other way round. Threads own ranges of lists; those that scatter have a table each.
+lists sorted by column. Each thread has a range of lists, and its own table if it scatters.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.lists import sum_dtype
 from gnnrec.kernels.simd import add, load, scale, store, zeros
-from gnnrec.kernels.threads import array, pieces, run, shares, workers
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, optional_array, run_threads, work_ranges
 
 
 @functools.cache
 def kernels(lanes: int) -> SimpleNamespace:
-    """The loops for tables whose number of columns is a multiple of ``lanes``."""
+    """Compiles the loops for tables whose number of columns is a multiple of ``lanes``."""
 
     @compiled
     def gather(value, second, pointer, entry, factor, weight, row_scale, first, last, out):
@@ -100,14 +100,7 @@ def kernels(lanes: int) -> SimpleNamespace:
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
-    """Sums that lists take over the rows of their entries.
-
-    Args:
-        tables: One table, or values and second values; in a ``pair``, one gradient.
-        lists: Pointer, entry, factor and row scale.
-        weight: Factor of values.
-        pair: Give two sums of one table, plain and scaled, instead of one sum of two.
-    """
+    """See :func:`gnnrec.kernels.sums_reference.gather`."""
     tables, width, lanes = padded(tables)
     pointer, entry = array(lists[0]), lists[1]
     outs = [torch.empty(len(pointer) - 1, tables[0].shape[1], dtype=sum_dtype(tables[0])) for _ in range(1 + pair)]
@@ -117,7 +110,7 @@ def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair
     def work(number: int, first: int, last: int) -> None:
         loop(*arguments, first, last, *map(array, outs))
 
-    run(work, shares(pointer, entry.numel()))
+    run_threads(work, work_ranges(pointer, entry.numel()))
     return [out[:, :width].contiguous() for out in outs]
 
 
@@ -129,13 +122,10 @@ def scatter(
     columns: int,
     pair: bool = False,
 ) -> list[Tensor]:
-    """Sums that ``columns`` entries take over the rows of the lists that they are in; as :func:`gather` otherwise.
-
-    ``by_column`` is for kernels that read instead of adding to the same places; it is not used here.
-    """
+    """See :func:`gnnrec.kernels.sums_reference.scatter`. ``by_column`` is not used."""
     tables, width, lanes = padded(tables)
     pointer, entry = array(lists[0]), lists[1]
-    ranges = pieces(pointer, workers(entry.numel()))
+    ranges = balanced_ranges(pointer, num_workers(entry.numel()))
     shape = len(ranges), columns, tables[0].shape[1]
     outs = [torch.zeros(shape, dtype=sum_dtype(tables[0])) for _ in range(1 + pair)]
     loop = kernels(lanes).scatter_pair if pair else kernels(lanes).scatter
@@ -144,22 +134,22 @@ def scatter(
     def work(number: int, first: int, last: int) -> None:
         loop(*arguments, first, last, *(array(out)[number] for out in outs))
 
-    run(work, ranges)
+    run_threads(work, ranges)
     return [(out[0] if len(ranges) == 1 else out.sum(0))[:, :width].contiguous() for out in outs]
 
 
 def _arguments(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool) -> list:
     second = [] if pair else [array(tables[1]) if len(tables) > 1 else None]
-    pointer, entry, factor, row_scale = (None if each is None else array(each) for each in lists)
+    pointer, entry, factor, row_scale = (optional_array(tensor) for tensor in lists)
     return [array(tables[0]), *second, pointer, entry, factor, weight, row_scale]
 
 
 def padded(tables: list[Tensor]) -> tuple[list[Tensor], int, int]:
-    """Tables whose rows are vectors of a width that there are kernels for; their own width, and the lanes."""
+    """Pads tables to a width that the loops support; returns the tables, their original width, and the lanes."""
     width = tables[0].shape[1]
     step = 8 if width <= 64 else 32
     if width % step:
         tables = [torch.nn.functional.pad(table, (0, -width % step)) for table in tables]
     lanes = next(lanes for lanes in (64, 32, 16, 8) if tables[0].shape[1] % lanes == 0)
-    # Rows may be strided, as those of a head among several are; columns may not.
+    # Rows may be strided, like the columns of one head in a wider table; columns may not.
     return [table if table.stride(1) == 1 else table.contiguous() for table in tables], width, lanes

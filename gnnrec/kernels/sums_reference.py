@@ -1,4 +1,4 @@
-"""What :mod:`gnnrec.kernels.sums` computes, in plain torch: ``embedding_bag`` over the lists."""
+"""Reference implementation of :mod:`gnnrec.kernels.sums` in plain torch: ``embedding_bag`` over the lists."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gnnrec.kernels.lists import CSRLists, sum_dtype
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
-    """Sums that lists take over the rows of their entries.
+    """Sums the rows of each list's entries.
 
     Args:
-        tables: One table, or values and second values; in a ``pair``, one gradient.
+        tables: One table, or values and second values; with ``pair``, one gradient.
         lists: Pointer, entry, factor and row scale.
         weight: Factor of values.
-        pair: Give two sums of one table, plain and scaled, instead of one sum of two.
+        pair: Return two sums of one table, plain and scaled by ``factor``, instead of one sum of two tables.
     """
     pointer, entry, factor, row_scale = lists
     both = pair or len(tables) > 1
@@ -24,7 +24,7 @@ def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair
     if both:
         second = _bag(tables[-1], entry, pointer, factor)
         sums = [first, second] if pair else [first + second]
-    return sums if row_scale is None else [each * row_scale.unsqueeze(1) for each in sums]
+    return sums if row_scale is None else [total * row_scale.unsqueeze(1) for total in sums]
 
 
 def scatter(
@@ -35,7 +35,10 @@ def scatter(
     columns: int,
     pair: bool = False,
 ) -> list[Tensor]:
-    """Sums that ``columns`` entries take over the rows of the lists that they are in; as :func:`gather` otherwise."""
+    """Sums for each column the rows of the lists that contain it; arguments as for :func:`gather`.
+
+    ``by_column`` are the lists sorted by column (pointer, row and order), or three None to sort them here.
+    """
     pointer, entry, factor, row_scale = lists
     if by_column[0] is None:
         by_column = CSRLists(pointer, entry, columns).by_column

@@ -1,8 +1,8 @@
-"""Triton kernels behind :mod:`gnnrec.kernels.sums`.
+"""Triton implementation of :mod:`gnnrec.kernels.sums`.
 
-Both directions gather: scattering reads lists that are sorted by column. So nothing is added to the same place by two
-programs, and sums are the same in every run. Chunks of long lists after the first are added into rows of their own,
-which a second kernel then adds to those of the lists.
+Both directions gather: scattering reads lists sorted by column. So no two programs add to the same row, and sums are
+deterministic. Chunks of long lists after the first are summed into extra rows, which a second kernel adds to the rows
+of the lists.
 """
 
 from __future__ import annotations
@@ -16,14 +16,7 @@ from gnnrec.kernels.chunks_triton import Reading, own_chunk, read_by_column, til
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
-    """Sums that lists take over the rows of their entries.
-
-    Args:
-        tables: One table, or values and second values; in a ``pair``, one gradient.
-        lists: Pointer, entry, factor and row scale.
-        weight: Factor of values.
-        pair: Give two sums of one table, plain and scaled, instead of one sum of two.
-    """
+    """See :func:`gnnrec.kernels.sums_reference.gather`."""
     pointer, entry, factor, row_scale = lists
     second = tables[1] if len(tables) > 1 else None
     return list_sums(Reading(pointer, entry, factor), tables[0], second, weight, pair, list_scale=row_scale)
@@ -37,7 +30,7 @@ def scatter(
     columns: int,
     pair: bool = False,
 ) -> list[Tensor]:
-    """Sums that ``columns`` entries take over the rows of the lists that they are in; as :func:`gather` otherwise."""
+    """See :func:`gnnrec.kernels.sums_reference.scatter`."""
     second = tables[1] if len(tables) > 1 else None
     reading = read_by_column(*lists[:3], by_column, columns)
     return list_sums(reading, tables[0], second, weight, pair, entry_scale=lists[3])
@@ -53,19 +46,19 @@ def list_sums(
     list_scale: Tensor | None = None,
     factor_sums: bool = False,
 ) -> list[Tensor]:
-    """Sums over the entries of each list: ``weight * value[entry] + factor * second[entry]``.
+    """Sums ``weight * value[entry] + factor * second[entry]`` over the entries of each list.
 
-    Where there are values only, and no pair is wanted, those are scaled by the factor too.
+    With values only, and without ``pair``, values are scaled by the factor too.
 
     Args:
         reading: The lists.
         value: Float ``[rows, width]``, or None.
-        second: The same, or None.
+        second: Like ``value``, or None.
         weight: Factor of values.
-        pair: Also give the sums of ``factor * value[entry]``.
-        entry_scale: Factor of what is read from each row, ``[rows]``.
+        pair: Also return the sums of ``factor * value[entry]``.
+        entry_scale: Factor of each table row, ``[rows]``.
         list_scale: Factor of the sums of each list, ``[lists]``.
-        factor_sums: Also give the sums of the factors, ``[lists]``, unscaled.
+        factor_sums: Also return the sums of the factors, ``[lists]``, unscaled.
     """
     table, lists, extras = value if value is not None else second, reading.lists, reading.extras
     dtype, width = torch.float64 if table.dtype == torch.float64 else torch.float32, table.shape[1]
@@ -73,11 +66,13 @@ def list_sums(
     totals = [torch.empty(lists + extras, dtype=dtype, device=table.device)] if factor_sums else []
     outs = sums[0], sums[1] if pair else None, totals[0] if factor_sums else None
     if lists and width:
-        value, second = (each if each is None or each.stride(1) == 1 else each.contiguous() for each in (value, second))
-        strides = [0 if each is None else each.stride(0) for each in (value, second)]
+        value, second = (
+            source if source is None or source.stride(1) == 1 else source.contiguous() for source in (value, second)
+        )
+        strides = [0 if source is None else source.stride(0) for source in (value, second)]
         extra_pointer, blocks = reading.extra_pointer(), tiles(width)
         sizes = width, reading.chunk, *blocks
-        # A number given to a kernel arrives in single precision; a tensor does not.
+        # Triton passes Python floats in single precision, so the weight is a tensor.
         weights = torch.full((1,), weight, dtype=dtype, device=table.device)
         read = reading.pointer, extra_pointer, reading.entry, reading.order, reading.factor, entry_scale, list_scale
         with torch.cuda.device_of(table):
@@ -86,7 +81,7 @@ def list_sums(
             )
             if extras:
                 _add_to_lists[(lists,)](extra_pointer, *outs, lists, width, *blocks, num_warps=1)
-    return [each[:lists] for each in sums + totals]
+    return [total[:lists] for total in sums + totals]
 
 
 @triton.jit(do_not_specialize=["lists", "extras"])
@@ -116,7 +111,7 @@ def _add_chunks(
     owner, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
     weight = tl.load(weights)
     columns = tl.arange(0, COLUMNS)
-    # Rows of the tile are added up at the end: in the loop each thread only adds what it reads.
+    # The rows of the tile are summed after the loop, in which each thread only adds what it reads.
     total = tl.zeros([ROWS, COLUMNS], out.dtype.element_ty)
     if scaled_out is not None:
         scaled = tl.zeros([ROWS, COLUMNS], out.dtype.element_ty)
@@ -186,7 +181,7 @@ def _add_to_lists(
 
 @triton.jit
 def _add_rows(table, owner, first, last, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """``table[owner] += table[first:last].sum(0)``"""
+    """Computes ``table[owner] += table[first:last].sum(0)``."""
     columns = tl.arange(0, COLUMNS)
     total = tl.zeros([ROWS, COLUMNS], table.dtype.element_ty)
     for start in range(first, last, ROWS):

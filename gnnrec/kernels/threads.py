@@ -1,4 +1,4 @@
-"""Compiled loops on as many threads as torch computes with."""
+"""Runs compiled loops on as many threads as torch uses."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Below this number of entries a loop is not worth handing out.
+#: A loop with fewer entries runs on one thread.
 SMALL = 20_000
 
 
-def pieces(pointer: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """Cuts lists into ``count`` consecutive ranges with about equal numbers of entries and of lists.
+def balanced_ranges(pointer: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """Splits lists into ``count`` consecutive ranges of about equal cost.
 
     Args:
         pointer: Offsets of the lists, ``[lists + 1]``.
-        count: Ranges.
+        count: Number of ranges.
 
     Returns:
         First list and one past the last of each range.
     """
     lists = len(pointer) - 1
-    # A list costs about as much as a few entries; this also cuts well where most lists are empty.
+    # A list costs about as much as a few entries, which also balances ranges of mostly empty lists.
     cost = pointer[-1] - pointer[0] + 4 * lists
     bounds, wanted = [0], np.arange(1, count) * (cost / count)
     low, high = np.zeros(count - 1, np.int64), np.full(count - 1, lists, np.int64)
@@ -37,34 +37,35 @@ def pieces(pointer: np.ndarray, count: int) -> list[tuple[int, int]]:
     return list(zip(bounds[:-1], bounds[1:]))
 
 
-def stretches(length: int, count: int) -> list[tuple[int, int]]:
-    """Cuts ``range(length)`` into ``count`` stretches of equal length."""
-    bounds = [length * each // count for each in range(count + 1)]
+def equal_ranges(length: int, count: int) -> list[tuple[int, int]]:
+    """Splits ``range(length)`` into ``count`` ranges of equal length."""
+    bounds = [length * number // count for number in range(count + 1)]
     return list(zip(bounds[:-1], bounds[1:]))
 
 
-def workers(entries: int) -> int:
-    """Threads for a loop over ``entries``."""
+def num_workers(entries: int) -> int:
+    """Returns the number of threads for a loop over ``entries``."""
     return 1 if entries < SMALL else torch.get_num_threads()
 
 
-def shares(pointer: np.ndarray, entries: int) -> list[tuple[int, int]]:
-    """:func:`pieces` of work that needs no table a thread: several for each, so that none waits long for another."""
-    threads = workers(entries)
-    return pieces(pointer, 4 * threads if threads > 1 else 1)
+def work_ranges(pointer: np.ndarray, entries: int) -> list[tuple[int, int]]:
+    """Splits lists into several ranges per thread, for better balance, if threads need no tables of their own."""
+    threads = num_workers(entries)
+    return balanced_ranges(pointer, 4 * threads if threads > 1 else 1)
 
 
-def run(work: Callable[[int, int, int], None], ranges: list[tuple[int, int]]) -> None:
-    """Calls ``work(number, first, last)`` for every range, on several threads where there are several ranges.
+def run_threads(work: Callable[[int, int, int], None], ranges: list[tuple[int, int]]) -> None:
+    """Calls ``work(number, first, last)`` for every range, in parallel.
 
     Args:
-        work: Releases the interpreter, as kernels do, and writes to places of its own.
-        ranges: What :func:`pieces` returns.
+        work: Function that releases the GIL; different ranges write to different memory.
+        ranges: First and one past the last list of each range.
     """
     if len(ranges) == 1:
         work(0, *ranges[0])
         return
-    futures = [_pool(torch.get_num_threads()).submit(work, number, *each) for number, each in enumerate(ranges)]
+    pool = _pool(torch.get_num_threads())
+    futures = [pool.submit(work, number, first, last) for number, (first, last) in enumerate(ranges)]
     for future in futures:
         future.result()
 
@@ -75,11 +76,11 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def array(tensor: Tensor) -> np.ndarray:
-    """The memory of a CPU tensor; bfloat16, which NumPy has no type for, as uint16."""
+    """Returns the memory of a CPU tensor; bfloat16, which NumPy does not support, as uint16."""
     tensor = tensor.detach()
     return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
 
-def optional(tensor: Tensor | None) -> np.ndarray | None:
-    """:func:`array`, and None for None."""
+def optional_array(tensor: Tensor | None) -> np.ndarray | None:
+    """Returns :func:`array` of a tensor, and None for None."""
     return None if tensor is None else array(tensor)

@@ -1,4 +1,4 @@
-"""The columns with the highest scores of each row: exact, with some left out, and without a matrix of all scores."""
+"""Exact top-k columns of each row, with excluded columns, without a matrix of all scores."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gnnrec.kernels import top_reference
 from gnnrec.kernels.dispatch import choose
 
 
-class Columns:
-    """What rows are scored with.
+class ColumnScorer:
+    """Columns to score rows with.
 
     A score is ``bias[c] + dot(row, vectors[c])``, or with a ``weight`` that of a layer of hidden units,
-    ``bias[c] + sum_d weight[d] * max(row[d] + vectors[c, d], 0)``. On a CPU it is the same to the last bit however rows
-    are cut into blocks, threads and ranks.
+    ``bias[c] + sum_d weight[d] * max(row[d] + vectors[c, d], 0)``. On a CPU it does not depend on blocks, threads and
+    ranks, bit for bit.
 
     Args:
         vectors: float32 ``[columns, dim]``.
@@ -26,17 +26,17 @@ class Columns:
         self._columns = self._kernels.lay_out(vectors, bias, weight)
         self.count = len(vectors)
 
-    def best(self, rows: Tensor, pointer: Tensor, left_out: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Scores and columns of each row, best first; of equal scores the lower column is first.
+    def best(self, rows: Tensor, pointer: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Computes the top-k scores and columns of each row, best first; ties go to the lower column.
 
         Args:
             rows: float32 ``[rows, dim]``.
-            pointer: int64 ``[rows + 1]``: row ``r`` leaves out ``left_out[pointer[r] : pointer[r + 1]]``.
-            left_out: int32 columns, ascending within a row.
-            k: Columns wanted.
+            pointer: int64 ``[rows + 1]``: row ``r`` excludes ``excluded[pointer[r] : pointer[r + 1]]``.
+            excluded: int32 columns, ascending within a row.
+            k: Columns per row.
 
         Returns:
-            float32 and int32 ``[rows, min(k, columns)]``. Where a row has fewer columns, the last ones are -1; scores
-            that are not numbers, or minus infinity, do not count.
+            float32 and int32 ``[rows, min(k, columns)]``. Columns are -1 after a row's last one; NaN and minus
+            infinity are no scores.
         """
-        return self._kernels.best(rows, self._columns, pointer, left_out, min(k, self.count))
+        return self._kernels.best(rows, self._columns, pointer, excluded, min(k, self.count))

@@ -1,7 +1,7 @@
-"""Compiled loops behind :mod:`gnnrec.kernels.top`.
+"""CPU implementation of :mod:`gnnrec.kernels.top`.
 
-Scores never leave the cache: a few rows are scored with a panel of columns, and what is above the lowest score of a
-row's list so far goes into the list, a heap with the worst on top.
+Scores never leave the cache: a few rows are scored with a panel of columns, and each score above the lowest of the
+row's top k so far enters this list, a heap with the worst on top.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.simd_products import LOWEST, ROWS, WIDTH, any_above, score_tile
-from gnnrec.kernels.threads import array, run
+from gnnrec.kernels.threads import array, run_threads
 
-#: Tiles of a panel: with 64 dimensions their columns stay in the second cache while the rows of a block pass.
+#: Tiles of a panel: with 64 dimensions their columns stay in the L2 cache while a block of rows is scored.
 PANEL = 16
-#: Rows that a panel is scored with before the next one is.
+#: Rows that are scored with a panel before the next panel.
 BLOCK = 32 * ROWS
 
-#: Scores that are not numbers, or infinite, must compare as such.
+#: Comparisons must respect NaN and infinity.
 exactly = functools.partial(compiled, fastmath=False)
 
 
 @exactly
 def _worse(score, column, other, other_column):
-    """Whether a pair comes after another: it has the lower score, or the same and the higher column."""
+    """Tests whether a pair ranks below another: by lower score, then by higher column."""
     return score < other or (score == other and column > other_column)
 
 
 @exactly
 def _sift(scores, columns, size):
-    """Restores a heap of ``size``, with the worst on top, of which only the top may be out of place."""
+    """Restores a heap of ``size``, worst on top, after its top was replaced."""
     score, column, place = scores[0], columns[0], 0
     while True:
         child = 2 * place + 1
@@ -50,8 +50,8 @@ def _sift(scores, columns, size):
 
 
 @exactly
-def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, found):
-    """Fills ``scores`` and ``found`` of the rows ``first`` to ``last``, best first."""
+def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, top_columns):
+    """Fills ``scores`` and ``top_columns`` of the rows ``first`` to ``last``, best first."""
     tiles = columns.shape[0]
     k = scores.shape[1]
     panel_scores = np.empty((ROWS, PANEL * WIDTH), np.float32)
@@ -61,7 +61,7 @@ def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, fou
         for row in range(block, stop):
             cursor[row - block] = pointer[row]
             scores[row, :] = LOWEST
-            found[row, :] = -1
+            top_columns[row, :] = -1
         for panel in range(0, tiles, PANEL):
             panel_stop = min(panel + PANEL, tiles)
             start, end = panel * WIDTH, panel_stop * WIDTH
@@ -75,7 +75,7 @@ def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, fou
                         panel_scores[own, masked[at] - start] = LOWEST
                         at += 1
                     cursor[row - block] = at
-                    listed_scores, listed = scores[row], found[row]
+                    listed_scores, listed = scores[row], top_columns[row]
                     bound = listed_scores[0]
                     for tile in range(0, end - start, WIDTH):
                         if any_above(panel_scores, own, tile, bound):
@@ -88,8 +88,8 @@ def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, fou
         for row in range(block, stop):
             for size in range(k - 1, 0, -1):
                 scores[row, 0], scores[row, size] = scores[row, size], scores[row, 0]
-                found[row, 0], found[row, size] = found[row, size], found[row, 0]
-                _sift(scores[row], found[row], size)
+                top_columns[row, 0], top_columns[row, size] = top_columns[row, size], top_columns[row, 0]
+                _sift(scores[row], top_columns[row], size)
 
 
 class PackedColumns(NamedTuple):
@@ -102,7 +102,7 @@ class PackedColumns(NamedTuple):
 
 
 def lay_out(vectors: Tensor, bias: Tensor, weight: Tensor | None) -> PackedColumns:
-    """Columns as the loops read them; what fills the last tile is below all scores."""
+    """Packs columns into tiles; the padding of the last tile scores below all columns."""
     count, dim = vectors.shape
     tiles = max(-(-count // WIDTH), 1)
     padded = np.zeros((tiles * WIDTH, dim), np.float32)
@@ -113,14 +113,14 @@ def lay_out(vectors: Tensor, bias: Tensor, weight: Tensor | None) -> PackedColum
     return PackedColumns(packed, lowest, None if weight is None else array(weight.float()), count)
 
 
-def best(rows: Tensor, columns: PackedColumns, pointer: Tensor, left_out: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """See :meth:`gnnrec.kernels.top.Columns.best`."""
+def best(rows: Tensor, columns: PackedColumns, pointer: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """See :meth:`gnnrec.kernels.top.ColumnScorer.best`."""
     count = len(rows)
     padded = np.zeros((-(-count // ROWS) * ROWS, rows.shape[1]), np.float32)
     padded[:count] = array(rows)
-    scores, found = np.empty((count, k), np.float32), np.empty((count, k), np.int32)
-    read = padded, columns.packed, columns.bias, columns.weight, array(pointer), array(left_out)
+    scores, top_columns = np.empty((count, k), np.float32), np.empty((count, k), np.int32)
+    read = padded, columns.packed, columns.bias, columns.weight, array(pointer), array(excluded)
     ranges = [(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     if k and ranges:
-        run(lambda number, first, last: _best(*read, first, last, scores, found), ranges)
-    return torch.from_numpy(scores), torch.from_numpy(found)
+        run_threads(lambda number, first, last: _best(*read, first, last, scores, top_columns), ranges)
+    return torch.from_numpy(scores), torch.from_numpy(top_columns)

@@ -1,4 +1,4 @@
-"""The functions of :mod:`gnnrec.kernels.top_cpu` in plain torch, on any device."""
+"""Reference implementation of :mod:`gnnrec.kernels.top` in plain torch."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from torch import Tensor
 
 from gnnrec.kernels.ragged import owners
 
-#: Scores, or hidden units, held at a time, at most, unless one row's are more.
+#: Most scores or hidden units in memory at a time, for blocks of more than one row.
 HELD = 1 << 26
 
 Columns = tuple[Tensor, Tensor, Tensor | None]
 
 
 def lay_out(vectors: Tensor, bias: Tensor, weight: Tensor | None) -> Columns:
-    """As they are."""
+    """Returns the columns unchanged."""
     return vectors, bias, weight
 
 
-def best(rows: Tensor, columns: Columns, pointer: Tensor, left_out: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """See :meth:`gnnrec.kernels.top.Columns.best`."""
+def best(rows: Tensor, columns: Columns, pointer: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """See :meth:`gnnrec.kernels.top.ColumnScorer.best`."""
     vectors, _, weight = columns
     scores = rows.new_empty(len(rows), k)
-    found = torch.empty(len(rows), k, dtype=torch.int32, device=rows.device)
+    top_columns = torch.empty(len(rows), k, dtype=torch.int32, device=rows.device)
     block = max(1, HELD // max(vectors.numel() if weight is not None else len(vectors), 1))
     for first in range(0, len(rows) if k else 0, block):
         some = slice(first, min(first + block, len(rows)))
         bounds = pointer[some.start : some.stop + 1]
         block_scores = _scores(rows[some], columns).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        mine = left_out[int(bounds[0]) : int(bounds[-1])].long()
-        block_scores[owners(bounds - bounds[0], torch.int64), mine] = -torch.inf
+        block_excluded = excluded[int(bounds[0]) : int(bounds[-1])].long()
+        block_scores[owners(bounds - bounds[0], torch.int64), block_excluded] = -torch.inf
         scores[some], place = _highest(block_scores, k)
-        found[some] = place.masked_fill(scores[some] == -torch.inf, -1).int()
-    return scores, found
+        top_columns[some] = place.masked_fill(scores[some] == -torch.inf, -1).int()
+    return scores, top_columns
 
 
 def _scores(rows: Tensor, columns: Columns) -> Tensor:
@@ -43,12 +43,12 @@ def _scores(rows: Tensor, columns: Columns) -> Tensor:
 
 
 def _highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Values and columns, highest first, the lower column of equal ones first."""
+    """Computes the top-k values and columns, highest first, ties by column."""
     values, column = scores.topk(k, 1)
     column, by_column = column.sort(1)
     values, by_value = values.gather(1, by_column).sort(dim=1, descending=True, stable=True)
     column = column.gather(1, by_value)
-    # Where equal scores reach beyond the list, topk has taken any of them.
+    # If more scores tie with the last one, topk has returned arbitrary ones of them.
     tied = ((scores >= values[:, -1:]).sum(1) > k).nonzero().squeeze(1)
     if tied.numel():
         whole = scores[tied].sort(dim=1, descending=True, stable=True)

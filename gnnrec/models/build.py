@@ -1,4 +1,4 @@
-"""A model for a graph."""
+"""Builds the rating model for a graph."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gnnrec.models.tables import NodeTables
 def build_model(
     options: ModelOptions, graph: RankGraph, dataset: PreparedDataset, seed: int, memory: RowMemory | None = None
 ) -> tuple[RatingModel, NodeTables]:
-    """The replicated part, on the graph's device, and this rank's user rows, at their initial values.
+    """Builds the replicated part on the graph's device, and this rank's user rows, with initial values.
 
     Args:
         options: The model's options.
         graph: The rank's graph.
-        dataset: Where genres come from.
+        dataset: The prepared dataset, for genres.
         seed: Seed of the run.
-        memory: Where user rows are kept; None for the graph's device.
+        memory: Memory of the user rows; None for the graph's device.
     """
     model = build_replicated(options, dataset, graph.mean_degrees, graph.clock is not None, graph.world, seed)
     return model, model.user_tables(graph, memory)
@@ -35,13 +35,13 @@ def build_replicated(
     world: World,
     seed: int,
 ) -> RatingModel:
-    """The replicated part alone.
+    """Builds the replicated part alone.
 
     Args:
         options: The model's options.
-        dataset: Where movies, their genres and rating levels come from.
+        dataset: The prepared dataset, for movies, genres and rating levels.
         mean_degrees: Mean message edges of a user and of a movie.
-        time: Time plays a part.
+        time: Batches have temporal biases.
         world: The ranks.
         seed: Seed of the run.
     """
@@ -53,7 +53,7 @@ def build_replicated(
 
 
 def mean_degrees(dataset: PreparedDataset, splits: tuple[int, ...]) -> tuple[float, float]:
-    """Mean message edges of a user and of a movie, where the edges of ``splits`` carry messages."""
+    """Returns the mean message edges of a user and of a movie if the edges of ``splits`` carry messages."""
     counts = dataset.manifest.split["counts"]
     edges = max(sum(counts[SPLIT_NAMES[split]] for split in splits), 1)
     return edges / dataset.num_users, edges / dataset.num_movies

@@ -1,13 +1,13 @@
-"""Control variates: what a sampled step adds to sums that were taken over whole neighbourhoods a moment ago.
+"""Control variates: sampled steps estimate only the change since sums over whole neighborhoods were computed.
 
-A sum over a sample of neighbours, scaled up, is unbiased and noisy. With the same sum over the same sample at older
-parameters taken off, and the exact sum at those parameters added, only what has changed since is sampled::
+A sum over sampled neighbors, scaled up, is unbiased and noisy. Subtracting the same sum over the same sample at older
+parameters, and adding the exact sum at these parameters, leaves only the noise of the change::
 
     whole_old + sampling_scale * sum over sampled j of (message_new(j) - message_old(j))
 
-The exact sums are taken once a pass, over the messages of the pass, so no target leaks; gradients flow through the
+The exact sums are computed once per pass, over the messages of the pass, so no target leaks; gradients flow through the
 sampled messages alone (Chen, Zhu and Song, "Stochastic training of graph convolutional networks with variance
-reduction", ICML 2018, here for both sides of the graph and for attention, whose numerator and denominator are both
+reduction", ICML 2018; here for both sides of the graph, and for attention, whose numerator and denominator are both
 such sums).
 """
 
@@ -22,21 +22,22 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
-from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleLayer, StaleSums
+from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleLayer
 from gnnrec.models.encoder import layer_inputs, layer_receiver, start_state
 from gnnrec.models.rating_model import RatingModel
+from gnnrec.models.stale_sums import StaleSums
 from gnnrec.models.tables import NodeTables
 
 
 @torch.no_grad()
 def snapshot(model: RatingModel, users: NodeTables, graph: RankGraph, statistics: MessageStatistics) -> list[StaleSums]:
-    """Sums over whole neighbourhoods at the present parameters, layer by layer.
+    """Computes sums over whole neighborhoods at the current parameters, layer by layer. Every rank calls this.
 
     Args:
         model: The replicated part, without DDP.
         users: This rank's user rows.
-        graph: The rank's graph. Every rank calls this.
-        statistics: Those of the pass: its messages.
+        graph: The rank's graph.
+        statistics: Statistics and messages of the pass.
     """
     batch = whole_graph(graph, statistics)
     user_rows, movie_rows = users.rows(), model.movie_rows()
@@ -68,21 +69,21 @@ def snapshot(model: RatingModel, users: NodeTables, graph: RankGraph, statistics
 
 
 def _stale_layer(
-    conv: BipartiteConv, first: bool, sources: MessageInputs, receiver: Tensor, messages: Messages, world: World | None
+    conv: BipartiteConv, first: bool, inputs: MessageInputs, receiver: Tensor, messages: Messages, world: World | None
 ) -> StaleLayer:
-    """Everything that will change is copied: the optimizer works in place."""
+    """Computes the sums of one layer and copies all parameters, which the optimizer updates in place."""
     conv = copy.deepcopy(conv)
-    sources = conv.transform(sources)
+    inputs = conv.transform(inputs)
     if first:
-        # Tables themselves; states of later layers are made here and belong to nobody else.
-        sources, receiver = sources.clone(), receiver.clone()
-    shift = conv.largest_logit(sources, receiver, messages)
+        # These are the tables themselves; states of later layers are not shared.
+        inputs, receiver = inputs.clone(), receiver.clone()
+    shift = conv.largest_logit(inputs, receiver, messages)
     if shift is not None and world is not None:
         shift = world.all_reduce_max_(shift)
-    whole = conv.partial(sources, receiver, messages, world, shift)
+    whole = conv.partial(inputs, receiver, messages, world, shift)
     if world is not None:
         whole = whole.reduced(world.all_reduce_sum_)
-    return StaleLayer(conv, sources, receiver, whole, shift)
+    return StaleLayer(conv, inputs, receiver, whole, shift)
 
 
 def _finish(stale: StaleLayer, messages: Messages) -> Tensor:

@@ -1,9 +1,20 @@
-"""Message passing from one side of the bipartite graph to the other: what all layers share.
+"""One layer of message passing in one direction. Read this file first, then one of :mod:`gnnrec.models.layers`.
 
-A message is ``value_j + residual_um * residual_value_j + rating_embedding[level_um]``, and a layer a weighted mean of
-messages in two halves. ``partial`` sums over the edges of this rank; ``finish`` divides, adds what belongs to the
-receiver and the bias. Between them stands ``reduce``, a sum over ranks for movies, whose raters are spread over ranks,
-and the identity for users, whose edges are all here.
+Ratings are the edges of a bipartite graph. A layer sends messages along them, from movies to users or from users to
+movies. The message of sender ``j`` to receiver ``i`` is::
+
+    value_j + residual_ij * residual_value_j + rating_embedding[level_ij]
+
+with the residual (rating minus biases) and the rating level of the edge. A layer is a weighted sum or mean of messages,
+which :meth:`BipartiteConv.forward` computes in four steps:
+
+1. ``transform``: linear layers and a fixed scale turn the :class:`MessageInputs` of the senders into values.
+2. ``partial``: each rank sums over its own edges (:class:`PartialSums`). Every layer implements this.
+3. ``reduced``: one all-reduce adds the sums for movies, whose raters are on all ranks. A user's edges are on one rank.
+4. ``finish``: divides, and adds the receiver's own state and the bias. Every layer implements this.
+
+With sampled neighbors and a control variate (:mod:`gnnrec.models.control_variate`), ``forward`` subtracts the same
+sampled sums at older parameters before step 3 and adds the exact sums at these parameters after it.
 """
 
 from __future__ import annotations
@@ -20,41 +31,40 @@ from gnnrec.kernels.sums import gather_sums, scatter_sums
 
 @dataclasses.dataclass(frozen=True)
 class MessageInputs:
-    """What senders send.
+    """Senders' side of the messages.
 
     Attributes:
         value: Float ``[senders, channels]``.
-        residual_value: What is sent times the residual of the rating, float ``[senders, channels]``; None where
-            ratings take no part.
+        residual_value: Multiplied by the residual of the rating, float ``[senders, channels]``; None in layers without
+            ratings.
     """
 
     value: Tensor
     residual_value: Tensor | None = None
 
-    def rows(self, chosen: Tensor | slice) -> MessageInputs:
-        """Those of some senders: int64 ``[n]``, or a slice."""
-        return MessageInputs(self.value[chosen], None if self.residual_value is None else self.residual_value[chosen])
+    def rows(self, index: Tensor | slice) -> MessageInputs:
+        """Selects senders by int64 ``[n]`` or a slice."""
+        return MessageInputs(self.value[index], None if self.residual_value is None else self.residual_value[index])
 
     def clone(self) -> MessageInputs:
-        """A copy with memory of its own."""
         return MessageInputs(self.value.clone(), None if self.residual_value is None else self.residual_value.clone())
 
 
 @dataclasses.dataclass(frozen=True)
 class PartialSums:
-    """The sums of one rank.
+    """Sums over the edges of one rank.
 
     Attributes:
         numerator: Float ``[receivers, channels]``.
-        denominator: Float ``[receivers, heads]``, or None where it is known without the model.
+        denominator: Float ``[receivers, heads]``, or None where it does not depend on parameters.
     """
 
     numerator: Tensor
     denominator: Tensor | None = None
 
-    def rows(self, chosen: Tensor) -> PartialSums:
-        """Those of some receivers, int64 ``[n]``."""
-        return PartialSums(self.numerator[chosen], None if self.denominator is None else self.denominator[chosen])
+    def rows(self, index: Tensor) -> PartialSums:
+        """Selects receivers by int64 ``[n]``."""
+        return PartialSums(self.numerator[index], None if self.denominator is None else self.denominator[index])
 
     def __add__(self, other: PartialSums) -> PartialSums:
         denominator = None if self.denominator is None else self.denominator + other.denominator
@@ -65,12 +75,11 @@ class PartialSums:
         return PartialSums(self.numerator - other.numerator, denominator)
 
     def reduced(self, reduce: Reduce, active_rows: Tensor | None = None) -> PartialSums:
-        """Summed over ranks, in one collective.
+        """Sums over ranks in one collective.
 
         Args:
-            reduce: The sum over ranks.
-            active_rows: Rows that are not zero on some rank, int64 ``[active_rows]``, the same on every rank; None
-                for all.
+            reduce: The all-reduce.
+            active_rows: Rows that are nonzero on any rank, int64 ``[rows]``, the same on every rank; None for all.
         """
         if self.denominator is None:
             return PartialSums(_reduce_rows(self.numerator, reduce, active_rows))
@@ -85,73 +94,45 @@ class StaleLayer:
 
     Attributes:
         conv: The layer.
-        sources: Of the senders, transformed.
-        receiver: Own states of the receivers.
-        whole: Sums over whole neighbourhoods, over all ranks.
-        shift: What was subtracted from logits, float ``[receivers, heads]``; None where there are no logits.
+        inputs: Transformed inputs of the senders.
+        receiver: States of the receivers.
+        whole: Sums over whole neighborhoods and all ranks.
+        shift: Subtracted from attention logits, float ``[receivers, heads]``; None in layers without logits.
     """
 
     conv: BipartiteConv
-    sources: MessageInputs
+    inputs: MessageInputs
     receiver: Tensor
     whole: PartialSums
     shift: Tensor | None
 
     @torch.no_grad()
-    def sampled(self, messages: Messages) -> PartialSums:
-        """This rank's sums over sampled messages."""
-        return self.conv.partial(self.sources, self.receiver, messages, None, self.shift)
+    def sampled_sums(self, messages: Messages) -> PartialSums:
+        """Sums over the sampled messages of this rank."""
+        return self.conv.partial(self.inputs, self.receiver, messages, None, self.shift)
 
-    def plus(self, change: PartialSums) -> PartialSums:
-        """Sums over whole neighbourhoods with a sampled change. A noisy denominator stays above half of what it was."""
+    def corrected(self, change: PartialSums) -> PartialSums:
+        """Adds a sampled change to the whole sums. A noisy denominator is kept above half of its old value."""
         total = self.whole + change
         if total.denominator is None:
             return total
         return PartialSums(total.numerator, torch.maximum(total.denominator, 0.5 * self.whole.denominator))
 
 
-@dataclasses.dataclass(frozen=True)
-class StaleSums:
-    """One layer in both directions, when its sums were taken.
-
-    Attributes:
-        to_users: What this rank's users received.
-        to_movies: What movies received, over all ranks.
-    """
-
-    to_users: StaleLayer
-    to_movies: StaleLayer
-
-    def of(self, users: Tensor | None) -> StaleSums:
-        """The part that concerns the users of a batch (local rows, int64 ``[users]``); None for all."""
-        if users is None:
-            return self
-        to_users, to_movies = self.to_users, self.to_movies
-        return StaleSums(
-            dataclasses.replace(
-                to_users,
-                receiver=to_users.receiver[users],
-                whole=to_users.whole.rows(users),
-                shift=None if to_users.shift is None else to_users.shift[users],
-            ),
-            dataclasses.replace(to_movies, sources=to_movies.sources.rows(users)),
-        )
-
-
 class BipartiteConv(nn.Module):
-    """Base of the layers (:mod:`gnnrec.models.layers`).
+    """Base class of the layers (:mod:`gnnrec.models.layers`).
 
     Args:
-        in_channels: Channels of the senders, or None when sources are tables that are sent as they are.
+        in_channels: Channels of the senders, or None to send message embeddings without a linear layer.
         out_channels: Channels of the output.
-        num_levels: Rating levels; 0 leaves ratings out, and the layer is then the textbook one.
-        scale: Factor before values and residual values. It is not learned: coupled L2 would have it grow and the tables
-            shrink, which takes the effect of L2 away.
+        num_levels: Rating levels; 0 ignores ratings, which gives the layer of the literature.
+        scale: Factor of values and residual values. It is not learned: coupled L2 would make it grow and the tables
+            shrink, so that L2 had no effect.
         bias: Add a learned bias.
 
     Attributes:
-        heads: Logits of an edge, and columns of denominators; 0 where weights do not depend on what is learned.
-        receives_message_inputs: What the first layer sees of receivers are their source tables, not their id rows.
+        heads: Attention logits per edge, and columns of denominators; 0 where weights do not depend on parameters.
+        receives_message_inputs: The first layer's receivers are their message embeddings, not their id embeddings.
     """
 
     heads: int = 0
@@ -173,67 +154,68 @@ class BipartiteConv(nn.Module):
 
     def forward(
         self,
-        sources: MessageInputs,
+        inputs: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         stale: StaleLayer | None = None,
     ) -> Tensor:
-        """One layer in one direction.
+        """Computes the layer.
 
         Args:
-            sources: Of the senders.
-            receiver: Own states of the receivers, float ``[receivers, in_channels or out_channels]``, or None.
+            inputs: Senders' side of the messages.
+            receiver: States of the receivers, float ``[receivers, in_channels or out_channels]``, or None.
             messages: Edges and ratings.
-            world: The ranks over which receivers are summed, or None where all edges of a receiver are here.
-            stale: The same layer at older parameters, where messages are sampled with a control variate.
+            world: The ranks to sum over, or None where all edges of a receiver are on this rank.
+            stale: The same layer at older parameters, for sampling with a control variate.
 
         Returns:
             Float ``[receivers, out_channels]``, the same on every rank when ``world`` is given.
         """
-        sources = self.transform(sources)
-        partial = self.partial(sources, receiver, messages, world, None if stale is None else stale.shift)
+        inputs = self.transform(inputs)
+        partial = self.partial(inputs, receiver, messages, world, None if stale is None else stale.shift)
         if stale is not None:
-            partial = partial - stale.sampled(messages)
+            partial = partial - stale.sampled_sums(messages)
         if world is not None:
             partial = partial.reduced(world.reduce, messages.active_rows)
         if stale is not None:
-            partial = stale.plus(partial)
+            partial = stale.corrected(partial)
         return self.finish(partial, receiver, messages)
 
-    def transform(self, sources: MessageInputs) -> MessageInputs:
-        """MessageInputs in output channels, with the scale applied."""
-        value = self.lin_value(sources.value)
+    def transform(self, inputs: MessageInputs) -> MessageInputs:
+        """Applies the linear layers and the scale."""
+        value = self.lin_value(inputs.value)
         if not self.num_levels:
             return MessageInputs(value)
-        residual_value = self.lin_residual(sources.residual_value)
+        residual_value = self.lin_residual(inputs.residual_value)
         if self.scale == 1:
             return MessageInputs(value, residual_value)
         return MessageInputs(value * self.scale, residual_value * self.scale)
 
     def partial(
         self,
-        sources: MessageInputs,
+        inputs: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
     ) -> PartialSums:
-        """This rank's sums; ``shift`` is what to subtract from logits, where there are any and the caller has it."""
+        """Sums over the edges of this rank; ``shift`` is subtracted from logits, and computed if it is None."""
         raise NotImplementedError
 
-    def largest_logit(self, sources: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor | None:
-        """Largest logit of each receiver over these messages, where a layer has logits."""
+    def largest_logit(self, inputs: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor | None:
+        """Returns the largest logit of each receiver over these messages; None in layers without logits."""
         return None
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
+        """Computes the output, float ``[receivers, out_channels]``, from sums over all ranks."""
         raise NotImplementedError
 
     def sum_messages(self, inputs: MessageInputs, messages: Messages, sender_scale: Tensor | None = None) -> Tensor:
-        """Sum of the messages of each receiver, rating embeddings included, scaled up where they were sampled.
+        """Sums the messages of each receiver, rating embeddings included, and scales up sampled ones.
 
         Args:
-            inputs: Values of the senders.
+            inputs: Transformed inputs of the senders.
             messages: Edges, residuals and rating levels.
             sender_scale: Factor of each sender's messages, float ``[senders]``; None for ones.
 
@@ -255,20 +237,20 @@ class BipartiteConv(nn.Module):
 def sum_values(
     value: Tensor, residual_value: Tensor | None, messages: Messages, sender_scale: Tensor | None = None
 ) -> Tensor:
-    """``out[i] = sum over messages: sender_scale[j] * (weight * value[j] + residual * residual_value[j])``.
+    """Computes ``out[i] = sum over messages: sender_scale[j] * (weight * value[j] + residual * residual_value[j])``.
 
     Args:
         value: Float ``[senders, channels]``; differentiable.
-        residual_value: The same again; None where ratings take no part.
+        residual_value: Like ``value``; None ignores ratings.
         messages: Edges and residuals.
         sender_scale: Float ``[senders]``, or None for ones.
 
     Returns:
         Float ``[receivers, channels]``.
     """
-    lists = messages.lists if residual_value is not None else messages.lists.changed(factor=None)
+    lists = messages.lists if residual_value is not None else messages.lists.replace(factor=None)
     if not messages.to_users:
-        return scatter_sums(value, residual_value, lists.changed(row_scale=sender_scale))
+        return scatter_sums(value, residual_value, lists.replace(row_scale=sender_scale))
     if sender_scale is not None:
         value = value * sender_scale.unsqueeze(1)
         residual_value = None if residual_value is None else residual_value * sender_scale.unsqueeze(1)
@@ -282,5 +264,5 @@ def _reduce_rows(sums: Tensor, reduce: Reduce, active_rows: Tensor | None) -> Te
 
 
 def scale_sampled(total: Tensor, messages: Messages) -> Tensor:
-    """Scales sums over sampled edges up to the whole neighbourhood."""
+    """Scales sums over sampled edges up to the whole neighborhood."""
     return total if messages.sampling_scale is None else total * messages.sampling_scale.unsqueeze(1)

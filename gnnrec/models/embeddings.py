@@ -1,4 +1,4 @@
-"""What a model leaves behind: one vector and one bias for each user and each movie."""
+"""Result of a model: one vector and one bias for each user and each movie."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gnnrec.graph.temporal_bias import TemporalBiasTables
 
 @dataclasses.dataclass(frozen=True)
 class NodeEmbeddings:
-    """All that a prediction needs.
+    """Embeddings and biases from which ratings are predicted.
 
-    ``rating = offset + user_bias[u] + movie_bias[m] + head(user[u], movie[m])``, clipped to the rating scale when it is
-    shown or evaluated. Where it is known when a rating was given, effects of time are added.
+    ``rating = offset + user_bias[u] + movie_bias[m] + head(user[u], movie[m])``, clipped to the rating scale for output
+    and evaluation. Temporal biases are added if the time of the rating is known.
 
     Attributes:
         user: Float ``[users, dim]``.
@@ -22,7 +22,7 @@ class NodeEmbeddings:
         user_bias: Float ``[users]``.
         movie_bias: Float ``[movies]``.
         offset: Float scalar tensor.
-        temporal_bias: Effects of time; None where time plays no part.
+        temporal_bias: Tables of temporal biases; None in models without time.
     """
 
     user: Tensor

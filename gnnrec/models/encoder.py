@@ -1,4 +1,4 @@
-"""From tables and messages to one vector for each user and each movie."""
+"""Encoder: computes a vector for each user and each movie from embedding tables and messages."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from gnnrec import rng
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch
 from gnnrec.kernels.dropout import dropout, tanh_dropout
-from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleSums
+from gnnrec.models.conv import BipartiteConv, MessageInputs
 from gnnrec.models.layers import LayerSpec, build_layer
 from gnnrec.models.options import ModelOptions
+from gnnrec.models.stale_sums import StaleSums
 
 
 @dataclasses.dataclass(frozen=True)
 class DropoutState:
-    """Where this step's dropout masks come from.
+    """Source of the dropout masks of one step.
 
     Attributes:
-        stream: A key of the step, made by :func:`gnnrec.rng.key`.
-        rate: Share of channels that is dropped.
+        stream: Key of the step, from :func:`gnnrec.rng.key`.
+        rate: Dropout rate.
     """
 
     stream: int
     rate: float
 
     def drop(self, states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
-        """Inverted dropout with masks that depend on global rows and the place in the model alone."""
+        """Applies inverted dropout with masks that depend on global rows and the place in the model alone."""
         return dropout(states, rows, rng.key(self.stream, *place), self.rate)
 
     def tanh_drop(self, states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
-        """Inverted dropout of ``tanh(states)``."""
+        """Applies inverted dropout to ``tanh(states)``."""
         return tanh_dropout(states, rows, rng.key(self.stream, *place), self.rate)
 
 
 class EncoderLayer(nn.Module):
-    """Message passing in both directions: ``z <- z + W tanh(conv(...))``, users and movies at the same time.
+    """Message passing in both directions at the same time: ``z <- z + W tanh(conv(...))``.
 
-    The first layer sends source tables. Later ones send the states of the layer before through linear maps, and their
-    ``W`` starts at zero: a deeper model starts as the shallower one.
+    The first layer sends message embeddings. Later layers send the states of the layer before through linear layers,
+    and their ``W`` is initialized to zero, so that a deeper model starts as the shallower one.
     """
 
     def __init__(self, options: ModelOptions, first: bool, num_levels: int, mean_degrees: tuple[float, float]):
@@ -56,7 +57,7 @@ class EncoderLayer(nn.Module):
 
     @torch.no_grad()
     def keep_norms(self) -> None:
-        """Scales the first layer's linear maps back to the norm that they begin with, the root of their channels."""
+        """Scales the first layer's output weights to their initial norm, the root of their channels."""
         if self.first:
             for linear in (self.user_out, self.movie_out):
                 linear.weight.mul_(linear.out_features**0.5 / linear.weight.norm())
@@ -68,7 +69,7 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """All layers.
+    """Stack of layers.
 
     Args:
         options: The model's options.
@@ -79,7 +80,7 @@ class Encoder(nn.Module):
     def __init__(self, options: ModelOptions, num_levels: int, mean_degrees: tuple[float, float]):
         super().__init__()
         layers = (EncoderLayer(options, layer == 0, num_levels, mean_degrees) for layer in range(options.layers))
-        # A ModuleList does not say what it holds.
+        # ModuleList is not generic.
         self.layers = cast("list[EncoderLayer]", nn.ModuleList(layers))
 
     def forward(
@@ -88,18 +89,18 @@ class Encoder(nn.Module):
         users: dict[str, Tensor],
         movies: dict[str, Tensor],
         world: World,
-        noise: DropoutState | None = None,
+        dropout_state: DropoutState | None = None,
         stale_sums: list[StaleSums] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Vectors of the users of the batch and of all movies.
+        """Computes vectors for the users of the batch and for all movies.
 
         Args:
             batch: Messages.
             users: Table rows of the users of the batch (:meth:`gnnrec.models.tables.NodeTables.rows`).
             movies: Table rows of all movies.
-            world: The ranks over which movies are summed.
-            noise: Dropout, or None.
-            stale_sums: The layers at older parameters, where messages are sampled with a control variate.
+            world: The ranks to sum movies over.
+            dropout_state: Source of dropout masks, or None for no dropout.
+            stale_sums: The layers at older parameters, for sampling with a control variate.
 
         Returns:
             Float ``[users, dim]`` and float ``[movies, dim]``; movie vectors are the same on every rank.
@@ -107,17 +108,17 @@ class Encoder(nn.Module):
         movie_rows = torch.arange(batch.movie_bias.numel(), device=batch.movie_bias.device)
 
         def drop(states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
-            return states if noise is None else noise.drop(states, rows, *place)
+            return states if dropout_state is None else dropout_state.drop(states, rows, *place)
 
         def tanh_drop(states: Tensor, rows: Tensor, *place: int | str) -> Tensor:
-            return torch.tanh(states) if noise is None else noise.tanh_drop(states, rows, *place)
+            return torch.tanh(states) if dropout_state is None else dropout_state.tanh_drop(states, rows, *place)
 
         user_state = drop(start_state(users), batch.user_rows, "user", "id")
         movie_state = drop(start_state(movies), movie_rows, "movie", "id")
         for number, layer in enumerate(self.layers):
             from_users = layer_inputs(layer, users, user_state)
             from_movies = layer_inputs(layer, movies, movie_state)
-            stale = None if stale_sums is None else stale_sums[number].of(batch.users)
+            stale = None if stale_sums is None else stale_sums[number].for_users(batch.users)
             to_users = layer.to_users(
                 from_movies,
                 layer_receiver(layer.to_users, users, user_state),
@@ -140,12 +141,12 @@ class Encoder(nn.Module):
 
 
 def start_state(tables: dict[str, Tensor]) -> Tensor:
-    """States before the first layer: id rows, or zeros in an inductive model."""
+    """Returns the states before the first layer: id embeddings, or zeros in an inductive model."""
     return tables["id_embedding"] if "id_embedding" in tables else torch.zeros_like(tables["message_embedding"])
 
 
 def layer_inputs(layer: EncoderLayer, tables: dict[str, Tensor], state: Tensor) -> MessageInputs:
-    """What one side sends in a layer: its source tables in the first one, its state after that."""
+    """Returns what one side sends: its message embeddings in the first layer, its state in later ones."""
     return (
         MessageInputs(tables["message_embedding"], tables["residual_embedding"])
         if layer.first
@@ -154,7 +155,7 @@ def layer_inputs(layer: EncoderLayer, tables: dict[str, Tensor], state: Tensor) 
 
 
 def layer_receiver(conv: BipartiteConv, tables: dict[str, Tensor], state: Tensor) -> Tensor:
-    """What a layer sees of its receivers: GCN's self loops send what the node itself sends."""
+    """Returns the receivers' input to a layer: message embeddings for GCN's self-loops, otherwise states."""
     if conv.in_channels is None and conv.receives_message_inputs:
         return tables["message_embedding"]
     return state

@@ -1,4 +1,4 @@
-"""User rows in the memory of the host, from which the rows of a batch are fetched to the device."""
+"""User rows in host memory; the rows of a batch are fetched to the device."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from gnnrec.models.tables import NodeTables
 
 
 class FetchedTables(NodeTables):
-    """Tables on the host whose rows are computed with on another device. Gradients come back to the host.
+    """Tables on the host whose rows are copied to another device. Gradients are copied back to the host.
 
-    Where some users are chosen, gradients of tables are sparse: they hold these rows alone.
+    Selecting rows by index gives sparse gradients, which hold these rows only.
 
     Attributes:
-        compute_device: Where rows are fetched to.
+        compute_device: Device that rows are copied to.
     """
 
     compute_device = torch.device("cpu")
 
-    def rows(self, chosen: Tensor | slice | None = None) -> dict[str, Tensor]:
+    def rows(self, index: Tensor | slice | None = None) -> dict[str, Tensor]:
         tables = self.tables()
-        if isinstance(chosen, Tensor):
-            chosen = chosen.to("cpu")
-            return {name: _Fetch.apply(table, chosen, self.compute_device) for name, table in tables.items()}
-        whole = slice(None) if chosen is None else chosen
-        return {name: table[whole].to(self.compute_device) for name, table in tables.items()}
+        if isinstance(index, Tensor):
+            index = index.to("cpu")
+            return {name: _Fetch.apply(table, index, self.compute_device) for name, table in tables.items()}
+        span = slice(None) if index is None else index
+        return {name: table[span].to(self.compute_device) for name, table in tables.items()}
 
 
 class _Fetch(torch.autograd.Function):
-    """Some rows of a table, on another device, with a sparse gradient."""
+    """Copies rows of a table to another device; its gradient is sparse."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, chosen: Tensor, device: torch.device) -> Tensor:
-        ctx.save_for_backward(chosen)
+    def forward(ctx: Any, table: Tensor, index: Tensor, device: torch.device) -> Tensor:
+        ctx.save_for_backward(index)
         ctx.shape = table.shape
-        return table.index_select(0, chosen).to(device)
+        return table.index_select(0, index).to(device)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (chosen,) = ctx.saved_tensors
-        rows = torch.sparse_coo_tensor(chosen[None], gradient.to("cpu"), ctx.shape, check_invariants=False)
-        # In the order of rows: mapped files are then read and written in their order.
+        (index,) = ctx.saved_tensors
+        rows = torch.sparse_coo_tensor(index[None], gradient.to("cpu"), ctx.shape, check_invariants=False)
+        # Coalescing sorts the rows, so that mapped files are read and written sequentially.
         return rows.coalesce(), None, None

@@ -10,23 +10,23 @@ from torch import Tensor
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions
 
-#: Movies up to which the Gram matrix, and what is computed from it, are float64.
+#: Most movies for which the Gram matrix, and all computations with it, are float64.
 FLOAT64_MOVIES = 5_000
-#: Numbers of the result made, and summed over ranks, at a time.
+#: Elements of the result that are computed and summed over ranks at a time.
 _BLOCK = 1 << 25
 
 
 @torch.no_grad()
 def weighted_gram(interactions: Interactions, num_movies: int, weight_per_user: Tensor | None, world: World) -> Tensor:
-    """``X' diag(w) X``, where ``X[user, movie]`` is 1 for each interaction.
+    """Computes ``X' diag(w) X``, where ``X[user, movie]`` is 1 for each interaction. Every rank calls this.
 
-    Sparse products on the CPU, a block of movies at a time, so no more than a block is held beside the result.
+    Sparse products on the CPU, one block of movies at a time, which bounds memory to the result and one block.
 
     Args:
-        interactions: This rank's.
+        interactions: Interactions of this rank's users.
         num_movies: Movies of the dataset.
-        weight_per_user: Float ``[users of this rank]``; None is ones.
-        world: The ranks; every rank calls this.
+        weight_per_user: Float ``[users of this rank]``; None for ones.
+        world: The ranks.
 
     Returns:
         ``[movies, movies]`` on the rank's device, equal on all ranks: float64 up to :data:`FLOAT64_MOVIES` movies,
@@ -47,7 +47,7 @@ def weighted_gram(interactions: Interactions, num_movies: int, weight_per_user: 
 
 
 def sparse_matrix(interactions: Interactions, num_movies: int) -> scipy.sparse.csr_array:
-    """``X`` as float64 ``[users of this rank, movies]``, ones where there is an interaction."""
+    """Returns ``X``, float64 ``[users of this rank, movies]``, 1 for each interaction."""
     movie = interactions.movie.cpu().numpy()
     return scipy.sparse.csr_array(
         (np.ones(len(movie)), movie, interactions.user_ptr.cpu().numpy()), shape=(interactions.num_users, num_movies)

@@ -1,4 +1,4 @@
-"""Rating heads: a score for a user vector and a movie vector."""
+"""Rating heads: score pairs of a user vector and a movie vector."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.ragged import owners
 
-#: Targets decoded at a time by the MLP head, which bounds its memory to this many rows of hidden units.
+#: Targets that the MLP head scores at a time, which bounds the rows of hidden units in memory.
 BLOCK = 65536
 
 
 class DotHead(nn.Module):
-    """A ``Linear`` on ``z_u * z_m`` that starts as ones: a dot product with a learned weight a channel."""
+    """``Linear`` on ``z_u * z_m``, initialized to ones: a dot product with a learned weight per channel."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -27,11 +27,11 @@ class DotHead(nn.Module):
 
     @torch.no_grad()
     def keep_norms(self) -> None:
-        """Scales the weights back to the norm of ones."""
+        """Scales the weights to the norm of a vector of ones."""
         self.linear.weight.mul_(self.linear.in_features**0.5 / self.linear.weight.norm())
 
     def forward(self, users: Tensor, movies: Tensor, user_bias: Tensor, movie_bias: Tensor, targets: Targets) -> Tensor:
-        """Scores of targets with biases added, float ``[targets]``.
+        """Scores targets, biases included: float ``[targets]``.
 
         Args:
             users: Float ``[users, dim]``.
@@ -44,14 +44,14 @@ class DotHead(nn.Module):
         return pair_scores(users, movies * self.linear.weight, user_bias, movie_bias, lists)
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
-        """Scores of every movie for each user, float ``[users, movies]``."""
+        """Scores every movie for each user: float ``[users, movies]``."""
         return users @ (movies * self.linear.weight).T
 
 
 class MLPHead(nn.Module):
     """Two fully connected layers on the concatenated vectors, ``Linear(2 dim, hidden) - ReLU - Linear(hidden, 1)``.
 
-    The first layer is computed once a user and once a movie, not once a pair.
+    The first layer is computed once per user and per movie, not per pair.
     """
 
     def __init__(self, dim: int, hidden: int):
@@ -61,13 +61,13 @@ class MLPHead(nn.Module):
         self.out = nn.Linear(hidden, 1, bias=False)
 
     def reset(self) -> None:
-        """Nothing more than the usual start."""
+        """Does nothing: :func:`gnnrec.models.tables.reset_weights` initializes this head."""
 
     def keep_norms(self) -> None:
-        """Nothing: this head has scales of its own to find."""
+        """Does nothing: this head learns its scale."""
 
     def forward(self, users: Tensor, movies: Tensor, user_bias: Tensor, movie_bias: Tensor, targets: Targets) -> Tensor:
-        """As :meth:`DotHead.forward`, in blocks whose hidden units are computed again going backward."""
+        """Scores targets like :meth:`DotHead.forward`, in blocks whose hidden units are recomputed in backward."""
         users, movies = self.user(users), self.movie(movies)
         owner = owners(targets.pointer)
         blocks = [
@@ -81,6 +81,6 @@ class MLPHead(nn.Module):
         return self.out(torch.relu(users[user] + movies[movie])).squeeze(1)
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
-        """Scores of every movie for each user, float ``[users, movies]``."""
+        """Scores every movie for each user: float ``[users, movies]``."""
         users, movies = self.user(users), self.movie(movies)
         return torch.stack([self.out(torch.relu(user + movies)).squeeze(1) for user in users])

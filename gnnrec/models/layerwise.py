@@ -1,9 +1,8 @@
 """Exact embeddings of all users and movies, layer by layer, over chunks of users.
 
-Every node uses all its neighbours. A layer is finished for all movies before the next begins. Movie sums are collected
-over the chunks of a rank, then over ranks. What a chunk of users holds after some layers follows from its own messages
-and the states of movies before these layers, so it is computed again for each layer and never kept: memory does not
-grow with users.
+Every node uses all its neighbors. A layer is finished for all movies before the next begins. Movie sums are added up
+over the chunks of a rank, then over ranks. The states of a chunk of users follow from its own messages and the states
+of movies in earlier layers, so they are recomputed for each layer and never kept: memory does not grow with users.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from gnnrec.models.tables import NodeTables
 
 @dataclasses.dataclass(frozen=True)
 class UserChunk:
-    """Some users and all that reaches them.
+    """A chunk of users and their messages.
 
     Attributes:
-        rows: Their table rows.
-        to_users: Their messages.
+        rows: Table rows of the users.
+        to_users: Messages to the users.
     """
 
     rows: dict[str, Tensor]
     to_users: Messages
 
 
-#: Gives all chunks of this rank, at least one, as often as it is called.
+#: Returns all chunks of this rank, at least one; can be called repeatedly.
 Chunks = Callable[[], Iterable[UserChunk]]
 
 
@@ -47,14 +46,14 @@ Chunks = Callable[[], Iterable[UserChunk]]
 def embed_all(
     model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536, temporal_bias: bool = True
 ) -> NodeEmbeddings:
-    """NodeEmbeddings of this rank's users and of all movies.
+    """Computes embeddings for this rank's users and for all movies. Every rank calls this.
 
     Args:
         model: The replicated part, without DDP.
         users: This rank's user rows.
-        graph: The rank's graph; all its edges carry messages. Every rank calls this.
-        chunk: Users whose messages are worked on at a time.
-        temporal_bias: Keep what gives effects of time, for ratings whose time is known.
+        graph: The rank's graph; all its edges carry messages.
+        chunk: Users per chunk.
+        temporal_bias: Keep the tables of temporal biases, for ratings whose time is known.
     """
     statistics = message_statistics(graph, tables=temporal_bias)
 
@@ -62,8 +61,8 @@ def embed_all(
         return _chunks(users, graph, statistics, chunk)
 
     states = movie_states(model, chunks, graph.world)
-    parts = [(user_state(model, each, states), each.rows["bias"]) for each in chunks()]
-    user, user_bias = (torch.cat(each) for each in zip(*parts))
+    results = [(user_state(model, user_chunk, states), user_chunk.rows["bias"]) for user_chunk in chunks()]
+    user, user_bias = (torch.cat(parts) for parts in zip(*results))
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.temporal_bias)
     return model.with_biases(batch, user, states[-1], user_bias, model.movie_rows()["bias"])
@@ -71,12 +70,15 @@ def embed_all(
 
 @torch.no_grad()
 def movie_states(model: RatingModel, chunks: Chunks, world: World) -> list[Tensor]:
-    """States of all movies before the first layer and after each, float ``[movies, dim]``, the same on every rank.
+    """Computes the states of all movies before the first layer and after each layer. Every rank calls this.
 
     Args:
         model: The replicated part, without DDP.
         chunks: The users of this rank.
-        world: The ranks. Every rank calls this.
+        world: The ranks.
+
+    Returns:
+        Float ``[movies, dim]`` each, the same on every rank.
     """
     rows = model.movie_rows()
     states = [start_state(rows)]
@@ -90,55 +92,55 @@ def movie_states(model: RatingModel, chunks: Chunks, world: World) -> list[Tenso
 
 @torch.no_grad()
 def user_state(model: RatingModel, chunk: UserChunk, states: list[Tensor]) -> Tensor:
-    """States of the users of a chunk after as many layers as movies have states before, float ``[users, dim]``.
+    """Computes the states of a chunk of users after ``len(states) - 1`` layers, float ``[users, dim]``.
 
     Args:
         model: The replicated part, without DDP.
         chunk: The users.
-        states: What :func:`movie_states` returns, or its beginning.
+        states: The result of :func:`movie_states`, or its first elements.
     """
     rows, movie_rows = chunk.rows, model.movie_rows()
     state = start_state(rows)
     for layer, movie_state in zip(model.encoder.layers, states[:-1]):
-        sources = layer_inputs(layer, movie_rows, movie_state)
+        inputs = layer_inputs(layer, movie_rows, movie_state)
         receiver = layer_receiver(layer.to_users, rows, state)
-        state = state + layer.user_out(torch.tanh(layer.to_users(sources, receiver, chunk.to_users, None)))
+        state = state + layer.user_out(torch.tanh(layer.to_users(inputs, receiver, chunk.to_users, None)))
     return state
 
 
 def _sum_over_users(
     model: RatingModel, number: int, receiver: Tensor, chunks: Chunks, states: list[Tensor], world: World
 ) -> Tensor:
-    """What movies receive in a layer."""
+    """Computes the output for movies of layer ``number``."""
     layer = model.encoder.layers[number]
     conv: BipartiteConv = layer.to_movies
 
-    def parts() -> Iterator[tuple]:
+    def messages_of_chunks() -> Iterator[tuple]:
         for chunk in chunks():
-            sources = layer_inputs(layer, chunk.rows, user_state(model, chunk, states))
-            yield conv.transform(sources), chunk.to_users.turned()
+            inputs = layer_inputs(layer, chunk.rows, user_state(model, chunk, states))
+            yield conv.transform(inputs), chunk.to_users.reversed()
 
     shift = None
     if conv.heads:
         largest = receiver.new_full((receiver.shape[0], conv.heads), -torch.inf)
-        for sources, messages in parts():
-            largest = torch.maximum(largest, conv.largest_logit(sources, receiver, messages))
+        for inputs, messages in messages_of_chunks():
+            largest = torch.maximum(largest, conv.largest_logit(inputs, receiver, messages))
         shift = world.all_reduce_max_(largest)
     total = None
-    for sources, messages in parts():
-        part = conv.partial(sources, receiver, messages, None, shift)
-        total = part if total is None else total + part
-    # Finishing a movie needs its degrees alone, which every chunk knows.
+    for inputs, messages in messages_of_chunks():
+        partial = conv.partial(inputs, receiver, messages, None, shift)
+        total = partial if total is None else total + partial
+    # finish() only reads degrees from the messages, and all chunks have the same.
     return conv.finish(total.reduced(world.reduce), receiver, messages)
 
 
 def _chunks(users: NodeTables, graph: RankGraph, statistics: MessageStatistics, chunk: int) -> Iterator[UserChunk]:
-    """The users of a graph that is in memory."""
+    """Cuts the users of a graph in memory into chunks."""
     whole, edges = whole_graph(graph, statistics).to_users, statistics.edges
     for first in range(0, max(graph.num_users, 1), chunk):
         last = min(first + chunk, graph.num_users)
         pointer = edges.pointer[first : last + 1]
-        chosen, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
-        lists = CSRLists(pointer - pointer[0], edges.movie[chosen], graph.num_movies, edges.residual[chosen])
-        to_users = dataclasses.replace(whole, lists=lists, level=edges.level[chosen], degree=degree, total=degree)
+        span, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
+        lists = CSRLists(pointer - pointer[0], edges.movie[span], graph.num_movies, edges.residual[span])
+        to_users = dataclasses.replace(whole, lists=lists, level=edges.level[span], degree=degree, total=degree)
         yield UserChunk(users.rows(slice(first, last)), to_users)

@@ -1,7 +1,7 @@
-"""Losses of ranking: how far scores are from ones for the movies that a user likes and zeros for all others.
+"""Ranking losses: the movies that a user likes should score higher than all others.
 
-Every loss is a sum over users, each with its weight. A movie's own message takes no part in its score: its source row
-dot its target row is taken off again, so no movie predicts itself.
+Every loss is a weighted sum over users. A movie's own message is excluded from its score by subtracting the dot product
+of its message embedding and its target row, so no movie predicts itself.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from gnnrec.kernels.sums import bag
 
 
 def user_vectors(source: Tensor, batch: RankingBatch) -> Tensor:
-    """Sums of the source rows of the messages, float ``[users, dim]``; differentiable."""
+    """Sums the message embeddings of each user's movies: float ``[users, dim]``, differentiable."""
     return bag(source, batch.lists.entry, batch.lists.pointer, batch.message_weight)
 
 
-def own_terms(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
-    """What each movie of a user adds to its own score by its own message, float ``[edges]``."""
+def self_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
+    """Computes the contribution of each movie's own message to its score, float ``[edges]``."""
     return (source * target).sum(1)[batch.lists.entry] * batch.message_weight
 
 
 def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
-    """``sum_u w_u sum_j (score_uj - liked_uj)^2`` over all movies ``j``, without the matrix of users by movies.
+    """Computes ``sum_u w_u sum_j (score_uj - liked_uj)^2`` over all movies ``j`` without a ``[users, movies]`` matrix.
 
     ``sum_j (z . t_j)^2 = z' (T'T) z``, and only scores of the user's own movies differ from ``z . t_j``.
 
@@ -40,14 +40,14 @@ def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
     """
     users = user_vectors(source, batch)
     dots = pair_dots(users, target, batch.lists.pointer, batch.lists.entry)
-    scores = dots - own_terms(source, target, batch)
+    scores = dots - self_scores(source, target, batch)
     all_movies = ((users @ (target.T @ target)) * users).sum(1)
     corrections = (scores - 1).square() - dots.square()
     return all_movies @ batch.user_weight + corrections @ batch.user_weight[batch.lists.owner]
 
 
 def softmax_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor) -> Tensor:
-    """``-sum_u w_u / n_u sum_j log softmax(scale * score)_uj`` over the ``n_u`` movies ``j`` of user ``u``.
+    """Computes ``-sum_u w_u / n_u sum_j log softmax(scale * score)_uj`` over the ``n_u`` movies ``j`` of user ``u``.
 
     The multinomial likelihood of Liang et al., "Variational autoencoders for collaborative filtering" (WWW 2018).
 
@@ -55,27 +55,27 @@ def softmax_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Ten
         source: Float ``[movies, dim]``.
         target: Float ``[movies, dim]``.
         batch: The users of this rank in the step.
-        scale: Float scalar, what scores are multiplied by.
+        scale: Factor of the scores, float scalar.
     """
     owner, movie = batch.lists.owner.long(), batch.lists.entry.long()
     scores = user_vectors(source, batch) @ target.T
-    scores = scores.index_put((owner, movie), -own_terms(source, target, batch), accumulate=True) * scale
+    scores = scores.index_put((owner, movie), -self_scores(source, target, batch), accumulate=True) * scale
     log_share = scores[owner, movie] - scores.logsumexp(1)[owner]
     return -(log_share @ _weight_per_edge(batch))
 
 
 def sampled_softmax_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor) -> Tensor:
-    """:func:`softmax_loss` with each movie against drawn movies that the user does not have.
+    """Computes :func:`softmax_loss` over each movie and sampled negatives instead of all movies.
 
-    A drawn movie's logit is lowered by the logarithm of its expected number of draws, which makes the sampled sum an
-    estimate of the whole one (Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural
+    The logarithm of a negative's expected number of draws is subtracted from its logit, which makes the sampled sum an
+    estimate of the full one (Bengio and Senecal, "Adaptive importance sampling to accelerate training of a neural
     probabilistic language model", IEEE Transactions on Neural Networks 2008).
 
     Args:
         source: Float ``[movies, dim]``.
         target: Float ``[movies, dim]``.
         batch: The users of this rank in the step, with negatives.
-        scale: Float scalar, what scores are multiplied by.
+        scale: Factor of the scores, float scalar.
     """
     positive, negative = _pairwise_scores(source, target, batch)
     negative = scale * negative - (batch.negative_share * batch.negatives.shape[1]).log()
@@ -86,7 +86,7 @@ def sampled_softmax_loss(source: Tensor, target: Tensor, batch: RankingBatch, sc
 
 
 def bpr_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor) -> Tensor:
-    """``-sum_u w_u / n_u sum_j mean_k log sigmoid(scale * (score_uj - score_uk))`` over drawn movies ``k``.
+    """Computes ``-sum_u w_u / n_u sum_j mean_k log sigmoid(scale * (score_uj - score_uk))`` over negatives ``k``.
 
     Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback" (UAI 2009).
 
@@ -94,7 +94,7 @@ def bpr_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor)
         source: Float ``[movies, dim]``.
         target: Float ``[movies, dim]``.
         batch: The users of this rank in the step, with negatives.
-        scale: Float scalar, what scores are multiplied by.
+        scale: Factor of the scores, float scalar.
     """
     positive, negative = _pairwise_scores(source, target, batch)
     likelihood = logsigmoid(scale * (positive[:, None] - negative)) * batch.negative_weight
@@ -102,14 +102,14 @@ def bpr_loss(source: Tensor, target: Tensor, batch: RankingBatch, scale: Tensor)
 
 
 def _pairwise_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> tuple[Tensor, Tensor]:
-    """Scores of each movie of each user ``[edges]`` and of the movies drawn for it ``[edges, n]``."""
+    """Scores the movies of each user ``[edges]`` and their negatives ``[edges, n]``."""
     users = user_vectors(source, batch)
-    positive = pair_dots(users, target, batch.lists.pointer, batch.lists.entry) - own_terms(source, target, batch)
+    positive = pair_dots(users, target, batch.lists.pointer, batch.lists.entry) - self_scores(source, target, batch)
     draws = batch.negatives.shape[1]
     drawn = CSRLists(batch.lists.pointer * draws, batch.negatives.reshape(-1), batch.lists.columns)
     return positive, pair_dots(users, target, drawn.pointer, drawn.entry).view(-1, draws)
 
 
 def _weight_per_edge(batch: RankingBatch) -> Tensor:
-    """Weight of a user over the number of its movies, float ``[edges]``."""
+    """Divides each user's weight by the user's number of movies: float ``[edges]``."""
     return (batch.user_weight / batch.lists.pointer.diff().clamp(min=1))[batch.lists.owner]

@@ -1,4 +1,4 @@
-"""The ranking model: one linear layer from the movies that a user likes to scores of all movies."""
+"""Ranking model: one linear map from the movies that a user likes to scores of all movies."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from gnnrec.models.ranking_losses import bpr_loss, sampled_softmax_loss, softmax
 from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.models.tables import STREAMS
 
-#: Initial rows have this length, where the start is random.
+#: Expected norm of random initial rows.
 _ROW_LENGTH = 0.09
-#: Added to popularity before it discounts scores.
+#: Added to popularity before scores are divided by a power of it.
 POPULARITY_OFFSET = 10.0
-#: Scores of one half and more come from a closed-form start; likelihoods want differences of several units.
+#: Initial factor of scores in likelihoods: closed-form scores are about 0.5, but good logits differ by several units.
 _INITIAL_SCALE = 10.0
 
 
 class RankingModel(nn.Module):
-    """A user's vector is the sum of the *message_embedding* rows of the movies that the user likes; a movie's score
-    is its dot product with the movie's *target* row, over ``(popularity + 10) ** popularity_exponent``.
+    """Linear item-to-item model with two tables of movies.
 
-    Users have no rows, so users who were not in training are served like all others.
+    A user's vector is the sum of the message embeddings of the movies that the user likes. A movie's score is the dot
+    product of this vector and the movie's target row, over ``(popularity + 10) ** popularity_exponent``. Users have no
+    rows, so new users are served like those of training.
 
     Attributes:
         message_embedding: Float ``[movies, dim]``.
         target: Float ``[movies, dim]``.
-        log_scale: Logarithm of what scores are multiplied by in losses that are likelihoods; absent otherwise.
+        log_scale: Logarithm of the factor of scores in likelihoods; absent with the squared loss.
         popularity_exponent: Scalar, not trained.
         popularity: Training ratings of each movie, ``[movies]``, not trained.
 
@@ -55,12 +56,12 @@ class RankingModel(nn.Module):
         self.message_embedding, self.target = table("message_embedding"), table("target")
         if options.loss != "squared":
             self.log_scale = nn.Parameter(torch.tensor(math.log(_INITIAL_SCALE), device=popularity.device))
-        # Parameters without gradients, for DDP would broadcast buffers in every step.
+        # Not buffers: DDP would broadcast those in every step.
         self.popularity_exponent = nn.Parameter(self.message_embedding.new_zeros(()), requires_grad=False)
         self.popularity = nn.Parameter(popularity.to(self.message_embedding), requires_grad=False)
 
     def forward(self, batch: RankingBatch) -> Tensor:
-        """Loss summed over the users of this rank in the step, float scalar."""
+        """Computes the loss, summed over the users of this rank in the step, float scalar."""
         if self.loss == "squared":
             return squared_loss(self.message_embedding, self.target, batch)
         scale = self.log_scale.exp()
@@ -72,31 +73,31 @@ class RankingModel(nn.Module):
 
     @torch.no_grad()
     def set_tables(self, message_embedding: Tensor, target: Tensor, columns: int) -> None:
-        """Takes over the first columns of tables, float ``[movies, dim]``.
+        """Copies the first columns of tables, float ``[movies, dim]``.
 
-        The others become zero in both tables. Their gradients are then zero too, so training leaves them there.
+        The other columns become zero in both tables. Their gradients are then zero too, so they stay zero in training.
         """
-        for mine, given in ((self.message_embedding, message_embedding), (self.target, target)):
-            mine.zero_()
-            mine[:, :columns] = given[:, :columns]
+        for parameter, values in ((self.message_embedding, message_embedding), (self.target, target)):
+            parameter.zero_()
+            parameter[:, :columns] = values[:, :columns]
 
     @torch.no_grad()
     def set_popularity_exponent(self, exponent: float) -> None:
-        """Sets the exponent of popularity that scores are divided by."""
+        """Sets the exponent of the popularity that scores are divided by."""
         self.popularity_exponent.fill_(exponent)
 
     @torch.no_grad()
     def movie_vectors(self) -> Tensor:
-        """Target rows with the popularity popularity_exponent in them: float ``[movies, dim]``."""
+        """Returns target rows divided by the power of popularity: float ``[movies, dim]``."""
         return self.target * self.popularity.add(POPULARITY_OFFSET).pow(-self.popularity_exponent)[:, None]
 
     @torch.no_grad()
     def user_vectors(self, liked: Interactions) -> Tensor:
-        """Vectors of users from what they like: float ``[users, dim]``, zero for a user who likes nothing."""
+        """Computes user vectors from liked movies: float ``[users, dim]``, zero for a user without liked movies."""
         return bag(self.message_embedding, liked.movie, liked.user_ptr)
 
     def embed(self, liked: Interactions) -> NodeEmbeddings:
-        """Vectors whose dot products are the scores."""
+        """Computes vectors whose dot products are the scores."""
         users, movies = self.user_vectors(liked), self.movie_vectors()
         return NodeEmbeddings(
             user=users,

@@ -1,4 +1,4 @@
-"""The rating model: encoder, rating head, biases."""
+"""Rating model: encoder, rating head and biases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnnrec import rng
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.graph.time_bins import EFFECTS
+from gnnrec.graph.time_bins import NUM_TEMPORAL_BIASES
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import DropoutState, Encoder
 from gnnrec.models.fetched_tables import FetchedTables
@@ -23,21 +23,21 @@ from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
 
 if TYPE_CHECKING:
-    from gnnrec.models.conv import StaleSums
+    from gnnrec.models.stale_sums import StaleSums
 
 
 class RatingModel(nn.Module):
-    """The replicated part of the model: movie tables, layers and head. User rows are inputs.
+    """Replicated part of the model: movie tables, layers and head. User rows are inputs.
 
     Args:
         options: The model's options.
         num_movies: Movies.
         num_levels: Rating levels.
-        mean_degrees: Mean message edges of a user and of a movie, which set initial gains.
+        mean_degrees: Mean message edges of a user and of a movie, which set the scale of messages.
         world: The ranks.
         seed: Seed of the run.
         genres: Float ``[movies, genres]`` membership, or None.
-        time: Batches come with effects of time.
+        time: Batches have temporal biases.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class RatingModel(nn.Module):
         if genres is not None and options.genres:
             self.genres = GenreFeatures(genres, options.dim, list(self.movies.rows()))
         self.offset = nn.Parameter(torch.zeros(()))
-        # A multiple of the closed-form biases that cannot turn negative: it would read targets out of them.
+        # Factor of the closed-form biases. softplus keeps it positive: a negative one could decode targets from them.
         self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
-        # The same for effects of time, which begin at half of what they are.
+        # Factors of the temporal biases, initially 0.5.
         if time:
-            self.temporal_bias_scale = nn.Parameter(torch.full((EFFECTS,), math.log(math.exp(0.5) - 1)))
+            self.temporal_bias_scale = nn.Parameter(torch.full((NUM_TEMPORAL_BIASES,), math.log(math.exp(0.5) - 1)))
 
     def user_tables(self, graph: RankGraph, memory: RowMemory | None = None) -> NodeTables:
-        """The rows of this rank's users, outside DDP.
+        """Builds the tables of this rank's users, which are not under DDP.
 
         Args:
             graph: The rank's graph.
-            memory: Where rows are kept; None for the graph's device. From elsewhere they are fetched when needed.
+            memory: Memory of the rows; None for the graph's device. Rows in other memory are fetched when needed.
         """
         options = self.options
         kind = NodeTables if memory is None else FetchedTables
@@ -91,17 +91,16 @@ class RatingModel(nn.Module):
         return tables
 
     def keep_norms(self) -> None:
-        """Takes growth back from linear maps after an optimizer step.
+        """Restores the norms of linear layers after an optimizer step.
 
-        L2 is on tables alone. Maps that grow let tables shrink, which would take the effect of L2 away, and the more
-        so the stronger it is.
+        L2 is on tables only. If linear layers could grow, tables would shrink and L2 would have no effect.
         """
         self.head.keep_norms()
         for layer in self.encoder.layers:
             layer.keep_norms()
 
     def movie_rows(self) -> dict[str, Tensor]:
-        """Movie tables, genres included."""
+        """Returns the movie tables, genres included."""
         rows = self.movies.rows()
         return rows if self.genres is None else self.genres(rows)
 
@@ -109,25 +108,25 @@ class RatingModel(nn.Module):
         self,
         batch: Batch,
         users: dict[str, Tensor],
-        noise: DropoutState | None = None,
+        dropout_state: DropoutState | None = None,
         stale_sums: list[StaleSums] | None = None,
     ) -> NodeEmbeddings:
-        """NodeEmbeddings of the users of the batch and of all movies.
+        """Computes embeddings for the users of the batch and for all movies.
 
         Args:
             batch: Messages and closed-form biases.
             users: Table rows of the users of the batch.
-            noise: Dropout, or None.
-            stale_sums: The layers at older parameters, where messages are sampled with a control variate.
+            dropout_state: Source of dropout masks, or None for no dropout.
+            stale_sums: The layers at older parameters, for sampling with a control variate.
         """
         movies = self.movie_rows()
-        user, movie = self.encoder(batch, users, movies, self.world, noise, stale_sums)
+        user, movie = self.encoder(batch, users, movies, self.world, dropout_state, stale_sums)
         return self.with_biases(batch, user, movie, users["bias"], movies["bias"])
 
     def with_biases(
         self, batch: Batch, user: Tensor, movie: Tensor, user_bias: Tensor, movie_bias: Tensor
     ) -> NodeEmbeddings:
-        """Vectors with learned biases and a learned multiple of the closed-form ones."""
+        """Adds learned biases, and closed-form biases times a learned factor."""
         multiple = softplus(self.bias_multiple)
         return NodeEmbeddings(
             user=user,
@@ -139,7 +138,7 @@ class RatingModel(nn.Module):
         )
 
     def score(self, embeddings: NodeEmbeddings, targets: Targets) -> Tensor:
-        """Predicted ratings of targets, not clipped, float ``[targets]``."""
+        """Predicts the ratings of targets, not clipped: float ``[targets]``."""
         scores = embeddings.offset + self.head(
             embeddings.user, embeddings.movie, embeddings.user_bias, embeddings.movie_bias, targets
         )
@@ -156,28 +155,28 @@ class RatingModel(nn.Module):
         step_key: int | None = None,
         stale_sums: list[StaleSums] | None = None,
     ) -> Tensor:
-        """Sum of squared errors over this rank's targets, float scalar.
+        """Computes the sum of squared errors over this rank's targets, float scalar.
 
         Args:
             batch: Messages and targets.
             users: Table rows of the users of the batch.
-            step_key: What this step's dropout masks are drawn from; None switches dropout off.
-            stale_sums: The layers at older parameters, where messages are sampled with a control variate.
+            step_key: Key of this step's dropout masks; None switches dropout off.
+            stale_sums: The layers at older parameters, for sampling with a control variate.
         """
         rate = self.options.dropout
-        noise = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
-        predicted = self.score(self.embed(batch, users, noise, stale_sums), batch.targets)
+        dropout_state = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
+        predicted = self.score(self.embed(batch, users, dropout_state, stale_sums), batch.targets)
         return (predicted - batch.targets.rating).square().sum()
 
 
 def genre_membership(genres: list[str]) -> Tensor | None:
-    """Float ``[movies, genres]`` from ``|``-separated genre strings; None when there are none at all."""
-    split = [[name for name in text.split("|") if name and name != "(no genres listed)"] for text in genres]
-    names = sorted({name for each in split for name in each})
+    """Converts ``|``-separated genre strings to float ``[movies, genres]``; None if no movie has genres."""
+    genres_of = [[name for name in text.split("|") if name and name != "(no genres listed)"] for text in genres]
+    names = sorted({name for movie_genres in genres_of for name in movie_genres})
     if not names:
         return None
     column = {name: number for number, name in enumerate(names)}
-    membership = torch.zeros(len(split), len(names))
-    for row, each in enumerate(split):
-        membership[row, [column[name] for name in each]] = 1
+    membership = torch.zeros(len(genres_of), len(names))
+    for movie, movie_genres in enumerate(genres_of):
+        membership[movie, [column[name] for name in movie_genres]] = 1
     return membership

@@ -1,4 +1,4 @@
-"""Where rows of users are kept: on the device, in host memory, or in files that the system can page out."""
+"""Memory of user rows: the device, host memory, or files that the system can page out."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ class RowMemory:
     """Memory of a device.
 
     Attributes:
-        device: Where tensors are.
+        device: Device of the tensors.
     """
 
     def __init__(self, device: torch.device):
         self.device = device
 
     def zeros(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A new tensor of zeros.
+        """Allocates a tensor of zeros.
 
         Raises:
-            UserError: There is no room.
+            UserError: The disk is full.
         """
         return torch.zeros(*shape, dtype=dtype, device=self.device)
 
     def host_copy(self, tensor: Tensor) -> Tensor:
-        """A copy in the memory of the host."""
+        """Copies a tensor to the host."""
         return tensor.detach().to("cpu", copy=True)
 
     @property
-    def of_host(self) -> RowMemory:
-        """Where what is read from a file goes first."""
+    def host_memory(self) -> RowMemory:
+        """Memory on the host, for data read from a file."""
         return RowMemory(torch.device("cpu"))
 
 
 class FileMemory(RowMemory):
-    """Files that are mapped into memory. They have no name once they are open, so they go when the process ends.
+    """Memory-mapped files. They are unlinked once open, so they disappear when the process ends.
 
     Args:
-        directory: Where they are, best on a local disk; it is made where it is missing.
+        directory: Directory of the files, preferably on a local disk; created if missing.
     """
 
     def __init__(self, directory: Path):
@@ -60,33 +60,33 @@ class FileMemory(RowMemory):
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.directory, prefix=".user-rows-", suffix=".tmp") as file:
-                # A page of a mapped file that the disk has no room for would kill the process.
+                # Without reserved space, writing to a mapped page on a full disk would kill the process.
                 os.posix_fallocate(file.fileno(), 0, size * dtype.itemsize)
                 return torch.from_file(file.name, shared=True, size=size, dtype=dtype).view(*shape)
         except OSError as error:
             raise UserError(
-                f"{self.directory}: cannot keep {size * dtype.itemsize / 2**20:.0f} MiB of user rows there "
-                f"({error.strerror}): make room, or choose --user_rows host"
+                f"{self.directory}: cannot store {size * dtype.itemsize / 2**20:.0f} MiB of user rows "
+                f"({error.strerror}): free disk space, or choose --user_rows host"
             ) from None
 
     def host_copy(self, tensor: Tensor) -> Tensor:
         try:
             return self.zeros(tensor.shape, tensor.dtype).copy_(tensor.detach())
-        except UserError:  # a full disk does not end a run that is only about to be saved
+        except UserError:  # a full disk must not end a run while it writes a checkpoint
             return super().host_copy(tensor)
 
     @property
-    def of_host(self) -> RowMemory:
+    def host_memory(self) -> RowMemory:
         return self
 
 
-def row_memory(place: str, directory: Path) -> RowMemory | None:
-    """The memory that ``user_rows`` of the configuration names; None for the device that computes.
+def row_memory(kind: str, directory: Path) -> RowMemory | None:
+    """Returns the memory for ``user_rows`` of the configuration; None for the compute device.
 
     Args:
-        place: ``device``, ``host`` or ``file``.
-        directory: Where files go.
+        kind: ``device``, ``host`` or ``file``.
+        directory: Directory of the files.
     """
-    if place == "device":
+    if kind == "device":
         return None
-    return FileMemory(directory) if place == "file" else RowMemory(torch.device("cpu"))
+    return FileMemory(directory) if kind == "file" else RowMemory(torch.device("cpu"))

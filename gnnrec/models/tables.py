@@ -1,4 +1,4 @@
-"""Learned rows of users and movies. User rows live on the rank that owns the user; movie rows on every rank."""
+"""Embedding tables of users and movies. User rows are on the rank that owns the user; movie rows on every rank."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from gnnrec import rng
 from gnnrec.models.row_memory import RowMemory
 
-#: Rows that are drawn at a time.
+#: Initial rows that are drawn at a time.
 _BLOCK = 65536
-#: Table -> the stream that its initial rows are drawn from. Streams keep their names when tables are renamed, so that
-#: initial values stay the same.
+#: Table -> random stream of its initial rows. Streams keep their names when tables are renamed, so that initial values
+#: stay the same.
 STREAMS = {
     "message_embedding": "source",
     "residual_embedding": "residual_source",
@@ -23,24 +23,24 @@ STREAMS = {
 
 
 class NodeTables(nn.Module):
-    """One row a node in each table. Source tables are what a node sends, the id table is what it is.
+    """Embedding tables with one row per node: message embeddings, which a node sends, and its id embedding.
 
     Attributes:
-        message_embedding: Float ``[rows, dim]``: the value of its messages.
-        residual_embedding: Float ``[rows, dim]``: what it sends times the residual of a rating.
-        id_embedding: Float ``[rows, dim]``, the id embedding; absent from an inductive model.
+        message_embedding: Float ``[rows, dim]``: the value of a node's messages.
+        residual_embedding: Float ``[rows, dim]``: the part of a message that is multiplied by the residual.
+        id_embedding: Float ``[rows, dim]``: initial state; absent from an inductive model.
         bias: Float ``[rows]``.
 
     Args:
-        kind: ``user`` or ``movie``; part of what initial rows are drawn from.
-        rows: Global row numbers, int64 ``[rows]``: initial rows are the same on whichever rank they live.
+        kind: ``user`` or ``movie``; part of the key of initial rows.
+        rows: Global row numbers, int64 ``[rows]``: initial rows do not depend on the rank.
         dim: Channels.
         seed: Seed of the run.
-        init_std: Standard deviation of initial message_embedding rows.
-        id_init_std: Standard deviation of initial id rows.
-        ids: Have an id table.
-        messages: Have message_embedding tables.
-        memory: Where tables are kept; None for where ``rows`` are.
+        init_std: Standard deviation of initial message and residual embeddings.
+        id_init_std: Standard deviation of initial id embeddings.
+        ids: Add id embeddings.
+        messages: Add message and residual embeddings.
+        memory: Memory of the tables; None for the device of ``rows``.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class NodeTables(nn.Module):
 
         def table(name: str, deviation: float) -> nn.Parameter:
             stream, values = rng.key(seed, "init", kind, STREAMS[name]), self._zeros(rows.numel(), dim)
-            # A block at a time, which need not all be in memory.
-            for chosen, block in zip(rows.split(_BLOCK), values.split(_BLOCK)):
-                block.copy_(rng.normal_rows(stream, chosen, dim).mul_(deviation))
+            # One block at a time: mapped files can be larger than memory.
+            for block_rows, block in zip(rows.split(_BLOCK), values.split(_BLOCK)):
+                block.copy_(rng.normal_rows(stream, block_rows, dim).mul_(deviation))
             return nn.Parameter(values)
 
         if messages:
@@ -76,38 +76,38 @@ class NodeTables(nn.Module):
         return self.memory.zeros(shape, torch.get_default_dtype())
 
     def tables(self) -> dict[str, Tensor]:
-        """Table name -> the table, where it is kept."""
+        """Returns the tables by name, in the memory that holds them."""
         return dict(self.named_parameters(recurse=False))
 
-    def rows(self, chosen: Tensor | slice | None = None) -> dict[str, Tensor]:
-        """Table name -> the chosen rows (int64 ``[n]`` or a slice), or all of them, to compute with."""
+    def rows(self, index: Tensor | slice | None = None) -> dict[str, Tensor]:
+        """Returns rows (int64 ``[n]``, a slice, or None for all) by table name, on the compute device."""
         tables = self.tables()
-        if chosen is None:
+        if index is None:
             return tables
-        if isinstance(chosen, slice):
-            return {name: table[chosen] for name, table in tables.items()}
-        return {name: table.index_select(0, chosen) for name, table in tables.items()}
+        if isinstance(index, slice):
+            return {name: table[index] for name, table in tables.items()}
+        return {name: table.index_select(0, index) for name, table in tables.items()}
 
 
 class NoTables(nn.Module):
-    """Stands for user rows where users have none."""
+    """User tables of a model in which users have no rows."""
 
     memory = RowMemory(torch.device("cpu"))
 
     def tables(self) -> dict[str, Tensor]:
-        """No tables."""
+        """Returns no tables."""
         return {}
 
-    def rows(self, chosen: Tensor | slice | None = None) -> dict[str, Tensor]:
-        """No tables."""
+    def rows(self, index: Tensor | slice | None = None) -> dict[str, Tensor]:
+        """Returns no tables."""
         return {}
 
 
 class GenreFeatures(nn.Module):
-    """Learned genre rows, added to the tables of a movie: the sum over its genres, over the root of their number.
+    """Learned genre rows: each movie table gets the sum over the movie's genres, divided by the root of their number.
 
     Args:
-        membership: Float ``[movies, genres]``, 1 where a movie has the genre, on the device of the model.
+        membership: Float ``[movies, genres]``, 1 if a movie has the genre, on the device of the model.
         dim: Channels.
         tables: Names of the movie tables.
     """
@@ -123,15 +123,15 @@ class GenreFeatures(nn.Module):
         )
 
     def forward(self, movies: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The movie tables with genre rows added."""
+        """Adds genre rows to the movie tables."""
         return {name: table + self.membership @ self.tables[name] for name, table in movies.items()}
 
 
 @torch.no_grad()
 def reset_weights(module: nn.Module, seed: int) -> None:
-    """Draws the weights of all linear layers from the seed and their names, the same on every rank.
+    """Initializes linear layers and attention vectors from the seed and their names, the same on every rank.
 
-    Normal with variance ``1 / in_features``, zero biases; attention vectors alike.
+    Weights are normal with variance ``1 / in_features``, biases zero.
     """
     for name, parameter in module.named_parameters():
         leaf = name.rsplit(".", 1)[-1]

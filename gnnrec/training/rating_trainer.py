@@ -24,10 +24,10 @@ from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
 from gnnrec.models.build import build_model
 from gnnrec.models.control_variate import snapshot
-from gnnrec.models.conv import StaleSums
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.row_memory import row_memory
+from gnnrec.models.stale_sums import StaleSums
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights
@@ -172,7 +172,7 @@ class RatingTrainer(Trainer):
 
     def embed(self) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies."""
-        self.loader.forget()
+        self.loader.release()
         return embed_all(self.replicated, self.users, self.graph)
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RatingMetrics:

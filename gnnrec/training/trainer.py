@@ -16,7 +16,7 @@ from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World, unwrap
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.graph.folds import Step
-from gnnrec.graph.partition import Partition, PartitionReport, report
+from gnnrec.graph.partition import Partition, PartitionReport, partition_report
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
@@ -131,7 +131,7 @@ class Trainer:
         load_weights(directory, info, self.replicated, self.users, self.part)
         shared = read_replicated(directory, "optimizer", info)
         by_user = {name.removeprefix("users/"): shared.pop(name) for name in list(shared) if name[:6] == "users/"}
-        by_user |= read_rows(directory, "users_optimizer", info, self.part, memory=self.users.memory.of_host)
+        by_user |= read_rows(directory, "users_optimizer", info, self.part, memory=self.users.memory.host_memory)
         for module, optimizer, state in zip((self.replicated, self.users), self.optimizers, (shared, by_user)):
             set_optimizer_state(optimizer, module, state)
         self.steps_taken = info.step
@@ -182,7 +182,9 @@ class Trainer:
 
     def partition_report(self) -> PartitionReport:
         """Users, edges and bytes of every rank, and what a step reduces."""
-        return report(self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step())
+        return partition_report(
+            self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step()
+        )
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         wanted = self.config.bf16 and self.world.device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Passes over a graph that supervise the edges a test chooses, in the place of a random fold."""
+"""Passes over a graph that supervise edges chosen by a test, instead of a random fold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUPERVISED = 1
 
 
 def supervising(graph: RankGraph, chosen: Tensor) -> Epoch:
-    """An epoch of two folds, of which :data:`SUPERVISED` holds the edges of ``chosen``, bool ``[edges]``."""
+    """Returns an epoch of two folds, in which fold :data:`SUPERVISED` has the edges of ``chosen``, bool ``[edges]``."""
     epoch = Epoch(graph, 0, 0, 2)
     epoch.fold = chosen.to(torch.uint8)
     return epoch

@@ -1,4 +1,4 @@
-"""Every training edge is a target exactly once an epoch; held-out edges never are, nor do they pass messages."""
+"""Every training edge is a target exactly once per epoch; held-out edges are no targets and carry no messages."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.steps import batches_of, steps_of
 
 pytestmark = pytest.mark.xdist_group("folds")
 
-#: Users, movies, ratings, folds, seed users a step: numbers that divide nothing.
+#: Users, movies, ratings, folds, seed users per step: numbers without common divisors.
 SIZES = [(37, 29, 431, 3, 11), (23, 41, 307, 7, 5), (101, 17, 613, 2, 13)]
 RANKS = (1, 2, 3, 4, 5)
 
 
 def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
-    """For every case: global ids of targets and of possible messages, steps, and overlaps within a step."""
-    found = []
+    """Collects targets, messages, steps and seeds of one epoch for every case, and checks overlaps within steps."""
+    actual = []
     for data, folds, loader, refit in cases:
         config = make_config(loader={"folds": folds} | loader, refit=refit, model={"layers": 2})
         trainer = RatingTrainer(config, PreparedDataset(data), world)
@@ -37,12 +37,12 @@ def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
             supervised = target_pairs(batch, users)
             user = torch.repeat_interleave(torch.arange(graph.num_users), graph.user_degree)[edge]
             assert supervised == set(zip(user.tolist(), graph.movie[edge].tolist()))
-            assert not passing & supervised, "a target passes a message in its own step"
+            assert not passing & supervised, "a target carries a message in its own step"
             messages |= passing
             steps.append((step.index, step.fold))
             counts.append((step.num_targets, int(world.all_reduce_scalar(edge.numel()))))
             seeds.append((step.fold, graph.user_rows if step.seeds is None else graph.user_rows[step.seeds]))
-        found.append(
+        actual.append(
             {
                 "targets": torch.cat(targets),
                 "messages": messages,
@@ -52,16 +52,16 @@ def edges_of_an_epoch(world: World, cases: list[tuple]) -> list[dict]:
                 "start": graph.part.start,
             }
         )
-    return found
+    return actual
 
 
 def message_pairs(batch, users) -> set[tuple[int, int]]:
-    """(local user, movie) of every edge that passes a message in either direction."""
-    found = set()
+    """Returns (local user, movie) of every edge that carries a message in either direction."""
+    actual = set()
     for messages in (batch.to_users, batch.to_movies):
         lists = messages.lists
-        found |= set(zip(users[lists.owner.long()].tolist(), lists.entry.tolist()))
-    return found
+        actual |= set(zip(users[lists.owner.long()].tolist(), lists.entry.tolist()))
+    return actual
 
 
 def target_pairs(batch, users) -> set[tuple[int, int]]:
@@ -93,7 +93,7 @@ def epochs(request, cases):
     return run_on_ranks(request.param, edges_of_an_epoch, cases)
 
 
-def test_every_training_edge_is_a_target_exactly_once(epochs, cases):
+def test_every_training_edge_is_a_target_exactly_once_per_epoch(epochs, cases):
     for number, (data, _, _, refit) in enumerate(cases):
         split = torch.from_numpy(PreparedDataset(data).split[:].copy())
         allowed = (split == TRAIN) | ((split == VALIDATION) & refit)
@@ -101,7 +101,7 @@ def test_every_training_edge_is_a_target_exactly_once(epochs, cases):
         assert torch.equal(targets, allowed.nonzero().squeeze(1))
 
 
-def test_held_out_edges_pass_no_message(epochs, cases):
+def test_held_out_edges_carry_no_messages(epochs, cases):
     for number, (data, _, _, refit) in enumerate(cases):
         dataset = PreparedDataset(data)
         split = {}
@@ -126,7 +126,7 @@ def test_ranks_take_the_same_steps_with_the_same_counts(epochs, cases):
             assert all(said == counted for said, counted in rank[number]["counts"])
 
 
-def test_every_user_is_a_seed_once_a_pass(epochs, cases):
+def test_every_user_is_a_seed_once_per_pass(epochs, cases):
     for number, (data, folds, _, _) in enumerate(cases):
         users = torch.arange(PreparedDataset(data).num_users)
         for fold in range(folds):
@@ -147,13 +147,13 @@ def test_steps_can_start_in_the_middle(datasets):
     epoch = RatingTrainer(make_config(loader={"seed_users": 11}), datasets[0], World()).epoch(0)
     everything = steps_of(epoch)
     for start in (1, 4, len(everything) - 1):
-        rest = steps_of(epoch, start)
-        assert [step.index for step in rest] == list(range(start, len(everything)))
-        assert all(torch.equal(a.seeds, b.seeds) for a, b in zip(rest, everything[start:]))
+        steps = steps_of(epoch, start)
+        assert [step.index for step in steps] == list(range(start, len(everything)))
+        assert all(torch.equal(a.seeds, b.seeds) for a, b in zip(steps, everything[start:]))
 
 
-def test_slices_of_small_shards_do_not_crowd(datasets):
-    """37 users in 37 shards of one user: still about the same number in each of four steps."""
+def test_slices_of_small_shards_have_equal_sizes(datasets):
+    """Splits 37 shards of one user each into four steps."""
     epoch = RatingTrainer(make_config(loader={"seed_users": 10}), datasets[0], World()).epoch(0)
     assert epoch.graph.part.num_shards == datasets[0].num_users
     sizes = [step.seeds.numel() for step in steps_of(epoch)]

@@ -1,4 +1,4 @@
-"""Messages left out at random: how many, which, and what stays as it was."""
+"""Message dropout drops the right share of messages and changes no statistics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def some_edges(graph: RankGraph) -> torch.Tensor:
 
 
 def passes(graph: RankGraph, rate: float = 0.3) -> tuple[MessageStatistics, MessageStatistics]:
-    """Statistics of one pass, without and with messages left out."""
+    """Computes the statistics of one pass, without and with message dropout."""
     epoch = supervising(graph, some_edges(graph))
     return tuple(
         message_statistics(graph, epoch, SUPERVISED, dropout, slots=True)
@@ -33,28 +33,28 @@ def passes(graph: RankGraph, rate: float = 0.3) -> tuple[MessageStatistics, Mess
 
 
 def weights(statistics: MessageStatistics) -> torch.Tensor:
-    """What each edge's message is multiplied by, float ``[edges]``."""
+    """Returns the factor of each edge's message, float ``[edges]``."""
     return statistics.weight * (statistics.edges.slot >= 0)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.6])
-def test_the_share_is_left_out_and_the_rest_scaled_up(dataset, rate):
+def test_the_rate_is_dropped_and_the_rest_scaled_up(dataset, rate):
     graph = build_rank_graph(dataset, World())
-    dropout = [MessageDropout(graph, 5, epoch, rate) for epoch in range(3)]
-    found = [message_statistics(graph, None, -1, each, slots=True) for each in dropout]
-    drawn = [(each.group, *each.kept(fold)) for each in dropout for fold in range(5)]
+    dropouts = [MessageDropout(graph, 5, epoch, rate) for epoch in range(3)]
+    epochs = [message_statistics(graph, None, -1, dropout, slots=True) for dropout in dropouts]
+    drawn = [(dropout.group, *dropout.kept(fold)) for dropout in dropouts for fold in range(5)]
     kept = torch.stack([kept[group.long()] for group, kept, _ in drawn])
     assert 1 - kept.float().mean().item() == pytest.approx(rate, abs=0.02)
-    for weight in [weight for _, _, weight in drawn] + [each.weight for each in found]:
+    for weight in [weight for _, _, weight in drawn] + [statistics.weight for statistics in epochs]:
         assert weight == pytest.approx(1 / (1 - rate), rel=5e-3)
-    # Each edge is left out about as often as any other, and passes differ.
+    # All edges are dropped about equally often, and passes differ.
     assert kept.float().mean(0).std() < 2 * (rate * (1 - rate) / len(kept)) ** 0.5
     assert not any(torch.equal(kept[0], other) for other in kept[1:])
-    for each, statistics in zip(dropout, found):
-        assert torch.equal(statistics.edges.slot >= 0, each.kept(-1)[0][each.group.long()])
+    for dropout, statistics in zip(dropouts, epochs):
+        assert torch.equal(statistics.edges.slot >= 0, dropout.kept(-1)[0][dropout.group.long()])
 
 
-def test_lists_hold_the_messages_that_are_kept_and_statistics_stay(dataset):
+def test_lists_have_the_kept_messages_and_statistics_do_not_change(dataset):
     graph = build_rank_graph(dataset, World(), time=True)
     before, after = passes(graph)
     kept = (after.edges.slot >= 0)[before.edges.slot >= 0]
@@ -66,7 +66,7 @@ def test_lists_hold_the_messages_that_are_kept_and_statistics_stay(dataset):
     assert torch.equal(after.edges.pointer, pointer)
     for name in ("user_degree", "movie_degree", "mean", "user_bias", "movie_bias"):
         assert torch.equal(getattr(after, name), getattr(before, name)), name
-    for name in ("target_pointer", "target_movie", "target_rating", "target_effect"):
+    for name in ("target_pointer", "target_movie", "target_rating", "target_temporal_bias"):
         assert torch.equal(getattr(after.edges, name), getattr(before.edges, name)), name
 
 
@@ -81,5 +81,5 @@ def weights_of(world, dataset):
     return weights(passes(build_rank_graph(dataset, world))[1])
 
 
-def test_what_is_left_out_does_not_depend_on_the_number_of_ranks(dataset):
+def test_dropped_messages_do_not_depend_on_the_number_of_ranks(dataset):
     assert torch.equal(torch.cat(run_on_ranks(3, weights_of, dataset)), weights_of(World(), dataset))

@@ -1,4 +1,4 @@
-"""Statistics in sweeps over chunks of users equal those of all edges in memory."""
+"""Statistics from sweeps over chunks of users equal those of all edges in memory."""
 
 from __future__ import annotations
 
@@ -30,58 +30,61 @@ def in_memory(dataset: PreparedDataset, splits: tuple[int, ...], time: bool) -> 
     return message_statistics(graph, tables=time)
 
 
-def close(found: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-12)
+def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-12)
 
 
-def assert_equal(found: MovieStatistics, of_chunks: list[MessageStatistics], expected: MessageStatistics) -> None:
-    close(found.mean, expected.mean)
-    close(found.degree, expected.movie_degree)
-    close(found.bias, expected.movie_bias)
-    assert (found.years is None) == (expected.temporal_bias is None)
-    if found.years is not None:
-        close(found.years, expected.temporal_bias.years)
+def assert_equal(
+    actual: MovieStatistics, chunk_statistics: list[MessageStatistics], expected: MessageStatistics
+) -> None:
+    close(actual.mean, expected.mean)
+    close(actual.degree, expected.movie_degree)
+    close(actual.bias, expected.movie_bias)
+    assert (actual.years is None) == (expected.temporal_bias is None)
+    if actual.years is not None:
+        close(actual.years, expected.temporal_bias.years)
     for name in ("user_bias", "user_degree"):
-        close(torch.cat([getattr(each, name) for each in of_chunks]), getattr(expected, name))
+        close(torch.cat([getattr(chunk, name) for chunk in chunk_statistics]), getattr(expected, name))
     for name in ("movie", "level", "residual"):
-        close(torch.cat([getattr(each.edges, name) for each in of_chunks]), getattr(expected.edges, name))
-    for each in of_chunks:
-        close(each.movie_degree, expected.movie_degree)
+        close(torch.cat([getattr(chunk.edges, name) for chunk in chunk_statistics]), getattr(expected.edges, name))
+    for chunk in chunk_statistics:
+        close(chunk.movie_degree, expected.movie_degree)
 
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("time", [True, False])
 @pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])
 @pytest.mark.parametrize("chunk", [1, 5, 36, 1000])
-def test_chunks_equal_all_edges(dataset, monkeypatch, chunk, splits, time, kept):
+def test_statistics_of_chunks_equal_those_of_all_edges(dataset, monkeypatch, chunk, splits, time, kept):
     if not kept:
         monkeypatch.setattr(user_chunks, "KEPT_RATINGS", 0)
     chunks = UserChunks(dataset, World(), splits, torch.float64, time, chunk)
-    found = MovieStatistics.over(chunks)
-    of_chunks = [found.of_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
-    assert len(of_chunks) == -(-USERS // chunk)
-    assert_equal(found, of_chunks, in_memory(dataset, splits, time))
+    actual = MovieStatistics.compute(chunks)
+    chunk_statistics = [actual.for_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
+    assert len(chunk_statistics) == -(-USERS // chunk)
+    assert_equal(actual, chunk_statistics, in_memory(dataset, splits, time))
 
 
 def sweep_on_rank(world: World, directory: str, time: bool) -> tuple[MovieStatistics, list[MessageStatistics]]:
     chunks = UserChunks(PreparedDataset(Path(directory)), world, (TRAIN,), torch.float64, time, 4)
-    found = MovieStatistics.over(chunks)
-    return found, [found.of_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
+    actual = MovieStatistics.compute(chunks)
+    return actual, [actual.for_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
 
 
 @pytest.mark.parametrize("time", [True, False])
 def test_three_ranks_equal_one(dataset, time):
     expected = in_memory(dataset, (TRAIN,), time)
-    for found, of_chunks in run_on_ranks(3, sweep_on_rank, str(dataset.directory), time):
-        assert_equal(found, of_chunks, expected)
+    for actual, chunk_statistics in run_on_ranks(3, sweep_on_rank, str(dataset.directory), time):
+        assert_equal(actual, chunk_statistics, expected)
 
 
-def test_held_out_ratings_are_not_looked_at(dataset, tmp_path):
+def test_held_out_ratings_are_not_used(dataset, tmp_path):
     rating = dataset.rating.copy()
     rating[dataset.split != TRAIN] = 0.5
     other = changed_copy(dataset, tmp_path / "other", rating=rating)
-    found = [
-        MovieStatistics.over(UserChunks(each, World(), (TRAIN,), torch.float64, True, 5)) for each in (dataset, other)
+    actual = [
+        MovieStatistics.compute(UserChunks(data, World(), (TRAIN,), torch.float64, True, 5))
+        for data in (dataset, other)
     ]
     for name in ("mean", "degree", "bias", "years"):
-        assert torch.equal(getattr(found[0], name), getattr(found[1], name))
+        assert torch.equal(getattr(actual[0], name), getattr(actual[1], name))

@@ -1,4 +1,4 @@
-"""PyG's own samplers in the place of ours: the same kind of batch, trained with the same code."""
+"""PyG's own samplers give batches of the same kind, which the same code trains on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("pyg"))
 
 
-needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="needs pyg-lib or torch-sparse")
+needs_library = pytest.mark.skipif(pyg_sampler.sampling_library() is None, reason="needs pyg-lib or torch-sparse")
 
 
 def trainer_of(dataset, architecture="sage", layers=2, **loader) -> RatingTrainer:
@@ -31,9 +31,9 @@ def trainer_of(dataset, architecture="sage", layers=2, **loader) -> RatingTraine
     return RatingTrainer(config, dataset, World())
 
 
-def test_without_the_libraries_one_line_says_what_to_do(dataset, monkeypatch):
-    monkeypatch.setattr(pyg_sampler, "available", lambda: None)
-    with pytest.raises(UserError, match="loader.sampler=own"):
+def test_without_the_libraries_the_error_names_the_built_in_sampler(dataset, monkeypatch):
+    monkeypatch.setattr(pyg_sampler, "sampling_library", lambda: None)
+    with pytest.raises(UserError, match="--loader.sampler builtin"):
         trainer_of(dataset)
 
 
@@ -68,8 +68,8 @@ def test_batches_hold_true_edges_within_the_fan_out(dataset, layers):
 
 
 @needs_library
-def test_whole_neighbourhoods_equal_our_own_sampler(dataset):
-    """With fan-outs that cut nothing off, both samplers give the same loss and the same gradients."""
+def test_whole_neighborhoods_equal_the_built_in_sampler(dataset):
+    """With fan-outs above all degrees, both samplers give the same loss and the same gradients."""
     losses, gradients = [], []
     for sampler in ("pyg", "builtin"):
         trainer = trainer_of(dataset, sampler=sampler, movies_per_user=10_000, raters_per_movie=10_000)
@@ -83,7 +83,7 @@ def test_whole_neighbourhoods_equal_our_own_sampler(dataset):
 
 @needs_library
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
-def test_trains(dataset, architecture):
+def test_training_reduces_the_loss(dataset, architecture):
     trainer = trainer_of(dataset, architecture, raters_per_movie=8, movies_per_user=8)
     errors = [sum(result.loss.item() for result in run_epoch(trainer, epoch)) for epoch in range(2)]
     assert errors[1] < errors[0]

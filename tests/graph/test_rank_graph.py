@@ -1,4 +1,4 @@
-"""One rank's graph against scipy's sparse matrices, and the ranks' graphs against the whole dataset."""
+"""The graph of one rank against SciPy's sparse matrices, and graphs of three ranks against the whole graph."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def graph(dataset):
 
 
 def matrix(dataset: PreparedDataset, values: np.ndarray, splits=(TRAIN,)) -> scipy.sparse.csr_matrix:
-    """Users x movies with one value for each rating of some splits."""
+    """Builds a matrix of users by movies with one value for each rating of some splits."""
     user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))
     chosen = np.isin(dataset.split, splits)
     shape = dataset.num_users, dataset.num_movies
@@ -70,7 +70,7 @@ def test_edge_ids_are_positions_in_the_prepared_arrays(dataset, graph):
     np.testing.assert_array_equal(graph.rating, dataset.rating[ids])
 
 
-def test_levels_are_the_ratings_where_there_are_few(dataset, graph):
+def test_levels_are_the_ratings_of_a_coarse_scale(dataset, graph):
     levels = np.array(dataset.manifest.rating["levels"])
     assert graph.num_levels == len(levels) == len(np.unique(dataset.rating))
     np.testing.assert_array_equal(levels[graph.level], graph.rating)
@@ -90,7 +90,7 @@ def test_levels_are_the_nearest_of_a_fine_scale(tmp_path):
 
 
 @pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION), (TEST,)])
-def test_only_the_edges_of_the_splits_are_there(dataset, splits):
+def test_the_graph_has_only_the_edges_of_its_splits(dataset, splits):
     graph = build_rank_graph(dataset, World(), splits)
     expected = matrix(dataset, np.array(dataset.rating), splits)
     np.testing.assert_array_equal(graph.user_ptr, expected.indptr)
@@ -98,14 +98,14 @@ def test_only_the_edges_of_the_splits_are_there(dataset, splits):
     assert set(np.array(dataset.split)[graph.edge_id]) == set(splits)
 
 
-def test_test_ratings_are_not_there_even_when_refitting(dataset):
+def test_refitting_does_not_read_test_ratings(dataset):
     ids = build_rank_graph(dataset, World(), (TRAIN, VALIDATION)).edge_id
     test = np.flatnonzero(np.array(dataset.split) == TEST)
     assert len(test) > 10 and not np.isin(test, ids).any()
     assert len(ids) + len(test) == dataset.num_ratings
 
 
-def test_floating_point_type_is_the_asked_one(dataset):
+def test_ratings_have_the_requested_dtype(dataset):
     graph = build_rank_graph(dataset, World(), dtype=torch.float64)
     assert graph.dtype == torch.float64 and graph.rating_by_movie.dtype == torch.float64
 
@@ -113,7 +113,7 @@ def test_floating_point_type_is_the_asked_one(dataset):
 def test_with_times_edges_are_the_same_sorted_by_user_and_time(dataset, graph):
     timed = build_rank_graph(dataset, World(), time=True)
     user, time = np.repeat(np.arange(timed.num_users), timed.user_degree), np.array(dataset.timestamp)[timed.edge_id]
-    # Ties stay in the order of movies.
+    # Ties are in the order of movies.
     order = np.lexsort((graph.movie, np.array(dataset.timestamp)[graph.edge_id], user))
     assert (order != np.arange(len(order))).any()
     for name in ("movie", "rating", "level", "edge_id"):
@@ -121,18 +121,18 @@ def test_with_times_edges_are_the_same_sorted_by_user_and_time(dataset, graph):
     np.testing.assert_array_equal(timed.user_ptr, graph.user_ptr)
     np.testing.assert_array_equal(timed.time, time - time.min())
     assert graph.time is None and graph.clock is None and graph.time_bins is None
-    # Raters of a movie keep their order, which draws of neighbours depend on.
+    # Raters of a movie keep their order, which determines the sampled neighbors.
     np.testing.assert_array_equal(timed.user, graph.user)
     np.testing.assert_array_equal(timed.movie_ptr, graph.movie_ptr)
     np.testing.assert_array_equal(timed.movie[timed.order], graph.movie[graph.order])
 
 
-def test_mean_degrees(dataset, graph):
+def test_mean_degrees_are_over_the_whole_dataset(dataset, graph):
     edges = np.sum(np.array(dataset.split) == TRAIN)
     assert graph.mean_degrees == pytest.approx((edges / dataset.num_users, edges / dataset.num_movies))
 
 
-def test_edges_of_a_user_without_any_in_the_split(dataset):
+def test_users_without_edges_in_a_split_have_empty_lists(dataset):
     part = build_rank_graph(dataset, World()).part
     edges = read_edges(dataset, part, (VALIDATION,))
     user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))
@@ -144,8 +144,8 @@ def test_edges_of_a_user_without_any_in_the_split(dataset):
 def parts_of(world: World, directory: str) -> dict:
     graph: RankGraph = build_rank_graph(PreparedDataset(Path(directory)), world, (TRAIN, VALIDATION))
     names = ("user_ptr", "movie", "rating", "level", "edge_id", "movie_ptr", "user", "order", "movie_degree")
-    found = {name: getattr(graph, name) for name in (*names, "movie_start", "user_rows")}
-    return found | {"users": graph.num_users_global, "edges": graph.num_edges_global, "degrees": graph.mean_degrees}
+    actual = {name: getattr(graph, name) for name in (*names, "movie_start", "user_rows")}
+    return actual | {"users": graph.num_users_global, "edges": graph.num_edges_global, "degrees": graph.mean_degrees}
 
 
 def test_three_ranks_hold_the_whole_graph(dataset):
@@ -160,7 +160,7 @@ def test_three_ranks_hold_the_whole_graph(dataset):
         for name in ("users", "edges", "degrees"):
             assert part[name] == whole[name]
 
-    # A movie's global rater list is the ranks' lists one after the other, from each rank's start.
+    # A movie's global rater list is the concatenation of the ranks' lists, and movie_start has their offsets.
     for movie in range(dataset.num_movies):
         expected = whole["user"][whole["movie_ptr"][movie] : whole["movie_ptr"][movie + 1]].tolist()
         joined = []

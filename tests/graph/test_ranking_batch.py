@@ -1,4 +1,4 @@
-"""Steps over users, dropped messages and drawn negatives: the same on any number of ranks."""
+"""Steps, message dropout and negatives of ranking do not depend on the number of ranks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def interactions(liked: list[list[int]]) -> Interactions:
 
 
 def some_users(count: int) -> list[list[int]]:
-    """Every fifth user likes nothing."""
+    """Returns the liked movies of users; every fifth user likes none."""
     generator = torch.Generator().manual_seed(1)
     return [
         sorted(torch.randperm(MOVIES, generator=generator)[: 1 + user % 4].tolist()) if user % 5 else []
@@ -36,7 +36,7 @@ def batch_of(chosen: Interactions) -> RankingBatch:
     return RankingBatch(lists, torch.ones(chosen.num_edges), torch.ones(chosen.num_users))
 
 
-def test_lists_by_movie_hold_the_same_pairs():
+def test_lists_by_movie_have_the_same_pairs():
     lists = batch_of(interactions(some_users(9))).lists
     by_user = set(zip(lists.owner.tolist(), lists.entry.tolist()))
     pointer, user, _ = lists.by_column
@@ -45,33 +45,33 @@ def test_lists_by_movie_hold_the_same_pairs():
 
 
 @pytest.mark.parametrize("users_a_step", [0, 7, 20, 1000])
-def test_every_user_with_movies_is_in_one_step_of_an_epoch(users_a_step):
+def test_every_user_with_liked_movies_is_in_one_step_per_epoch(users_a_step):
     liked = interactions(some_users(60))
     steps = UserSteps(liked, partition([0, 25, 60], 0, 1), World(), 3, users_a_step)
     assert steps.num_users == 48
     assert steps.steps_an_epoch == (1 if users_a_step in (0, 1000) else -(-48 // users_a_step))
-    found = [steps.step(0, index) for index in range(steps.steps_an_epoch)]
-    assert [step.index for step in found] == list(range(steps.steps_an_epoch))
-    users = torch.cat([step.seeds for step in found])
+    actual = [steps.step(0, index) for index in range(steps.steps_an_epoch)]
+    assert [step.index for step in actual] == list(range(steps.steps_an_epoch))
+    users = torch.cat([step.seeds for step in actual])
     assert sorted(users.tolist()) == [user for user in range(60) if user % 5]
-    assert sum(step.num_targets for step in found) == liked.num_edges
-    assert max(len(step.seeds) for step in found) <= 2 * steps.users_a_step
+    assert sum(step.num_targets for step in actual) == liked.num_edges
+    assert max(len(step.seeds) for step in actual) <= 2 * steps.users_a_step
 
 
-def test_steps_do_not_depend_on_who_owns_the_users():
+def test_steps_do_not_depend_on_the_partition():
     liked, shards = some_users(60), [0, 11, 25, 47, 60]
     whole = UserSteps(interactions(liked), partition(shards, 0, 1), World(), 3, 9)
     for rank in range(2):
         part = partition(shards, rank, 2)
         own = UserSteps(interactions(liked[part.start : part.stop]), part, World(), 3, 9)
-        own.steps_an_epoch = whole.steps_an_epoch  # a world of one rank counts only its own users
+        own.steps_an_epoch = whole.steps_an_epoch  # otherwise computed from this rank's users only
         for index in range(whole.steps_an_epoch):
             mine, all_of_them = own.step(1, index), whole.step(1, index)
             expected = [user for user in all_of_them.seeds.tolist() if part.start <= user < part.stop]
             assert (mine.seeds + part.start).tolist() == expected
 
 
-def test_epochs_differ():
+def test_epochs_shuffle_users_differently():
     steps = UserSteps(interactions(some_users(60)), partition([0, 60], 0, 1), World(), 3, 9)
     first, second = (steps.step(epoch, 0).seeds.tolist() for epoch in (0, 1))
     assert first != second
@@ -96,13 +96,13 @@ def test_negatives_follow_popularity(power):
     sampler.add_to(batch, 3, liked.edge_id)
     expected = torch.where(popularity > 0, popularity.double() ** power, 0.0)
     torch.testing.assert_close(sampler.share, expected / expected.sum())
-    expected[0] = 0  # everybody has it
-    found = torch.bincount(batch.negatives.flatten(), minlength=MOVIES).double() / batch.negatives.numel()
-    torch.testing.assert_close(found, expected / expected.sum(), atol=0.006, rtol=0)
+    expected[0] = 0  # liked by all users
+    actual = torch.bincount(batch.negatives.flatten(), minlength=MOVIES).double() / batch.negatives.numel()
+    torch.testing.assert_close(actual, expected / expected.sum(), atol=0.006, rtol=0)
     torch.testing.assert_close(batch.negative_share, sampler.share[batch.negatives.long()].float())
 
 
-def test_negatives_are_new_to_the_user_and_the_same_for_whoever_draws_them():
+def test_negatives_are_not_liked_and_do_not_depend_on_the_batch():
     liked = interactions(some_users(40))
     popularity = torch.bincount(liked.movie, minlength=MOVIES)
     sampler, whole = NegativeSampler(popularity, 0.5, 6, attempts=60), batch_of(liked)
@@ -118,7 +118,7 @@ def test_negatives_are_new_to_the_user_and_the_same_for_whoever_draws_them():
     assert torch.equal(part.negatives, whole.negatives[positions])
 
 
-def test_a_user_who_has_everything_gets_negatives_without_weight():
+def test_negatives_of_a_user_who_likes_all_movies_have_weight_zero():
     liked = interactions([list(range(MOVIES)), [2]])
     batch = batch_of(liked)
     NegativeSampler(torch.ones(MOVIES), 1.0, 3).add_to(batch, rng.key("x"), liked.edge_id)

@@ -1,4 +1,4 @@
-"""Neighbour draws: how likely they are, what they depend on, and what PyG's own loaders make of them."""
+"""Built-in sampler: distribution of draws, independence of ranks, and batches of PyG's loaders."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MOVIES_PER_USER, RATERS_PER_MOVIE = 4, 3
 
 
 def draws_of(degree: list[int], fan_out: int, stream: int = 1, ids: list[int] | None = None) -> dict[int, list[int]]:
-    """Node -> positions drawn."""
+    """Returns the drawn positions of each node."""
     ids = list(range(len(degree))) if ids is None else ids
     node, position = draw(stream, torch.tensor(ids), torch.tensor(degree), fan_out)
     assert (node.diff() >= 0).all()
-    found = {number: [] for number in range(len(degree))}
+    actual = {number: [] for number in range(len(degree))}
     for number, place in zip(node.tolist(), position.tolist()):
-        found[number].append(place)
-    return found
+        actual[number].append(place)
+    return actual
 
 
 @pytest.mark.parametrize("fan_out", [0, 1, 2, 3, 7, 50])
@@ -80,8 +80,8 @@ def test_draws_depend_on_ids_alone():
     ids, degree = [5, 900, 3, 77, 12], [40, 9, 30, 2, 55]
     whole = draws_of(degree, 4, ids=ids)
     for chosen in ([3, 1], [4, 3, 2, 1, 0], [0]):
-        found = draws_of([degree[n] for n in chosen], 4, ids=[ids[n] for n in chosen])
-        assert list(found.values()) == [whole[n] for n in chosen]
+        actual = draws_of([degree[n] for n in chosen], 4, ids=[ids[n] for n in chosen])
+        assert list(actual.values()) == [whole[n] for n in chosen]
     assert draws_of(degree, 4, stream=2, ids=ids) != whole
     assert draws_of([40], 4, ids=[6])[0] != whole[0]
 
@@ -108,7 +108,7 @@ def ratings_of(graph: RankGraph) -> dict[tuple[int, int], float]:
 
 
 def check_edges(batch, graph: RankGraph) -> None:
-    """Every edge of a batch is a rating, and carries that rating, scaled from half a star to five."""
+    """Asserts that every edge of a batch is a rating and has its value, scaled from [0.5, 5] to [0, 1]."""
     rated = ratings_of(graph)
     for kind, user_side in ((RATES, 0), (RATED_BY, 1)):
         user = batch[USER].n_id[batch[kind].edge_index[user_side]].tolist()
@@ -116,9 +116,9 @@ def check_edges(batch, graph: RankGraph) -> None:
         pairs = list(zip(user, movie))
         assert len(pairs) == len(set(pairs)) > 0
         assert set(pairs) <= set(rated)
-        found = batch[kind].edge_attr
-        assert found.shape == (len(pairs), 1)
-        np.testing.assert_allclose(found[:, 0], [(rated[pair] - 0.5) / 4.5 for pair in pairs], rtol=1e-6)
+        actual = batch[kind].edge_attr
+        assert actual.shape == (len(pairs), 1)
+        np.testing.assert_allclose(actual[:, 0], [(rated[pair] - 0.5) / 4.5 for pair in pairs], rtol=1e-6)
 
 
 def in_degrees(batch, kind: tuple, receivers: int) -> torch.Tensor:
@@ -148,9 +148,9 @@ def test_batches_of_pygs_node_loaders(graph, kind, hops):
         assert torch.equal(in_degrees(batch, RATED_BY, len(users)), wanted)
         raters = graph.movie_degree.clamp(max=RATERS_PER_MOVIE)
         assert torch.equal(in_degrees(batch, RATES, graph.num_movies), raters)
-        # Nobody is there without a reason.
-        reason = torch.cat([torch.arange(len(seeds)), batch[RATES].edge_index[0]]).unique()
-        assert len(reason) == len(users)
+        # Every user of the batch is a seed or a sampled rater.
+        needed = torch.cat([torch.arange(len(seeds)), batch[RATES].edge_index[0]]).unique()
+        assert len(needed) == len(users)
         seen += seeds.tolist()
     assert seen == list(range(graph.num_users))
 
@@ -169,15 +169,15 @@ def test_batches_of_pygs_link_loaders(graph, kind):
     for batch in loader:
         check_edges(batch, graph)
         user, movie = batch[RATES].edge_label_index
-        found = torch.stack([batch[USER].n_id[user], batch[MOVIE].n_id[movie]])
-        assert torch.equal(found, links[:, batch[RATES].input_id])
+        actual = torch.stack([batch[USER].n_id[user], batch[MOVIE].n_id[movie]])
+        assert torch.equal(actual, links[:, batch[RATES].input_id])
         assert torch.equal(batch[RATES].edge_label, label[batch[RATES].input_id])
         assert (in_degrees(batch, RATED_BY, len(batch[USER].n_id)) >= 1).all()
         seen += batch[RATES].input_id.tolist()
     assert seen == list(range(60))
 
 
-def test_negatives_are_refused(graph):
+def test_negative_sampling_is_an_error(graph):
     loader = LinkLoader(
         hetero_data(graph), link_sampler=sampler_of(graph), edge_label_index=RATES, neg_sampling_ratio=1.0, batch_size=5
     )
@@ -185,7 +185,7 @@ def test_negatives_are_refused(graph):
         next(iter(loader))
 
 
-def test_seeds_of_another_type_are_refused(graph):
+def test_seeds_of_another_type_are_an_error(graph):
     with pytest.raises(ValueError, match="'user'"):
         sampler_of(graph).sample_from_nodes(NodeSamplerInput(None, torch.tensor([0]), input_type=MOVIE))
     with pytest.raises(ValueError, match="rates"):
@@ -193,7 +193,7 @@ def test_seeds_of_another_type_are_refused(graph):
         sampler_of(graph).sample_from_edges(inputs)
 
 
-def test_all_neighbours_are_the_whole_graph(graph):
+def test_a_fan_out_of_minus_one_takes_the_whole_graph(graph):
     sampler = BipartiteSampler(graph, 0, -1, -1, 2)
     out = sampler.sample_from_nodes(NodeSamplerInput(None, torch.arange(graph.num_users)))
     for kind in (RATES, RATED_BY):
@@ -205,20 +205,20 @@ def pairs_of(graph: RankGraph, out, kind: tuple) -> list[tuple[int, int]]:
     return list(zip(graph.user_rows[out.node[USER][user]].tolist(), movie.tolist()))
 
 
-def test_steps_and_epochs_draw_anew_and_the_same_step_the_same(graph):
+def test_each_step_draws_its_own_sample_reproducibly(graph):
     seeds = NodeSamplerInput(None, torch.arange(5))
-    found = []
+    actual = []
     for epoch, step in ((0, 0), (0, 1), (1, 0), (0, 0)):
         sampler = sampler_of(graph)
         sampler.set_step(epoch, step)
         out = sampler.sample_from_nodes(seeds)
-        found.append((pairs_of(graph, out, RATES), pairs_of(graph, out, RATED_BY)))
+        actual.append((pairs_of(graph, out, RATES), pairs_of(graph, out, RATED_BY)))
     for place in (0, 1):
-        assert found[0][place] != found[1][place] and found[0][place] != found[2][place]
-        assert found[0][place] == found[3][place]
+        assert actual[0][place] != actual[1][place] and actual[0][place] != actual[2][place]
+        assert actual[0][place] == actual[3][place]
 
 
-def test_inflation_is_what_sampling_leaves_out(graph):
+def test_sampling_scale_times_sampled_edges_is_the_degree(graph):
     users = torch.tensor([4, 0, 30])
     sampler = sampler_of(graph)
     out = sampler.sample_from_nodes(NodeSamplerInput(None, users))
@@ -231,7 +231,7 @@ def test_inflation_is_what_sampling_leaves_out(graph):
 
 
 def draws_on_rank(world: World, directory: str) -> tuple[list, list, list]:
-    """Pairs of global rows: raters of three steps, movies of this rank's seeds, movies of all its users."""
+    """Returns pairs of global rows: raters of three steps, movies of this rank's seeds, movies of all its users."""
     graph = build_rank_graph(PreparedDataset(Path(directory)), world)
     raters, of_seeds, of_users = [], [], []
     for step in range(3):

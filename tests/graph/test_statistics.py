@@ -1,4 +1,4 @@
-"""Closed-form statistics against a dense computation, and excluded edges that leave no trace."""
+"""Closed-form statistics against a dense computation; excluded edges influence no result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def users_of(graph: RankGraph) -> np.ndarray:
 
 @pytest.fixture(params=["nothing", "a third", "all of one user", "all of one movie", "everything"])
 def mask(request, graph) -> torch.Tensor | None:
-    """Excluded edges by user."""
+    """Mask of excluded edges, by user."""
     if request.param == "nothing":
         return None
     if request.param == "a third":
@@ -52,7 +52,7 @@ def statistics_without(graph: RankGraph, mask: torch.Tensor | None, **options) -
 
 
 def dense(graph: RankGraph, mask: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-    """Ratings and weights, users x movies."""
+    """Returns ratings and weights, ``[users, movies]`` both."""
     rating = np.zeros((graph.num_users, graph.num_movies))
     weight = np.zeros_like(rating)
     user, movie = users_of(graph), graph.movie.numpy()
@@ -61,25 +61,25 @@ def dense(graph: RankGraph, mask: torch.Tensor | None) -> tuple[np.ndarray, np.n
     return rating, weight
 
 
-def test_equals_dense(graph, mask):
-    found = statistics_without(graph, mask)
+def test_statistics_equal_dense_computation(graph, mask):
+    actual = statistics_without(graph, mask)
     rating, weight = dense(graph, mask)
     mean = np.sum(rating * weight) / max(np.sum(weight), 1)
     user_bias, movie_bias = np.zeros(graph.num_users), np.zeros(graph.num_movies)
     for _ in range(SWEEPS):
         movie_bias = np.sum((rating - mean - user_bias[:, None]) * weight, 0) / (weight.sum(0) + SHRINKAGE)
         user_bias = np.sum((rating - mean - movie_bias[None]) * weight, 1) / (weight.sum(1) + SHRINKAGE)
-    assert found.mean.item() == pytest.approx(mean, rel=1e-12)
-    np.testing.assert_array_equal(found.user_degree, weight.sum(1))
-    np.testing.assert_array_equal(found.movie_degree, weight.sum(0))
-    np.testing.assert_allclose(found.user_bias, user_bias, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(found.movie_bias, movie_bias, rtol=1e-10, atol=1e-12)
-    assert found.weight == 1 and found.temporal_bias is None
+    assert actual.mean.item() == pytest.approx(mean, rel=1e-12)
+    np.testing.assert_array_equal(actual.user_degree, weight.sum(1))
+    np.testing.assert_array_equal(actual.movie_degree, weight.sum(0))
+    np.testing.assert_allclose(actual.user_bias, user_bias, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(actual.movie_bias, movie_bias, rtol=1e-10, atol=1e-12)
+    assert actual.weight == 1 and actual.temporal_bias is None
 
     user, movie = users_of(graph), graph.movie.numpy()
     carried = weight[user, movie] > 0
     left = rating - mean - user_bias[:, None] - movie_bias[None]
-    edges = found.edges
+    edges = actual.edges
     np.testing.assert_allclose(edges.residual, left[user, movie][carried], rtol=1e-10, atol=1e-12)
     np.testing.assert_array_equal(edges.movie, movie[carried])
     np.testing.assert_array_equal(edges.level, graph.level[carried])
@@ -87,10 +87,10 @@ def test_equals_dense(graph, mask):
     np.testing.assert_array_equal(edges.target_movie, movie[~carried])
     np.testing.assert_array_equal(edges.target_rating, graph.rating[~carried])
     np.testing.assert_array_equal(edges.target_pointer.diff(), np.bincount(user[~carried], minlength=graph.num_users))
-    assert edges.target_effect is None and edges.slot is None
+    assert edges.target_temporal_bias is None and edges.slot is None
 
 
-def test_excluded_edges_are_in_no_list_and_others_in_their_place(graph, mask):
+def test_slots_number_the_edges_that_are_not_excluded(graph, mask):
     edges = statistics_without(graph, mask, slots=True).edges
     mask = torch.zeros(graph.num_edges, dtype=torch.bool) if mask is None else mask
     assert (edges.slot[mask] == -1).all() and (edges.residual != 0).all()
@@ -99,9 +99,9 @@ def test_excluded_edges_are_in_no_list_and_others_in_their_place(graph, mask):
 
 
 def everything(statistics: MessageStatistics) -> list[torch.Tensor]:
-    """All numbers but the ratings of targets, which are what they are."""
+    """Returns all tensors except the ratings of targets."""
     parts = [statistics, statistics.edges, *([] if statistics.temporal_bias is None else [statistics.temporal_bias])]
-    values = [(each.name, getattr(part, each.name)) for part in parts for each in dataclasses.fields(part)]
+    values = [(field.name, getattr(part, field.name)) for part in parts for field in dataclasses.fields(part)]
     return [value for name, value in values if isinstance(value, torch.Tensor) and name != "target_rating"]
 
 
@@ -115,16 +115,16 @@ def test_ratings_of_excluded_edges_change_no_bit(dataset, dtype, time, implement
     with dispatch.forced(implementation):
         before = everything(statistics_without(graph, mask, slots=True))
         after = everything(statistics_without(changed, mask, slots=True))
-        seen = [message_statistics(each).user_bias for each in (graph, changed)]
-    # Five statistics, four of messages and their slots, two of targets, and effects of time on these.
+        seen = [message_statistics(g).user_bias for g in (graph, changed)]
+    # Five statistics, four tensors of messages and their slots, two of targets, and temporal biases of targets.
     assert len(before) == 12 + time and before[0].dtype == dtype
     for a, b in zip(before, after):
         assert torch.equal(a, b)
-    # The same change is seen where nothing is excluded.
+    # Without exclusion the same change has an influence.
     assert not torch.equal(*seen)
 
 
-def test_nothing_excluded_is_no_fold_at_all(graph):
+def test_an_empty_fold_equals_no_fold(graph):
     nothing = torch.zeros(graph.num_edges, dtype=torch.bool)
     before = everything(message_statistics(graph))
     for epoch, fold in ((supervising(graph, nothing), SUPERVISED), (Epoch(graph, 3, 0, 4), -1)):
@@ -137,7 +137,7 @@ def test_every_fold_of_an_epoch_is_excluded_in_its_own_pass(dataset, time):
     graph = build_rank_graph(dataset, World(), dtype=torch.float64, time=time)
     epoch = Epoch(graph, 3, 0, 4)
     for fold in range(4):
-        found = everything(message_statistics(graph, epoch, fold, slots=True))
+        actual = everything(message_statistics(graph, epoch, fold, slots=True))
         alone = statistics_without(graph, epoch.fold == fold, slots=True)
-        for a, b in zip(found, everything(alone), strict=True):
+        for a, b in zip(actual, everything(alone), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)

@@ -1,4 +1,4 @@
-"""The clock of ratings: seconds from the first of all ranks, and bins that fit whatever time the data spans."""
+"""The clock counts seconds from the first rating of all ranks, and its bins cover any time span."""
 
 from __future__ import annotations
 
@@ -17,33 +17,37 @@ from tests.distributed.ranks import run_on_ranks
 
 
 def test_bins_are_years_days_and_sessions():
-    clock = Clock.over(torch.tensor([1_000_000_500, 1_000_000_000, 1_100_000_000]), World())
+    clock = Clock.from_times(torch.tensor([1_000_000_500, 1_000_000_000, 1_100_000_000]), World())
     windows = clock.windows
     assert clock.first == 1_000_000_000
-    assert (2 * windows.movie_half, windows.movie_shrinkage) == (YEAR[0], 2 * YEAR[1])
-    assert [2 * half for half in windows.user_halves] == [DAY[0], SESSION[0]]
+    assert (2 * windows.movie_half_width, windows.movie_shrinkage) == (YEAR[0], 2 * YEAR[1])
+    assert [2 * half for half in windows.user_half_widths] == [DAY[0], SESSION[0]]
     assert windows.user_shrinkages == (2 * DAY[1], 2 * SESSION[1])
-    assert clock.read(torch.tensor([999_999_000, 1_000_000_007])).tolist() == [-1000, 7]
-    assert clock.read(torch.tensor([7])).dtype == torch.int32
-    assert (windows.movie_halves - 1) * windows.movie_half <= 10**8 < windows.movie_halves * windows.movie_half
+    assert clock.seconds(torch.tensor([999_999_000, 1_000_000_007])).tolist() == [-1000, 7]
+    assert clock.seconds(torch.tensor([7])).dtype == torch.int32
+    assert (
+        (windows.num_movie_half_bins - 1) * windows.movie_half_width
+        <= 10**8
+        < windows.num_movie_half_bins * windows.movie_half_width
+    )
 
 
-def test_times_that_do_not_fit_are_moved_to_the_ends():
-    clock = Clock.over(torch.tensor([0, 10]), World())
-    late, early = clock.read(torch.tensor([2**40, -(2**40)])).tolist()
+def test_times_outside_the_range_of_int32_are_clamped():
+    clock = Clock.from_times(torch.tensor([0, 10]), World())
+    late, early = clock.seconds(torch.tensor([2**40, -(2**40)])).tolist()
     assert late == -early == 2**31 - 2
 
 
 @pytest.mark.parametrize("span", [0, 1, 10**9, 2 * 10**9, 5 * 10**9, 10**12, 10**15])
 def test_every_span_has_bins_for_all_its_times(span):
     time = torch.tensor([0, span // 3, span // 2, span])
-    clock = Clock.over(time, World())
-    half = clock.read(time) // clock.windows.movie_half
-    assert half.min() >= 0 and half.max() < clock.windows.movie_halves <= 128
+    clock = Clock.from_times(time, World())
+    half = clock.seconds(time) // clock.windows.movie_half_width
+    assert half.min() >= 0 and half.max() < clock.windows.num_movie_half_bins <= 128
 
 
 @pytest.mark.parametrize("moved", [1, 10**6, 4 * 10**9, 10**12])
-def test_one_rating_far_away_takes_part_like_all_others(tmp_path, moved):
+def test_an_outlier_in_time_is_counted_like_other_ratings(tmp_path, moved):
     write_dataset(tmp_path / "a")
     table = pd.read_csv(tmp_path / "a" / "ratings.csv")
     table.loc[0, "timestamp"] = moved
@@ -51,18 +55,18 @@ def test_one_rating_far_away_takes_part_like_all_others(tmp_path, moved):
     prepare(tmp_path / "b", PrepareOptions(ratings=tmp_path / "ratings.csv", test=0.0, validation=0.0))
     graph = build_rank_graph(PreparedDataset(tmp_path / "b"), World(), (TRAIN,), time=True)
     years = message_statistics(graph, tables=True).temporal_bias.years
-    halves = graph.clock.windows.movie_halves
+    halves = graph.clock.windows.num_movie_half_bins
     assert graph.time_bins.year.max() < halves and years.shape == (graph.num_movies, halves, 2)
-    # A rating is counted twice in its own half bin and once in each neighbour that there is.
-    neighbours = (graph.time_bins.year > 0).long() + (graph.time_bins.year < halves - 1)
-    assert years[..., 1].sum() == (2 + neighbours).sum()
+    # A rating counts twice in its own half-width bin and once in each adjacent one.
+    adjacent = (graph.time_bins.year > 0).long() + (graph.time_bins.year < halves - 1)
+    assert years[..., 1].sum() == (2 + adjacent).sum()
 
 
 def clock_of(world: World) -> Clock:
     times = [torch.tensor([50, 70]), torch.zeros(0, dtype=torch.int64), torch.tensor([10**8, 20])][world.rank]
-    return Clock.over(times, world)
+    return Clock.from_times(times, world)
 
 
-def test_all_ranks_have_one_clock_also_without_edges():
-    expected = Clock.over(torch.tensor([20, 10**8]), World())
+def test_all_ranks_have_the_same_clock_even_without_edges():
+    expected = Clock.from_times(torch.tensor([20, 10**8]), World())
     assert run_on_ranks(3, clock_of) == [expected] * 3

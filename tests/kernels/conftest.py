@@ -1,4 +1,4 @@
-"""What several tests of kernels share."""
+"""Fixtures for tests of kernels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ collect_ignore = [] if importlib.util.find_spec("triton") else ["test_triton.py"
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])
 def several_threads(request, monkeypatch):
-    """Kernels on one thread and on three, also where there is little to do."""
+    """Runs kernels on one thread and on three, even small ones."""
     monkeypatch.setattr(threads, "SMALL", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)

@@ -1,4 +1,4 @@
-"""Ragged lists for tests of kernels, and the dense matrices that they stand for."""
+"""Ragged lists for tests of kernels, and the dense matrices that they represent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ragged_lists(
     factor: bool = True,
     row_scale: bool = True,
 ) -> CSRLists:
-    """CSR lists of 0 to 5 entries, one of ``longest``, most of it the same entry; no list has the last column."""
+    """Builds lists of 0 to 5 entries and one of ``longest``, mostly the same entry; no list has the last column."""
     random = np.random.default_rng(rows)
     counts = random.integers(0, 6, rows)
     counts[[0, rows // 2, rows - 1]] = 0, longest, 0
@@ -38,7 +38,7 @@ def ragged_lists(
 
 
 def dense_matrices(lists: CSRLists) -> tuple[Tensor, Tensor | None]:
-    """What lists multiply values and second values by, float64 ``[rows, columns]`` both."""
+    """Returns the matrices of factors of values and of second values, float64 ``[rows, columns]`` both."""
     shape = lists.rows, lists.columns
     plain, scaled = np.zeros(shape), None if lists.factor is None else np.zeros(shape)
     for row in range(lists.rows):
@@ -51,14 +51,14 @@ def dense_matrices(lists: CSRLists) -> tuple[Tensor, Tensor | None]:
 
 
 def random_table(rows: int, width: int, dtype: torch.dtype, seed: int) -> Tensor:
-    """Normal numbers ``[rows, width]``, to be differentiated."""
+    """Draws a differentiable table of normal numbers ``[rows, width]``."""
     drawn = np.random.default_rng(seed).normal(size=(rows, width))
     return torch.from_numpy(drawn).to(dtype).requires_grad_()
 
 
-def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
-    """Equal shapes, and differences within ``tolerance`` of the largest number expected."""
-    assert found.shape == expected.shape
-    found, expected = found.detach().double().cpu(), expected.detach().double().cpu()
+def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
+    """Asserts equal shapes, and differences within ``tolerance`` times the largest expected number."""
+    assert actual.shape == expected.shape
+    actual, expected = actual.detach().double().cpu(), expected.detach().double().cpu()
     largest = float(expected.abs().max()) if expected.numel() else 0.0
-    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * largest)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance * largest)

@@ -1,4 +1,4 @@
-"""A few rated edges for tests of kernels, and statistics of them in plain loops, from their definitions."""
+"""Edges for tests of kernels, and their statistics in plain loops."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gnnrec.kernels.statistics import time_bins
 
 MOVIES, FOLDS, LEVELS, LATEST = 7, 4, 10, 1000
 WINDOWS = TimeBins(
-    movie_half=60,
-    movie_halves=LATEST // 60 + 1,
+    movie_half_width=60,
+    num_movie_half_bins=LATEST // 60 + 1,
     movie_shrinkage=7.0,
-    user_halves=(20, 3),
+    user_half_widths=(20, 3),
     user_shrinkages=(5.0, 1.5),
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Edge:
-    """One rating in plain numbers."""
+    """One rating."""
 
     user: int
     movie: int
@@ -33,11 +33,11 @@ class Edge:
 
 
 def some_edges(seed: int = 0) -> tuple[list[list[Edge]], list[Edge]]:
-    """Edges of each user sorted by time, and all of them; some users have none, one has most."""
+    """Returns the edges of each user sorted by time, and all edges; some users have none, one has most."""
     random = np.random.default_rng(seed)
     users = []
     for user, count in enumerate([3, 0, 1, 90, 12, 0, 7, 25, 2, 0]):
-        # Sittings of a few ratings, some of them next to each other.
+        # Sessions of a few ratings, some of them adjacent.
         start = random.choice([0, 30, 41, 500, 900], count)
         time = np.sort(np.minimum(start + random.integers(0, 25, count), LATEST))
         rated = [
@@ -49,11 +49,11 @@ def some_edges(seed: int = 0) -> tuple[list[list[Edge]], list[Edge]]:
 
 
 def pointer_of(lists: list[list]) -> torch.Tensor:
-    return torch.tensor([0, *np.cumsum([len(each) for each in lists])], dtype=torch.int64)
+    return torch.tensor([0, *np.cumsum([len(entries) for entries in lists])], dtype=torch.int64)
 
 
 def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: EdgeTimeBins | None = None) -> Edges:
-    """The same as kernels take it, with half bins of time where none are given."""
+    """Converts edges to the arguments of kernels; computes half-width bins by default."""
     every = [edge for rated in users for edge in rated]
     column = {name: [getattr(edge, name) for edge in every] for name in ("movie", "rating", "level", "fold", "time")}
     time = torch.tensor(column["time"], dtype=torch.int32)
@@ -69,18 +69,18 @@ def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: EdgeTimeBins |
 
 
 def shared_bins(first: int, second: int, half: int) -> int:
-    """In how many of the two cuts into bins two moments share one, 0 to 2: bins of two halves, and shifted by one."""
+    """Counts the grids, 0 to 2, in which two times share a bin; ``half`` is the half width and the shift."""
     return sum((first + shift) // (2 * half) == (second + shift) // (2 * half) for shift in (0, half))
 
 
 def effects(every: list[Edge], left: list[float], side: str, half: int, shrinkage: float, excluded: int) -> list[float]:
-    """For each edge the shrunken mean over the other edges of its row that carry messages, by shared bins."""
-    found = []
+    """Computes for each edge the shrunken mean over the other message edges of its row, weighted by shared bins."""
+    actual = []
     for edge in every:
         total, count = 0.0, shrinkage
         for other, residual in zip(every, left):
             if other is not edge and getattr(other, side) == getattr(edge, side) and other.fold != excluded:
                 shared = shared_bins(edge.time, other.time, half)
                 total, count = total + shared * residual, count + shared
-        found.append(total / count)
-    return found
+        actual.append(total / count)
+    return actual

@@ -28,14 +28,14 @@ def implementation(request):
 
 
 class Case:
-    """A random graph whose first user and last movie have no edges, and tables for both directions.
+    """Random graph whose first user and last movie have no edges, and tables for both directions.
 
     Args:
         to_users: The direction.
         heads: Attention heads.
         channels: Columns of a head.
-        given: Which of ``second``, ``receiver``, ``rating`` and ``levels`` there are.
-        dtype: Of all tables.
+        given: Optional inputs to use, of ``second``, ``receiver``, ``rating`` and ``levels``.
+        dtype: Type of all tables.
         edges: False for a graph without edges.
     """
 
@@ -53,9 +53,9 @@ class Case:
         self.lists = CSRLists(offsets(self.mask.sum(1)), movie.int(), MOVIES, factor[user, movie].to(dtype), WEIGHT)
         self.level = level[user, movie].to(torch.uint8) if given & {"rating", "levels"} else None
         self.num_levels = LEVELS if "levels" in given else 0
-        # The oracle has receivers in rows.
-        turned = [each if to_users else each.T for each in (self.mask, factor / WEIGHT, level)]
-        self.dense_mask, self.dense_factor, self.dense_level = turned
+        # The dense matrices have receivers in rows.
+        matrices = [matrix if to_users else matrix.T for matrix in (self.mask, factor / WEIGHT, level)]
+        self.dense_mask, self.dense_factor, self.dense_level = matrices
         receivers, senders = self.dense_mask.shape
         shapes = [(senders, heads * channels)] * 2 + [(senders, heads), (receivers, heads), (LEVELS, heads)]
         self.tables = {name: normal(*shape).to(dtype) for name, shape in zip(NAMES, shapes)}
@@ -64,7 +64,7 @@ class Case:
         self.weights = [normal(receivers, heads * channels), normal(receivers, heads), normal(receivers, heads, LEVELS)]
 
     def dense_logits(self, tables: dict[str, Tensor]) -> Tensor:
-        """``[receivers, senders, heads]``, also where there is no edge."""
+        """Computes ``[receivers, senders, heads]``, for pairs without an edge too."""
         logit = tables["sender"].unsqueeze(0).expand(len(self.shift), -1, -1)
         if "receiver" in tables:
             logit = logit + tables["receiver"].unsqueeze(1)
@@ -82,7 +82,7 @@ class Case:
         levels = (self.dense_level.unsqueeze(2) == torch.arange(self.num_levels)).double()
         return [numerator.flatten(1), attention.sum(1), torch.einsum("rsh,rsl->rhl", attention, levels)]
 
-    def found(self, tables: dict[str, Tensor]) -> list[Tensor]:
+    def actual(self, tables: dict[str, Tensor]) -> list[Tensor]:
         value, second, sender, receiver, rating = map(tables.get, NAMES)
         return attention_sums(
             value, second, sender, receiver, rating, self.shift,
@@ -95,33 +95,33 @@ class Case:
 
 
 def check(case: Case, leave_out: int | None = None, tolerance: float | None = None) -> None:
-    """Values and gradients of all tables."""
+    """Compares values and gradients of all tables with the dense computation."""
     tables = {name: table.detach().requires_grad_() for name, table in case.tables.items()}
     exact = {name: table.detach().double().requires_grad_() for name, table in case.tables.items()}
-    results, expected = case.found(tables), case.expected(exact)
+    results, expected = case.actual(tables), case.expected(exact)
     tolerance = tolerance or TOLERANCE[case.dtype]
-    for found, wanted in zip(results, expected):
-        assert found.dtype == case.dtype and found.shape == wanted.shape
-        torch.testing.assert_close(found.double(), wanted, atol=tolerance, rtol=tolerance)
+    for actual, wanted in zip(results, expected):
+        assert actual.dtype == case.dtype and actual.shape == wanted.shape
+        torch.testing.assert_close(actual.double(), wanted, atol=tolerance, rtol=tolerance)
     gradients = torch.autograd.grad(case.loss(results, leave_out), list(tables.values()))
     loss = case.loss(expected, leave_out)
     wanted_gradients = torch.autograd.grad(loss, list(exact.values()), materialize_grads=True)
-    for name, found, wanted in zip(tables, gradients, wanted_gradients):
+    for name, actual, wanted in zip(tables, gradients, wanted_gradients):
         scale = max(1.0, float(wanted.abs().max()))
-        torch.testing.assert_close(found.double(), wanted, atol=tolerance * scale, rtol=tolerance, msg=name)
+        torch.testing.assert_close(actual.double(), wanted, atol=tolerance * scale, rtol=tolerance, msg=name)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 4])
 @pytest.mark.parametrize("to_users", [True, False])
-def test_values_and_gradients_are_those_of_dense_attention(to_users, heads):
+def test_values_and_gradients_equal_dense_attention(to_users, heads):
     check(Case(to_users, heads))
 
 
 @pytest.mark.parametrize("to_users", [True, False])
 @pytest.mark.parametrize(
-    "given", [set(each) for n in range(4) for each in itertools.combinations(sorted(EVERYTHING), n)]
+    "given", [set(subset) for n in range(4) for subset in itertools.combinations(sorted(EVERYTHING), n)]
 )
-def test_any_part_may_be_missing(to_users, given):
+def test_optional_inputs_may_be_none(to_users, given):
     check(Case(to_users, 2, given=given))
 
 
@@ -133,12 +133,12 @@ def test_heads_have_any_number_of_channels(to_users, channels):
 
 @pytest.mark.parametrize("to_users", [True, False])
 @pytest.mark.parametrize("leave_out", [0, 1, 2])
-def test_each_result_may_be_left_unused(to_users, leave_out):
+def test_each_result_may_be_unused(to_users, leave_out):
     check(Case(to_users, 2), leave_out)
 
 
 @pytest.mark.parametrize("to_users", [True, False])
-def test_float32_agrees(to_users):
+def test_float32_equals_dense_attention(to_users):
     check(Case(to_users, 2, 64, dtype=torch.float32))
 
 
@@ -148,26 +148,26 @@ def test_a_graph_may_have_no_edges(to_users):
 
 
 @pytest.mark.parametrize("to_users", [True, False])
-def test_threads_share_the_work(to_users, monkeypatch):
+def test_results_on_several_threads_equal_dense_attention(to_users, monkeypatch):
     monkeypatch.setattr(threads, "SMALL", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
         check(Case(to_users, 2))
-        test_largest_logits_are_those_of_dense_logits(to_users, EVERYTHING)
+        test_largest_logits_equal_dense_logits(to_users, EVERYTHING)
     finally:
         torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("to_users", [True, False])
 @pytest.mark.parametrize("given", [EVERYTHING, NOTHING, {"receiver"}, {"rating"}])
-def test_largest_logits_are_those_of_dense_logits(to_users, given):
+def test_largest_logits_equal_dense_logits(to_users, given):
     case = Case(to_users, 2, given=given)
     _, _, sender, receiver, rating = map(case.tables.get, NAMES)
-    found = largest_logits(sender.requires_grad_(), receiver, rating, case.lists, case.level, SLOPE, to_users)
+    actual = largest_logits(sender.requires_grad_(), receiver, rating, case.lists, case.level, SLOPE, to_users)
     expected = case.dense_logits(case.tables).masked_fill(~case.dense_mask.unsqueeze(2), -torch.inf).amax(1)
-    assert not found.requires_grad and found.isneginf().any()
-    torch.testing.assert_close(found, expected.detach(), atol=1e-12, rtol=1e-12)
+    assert not actual.requires_grad and actual.isneginf().any()
+    torch.testing.assert_close(actual, expected.detach(), atol=1e-12, rtol=1e-12)
 
 
 @pytest.mark.parametrize("to_users", [True, False])
@@ -175,14 +175,14 @@ def test_bfloat16_values_are_summed_in_float32(to_users):
     case = Case(to_users, 2, 64, dtype=torch.float32)
     halves = {name: case.tables[name].bfloat16().requires_grad_() for name in ("value", "second")}
     exact = {name: table.detach().double().requires_grad_() for name, table in halves.items()}
-    found, expected = case.found(case.tables | halves), case.expected(case.tables | exact)
-    assert found[0].dtype == torch.float32
-    torch.testing.assert_close(found[0].double(), expected[0], atol=1e-5, rtol=1e-5)
-    gradients = torch.autograd.grad(case.loss(found), list(halves.values()))
+    actual, expected = case.actual(case.tables | halves), case.expected(case.tables | exact)
+    assert actual[0].dtype == torch.float32
+    torch.testing.assert_close(actual[0].double(), expected[0], atol=1e-5, rtol=1e-5)
+    gradients = torch.autograd.grad(case.loss(actual), list(halves.values()))
     wanted = torch.autograd.grad(case.loss(expected), list(exact.values()))
-    for gradient, each in zip(gradients, wanted):
+    for gradient, expected_gradient in zip(gradients, wanted):
         assert gradient.dtype == torch.bfloat16
-        torch.testing.assert_close(gradient.double(), each, atol=0.01, rtol=0.01)
+        torch.testing.assert_close(gradient.double(), expected_gradient, atol=0.01, rtol=0.01)
 
 
 @pytest.mark.parametrize("to_users", [True, False])
@@ -192,23 +192,23 @@ def test_large_and_small_logits_stay_in_range(to_users):
     _, _, sender, receiver, rating = map(case.tables.get, NAMES)
     case.shift = largest_logits(sender, receiver, rating, case.lists, case.level, SLOPE, to_users)
     case.shift = torch.where(case.shift.isfinite(), case.shift, 0)
-    # Logits of some hundreds are themselves exact to a few 1e-5 only.
+    # Logits of some hundreds are accurate to a few 1e-5 only.
     check(case, tolerance=2e-4)
 
 
 @pytest.mark.parametrize("to_users", [True, False])
-def test_operators_are_registered_properly(to_users):
+def test_operators_pass_opcheck(to_users):
     case = Case(to_users, 2)
     lists, tables = case.lists, [case.tables[name].requires_grad_() for name in NAMES]
     edges = [lists.pointer, lists.entry, lists.factor, case.level, None, None, None]
     arguments = *tables, case.shift, *edges, WEIGHT, MOVIES, SLOPE, to_users, LEVELS
     checks = "test_schema", "test_faketensor", "test_autograd_registration"
-    found = torch.library.opcheck(torch.ops.gnnrec.attention_sums.default, arguments, test_utils=checks)
-    assert set(found.values()) == {"SUCCESS"}
+    actual = torch.library.opcheck(torch.ops.gnnrec.attention_sums.default, arguments, test_utils=checks)
+    assert set(actual.values()) == {"SUCCESS"}
 
 
 @pytest.mark.parametrize("broken", ["row scale", "slope", "factor", "level"])
-def test_bad_arguments_are_named(broken):
+def test_errors_name_the_argument(broken):
     case = Case(True, 2)
     case.lists = dataclasses.replace(case.lists, row_scale=torch.ones(USERS)) if broken == "row scale" else case.lists
     case.lists.factor = None if broken == "factor" else case.lists.factor

@@ -1,4 +1,4 @@
-"""What one process compiled is what another one finds, whoever else writes at the same time."""
+"""The cache of compiled loops is correct with concurrent writers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def files(kind: type, directory: Path) -> IndexDataCacheFile:
 
 
 def loaded_after_two_writers(kind: type, directory: Path, monkeypatch: pytest.MonkeyPatch) -> list:
-    """What two keys load whose writers began together: the second one is done while the first one is at its data."""
+    """Loads two keys after two concurrent writers, the second of which finishes while the first writes its data."""
     first, second = files(kind, directory), files(kind, directory)
     began, save = second._load_index(), first._save_data
 
@@ -34,16 +34,16 @@ def loaded_after_two_writers(kind: type, directory: Path, monkeypatch: pytest.Mo
     return [kept.load(key) for key in KEYS]
 
 
-def test_writers_at_the_same_time_do_not_mix_versions(tmp_path, monkeypatch):
+def test_concurrent_writers_do_not_mix_versions(tmp_path, monkeypatch):
     assert loaded_after_two_writers(KernelFiles, tmp_path, monkeypatch) == KEYS
 
 
-def test_numbered_files_mix_versions(tmp_path, monkeypatch):
-    """The reason for :class:`KernelFiles`; when numba mends it, they can go."""
+def test_numba_mixes_versions_of_concurrent_writers(tmp_path, monkeypatch):
+    """Shows why :class:`KernelFiles` exists: it can be removed once numba fixes this."""
     assert loaded_after_two_writers(IndexDataCacheFile, tmp_path, monkeypatch) == [None, KEYS[0]]
 
 
-def test_a_full_disk_costs_nothing_but_compiling_again(tmp_path, monkeypatch):
+def test_a_full_disk_only_disables_the_cache(tmp_path, monkeypatch):
     def refuse(self, name, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -53,13 +53,13 @@ def test_a_full_disk_costs_nothing_but_compiling_again(tmp_path, monkeypatch):
     assert kept.load(KEYS[0]) is None
 
 
-def test_another_source_is_another_file(tmp_path):
+def test_versions_of_another_source_are_not_loaded(tmp_path):
     files(KernelFiles, tmp_path).save(KEYS[0], "old")
     newer = KernelFiles(cache_path=str(tmp_path), filename_base="kernel", source_stamp=(3.0, 2))
     assert newer.load(KEYS[0]) is None
 
 
-def test_functions_are_kept_and_found(tmp_path, monkeypatch):
+def test_compiled_functions_are_cached(tmp_path, monkeypatch):
     monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
 
     def double(values):

@@ -1,4 +1,4 @@
-"""Which implementation of a kernel is chosen."""
+"""Selection of a kernel's implementation."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture(autouse=True)
 def packages(monkeypatch):
-    """Which packages and modules are there, instead of which really are."""
-    there = set()
-    monkeypatch.setattr(dispatch, "_installed", there.__contains__)
+    """Replaces the installed packages and modules by a set."""
+    installed = set()
+    monkeypatch.setattr(dispatch, "_installed", installed.__contains__)
     monkeypatch.setattr(dispatch.importlib, "import_module", ModuleType)
-    return there
+    return installed
 
 
 def chosen(device: torch.device) -> str:
     return dispatch.choose(device, "sums", sums_reference).__name__
 
 
-def test_compiled_kernels_run_where_they_can(packages):
+def test_compiled_kernels_run_on_their_devices(packages):
     packages |= {"numba", "triton", "gnnrec.kernels.sums_cpu", "gnnrec.kernels.sums_triton"}
     assert chosen(CPU) == "gnnrec.kernels.sums_cpu"
     assert chosen(CUDA) == "gnnrec.kernels.sums_triton"
@@ -37,7 +37,7 @@ def test_plain_torch_runs_without_the_compiler(packages):
     assert chosen(CPU) == chosen(CUDA) == "gnnrec.kernels.sums_reference"
 
 
-def test_plain_torch_runs_where_nobody_wrote_a_kernel(packages):
+def test_plain_torch_runs_without_a_kernel_for_the_device(packages):
     packages |= {"numba", "triton", "gnnrec.kernels.sums_cpu"}
     assert chosen(CPU) == "gnnrec.kernels.sums_cpu"
     assert chosen(CUDA) == "gnnrec.kernels.sums_reference"

@@ -1,4 +1,4 @@
-"""Dropout in one loop against the mask of gnnrec.rng, in values and gradients."""
+"""Values and gradients of fused dropout against the mask of gnnrec.rng."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def states_of(width: int, dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize("width", [1, 4, 7, 64])
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.97])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=lambda dtype: str(dtype)[6:])
-def test_values_and_gradients_are_those_of_a_mask(name, width, rate, dtype):
+def test_values_and_gradients_equal_masking(name, width, rate, dtype):
     operator, before = OPERATORS[name]
     states, stream = states_of(width, dtype), rng.key(1, "dropout")
     mask = rng.dropout_mask(stream, ROWS, width, rate)
     exact = states.detach().double().requires_grad_()
     expected = before(exact) * mask / (1 - rate)
-    found = operator(states, ROWS, stream, rate)
+    actual = operator(states, ROWS, stream, rate)
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2**-7}[dtype]
-    assert found.dtype == dtype
-    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
-    assert torch.equal(found == 0, ~mask) and (rate == 0 or width < 4 or not mask.all())
+    assert actual.dtype == dtype
+    torch.testing.assert_close(actual.double(), expected, rtol=tolerance, atol=tolerance)
+    assert torch.equal(actual == 0, ~mask) and (rate == 0 or width < 4 or not mask.all())
 
-    gradient = torch.randn(found.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
-    ours = torch.autograd.grad(found, states, gradient)[0]
+    gradient = torch.randn(actual.shape, generator=torch.Generator().manual_seed(2)).to(dtype)
+    ours = torch.autograd.grad(actual, states, gradient)[0]
     theirs = torch.autograd.grad(expected, exact, gradient.double())[0]
-    # Where tanh is near 1, one less its square has lost digits.
+    # 1 - tanh ** 2 loses digits where tanh is near 1.
     loose = tolerance * 8 / (1 - rate)
     torch.testing.assert_close(ours.double(), theirs, rtol=loose, atol=loose)
     assert (ours[~mask] == 0).all()
@@ -54,10 +54,10 @@ def test_states_and_gradients_may_be_views(name):
     operator, before = OPERATORS[name]
     states = torch.randn(2 * 6, len(ROWS), dtype=torch.float64, requires_grad=True)
     mask = rng.dropout_mask(9, ROWS, 6, 0.3)
-    found, expected = operator(states.T[:, ::2], ROWS, 9, 0.3), before(states.T[:, ::2]) * mask / 0.7
-    torch.testing.assert_close(found, expected)
-    for gradient in (torch.ones(()).expand(found.shape), torch.randn(6, len(ROWS)).T):
-        ours = torch.autograd.grad(found, states, gradient.double(), retain_graph=True)[0]
+    actual, expected = operator(states.T[:, ::2], ROWS, 9, 0.3), before(states.T[:, ::2]) * mask / 0.7
+    torch.testing.assert_close(actual, expected)
+    for gradient in (torch.ones(()).expand(actual.shape), torch.randn(6, len(ROWS)).T):
+        ours = torch.autograd.grad(actual, states, gradient.double(), retain_graph=True)[0]
         theirs = torch.autograd.grad(expected, states, gradient.double(), retain_graph=True)[0]
         torch.testing.assert_close(ours, theirs)
 
@@ -72,12 +72,12 @@ def test_nothing_is_changed_in_place(name):
     assert torch.equal(states, before) and torch.equal(out, after)
 
 
-def test_no_rows():
+def test_no_rows_give_no_rows():
     assert dropout(torch.zeros(0, 5), ROWS[:0], 1, 0.5).shape == (0, 5)
     assert tanh_dropout(torch.zeros(0, 5), ROWS[:0], 1, 0.5).shape == (0, 5)
 
 
 @pytest.mark.parametrize("name", ["dropout", "tanh_dropout"])
-def test_operators_are_registered_as_torch_wants_them(name):
+def test_operators_pass_opcheck(name):
     operator = getattr(torch.ops.gnnrec, name).default
     assert set(torch.library.opcheck(operator, (states_of(8, torch.float32), ROWS, 5, 0.3)).values()) == {"SUCCESS"}

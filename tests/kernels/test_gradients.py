@@ -1,4 +1,4 @@
-"""Gradients of sums and pair scores: numerically, through views, and from gradients that do not lie in one piece."""
+"""Gradients of sums and pair scores: numerically, through views, and from noncontiguous gradients."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def implementation(request):
 
 @pytest.fixture(params=["gather", "scatter"])
 def sums(request, lists):
-    """The sums, the dense matrices they stand for, and the rows of their tables."""
+    """Operator, the dense matrices that it represents, and the rows of its tables."""
     plain, scaled = dense_matrices(lists)
     if request.param == "gather":
         return gather_sums, plain, scaled, COLUMNS
@@ -61,9 +61,9 @@ def tables_of(rows: int, count: int = 2) -> list[Tensor]:
 
 
 def test_sums_pass_gradcheck(sums, lists):
-    found_by, _, _, rows = sums
-    assert torch.autograd.gradcheck(lambda value, second: found_by(value, second, lists), tables_of(rows))
-    assert torch.autograd.gradcheck(lambda value: found_by(value, None, lists), tables_of(rows, 1))
+    operator, _, _, rows = sums
+    assert torch.autograd.gradcheck(lambda value, second: operator(value, second, lists), tables_of(rows))
+    assert torch.autograd.gradcheck(lambda value: operator(value, None, lists), tables_of(rows, 1))
 
 
 def test_pair_scores_pass_gradcheck(lists):
@@ -78,28 +78,28 @@ def test_pair_scores_take_inputs_of_different_precision(lists, cast, low):
     tables = [*tables_of(ROWS, 1), *tables_of(COLUMNS, 1)]
     inputs = [*tables, *(table[:, 0].detach() for table in tables)]
     inputs = [
-        each.detach().to(low if cast >> place & 1 else torch.float32).requires_grad_()
-        for place, each in enumerate(inputs)
+        tensor.detach().to(low if cast >> place & 1 else torch.float32).requires_grad_()
+        for place, tensor in enumerate(inputs)
     ]
-    exact = [each.detach().double().requires_grad_() for each in inputs]
-    found, expected = pair_scores(*inputs, lists), pair_scores(*exact, lists)
-    assert found.dtype == (torch.float64 if low == torch.float64 else torch.float32)
-    assert_near(found, expected, 1e-6)
-    gradients = zip(torch.autograd.grad(found.sum(), inputs), torch.autograd.grad(expected.sum(), exact), inputs)
-    for ours, theirs, each in gradients:
-        assert ours.dtype == each.dtype
-        assert_near(ours, theirs, 1e-6 if each.dtype != torch.bfloat16 else 2**-8)
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    actual, expected = pair_scores(*inputs, lists), pair_scores(*exact, lists)
+    assert actual.dtype == (torch.float64 if low == torch.float64 else torch.float32)
+    assert_near(actual, expected, 1e-6)
+    gradients = zip(torch.autograd.grad(actual.sum(), inputs), torch.autograd.grad(expected.sum(), exact), inputs)
+    for ours, theirs, tensor in gradients:
+        assert ours.dtype == tensor.dtype
+        assert_near(ours, theirs, 1e-6 if tensor.dtype != torch.bfloat16 else 2**-8)
 
 
 @pytest.mark.parametrize("constant", [0, 1])
 def test_one_table_may_need_no_gradient(sums, lists, constant):
-    found_by, plain, scaled, rows = sums
+    operator, plain, scaled, rows = sums
     pair = tables_of(rows)
     pair[constant] = pair[constant].detach()
     leaf = pair[1 - constant]
     expected = torch.autograd.grad((plain @ pair[0] + scaled @ pair[1]).square().sum(), leaf)[0]
-    found = torch.autograd.grad(found_by(*pair, lists).square().sum(), leaf)[0]
-    assert_near(found, expected, 1e-12)
+    actual = torch.autograd.grad(operator(*pair, lists).square().sum(), leaf)[0]
+    assert_near(actual, expected, 1e-12)
 
 
 GRADIENTS = {
@@ -111,14 +111,14 @@ GRADIENTS = {
 
 @pytest.mark.parametrize("shape", GRADIENTS)
 def test_tables_and_gradients_may_be_views(sums, lists, shape):
-    found_by, plain, scaled, rows = sums
+    operator, plain, scaled, rows = sums
     torch.manual_seed(0)
     wide = torch.randn(rows, 3 * WIDTH, dtype=torch.float64, requires_grad=True)
     parts = wide[:, WIDTH : 2 * WIDTH], wide[:, 2 * WIDTH :]
     gradient = GRADIENTS[shape](len(plain), WIDTH)
     expected = torch.autograd.grad(plain @ parts[0] + scaled @ parts[1], wide, gradient, retain_graph=True)[0]
-    found = torch.autograd.grad(found_by(*parts, lists), wide, gradient)[0]
-    assert_near(found, expected, 1e-12)
+    actual = torch.autograd.grad(operator(*parts, lists), wide, gradient)[0]
+    assert_near(actual, expected, 1e-12)
 
 
 def test_pair_dots_of_views_and_of_a_gradient_that_is_expanded(lists):
@@ -127,8 +127,8 @@ def test_pair_dots_of_views_and_of_a_gradient_that_is_expanded(lists):
     columns = torch.randn(WIDTH, COLUMNS, dtype=torch.float64, requires_grad=True)
     owner = torch.repeat_interleave(torch.arange(ROWS), lists.pointer.diff())
     dense = (rows[:, WIDTH:] @ columns)[owner, lists.entry.long()]
-    found = pair_dots(rows[:, WIDTH:], columns.T, lists.pointer, lists.entry)
-    assert_near(found, dense, 1e-12)
+    actual = pair_dots(rows[:, WIDTH:], columns.T, lists.pointer, lists.entry)
+    assert_near(actual, dense, 1e-12)
     expected = torch.autograd.grad(dense.sum(), (rows, columns))
-    for ours, theirs in zip(torch.autograd.grad(found.sum(), (rows, columns)), expected):
+    for ours, theirs in zip(torch.autograd.grad(actual.sum(), (rows, columns)), expected):
         assert_near(ours, theirs, 1e-12)

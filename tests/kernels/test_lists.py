@@ -1,4 +1,4 @@
-"""Ragged lists: owners, the same entries by column, and changes that keep what was sorted."""
+"""Ragged lists: owners, entries by column, and replaced fields."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ POINTER = torch.tensor([0, 2, 2, 5, 6])
 ENTRY = torch.tensor([3, 0, 3, 3, 1, 0], dtype=torch.int32)
 
 
-def test_owners_and_sizes():
+def test_owners_are_the_rows_of_entries():
     lists = CSRLists(POINTER, ENTRY, 5)
     assert (lists.rows, lists.columns) == (4, 5)
     assert lists.owner.tolist() == [0, 0, 2, 2, 2, 3] and lists.owner.dtype == torch.int32
@@ -23,15 +23,15 @@ def test_by_column_is_the_transpose_with_rows_ascending():
     assert order.tolist() == [1, 5, 4, 0, 2, 3]
 
 
-def test_no_entries_by_column():
+def test_lists_without_entries_have_empty_columns():
     pointer, row, order = CSRLists(torch.zeros(3, dtype=torch.int64), ENTRY[:0], 4).by_column
     assert pointer.tolist() == [0] * 5 and row.numel() == order.numel() == 0
 
 
-def test_changed_lists_differ_in_what_was_asked_for_and_leave_the_first_alone():
+def test_replace_changes_a_copy():
     lists = CSRLists(POINTER, ENTRY, 5, torch.ones(6), 1.5)
     lists.owner  # noqa: B018
-    other = lists.changed(factor=None, row_scale=torch.ones(4))
+    other = lists.replace(factor=None, row_scale=torch.ones(4))
     assert other.factor is None and other.row_scale is not None and other.weight == 1.5
     assert lists.factor is not None and lists.row_scale is None
     assert other.owner is lists.owner

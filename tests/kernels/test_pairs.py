@@ -1,4 +1,4 @@
-"""Scores of pairs in ragged lists against a dense product, in values and gradients."""
+"""Values and gradients of pair scores against a dense product."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_scores_are_entries_of_a_dense_product(dtype, width, tolerance, implemen
     gradient = random_table(expected.numel(), 1, dtype, 9).detach()[:, 0]
     wanted = torch.autograd.grad(expected, tables, gradient)
     with dispatch.forced(implementation):
-        found = pair_scores(*tables, lists)
-        found_gradients = torch.autograd.grad(found, tables, gradient)
-    assert found.dtype == dtype
-    assert_near(found, expected, tolerance)
-    for each, other in zip(found_gradients, wanted):
-        assert each.dtype == dtype
-        assert_near(each, other, tolerance)
+        actual = pair_scores(*tables, lists)
+        gradients = torch.autograd.grad(actual, tables, gradient)
+    assert actual.dtype == dtype
+    assert_near(actual, expected, tolerance)
+    for gradient, expected_gradient in zip(gradients, wanted):
+        assert gradient.dtype == dtype
+        assert_near(gradient, expected_gradient, tolerance)
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
@@ -69,14 +69,14 @@ def test_no_pairs_have_no_scores_and_no_gradients(implementation):
     lists = CSRLists(torch.zeros(ROWS + 1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), COLUMNS)
     tables = inputs(10, torch.float64)
     with dispatch.forced(implementation):
-        found = pair_scores(*tables, lists)
-        gradients = torch.autograd.grad(found.sum(), tables)
-    assert found.shape == (0,)
-    assert all(torch.equal(each, torch.zeros_like(table)) for each, table in zip(gradients, tables))
+        actual = pair_scores(*tables, lists)
+        gradients = torch.autograd.grad(actual.sum(), tables)
+    assert actual.shape == (0,)
+    assert all(torch.equal(gradient, torch.zeros_like(table)) for gradient, table in zip(gradients, tables))
 
 
 @pytest.mark.parametrize("name", ["pair_scores", "pair_gradients"])
-def test_operators_are_registered_as_torch_wants_them(name):
+def test_operators_pass_opcheck(name):
     lists, tables = ragged_lists(ROWS, COLUMNS, 20, torch.float32), inputs(64, torch.float32)
     read = lists.pointer, lists.entry, None, None, None
     if name == "pair_gradients":

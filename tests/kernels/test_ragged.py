@@ -30,8 +30,8 @@ def test_owners_repeat_each_list(counts):
     expected = [number for number, count in enumerate(counts) for _ in range(count)]
     pointer = torch.tensor(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
     for dtype in (torch.int32, torch.int64):
-        found = owners(pointer, dtype)
-        assert found.dtype == dtype and found.tolist() == expected
+        actual = owners(pointer, dtype)
+        assert actual.dtype == dtype and actual.tolist() == expected
     assert owners(pointer).dtype == torch.int32
     assert owners(pointer, entries=len(expected)).tolist() == expected
 
@@ -40,8 +40,8 @@ def test_ranges_are_concatenated(counts):
     starts = [17, 2, 100, 0, 5, 2][: len(counts)]
     expected = [start + step for start, count in zip(starts, counts) for step in range(count)]
     for dtype in (torch.int32, torch.int64):
-        found = ranges(torch.tensor(starts, dtype=dtype), torch.tensor(counts, dtype=dtype))
-        assert found.dtype == torch.int64 and found.tolist() == expected
+        actual = ranges(torch.tensor(starts, dtype=dtype), torch.tensor(counts, dtype=dtype))
+        assert actual.dtype == torch.int64 and actual.tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
@@ -77,8 +77,8 @@ def test_segment_sum_adds_lists_and_leaves_empty_ones_zero(counts, dtype):
     values = torch.from_numpy(np.random.default_rng(1).normal(size=sum(counts))).to(dtype)
     pointer = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     expected = [values.numpy()[a:b].sum() for a, b in zip(pointer[:-1], pointer[1:])]
-    found = segment_sum(values, torch.from_numpy(pointer))
-    assert found.dtype == dtype
-    np.testing.assert_allclose(found.numpy(), np.array(expected, found.numpy().dtype), rtol=1e-5, atol=1e-6)
+    actual = segment_sum(values, torch.from_numpy(pointer))
+    assert actual.dtype == dtype
+    np.testing.assert_allclose(actual.numpy(), np.array(expected, actual.numpy().dtype), rtol=1e-5, atol=1e-6)
     empty = torch.tensor(counts, dtype=torch.int64) == 0
-    assert (found[empty] == 0).all()
+    assert (actual[empty] == 0).all()

@@ -1,4 +1,4 @@
-"""Random numbers in bulk are those of gnnrec.rng, bit for bit."""
+"""Random numbers in bulk equal those of gnnrec.rng, bit for bit."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def implementation(request, several_threads):
 
 @pytest.mark.parametrize("below", [1, 2, 3, 10, 255, 256])
 @pytest.mark.parametrize("seed", [0, 1, "a purpose"])
-def test_small_integers_are_those_of_counters(below, seed):
+def test_small_integers_equal_those_of_rng(below, seed):
     stream = rng.key(seed, "fold", 3)
-    found = small_integers(stream, COUNTERS, below)
-    assert found.dtype == torch.uint8 and found.shape == COUNTERS.shape
-    assert torch.equal(found.long(), rng.integers(stream, COUNTERS, below))
-    assert below == 1 or len(found.unique()) > 1
+    actual = small_integers(stream, COUNTERS, below)
+    assert actual.dtype == torch.uint8 and actual.shape == COUNTERS.shape
+    assert torch.equal(actual.long(), rng.integers(stream, COUNTERS, below))
+    assert below == 1 or len(actual.unique()) > 1
 
 
-def test_keys_of_both_signs():
+def test_keys_of_both_signs_give_the_bits_of_rng():
     keys = [rng.key(seed) for seed in range(20)]
     assert min(keys) < 0 < max(keys)
     for stream in [*keys, 0, -1, 2**63 - 1, -(2**63)]:
@@ -36,11 +36,11 @@ def test_keys_of_both_signs():
         assert torch.equal(small_integers(stream, COUNTERS, 7).long(), expected)
 
 
-def test_counters_of_32_bits():
+def test_counters_may_be_int32():
     small = COUNTERS[COUNTERS < 2**31]
     assert torch.equal(small_integers(5, small.to(torch.int32), 200), small_integers(5, small, 200))
 
 
-def test_every_third_counter_and_none():
+def test_counters_may_be_strided_or_empty():
     assert torch.equal(small_integers(5, COUNTERS[::3], 9), small_integers(5, COUNTERS, 9)[::3])
     assert small_integers(5, COUNTERS[:0], 9).shape == (0,)

@@ -1,4 +1,4 @@
-"""Drawing neighbours: the same bits compiled and in plain torch, and lists of what was drawn in plain Python."""
+"""Draws of neighbors, compiled and in plain torch, against plain Python."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ def implementation(request, several_threads):
 
 
 def expected_draws(stream: int, ids: list[int], degrees: list[int], fan_out: int) -> list[tuple[int, int]]:
-    """One position in each of ``fan_out`` stretches of a list, rotated together."""
+    """Draws one position in each of ``fan_out`` intervals of a list, and rotates them together."""
 
     def integer(counter: int, below: int) -> int:
         return int(rng.integers(stream, torch.tensor([counter]), below))
 
-    found = []
+    actual = []
     for node, (name, degree) in enumerate(zip(ids, degrees)):
         if fan_out < 0 or degree <= fan_out:
-            found += [(node, position) for position in range(degree)]
+            actual += [(node, position) for position in range(degree)]
             continue
         rotation = integer(name * (fan_out + 1) + fan_out, degree) if fan_out else 0
         for number in range(fan_out):
             begin, end = number * degree // fan_out, (number + 1) * degree // fan_out
             place = begin + integer(name * (fan_out + 1) + number, end - begin)
-            found.append((node, (place + rotation) % degree))
-    return found
+            actual.append((node, (place + rotation) % degree))
+    return actual
 
 
 @pytest.mark.parametrize("fan_out", [-1, 0, 1, 3, 10, 1000])
-def test_draws_are_those_of_the_definition(implementation, fan_out):
+def test_draws_equal_the_definition(implementation, fan_out):
     random = np.random.default_rng(0)
     degrees = [0, 1, 3, 4, 500, 10, 11, *random.integers(0, 60, 40).tolist()]
     ids = random.integers(0, 2**33, len(degrees)).tolist()
@@ -47,23 +47,23 @@ def test_draws_are_those_of_the_definition(implementation, fan_out):
     assert list(zip(node.tolist(), position.tolist())) == expected_draws(stream, ids, degrees, fan_out)
 
 
-def test_nobody_draws_nothing(implementation):
+def test_no_nodes_have_no_draws(implementation):
     nothing = torch.zeros(0, dtype=torch.int64)
     for fan_out in (-1, 3):
-        assert [each.numel() for each in draw(1, nothing, nothing, fan_out)] == [0, 0]
+        assert [tensor.numel() for tensor in draw(1, nothing, nothing, fan_out)] == [0, 0]
 
 
 @pytest.mark.parametrize("draws", [0, 1, 400])
-def test_picked_lists_hold_the_messages_among_draws_in_order(implementation, draws):
+def test_pick_keeps_the_messages_among_draws_in_order(implementation, draws):
     random = np.random.default_rng(draws)
     rows, edges, messages = 13, 50, 31
     slot = np.full(edges, -1)
     slot[np.sort(random.choice(edges, messages, replace=False))] = np.arange(messages)
-    # The last list is drawn for by nobody.
+    # The last list has no draws.
     row, edge = random.integers(0, rows - 1, draws), random.integers(0, edges, draws)
     movie, level = torch.arange(messages, dtype=torch.int32) * 3, torch.arange(messages).to(torch.uint8)
     residual = torch.from_numpy(random.normal(size=messages))
-    pointer, *found = pick(
+    pointer, *actual = pick(
         torch.from_numpy(row),
         torch.from_numpy(edge),
         torch.from_numpy(slot).to(torch.int32),
@@ -72,8 +72,8 @@ def test_picked_lists_hold_the_messages_among_draws_in_order(implementation, dra
         residual,
         level,
     )
-    lists = [[slot[e] for r, e in zip(row, edge) if r == each and slot[e] >= 0] for each in range(rows)]
-    assert pointer.tolist() == [0, *np.cumsum([len(each) for each in lists])]
-    chosen = torch.tensor([each for one in lists for each in one], dtype=torch.int64)
-    for values, source in zip(found, (movie, residual, level), strict=True):
+    lists = [[slot[e] for r, e in zip(row, edge) if r == number and slot[e] >= 0] for number in range(rows)]
+    assert pointer.tolist() == [0, *np.cumsum([len(messages_of_list) for messages_of_list in lists])]
+    chosen = torch.tensor([place for messages_of_list in lists for place in messages_of_list], dtype=torch.int64)
+    for values, source in zip(actual, (movie, residual, level), strict=True):
         assert values.dtype == source.dtype and torch.equal(values, source[chosen])

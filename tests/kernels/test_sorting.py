@@ -1,4 +1,4 @@
-"""Sorting within lists against Python's own stable sort."""
+"""Sorting within lists against Python's stable sort."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_keys_ascend_within_lists_and_ties_keep_their_order(counts, largest, dty
     pointer = torch.tensor([0, *np.cumsum(counts)], dtype=torch.int64)
     random = np.random.default_rng(len(counts))
     key = torch.from_numpy(random.integers(-largest, largest, int(pointer[-1]), endpoint=True)).to(dtype)
-    found = sort_within(pointer, key)
-    assert found.tolist() == expected_order(pointer, key)
-    assert not found.is_floating_point()
+    actual = sort_within(pointer, key)
+    assert actual.tolist() == expected_order(pointer, key)
+    assert not actual.is_floating_point()
 
 
-def test_lists_that_begin_and_end_with_extreme_keys():
+def test_extreme_keys_are_sorted():
     key = torch.tensor([5, -(2**31), 2**31 - 1, 0, -1, 2**31 - 1, -(2**31)], dtype=torch.int32)
     pointer = torch.tensor([0, 3, 7])
     assert sort_within(pointer, key).tolist() == [1, 0, 2, 6, 4, 3, 5]

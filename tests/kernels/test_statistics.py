@@ -1,4 +1,4 @@
-"""Statistics of edges, compiled and in plain torch, against loops over pairs of ratings."""
+"""Statistics of edges, compiled and in plain torch, against plain loops over pairs of ratings."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def edges(dtype) -> Edges:
     return as_tensors(USERS, dtype)
 
 
-def given(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean plus bias of users, and biases of movies."""
+def random_biases(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draws mean plus bias of users, and biases of movies."""
     random = np.random.default_rng(5)
     user, movie = 3.4 + random.normal(0, 0.4, len(USERS)), random.normal(0, 0.4, MOVIES)
     return torch.from_numpy(user).to(dtype), torch.from_numpy(movie).to(dtype)
 
 
-def assert_near(found: torch.Tensor, expected, dtype: torch.dtype) -> None:
-    expected = torch.as_tensor(np.array(expected, dtype=np.float64)).view(found.shape)
-    assert found.dtype == dtype
-    torch.testing.assert_close(found.double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+def assert_near(actual: torch.Tensor, expected, dtype: torch.dtype) -> None:
+    expected = torch.as_tensor(np.array(expected, dtype=np.float64)).view(actual.shape)
+    assert actual.dtype == dtype
+    torch.testing.assert_close(actual.double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
-def test_sums_by_fold(edges):
+def test_fold_sums_equal_plain_loops(edges):
     user_count, user_sum, movie_count, movie_sum = kernels.fold_sums(edges, FOLDS + 1)
     assert (user_count.dtype, movie_count.dtype) == (torch.int32, torch.int32)
     assert (user_sum.dtype, movie_sum.dtype) == (torch.float64, torch.float64)
@@ -71,13 +71,13 @@ def test_sums_by_fold(edges):
 
 @EXCLUDED
 @pytest.mark.parametrize("sums", [True, False])
-def test_a_sweep_of_biases(edges, dtype, excluded, sums):
+def test_bias_sweep_equals_plain_loops(edges, dtype, excluded, sums):
     random = np.random.default_rng(6)
     total = torch.from_numpy(random.normal(0, 3, len(USERS))).to(dtype)
     degree = torch.from_numpy(random.integers(0, 30, len(USERS))).to(dtype)
-    _, movie_bias = given(dtype)
+    _, movie_bias = random_biases(dtype)
     before = movie_bias.clone()
-    user_bias, of_movies = kernels.bias_sweep(edges, excluded, movie_bias, total, degree, 5.0, sums)
+    user_bias, movie_sums = kernels.bias_sweep(edges, excluded, movie_bias, total, degree, 5.0, sums)
     expected = []
     for user, rated in enumerate(USERS):
         others = sum(float(movie_bias[edge.movie]) for edge in rated if edge.fold != excluded)
@@ -86,33 +86,35 @@ def test_a_sweep_of_biases(edges, dtype, excluded, sums):
     assert torch.equal(movie_bias, before)
     if sums:
         raters = [[edge.user for edge in EVERY if edge.movie == m and edge.fold != excluded] for m in range(MOVIES)]
-        assert_near(of_movies, [sum(expected[user] for user in users) for users in raters], dtype)
+        assert_near(movie_sums, [sum(expected[user] for user in users) for users in raters], dtype)
     else:
-        assert of_movies is None
+        assert movie_sums is None
 
 
 @EXCLUDED
-def test_sums_by_year_and_over_both_bins(edges, dtype, excluded):
-    user_base, movie_bias = given(dtype)
+def test_year_sums_and_both_bins_equal_plain_loops(edges, dtype, excluded):
+    user_base, movie_bias = random_biases(dtype)
     sums = kernels.year_sums(edges, excluded, user_base, movie_bias, WINDOWS)
-    expected = np.zeros((MOVIES, WINDOWS.movie_halves, 2))
+    expected = np.zeros((MOVIES, WINDOWS.num_movie_half_bins, 2))
     both = np.zeros_like(expected)
     for edge in EVERY:
         if edge.fold != excluded:
             left = np.array([edge.rating - float(user_base[edge.user]) - float(movie_bias[edge.movie]), 1.0])
-            expected[edge.movie, edge.time // WINDOWS.movie_half] += left
-            for half in range(WINDOWS.movie_halves):
-                both[edge.movie, half] += left * shared_bins(half * WINDOWS.movie_half, edge.time, WINDOWS.movie_half)
+            expected[edge.movie, edge.time // WINDOWS.movie_half_width] += left
+            for half in range(WINDOWS.num_movie_half_bins):
+                both[edge.movie, half] += left * shared_bins(
+                    half * WINDOWS.movie_half_width, edge.time, WINDOWS.movie_half_width
+                )
     assert_near(sums, expected, dtype)
     assert_near(kernels.both_bins(sums), both, dtype)
     assert expected[..., 1].sum() > 50
 
 
-def test_half_bins_of_edges(edges):
+def test_half_width_bins_equal_plain_loops(edges):
     for place, edge in enumerate(EVERY):
-        assert edges.bins.year[place] == edge.time // WINDOWS.movie_half
+        assert edges.bins.year[place] == edge.time // WINDOWS.movie_half_width
         steps = 0
-        for window, half in enumerate(WINDOWS.user_halves):
+        for window, half in enumerate(WINDOWS.user_half_widths):
             mine = [other.time // half for other in USERS[edge.user]]
             here, position = edge.time // half, next(n for n, e in enumerate(USERS[edge.user]) if e is edge)
             first = position == 0 or mine[position - 1] != here
@@ -121,24 +123,24 @@ def test_half_bins_of_edges(edges):
     assert len(edges.bins.steps.unique()) > 6
 
 
-def taken_off(excluded: int, time: bool, dtype: torch.dtype) -> tuple[list[float], list[list[float]], list[list]]:
-    """What is left of each rating, its effects of time, and what was left before each window of users."""
-    user_base, movie_bias = (each.tolist() for each in given(dtype))
+def plain_residuals(excluded: int, time: bool, dtype: torch.dtype) -> tuple[list[float], list[list[float]], list[list]]:
+    """Computes the residual of each rating, its temporal biases, and the residuals before each window of users."""
+    user_base, movie_bias = (biases.tolist() for biases in random_biases(dtype))
     left = [edge.rating - user_base[edge.user] - movie_bias[edge.movie] for edge in EVERY]
-    found, stages = [], []
+    actual, stages = [], []
     if time:
-        sides = [("movie", WINDOWS.movie_half, WINDOWS.movie_shrinkage)]
-        sides += [("user", *each) for each in zip(WINDOWS.user_halves, WINDOWS.user_shrinkages)]
+        sides = [("movie", WINDOWS.movie_half_width, WINDOWS.movie_shrinkage)]
+        sides += [("user", *sizes) for sizes in zip(WINDOWS.user_half_widths, WINDOWS.user_shrinkages)]
         for side, half, shrinkage in sides:
             if side == "user":
                 stages.append(left)
-            found.append(effects(EVERY, left, side, half, shrinkage, excluded))
-            left = [each - effect for each, effect in zip(left, found[-1])]
-    return left, found, stages
+            actual.append(effects(EVERY, left, side, half, shrinkage, excluded))
+            left = [residual - effect for residual, effect in zip(left, actual[-1])]
+    return left, actual, stages
 
 
 def residuals_of(edges: Edges, excluded: int, time: bool, dtype: torch.dtype, **options) -> Residuals:
-    user_base, movie_bias = given(dtype)
+    user_base, movie_bias = random_biases(dtype)
     years = None
     if time:
         years = kernels.both_bins(kernels.year_sums(edges, excluded, user_base, movie_bias, WINDOWS))
@@ -151,64 +153,64 @@ def residuals_of(edges: Edges, excluded: int, time: bool, dtype: torch.dtype, **
 @EXCLUDED
 @pytest.mark.parametrize("time", [True, False])
 @pytest.mark.parametrize("dropped", [True, False])
-def test_residuals_are_what_plain_loops_leave(edges, dtype, excluded, time, dropped):
+def test_residuals_equal_plain_loops(edges, dtype, excluded, time, dropped):
     options = {}
     sent = [edge.fold != excluded for edge in EVERY]
     if dropped:
         group = torch.from_numpy(np.random.default_rng(7).integers(0, 8, len(EVERY))).to(torch.uint8)
         kept = torch.tensor([True, False, True, True, False, True, True, True])
-        sent = [each and bool(kept[int(g)]) for each, g in zip(sent, group)]
+        sent = [carried and bool(kept[int(g)]) for carried, g in zip(sent, group)]
         options = {"group": group, "kept": kept, "scale": 4 / 3}
-    found = residuals_of(edges, excluded, time, dtype, slots=True, stages=True, **options)
-    left, effect, stages = taken_off(excluded, time, dtype)
+    actual = residuals_of(edges, excluded, time, dtype, slots=True, stages=True, **options)
+    left, effect, stages = plain_residuals(excluded, time, dtype)
 
-    carried = [place for place, each in enumerate(sent) if each]
-    assert found.movie.tolist() == [EVERY[place].movie for place in carried]
-    assert found.level.tolist() == [EVERY[place].level for place in carried]
-    assert found.pointer.diff().tolist() == [sum(EVERY[p].user == user for p in carried) for user in range(len(USERS))]
-    assert_near(found.residual, [left[place] * options.get("scale", 1.0) for place in carried], dtype)
+    carried = [place for place, flag in enumerate(sent) if flag]
+    assert actual.movie.tolist() == [EVERY[place].movie for place in carried]
+    assert actual.level.tolist() == [EVERY[place].level for place in carried]
+    assert actual.pointer.diff().tolist() == [sum(EVERY[p].user == user for p in carried) for user in range(len(USERS))]
+    assert_near(actual.residual, [left[place] * options.get("scale", 1.0) for place in carried], dtype)
     slots = [-1] * len(EVERY)
     for slot, place in enumerate(carried):
         slots[place] = slot
-    assert found.slot.tolist() == slots and found.slot.dtype == torch.int32
+    assert actual.slot.tolist() == slots and actual.slot.dtype == torch.int32
 
     targets = [place for place, edge in enumerate(EVERY) if edge.fold == excluded]
-    assert found.target_movie.tolist() == [EVERY[place].movie for place in targets]
-    assert found.target_rating.tolist() == [EVERY[place].rating for place in targets]
+    assert actual.target_movie.tolist() == [EVERY[place].movie for place in targets]
+    assert actual.target_rating.tolist() == [EVERY[place].rating for place in targets]
     per_user = [sum(edge.fold == excluded for edge in rated) for rated in USERS]
-    assert found.target_pointer.diff().tolist() == per_user
+    assert actual.target_pointer.diff().tolist() == per_user
     if time:
-        assert found.target_effect.shape == (len(targets), 3)
-        assert_near(found.target_effect, [[each[place] for each in effect] for place in targets], dtype)
-        assert_near(found.stages, stages, dtype)
+        assert actual.target_temporal_bias.shape == (len(targets), 3)
+        assert_near(actual.target_temporal_bias, [[biases[place] for biases in effect] for place in targets], dtype)
+        assert_near(actual.stages, stages, dtype)
     else:
-        assert found.target_effect is None and found.stages is None
+        assert actual.target_temporal_bias is None and actual.stages is None
 
 
-def test_what_nobody_asked_for_is_not_made(edges, dtype):
-    found = residuals_of(edges, 2, True, dtype)
-    assert found.slot is None and found.stages is None
+def test_slots_and_stages_are_computed_on_request_only(edges, dtype):
+    actual = residuals_of(edges, 2, True, dtype)
+    assert actual.slot is None and actual.stages is None
 
 
 @pytest.mark.parametrize("to_users", [True, False])
 @pytest.mark.parametrize("scaled", [True, False])
-def test_sums_by_level(edges, dtype, to_users, scaled):
+def test_level_sums_equal_plain_loops(edges, dtype, to_users, scaled):
     senders, receivers = (MOVIES, len(USERS)) if to_users else (len(USERS), MOVIES)
     scale = torch.from_numpy(np.random.default_rng(8).uniform(0.5, 2, senders)).to(dtype) if scaled else None
-    found = kernels.level_sums(edges.pointer, edges.movie, edges.level, (receivers, LEVELS), scale, to_users, dtype)
+    actual = kernels.level_sums(edges.pointer, edges.movie, edges.level, (receivers, LEVELS), scale, to_users, dtype)
     expected = np.zeros((receivers, LEVELS))
     for edge in EVERY:
         receiver, sender = (edge.user, edge.movie) if to_users else (edge.movie, edge.user)
         expected[receiver, edge.level] += float(scale[sender]) if scaled else 1.0
-    assert_near(found, expected, dtype)
+    assert_near(actual, expected, dtype)
 
 
 @pytest.mark.parametrize("half", [3, 20])
-def test_sums_in_both_bins_of_a_moment(dtype, half):
+def test_window_sums_equal_plain_loops(dtype, half):
     random = np.random.default_rng(9)
     left = torch.from_numpy(random.normal(size=len(EVERY))).to(dtype)
     asked = [sorted(random.integers(-60, LATEST + 60, 5 * (user % 3)).tolist()) for user in range(len(USERS))]
-    # Where the ratings are, just before and just after, in no order.
+    # At the times of ratings, just before and just after, in random order.
     asked = [
         random.permutation(times + [edge.time + int(random.integers(-2, 3)) for edge in rated]).astype(int).tolist()
         for times, rated in zip(asked, USERS)
@@ -221,27 +223,27 @@ def test_sums_in_both_bins_of_a_moment(dtype, half):
             expected.append([sum(s * value for s, value in zip(shared, mine)), sum(shared)])
     time = torch.tensor([edge.time for edge in EVERY], dtype=torch.int32)
     moments = torch.tensor([moment for times in asked for moment in times], dtype=torch.int32)
-    found = kernels.window_sums(pointer_of(USERS), time, left, half, pointer_of(asked), moments)
-    assert_near(found, expected, dtype)
-    assert (found[:, 1] == 0).any() and (found[:, 1] > 2).any()
+    actual = kernels.window_sums(pointer_of(USERS), time, left, half, pointer_of(asked), moments)
+    assert_near(actual, expected, dtype)
+    assert (actual[:, 1] == 0).any() and (actual[:, 1] > 2).any()
 
 
-def test_moments_far_from_all_ratings_have_empty_bins(dtype):
+def test_times_far_from_all_ratings_have_empty_bins(dtype):
     time = torch.tensor([edge.time for edge in EVERY], dtype=torch.int32)
     far = torch.tensor([2**31 - 2, -(2**31) + 2] * len(USERS), dtype=torch.int32)
     pointer = 2 * torch.arange(len(USERS) + 1)
-    found = kernels.window_sums(pointer_of(USERS), time, torch.ones(len(time), dtype=dtype), 43_200, pointer, far)
-    assert torch.equal(found, torch.zeros(len(far), 2, dtype=dtype))
+    actual = kernels.window_sums(pointer_of(USERS), time, torch.ones(len(time), dtype=dtype), 43_200, pointer, far)
+    assert torch.equal(actual, torch.zeros(len(far), 2, dtype=dtype))
 
 
-def test_nobody_rated_anything(dtype):
-    nobody = as_tensors([[], [], []], dtype)
-    assert all((each == 0).all() for each in kernels.fold_sums(nobody, 2))
+def test_statistics_of_no_ratings_are_zero(dtype):
+    empty = as_tensors([[], [], []], dtype)
+    assert all((tensor == 0).all() for tensor in kernels.fold_sums(empty, 2))
     zeros, movies = torch.zeros(3, dtype=dtype), torch.ones(MOVIES, dtype=dtype)
-    bias, of_movies = kernels.bias_sweep(nobody, 0, movies, zeros, zeros, 5.0)
-    years = kernels.year_sums(nobody, 0, zeros, movies, WINDOWS)
-    assert (bias == 0).all() and (of_movies == 0).all() and (years == 0).all()
+    bias, movie_sums = kernels.bias_sweep(empty, 0, movies, zeros, zeros, 5.0)
+    years = kernels.year_sums(empty, 0, zeros, movies, WINDOWS)
+    assert (bias == 0).all() and (movie_sums == 0).all() and (years == 0).all()
     targets = torch.zeros(3, dtype=torch.int32)
-    found = kernels.residuals(nobody, 0, targets, zeros, movies, years, WINDOWS, None, None, 1.0, True, True)
-    assert found.movie.numel() == found.target_movie.numel() == 0 and found.target_effect.shape == (0, 3)
-    assert found.stages.shape == (2, 0) and found.pointer.tolist() == [0, 0, 0, 0]
+    actual = kernels.residuals(empty, 0, targets, zeros, movies, years, WINDOWS, None, None, 1.0, True, True)
+    assert actual.movie.numel() == actual.target_movie.numel() == 0 and actual.target_temporal_bias.shape == (0, 3)
+    assert actual.stages.shape == (2, 0) and actual.pointer.tolist() == [0, 0, 0, 0]

@@ -1,4 +1,4 @@
-"""Sums over ragged lists against dense matrix products, in values and gradients."""
+"""Values and gradients of sums over ragged lists against dense matrix products."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gnnrec.kernels.sums import bag, gather_sums, scatter_sums
 from tests.kernels.ragged_examples import assert_near, dense_matrices, ragged_lists, random_table
 
 ROWS, COLUMNS = 40, 12
-#: Of sums; of gradients, which have the dtype of the table. Inputs are rounded before both sides see them.
+#: Tolerances of sums, and of gradients, which have the dtype of the table. Both sides get the same rounded inputs.
 TOLERANCES = {torch.float64: (1e-12, 1e-12), torch.float32: (1e-5, 1e-5), torch.bfloat16: (1e-5, 2**-8)}
 CASES = [
     (torch.float64, 10, True, True, True),
@@ -34,41 +34,41 @@ def names(case) -> str:
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
 @pytest.mark.parametrize("direction", ["gather", "scatter"])
 @pytest.mark.parametrize("case", CASES, ids=names)
-def test_sums_are_dense_products(case, direction, implementation, several_threads):
+def test_sums_equal_dense_products(case, direction, implementation, several_threads):
     dtype, width, second, factor, row_scale = case
     exact = torch.float64 if dtype == torch.float64 else torch.float32
     lists = ragged_lists(ROWS, COLUMNS, 150, exact, 1.4, factor, row_scale)
-    plain, scaled = (None if each is None else each.to(exact) for each in dense_matrices(lists))
+    plain, scaled = (None if matrix is None else matrix.to(exact) for matrix in dense_matrices(lists))
     if factor and not second:
         plain = lists.weight * scaled
-    count, found_by = (COLUMNS, gather_sums) if direction == "gather" else (ROWS, scatter_sums)
+    count, operator = (COLUMNS, gather_sums) if direction == "gather" else (ROWS, scatter_sums)
     tables = [random_table(count, width, dtype, seed) for seed in range(1 + second)]
 
-    matrices = [each if direction == "gather" else each.T for each in ([plain, scaled] if second else [plain])]
+    matrices = [matrix if direction == "gather" else matrix.T for matrix in ([plain, scaled] if second else [plain])]
     expected = sum(matrix @ table.to(exact) for matrix, table in zip(matrices, tables))
     gradient = random_table(*expected.shape, exact, 9).detach()
     wanted = torch.autograd.grad(expected, tables, gradient)
 
     with dispatch.forced(implementation):
-        found = found_by(*tables, *[None] * (2 - len(tables)), lists)
-        found_gradients = torch.autograd.grad(found, tables, gradient)
-    assert found.dtype == exact
-    assert_near(found, expected, TOLERANCES[dtype][0])
-    for each, other in zip(found_gradients, wanted):
-        assert each.dtype == dtype
-        assert_near(each, other, TOLERANCES[dtype][1])
+        actual = operator(*tables, *[None] * (2 - len(tables)), lists)
+        gradients = torch.autograd.grad(actual, tables, gradient)
+    assert actual.dtype == exact
+    assert_near(actual, expected, TOLERANCES[dtype][0])
+    for table_gradient, expected_gradient in zip(gradients, wanted):
+        assert table_gradient.dtype == dtype
+        assert_near(table_gradient, expected_gradient, TOLERANCES[dtype][1])
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
 @pytest.mark.parametrize("direction", ["gather", "scatter"])
-def test_columns_of_wider_tables(direction, implementation):
+def test_tables_may_be_columns_of_wider_tables(direction, implementation):
     lists = ragged_lists(ROWS, COLUMNS, 20, torch.float32)
     wide = random_table(COLUMNS if direction == "gather" else ROWS, 128, torch.float32, 0).detach()
-    found_by = gather_sums if direction == "gather" else scatter_sums
-    plain, scaled = (each.float() if direction == "gather" else each.float().T for each in dense_matrices(lists))
+    operator = gather_sums if direction == "gather" else scatter_sums
+    plain, scaled = (matrix.float() if direction == "gather" else matrix.float().T for matrix in dense_matrices(lists))
     with dispatch.forced(implementation):
-        found = found_by(wide[:, 64:], wide[:, :64], lists)
-    assert_near(found, plain @ wide[:, 64:] + scaled @ wide[:, :64], 1e-5)
+        actual = operator(wide[:, 64:], wide[:, :64], lists)
+    assert_near(actual, plain @ wide[:, 64:] + scaled @ wide[:, :64], 1e-5)
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
@@ -80,19 +80,19 @@ def test_no_entries_give_zeros(implementation):
 
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
-def test_bags_are_embedding_bags(implementation):
+def test_bags_equal_dense_products(implementation):
     lists = ragged_lists(ROWS, COLUMNS, 30, torch.float64)
     table = random_table(COLUMNS, 10, torch.float64, 0)
     expected = dense_matrices(CSRLists(lists.pointer, lists.entry, COLUMNS, lists.factor))[1] @ table
     wanted = torch.autograd.grad(expected.square().sum(), table)
     with dispatch.forced(implementation):
-        found = bag(table, lists.entry, lists.pointer, lists.factor)
-        found_gradient = torch.autograd.grad(found.square().sum(), table)
-    assert_near(found, expected, 1e-12)
-    assert_near(found_gradient[0], wanted[0], 1e-12)
+        actual = bag(table, lists.entry, lists.pointer, lists.factor)
+        gradients = torch.autograd.grad(actual.square().sum(), table)
+    assert_near(actual, expected, 1e-12)
+    assert_near(gradients[0], wanted[0], 1e-12)
 
 
-def test_changed_lists_keep_what_was_sorted():
+def test_replace_keeps_sorted_lists():
     lists = ragged_lists(ROWS, COLUMNS, 30, torch.float64)
     column_pointer, row, order = lists.by_column
     assert torch.equal(lists.entry[order], torch.repeat_interleave(column_pointer.diff()).int())
@@ -100,12 +100,12 @@ def test_changed_lists_keep_what_was_sorted():
         places = order[column_pointer[column] : column_pointer[column + 1]]
         assert places.tolist() == [n for n, entry in enumerate(lists.entry.tolist()) if entry == column]
     assert torch.equal(row, lists.owner[order])
-    other = lists.changed(row_scale=None)
+    other = lists.replace(row_scale=None)
     assert other.row_scale is None and other.by_column is lists.by_column and other.owner is lists.owner
 
 
 @pytest.mark.parametrize("name", ["gather_sums", "scatter_sums", "gather_pair", "scatter_pair"])
-def test_operators_are_registered_as_torch_wants_them(name):
+def test_operators_pass_opcheck(name):
     lists = ragged_lists(ROWS, COLUMNS, 20, torch.float32)
     read = lists.pointer, lists.entry, lists.factor, lists.row_scale
     by_column = () if name == "gather_pair" else (None, None, None)

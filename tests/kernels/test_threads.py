@@ -1,4 +1,4 @@
-"""Work handed out to threads: everything once, in about equal pieces."""
+"""Ranges of work for threads cover every list once and are balanced."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ COUNTS = {
     "empty lists": [0] * 400 + [7] * 5 + [0] * 400,
     "all empty": [0] * 64,
     "one list": [9],
-    "fewer lists than pieces": [4, 5],
+    "fewer lists than ranges": [4, 5],
     "no lists": [],
 }
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 61])
 @pytest.mark.parametrize("name", COUNTS)
-def test_pieces_hold_every_list_once_and_balance(name, count):
+def test_balanced_ranges_have_every_list_once_at_equal_cost(name, count):
     counts = np.array(COUNTS[name], dtype=np.int64)
     # Offsets need not begin at zero: lists may be part of others.
     pointer = 17 + np.concatenate([[0], np.cumsum(counts)])
-    pieces = threads.pieces(pointer, count)
-    assert len(pieces) == count
-    assert [each for first, last in pieces for each in range(first, last)] == list(range(len(counts)))
-    # A list cannot be cut, so no piece need be larger than an equal share and the largest list together.
-    cost = [int(pointer[last] - pointer[first]) + 4 * (last - first) for first, last in pieces]
+    ranges = threads.balanced_ranges(pointer, count)
+    assert len(ranges) == count
+    assert [row for first, last in ranges for row in range(first, last)] == list(range(len(counts)))
+    # A list is not split, so a range costs at most an equal share plus the largest list.
+    cost = [int(pointer[last] - pointer[first]) + 4 * (last - first) for first, last in ranges]
     largest = int(counts.max(initial=0)) + 4
     assert max(cost) <= sum(cost) / count + largest
     assert min(cost) >= sum(cost) / count - largest or count > len(counts) or name.startswith(("huge", "one huge"))
@@ -43,30 +43,30 @@ def test_pieces_hold_every_list_once_and_balance(name, count):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
 @pytest.mark.parametrize("length", [0, 1, 5, 8, 1000, 10**12 + 7])
-def test_stretches_are_equal(length, count):
-    stretches = threads.stretches(length, count)
-    assert len(stretches) == count and stretches[0][0] == 0 and stretches[-1][1] == length
-    assert all(one[1] == other[0] for one, other in zip(stretches[:-1], stretches[1:]))
-    sizes = [last - first for first, last in stretches]
+def test_equal_ranges_differ_by_at_most_one(length, count):
+    ranges = threads.equal_ranges(length, count)
+    assert len(ranges) == count and ranges[0][0] == 0 and ranges[-1][1] == length
+    assert all(one[1] == other[0] for one, other in zip(ranges[:-1], ranges[1:]))
+    sizes = [last - first for first, last in ranges]
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_small_loops_are_not_handed_out(monkeypatch):
+def test_small_loops_run_on_one_thread(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
-    assert threads.workers(threads.SMALL - 1) == 1
-    assert threads.workers(threads.SMALL) == 5
+    assert threads.num_workers(threads.SMALL - 1) == 1
+    assert threads.num_workers(threads.SMALL) == 5
 
 
-def test_every_range_is_worked_on_once_side_by_side(several_threads):
-    count, found = torch.get_num_threads(), []
+def test_every_range_runs_once_and_in_parallel(several_threads):
+    count, actual = torch.get_num_threads(), []
     together = threading.Barrier(count, timeout=20)
 
     def work(number: int, first: int, last: int) -> None:
-        together.wait()  # never passes unless all ranges are being worked on at the same time
-        found.append((number, first, last))
+        together.wait()  # passes only if all ranges run at the same time
+        actual.append((number, first, last))
 
-    threads.run(work, [(10 * each, 10 * each + 10) for each in range(count)])
-    assert sorted(found) == [(each, 10 * each, 10 * each + 10) for each in range(count)]
+    threads.run_threads(work, [(10 * n, 10 * n + 10) for n in range(count)])
+    assert sorted(actual) == [(n, 10 * n, 10 * n + 10) for n in range(count)]
 
 
 def test_an_error_in_a_thread_is_raised(several_threads):
@@ -75,7 +75,7 @@ def test_an_error_in_a_thread_is_raised(several_threads):
             raise ArithmeticError("in a thread")
 
     with pytest.raises(ArithmeticError, match="in a thread"):
-        threads.run(work, [(0, 1), (1, 2), (2, 3)])
+        threads.run_threads(work, [(0, 1), (1, 2), (2, 3)])
 
 
 def test_arrays_share_the_memory_of_tensors():
@@ -84,4 +84,4 @@ def test_arrays_share_the_memory_of_tensors():
     assert tensor.tolist() == [0, 9, 2, 3]
     halves = torch.ones(3, dtype=torch.bfloat16)
     assert threads.array(halves).tolist() == [0x3F80] * 3
-    assert threads.optional(None) is None and threads.optional(tensor)[1] == 9
+    assert threads.optional_array(None) is None and threads.optional_array(tensor)[1] == 9

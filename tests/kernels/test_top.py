@@ -1,4 +1,4 @@
-"""The best columns against a sort of all scores, in whole numbers: they are exact, and many are equal."""
+"""Top-k columns against a sort of all scores; scores are integers, which makes them exact, with many ties."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from gnnrec.kernels import dispatch, threads
 from gnnrec.kernels.simd_products import ROWS, WIDTH
-from gnnrec.kernels.top import Columns
+from gnnrec.kernels.top import ColumnScorer
 from gnnrec.kernels.top_cpu import BLOCK, PANEL
 
 HIDDEN = pytest.mark.parametrize("hidden", [False, True], ids=["products", "hidden units"])
@@ -25,7 +25,7 @@ def whole_numbers(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def expected(rows, vectors, bias, weight, left_out: list[list[int]], k: int) -> list[list[tuple[float, int]]]:
-    """(score, column) of each row by a stable sort in float64."""
+    """Returns (score, column) of each row by a stable sort in float64."""
     rows, vectors = rows.astype(np.float64), vectors.astype(np.float64)
     if weight is None:
         scores = rows @ vectors.T + bias
@@ -38,15 +38,15 @@ def expected(rows, vectors, bias, weight, left_out: list[list[int]], k: int) -> 
     return result
 
 
-def found(rows, vectors, bias, weight, left_out: list[list[int]], k: int) -> list[list[tuple[float, int]]]:
-    pointer = torch.tensor([0, *np.cumsum([len(each) for each in left_out])])
-    flat = torch.tensor([column for each in left_out for column in each], dtype=torch.int32)
-    tensors = [None if each is None else torch.from_numpy(each) for each in (vectors, bias, weight)]
-    scores, columns = Columns(*tensors).best(torch.from_numpy(rows), pointer, flat, k)
+def top_columns(rows, vectors, bias, weight, left_out: list[list[int]], k: int) -> list[list[tuple[float, int]]]:
+    pointer = torch.tensor([0, *np.cumsum([len(columns) for columns in left_out])])
+    flat = torch.tensor([column for columns in left_out for column in columns], dtype=torch.int32)
+    tensors = [None if values is None else torch.from_numpy(values) for values in (vectors, bias, weight)]
+    scores, columns = ColumnScorer(*tensors).best(torch.from_numpy(rows), pointer, flat, k)
     assert scores.dtype == torch.float32 and columns.dtype == torch.int32 and scores.shape == columns.shape
     assert scores.shape == (len(rows), min(k, len(vectors)))
     both = zip(scores.tolist(), columns.tolist())
-    return [[(score, column) for score, column in zip(*each) if column >= 0] for each in both]
+    return [[(score, column) for score, column in zip(*row) if column >= 0] for row in both]
 
 
 def case(rows: int, columns: int, dim: int, hidden: bool, seed: int = 0) -> tuple:
@@ -66,58 +66,64 @@ def case(rows: int, columns: int, dim: int, hidden: bool, seed: int = 0) -> tupl
 @pytest.mark.parametrize("rows", [1, ROWS - 1, ROWS + 1])
 @pytest.mark.parametrize("columns", [1, WIDTH - 1, WIDTH, WIDTH + 1, PANEL * WIDTH + 3])
 @pytest.mark.parametrize("k", [1, 5, 40])
-def test_scores_and_columns_are_those_of_a_sort(rows, columns, k, hidden):
-    given = case(rows, columns, 7, hidden)
-    assert found(*given, k) == expected(*given, k)
+def test_scores_and_columns_equal_a_sort(rows, columns, k, hidden):
+    inputs = case(rows, columns, 7, hidden)
+    assert top_columns(*inputs, k) == expected(*inputs, k)
 
 
 @HIDDEN
-def test_many_rows_on_several_threads(hidden, monkeypatch):
-    given = case(2 * BLOCK + 5, 70, 3, hidden)
+def test_blocks_of_rows_on_several_threads_equal_a_sort(hidden, monkeypatch):
+    inputs = case(2 * BLOCK + 5, 70, 3, hidden)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     threads._pool.cache_clear()
     try:
-        assert found(*given, 4) == expected(*given, 4)
+        assert top_columns(*inputs, 4) == expected(*inputs, 4)
     finally:
         torch.set_num_threads(before)
         threads._pool.cache_clear()
 
 
-def test_all_equal_scores_come_in_order_of_columns():
+def test_ties_are_in_order_of_columns():
     columns = 3 * WIDTH
     zero = np.zeros((2, 4), np.float32), np.zeros((columns, 4), np.float32), np.zeros(columns, np.float32), None
-    assert found(*zero, [[], [0, 2]], 3) == [[(0, 0), (0, 1), (0, 2)], [(0, 1), (0, 3), (0, 4)]]
+    assert top_columns(*zero, [[], [0, 2]], 3) == [[(0, 0), (0, 1), (0, 2)], [(0, 1), (0, 3), (0, 4)]]
 
 
 @pytest.mark.parametrize("rising", [True, False])
-def test_sorted_columns(rising):
-    """The longest and the shortest way through the list of the best so far."""
+def test_ascending_and_descending_scores_equal_a_sort(rising):
+    """Every score or none enters the list of the top k so far."""
     bias = np.arange(500, dtype=np.float32) * (1 if rising else -1)
-    given = np.zeros((3, 2), np.float32), np.zeros((500, 2), np.float32), bias, None, [[], [499], [0, 1]]
-    assert found(*given, 20) == expected(*given, 20)
+    inputs = np.zeros((3, 2), np.float32), np.zeros((500, 2), np.float32), bias, None, [[], [499], [0, 1]]
+    assert top_columns(*inputs, 20) == expected(*inputs, 20)
 
 
-def test_rows_without_columns_left():
+def test_rows_may_exclude_all_columns():
     rows, vectors, bias, _, _ = case(3, 9, 5, False)
     everything = list(range(9))
-    assert [len(each) for each in found(rows, vectors, bias, None, [everything, everything[1:], []], 4)] == [0, 1, 4]
+    assert [len(row) for row in top_columns(rows, vectors, bias, None, [everything, everything[1:], []], 4)] == [
+        0,
+        1,
+        4,
+    ]
 
 
-def test_no_rows():
+def test_no_rows_have_no_result():
     _, vectors, bias, _, _ = case(1, 9, 5, False)
-    assert found(np.zeros((0, 5), np.float32), vectors, bias, None, [], 4) == []
+    assert top_columns(np.zeros((0, 5), np.float32), vectors, bias, None, [], 4) == []
 
 
-def test_what_is_not_a_number_does_not_count():
+def test_nan_and_minus_infinity_are_no_scores():
     vectors, bias = np.zeros((6, 2), np.float32), np.array([1, np.nan, 3, -np.inf, 2, np.nan], np.float32)
-    assert found(np.zeros((1, 2), np.float32), vectors, bias, None, [[]], 6) == [[(3, 2), (2, 4), (1, 0)]]
+    assert top_columns(np.zeros((1, 2), np.float32), vectors, bias, None, [[]], 6) == [[(3, 2), (2, 4), (1, 0)]]
 
 
 def test_long_vectors_agree_with_torch():
     generator = torch.Generator().manual_seed(0)
     rows, vectors, bias = (torch.randn(*shape, generator=generator) for shape in ((50, 64), (900, 64), (900,)))
-    scores, columns = Columns(vectors, bias).best(rows, torch.zeros(51, dtype=torch.int64), torch.zeros(0).int(), 10)
+    scores, columns = ColumnScorer(vectors, bias).best(
+        rows, torch.zeros(51, dtype=torch.int64), torch.zeros(0).int(), 10
+    )
     best = (rows.double() @ vectors.double().T + bias).topk(10)
     torch.testing.assert_close(scores.double(), best.values, rtol=1e-5, atol=1e-5)
     assert (columns == best.indices).all()
@@ -125,7 +131,7 @@ def test_long_vectors_agree_with_torch():
 
 def test_scores_do_not_depend_on_blocks():
     rows, vectors, bias = (torch.randn(*shape) for shape in ((101, 33), (700, 33), (700,)))
-    columns = Columns(vectors, bias)
+    columns = ColumnScorer(vectors, bias)
 
     def best(some: torch.Tensor) -> tuple:
         return columns.best(some, torch.zeros(len(some) + 1, dtype=torch.int64), torch.zeros(0).int(), 5)

@@ -1,4 +1,4 @@
-"""Triton kernels against plain torch, run by Triton's interpreter and on a GPU where there is one; and they compile."""
+"""Triton kernels against plain torch, in Triton's interpreter and on a GPU if available, and compiled for GPUs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CASES += [f"pairs {name}" for name in PAIRS] + ["columns of a wider table", "no 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What went wrong in each case, by where the cases run."""
+    """Function that runs the cases on a device and returns the error of each case."""
     cache = tmp_path_factory.mktemp("triton")
 
     @functools.cache
@@ -43,11 +43,11 @@ def test_every_case_runs(results, device):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("device", DEVICES)
-def test_values_and_gradients_are_those_of_plain_torch(results, device, case):
+def test_values_and_gradients_equal_plain_torch(results, device, case):
     assert results(device)[case] == ""
 
 
 def test_kernels_compile_for_gpus(results):
-    found = results("compiler")
-    assert len(found) >= 9
-    assert {name: error for name, error in found.items() if error} == {}
+    actual = results("compiler")
+    assert len(actual) >= 9
+    assert {name: error for name, error in actual.items() if error} == {}

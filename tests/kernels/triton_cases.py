@@ -1,7 +1,7 @@
 """Compares Triton kernels with plain torch: ``python -m tests.kernels.triton_cases cpu``, or ``cuda``, or ``compiler``.
 
-A program of its own because Triton reads ``TRITON_INTERPRET``, by which kernels run on a CPU, when it is imported.
-Prints a JSON object: what went wrong in each case, or an empty text.
+A separate program, because Triton reads ``TRITON_INTERPRET``, which runs kernels on a CPU, when it is imported. Prints
+a JSON object with the error of each case, or an empty string.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from gnnrec.kernels.sums import gather_sums, scatter_sums
 from tests.kernels.ragged_examples import assert_near, ragged_lists, random_table
 
 ROWS, COLUMNS = 12, 9
-#: Entries of the longest list, and of a chunk: the interpreter is slow, and long lists need not be so long there.
+#: Entries of the longest list and of a chunk, smaller for the interpreter, which is slow.
 LONGEST, CHUNK = {"cpu": 150, "cuda": 1500}, {"cpu": 64, "cuda": 512}
-#: Of sums; of gradients, which have the dtype of the table.
+#: Tolerances of sums, and of gradients, which have the dtype of the table.
 TOLERANCES = {torch.float64: (1e-12, 1e-12), torch.float32: (1e-5, 1e-5), torch.bfloat16: (1e-5, 2**-8)}
-#: Data type, width, and whether there are a second table, factors and row scales.
+#: Data type, width, and flags for a second table, factors and row scales.
 SUMS = {
     "float64 10 second factor scale": (torch.float64, 10, True, True, True),
     "float32 64 second factor scale": (torch.float32, 64, True, True, True),
@@ -44,24 +44,24 @@ PAIRS = {
 
 
 def compare(function, tables: list, lists: CSRLists, exact: torch.dtype) -> None:
-    """Values and gradients of both implementations; the same twice, to the bit, of Triton's."""
+    """Compares values and gradients of both implementations, and two runs of Triton's bit for bit."""
     results = {}
     for name in ("reference", "triton", "again"):
         with dispatch.forced("reference" if name == "reference" else "triton"):
-            found = function(*tables, lists)
-            given = [table for table in tables if table is not None]
-            gradient = torch.linspace(-1, 2, found.numel(), dtype=exact, device=found.device).view_as(found)
-            results[name] = [found, *torch.autograd.grad(found, given, gradient)]
+            actual = function(*tables, lists)
+            inputs = [table for table in tables if table is not None]
+            gradient = torch.linspace(-1, 2, actual.numel(), dtype=exact, device=actual.device).view_as(actual)
+            results[name] = [actual, *torch.autograd.grad(actual, inputs, gradient)]
     tolerances = TOLERANCES[tables[0].dtype]
-    for number, (expected, found, again) in enumerate(zip(*results.values())):
-        assert found.dtype == expected.dtype and found.device == expected.device
-        assert torch.equal(found, again), "two runs differ"
-        assert_near(found, expected, tolerances[number > 0])
+    for number, (expected, actual, again) in enumerate(zip(*results.values())):
+        assert actual.dtype == expected.dtype and actual.device == expected.device
+        assert torch.equal(actual, again), "two runs differ"
+        assert_near(actual, expected, tolerances[number > 0])
 
 
 def moved(lists: CSRLists, device: str) -> CSRLists:
     tensors = {name: getattr(lists, name) for name in ("pointer", "entry", "factor", "row_scale")}
-    tensors = {name: None if each is None else each.to(device) for name, each in tensors.items()}
+    tensors = {name: None if tensor is None else tensor.to(device) for name, tensor in tensors.items()}
     return CSRLists(columns=lists.columns, weight=lists.weight, **tensors)
 
 
@@ -118,7 +118,7 @@ def run_cases(device: str) -> dict:
 
 
 def compile_cases() -> dict:
-    """Kernels compiled for Hopper GPUs, which needs none: the interpreter accepts more than the compiler does."""
+    """Returns cases that compile kernels for Hopper GPUs: the compiler accepts less than the interpreter."""
     from gnnrec.kernels import pairs_triton, sums_triton
 
     sizes = {"WIDTH": 64, "CHUNK": 512, "ROWS": 16, "COLUMNS": 64}
@@ -144,7 +144,7 @@ def compile_cases() -> dict:
 
 
 def compile_kernel(kernel, known: dict) -> None:
-    """``known``: types and values of arguments that names do not tell."""
+    """Compiles a kernel; ``known`` has types and values of arguments that do not follow from their names."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -165,14 +165,14 @@ def main(where: str) -> None:
     from gnnrec.kernels import chunks_triton
 
     chunks_triton.CHUNK = CHUNK.get(where, chunks_triton.CHUNK)
-    found = {}
+    actual = {}
     for name, case in (compile_cases() if where == "compiler" else run_cases(where)).items():
         try:
             case()
-            found[name] = ""
+            actual[name] = ""
         except Exception:
-            found[name] = traceback.format_exc(limit=-4)
-    print(json.dumps(found))
+            actual[name] = traceback.format_exc(limit=-4)
+    print(json.dumps(actual))
 
 
 if __name__ == "__main__":

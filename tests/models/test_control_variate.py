@@ -1,4 +1,4 @@
-"""Sums with a control variate: exact where nothing changed, unbiased where something did, and less noisy."""
+"""Sums with a control variate are exact at the snapshot's parameters, unbiased at others, and less noisy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def exact(trainer, epoch, step):
 
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
-def test_at_the_recorded_parameters_a_sample_gives_whole_sums(dataset, architecture, layers):
+def test_at_the_snapshot_parameters_a_sample_gives_whole_sums(dataset, architecture, layers):
     trainer = trainer_of(dataset, architecture, layers)
     shake(trainer, 1.0, 1)
     epoch = trainer.epoch(0)
@@ -65,11 +65,11 @@ def test_at_the_recorded_parameters_a_sample_gives_whole_sums(dataset, architect
         stale_sums = snapshot(
             trainer.replicated, trainer.users, trainer.graph, trainer.loader.statistics(epoch, step.fold)
         )
-        batch, found = sampled(trainer, epoch, step, stale_sums)
+        batch, actual = sampled(trainer, epoch, step, stale_sums)
         expected = exact(trainer, epoch, step)
         seeds = step.seeds
-        torch.testing.assert_close(found.user[: seeds.numel()], expected.user[seeds], rtol=1e-10, atol=1e-10)
-        torch.testing.assert_close(found.movie, expected.movie, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(actual.user[: seeds.numel()], expected.user[seeds], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(actual.movie, expected.movie, rtol=1e-10, atol=1e-10)
         assert (batch.to_users.lists.pointer.diff() < trainer.graph.user_degree[batch.users]).any()
 
 
@@ -85,38 +85,38 @@ def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architectu
     conv, rows = trainer.replicated.encoder.layers[0].to_movies, trainer.users.rows()
     whole = whole_graph(trainer.graph, statistics).to_movies
 
-    def sums(messages, users, past):
-        sources = MessageInputs(rows["message_embedding"], rows["residual_embedding"])
-        sources = conv.transform(sources if users is None else sources.rows(users))
-        partial = conv.partial(sources, trainer.replicated.movie_rows()["message_embedding"], messages, None)
-        return partial if past is None else past.plus(partial - past.sampled(messages))
+    def sums(messages, users, stale):
+        inputs = MessageInputs(rows["message_embedding"], rows["residual_embedding"])
+        inputs = conv.transform(inputs if users is None else inputs.rows(users))
+        partial = conv.partial(inputs, trainer.replicated.movie_rows()["message_embedding"], messages, None)
+        return partial if stale is None else stale.corrected(partial - stale.sampled_sums(messages))
 
     with torch.no_grad():
         target = sums(whole, None, None).numerator
-        with_past, without = [], []
+        with_stale, without = [], []
         for draw in range(400):
             trainer.loader.neighbor_sampler.set_step(draw, 0)
             batch = trainer.loader(step.seeds)
-            past = stale_sums[0].of(batch.users).to_movies
-            with_past.append(sums(batch.to_movies, batch.users, past).numerator)
+            stale = stale_sums[0].for_users(batch.users).to_movies
+            with_stale.append(sums(batch.to_movies, batch.users, stale).numerator)
             without.append(sums(batch.to_movies, batch.users, None).numerator)
-    error, plain = ((torch.stack(draws) - target) for draws in (with_past, without))
-    noise = error.std(0) / len(with_past) ** 0.5
+    error, plain = ((torch.stack(draws) - target) for draws in (with_stale, without))
+    noise = error.std(0) / len(with_stale) ** 0.5
     assert (error.mean(0).abs() <= 5 * noise + 1e-10).all()
     assert error.square().mean() < 0.2 * plain.square().mean()
 
 
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
-def test_training_with_it_follows_whole_neighbourhoods_more_closely(dataset, architecture):
+def test_a_control_variate_reduces_the_sampling_error_in_training(dataset, architecture):
     def errors(**loader):
         trainer = trainer_of(dataset, architecture, **loader)
         apart = []
         for number in range(2):
             for step, _ in batches_of(trainer, number):
                 stale_sums = trainer.stale_sums(step)
-                _, found = sampled(trainer, trainer.epoch(number), step, stale_sums)
+                _, actual = sampled(trainer, trainer.epoch(number), step, stale_sums)
                 expected = exact(trainer, trainer.epoch(number), step)
-                apart.append((found.movie - expected.movie).square().mean())
+                apart.append((actual.movie - expected.movie).square().mean())
                 trainer.forward_backward(step, trainer.loader.batch(trainer.epoch(number), step))
                 trainer.update(0.01)
         return torch.stack(apart).mean().sqrt()
@@ -133,16 +133,16 @@ def test_gradients_flow_through_sampled_messages_alone(dataset):
     drawn[batch.users] = True
     regularized = trainer.users.message_embedding.grad / trainer.users.message_embedding
     assert not torch.isnan(regularized).any()
-    # Rows outside of the batch have the gradient of L2 alone: a multiple of the row itself, the same in every column.
+    # Rows outside the batch have the gradient of L2 alone, which is the row times a constant.
     assert torch.allclose(regularized[~drawn].std(1), torch.zeros(1), atol=1e-12)
     assert (regularized[drawn].std(1) > 1e-12).any()
 
 
-def test_all_users_as_seeds_need_no_look_up(tmp_path):
-    """The batch says so, and gradients are those of the same batch with every user looked up."""
+def test_all_users_as_seeds_are_not_indexed(tmp_path):
+    """The batch has ``users`` None, and gradients equal those of the same batch with every user indexed."""
     dataset = write_dataset(tmp_path)
     loader = {"seed_users": 0, "movies_per_user": 4, "raters_per_movie": 3}
-    found = []
+    actual = []
     for users in (None, torch.arange(dataset.num_users)):
         trainer = RatingTrainer(make_config(model={"layers": 2}, loader=loader), dataset, World())
         step, batch = trainer.make_batch(0, 0)
@@ -150,6 +150,6 @@ def test_all_users_as_seeds_need_no_look_up(tmp_path):
         batch.users = users
         trainer.forward_backward(step, batch)
         parameters = [*trainer.replicated.parameters(), *trainer.users.parameters()]
-        found.append([parameter.grad for parameter in parameters])
-    for left, right in zip(*found):
+        actual.append([parameter.grad for parameter in parameters])
+    for left, right in zip(*actual):
         torch.testing.assert_close(left, right)

@@ -1,4 +1,4 @@
-"""Each layer equals PyG's own with ratings switched off, and a dense matrix computation with ratings on."""
+"""Each layer equals PyG's without ratings, and a dense matrix computation with ratings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _seeded():
 
 @pytest.fixture
 def edges() -> tuple[Tensor, Tensor]:
-    """Distinct edges; the last receiver has none."""
+    """Distinct edges, senders and receivers; the last receiver has none."""
     pairs = torch.randperm(SENDERS * (RECEIVERS - 1))[:EDGES]
     return pairs % SENDERS, pairs // SENDERS
 
 
 @pytest.fixture(params=[True, False], ids=["to users", "to movies"])
 def to_users(request) -> bool:
-    """Whether receivers are users, who have the lists."""
+    """Whether receivers are users, which have the lists."""
     return request.param
 
 
@@ -44,7 +44,7 @@ def messages_of(
     weight: float = 1.0,
     dtype: torch.dtype = torch.float32,
 ) -> Messages:
-    """Messages over COO edges, with residuals and levels drawn at random.
+    """Builds messages over COO edges, with random residuals and levels.
 
     Args:
         sender: Senders, ``[EDGES]``.
@@ -52,11 +52,11 @@ def messages_of(
         to_users: Receivers are users; otherwise senders are.
         carried: Edges that carry messages, bool ``[EDGES]``; all by default.
         counted: Edges that degrees count, bool ``[EDGES]``; all by default.
-        weight: What messages are multiplied by.
-        dtype: Of residuals.
+        weight: Factor of messages.
+        dtype: Type of residuals.
     """
     every = torch.ones(EDGES, dtype=torch.bool)
-    carried, counted = (every if each is None else each for each in (carried, counted))
+    carried, counted = (every if mask is None else mask for mask in (carried, counted))
     user, movie = (receiver, sender) if to_users else (sender, receiver)
     users, movies = (RECEIVERS, SENDERS) if to_users else (SENDERS, RECEIVERS)
     residual, level = torch.randn(EDGES, dtype=dtype) * weight, torch.randint(0, LEVELS, (EDGES,)).to(torch.uint8)
@@ -77,7 +77,7 @@ def messages_of(
 
 
 def assert_same(ours: Tensor, theirs: Tensor, pairs: list[tuple[Tensor, Tensor]], tolerance: float = 1e-5) -> None:
-    """Values, and gradients of a random projection by each pair of inputs or weights."""
+    """Compares values, and gradients of a random projection for each pair of inputs or weights."""
     torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
     projection = torch.randn_like(ours)
     mine = torch.autograd.grad((ours * projection).sum(), [a for a, _ in pairs], retain_graph=True)
@@ -140,7 +140,7 @@ def test_gat_equals_pyg(edges, to_users, heads, concat):
 
 @pytest.mark.parametrize("self_loops", [True, False])
 def test_gcn_equals_pyg_on_the_homogeneous_view(edges, to_users, self_loops):
-    """GCNConv refuses bipartite graphs: both directions at once on one node set, with tied weights."""
+    """GCNConv does not support bipartite graphs, so this computes both directions on one node set with tied weights."""
     sender, receiver = edges
     senders, receivers = states(SENDERS), states(RECEIVERS)
     pyg = GCNConv(CHANNELS, OUT, add_self_loops=self_loops)
@@ -151,7 +151,7 @@ def test_gcn_equals_pyg_on_the_homogeneous_view(edges, to_users, self_loops):
     forward = torch.stack([sender, receiver + SENDERS])
     theirs = pyg(torch.cat([senders, receivers]), torch.cat([forward, forward.flip(0)], 1))
     to_receivers = messages_of(*edges, to_users)
-    to_senders = to_receivers.turned()
+    to_senders = to_receivers.reversed()
     ours = torch.cat(
         [
             conv(MessageInputs(receivers), senders, to_senders, None),
@@ -163,7 +163,7 @@ def test_gcn_equals_pyg_on_the_homogeneous_view(edges, to_users, self_loops):
 
 
 def dense_parts(messages: Messages) -> tuple[Tensor, Tensor, Tensor]:
-    """Dense ``[receivers, senders]`` weights and residuals, and one-hot levels ``[receivers, senders, levels]``."""
+    """Returns weights and residuals ``[receivers, senders]``, and one-hot levels ``[receivers, senders, levels]``."""
     lists = messages.lists
     user, movie = lists.owner.long(), lists.entry.long()
     receiver, sender = (user, movie) if messages.to_users else (movie, user)
@@ -177,7 +177,7 @@ def dense_parts(messages: Messages) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def dense_sum(attention: Tensor, value: Tensor, residual_value: Tensor, rating: Tensor, messages: Messages) -> Tensor:
-    """``sum_j attention_ij (value_j + residual_ij residual_value_j + rating[level_ij])`` with dense matrices."""
+    """Computes ``sum_j attention_ij (value_j + residual_ij residual_value_j + rating[level_ij])``."""
     weight, residual, level = dense_parts(messages)
     return (
         (attention * weight) @ value
@@ -188,7 +188,7 @@ def dense_sum(attention: Tensor, value: Tensor, residual_value: Tensor, rating: 
 
 @pytest.fixture(params=["everything", "some excluded", "some left out"])
 def rated(request, edges, to_users) -> Messages:
-    """Excluded edges do not count in degrees; those left out at random do, and others stand in for them."""
+    """Messages with excluded edges, which degrees do not count, and dropped ones, which degrees count."""
     some = torch.arange(EDGES) % 4 != 0
     carried, counted, weight = {
         "everything": (None, None, 1.0),
@@ -218,8 +218,8 @@ def test_gcn_with_ratings_equals_dense(rated, self_loops):
     value, residual_value, own = rated_inputs(conv)
     extra = 1.0 if self_loops else 0.0
     d_i, d_j = rated.degree[:, None] + extra, rated.sender_degree[None, :] + extra
-    normalised = torch.where((d_i > 0) & (d_j > 0), (d_i * d_j).clamp(min=1e-9) ** -0.5, 0)
-    dense = dense_sum(normalised, value * conv.scale, residual_value * conv.scale, conv.rating, rated) + conv.bias
+    normalized = torch.where((d_i > 0) & (d_j > 0), (d_i * d_j).clamp(min=1e-9) ** -0.5, 0)
+    dense = dense_sum(normalized, value * conv.scale, residual_value * conv.scale, conv.rating, rated) + conv.bias
     inputs = (value, residual_value)
     if self_loops:
         dense = dense + own / d_i

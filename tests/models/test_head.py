@@ -1,4 +1,4 @@
-"""Rating heads against a Linear on products and a plain network on concatenated vectors."""
+"""Rating heads against ``Linear`` on products and a plain network on concatenated vectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def vectors() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture
 def biases() -> tuple[Tensor, Tensor]:
-    """Of users and of movies."""
+    """Biases of users and of movies."""
     generator = torch.Generator().manual_seed(4)
     return tuple(
         torch.randn(count, dtype=torch.float64, generator=generator).requires_grad_() for count in (USERS, MOVIES)
@@ -51,11 +51,11 @@ def pairs_of(targets: Targets) -> tuple[Tensor, Tensor]:
 def assert_same(ours: Tensor, theirs: Tensor, leaves: list[Tensor]) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
     projection = torch.randn_like(ours)
-    found = torch.autograd.grad(ours, leaves, projection)
-    for a, b in zip(found, torch.autograd.grad(theirs, leaves, projection)):
+    actual = torch.autograd.grad(ours, leaves, projection)
+    for a, b in zip(actual, torch.autograd.grad(theirs, leaves, projection)):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
     if ours.numel():
-        assert all((gradient != 0).any() for gradient in found)
+        assert all((gradient != 0).any() for gradient in actual)
 
 
 def test_dot_head_starts_as_a_dot_product(vectors, targets):
@@ -63,8 +63,8 @@ def test_dot_head_starts_as_a_dot_product(vectors, targets):
     head = DotHead(DIM).double()
     head.reset()
     user, movie = pairs_of(targets)
-    found = head(users, movies, *NO_BIASES, targets)
-    torch.testing.assert_close(found, torch.einsum("nd,nd->n", users[user], movies[movie]), rtol=1e-12, atol=1e-12)
+    actual = head(users, movies, *NO_BIASES, targets)
+    torch.testing.assert_close(actual, torch.einsum("nd,nd->n", users[user], movies[movie]), rtol=1e-12, atol=1e-12)
 
 
 def test_dot_head_is_a_linear_layer_on_products_with_biases(vectors, biases, targets):
@@ -79,7 +79,7 @@ def test_dot_head_is_a_linear_layer_on_products_with_biases(vectors, biases, tar
 
 
 def network_of(head: MLPHead) -> nn.Sequential:
-    """The plain network with the head's weights."""
+    """Builds the plain network with the head's weights."""
     network = nn.Sequential(nn.Linear(2 * DIM, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1, bias=False)).double()
     with torch.no_grad():
         network[0].weight.copy_(torch.cat([head.user.weight, head.movie.weight], 1))
@@ -113,7 +113,7 @@ def test_mlp_head_is_a_network_on_concatenated_vectors_with_biases(vectors, bias
 
 
 @pytest.mark.parametrize("make", [lambda: DotHead(DIM), lambda: MLPHead(DIM, HIDDEN)], ids=["dot", "mlp"])
-def test_all_movies_are_the_scores_of_all_pairs(vectors, make):
+def test_all_movies_equals_the_scores_of_all_pairs(vectors, make):
     users, movies = vectors
     head = make().double()
     every = Targets(
@@ -122,6 +122,6 @@ def test_all_movies_are_the_scores_of_all_pairs(vectors, make):
         torch.zeros(USERS * MOVIES),
         USERS * MOVIES,
     )
-    found = head.all_movies(users, movies)
-    assert found.shape == (USERS, MOVIES) and len(found.unique()) > USERS * MOVIES // 2
-    torch.testing.assert_close(found.flatten(), head(users, movies, *NO_BIASES, every), rtol=1e-12, atol=1e-12)
+    actual = head.all_movies(users, movies)
+    assert actual.shape == (USERS, MOVIES) and len(actual.unique()) > USERS * MOVIES // 2
+    torch.testing.assert_close(actual.flatten(), head(users, movies, *NO_BIASES, every), rtol=1e-12, atol=1e-12)

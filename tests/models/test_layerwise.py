@@ -39,7 +39,7 @@ def dataset(tmp_path_factory):
 
 
 def perturbed(dataset: PreparedDataset, world: World, **options) -> tuple[RankGraph, RatingModel, NodeTables]:
-    """A model away from its start, where second layers and biases are zero; user rows are the same on any rank."""
+    """Builds a model and adds noise, because second layers and biases start at zero; independent of ranks."""
     graph = build_rank_graph(dataset, world, dtype=torch.float64)
     model, users = build_model(ModelOptions(**{"dim": 6, "init_std": 0.3} | options), graph, dataset, 0)
     generator = torch.Generator().manual_seed(0)
@@ -57,9 +57,9 @@ def one_pass(graph: RankGraph, model: RatingModel, users: NodeTables) -> NodeEmb
         return model.embed(whole_graph(graph, message_statistics(graph)), users.rows())
 
 
-def assert_same(found: NodeEmbeddings, expected: NodeEmbeddings) -> None:
+def assert_same(actual: NodeEmbeddings, expected: NodeEmbeddings) -> None:
     for name in FIELDS:
-        a, b = getattr(found, name), getattr(expected, name)
+        a, b = getattr(actual, name), getattr(expected, name)
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
 
 
@@ -68,10 +68,10 @@ def assert_same(found: NodeEmbeddings, expected: NodeEmbeddings) -> None:
 @pytest.mark.parametrize("chunk", [5, 1000])
 def test_chunks_equal_one_pass(dataset, architecture, layers, chunk):
     graph, model, users = perturbed(dataset, World(), architecture=architecture, layers=layers)
-    found = embed_all(model, users, graph, chunk)
-    assert_same(found, one_pass(graph, model, users))
-    assert not any(getattr(found, name).requires_grad for name in FIELDS)
-    assert found.user.shape == (dataset.num_users, 6) and found.movie.shape == (dataset.num_movies, 6)
+    actual = embed_all(model, users, graph, chunk)
+    assert_same(actual, one_pass(graph, model, users))
+    assert not any(getattr(actual, name).requires_grad for name in FIELDS)
+    assert actual.user.shape == (dataset.num_users, 6) and actual.movie.shape == (dataset.num_movies, 6)
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,14 @@ def test_every_kind_of_layer_equals_one_pass(dataset, options):
     assert_same(embed_all(model, users, graph, 5), one_pass(graph, model, users))
 
 
-def test_dropout_takes_no_part(dataset):
+def test_embedding_uses_no_dropout(dataset):
     graph, model, users = perturbed(dataset, World(), layers=2, dropout=0.5)
     assert model.training
     assert_same(embed_all(model, users, graph, 5), one_pass(graph, model, users))
 
 
 def test_every_layer_changes_the_result(dataset):
-    """Were a layer left out of both computations, the comparisons above would not see it."""
+    """The comparisons above would not detect a layer that is missing in both computations."""
     graph, model, users = perturbed(dataset, World(), layers=3)
     before = embed_all(model, users, graph, 5)
     for layer in model.encoder.layers:
@@ -114,11 +114,11 @@ def test_every_layer_changes_the_result(dataset):
 def embed_on_rank(world: World, directory: str) -> dict[str, NodeEmbeddings]:
     torch.set_default_dtype(torch.float64)
     dataset = PreparedDataset(Path(directory))
-    found = {}
+    actual = {}
     for architecture in ARCHITECTURES:
         graph, model, users = perturbed(dataset, world, architecture=architecture, layers=2)
-        found[architecture] = embed_all(model, users, graph, 5)
-    return found
+        actual[architecture] = embed_all(model, users, graph, 5)
+    return actual
 
 
 def test_three_ranks_equal_one(dataset):
@@ -127,5 +127,5 @@ def test_three_ranks_equal_one(dataset):
     for architecture in ARCHITECTURES:
         parts = [rank[architecture] for rank in ranks]
         for part in parts:
-            joined = {name: torch.cat([getattr(each, name) for each in parts]) for name in ("user", "user_bias")}
+            joined = {name: torch.cat([getattr(rank, name) for rank in parts]) for name in ("user", "user_bias")}
             assert_same(dataclasses.replace(part, **joined), expected[architecture])

@@ -30,7 +30,7 @@ def tables() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture
 def batch() -> RankingBatch:
-    """One user has nothing, some messages are dropped, one negative has no weight."""
+    """Batch in which one user likes nothing, some messages are dropped and one negative has weight 0."""
     generator = torch.Generator().manual_seed(1)
     liked = torch.rand(USERS, MOVIES, generator=generator) < 0.4
     liked[2] = False
@@ -51,7 +51,7 @@ def batch() -> RankingBatch:
 
 
 def dense(batch: RankingBatch, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """What users like, and scores without own terms: ``[users, movies]`` both."""
+    """Returns liked movies, and scores without own messages: ``[users, movies]`` both."""
     liked, messages = torch.zeros(USERS, MOVIES), torch.zeros(USERS, MOVIES)
     owner, movie = batch.lists.owner.long(), batch.lists.entry.long()
     liked[owner, movie] = 1
@@ -91,35 +91,35 @@ def bpr_pair(positive, negative, share, kept):
 LOSSES = {
     "squared": (lambda s, t, b, c: squared_loss(s, t, b), dense_squared),
     "softmax": (softmax_loss, dense_softmax),
-    "sampled softmax": (sampled_softmax_loss, lambda *given: dense_sampled(*given, softmax_pair)),
-    "bpr": (bpr_loss, lambda *given: dense_sampled(*given, bpr_pair)),
+    "sampled softmax": (sampled_softmax_loss, lambda *arguments: dense_sampled(*arguments, softmax_pair)),
+    "bpr": (bpr_loss, lambda *arguments: dense_sampled(*arguments, bpr_pair)),
 }
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_value_and_gradients_are_those_of_dense_matrices(name, batch, tables):
+def test_values_and_gradients_equal_dense_matrices(name, batch, tables):
     loss, oracle = LOSSES[name]
     scale = torch.tensor(1.7, requires_grad=True)
     inputs = [*tables, scale] if name != "squared" else [*tables]
-    found = loss(*tables, batch, scale)
+    actual = loss(*tables, batch, scale)
     expected = oracle(batch, *dense(batch, *tables), scale)
-    assert found.item() == pytest.approx(expected.item(), rel=1e-12)
-    for mine, theirs in zip(torch.autograd.grad(found, inputs), torch.autograd.grad(expected, inputs), strict=True):
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-12)
+    for mine, theirs in zip(torch.autograd.grad(actual, inputs), torch.autograd.grad(expected, inputs), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
         assert mine.abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_no_movie_predicts_itself(name, batch, tables):
-    """Orthogonal rows: only a movie's own message could raise its score, and then the loss would fall."""
+    """With orthogonal rows only a movie's own message could raise its score, which would lower the loss."""
     loss, _ = LOSSES[name]
     rows = torch.eye(MOVIES)
     nothing = loss(torch.zeros(MOVIES, MOVIES), rows, batch, torch.tensor(1.0))
     torch.testing.assert_close(loss(rows, rows, batch, torch.tensor(1.0)), nothing)
 
 
-def test_all_negatives_make_sampled_softmax_the_whole_one(tables):
-    """Each movie drawn once with probability 1 / draws: the correction is nothing and the sum is whole."""
+def test_sampled_softmax_with_all_negatives_equals_softmax(tables):
+    """If each movie is drawn once with probability 1 / draws, the correction is zero and the sum complete."""
     liked = torch.tensor([2], dtype=torch.int32)
     others = torch.tensor([[movie for movie in range(MOVIES) if movie != 2]], dtype=torch.int32)
     count = others.shape[1]

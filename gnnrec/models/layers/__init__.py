@@ -1,7 +1,8 @@
-"""Layers by name: each file here is one, and its name is what ``--model.architecture`` takes.
+"""Layers of message passing, one file each. The file's name is the value of ``--model.architecture``.
 
-A file has ``build(options, spec)``, which returns a :class:`~gnnrec.models.conv.BipartiteConv`. CONTRIBUTING.md shows
-how to write one. This module imports none of them: the command line asks for their names, and torch takes its time.
+A file defines ``build(options, spec)``, which returns a :class:`~gnnrec.models.conv.BipartiteConv`. CONTRIBUTING.md
+shows how to write one. This module imports none of them, because the command line lists their names and importing torch
+is slow.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class LayerSpec:
-    """Where in the encoder a layer stands.
+    """Position of a layer in the encoder, and sizes that it depends on.
 
     Attributes:
-        first: The first layer, whose senders send source tables as they are; later ones send states.
+        first: The first layer, whose senders send message embeddings; senders of later layers send states.
         num_levels: Rating levels.
         sender_degree: Mean message edges of a sender.
-        receiver_ids: Receivers have states before the first layer: their id rows.
+        receiver_ids: Receivers have id embeddings, which are their states before the first layer.
     """
 
     first: bool
@@ -34,10 +35,10 @@ class LayerSpec:
 
 
 def architectures() -> list[str]:
-    """Names of all layers, in alphabetical order."""
+    """Lists the names of all layers in alphabetical order."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def build_layer(options: ModelOptions, spec: LayerSpec) -> BipartiteConv:
-    """The layer of ``options.architecture`` in one direction."""
+    """Builds the layer of ``options.architecture`` for one direction."""
     return importlib.import_module(f"{__name__}.{options.architecture}").build(options, spec)

@@ -18,12 +18,12 @@ class BipartiteGATConv(BipartiteConv):
 
     ``leaky_relu(att_src . value_j + att_dst . W receiver_i + att_rating[level_ij], slope)``, for each head.
 
-    Nothing of edges x channels is made: an edge carries one logit a head.
+    No tensor of edges x channels is allocated: an edge has one logit per head.
 
     Args:
         heads: Attention heads.
         concat: Concatenate heads of ``out_channels / heads`` channels each; False averages heads of ``out_channels``.
-        negative_slope: Of the leaky ReLU.
+        negative_slope: Slope of the leaky ReLU below zero.
         restore_degree: As in :class:`gnnrec.models.layers.sage.BipartiteSAGEConv`.
         receiver_channels: Channels of the receivers' states; None leaves them out of the logits.
     """
@@ -56,14 +56,14 @@ class BipartiteGATConv(BipartiteConv):
 
     def partial(
         self,
-        sources: MessageInputs,
+        inputs: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
     ) -> PartialSums:
-        """Sums of this rank; ``shift`` is what to subtract from logits, where the caller has :meth:`largest_logit`."""
-        sender, own, rating = self._logits(sources, receiver)
+        """Sums over the edges of this rank; ``shift`` is :meth:`largest_logit` over all ranks, or None."""
+        sender, own, rating = self._logits(inputs, receiver)
         lists, slope = messages.lists, self.negative_slope
         if shift is None:
             shift = self._largest(sender, own, rating, messages)
@@ -71,7 +71,7 @@ class BipartiteGATConv(BipartiteConv):
         # A receiver without messages has no largest logit.
         shift = torch.where(shift.isfinite(), shift, 0)
         numerator, denominator, levels = attention_sums(
-            sources.value, sources.residual_value, sender, own, rating, shift, lists, messages.level, slope,
+            inputs.value, inputs.residual_value, sender, own, rating, shift, lists, messages.level, slope,
             messages.to_users, self.num_levels,
         )  # fmt: skip
         if self.num_levels:
@@ -88,21 +88,21 @@ class BipartiteGATConv(BipartiteConv):
         degree = messages.degree
         return self.scaled_with_bias(out, degree.sqrt() if self.restore_degree else torch.ones_like(degree))
 
-    def _logits(self, sources: MessageInputs, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Parts of logits that belong to senders, to receivers and to rating levels, float ``[..., heads]``."""
+    def _logits(self, inputs: MessageInputs, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Returns the parts of the logits due to senders, receivers and rating levels, float ``[..., heads]``."""
         channels = self.att_src.shape[1]
-        sender, own = (sources.value.view(-1, self.heads, channels) * self.att_src).sum(2), None
+        sender, own = (inputs.value.view(-1, self.heads, channels) * self.att_src).sum(2), None
         if self.lin_receiver is not None:
             own = (self.lin_receiver(receiver).view(-1, self.heads, channels) * self.att_dst).sum(2)
         return sender, own, self.att_rating
 
     @torch.no_grad()
-    def largest_logit(self, sources: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor:
-        """Largest logit of each receiver over these messages, float ``[receivers, heads]``, -inf where there are none.
+    def largest_logit(self, inputs: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor:
+        """Returns the largest logit of each receiver, float ``[receivers, heads]``, -inf without messages.
 
-        Subtracted from all logits of a receiver it keeps ``exp`` in range, and cancels.
+        Subtracting it from all logits of a receiver keeps ``exp`` in range, and cancels in the softmax.
         """
-        return self._largest(*self._logits(sources, receiver), messages)
+        return self._largest(*self._logits(inputs, receiver), messages)
 
     @torch.no_grad()
     def _largest(self, sender: Tensor, own: Tensor | None, rating: Tensor | None, messages: Messages) -> Tensor:
@@ -112,8 +112,8 @@ class BipartiteGATConv(BipartiteConv):
 
 
 def build(options: ModelOptions, spec: LayerSpec) -> BipartiteGATConv:
-    """A layer whose logits see receivers where these have states."""
-    # Where heads are averaged, one table row feeds heads x dim channels, through a linear map.
+    """Builds a layer whose logits depend on receivers if these have states."""
+    # With averaged heads, a linear layer turns one embedding into heads x dim channels.
     channels = None if spec.first and options.concat else options.dim
     receiver_channels = options.dim if spec.receiver_ids or not spec.first else None
     return BipartiteGATConv(

@@ -18,8 +18,8 @@ from gnnrec.models.options import ModelOptions
 class BipartiteGCNConv(BipartiteConv):
     """``out_i = sum_j message_ij / sqrt(d_i d_j) [+ value_i / d_i] + bias``, with degrees of the whole graph.
 
-    It has no denominator. With ``self_loops`` one is added to every degree, and the receiver's own value, transformed
-    like a sender's, joins the sum, as in PyG's ``GCNConv``.
+    There is no denominator. ``self_loops`` adds one to every degree, and the receiver's own value, transformed like a
+    sender's, to the sum, as in PyG's ``GCNConv``.
     """
 
     receives_message_inputs = True
@@ -30,31 +30,31 @@ class BipartiteGCNConv(BipartiteConv):
 
     def partial(
         self,
-        sources: MessageInputs,
+        inputs: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
     ) -> PartialSums:
-        return PartialSums(self.sum_messages(sources, messages, self._normaliser(messages.sender_degree)))
+        return PartialSums(self.sum_messages(inputs, messages, self._inverse_sqrt(messages.sender_degree)))
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
-        scale = self._normaliser(messages.degree)
+        scale = self._inverse_sqrt(messages.degree)
         out = self.scaled_with_bias(partial.numerator, scale)
         if self.self_loops:
             out = out + self.lin_value(receiver) * scale.square().unsqueeze(1)
         return out
 
-    def _normaliser(self, degree: Tensor) -> Tensor:
-        """``1 / sqrt(degree)``, and 0 where the degree is 0."""
+    def _inverse_sqrt(self, degree: Tensor) -> Tensor:
+        """Computes ``1 / sqrt(degree)``, and 0 where the degree is 0."""
         degree = degree + 1 if self.self_loops else degree
         return torch.where(degree > 0, degree.clamp(min=1e-12).rsqrt(), 0)
 
 
 def build(options: ModelOptions, spec: LayerSpec) -> BipartiteGCNConv:
-    """A layer whose sums have about the spread of one message.
+    """Builds a layer whose sums have about the standard deviation of one message.
 
-    Symmetric normalisation divides by the root of the senders' degrees too, whose mean is given back as the scale.
+    Symmetric normalization also divides by the root of the senders' degrees; the scale is the root of their mean.
     """
     scale = math.sqrt(max(spec.sender_degree, 1.0))
     channels = None if spec.first else options.dim

@@ -18,8 +18,8 @@ class BipartiteSAGEConv(BipartiteConv):
 
     Args:
         root_weight: Add the linearly transformed state of the receiver, as PyG's ``SAGEConv`` does.
-        restore_degree: Multiply the mean by ``sqrt(d_i)``: a mean forgets how many ratings it was taken over, and with
-            them how far it can be trusted.
+        restore_degree: Multiply the mean by ``sqrt(d_i)``: a mean alone does not tell how many ratings it is over, and
+            so how reliable it is.
     """
 
     def __init__(self, *args: Any, root_weight: bool = False, restore_degree: bool = False, **kwargs: Any):
@@ -29,16 +29,16 @@ class BipartiteSAGEConv(BipartiteConv):
 
     def partial(
         self,
-        sources: MessageInputs,
+        inputs: MessageInputs,
         receiver: Tensor | None,
         messages: Messages,
         world: World | None,
         shift: Tensor | None = None,
     ) -> PartialSums:
-        return PartialSums(self.sum_messages(sources, messages))
+        return PartialSums(self.sum_messages(inputs, messages))
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
-        # No edges at all are 0 / 1; sums of inflated weights are at least 1 otherwise.
+        # A receiver without edges gets 0 / 1; otherwise the total weight is at least 1.
         scale = 1 / messages.total.clamp(min=1)
         if self.restore_degree:
             scale = messages.degree.sqrt() * scale
@@ -47,7 +47,7 @@ class BipartiteSAGEConv(BipartiteConv):
 
 
 def build(options: ModelOptions, spec: LayerSpec) -> BipartiteSAGEConv:
-    """A layer that adds the receiver's own state, but for the first one, which adds its id row anyway."""
+    """Builds a layer that adds the receiver's state, except the first: the encoder adds id embeddings to its output."""
     channels = None if spec.first else options.dim
     root, restore = not spec.first, options.restore_degree
     return BipartiteSAGEConv(channels, options.dim, spec.num_levels, root_weight=root, restore_degree=restore)

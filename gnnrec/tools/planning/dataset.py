@@ -13,7 +13,7 @@ from gnnrec.tools.planning.job import TrainingJob
 
 
 def movie_bins(seconds: float) -> int:
-    """Half bins of a movie where ratings span this time (:meth:`gnnrec.graph.time_bins.Clock.between`)."""
+    """Half bins of a movie where ratings span this time (:meth:`gnnrec.graph.time_bins.Clock.from_range`)."""
     from gnnrec.graph.time_bins import MOST_MOVIE_BINS, YEAR
 
     span = int(seconds)

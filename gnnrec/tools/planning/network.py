@@ -29,7 +29,7 @@ class Network:
 def _network(architecture: str, model_items: tuple, levels: int, time: bool) -> Network:
     import torch
 
-    from gnnrec.graph.time_bins import EFFECTS
+    from gnnrec.graph.time_bins import NUM_TEMPORAL_BIASES
     from gnnrec.models.encoder import Encoder
     from gnnrec.models.head import DotHead, MLPHead
     from gnnrec.models.options import ModelOptions
@@ -43,7 +43,7 @@ def _network(architecture: str, model_items: tuple, levels: int, time: bool) -> 
     squares = sum(each.numel() for each in encoder.parameters() if each.dim() == 2 and min(each.shape) >= model.dim)
     return Network(
         # Beside them: the offset, the multiple of biases, and those of effects of time.
-        weights=sum(each.numel() for each in parameters) + 2 + (EFFECTS if time else 0),
+        weights=sum(each.numel() for each in parameters) + 2 + (NUM_TEMPORAL_BIASES if time else 0),
         summed=sum(each.out_channels + each.heads for each in to_movies),
         heads=sum(each.heads for each in to_movies),
         maps=squares / model.dim**2 / 2,

@@ -65,7 +65,7 @@ def load_users(
 ) -> None:
     """Reads the user rows alone, see :func:`load_weights`."""
     tables = users.tables()
-    stored = read_rows(directory, f"{prefix}users", info, part, memory=users.memory.of_host)
+    stored = read_rows(directory, f"{prefix}users", info, part, memory=users.memory.host_memory)
     shapes = {key: (part.num_users, *table.shape[1:]) for key, table in tables.items()}
     stored_shapes = {key: tuple(table.shape) for key, table in stored.items()}
     if part.num_users and stored_shapes != shapes:
