@@ -16,6 +16,8 @@ from torch.nn.functional import leaky_relu
 from gnnrec.kernels import attention_reference, dispatch
 from gnnrec.kernels.lists import CSRLists, sum_dtype
 
+_KERNELS = dispatch.KernelTable("attention", attention_reference)
+
 
 @torch.no_grad()
 def largest_logits(
@@ -121,10 +123,6 @@ def _by_column(lists: CSRLists) -> tuple:
     return lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
 
 
-def _kernels(table: Tensor):
-    return dispatch.choose(table.device, "attention", attention_reference)
-
-
 @torch.library.custom_op("gnnrec::attention_largest", mutates_args=())
 def _largest(
     sender_logit: Tensor,
@@ -139,7 +137,7 @@ def _largest(
     to_users: bool,
 ) -> Tensor:
     edges = pointer, entry, level, (column_pointer, row, order), columns
-    return _kernels(sender_logit).largest(sender_logit, rating_logit, edges, to_users)
+    return _KERNELS[sender_logit.device.type].largest(sender_logit, rating_logit, edges, to_users)
 
 
 @torch.library.custom_op("gnnrec::attention_sums", mutates_args=())
@@ -165,7 +163,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     tables = value, second, sender_logit, receiver_logit, rating_logit, shift
     edges = pointer, entry, factor, level, (column_pointer, row, order), columns
-    return tuple(_kernels(value).sums(tables, edges, weight, slope, to_users, kinds))
+    return tuple(_KERNELS[value.device.type].sums(tables, edges, weight, slope, to_users, kinds))
 
 
 @torch.library.custom_op("gnnrec::attention_gradients", mutates_args=())
@@ -192,7 +190,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     tables = value, second, sender_logit, receiver_logit, rating_logit, shift
     edges = pointer, entry, factor, level, (column_pointer, row, order), columns
-    gradients = _kernels(value).gradients((numerator, sums), tables, edges, weight, slope, to_users)
+    gradients = _KERNELS[value.device.type].gradients((numerator, sums), tables, edges, weight, slope, to_users)
     # Operators cannot return None.
     return tuple(sums.new_empty(0) if table is None else gradient for gradient, table in zip(gradients, tables[:5]))
 

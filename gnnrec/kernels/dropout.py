@@ -10,6 +10,8 @@ from torch import Tensor
 
 from gnnrec.kernels import dispatch, dropout_reference
 
+_KERNELS = dispatch.KernelTable("dropout", dropout_reference)
+
 
 def dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
     """Applies inverted dropout: ``states / (1 - rate)``, or 0 for dropped values.
@@ -46,7 +48,7 @@ def _tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: 
 def _kernels(states: Tensor):
     if states.dtype == torch.bfloat16:  # not supported by numba
         return dropout_reference
-    return dispatch.choose(states.device, "dropout", dropout_reference)
+    return _KERNELS[states.device.type]
 
 
 @_dropout.register_fake

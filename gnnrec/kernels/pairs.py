@@ -8,6 +8,8 @@ from torch import Tensor
 from gnnrec.kernels import dispatch, pairs_reference
 from gnnrec.kernels.lists import CSRLists
 
+_KERNELS = dispatch.KernelTable("pairs", pairs_reference)
+
 
 def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Tensor, lists: CSRLists) -> Tensor:
     """Computes ``out[e] = rows[i] . columns[entry[e]] + row_bias[i] + column_bias[entry[e]]`` for ``e`` in list ``i``.
@@ -47,7 +49,7 @@ def _scores(
     row: Tensor | None,
     order: Tensor | None,
 ) -> Tensor:
-    return _kernels(rows).scores(rows, columns, row_bias, column_bias, pointer, entry)
+    return _KERNELS[rows.device.type].scores(rows, columns, row_bias, column_bias, pointer, entry)
 
 
 @torch.library.custom_op("gnnrec::pair_gradients", mutates_args=())
@@ -62,11 +64,7 @@ def _gradients(
     order: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     by_column = [column_pointer, row, order]
-    return tuple(_kernels(rows).gradients(gradient, rows, columns, pointer, entry, by_column))
-
-
-def _kernels(table: Tensor):
-    return dispatch.choose(table.device, "pairs", pairs_reference)
+    return tuple(_KERNELS[rows.device.type].gradients(gradient, rows, columns, pointer, entry, by_column))
 
 
 @_scores.register_fake

@@ -12,7 +12,7 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.simd import add, load, multiply, scale, store, total, zeros
 from gnnrec.kernels.sums_cpu import padded
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_threads, work_ranges
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop, work_ranges
 
 
 @functools.cache
@@ -30,7 +30,7 @@ def kernels(lanes: int) -> SimpleNamespace:
 
     @compiled
     def gradients(
-        gradient, rows, columns, pointer, entry, first, last, grad_rows, grad_columns, grad_row_bias, grad_column_bias
+        gradient, rows, columns, pointer, entry, first, last, grad_rows, grad_row_bias, grad_columns, grad_column_bias
     ):
         for row in range(first, last):
             bias = gradient.dtype.type(0)
@@ -56,8 +56,8 @@ def scores(
     """See :func:`gnnrec.kernels.pairs.pair_scores`."""
     (rows, columns), _, lanes = padded([rows, columns])
     out, loop = rows.new_empty(entry.numel()), kernels(lanes).scores
-    read = [array(tensor) for tensor in (rows, columns, row_bias, column_bias, pointer, entry)]
-    run_threads(lambda number, first, last: loop(*read, first, last, array(out)), work_ranges(read[4], entry.numel()))
+    read = rows, columns, row_bias, column_bias, pointer, entry
+    run_loop(loop, work_ranges(array(pointer), entry.numel()), read, [out])
     return out
 
 
@@ -70,12 +70,7 @@ def gradients(
     grad_rows, grad_row_bias = torch.empty_like(rows), rows.new_empty(len(rows))
     grad_columns = rows.new_zeros(len(ranges), *columns.shape)
     grad_column_bias = rows.new_zeros(len(ranges), len(columns))
-    read = [array(tensor) for tensor in (gradient, rows, columns, pointer, entry)]
-
-    def work(number: int, first: int, last: int) -> None:
-        tables = array(grad_rows), array(grad_columns)[number], array(grad_row_bias), array(grad_column_bias)[number]
-        loop(*read, first, last, *tables)
-
-    run_threads(work, ranges)
+    read = gradient, rows, columns, pointer, entry
+    run_loop(loop, ranges, read, [grad_rows, grad_row_bias], [grad_columns, grad_column_bias])
     tables = grad_rows[:, :width].contiguous(), grad_columns.sum(0)[:, :width].contiguous()
     return [*tables, grad_row_bias, grad_column_bias.sum(0)]

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from gnnrec.kernels import dispatch, random_reference
 
+_KERNELS = dispatch.KernelTable("random", random_reference)
+
 
 def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
     """Returns the integers in ``[0, below)`` of :func:`gnnrec.rng.integers`, one per counter.
@@ -18,8 +20,4 @@ def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
     Returns:
         uint8 ``[n]``.
     """
-    return _kernels(counters).small_integers(stream, counters, below)
-
-
-def _kernels(tensor: Tensor):
-    return dispatch.choose(tensor.device, "random", random_reference)
+    return _KERNELS[counters.device.type].small_integers(stream, counters, below)

@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges, Residuals, TimeBins
 from gnnrec.kernels.ragged import offsets
-from gnnrec.kernels.threads import array, optional_array, run_threads, work_ranges
+from gnnrec.kernels.threads import array, run_loop, work_ranges
 
 #: Allocations are rounded up to a multiple of this number of messages.
 ALLOCATION_UNIT = 1 << 20
@@ -143,13 +143,8 @@ def residuals(
     """See :func:`gnnrec.kernels.statistics.residuals`."""
     pointer, count = array(edges.pointer), edges.movie.numel()
     ranges = work_ranges(pointer, count)
-    fold, group, kept = array(edges.fold), optional_array(group), optional_array(kept)
     sent = torch.empty(len(pointer) - 1, dtype=torch.int64)
-
-    def count_kept(number: int, first: int, last: int) -> None:
-        _count_kept(pointer, fold, group, excluded, kept, first, last, array(sent))
-
-    run_threads(count_kept, ranges)
+    run_loop(_count_kept, ranges, [pointer, edges.fold, group, excluded, kept], [sent])
     message_pointer, target_pointer = offsets(sent), offsets(num_targets)
     total, targets, like = int(message_pointer[-1]), int(target_pointer[-1]), edges.rating
     timed = years is not None
@@ -165,27 +160,18 @@ def residuals(
         target_temporal_bias=like.new_empty(targets, 1 + len(windows.user_half_widths)) if timed else None,
         stages=like.new_empty(len(windows.user_half_widths), count) if timed and stages else None,
     )
-    number = array(like).dtype.type
+    number = np.float64 if like.dtype == torch.float64 else np.float32
     bins = edges.bins if timed else None
     read = (
-        pointer, array(edges.movie), array(like), array(edges.level), array(bins.year) if timed else None,
-        array(bins.steps) if timed else None, fold, excluded, group, kept, number(scale), array(user_base),
-        array(movie_bias), optional_array(years), number(windows.movie_shrinkage if timed else 0),
-        np.array(windows.user_shrinkages if timed else (), array(like).dtype),
-        array(message_pointer), array(target_pointer),
+        pointer, edges.movie, like, edges.level, bins.year if timed else None, bins.steps if timed else None,
+        edges.fold, excluded, group, kept, number(scale), user_base, movie_bias, years,
+        number(windows.movie_shrinkage if timed else 0),
+        np.array(windows.user_shrinkages if timed else (), number),
+        message_pointer, target_pointer,
     )  # fmt: skip
     written = [
-        optional_array(getattr(result, name))
-        for name in (
-            "movie",
-            "residual",
-            "level",
-            "slot",
-            "target_movie",
-            "target_rating",
-            "target_temporal_bias",
-            "stages",
-        )
-    ]
-    run_threads(lambda number, first, last: _residuals(*read, first, last, *written), ranges)
+        result.movie, result.residual, result.level, result.slot, result.target_movie, result.target_rating,
+        result.target_temporal_bias, result.stages,
+    ]  # fmt: skip
+    run_loop(_residuals, ranges, read, written)
     return result

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from gnnrec.kernels import dispatch, sampling_reference
 
+_KERNELS = dispatch.KernelTable("sampling", sampling_reference)
+
 
 def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
     """Draws positions in neighbour lists, without replacement, each with the same probability.
@@ -23,7 +25,7 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     Returns:
         The node of each draw and the position in its list, both int64 ``[draws]``, sorted by node.
     """
-    return dispatch.choose(ids.device, "sampling", sampling_reference).draw(stream, ids, degree, fan_out)
+    return _KERNELS[ids.device.type].draw(stream, ids, degree, fan_out)
 
 
 def pick(
@@ -43,5 +45,5 @@ def pick(
     Returns:
         Start of each list, int64 ``[rows + 1]``, and movie, residual and level of its messages, in the order of draws.
     """
-    kernels = dispatch.choose(row.device, "sampling", sampling_reference)
+    kernels = _KERNELS[row.device.type]
     return kernels.pick(row, edge, slot, rows, movie, residual, level)

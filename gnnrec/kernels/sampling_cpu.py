@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_threads
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop
 
 
 @compiled
@@ -39,12 +39,8 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     """See :func:`gnnrec.kernels.sampling.draw`."""
     pointer = offsets(degree if fan_out < 0 else degree.clamp(max=fan_out))
     node, position = torch.empty(2, int(pointer[-1]), dtype=torch.int64)
-    read = unsigned(stream), array(ids), array(degree), fan_out, array(pointer)
-
-    def work(number: int, first: int, last: int) -> None:
-        _draw(*read, first, last, array(node), array(position))
-
-    run_threads(work, balanced_ranges(array(pointer), num_workers(node.numel())))
+    ranges = balanced_ranges(array(pointer), num_workers(node.numel()))
+    run_loop(_draw, ranges, [unsigned(stream), ids, degree, fan_out, pointer], [node, position])
     return node, position
 
 

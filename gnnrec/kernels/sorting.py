@@ -6,6 +6,8 @@ from torch import Tensor
 
 from gnnrec.kernels import dispatch, sorting_reference
 
+_KERNELS = dispatch.KernelTable("sorting", sorting_reference)
+
 
 def sort_within(pointer: Tensor, key: Tensor) -> Tensor:
     """Returns the order that sorts the keys of each list stably.
@@ -17,4 +19,4 @@ def sort_within(pointer: Tensor, key: Tensor) -> Tensor:
     Returns:
         Positions, int32 or int64 ``[entries]``; lists keep their positions.
     """
-    return dispatch.choose(pointer.device, "sorting", sorting_reference).sort_within(pointer, key)
+    return _KERNELS[pointer.device.type].sort_within(pointer, key)

@@ -12,6 +12,10 @@ from torch import Tensor
 from gnnrec.kernels import dispatch, statistics_reference
 from gnnrec.kernels.edges import Edges, EdgeTimeBins, Residuals, TimeBins
 
+_KERNELS = dispatch.KernelTable("statistics", statistics_reference)
+_RESIDUALS = dispatch.KernelTable("residuals", statistics_reference)
+_TIME = dispatch.KernelTable("time", statistics_reference)
+
 
 def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Counts and sums ratings by fold.
@@ -19,7 +23,7 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     Returns:
         Counts (int32) and sums (float64) of users, ``[folds, users]`` both, and of movies, ``[movies, folds]`` both.
     """
-    return _kernels(edges).fold_sums(edges, folds)
+    return _KERNELS[edges.movie.device.type].fold_sums(edges, folds)
 
 
 def bias_sweep(
@@ -36,12 +40,14 @@ def bias_sweep(
     Returns:
         The biases, float ``[users]``, and with ``sums`` their sums over the raters of each movie, float ``[movies]``.
     """
-    return _kernels(edges).bias_sweep(edges, excluded, movie_bias, user_total, user_degree, shrinkage, sums)
+    kernels = _KERNELS[edges.movie.device.type]
+    return kernels.bias_sweep(edges, excluded, movie_bias, user_total, user_degree, shrinkage, sums)
 
 
 def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, windows: TimeBins) -> Tensor:
     """Sums ``rating - user_base - movie_bias`` and counts edges, float ``[movies, half-width bins, 2]``."""
-    return _kernels(edges).year_sums(edges, excluded, user_base, movie_bias, windows.num_movie_half_bins)
+    kernels = _KERNELS[edges.movie.device.type]
+    return kernels.year_sums(edges, excluded, user_base, movie_bias, windows.num_movie_half_bins)
 
 
 def both_bins(sums: Tensor) -> Tensor:
@@ -82,7 +88,7 @@ def residuals(
         slots: Return the message of each edge.
         stages: Return the residuals before each window of users.
     """
-    return _kernels(edges, "residuals").residuals(
+    return _RESIDUALS[edges.movie.device.type].residuals(
         edges, excluded, num_targets, user_base, movie_bias, years, windows, group, kept, scale, slots, stages
     )
 
@@ -107,7 +113,7 @@ def level_sums(
         to_users: Users receive; otherwise movies do.
         dtype: Type of the result, ``shape``.
     """
-    kernels = dispatch.choose(pointer.device, "statistics", statistics_reference)
+    kernels = _KERNELS[pointer.device.type]
     return kernels.level_sums(pointer, movie, level, shape, scale, to_users, dtype)
 
 
@@ -127,7 +133,7 @@ def window_sums(
     Returns:
         float ``[queries, 2]``.
     """
-    kernels = dispatch.choose(pointer.device, "time", statistics_reference)
+    kernels = _TIME[pointer.device.type]
     return kernels.window_sums(pointer, time, left, half_width, query_pointer, query_time)
 
 
@@ -139,8 +145,4 @@ def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
         time: Seconds by the clock, at least 0, ascending within a user, int32 ``[edges]``.
         windows: The bins.
     """
-    return dispatch.choose(pointer.device, "time", statistics_reference).time_bins(pointer, time, windows)
-
-
-def _kernels(edges: Edges, name: str = "statistics"):
-    return dispatch.choose(edges.movie.device, name, statistics_reference)
+    return _TIME[pointer.device.type].time_bins(pointer, time, windows)

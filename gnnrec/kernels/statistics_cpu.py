@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, optional_array, run_threads
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop
 
 
 @compiled
@@ -33,13 +33,8 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     user_sum = torch.zeros(folds, len(pointer) - 1, dtype=torch.float64)
     movie_count = torch.zeros(len(ranges), edges.movies, folds, dtype=torch.int32)
     movie_sum = torch.zeros(len(ranges), edges.movies, folds, dtype=torch.float64)
-    read = pointer, array(edges.movie), array(edges.rating), array(edges.fold)
-    user_tables = array(user_count), array(user_sum)
-
-    def work(number: int, first: int, last: int) -> None:
-        _fold_sums(*read, first, last, *user_tables, array(movie_count)[number], array(movie_sum)[number])
-
-    run_threads(work, ranges)
+    read = pointer, edges.movie, edges.rating, edges.fold
+    run_loop(_fold_sums, ranges, read, [user_count, user_sum], [movie_count, movie_sum])
     return user_count, user_sum, movie_count.sum(0, dtype=torch.int32), movie_sum.sum(0)
 
 
@@ -72,13 +67,9 @@ def bias_sweep(
     ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
     user_bias = torch.empty_like(user_total)
     movie_sums = movie_bias.new_zeros(len(ranges), edges.movies) if sums else None
-    read = pointer, array(edges.movie), array(edges.fold), excluded
-    totals = array(movie_bias), array(user_total), array(user_degree), array(user_total).dtype.type(shrinkage)
-
-    def work(number: int, first: int, last: int) -> None:
-        _bias_sweep(*read, *totals, first, last, array(user_bias), array(movie_sums)[number] if sums else None)
-
-    run_threads(work, ranges)
+    number = np.float64 if user_total.dtype == torch.float64 else np.float32
+    read = pointer, edges.movie, edges.fold, excluded, movie_bias, user_total, user_degree, number(shrinkage)
+    run_loop(_bias_sweep, ranges, read, [user_bias], [movie_sums])
     return user_bias, movie_sums.sum(0) if sums else None
 
 
@@ -98,13 +89,8 @@ def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor
     pointer = array(edges.pointer)
     ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
     sums = movie_bias.new_zeros(len(ranges), edges.movies, num_half_bins, 2)
-    read = pointer, array(edges.movie), array(edges.rating), array(edges.bins.year), array(edges.fold), excluded
-    biases = array(user_base), array(movie_bias)
-
-    def work(number: int, first: int, last: int) -> None:
-        _year_sums(*read, *biases, first, last, array(sums)[number])
-
-    run_threads(work, ranges)
+    read = pointer, edges.movie, edges.rating, edges.bins.year, edges.fold, excluded, user_base, movie_bias
+    run_loop(_year_sums, ranges, read, tables=[sums])
     return sums[0] if len(ranges) == 1 else sums.sum(0)
 
 
@@ -130,12 +116,11 @@ def level_sums(
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.level_sums`."""
     ranges = balanced_ranges(array(pointer), num_workers(movie.numel()))
-    tables = 1 if to_users else len(ranges)
-    out = torch.zeros(tables, *shape, dtype=dtype)
-    read = array(pointer), array(movie), array(level), optional_array(scale), to_users
-
-    def work(number: int, first: int, last: int) -> None:
-        _level_sums(*read, first, last, array(out)[0 if to_users else number])
-
-    run_threads(work, ranges)
-    return out[0] if tables == 1 else out.sum(0)
+    read = pointer, movie, level, scale, to_users
+    if to_users:
+        out = torch.zeros(shape, dtype=dtype)
+        run_loop(_level_sums, ranges, read, [out])
+        return out
+    tables = torch.zeros(len(ranges), *shape, dtype=dtype)
+    run_loop(_level_sums, ranges, read, tables=[tables])
+    return tables[0] if len(ranges) == 1 else tables.sum(0)

@@ -14,6 +14,8 @@ from torch import Tensor
 from gnnrec.kernels import dispatch, sums_reference
 from gnnrec.kernels.lists import CSRLists, sum_dtype
 
+_KERNELS = dispatch.KernelTable("sums", sums_reference)
+
 
 def gather_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor:
     """Computes ``out[i] = row_scale[i] * sum of weight * value[entry[e]] + factor[e] * second[entry[e]]``, e in list i.
@@ -78,7 +80,7 @@ def _gather(
     columns: int,
 ) -> Tensor:
     tables = [value] if second is None else [value, second]
-    return _kernels(value).gather(tables, [pointer, entry, factor, row_scale], weight)[0]
+    return _KERNELS[value.device.type].gather(tables, [pointer, entry, factor, row_scale], weight)[0]
 
 
 @torch.library.custom_op("gnnrec::scatter_sums", mutates_args=())
@@ -97,7 +99,7 @@ def _scatter(
 ) -> Tensor:
     tables = [value] if second is None else [value, second]
     lists = [pointer, entry, factor, row_scale]
-    return _kernels(value).scatter(tables, lists, [column_pointer, row, order], weight, columns)[0]
+    return _KERNELS[value.device.type].scatter(tables, lists, [column_pointer, row, order], weight, columns)[0]
 
 
 @torch.library.custom_op("gnnrec::gather_pair", mutates_args=())
@@ -109,7 +111,9 @@ def _gather_pair(
     row_scale: Tensor | None,
     weight: float,
 ) -> tuple[Tensor, Tensor]:
-    return tuple(_kernels(gradient).gather([gradient], [pointer, entry, factor, row_scale], weight, pair=True))
+    return tuple(
+        _KERNELS[gradient.device.type].gather([gradient], [pointer, entry, factor, row_scale], weight, pair=True)
+    )
 
 
 @torch.library.custom_op("gnnrec::scatter_pair", mutates_args=())
@@ -125,14 +129,8 @@ def _scatter_pair(
     weight: float,
     columns: int,
 ) -> tuple[Tensor, Tensor]:
-    lists = [pointer, entry, factor, row_scale]
-    return tuple(
-        _kernels(gradient).scatter([gradient], lists, [column_pointer, row, order], weight, columns, pair=True)
-    )
-
-
-def _kernels(table: Tensor):
-    return dispatch.choose(table.device, "sums", sums_reference)
+    kernels, lists = _KERNELS[gradient.device.type], [pointer, entry, factor, row_scale]
+    return tuple(kernels.scatter([gradient], lists, [column_pointer, row, order], weight, columns, pair=True))
 
 
 @_gather.register_fake

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.lists import sum_dtype
 from gnnrec.kernels.simd import add, load, scale, store, zeros
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, optional_array, run_threads, work_ranges
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop, work_ranges
 
 
 @functools.cache
@@ -102,15 +101,10 @@ def kernels(lanes: int) -> SimpleNamespace:
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
     """See :func:`gnnrec.kernels.sums_reference.gather`."""
     tables, width, lanes = padded(tables)
-    pointer, entry = array(lists[0]), lists[1]
-    outs = [torch.empty(len(pointer) - 1, tables[0].shape[1], dtype=sum_dtype(tables[0])) for _ in range(1 + pair)]
+    pointer, entry, dtype = array(lists[0]), lists[1], torch.promote_types(tables[0].dtype, torch.float32)
+    outs = [torch.empty(len(pointer) - 1, tables[0].shape[1], dtype=dtype) for _ in range(1 + pair)]
     loop = kernels(lanes).gather_pair if pair else kernels(lanes).gather
-    arguments = _arguments(tables, lists, weight, pair)
-
-    def work(number: int, first: int, last: int) -> None:
-        loop(*arguments, first, last, *map(array, outs))
-
-    run_threads(work, work_ranges(pointer, entry.numel()))
+    run_loop(loop, work_ranges(pointer, entry.numel()), _arguments(tables, lists, weight, pair), outs)
     return [out[:, :width].contiguous() for out in outs]
 
 
@@ -124,24 +118,19 @@ def scatter(
 ) -> list[Tensor]:
     """See :func:`gnnrec.kernels.sums_reference.scatter`. ``by_column`` is not used."""
     tables, width, lanes = padded(tables)
-    pointer, entry = array(lists[0]), lists[1]
+    pointer, entry, dtype = array(lists[0]), lists[1], torch.promote_types(tables[0].dtype, torch.float32)
     ranges = balanced_ranges(pointer, num_workers(entry.numel()))
     shape = len(ranges), columns, tables[0].shape[1]
-    outs = [torch.zeros(shape, dtype=sum_dtype(tables[0])) for _ in range(1 + pair)]
+    outs = [torch.zeros(shape, dtype=dtype) for _ in range(1 + pair)]
     loop = kernels(lanes).scatter_pair if pair else kernels(lanes).scatter
-    arguments = _arguments(tables, lists, weight, pair)
-
-    def work(number: int, first: int, last: int) -> None:
-        loop(*arguments, first, last, *(array(out)[number] for out in outs))
-
-    run_threads(work, ranges)
+    run_loop(loop, ranges, _arguments(tables, lists, weight, pair), tables=outs)
     return [(out[0] if len(ranges) == 1 else out.sum(0))[:, :width].contiguous() for out in outs]
 
 
 def _arguments(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool) -> list:
-    second = [] if pair else [array(tables[1]) if len(tables) > 1 else None]
-    pointer, entry, factor, row_scale = (optional_array(tensor) for tensor in lists)
-    return [array(tables[0]), *second, pointer, entry, factor, weight, row_scale]
+    pointer, entry, factor, row_scale = lists
+    second = [] if pair else [tables[1] if len(tables) > 1 else None]
+    return [tables[0], *second, pointer, entry, factor, weight, row_scale]
 
 
 def padded(tables: list[Tensor]) -> tuple[list[Tensor], int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,6 +69,31 @@ def run_threads(work: Callable[[int, int, int], None], ranges: list[tuple[int, i
     futures = [pool.submit(work, number, first, last) for number, (first, last) in enumerate(ranges)]
     for future in futures:
         future.result()
+
+
+def run_loop(
+    loop: Callable,
+    ranges: list[tuple[int, int]],
+    read: Sequence[Any],
+    written: Sequence[Tensor | None] = (),
+    tables: Sequence[Tensor | None] = (),
+) -> None:
+    """Calls ``loop(*read, first, last, *written, *tables_of_the_range)`` for every range, in parallel.
+
+    Args:
+        loop: Compiled loop.
+        ranges: First and one past the last list of each range.
+        read: Arguments; tensors are passed as arrays, all else as it is.
+        written: Results that all ranges share; different ranges write to different elements. None is passed on.
+        tables: Results with a first dimension of ranges; each range writes to its own. None is passed on.
+    """
+    arguments = [array(value) if isinstance(value, Tensor) else value for value in read]
+    results, own = [optional_array(tensor) for tensor in written], [optional_array(tensor) for tensor in tables]
+
+    def work(number: int, first: int, last: int) -> None:
+        loop(*arguments, first, last, *results, *(None if table is None else table[number] for table in own))
+
+    run_threads(work, ranges)
 
 
 @functools.lru_cache(maxsize=1)

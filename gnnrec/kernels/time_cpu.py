@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import EdgeTimeBins, TimeBins
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_threads
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop
 
 
 @compiled
@@ -37,11 +37,8 @@ def window_sums(
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.window_sums`."""
     out = left.new_empty(query_time.numel(), 2)
-    read = array(pointer), array(time), array(left), half_width, array(query_pointer), array(query_time)
-    run_threads(
-        lambda number, first, last: _window_sums(*read, first, last, array(out)),
-        balanced_ranges(array(query_pointer), num_workers(query_time.numel())),
-    )
+    ranges = balanced_ranges(array(query_pointer), num_workers(query_time.numel()))
+    run_loop(_window_sums, ranges, [pointer, time, left, half_width, query_pointer, query_time], [out])
     return out
 
 
@@ -67,12 +64,6 @@ def _time_bins(pointer, time, movie_half_width, user_half_widths, first, last, y
 def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
     """See :func:`gnnrec.kernels.statistics.time_bins`."""
     year, steps = torch.empty(time.shape, dtype=torch.uint8), torch.empty(time.shape, dtype=torch.uint8)
-    read = (
-        array(pointer),
-        array(time),
-        np.uint32(windows.movie_half_width),
-        np.array(windows.user_half_widths, np.uint32),
-    )
-    ranges = balanced_ranges(read[0], num_workers(time.numel()))
-    run_threads(lambda number, first, last: _time_bins(*read, first, last, array(year), array(steps)), ranges)
+    read = pointer, time, np.uint32(windows.movie_half_width), np.array(windows.user_half_widths, np.uint32)
+    run_loop(_time_bins, balanced_ranges(array(pointer), num_workers(time.numel())), read, [year, steps])
     return EdgeTimeBins(year, steps)
