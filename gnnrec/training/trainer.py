@@ -48,7 +48,7 @@ class Trainer:
     Attributes:
         part: The users of this rank.
         model: The replicated part, in DDP where there are several ranks.
-        users: This rank's user rows; without tables where users have no rows of their own.
+        users: This rank's user rows; without tables for models that have no user rows.
         optimizers: One for each of the two.
         num_edges: Supervised ratings of an epoch, over all ranks.
         steps_an_epoch: Steps of an epoch.
@@ -181,10 +181,8 @@ class Trainer:
         return torch.stack([torch.as_tensor(part, dtype=torch.float64, device=self.world.device) for part in parts])
 
     def partition_report(self) -> PartitionReport:
-        """Users, edges and bytes of every rank, and what a step reduces."""
-        return partition_report(
-            self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step()
-        )
+        """Users, edges and bytes of every rank, and bytes that a step reduces."""
+        return report(self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step())
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         wanted = self.config.bf16 and self.world.device.type == "cuda"

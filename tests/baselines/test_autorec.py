@@ -60,8 +60,8 @@ def test_one_gradient_equals_dense(small, centre):
     error = ((output - ratings) * rated)[CHOSEN]
     penalty = 2.0 * (tables[0].square().sum() + tables[1].square().sum()) / rated.sum()
     loss = (error.square().sum() / rated[CHOSEN].sum() + penalty) / 2
-    for found, expected in zip(model.gradients(CHOSEN), torch.autograd.grad(loss, tables)):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    for gradient, expected in zip(model.gradients(CHOSEN), torch.autograd.grad(loss, tables)):
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
 def fits(world: World, directory: str):
@@ -72,14 +72,14 @@ def fits(world: World, directory: str):
 
 def test_three_ranks_fit_the_same_as_one(small):
     gradients, rmse = fits(World(), str(small.directory))
-    found = run_on_ranks(3, fits, str(small.directory))
+    results = run_on_ranks(3, fits, str(small.directory))
     for position, expected in enumerate(gradients):
         if position == 2:  # the bias of hidden units is on every rank
-            for part, _ in found:
+            for part, _ in results:
                 torch.testing.assert_close(part[position], expected)
         else:
-            torch.testing.assert_close(torch.cat([part[position] for part, _ in found]), expected)
-    assert [score for _, score in found] == pytest.approx([rmse] * 3, rel=1e-4)
+            torch.testing.assert_close(torch.cat([part[position] for part, _ in results]), expected)
+    assert [score for _, score in results] == pytest.approx([rmse] * 3, rel=1e-4)
 
 
 def test_hidden_units_beat_biases_on_low_rank_ratings(low_rank):

@@ -86,18 +86,18 @@ def test_predictions_of_many_targets_match_dense_ones():
     pointer = torch.tensor([0, 100_000, count])
     chosen = torch.from_numpy(rng.integers(0, 9, count)).to(torch.int32)
     factors = Factors(user, movie, torch.tensor(3.0, dtype=torch.float64))
-    found = predict(factors, Targets(pointer, chosen, torch.zeros(count), count))
+    predicted = predict(factors, Targets(pointer, chosen, torch.zeros(count), count))
     dense = 3 + user @ movie.T
     expected = torch.cat([dense[0][chosen[:100_000].long()], dense[1][chosen[100_000:].long()]])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(predicted, expected)
     nothing = Targets(torch.tensor([0, 0, 0]), chosen[:0], torch.zeros(0), 1)
     assert predict(factors, nothing).shape == (0,)
 
 
 @pytest.mark.parametrize("strength", [{"strength": 0.05, "degree_power": 1.0}, {"l2": 0.5, "degree_power": 0.5}])
 def test_factors_beat_biases_on_low_rank_ratings(low_rank, strength):
-    found = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8} | strength).metrics(TEST)
-    assert found.rmse < 0.6 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
+    metrics = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8} | strength).metrics(TEST)
+    assert metrics.rmse < 0.6 * fit_biases(low_rank, World(), (TRAIN,), 0, {}).metrics(TEST).rmse
 
 
 def fits(world: World, directory: str) -> tuple[torch.Tensor, torch.Tensor, float]:
@@ -109,8 +109,8 @@ def fits(world: World, directory: str) -> tuple[torch.Tensor, torch.Tensor, floa
 
 def test_three_ranks_fit_the_same_as_one(small):
     user, movie, rmse = fits(World(), str(small.directory))
-    found = run_on_ranks(3, fits, str(small.directory))
-    torch.testing.assert_close(torch.cat([part for part, _, _ in found]), user, rtol=1e-8, atol=1e-10)
-    for _, every_movie, score in found:
+    results = run_on_ranks(3, fits, str(small.directory))
+    torch.testing.assert_close(torch.cat([part for part, _, _ in results]), user, rtol=1e-8, atol=1e-10)
+    for _, every_movie, score in results:
         torch.testing.assert_close(every_movie, movie, rtol=1e-8, atol=1e-10)
         assert score == pytest.approx(rmse, rel=1e-4)

@@ -12,17 +12,17 @@ from gnnrec.distributed.world import World
 from tests.baselines.data import clipped, triples
 
 
-def assert_scores(found, dataset, rating, predicted):
+def assert_scores(metrics, dataset, rating, predicted):
     predicted = clipped(dataset, predicted)
-    assert found.rmse == pytest.approx(root_mean_squared_error(rating, predicted), rel=1e-5)
-    assert found.mae == pytest.approx(mean_absolute_error(rating, predicted), rel=1e-5)
+    assert metrics.rmse == pytest.approx(root_mean_squared_error(rating, predicted), rel=1e-5)
+    assert metrics.mae == pytest.approx(mean_absolute_error(rating, predicted), rel=1e-5)
 
 
 @pytest.mark.parametrize("split", [TEST, VALIDATION])
 def test_global_mean_equals_dense(small, split):
-    found = fit_mean(small, World(), (TRAIN,), 0, {}).metrics(split)
+    metrics = fit_mean(small, World(), (TRAIN,), 0, {}).metrics(split)
     rating = triples(small, split)[2]
-    assert_scores(found, small, rating, np.full(len(rating), triples(small, TRAIN)[2].mean()))
+    assert_scores(metrics, small, rating, np.full(len(rating), triples(small, TRAIN)[2].mean()))
 
 
 def test_biases_equal_dense(small):
@@ -34,5 +34,5 @@ def test_biases_equal_dense(small):
         movie_bias = ((table - user_bias[:, None]) * known).sum(0) / (known.sum(0) + 5)
         user_bias = ((table - movie_bias) * known).sum(1) / (known.sum(1) + 5)
     test_user, test_movie, test_rating = triples(small, TEST)
-    found = fit_biases(small, World(), (TRAIN,), 0, {}).metrics(TEST)
-    assert_scores(found, small, test_rating, rating.mean() + user_bias[test_user] + movie_bias[test_movie])
+    metrics = fit_biases(small, World(), (TRAIN,), 0, {}).metrics(TEST)
+    assert_scores(metrics, small, test_rating, rating.mean() + user_bias[test_user] + movie_bias[test_movie])

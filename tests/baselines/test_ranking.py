@@ -108,10 +108,10 @@ def test_baselines_match_the_formulas_of_the_papers(datasets, name, protocol, sp
         wanted=dense(dataset, [split]),
         candidates=candidates,
     )
-    found = RANKING_BASELINES[name].fit(dataset, World(), (TRAIN,), 5, SETTINGS[name]).metrics(split)
-    assert found.count > 5 and found.recall_at_20 < 0.95
+    metrics = RANKING_BASELINES[name].fit(dataset, World(), (TRAIN,), 5, SETTINGS[name]).metrics(split)
+    assert metrics.count > 5 and metrics.recall_at_20 < 0.95
     # Movies with the same raters, or none, tie or nearly tie by the formula, and rounding in float32 ranks them.
-    assert found.figures() == pytest.approx(expected, rel=ROUNDING[name])
+    assert metrics.figures() == pytest.approx(expected, rel=ROUNDING[name])
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -126,8 +126,8 @@ def test_refitting_uses_all_ratings_of_validation_users(datasets, protocol):
         wanted=dense(dataset, [TEST]),
         candidates=candidates,
     )
-    found = RANKING_BASELINES["popularity"].fit(dataset, World(), (TRAIN, VALIDATION), 0, {})
-    assert found.metrics(TEST).figures() == pytest.approx(expected, rel=1e-9)
+    fitted = RANKING_BASELINES["popularity"].fit(dataset, World(), (TRAIN, VALIDATION), 0, {})
+    assert fitted.metrics(TEST).figures() == pytest.approx(expected, rel=1e-9)
 
 
 def on_ranks(world: World, directory: str) -> dict[str, dict]:
@@ -141,9 +141,9 @@ def on_ranks(world: World, directory: str) -> dict[str, dict]:
 def test_three_ranks_agree_with_one(datasets):
     directory = str(datasets["strong"].directory)
     expected = run_on_ranks(1, on_ranks, directory)[0]
-    for found in run_on_ranks(3, on_ranks, directory):
-        assert set(found) == set(RANKING_BASELINES)
-        for name, figures in found.items():
+    for figures_by_name in run_on_ranks(3, on_ranks, directory):
+        assert set(figures_by_name) == set(RANKING_BASELINES)
+        for name, figures in figures_by_name.items():
             assert figures == pytest.approx(expected[name], rel=1e-6), name
 
 

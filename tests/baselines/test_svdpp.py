@@ -69,8 +69,8 @@ def test_one_gradient_equals_dense(small, implicit_l2):
     penalty = penalty + 3 * (tables[1].square().sum(1) * per_movie**0.25).sum() + 5 * tables[2].square().sum()
     penalty = penalty + 5 * tables[3].square().sum() + 4 * sum(table.square().sum() for table in tables[4:])
     loss = (error.square().mean() + penalty / len(rating)) / 2
-    for found, expected in zip(model.gradients(targets), torch.autograd.grad(loss, tables)):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    for gradient, expected in zip(model.gradients(targets), torch.autograd.grad(loss, tables)):
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
 def fits(world: World, directory: str):
@@ -83,14 +83,14 @@ def fits(world: World, directory: str):
 
 def test_three_ranks_fit_the_same_as_one(small):
     gradients, rmse = fits(World(), str(small.directory))
-    found = run_on_ranks(3, fits, str(small.directory))
+    results = run_on_ranks(3, fits, str(small.directory))
     for position, expected in enumerate(gradients):
         if position in (0, 2):  # a user is on one rank
-            torch.testing.assert_close(torch.cat([part[position] for part, _ in found]), expected)
+            torch.testing.assert_close(torch.cat([part[position] for part, _ in results]), expected)
         else:
-            for part, _ in found:
+            for part, _ in results:
                 torch.testing.assert_close(part[position], expected)
-    assert [score for _, score in found] == pytest.approx([rmse] * 3, rel=1e-4)
+    assert [score for _, score in results] == pytest.approx([rmse] * 3, rel=1e-4)
 
 
 def test_factors_beat_biases_on_low_rank_ratings(low_rank):

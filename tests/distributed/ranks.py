@@ -1,4 +1,4 @@
-"""Runs a function on several gloo ranks, each in a process of its own."""
+"""Runs a function on several gloo ranks, each in its own process."""
 
 from __future__ import annotations
 

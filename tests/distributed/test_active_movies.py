@@ -31,7 +31,7 @@ CASES = {
 def train_steps(world: World, data: str) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
     """Three steps of every case: case -> movie rows -> name -> tensor."""
     torch.set_default_dtype(torch.float64)
-    found: dict[str, dict[str, dict]] = {}
+    tensors: dict[str, dict[str, dict]] = {}
     for name, (architecture, layers, variate) in CASES.items():
         for rows in ("all", "active"):
             config = make_config(
@@ -48,9 +48,9 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, dict[str, torch.
                 "loss": world.all_reduce_sum_(torch.stack(losses)),
                 "users/bytes": torch.tensor(world.collective_stats.bytes),
             }
-            found.setdefault(name, {})[rows] = values
+            tensors.setdefault(name, {})[rows] = values
     torch.set_default_dtype(torch.float32)
-    return found
+    return tensors
 
 
 @pytest.fixture(scope="module")

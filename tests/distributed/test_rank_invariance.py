@@ -72,23 +72,23 @@ def perturb(trainer: RatingTrainer) -> None:
 
 
 def three_steps(trainer: RatingTrainer) -> dict[str, torch.Tensor]:
-    found = {}
+    tensors = {}
     world = trainer.world
     for number, (step, batch) in enumerate(itertools.islice(batches_of(trainer, 0), STEPS)):
-        found[f"{number} loss"] = world.all_reduce_sum_(trainer.forward_backward(step, batch)) / batch.targets.count
+        tensors[f"{number} loss"] = world.all_reduce_sum_(trainer.forward_backward(step, batch)) / batch.targets.count
         for name, parameter in trainer.replicated.named_parameters():
-            found[f"{number} gradient {name}"] = parameter.grad.clone()
+            tensors[f"{number} gradient {name}"] = parameter.grad.clone()
         for name, parameter in trainer.users.named_parameters():
-            found[f"{number} user gradient {name}"] = parameter.grad.clone()
+            tensors[f"{number} user gradient {name}"] = parameter.grad.clone()
         trainer.update(0.01)
     for name, parameter in trainer.replicated.named_parameters():
-        found[f"parameter {name}"] = parameter.detach().clone()
+        tensors[f"parameter {name}"] = parameter.detach().clone()
     for name, parameter in trainer.users.named_parameters():
-        found[f"user row {name}"] = parameter.detach().clone()
+        tensors[f"user row {name}"] = parameter.detach().clone()
     embeddings = trainer.embed()
-    found["embedding movie"], found["embedding movie bias"] = embeddings.movie, embeddings.movie_bias
-    found["user embedding"], found["user embedding bias"] = embeddings.user, embeddings.user_bias
-    return found
+    tensors["embedding movie"], tensors["embedding movie bias"] = embeddings.movie, embeddings.movie_bias
+    tensors["user embedding"], tensors["user embedding bias"] = embeddings.user, embeddings.user_bias
+    return tensors
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ SCENARIOS = {
 def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
     """A few steps of every scenario: scenario -> name -> tensor; user vectors are this rank's."""
     torch.set_default_dtype(torch.float64)
-    found = {}
+    tensors = {}
     for name, options in SCENARIOS.items():
         config = make_config(
             objective="ranking",
@@ -40,28 +40,28 @@ def train_steps(world: World, data: str) -> dict[str, dict[str, torch.Tensor]]:
             optimizer={"lr": 0.01, "eps": 1e-3},
         )
         trainer = RankingTrainer(config, PreparedDataset(data), world)
-        found[name] = {"start": trainer.replicated.message_embedding.detach().clone()} | some_steps(trainer)
+        tensors[name] = {"start": trainer.replicated.message_embedding.detach().clone()} | some_steps(trainer)
     torch.set_default_dtype(torch.float32)
-    return found
+    return tensors
 
 
 def some_steps(trainer: RankingTrainer) -> dict[str, torch.Tensor]:
-    found, world = {}, trainer.world
+    tensors, world = {}, trainer.world
     batches = (batch for epoch in range(2) for batch in batches_of(trainer, epoch))
     for number, (step, batch) in enumerate(itertools.islice(batches, STEPS)):
-        found[f"{number} loss"] = world.all_reduce_sum_(trainer.forward_backward(step, batch).clone())
+        tensors[f"{number} loss"] = world.all_reduce_sum_(trainer.forward_backward(step, batch).clone())
         for name, parameter in trainer.replicated.named_parameters():
             if parameter.requires_grad:
-                found[f"{number} gradient {name}"] = parameter.grad.clone()
+                tensors[f"{number} gradient {name}"] = parameter.grad.clone()
         trainer.update(0.01)
     for name, parameter in trainer.replicated.named_parameters():
-        found[f"parameter {name}"] = parameter.detach().clone()
+        tensors[f"parameter {name}"] = parameter.detach().clone()
     for split in (VALIDATION, TEST):
-        found[f"metrics {split}"] = torch.tensor(list(trainer.evaluate(split).figures().values()))
-    found["chosen"] = torch.tensor([trainer.validate().ndcg_at_100, float(trainer.replicated.popularity_exponent)])
+        tensors[f"metrics {split}"] = torch.tensor(list(trainer.evaluate(split).figures().values()))
+    tensors["chosen"] = torch.tensor([trainer.validate().ndcg_at_100, float(trainer.replicated.popularity_exponent)])
     embeddings = trainer.embed()
-    found["movie vectors"], found["user vectors"] = embeddings.movie, embeddings.user
-    return found
+    tensors["movie vectors"], tensors["user vectors"] = embeddings.movie, embeddings.user
+    return tensors
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def sorted_rankings(scores, seen, candidates=None) -> list[list[int]]:
     ]
 
 
-def from_rankings(rankings, wanted, catalogue: int) -> RankingMetrics:
+def from_rankings(rankings, wanted, catalog_size: int) -> RankingMetrics:
     """Metrics by their definitions, one user at a time."""
     rows, covered = [], set()
     for user, order in enumerate(rankings):
@@ -65,12 +65,12 @@ def from_rankings(rankings, wanted, catalogue: int) -> RankingMetrics:
             gain = sum(1 / np.log2(1 + place) for place in hits if place <= 100)
             rows.append([*recall, gain / ideal, 1 / hits[0] if hits else 0.0])
             covered |= set(order[:20])
-    return RankingMetrics(*np.mean(rows, 0), len(covered) / catalogue, len(rows))
+    return RankingMetrics(*np.mean(rows, 0), len(covered) / catalog_size, len(rows))
 
 
-def assert_same(found: RankingMetrics, expected: RankingMetrics) -> None:
-    assert found.count == expected.count
-    assert found.figures() == pytest.approx(expected.figures(), rel=1e-12)
+def assert_same(metrics: RankingMetrics, expected: RankingMetrics) -> None:
+    assert metrics.count == expected.count
+    assert metrics.figures() == pytest.approx(expected.figures(), rel=1e-12)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 1024])
@@ -116,12 +116,12 @@ def test_metrics_match_pyg():
         metric.update(top, edges)
         return metric.compute().item()
 
-    found = measured(scores, seen, wanted)
-    assert found.recall_at_20 == pytest.approx(pyg(LinkPredRecall(20)), rel=1e-5)
-    assert found.recall_at_50 == pytest.approx(pyg(LinkPredRecall(50)), rel=1e-5)
-    assert found.ndcg_at_100 == pytest.approx(pyg(LinkPredNDCG(100)), rel=1e-5)
-    assert found.mrr == pytest.approx(pyg(LinkPredMRR(MOVIES)), rel=1e-5)
-    assert found.coverage == pytest.approx(pyg(LinkPredCoverage(20, MOVIES)), rel=1e-5)
+    metrics = measured(scores, seen, wanted)
+    assert metrics.recall_at_20 == pytest.approx(pyg(LinkPredRecall(20)), rel=1e-5)
+    assert metrics.recall_at_50 == pytest.approx(pyg(LinkPredRecall(50)), rel=1e-5)
+    assert metrics.ndcg_at_100 == pytest.approx(pyg(LinkPredNDCG(100)), rel=1e-5)
+    assert metrics.mrr == pytest.approx(pyg(LinkPredMRR(MOVIES)), rel=1e-5)
+    assert metrics.coverage == pytest.approx(pyg(LinkPredCoverage(20, MOVIES)), rel=1e-5)
 
 
 @pytest.mark.parametrize("levels", [1, 3])
@@ -175,5 +175,5 @@ def on_ranks(world: World) -> RankingMetrics:
 
 def test_three_ranks_agree_with_one():
     expected = run_on_ranks(1, on_ranks)[0]
-    for found in run_on_ranks(3, on_ranks):
-        assert_same(found, expected)
+    for metrics in run_on_ranks(3, on_ranks):
+        assert_same(metrics, expected)

@@ -31,11 +31,11 @@ def predictions_and_ratings(count: int, dtype: torch.dtype = torch.float32) -> t
     return predicted, torch.from_numpy(rng.integers(1, 11, count) / 2).to(dtype)
 
 
-def assert_metrics(found: RatingMetrics, predicted: torch.Tensor, rating: torch.Tensor, scale=SCALE) -> None:
+def assert_metrics(metrics: RatingMetrics, predicted: torch.Tensor, rating: torch.Tensor, scale=SCALE) -> None:
     clipped, rating = np.clip(predicted.double().numpy(), *scale), rating.double().numpy()
-    assert found.rmse == pytest.approx(root_mean_squared_error(rating, clipped), rel=1e-12)
-    assert found.mae == pytest.approx(mean_absolute_error(rating, clipped), rel=1e-12)
-    assert found.count == len(rating)
+    assert metrics.rmse == pytest.approx(root_mean_squared_error(rating, clipped), rel=1e-12)
+    assert metrics.mae == pytest.approx(mean_absolute_error(rating, clipped), rel=1e-12)
+    assert metrics.count == len(rating)
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
@@ -55,13 +55,13 @@ def test_predictions_are_clipped_to_the_rating_scale():
 
 def test_small_errors_of_many_ratings_are_not_lost_in_float32():
     rating = torch.full((3_000_000,), 3.0)
-    found = rating_metrics(rating + 1e-3, rating, SCALE, World())
-    assert found.rmse == pytest.approx(1e-3, rel=2e-4) and found.mae == pytest.approx(1e-3, rel=2e-4)
+    metrics = rating_metrics(rating + 1e-3, rating, SCALE, World())
+    assert metrics.rmse == pytest.approx(1e-3, rel=2e-4) and metrics.mae == pytest.approx(1e-3, rel=2e-4)
 
 
 def test_metrics_without_ratings_are_none():
-    found = rating_metrics(torch.zeros(0), torch.zeros(0), SCALE, World())
-    assert found.rmse is None and found.mae is None and found.count == 0
+    metrics = rating_metrics(torch.zeros(0), torch.zeros(0), SCALE, World())
+    assert metrics.rmse is None and metrics.mae is None and metrics.count == 0
 
 
 @pytest.mark.parametrize("split", [VALIDATION, TEST])
@@ -89,12 +89,12 @@ def on_ranks(world: World, directory: str) -> tuple[RatingMetrics, RatingMetrics
 
 
 def test_ranks_agree_even_if_one_has_no_ratings(dataset):
-    found = run_on_ranks(3, on_ranks, str(dataset.directory))
+    results = run_on_ranks(3, on_ranks, str(dataset.directory))
     predicted, rating = predictions_and_ratings(100)
     expected = dataset.rating[np.array(dataset.split) == TEST]
-    for uneven, nothing, _, count in found:
+    for uneven, nothing, _, count in results:
         assert_metrics(uneven, predicted, rating)
-        assert uneven == found[0][0]
+        assert uneven == results[0][0]
         assert nothing.count == 0 and nothing.rmse is None
         assert count == len(expected)
-    np.testing.assert_array_equal(torch.cat([ratings for _, _, ratings, _ in found]), expected)
+    np.testing.assert_array_equal(torch.cat([ratings for _, _, ratings, _ in results]), expected)

@@ -46,18 +46,18 @@ def after_steps(trainer: RatingTrainer, steps: int) -> dict[str, torch.Tensor]:
         assert result.loss > 0
     contents, embeddings = trainer.checkpoint_state(), trainer.embed()
     groups = (contents.replicated | contents.by_user).items()
-    found = {f"{group}/{name}": value.detach().clone() for group, values in groups for name, value in values.items()}
-    return found | {"user embedding": embeddings.user, "movie embedding": embeddings.movie}
+    state = {f"{group}/{name}": value.detach().clone() for group, values in groups for name, value in values.items()}
+    return state | {"user embedding": embeddings.user, "movie embedding": embeddings.movie}
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("options", [{}, {"architecture": "gat", "layers": 2}, {"layers": 0}], ids=str)
 def test_whole_neighborhoods_give_the_same_bits_as_on_the_device(dataset, tmp_path, place, options):
     expected = after_steps(trainer_of(dataset, tmp_path, "device", model=options), 5)
-    found = after_steps(trainer_of(dataset, tmp_path, place, model=options), 5)
-    assert found.keys() == expected.keys() and any(name.startswith("users_optimizer/") for name in found)
+    state = after_steps(trainer_of(dataset, tmp_path, place, model=options), 5)
+    assert state.keys() == expected.keys() and any(name.startswith("users_optimizer/") for name in state)
     for name, value in expected.items():
-        assert torch.equal(found[name], value), name
+        assert torch.equal(state[name], value), name
 
 
 @pytest.mark.parametrize("control_variate", [True, False])
@@ -163,11 +163,11 @@ def test_lazy_adam_is_sparse_adam_with_larger_steps_for_rare_visits():
         return minimize(lambda table: torch.optim.SparseAdam([table], lr=lr, betas=(0.9, 0.99), eps=1e-12), gradients)
 
     for inclusion_probability, factor in ((1.0, 1.0), (0.25, 2.0), (0.01, 10.0), (1e-9, 10.0)):
-        found = minimize(
+        table = minimize(
             lambda table, inclusion_probability=inclusion_probability: lazy_adam(table, inclusion_probability, 1e-12),
             gradients,
         )
-        torch.testing.assert_close(found, sparse_adam(0.01 * factor), rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(table, sparse_adam(0.01 * factor), rtol=1e-6, atol=1e-9)
 
 
 RUNS = {
@@ -180,12 +180,12 @@ RUNS = {
 def train_steps(world: World, data: str, run_dir: str) -> dict[str, dict[str, torch.Tensor]]:
     torch.set_default_dtype(torch.float64)
     dataset = PreparedDataset(data)
-    found = {
+    results = {
         name: after_steps(trainer_of(dataset, Path(run_dir), "file", world, **options), 4)
         for name, options in RUNS.items()
     }
     torch.set_default_dtype(torch.float32)
-    return found
+    return results
 
 
 def test_ranks_agree_with_one(dataset, tmp_path):
@@ -217,8 +217,8 @@ def test_training_resumes_with_rows_elsewhere_on_another_number_of_ranks(dataset
     trainer = trainer_of(dataset, tmp_path, after, **MANY_STEPS)
     trainer.restore(tmp_path / "step-2", read_info(tmp_path / "step-2"))
     assert len(list(itertools.islice(run_epoch(trainer, 0, 2), 3))) == 3
-    found = trainer.checkpoint_state()
-    for group, values in (found.replicated | found.by_user).items():
+    state = trainer.checkpoint_state()
+    for group, values in (state.replicated | state.by_user).items():
         for name, value in values.items():
             torch.testing.assert_close(value, expected[f"{group}/{name}"], rtol=1e-4, atol=1e-6)
 
@@ -229,8 +229,8 @@ def test_a_run_is_evaluated_as_at_its_end(tmp_path, place):
     loader = SAMPLED | {"control_variate": False}
     config = make_config(dataset.directory, tmp_path / "run", loader=loader, user_rows=place, log_every=1)
     summary = train(config, World())
-    found = evaluate(tmp_path / "run", EvaluateOptions(), World())
-    assert found["test"].rmse == pytest.approx(summary["test_rmse"], rel=1e-6)
+    metrics = evaluate(tmp_path / "run", EvaluateOptions(), World())
+    assert metrics["test"].rmse == pytest.approx(summary["test_rmse"], rel=1e-6)
     assert not [path for path in (tmp_path / "run").rglob("*") if "user-rows" in path.name]
 
 
@@ -269,6 +269,9 @@ def test_rows_are_fetched_to_the_compute_device():
     users = FetchedTables("user", torch.arange(5), 3, 0, 1.0, 1.0, memory=RowMemory(torch.device("cpu")))
     users.compute_device = torch.device("meta")
     for chosen, rows in ((None, 5), (slice(1, 3), 2), (torch.tensor([4, 0, 2]), 3)):
-        found = users.rows(chosen)
-        assert {row.device.type for row in found.values()} == {"meta"} and found["message_embedding"].shape == (rows, 3)
+        fetched = users.rows(chosen)
+        assert {row.device.type for row in fetched.values()} == {"meta"} and fetched["message_embedding"].shape == (
+            rows,
+            3,
+        )
     assert {table.device.type for table in users.tables().values()} == {"cpu"}

@@ -90,7 +90,7 @@ class HealthMonitor:
     ) -> None:
         self.rank, self.collective_stats, self.timeouts = rank, collective_stats, timeouts
         self.asynchronous = asynchronous
-        # Many ranks must not keep the store busy with size * size reads; a period must be short beside a timeout.
+        # Many ranks must not overload the store with size * size reads; the period must be far below the timeouts.
         shortest = min(timeouts.lost or _FALLBACK_SECONDS, timeouts.stall or _FALLBACK_SECONDS)
         self.period = min(max(2.0, size / 50), shortest / 10)
         self._origin: Any = store  # torch's types leave out that it can be cloned

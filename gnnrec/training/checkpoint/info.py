@@ -69,7 +69,7 @@ class CheckpointInfo:
         return self.files["model.pt"]
 
     def text(self) -> str:
-        """``checkpoint.json``, with a checksum of its own; :func:`read_info` reads it back."""
+        """Text of ``checkpoint.json``, with its own checksum; :func:`read_info` reads it back."""
         values = json.loads(json.dumps({"format_version": FORMAT_VERSION} | dataclasses.asdict(self)))
         return json.dumps(values | {"checksum": _checksum(values)}, indent=1) + "\n"
 

@@ -150,7 +150,7 @@ def find_damage(directory: Path, world: World) -> str | None:
             _verify(directory, name, info)
     except UserError as error:
         damage = str(error)
-    return next((found for found in world.all_gather_objects(damage) if found), None)
+    return next((text for text in world.all_gather_objects(damage) if text), None)
 
 
 def _map(path: Path) -> Tensors:
