@@ -78,7 +78,7 @@ def make_export(
     manifest = {
         "format": "gnnrec-export", "format_version": 2, "dim": DIM, "dtype": dtype, "head": head, "offset": 1.0,
         "users": dataset.num_users, "movies": dataset.num_movies, "model_fingerprint": f"model {seed}",
-        "dataset_fingerprint": dataset.fingerprint, "data": str(dataset.directory), "id_embedding": {"model": "any"},
+        "dataset_fingerprint": dataset.fingerprint, "data": str(dataset.directory), "identity": {"model": "any"},
         "files": {name: {"bytes": (out / name).stat().st_size} for name in names},
     }  # fmt: skip
     if scale is not None:

@@ -158,7 +158,7 @@ def test_a_format_that_nobody_knows_and_one_that_is_not_installed(run, tmp_path,
 def test_an_mlp_head_has_no_index(run, tmp_path):
     config = make_config(run.parent / "prepared", tmp_path / "run", model={"head": "mlp", "head_dim": 3}, max_steps=1)
     train(config, World())
-    with pytest.raises(UserError, match="--formats faiss: .*another head .mlp."):
+    with pytest.raises(UserError, match="--formats faiss: .*has the mlp head"):
         exported(tmp_path / "run", tmp_path / "out", formats=["faiss"])
     assert names(tmp_path) == ["run"]
 

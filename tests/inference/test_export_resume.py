@@ -141,7 +141,7 @@ def test_parts_that_are_whole_are_kept_and_others_written_again(run, whole, tmp_
     assert content(out) == whole
     users = [each for each in written if each.startswith("users")]
     assert users == ([] if damage == "nothing" else [name])
-    assert f"({4 - len(users)} of 4 parts were there)" in capsys.readouterr().out
+    assert f"({4 - len(users)} of 4 parts were already written)" in capsys.readouterr().out
 
 
 def test_an_encoder_that_is_damaged_is_made_again(run, whole, tmp_path):
@@ -157,7 +157,7 @@ def test_a_complete_one_is_left_alone(run, whole, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     capsys.readouterr()
     assert exported(run, out, **OPTIONS) == first
-    assert capsys.readouterr().out == f"{out} is complete: nothing is left to do\n"
+    assert capsys.readouterr().out == f"{out} is already complete\n"
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 

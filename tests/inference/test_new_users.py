@@ -142,7 +142,7 @@ def export_on_rank(world: World, run: str, out: str, ratings: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"movieId": -1}, "the dataset has none of its movies .*such as"),
+        ({"movieId": -1}, "none of its movies is in the dataset .*look like"),
         ({"rating": 9.0}, "line 2: .*9"),
         ({"rating": "good"}, "line 2: .*good"),
     ],

@@ -9,18 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gnnrec.cli.main import run_command
 from gnnrec.config.train_config import read_train_config
 from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.load import load_run
-from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.checkpoint.info import find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.inference.recommended import recommend
 
 USERS, MOVIES, DIM = 80, 30, 6
 
@@ -131,8 +133,9 @@ def test_recommendations_are_the_best_unseen_movies_of_the_export(run, exported,
     best = scores.sort_values(ascending=False).head(5)
     np.testing.assert_allclose(found["score"], best, rtol=1e-4, atol=1e-6)
     assert not set(found["movie"]) & set(rated)
-    print_recommendations(str(user), found)
-    assert f"{found['score'].iloc[0]:.4f}" in capsys.readouterr().out.splitlines()[1]
+    run_command(["recommend", str(run), "--user", str(user)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"for user {user}" and f"{found['score'].iloc[0]:.4f}" in lines[2]
 
 
 def export_on_ranks(world: World, run: str, out: str) -> None:

@@ -19,11 +19,12 @@ from gnnrec.distributed.shutdown import StopRequest
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.inference import recommend_all as module
-from gnnrec.inference.recommend import RecommendOptions, recommend_all
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.distributed.ranks import run_on_ranks
 from tests.inference.made_export import NEARLY, SATED, expected, make_dataset, make_export
+from tests.inference.recommended import recommend_all
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_a_complete_directory_is_left_as_it_is(made, tmp_path, capsys):
     write(made, tmp_path / "out")
     before = {name: os.stat(tmp_path / "out" / name).st_mtime_ns for name in contents(tmp_path / "out")}
     write(made, tmp_path / "out")
-    assert "nothing is left to do" in capsys.readouterr().out
+    assert "is already complete" in capsys.readouterr().out
     assert before == {name: os.stat(tmp_path / "out" / name).st_mtime_ns for name in contents(tmp_path / "out")}
 
 

@@ -15,10 +15,11 @@ from gnnrec.cli.main import run_command
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export import ExportOptions, export
-from gnnrec.inference.recommend import RecommendOptions, recommend
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.inference.made_export import NEARLY, SATED, expected, make_dataset, make_export
+from tests.inference.recommended import recommend
 
 KINDS = {
     "float32": {},
@@ -64,7 +65,7 @@ def test_ids_may_be_strings(tmp_path):
         assert recommend(out, RecommendOptions(user, top=4))["movie"].tolist() == (
             wanted.loc[wanted["user"] == user, "movie"].tolist()
         )
-    with pytest.raises(UserError, match="--user 7: nobody has this id"):
+    with pytest.raises(UserError, match="--user 7: no user in .* has this id"):
         recommend(out, RecommendOptions("7"))
 
 
@@ -168,10 +169,10 @@ def test_unfinished_damaged_and_other_directories(dataset, tmp_path):
     part.write_bytes(bytes(len(content)))
     assert f"{part} is damaged" in refused(out)
     part.unlink()
-    assert f"{part}: cannot read it" in refused(out)
+    assert f"{part} cannot be read" in refused(out)
     (out / "manifest.json").unlink()
     assert "no manifest.json: run the same gnnrec export again to finish it" in refused(out)
-    assert "not a run directory" in refused(tmp_path) and "not an export" in refused(tmp_path / "nowhere")
+    assert "not a run directory" in refused(tmp_path) and "nowhere does not exist" in refused(tmp_path / "nowhere")
     assert "does not describe an export" in refused(dataset.directory)
 
 
@@ -182,14 +183,14 @@ def test_other_versions_and_values_that_are_not_numbers(dataset, tmp_path):
     (out / "manifest.json").write_text("{")
     assert "cannot be read" in refused(out)
     made = make_export(dataset, tmp_path / "mad", first_bias=np.nan)
-    assert "not finite" in refused(made)
+    assert "has NaN or infinite values" in refused(made)
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"user": "8"}, "--user 8: nobody has this id"),
-        ({"user": "99999999999999999999"}, "nobody has this id"),
+        ({"user": "8"}, "--user 8: no user in "),
+        ({"user": "99999999999999999999"}, "has this id"),
         ({"top": 0}, "--top 0"),
         ({"similar_to": "2"}, "one of --user ID, --similar-to MOVIE and --all"),
         ({"user": None}, "one of --user"),

@@ -1,40 +1,40 @@
-"""``gnnrec plan``: memory, traffic and time of a training run, before there is one."""
+"""``gnnrec plan``: estimates memory, traffic and time of a training run in advance."""
 
 from __future__ import annotations
 
 from gnnrec.tools.planning.advice import most_movies, movie_bytes, ways_to_fit
 from gnnrec.tools.planning.constants import Constants, constants
-from gnnrec.tools.planning.estimate import Estimate, estimate, place_of
+from gnnrec.tools.planning.estimate import Estimate, deployment_of, estimate
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.work import work_of
 from gnnrec.utils.log import say
 
 COUNTED, ESTIMATED, MEASURED, PROJECTED = "counted", "estimated", "measured", "projected"
-#: TimeTotals of what was measured, past which constants are called extrapolated.
+#: Multiple of the largest measured work beyond which times are marked as extrapolated.
 _NEAR = 4.0
 
 
 def plan(options: PlanOptions) -> Estimate:
-    """Prints what a training run would cost, and returns it.
+    """Prints and returns the estimated cost of a training run.
 
     Args:
-        options: What to train, and on what.
+        options: The job and the machines.
 
     Raises:
-        UserError: An option cannot be.
+        UserError: An invalid option.
     """
-    found = estimate(options.job(), place_of(options))
+    found = estimate(options.job(), deployment_of(options))
     for line in lines(found, constants()):
         say(line)
     return found
 
 
 def lines(found: Estimate, measured: Constants) -> list[str]:
-    """The plan as text. Every figure says where it comes from."""
+    """Formats the plan; each figure has its origin."""
     job, place = found.job, found.place
     model, loader = job.model, job.loader
     users = f"{job.batch_users * job.ranks:,.0f} users"
-    kind = f"{users} with {'a sample of their' if loader.samples else 'all'} neighbours"
+    kind = f"{users} with {'a sample of their' if loader.samples else 'all'} neighbors"
     shape = f"{model.architecture}, {model.dim} dims, layers: {model.layers}"
     text = [
         f"{job.users:,} users, {job.movies:,} movies, {job.ratings:,} training ratings",
@@ -59,15 +59,15 @@ def _memory(found: Estimate) -> list[str]:
     for part in found.memory:
         name = part.name + (", on the host" if part.place == "host" else "")
         rows.append((f"  {name}", _gb(part.bytes), COUNTED if part.exact else ESTIMATED))
-    rows.append(("  together", _gb(found.device_bytes), ESTIMATED))
+    rows.append(("  total", _gb(found.device_bytes), ESTIMATED))
     rows.append(("  host memory while ratings are read", _gb(found.reading), MEASURED))
     return _table(rows)
 
 
 def _traffic(found: Estimate) -> list[str]:
-    rows = [("handed to collectives by a rank in a step", "", "")]
+    rows = [("all-reduced by a rank in a step", "", "")]
     rows += [(f"  {part.name}", _gb(part.bytes), COUNTED) for part in found.traffic]
-    return _table([*rows, ("  together", _gb(found.bytes_a_step), COUNTED)])
+    return _table([*rows, ("  total", _gb(found.bytes_a_step), COUNTED)])
 
 
 def _time(found: Estimate, measured: Constants) -> list[str]:
@@ -79,31 +79,31 @@ def _time(found: Estimate, measured: Constants) -> list[str]:
     origin = PROJECTED
     if all(share.measured for share in found.time):
         origin = f"{MEASURED}, extrapolated" if far else MEASURED
-    rows.append(("  together", _seconds(found.step_seconds), origin))
+    rows.append(("  total", _seconds(found.step_seconds), origin))
     rows.append((f"epoch of {found.job.steps:,} steps", _seconds(found.epoch_seconds), origin))
     speed = found.job.ratings / found.epoch_seconds
-    return _table([*rows, ("supervised ratings a second", f"{speed:,.0f}", origin)])
+    return _table([*rows, ("training ratings per second", f"{speed:,.0f}", origin)])
 
 
 def _verdict(found: Estimate) -> list[str]:
     text = [f"bottleneck: {found.bottleneck}"]
     if not found.fits:
-        text[0] += f": {_gb(found.device_bytes)} a rank, {_gb(found.place.memory)} there"
+        text[0] += f": {_gb(found.device_bytes)} a rank, {_gb(found.place.memory)} available"
         text += [f"  would fit: {way}" for way in ways_to_fit(found)]
     text.append(f"replicated movies: {_gb(movie_bytes(found))} on every rank")
     if found.job.ranks > 1:
         text[-1] += f"; collectives take {found.collective_share:.0%} of a step"
-    most, ended_by = most_movies(found)
-    if ended_by:
-        limit = {"collectives": "half of a step is collectives", "memory": "they take half of the memory"}[ended_by]
-        text.append(f"  replicating them is right up to about {_round(most):,} movies: past that {limit}")
+    most, limited_by = most_movies(found)
+    if limited_by:
+        reason = {"collectives": "half of a step is collectives", "memory": "they take half of the memory"}[limited_by]
+        text.append(f"  replicating them is right up to about {_round(most):,} movies: beyond that {reason}")
     return text
 
 
 def _sources(found: Estimate, measured: Constants) -> list[str]:
     text = [
-        "counted: from the sizes of tensors, which tests compare with real runs; estimated: counted from the code,",
-        "compared with peaks of real runs.",
+        "counted: from sizes of tensors, which tests compare with real runs; estimated: counted from the code,",
+        "and compared with peaks of real runs.",
     ]
     if found.place.machine.measured:
         text.append(f"measured: on {measured.hardware}, {measured.date}, commit {measured.commit}, one thread a rank;")
@@ -112,14 +112,14 @@ def _sources(found: Estimate, measured: Constants) -> list[str]:
     else:
         share = found.place.network.achieved
         text += [
-            f"projected: no such GPU was measured. Data sheets, of which {share:.0%} is reached (--achieved): an",
-            "assumption, as is that messages find nothing in caches. Take times as right within a factor of three.",
+            f"projected: no such GPU was measured. Assumes {share:.0%} of data sheets (--achieved) and no cache hits",
+            "of messages. Times are right within a factor of three.",
         ]
     return text
 
 
 def extrapolated(found: Estimate, measured: Constants) -> bool:
-    """More work than was measured, by far."""
+    """Returns whether a job has far more work than was measured."""
     work = work_of(found.job)
     return any(work[name] > _NEAR * largest for name, largest in measured.largest.items() if measured.seconds[name])
 
@@ -142,6 +142,6 @@ def _seconds(seconds: float) -> str:
 
 
 def _round(number: float) -> int:
-    """Two leading digits: nobody should read more out of it."""
+    """Rounds down to two leading digits, which is the precision of the estimate."""
     digits = max(len(str(int(number))) - 2, 0)
     return int(number) // 10**digits * 10**digits

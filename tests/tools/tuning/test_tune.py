@@ -235,7 +235,7 @@ def test_a_dataset_without_validation_is_refused(tmp_path):
 def test_one_process_at_a_time(dataset, study):
     with open(study / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(UserError, match="another process searches in"):
+        with pytest.raises(UserError, match="another gnnrec tune uses"):
             tune(dataset.directory, options(study), World())
 
 
