@@ -205,10 +205,7 @@ def test_compare_returns_the_table_of_its_directory(place, data):
         (lambda p, d, r: gnnrec.prepare(p / "x", r, protocol="strng"), "did you mean strong"),
         (lambda p, d, r: gnnrec.prepare(p / "x"), "ratings="),
         (lambda p, d, r: gnnrec.prepare(p / "data", r), "pass overwrite=True$"),
-        (
-            lambda p, d, r: gnnrec.prepare(p / "x", r.drop(columns="rating")),
-            "^the DataFrame of ratings .* rating col",
-        ),
+        (lambda p, d, r: gnnrec.prepare(p / "x", r.drop(columns="rating")), "^the DataFrame of ratings .* rating"),
         (lambda p, d, r: gnnrec.prepare(p / "x", r.assign(userId=[1, "a"] * 300)), "DataFrame of ratings.*mixed"),
         (lambda p, d, r: gnnrec.train(d, p / "x", model={"dimm": 3}), "did you mean model.dim"),
         (lambda p, d, r: gnnrec.train(d, p / "x", model={"dim": "wide"}), "^model.dim=wide: must be a whole number"),

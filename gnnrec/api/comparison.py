@@ -28,7 +28,7 @@ def compare(
     overwrite: bool = False,
     **options: Any,
 ) -> pd.DataFrame:
-    """Trains several models with several seeds, each in a process of its own, like ``gnnrec compare``.
+    """Trains several models with several seeds, each in a separate process, like ``gnnrec compare``.
 
     Args:
         data: A prepared dataset or its directory.
@@ -51,7 +51,7 @@ def compare(
     values = {"out": out, "models": models, "seeds": seeds, "config": config, "label": label or None}
     values |= {"resume": resume, "overwrite": overwrite, "set": [word[2:] for word in words_of(options)]}
     parsed = read_options(CompareOptions, values)
-    # Each fit runs in processes of its own, so these ranks need no device.
+    # Each fit runs in separate processes, so these ranks need no device.
     with session("cpu") as world:
         compare_models(directory, parsed, world)
     return pd.read_csv(Path(out) / "comparison.csv")

@@ -1,4 +1,4 @@
-"""A ranking from training to recommendations: figures repeat, vectors score, seen movies stay out."""
+"""A ranking model from training to recommendations: metrics repeat, vectors give scores, seen movies are left out."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_summary_has_ranking_metrics_beside_those_of_baselines(run):
     assert summary["counts"]["test_users"] > 5 and summary["steps"] > 5
 
 
-def test_the_start_is_a_checkpoint_too(run):
+def test_the_initial_model_is_a_checkpoint(run):
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     validated = [record["validation_ndcg@100"] for record in records if "validation_ndcg@100" in record]
     steps = [record["step"] for record in records if "validation_ndcg@100" in record]
@@ -82,7 +82,7 @@ def test_the_start_is_a_checkpoint_too(run):
     assert best.validation["ndcg@100"] == max(validated) and best.epoch == int(np.argmax(validated))
 
 
-def test_the_configuration_that_is_kept_leaves_nothing_open(run):
+def test_the_saved_configuration_is_resolved(run):
     config = read_train_config(run / "config.yaml")
     assert (config.optimizer.lr, config.optimizer.warmup_steps, config.ranking.dropout) == (2e-4, 0, 0.5)
 
@@ -95,7 +95,7 @@ def test_evaluate_repeats_the_summary(run):
             assert value == pytest.approx(summary[f"{split}_{name}"], rel=1e-6)
 
 
-def test_the_manifest_says_how_to_score(run, exported, dataset):
+def test_the_manifest_describes_scores(run, exported, dataset):
     manifest = json.loads((exported / "manifest.json").read_text())
     assert (manifest["objective"], manifest["score"]) == ("ranking", "dot(user.embedding, movie.embedding)")
     assert (manifest["users"], manifest["movies"], manifest["dim"]) == (USERS, MOVIES, DIM)
@@ -106,7 +106,7 @@ def test_the_manifest_says_how_to_score(run, exported, dataset):
     assert users.index.tolist() == dataset.users["user"].tolist()
 
 
-def test_user_vectors_are_sums_over_what_they_like_outside_of_test(run, exported, dataset):
+def test_user_vectors_are_sums_over_liked_movies_outside_of_test(run, exported, dataset):
     model = load_run(run, World()).model
     relevant = 3.5 if dataset.manifest.split["protocol"] == "strong" else 4.0
     liked = np.zeros((USERS, MOVIES))
@@ -142,7 +142,7 @@ def export_on_ranks(world: World, run: str, out: str) -> None:
     export(Path(run), ExportOptions(Path(out)), world)
 
 
-def test_two_ranks_export_what_one_does(run, exported, tmp_path):
+def test_two_ranks_export_the_same_as_one(run, exported, tmp_path):
     run_on_ranks(2, export_on_ranks, str(run), str(tmp_path / "two"))
     for kind in ("user", "movie"):
         one, two = vectors(exported, kind), vectors(tmp_path / "two", kind)

@@ -46,7 +46,7 @@ def run(request, place, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(run) -> pd.DataFrame:
-    """The model's scores, clipped to the scale and not: raw user ids x raw movie ids."""
+    """Scores of the model without clipping: raw user ids x raw movie ids."""
     loaded = load_run(run, World())
     users, movies = loaded.dataset.num_users, loaded.dataset.num_movies
     movie = torch.arange(movies, dtype=torch.int32).repeat(users)
@@ -78,7 +78,7 @@ def test_titles_belong_to_their_movies(place, run):
     assert found["title"].tolist() == titles[found["movie"]].tolist()
 
 
-def test_more_than_there_are_gives_all_unrated_ones(place, run):
+def test_a_large_top_returns_all_unrated_movies(place, run):
     for user in (7, 28):
         found = recommend(run, RecommendOptions(str(user), top=10_000))
         every = set(pd.read_csv(place / "ratings.csv")["movieId"])
@@ -87,18 +87,18 @@ def test_more_than_there_are_gives_all_unrated_ones(place, run):
         assert (found["rating"].diff().dropna() <= 0).all()
 
 
-def test_one_is_enough(run):
+def test_top_may_be_one(run):
     assert len(recommend(run, RecommendOptions("7", top=1))) == 1
 
 
 @pytest.mark.parametrize("top", [0, -3])
-def test_less_than_one_is_refused(run, top):
+def test_top_below_one_is_refused(run, top):
     with pytest.raises(UserError, match=f"--top {top}"):
         recommend(run, RecommendOptions("7", top=top))
 
 
 @pytest.mark.parametrize("user", ["8", "", "07", "seven", "7.0"])
-def test_unknown_users_are_named_and_known_ids_shown(place, run, user):
+def test_the_error_about_an_unknown_user_shows_known_ids(place, run, user):
     with pytest.raises(UserError) as caught:
         recommend(run, RecommendOptions(user))
     message = str(caught.value)

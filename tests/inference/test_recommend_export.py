@@ -69,7 +69,7 @@ def test_ids_may_be_strings(tmp_path):
         recommend(out, RecommendOptions("7"))
 
 
-def test_neither_torch_nor_pandas_is_needed(made):
+def test_neither_torch_nor_pandas_is_imported(made):
     code = (
         "import sys; from gnnrec.cli.main import run_command; run_command(sys.argv[1:]); "
         "print([m for m in ('torch', 'pandas', 'numba', 'scipy', 'sklearn', 'pyarrow.dataset') if m in sys.modules])"
@@ -89,7 +89,7 @@ def test_other_parts_are_not_read(dataset, tmp_path):
     pd.testing.assert_frame_equal(recommend(out, RecommendOptions(user)), before)
 
 
-def test_what_is_printed(dataset, made, capsys):
+def test_the_printed_lines(dataset, made, capsys):
     user = dataset.users["user"][4]
     run_command(["recommend", str(made), "--user", str(user), "--top", "2"])
     lines = capsys.readouterr().out.splitlines()
@@ -120,7 +120,7 @@ def test_a_run_and_its_export_agree(dataset, run, tmp_path):
 
 
 def test_users_of_a_file(dataset, run, tmp_path):
-    """A new user, and a known one with one more rating: what either has rated is left out."""
+    """For a new user, and a known user with a new rating, all rated movies are left out."""
     known = dataset.users["user"][0]
     rated = set(dataset.movies["movie"][dataset.movie[: dataset.user_ptr[1]]])
     more = next(movie for movie in dataset.movies["movie"] if movie not in rated)
@@ -150,7 +150,7 @@ def refused(path: Path, **options) -> str:
     return str(caught.value)
 
 
-def test_a_moved_dataset(dataset, tmp_path):
+def test_a_moved_dataset_is_found_by_option(dataset, tmp_path):
     out = make_export(dataset, tmp_path / "export")
     before = recommend(out, RecommendOptions("7"))
     change(out, data=str(tmp_path / "gone"))
@@ -199,5 +199,5 @@ def test_other_versions_and_values_that_are_not_numbers(dataset, tmp_path):
         ({"ratings": Path("new.csv")}, "leave --ratings out"),
     ],
 )
-def test_options_that_cannot_be(made, options, says):
+def test_invalid_options_are_refused(made, options, says):
     assert says in refused(made, **options)

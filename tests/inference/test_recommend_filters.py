@@ -1,4 +1,4 @@
-"""Movies that pass filters, and movies like another one."""
+"""Movies that pass filters, and movies similar to a movie."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(dataset, tmp_path_factory) -> Path:
 
 
 def passes(dataset, genre=(), min_year=None, max_year=None, min_ratings=0) -> np.ndarray:
-    """Movies that pass, one after the other."""
+    """Computes the movies that pass in a loop."""
     number = {movie: position for position, movie in enumerate(np.arange(MOVIES) * 5 + 2)}
     result = []
     for row, movie in enumerate(dataset.movies["movie"]):
@@ -77,7 +77,7 @@ def test_genres_as_words_and_repeated(dataset, made, capsys):
         ({"min_year": 2000, "max_year": 1990}, "--min-year 2000 is after --max-year 1990"),
     ],
 )
-def test_filters_that_nothing_passes(made, options, says):
+def test_filters_without_matches_are_refused(made, options, says):
     with pytest.raises(UserError, match=says):
         recommend(made, RecommendOptions("7", **options))
 
@@ -113,7 +113,7 @@ def test_years_of_titles(dataset, monkeypatch, title, year):
 
 @pytest.mark.parametrize("row", [0, 5, 28])
 @pytest.mark.parametrize("filters", [{}, {"genre": ["Drama"]}])
-def test_movies_like_another_have_the_highest_cosine(dataset, made, row, filters):
+def test_similar_movies_have_the_highest_cosine(dataset, made, row, filters):
     movies, _ = read(made, "movie")
     lengths = np.linalg.norm(movies, axis=1)
     cosine = np.round((movies @ movies[row]) / (lengths * lengths[row]), 6)
@@ -125,7 +125,7 @@ def test_movies_like_another_have_the_highest_cosine(dataset, made, row, filters
     ]  # equal cosines differ in the last bit, so their order is not compared
 
 
-def test_movies_by_id_title_and_beginning(dataset, monkeypatch):
+def test_movies_are_found_by_id_title_and_prefix(dataset, monkeypatch):
     catalog = MovieCatalog(dataset)
     names = ["Heat (1995)", "Heat (1986)", "Heatwave (2022)", "27 (2023)", "alien (1979)", "Alien (1979)"]
     monkeypatch.setattr(catalog, "titles", names + ["Film"] * (MOVIES - len(names)))
@@ -149,6 +149,6 @@ def test_a_similar_movie_is_printed_with_its_title(made, capsys):
     assert lines[0] == "like Film 12 (1982)" and len(lines) == 3 and "Film" in lines[1]
 
 
-def test_counts_are_of_all_splits(dataset, tmp_path):
+def test_counts_include_all_splits(dataset, tmp_path):
     changed = changed_copy(dataset, tmp_path / "copy", split=np.full(dataset.num_ratings, 2))
     np.testing.assert_array_equal(MovieCatalog(changed).counts, MovieCatalog(dataset).counts)

@@ -113,7 +113,7 @@ def _sources(found: Estimate, measured: Constants) -> list[str]:
         share = found.place.network.achieved
         text += [
             f"projected: no such GPU was measured. Assumes {share:.0%} of data sheets (--achieved) and no cache hits",
-            "of messages. Times are right within a factor of three.",
+            "of messages. Trust times only within a factor of three.",
         ]
     return text
 

@@ -1,4 +1,4 @@
-"""``gnnrec plan``: what it prints, what it advises, and what it says of mistakes."""
+"""``gnnrec plan``: printed figures, advice and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def printed(capsys: pytest.CaptureFixture, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_a_projection_says_that_it_is_one_and_what_would_fit(capsys):
+def test_a_projection_is_marked_and_lists_options_that_fit(capsys):
     text = printed(capsys, *BIG, "--gpus", "64")
     times = text[text.index("time of a step") : text.index("bottleneck")]
     assert "projected" in times and "measured" not in times
@@ -63,7 +63,7 @@ def test_user_rows_on_the_host_and_sampled_steps_need_less_of_a_gpu():
     assert memory(dim=32) < memory() < memory(layers=2)
 
 
-def test_movies_up_to_a_number_are_cheap_and_past_it_are_not():
+def test_replicated_movies_are_cheap_up_to_a_number():
     options = PlanOptions(users=1e8, movies=1e5, ratings=1e10, gpus=64, gpu="h100", link=5)
     found = estimate(options.job(), deployment_of(options))
     most, ended_by = most_movies(found)
@@ -75,7 +75,7 @@ def test_movies_up_to_a_number_are_cheap_and_past_it_are_not():
     assert share(0.95 * most) <= 0.5 < share(1.05 * most)
 
 
-def test_no_number_of_ranks_holds_movies_that_fill_a_rank():
+def test_more_ranks_do_not_help_if_movies_fill_a_rank():
     options = PlanOptions(users=1e6, movies=1e9, ratings=1e9, gpu="h100")
     assert least_ranks(options.job(), deployment_of(options)) is None
 
@@ -105,7 +105,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("line", MISTAKES)
-def test_a_mistake_is_one_line(line: str):
+def test_bad_input_raises_one_line(line: str):
     with pytest.raises(UserError) as refused:
         run_command(line.split())
     assert "\n" not in str(refused.value)
