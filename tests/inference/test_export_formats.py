@@ -150,7 +150,7 @@ def test_an_unknown_format_and_one_whose_package_is_missing(run, tmp_path, monke
     with pytest.raises(UserError, match="--formats csv: choose from parquet, npy, faiss"):
         exported(run, tmp_path / "out", formats=["npy,csv"])
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(UserError, match=r"faiss is not installed.*pip install 'gnnrec\[ann\]'"):
+    with pytest.raises(UserError, match=r"--formats faiss needs the package faiss: pip install 'gnnrec\[ann\]'"):
         exported(run, tmp_path / "out", formats=["faiss"])
     exported(run, tmp_path / "out", formats=["npy"])
 

@@ -13,9 +13,9 @@ _SEEDS_A_RANK, _DRAWN = 65_536, 10
 _MOST_RANKS = 1 << 20
 
 
-def ways_to_fit(found: Estimate) -> list[str]:
+def ways_to_fit(planned: Estimate) -> list[str]:
     """Lists options each of which alone makes a plan fit, or one line if there are none."""
-    job, place = found.job, found.place
+    job, place = planned.job, planned.place
     ways = []
     ranks = least_ranks(job, place)
     if ranks is not None:
@@ -38,7 +38,7 @@ def ways_to_fit(found: Estimate) -> list[str]:
             f"--raters_per_movie {options.raters_per_movie} --set loader.control_variate=false (sampled steps)"
         )
     if not ways:
-        largest = max((part for part in found.memory if part.place == "device"), key=lambda part: part.bytes)
+        largest = max((part for part in planned.memory if part.place == "device"), key=lambda part: part.bytes)
         ways.append(f"no single option; the largest part is {largest.name}, which grows with {largest.grows_with}")
     return ways
 
@@ -69,25 +69,25 @@ def sampled_job(job: TrainingJob) -> TrainingJob:
     return dataclasses.replace(job, loader=loader)
 
 
-def movie_bytes(found: Estimate) -> float:
+def movie_bytes(planned: Estimate) -> float:
     """Returns the bytes of a rank that grow with the number of movies."""
-    return sum(part.bytes for part in found.memory if part.grows_with == "movies")
+    return sum(part.bytes for part in planned.memory if part.grows_with == "movies")
 
 
-def most_movies(found: Estimate, share: float = 0.5) -> tuple[float, str]:
+def most_movies(planned: Estimate, share: float = 0.5) -> tuple[float, str]:
     """Finds the number of movies up to which replicating them is cheap.
 
     Args:
-        found: A plan.
+        planned: A plan.
         share: Acceptable share of the time of a step in collectives, and of the memory of a rank.
 
     Returns:
         The number, all else being equal, and the limiting resource: ``collectives`` or ``memory``.
     """
-    limit = share * found.place.memory
+    limit = share * planned.place.memory
 
     def too_many(movies: int) -> str:
-        other = estimate(dataclasses.replace(found.job, movies=movies), found.place)
+        other = estimate(dataclasses.replace(planned.job, movies=movies), planned.place)
         if other.collective_share > share:
             return "collectives"
         return "memory" if movie_bytes(other) > limit else ""

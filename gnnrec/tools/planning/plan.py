@@ -23,15 +23,15 @@ def plan(options: PlanOptions) -> Estimate:
     Raises:
         UserError: An invalid option.
     """
-    found = estimate(options.job(), deployment_of(options))
-    for line in lines(found, constants()):
+    planned = estimate(options.job(), deployment_of(options))
+    for line in lines(planned, constants()):
         say(line)
-    return found
+    return planned
 
 
-def lines(found: Estimate, measured: Constants) -> list[str]:
+def lines(planned: Estimate, measured: Constants) -> list[str]:
     """Formats the plan; each figure has its origin."""
-    job, place = found.job, found.place
+    job, place = planned.job, planned.place
     model, loader = job.model, job.loader
     users = f"{job.batch_users * job.ranks:,.0f} users"
     kind = f"{users} with {'a sample of their' if loader.samples else 'all'} neighbors"
@@ -41,76 +41,76 @@ def lines(found: Estimate, measured: Constants) -> list[str]:
         f"{shape}; {loader.folds} folds x {job.slices:,} steps of {kind}",
         f"{job.ranks:,} ranks, each {place.machine.name} with {_gb(place.memory)}",
         "",
-        *_memory(found),
+        *_memory(planned),
         "",
-        *_traffic(found),
+        *_traffic(planned),
         "",
-        *_time(found, measured),
+        *_time(planned, measured),
         "",
-        *_verdict(found),
+        *_verdict(planned),
         "",
-        *_sources(found, measured),
+        *_sources(planned, measured),
     ]
     return text
 
 
-def _memory(found: Estimate) -> list[str]:
+def _memory(planned: Estimate) -> list[str]:
     rows = [("memory of a rank", "", "")]
-    for part in found.memory:
+    for part in planned.memory:
         name = part.name + (", on the host" if part.place == "host" else "")
         rows.append((f"  {name}", _gb(part.bytes), COUNTED if part.exact else ESTIMATED))
-    rows.append(("  total", _gb(found.device_bytes), ESTIMATED))
-    rows.append(("  host memory while ratings are read", _gb(found.reading), MEASURED))
+    rows.append(("  total", _gb(planned.device_bytes), ESTIMATED))
+    rows.append(("  host memory while ratings are read", _gb(planned.reading), MEASURED))
     return _table(rows)
 
 
-def _traffic(found: Estimate) -> list[str]:
+def _traffic(planned: Estimate) -> list[str]:
     rows = [("all-reduced by a rank in a step", "", "")]
-    rows += [(f"  {part.name}", _gb(part.bytes), COUNTED) for part in found.traffic]
-    return _table([*rows, ("  total", _gb(found.bytes_a_step), COUNTED)])
+    rows += [(f"  {part.name}", _gb(part.bytes), COUNTED) for part in planned.traffic]
+    return _table([*rows, ("  total", _gb(planned.bytes_a_step), COUNTED)])
 
 
-def _time(found: Estimate, measured: Constants) -> list[str]:
+def _time(planned: Estimate, measured: Constants) -> list[str]:
     rows = [("time of a step", "", "")]
-    far = found.place.machine.measured and extrapolated(found, measured)
-    for share in found.time:
+    far = planned.place.machine.measured and extrapolated(planned, measured)
+    for share in planned.time:
         origin = (f"{MEASURED}, extrapolated" if far else MEASURED) if share.measured else PROJECTED
         rows.append((f"  {share.name}", _seconds(share.seconds), f"{origin} ({share.kind})"))
     origin = PROJECTED
-    if all(share.measured for share in found.time):
+    if all(share.measured for share in planned.time):
         origin = f"{MEASURED}, extrapolated" if far else MEASURED
-    rows.append(("  total", _seconds(found.step_seconds), origin))
-    rows.append((f"epoch of {found.job.steps:,} steps", _seconds(found.epoch_seconds), origin))
-    speed = found.job.ratings / found.epoch_seconds
+    rows.append(("  total", _seconds(planned.step_seconds), origin))
+    rows.append((f"epoch of {planned.job.steps:,} steps", _seconds(planned.epoch_seconds), origin))
+    speed = planned.job.ratings / planned.epoch_seconds
     return _table([*rows, ("training ratings per second", f"{speed:,.0f}", origin)])
 
 
-def _verdict(found: Estimate) -> list[str]:
-    text = [f"bottleneck: {found.bottleneck}"]
-    if not found.fits:
-        text[0] += f": {_gb(found.device_bytes)} a rank, {_gb(found.place.memory)} available"
-        text += [f"  would fit: {way}" for way in ways_to_fit(found)]
-    text.append(f"replicated movies: {_gb(movie_bytes(found))} on every rank")
-    if found.job.ranks > 1:
-        text[-1] += f"; collectives take {found.collective_share:.0%} of a step"
-    most, limited_by = most_movies(found)
+def _verdict(planned: Estimate) -> list[str]:
+    text = [f"bottleneck: {planned.bottleneck}"]
+    if not planned.fits:
+        text[0] += f": {_gb(planned.device_bytes)} a rank, {_gb(planned.place.memory)} available"
+        text += [f"  would fit: {way}" for way in ways_to_fit(planned)]
+    text.append(f"replicated movies: {_gb(movie_bytes(planned))} on every rank")
+    if planned.job.ranks > 1:
+        text[-1] += f"; collectives take {planned.collective_share:.0%} of a step"
+    most, limited_by = most_movies(planned)
     if limited_by:
         reason = {"collectives": "half of a step is collectives", "memory": "they take half of the memory"}[limited_by]
         text.append(f"  replicating them is right up to about {_round(most):,} movies: beyond that {reason}")
     return text
 
 
-def _sources(found: Estimate, measured: Constants) -> list[str]:
+def _sources(planned: Estimate, measured: Constants) -> list[str]:
     text = [
         "counted: from sizes of tensors, which tests compare with real runs; estimated: counted from the code,",
         "and compared with peaks of real runs.",
     ]
-    if found.place.machine.measured:
+    if planned.place.machine.measured:
         text.append(f"measured: on {measured.hardware}, {measured.date}, commit {measured.commit}, one thread a rank;")
         error = f"largest error of a step {max(measured.fit_error, measured.check_error):.0%}"
         text.append(f"{error} ({'held-out runs among them' if measured.check_error else 'of the fit alone'}).")
     else:
-        share = found.place.network.achieved
+        share = planned.place.network.achieved
         text += [
             f"projected: no such GPU was measured. Assumes {share:.0%} of data sheets (--achieved) and no cache hits",
             "of messages. Trust times only within a factor of three.",
@@ -118,9 +118,9 @@ def _sources(found: Estimate, measured: Constants) -> list[str]:
     return text
 
 
-def extrapolated(found: Estimate, measured: Constants) -> bool:
+def extrapolated(planned: Estimate, measured: Constants) -> bool:
     """Returns whether a job has far more work than was measured."""
-    work = work_of(found.job)
+    work = work_of(planned.job)
     return any(work[name] > _NEAR * largest for name, largest in measured.largest.items() if measured.seconds[name])
 
 
