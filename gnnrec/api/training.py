@@ -31,6 +31,7 @@ class Run:
         object.__setattr__(self, "directory", Path(self.directory))
 
     @property
+    @python_errors()
     def config(self) -> TrainConfig:
         """All options with their resolved values."""
         return read_train_config(self.directory / "config.yaml")
