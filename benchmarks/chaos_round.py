@@ -233,7 +233,7 @@ class Round:
             job.wait()
         finally:
             job.end()
-        found = re.findall(r"\((\d+) of \d+ parts were there\)", job.log.read_text(encoding="utf-8"))
+        found = re.findall(r"\((\d+) of \d+ parts were already written\)", job.log.read_text(encoding="utf-8"))
         kept = int(found[-1]) if found else 0
         if kept < before:
             self._lose(f"{before} parts were written, {kept} were kept after {kill}")

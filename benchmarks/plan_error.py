@@ -21,7 +21,7 @@ from benchmarks import record
 from benchmarks.export_scale import write_data
 from benchmarks.plan_runs import job_of, measure
 from gnnrec.tools.planning.constants import PATH, constants
-from gnnrec.tools.planning.estimate import Estimate, estimate, place_of
+from gnnrec.tools.planning.estimate import Estimate, deployment_of, estimate
 from gnnrec.tools.planning.options import PlanOptions
 
 #: Users, ratings per user, movies. None of them is among those of ``plan_constants``.
@@ -70,7 +70,7 @@ def compare(name: str, data: Path, words: str, ranks: int, epochs: int = 3) -> d
     """Predicts and measures one run, and returns both with relative errors."""
     job = job_of(data, words.split(), ranks)
     found = measure(data, words.split(), ranks, epochs)
-    predicted = _predicted(estimate(job, place_of(PlanOptions(gpus=ranks, memory=1e6))))
+    predicted = _predicted(estimate(job, deployment_of(PlanOptions(gpus=ranks, memory=1e6))))
     names = {"step_seconds": "step", "peak_bytes": "peak_bytes", "collective_bytes": "bytes"}
     row: dict = {"data": name, "options": words, "ranks": ranks}
     for quantity, key in names.items():

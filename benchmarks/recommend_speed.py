@@ -33,10 +33,10 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks import record
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.inference.export_directory import ExportDirectory, parts_of
+from gnnrec.inference.export_directory import ExportDirectory, split_into_parts
+from gnnrec.inference.export_vectors import ExportVectors
 from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_all import BestMovies
-from gnnrec.inference.vectors_of_export import VectorsOfExport
 
 TOP = 20
 PART_ROWS = 100_000
@@ -64,8 +64,8 @@ def main() -> None:
 def measure(data: Path, dim: int, runs: int, threads: int, place: Path) -> dict:
     """Measures all figures; ``place`` needs room for an export of 40 MB."""
     export = random_export(data, dim, place / "export")
-    source = VectorsOfExport(export)
-    dataset, users = source.catalogue.dataset, source.block(range(source.num_users)).vectors
+    source = ExportVectors(export)
+    dataset, users = source.catalog.dataset, source.block(range(source.num_users)).vectors
     best, implicit = BestMovies(source, None, TOP, torch.device("cpu")), _implicit(source, users, threads)
     contenders = {
         "ours": lambda: ours(best, dataset.num_users),
@@ -74,7 +74,7 @@ def measure(data: Path, dim: int, runs: int, threads: int, place: Path) -> dict:
     }
     seconds = {name: [] for name in (*contenders, "command", "user")}
     gnnrec = [sys.executable, "-m", "gnnrec", "recommend", str(export)]
-    user = str(source.catalogue.users[dataset.num_users // 2])
+    user = str(source.catalog.users[dataset.num_users // 2])
     best.best(range(100))  # compiles
     movies = {}
     for turn in range(runs):
@@ -105,10 +105,10 @@ def ours(best: BestMovies, users: int) -> np.ndarray:
     return np.concatenate([best.best(range(row, min(row + 10_000, users)))[1] for row in range(0, users, 10_000)])
 
 
-def _implicit(source: VectorsOfExport, users: np.ndarray, threads: int):
+def _implicit(source: ExportVectors, users: np.ndarray, threads: int):
     from implicit.cpu.als import AlternatingLeastSquares
 
-    dataset = source.catalogue.dataset
+    dataset = source.catalog.dataset
     model = AlternatingLeastSquares(factors=users.shape[1], num_threads=threads)
     model.user_factors, model.item_factors = users, source.scoring.movies
     ones = np.ones(dataset.num_ratings, np.float32)
@@ -129,11 +129,11 @@ def _implicit(source: VectorsOfExport, users: np.ndarray, threads: int):
 def random_export(data: Path, dim: int, out: Path) -> Path:
     """An export of normal random vectors without biases, for the users and movies of a prepared dataset."""
     dataset, random = PreparedDataset(data), np.random.default_rng(0)
-    catalogue, directory = MovieCatalog(dataset), ExportDirectory(out)
+    catalog, directory = MovieCatalog(dataset), ExportDirectory(out)
     directory.open({"model": "random"}, overwrite=False)
     names = []
-    for kind, ids in (("user", catalogue.users), ("movie", catalogue.movies)):
-        for part in parts_of(f"{kind}s", len(ids), PART_ROWS):
+    for kind, ids in (("user", catalog.users), ("movie", catalog.movies)):
+        for part in split_into_parts(f"{kind}s", len(ids), PART_ROWS):
             values = pa.array(random.standard_normal(len(part.rows) * dim, dtype=np.float32))
             columns = {
                 kind: ids.slice(part.rows.start, len(part.rows)),

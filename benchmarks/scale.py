@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from benchmarks import record
-from gnnrec.tools.planning.estimate import estimate, place_of
+from gnnrec.tools.planning.estimate import deployment_of, estimate
 from gnnrec.tools.planning.options import PlanOptions
 
 PARTS = ("scale_prepare", "scale_throughput", "rank_quality", "plan", "hosts", "user_rows", "many_movies")
@@ -48,7 +48,7 @@ def _peaks(row: dict, sizes: dict) -> dict[str, float]:
         users=row["users"], movies=row["movies"], ratings=round(row["ratings"] * _TRAIN), gpus=sizes["ranks"],
         config=ROOT / "configs" / f"{sizes['config']}.yaml", memory=1e6,
     )  # fmt: skip
-    planned = estimate(options.job(), place_of(options))
+    planned = estimate(options.job(), deployment_of(options))
     predicted = max(planned.device_bytes, planned.reading) / 1e9
     return {"measured": row["peak_gb"], "predicted": predicted, "error": predicted / row["peak_gb"] - 1}
 

@@ -3,7 +3,7 @@
 #
 # Run it as a script, `python examples/movielens_notebook.py`, or open it as a notebook: editors show each `# %%` as a
 # cell, and `jupytext --to ipynb examples/movielens_notebook.py` makes an `.ipynb` of it. It takes half a minute, writes
-# into a directory of its own, and needs no download: the ratings are generated.
+# to a temporary directory, and needs no download, since the ratings are generated.
 
 # %%
 import tempfile
@@ -20,8 +20,8 @@ place = Path(tempfile.mkdtemp(prefix="gnnrec-notebook-"))
 # %% [markdown]
 # ## Ratings
 #
-# Any DataFrame with a user, a movie and a rating in each row will do, with a time where it is known. To work on
-# MovieLens, leave this cell out and call `gnnrec.prepare(place / "data", dataset="ml-latest-small")` in the next.
+# Any DataFrame works whose rows have a user, a movie, a rating and optionally a time. For MovieLens, omit this cell
+# and call `gnnrec.prepare(place / "data", dataset="ml-latest-small")` in the next.
 
 # %%
 synth(place / "ratings", SynthOptions(users=400, movies=200, ratings=16_000, seed=1))
@@ -37,7 +37,7 @@ print(data)
 # ## Training
 #
 # Options are those of `train_dist.py`; sections of a configuration file are dictionaries. Ctrl-C (*interrupt kernel*)
-# saves the run, and the same call with `resume="auto"` goes on.
+# saves the run, and the same call with `resume="auto"` resumes it.
 
 # %%
 run = gnnrec.train(data, place / "run", model={"dim": 32}, loader={"folds": 10}, optimizer={"epochs": 12})
@@ -63,11 +63,11 @@ print(liked[["title", "rating"]])
 print(gnnrec.recommend(run, user, top=5))
 
 # %%
-everybody = gnnrec.recommend(run, top=3)
-print(everybody.head(6))
+all_users = gnnrec.recommend(run, top=3)
+print(all_users.head(6))
 
 # %% [markdown]
-# Somebody who was not in training is known by ratings alone.
+# A user who was not in training is embedded from ratings alone.
 
 # %%
 new = pd.DataFrame({"userId": "new", "movieId": liked["movieId"], "rating": liked["rating"]})
@@ -82,8 +82,8 @@ print(gnnrec.similar(run, title, top=5))
 
 # %%
 vectors = gnnrec.embed(run)
-known = vectors.users.loc[user] @ vectors.movies.T + vectors.movie_bias + vectors.user_bias[user] + vectors.offset
+predicted = vectors.users.loc[user] @ vectors.movies.T + vectors.movie_bias + vectors.user_bias[user] + vectors.offset
 first = gnnrec.recommend(run, user, top=1).iloc[0]
 scale = data.manifest.rating
-np.testing.assert_allclose(known[first["movie"]].clip(scale["min"], scale["max"]), first["score"], rtol=1e-4)
+np.testing.assert_allclose(predicted[first["movie"]].clip(scale["min"], scale["max"]), first["score"], rtol=1e-4)
 print(f"{vectors.users.shape[0]} users and {vectors.movies.shape[0]} movies, {vectors.users.shape[1]} numbers each")

@@ -4,11 +4,14 @@
 
     data = gnnrec.prepare("data/mine", ratings)          # a file or a pandas DataFrame
     run = gnnrec.train(data, "runs/mine", optimizer={"epochs": 10})
+    gnnrec.evaluate(run)                                 # metrics on held-out ratings
     gnnrec.recommend(run, user=42)                       # a DataFrame
     gnnrec.similar(run, "Heat (1995)")
     vectors = gnnrec.embed(run)                          # DataFrames by raw ids
+    gnnrec.export(run, "exports/mine")                   # the same in files
+    gnnrec.report(run)                                   # an HTML page
 
-What goes wrong is a :class:`gnnrec.UserError`, whose text says what to do.
+Bad input raises :class:`gnnrec.UserError`, whose message names the way out. docs/python.md has all functions.
 """
 
 import importlib
@@ -25,8 +28,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:
+    from gnnrec.api.comparison import compare
     from gnnrec.api.data import prepare
+    from gnnrec.api.evaluation import evaluate
+    from gnnrec.api.exporting import export
     from gnnrec.api.movies import recommend, similar
+    from gnnrec.api.reports import report
     from gnnrec.api.training import Run, train
     from gnnrec.api.vectors import Embeddings, embed
     from gnnrec.data.prepared import PreparedDataset
@@ -38,9 +45,13 @@ __all__ = [
     "Run",
     "Stopped",
     "UserError",
+    "compare",
     "embed",
+    "evaluate",
+    "export",
     "prepare",
     "recommend",
+    "report",
     "similar",
     "train",
 ]
@@ -51,6 +62,10 @@ _PLACES = {
     "PreparedDataset": "gnnrec.data.prepared",
     "train": "gnnrec.api.training",
     "Run": "gnnrec.api.training",
+    "evaluate": "gnnrec.api.evaluation",
+    "export": "gnnrec.api.exporting",
+    "report": "gnnrec.api.reports",
+    "compare": "gnnrec.api.comparison",
     "embed": "gnnrec.api.vectors",
     "Embeddings": "gnnrec.api.vectors",
     "recommend": "gnnrec.api.movies",
@@ -67,4 +82,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""``import gnnrec`` in a notebook: light, typed, and the same as the commands."""
+"""``import gnnrec`` in a notebook imports nothing heavy, is typed, and gives the results of the commands."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ratings() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def movies(ratings) -> pd.DataFrame:
     ids = np.sort(ratings["movieId"].unique())
-    titles = [f"Film {each} ({1980 + each % 20})" for each in ids]
+    titles = [f"Film {number} ({1980 + number % 20})" for number in ids]
     return pd.DataFrame({"movieId": ids, "title": titles, "genres": np.where(ids % 2, "Drama", "Comedy")})
 
 
@@ -55,24 +55,24 @@ def run(place, data) -> gnnrec.Run:
 
 @pytest.fixture(scope="module")
 def export(place, run) -> Path:
-    run_command(["export", str(run.directory), "--out", str(place / "export")])
-    return place / "export"
+    return gnnrec.export(run, place / "export")
 
 
-def test_importing_it_imports_nothing_heavy():
+def test_the_import_loads_no_heavy_package():
     code = "import sys, gnnrec; print([m for m in ('torch', 'pandas', 'numpy', 'jsonargparse') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert found.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
 
 
-def test_every_name_that_it_promises_is_there_and_documented():
+def test_public_names_are_documented_and_no_others_are_listed():
+    assert dir(gnnrec) == sorted(gnnrec.__all__)
     for name in gnnrec.__all__:
-        assert name in dir(gnnrec) and getattr(gnnrec, name).__doc__, name
+        assert getattr(gnnrec, name).__doc__, name
     with pytest.raises(AttributeError, match="no attribute 'prepar'"):
         _ = gnnrec.prepar
 
 
-def test_a_dataframe_is_prepared_like_its_file(place, ratings, movies, data):
+def test_a_dataframe_is_prepared_like_a_file(place, ratings, movies, data):
     ratings.to_csv(place / "ratings.csv", index=False)
     movies.to_csv(place / "movies.csv", index=False)
     run_command(["prepare", str(place / "by_command"), "--ratings", str(place / "ratings.csv")])
@@ -84,7 +84,7 @@ def test_a_dataframe_is_prepared_like_its_file(place, ratings, movies, data):
     assert "40 users, 30 movies, 600 ratings" in repr(data)
 
 
-def test_a_run_has_what_its_files_have(run, data):
+def test_a_run_has_the_content_of_its_files(run, data):
     assert run.summary["counts"]["test_ratings"] == (data.split == TEST).sum()
     assert run.config.model.dim == 8 and run.config.wandb.mode == "disabled"
     validated = run.metrics.dropna(subset="validation_rmse")
@@ -94,19 +94,19 @@ def test_a_run_has_what_its_files_have(run, data):
     assert gnnrec.Run(str(run.directory)).summary == run.summary
 
 
-def test_options_stand_over_those_of_a_file(place, data):
+def test_options_override_those_of_a_file(place, data):
     (place / "run.yaml").write_text("model: {dim: 4, layers: 1}\nloader: {folds: 4}\noptimizer: {epochs: 1}\n")
     small = gnnrec.train(data, place / "by_file", config=place / "run.yaml", model={"dim": 6}, baselines=False)
     assert (small.config.model.dim, small.config.loader.folds, small.config.baselines) == (6, 4, False)
 
 
 def scores(vectors: gnnrec.Embeddings) -> pd.DataFrame:
-    """Predicted ratings of all pairs, by the formula of the documentation."""
+    """Predicts ratings of all pairs by the documented formula."""
     products = vectors.users @ vectors.movies.T
     return products.add(vectors.user_bias, axis=0).add(vectors.movie_bias, axis=1) + vectors.offset
 
 
-def test_embeddings_are_those_of_an_export(run, export):
+def test_embeddings_equal_those_of_an_export(run, export):
     vectors, exported = gnnrec.embed(run), gnnrec.embed(export)
     for name, dim in (("users", 40), ("movies", 30)):
         ours, theirs = getattr(vectors, name), getattr(exported, name)
@@ -120,19 +120,19 @@ def test_embeddings_are_those_of_an_export(run, export):
 
 def test_recommendations_are_the_highest_scores_of_unrated_movies(run, export, ratings, movies):
     predicted = scores(gnnrec.embed(run)).clip(0.5, 5)
-    everybody = gnnrec.recommend(run, top=4)
-    assert everybody.columns.tolist() == ["user", "rank", "movie", "title", "score"]
+    all_users = gnnrec.recommend(run, top=4)
+    assert all_users.columns.tolist() == ["user", "rank", "movie", "title", "score"]
     titles = movies.set_index("movieId")["title"]
-    for user, found in everybody.groupby("user"):
+    for user, found in all_users.groupby("user"):
         rated = ratings.loc[ratings["userId"] == user, "movieId"]
         best = predicted.loc[user].drop(rated).nlargest(4)
         np.testing.assert_allclose(found["score"], best, rtol=1e-4)
         assert not set(found["movie"]) & set(rated)
         assert found["title"].tolist() == titles[found["movie"]].tolist()
-    some = everybody["user"].unique()[[3, 0]]
+    some = all_users["user"].unique()[[3, 0]]
     for source in (run, export):
         chosen = gnnrec.recommend(source, some, top=4)
-        expected = pd.concat([everybody[everybody["user"] == user] for user in some], ignore_index=True)
+        expected = pd.concat([all_users[all_users["user"] == user] for user in some], ignore_index=True)
         pd.testing.assert_frame_equal(chosen, expected, check_dtype=False, check_exact=False, atol=1e-4)
         pd.testing.assert_frame_equal(gnnrec.recommend(source, some[0], top=4), chosen[:4])
 
@@ -156,40 +156,86 @@ def test_similar_movies_have_the_highest_cosines(run):
     pd.testing.assert_frame_equal(gnnrec.similar(run, "film 2 (", top=5), found)
 
 
+def test_evaluate_repeats_the_summary(run):
+    results = gnnrec.evaluate(run)
+    assert results.index.tolist() == ["validation", "test"]
+    for split, row in results.iterrows():
+        for name in ("rmse", "mae"):
+            assert row[name] == pytest.approx(run.summary[f"{split}_{name}"], rel=1e-5)
+
+
+def test_export_writes_what_the_command_writes(place, run, export):
+    run_command(["export", str(run.directory), "--out", str(place / "exported_by_command")])
+    for path in sorted(export.glob("*/*.parquet")):
+        other = pd.read_parquet(place / "exported_by_command" / path.relative_to(export))
+        pd.testing.assert_frame_equal(pd.read_parquet(path), other)
+
+
+def test_export_of_new_users_and_other_formats(place, run, ratings):
+    new = ratings.head(5).assign(userId="new").drop(columns="timestamp")
+    out = gnnrec.export(run, place / "new", ratings=new, formats=["npy"], dtype="float16")
+    vectors = np.load(out / "users.npy")
+    assert (vectors.shape, vectors.dtype) == ((1, 8), np.float16)
+    np.testing.assert_allclose(vectors, gnnrec.embed(run, ratings=new).users, atol=1e-2)
+
+
+def test_report_of_one_run_and_of_several(place, run):
+    page = gnnrec.report(run, users=1)
+    assert page == run.directory / "report" / "report.html"
+    assert f"{run.summary['test_rmse']:.4f}" in page.read_text()
+    other = gnnrec.report([run, place / "by_file"], place / "both")
+    assert "A comparison of 2 runs" in other.read_text()
+
+
+def test_compare_returns_the_table_of_its_directory(place, data):
+    table = gnnrec.compare(data, place / "table", models=["global mean", "biases"], seeds=1, loader={"folds": 2})
+    assert table["model"].tolist() == ["global mean", "biases"] and (table["seeds"] == 1).all()
+    assert (table["rmse"] > 0.1).all() and (table["rmse_spread"] == 0).all()
+    added = gnnrec.compare(
+        data, place / "table", models=["global mean"], seeds=1, label="mean", resume=True, loader={"folds": 2}
+    )
+    assert added["model"].tolist() == ["mean"] and added["rmse"].tolist() == table["rmse"].tolist()[:1]
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda p, d, r: gnnrec.prepare(p / "x", r, tset=0.1), "tset.*did you mean test"),
-        (lambda p, d, r: gnnrec.prepare(p / "x", r, test="ten"), "--test ten: must be a number"),
+        (lambda p, d, r: gnnrec.prepare(p / "x", r, test="ten"), "^test=ten: must be a number"),
         (lambda p, d, r: gnnrec.prepare(p / "x", r, protocol="strng"), "did you mean strong"),
-        (lambda p, d, r: gnnrec.prepare(p / "x"), "--ratings"),
-        (lambda p, d, r: gnnrec.prepare(p / "data", r), "overwrite"),
-        (
-            lambda p, d, r: gnnrec.prepare(p / "x", r.drop(columns="rating")),
-            "^the DataFrame of ratings .* rating col",
-        ),
+        (lambda p, d, r: gnnrec.prepare(p / "x"), "ratings="),
+        (lambda p, d, r: gnnrec.prepare(p / "data", r), "pass overwrite=True$"),
+        (lambda p, d, r: gnnrec.prepare(p / "x", r.drop(columns="rating")), "^the DataFrame of ratings .* rating"),
         (lambda p, d, r: gnnrec.prepare(p / "x", r.assign(userId=[1, "a"] * 300)), "DataFrame of ratings.*mixed"),
         (lambda p, d, r: gnnrec.train(d, p / "x", model={"dimm": 3}), "did you mean model.dim"),
-        (lambda p, d, r: gnnrec.train(d, p / "x", model={"dim": "wide"}), "--model.dim wide: must be a whole number"),
-        (lambda p, d, r: gnnrec.train(d, p / "x", config=p / "no.yaml"), "no.yaml: there is no such file"),
+        (lambda p, d, r: gnnrec.train(d, p / "x", model={"dim": "wide"}), "^model.dim=wide: must be a whole number"),
+        (lambda p, d, r: gnnrec.train(d, p / "x", config=p / "no.yaml"), "^config=.*no.yaml: there is no such file"),
         (lambda p, d, r: gnnrec.train(p / "nothing", p / "x"), "not a prepared dataset"),
-        (lambda p, d, r: gnnrec.recommend(p / "run", 99999), "nobody has this id"),
-        (lambda p, d, r: gnnrec.recommend(p / "run", 7, top=0), "--top 0"),
-        (lambda p, d, r: gnnrec.similar(p / "run", "nothing like it"), "no title begins"),
-        (lambda p, d, r: gnnrec.embed(p / "nothing"), "not a run directory"),
+        (lambda p, d, r: gnnrec.recommend(p / "run", 99999), "^user=99999: no user in .* has this id"),
+        (lambda p, d, r: gnnrec.recommend(p / "run", 7, top=0), "^top=0: "),
+        (lambda p, d, r: gnnrec.similar(p / "run", "nothing like it"), "^movie=nothing like it: no movie"),
+        (lambda p, d, r: gnnrec.embed(p / "nothing"), "nothing does not exist"),
         (lambda p, d, r: gnnrec.Run(p / "nothing").summary, "summary.json is missing"),
+        (lambda p, d, r: gnnrec.evaluate(p / "nothing"), "not a run directory"),
+        (lambda p, d, r: gnnrec.evaluate(p / "run", checkpoint="bst"), "^checkpoint=bst: .*did you mean best"),
+        (lambda p, d, r: gnnrec.export(p / "run", p / "x", chunk=0), "^chunk=0: must be at least 1"),
+        (lambda p, d, r: gnnrec.export(p / "run", p / "run"), "holds something else than an export"),
+        (lambda p, d, r: gnnrec.report(p / "run", p / "x", users=-1), "^users=-1: must be 0 or more"),
+        (lambda p, d, r: gnnrec.report([p / "run", p / "run"]), "several runs need out="),
+        (lambda p, d, r: gnnrec.compare(d, p / "x", models=["bias"]), "^models: bias is not a model .did you mean"),
+        (lambda p, d, r: gnnrec.compare(d, p / "x", seeds=0), "^seeds=0: must be at least 1"),
     ],
 )
-def test_mistakes_are_exceptions_of_one_line(place, data, run, ratings, call, says):
+def test_mistakes_raise_one_line_about_python_arguments(place, data, run, ratings, call, says):
     with pytest.raises(gnnrec.UserError, match=says) as caught:
         call(place, data, ratings)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and "--" not in str(caught.value)
     assert not (place / "x").exists()
 
 
 @pytest.fixture
 def usual_signals() -> Iterator[None]:
-    """Those of a notebook: commands that other tests ran in this process have left theirs."""
+    """Sets the handlers of a notebook, since commands that ran in this process have left theirs."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -198,7 +244,7 @@ def usual_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data, usual_signals):
+def test_ctrl_c_saves_the_run_and_raises_keyboard_interrupt(place, data, usual_signals):
     before = [signal.getsignal(number) for number in SIGNALS]
     options = SMALL | {"optimizer": {"epochs": 150}, "baselines": False}
     records = place / "stopped" / "metrics.jsonl"
@@ -217,15 +263,15 @@ def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data, usual_sig
     assert resumed.summary["steps"] == 450
 
 
-def test_it_works_beside_the_main_thread(run):
-    found: list[pd.DataFrame] = []
-    thread = threading.Thread(target=lambda: found.append(gnnrec.recommend(run, 7)))
+def test_recommend_works_in_another_thread(run):
+    results: list[pd.DataFrame] = []
+    thread = threading.Thread(target=lambda: results.append(gnnrec.recommend(run, 7)))
     thread.start()
     thread.join(60)
-    pd.testing.assert_frame_equal(found[0], gnnrec.recommend(run, 7))
+    pd.testing.assert_frame_equal(results[0], gnnrec.recommend(run, 7))
 
 
-def test_the_example_runs_by_itself(tmp_path):
+def test_the_example_runs(tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error::FutureWarning", ROOT / "examples" / "movielens_notebook.py"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)

@@ -1,1 +1,1 @@
-"""What ``import gnnrec`` offers to notebooks and scripts. Every function calls what the command of its name calls."""
+"""The public functions of ``import gnnrec``. Each calls the same code as the command of its name."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnrec.api.session import file_of, read_options
+from gnnrec.api.python_names import python_errors
+from gnnrec.api.session import as_file, read_options
 from gnnrec.data.prepare import PrepareOptions
 from gnnrec.data.prepare import prepare as write
 from gnnrec.data.prepared import PreparedDataset
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@python_errors()
 def prepare(
     out: Path | str,
     ratings: pd.DataFrame | Path | str | None = None,
@@ -23,23 +25,24 @@ def prepare(
     overwrite: bool = False,
     **options: Any,
 ) -> PreparedDataset:
-    """Reads, checks and splits ratings, as ``gnnrec prepare`` does.
+    """Reads, checks and splits ratings, like ``gnnrec prepare``.
 
     Args:
-        out: The directory to make.
-        ratings: A DataFrame or a file with a user, a movie, a rating and, where known, a time in each row.
+        out: Directory to create.
+        ratings: A DataFrame or a file whose rows have a user, a movie, a rating and optionally a time.
         movies: A DataFrame or a file with titles and genres of the movies.
-        dataset: A MovieLens dataset to download, in place of ratings: ``ml-latest-small``, ``ml-1m`` and so on.
-        overwrite: Replace the directory, where it is there already.
-        **options: Further options of the command: ``protocol="strong"``, ``test=0.2``, ``user_column="customer"``.
+        dataset: Name of a MovieLens dataset to download instead of ratings, such as ``ml-latest-small`` or ``ml-1m``.
+        overwrite: Replace an existing directory.
+        **options: Further options of the command, such as ``protocol="strong"``, ``test=0.2``,
+            ``user_column="customer"``.
 
     Returns:
         The prepared dataset; ``gnnrec.PreparedDataset(out)`` opens it again.
 
     Raises:
-        UserError: Bad input, or an option that there is not.
+        UserError: Bad input, or an unknown option.
     """
-    with file_of(ratings, "ratings") as ratings_file, file_of(movies, "movies") as movies_file:
+    with as_file(ratings, "ratings") as ratings_file, as_file(movies, "movies") as movies_file:
         source = {"ratings": ratings_file, "movies": movies_file, "dataset": dataset, "overwrite": overwrite}
         write(Path(out), read_options(PrepareOptions, source | options))
     return PreparedDataset(out)

@@ -1,4 +1,4 @@
-"""What all functions of the API share: options as they are typed, DataFrames as files, signals as they were before."""
+"""Shared by the functions of the API: options from keywords, DataFrames as files, signal handling."""
 
 from __future__ import annotations
 
@@ -24,38 +24,37 @@ Options = TypeVar("Options")
 
 
 def read_options(kind: type[Options], values: dict[str, Any]) -> Options:
-    """A dataclass of options from keywords, checked like the command line.
+    """Creates a dataclass of options from keywords, with the checks of the command line.
 
     Args:
         kind: The dataclass.
-        values: Its fields; those that are None are left at their defaults.
+        values: Field -> value; None stands for the default.
 
     Raises:
-        UserError: An unknown name or a value that cannot be.
+        UserError: An unknown name or an invalid value.
     """
     parser = Parser()
     parser.add_class_arguments(kind)
-    read: Any = parser.instantiate(parser.parse_args(words_of(given(values))))
+    parsed: Any = parser.instantiate(parser.parse_args(words_of(drop_none(values))))
     fields: tuple[dataclasses.Field, ...] = dataclasses.fields(cast(Any, kind))
-    return kind(**{field.name: read[field.name] for field in fields})
+    return kind(**{field.name: parsed[field.name] for field in fields})
 
 
-def given(values: dict[str, Any]) -> dict[str, Any]:
-    """Keywords that are not None."""
+def drop_none(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the keywords that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 @contextlib.contextmanager
-def file_of(table: pd.DataFrame | Path | str | None, kind: str) -> Iterator[Path | None]:
-    """A file to read: the one that is named, or a Parquet file with a DataFrame, for as long as the block lasts.
+def as_file(table: pd.DataFrame | Path | str | None, kind: str) -> Iterator[Path | None]:
+    """Yields the path itself, or a temporary Parquet file with the DataFrame.
 
     Args:
-        table: A DataFrame, a path, or nothing.
+        table: A DataFrame, a path, or None.
         kind: ``ratings`` or ``movies``.
 
     Raises:
-        UserError: Columns that Parquet has no type for; and what reading complains of, with the DataFrame in the place
-            of the file.
+        UserError: A column of mixed types; or an error of the block, with the DataFrame named instead of the file.
     """
     if table is None or isinstance(table, (str, Path)):
         yield None if table is None else Path(table)
@@ -64,7 +63,7 @@ def file_of(table: pd.DataFrame | Path | str | None, kind: str) -> Iterator[Path
         path = Path(directory) / f"{kind}.parquet"
         try:
             table.to_parquet(path, index=False)
-        except (ValueError, TypeError) as error:  # pyarrow's errors are of these kinds
+        except (ValueError, TypeError) as error:  # pyarrow's errors are subclasses of these
             reason = " ".join(str(error).split())
             raise UserError(f"the DataFrame of {kind} has a column of mixed types ({reason}): convert it") from None
         try:
@@ -75,10 +74,10 @@ def file_of(table: pd.DataFrame | Path | str | None, kind: str) -> Iterator[Path
 
 @contextlib.contextmanager
 def session(device: str) -> Iterator[World]:
-    """The ranks of this process, which is one unless torchrun started it; signals are afterwards taken as before.
+    """Opens the process group, of one rank except under torchrun, and finally restores signal handlers.
 
-    While the block lasts, Ctrl-C asks for an orderly stop (a run is saved) and a second one insists. Afterwards the
-    signal has its usual effect: Ctrl-C is a KeyboardInterrupt.
+    Within the block Ctrl-C requests an orderly stop, which saves a run; a second Ctrl-C ends at once. After the block
+    the signal has its usual effect: Ctrl-C raises KeyboardInterrupt.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -86,19 +85,19 @@ def session(device: str) -> Iterator[World]:
     from gnnrec.distributed import process_group
 
     process_group.share_cores()
-    with contextlib.ExitStack() as afterwards:
+    with contextlib.ExitStack() as restore:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                afterwards.callback(signal.signal, number, signal.getsignal(number))
+                restore.callback(signal.signal, number, signal.getsignal(number))
         with process_group.process_group(device) as world:
-            ended = None
+            stopped = None
             try:
                 yield world
-            except Stopped as stopped:
-                ended = stopped
+            except Stopped as error:
+                stopped = error
     if world.stop.code in SIGNALS:
-        if ended is not None:
-            print(f"stopped {ended}", flush=True)
+        if stopped is not None:
+            print(f"stopped {stopped}", flush=True)
         signal.raise_signal(world.stop.code)
-    if ended is not None:
-        raise ended
+    if stopped is not None:
+        raise stopped

@@ -1,4 +1,4 @@
-"""Opens what vectors come from: a run or an export."""
+"""Opens the vectors of a run or an export."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnrec.api.session import file_of, read_options, session
-from gnnrec.api.training import Run
+from gnnrec.api.session import as_file, read_options, session
+from gnnrec.api.training import Run, run_directory
 from gnnrec.inference.recommend import is_export, open_source
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def opened(
+def open_vectors(
     source: Run | Path | str, ratings: pd.DataFrame | Path | str | None, options: dict[str, Any], every_user: bool
 ) -> Iterator[tuple[VectorSource, RecommendOptions, World | None]]:
-    """Vectors, checked options, and the ranks.
+    """Yields the vectors, the checked options, and the ranks (None where torch is not needed).
 
     Args:
         source: A run, a run directory or an export.
-        ratings: Ratings whose users are meant, in place of those of the dataset.
+        ratings: Ratings whose users replace those of the dataset.
         options: Fields of :class:`~gnnrec.inference.recommend_options.RecommendOptions`.
-        every_user: All users are asked for. For some of an export torch is not needed, and there are no ranks.
+        every_user: Whether vectors of all users are needed. For single users of an export torch is not imported.
     """
-    path = source.directory if isinstance(source, Run) else Path(source)
-    with file_of(ratings, "ratings") as file:
-        read = read_options(RecommendOptions, options | {"ratings": file})
+    path = run_directory(source)
+    with as_file(ratings, "ratings") as file:
+        parsed = read_options(RecommendOptions, options | {"ratings": file})
         if is_export(path) and not every_user:
-            yield open_source(path, read), read, None
+            yield open_source(path, parsed), parsed, None
             return
-        with session(read.device) as world:
-            yield open_source(path, read, world), read, world
+        with session(parsed.device) as world:
+            yield open_source(path, parsed, world), parsed, world

@@ -1,4 +1,4 @@
-"""``gnnrec.train``, and what it returns."""
+"""``gnnrec.train`` and the run that it returns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from gnnrec.api.session import given, session
+from gnnrec.api.python_names import python_errors
+from gnnrec.api.session import drop_none, session
 from gnnrec.config.parser import words_of
 from gnnrec.config.train_config import TrainConfig, parse_train_config, read_train_config
 from gnnrec.data.prepared import PreparedDataset
@@ -18,7 +19,7 @@ from gnnrec.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run directory, made here or by ``train_dist.py``.
+    """A run directory, of :func:`train` or of ``train_dist.py``.
 
     Attributes:
         directory: The run directory.
@@ -30,18 +31,19 @@ class Run:
         object.__setattr__(self, "directory", Path(self.directory))
 
     @property
+    @python_errors()
     def config(self) -> TrainConfig:
-        """Every option, as resolved."""
+        """All options with their resolved values."""
         return read_train_config(self.directory / "config.yaml")
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Scores of the best checkpoint, the baselines on the same split, counts: ``summary.json``."""
+        """Content of ``summary.json``: metrics of the best checkpoint and of the baselines, counts, times."""
         return json.loads(self._read("summary.json"))
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """A row for each record: ``step``, ``time`` (seconds since 1970), and what was recorded there, else NaN."""
+        """Records of ``metrics.jsonl``: ``step``, ``time`` (seconds since 1970), and metrics, NaN if not recorded."""
         return pd.DataFrame([json.loads(line) for line in self._read("metrics.jsonl").splitlines()])
 
     def _read(self, name: str) -> str:
@@ -50,10 +52,16 @@ class Run:
             return path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise UserError(
-                f"{path} is missing: it is written by gnnrec.train, and by train_dist.py, at the end of a run"
+                f"{path} is missing: it is written at the end of training, by gnnrec.train or train_dist.py"
             ) from None
 
 
+def run_directory(run: Run | Path | str) -> Path:
+    """Returns the path of a run."""
+    return run.directory if isinstance(run, Run) else Path(run)
+
+
+@python_errors()
 def train(
     data: PreparedDataset | Path | str,
     run_dir: Path | str,
@@ -61,28 +69,28 @@ def train(
     config: Path | str | None = None,
     **options: Any,
 ) -> Run:
-    """Trains a model in this process, as ``train_dist.py`` does; Weights & Biases is off unless asked for.
+    """Trains a model in this process, like ``train_dist.py``; Weights & Biases is off by default.
 
-    Ctrl-C saves the run and is then a KeyboardInterrupt; the same call with ``resume="auto"`` goes on.
+    Ctrl-C saves the run and raises KeyboardInterrupt; the same call with ``resume="auto"`` resumes it.
 
     Args:
-        data: What :func:`gnnrec.prepare` returned, or its directory.
-        run_dir: The run directory to make.
+        data: A prepared dataset or its directory.
+        run_dir: Run directory to create.
         config: A YAML file of options, such as ``configs/quickstart.yaml``.
-        **options: Options over those of the file; sections are dictionaries: ``model={"architecture": "gat"}``,
-            ``optimizer={"epochs": 10}``, ``objective="ranking"``, ``overwrite=True``.
+        **options: Options that override those of the file; sections are dictionaries:
+            ``model={"architecture": "gat"}``, ``optimizer={"epochs": 10}``, ``overwrite=True``.
 
     Returns:
         The run.
 
     Raises:
-        UserError: Bad input, or an option that there is not.
+        UserError: Bad input, or an unknown option.
         Stopped: After ``max_minutes``; the run is saved.
     """
     from gnnrec.training.run import train as fit
 
     directory = data.directory if isinstance(data, PreparedDataset) else data
-    words = ["--wandb.mode=disabled", *words_of(given({"config": config}))]
+    words = ["--wandb.mode=disabled", *words_of(drop_none({"config": config}))]
     words += words_of(options | {"data": str(directory), "run_dir": str(run_dir)})
     parsed = parse_train_config(words)
     with session(parsed.device) as world:

@@ -1,4 +1,4 @@
-"""``gnnrec.embed``, and what it returns."""
+"""``gnnrec.embed`` and the embeddings that it returns."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from gnnrec.api.source import opened
+from gnnrec.api.python_names import python_errors
+from gnnrec.api.source import open_vectors
 from gnnrec.api.training import Run
 
 
 @dataclasses.dataclass(frozen=True)
 class Embeddings:
-    """Vectors of all users and movies, as an export has them: index raw ids, columns 0 to ``dim - 1``, float32.
+    """Embeddings of all users and movies: the index has raw ids, the columns are 0 to ``dim - 1``, float32.
 
     A rating model with the dot head predicts ``offset + user_bias + movie_bias + user vector . movie vector``; a
-    ranking model scores a pair by the product alone. Of the MLP head these are inputs (docs/export.md).
+    ranking model scores a pair by the product alone. For the MLP head the vectors are inputs (docs/export.md).
 
     Attributes:
         users: ``[users, dim]``; ``users.to_numpy()`` is the matrix, ``users.loc[42]`` one vector.
         movies: ``[movies, dim]``.
         user_bias: ``[users]``.
         movie_bias: ``[movies]``.
-        offset: Added to every score.
+        offset: Constant term of every score.
     """
 
     users: pd.DataFrame
@@ -33,6 +34,7 @@ class Embeddings:
     offset: float
 
 
+@python_errors()
 def embed(
     source: Run | Path | str,
     *,
@@ -41,23 +43,24 @@ def embed(
     data: Path | str | None = None,
     device: str = "auto",
 ) -> Embeddings:
-    """Exact vectors of all users and movies, in memory; ``gnnrec export`` writes them for data that is larger.
+    """Returns exact embeddings of all users and movies in memory; :func:`gnnrec.export` writes them to files.
 
     Args:
-        source: A run, or a run directory or an export.
-        ratings: Ratings of users who are embedded in place of those of the dataset: new ones from these alone.
-        checkpoint: Of a run, ``best`` or ``last``.
-        data: The prepared dataset, where it has moved since training.
-        device: ``auto`` (CUDA where there is any), ``cpu`` or ``cuda``.
+        source: A run, a run directory or an export.
+        ratings: A DataFrame or a file of ratings whose users replace those of the dataset. New users are embedded from
+            these ratings alone.
+        checkpoint: Checkpoint of a run, ``best`` or ``last``.
+        data: The prepared dataset, if it has moved since training.
+        device: ``auto`` (CUDA if available), ``cpu`` or ``cuda``.
 
     Raises:
         UserError: Bad input.
     """
     options = {"checkpoint": checkpoint, "data": data, "device": device}
-    with opened(source, ratings, options, every_user=True) as (vectors, _, _):
+    with open_vectors(source, ratings, options, every_user=True) as (vectors, _, _):
         users = vectors.block(range(vectors.num_users))
         user_ids = pd.Index(users.ids.to_pandas(), name="user")
-        movie_ids = pd.Index(vectors.catalogue.movies.to_pandas(), name="movie")
+        movie_ids = pd.Index(vectors.catalog.movies.to_pandas(), name="movie")
         scoring = vectors.scoring
         return Embeddings(
             pd.DataFrame(users.vectors, index=user_ids),

@@ -28,7 +28,7 @@ class EvaluateOptions:
 
 
 def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Metrics]:
-    """Metrics of the run's objective by split name: test, and validation unless it was trained on.
+    """Returns metrics by split name: test, and validation unless the run was trained on it.
 
     Args:
         run: Run directory of ``train_dist.py``.

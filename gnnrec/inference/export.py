@@ -1,4 +1,4 @@
-"""NodeEmbeddings of all users and movies, in Parquet, under raw ids."""
+"""Exports embeddings of all users and movies to Parquet, keyed by raw ids."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gnnrec.data.formats import RATINGS_ROLES
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import ExportDirectory, ExportPart, parts_of
-from gnnrec.inference.export_formats import FurtherFiles, read_formats
+from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split_into_parts
+from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
-from gnnrec.inference.partitioned import write_shares
+from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.user_encoder import UserEncoder, Vectors
 
 _HEAD = "head.npz"
@@ -75,9 +75,9 @@ class ExportOptions:
 
 @torch.no_grad()
 def export(run: Path, options: ExportOptions, world: World) -> dict:
-    """Writes ``users/part-*.parquet``, ``movies/part-*.parquet`` and, when all of them are there, ``manifest.json``.
+    """Writes ``users/part-*.parquet``, ``movies/part-*.parquet`` and, once these are complete, ``manifest.json``.
 
-    Movies are embedded together, over all ranks. Then every rank takes parts of users, whoever owned them in training.
+    All ranks embed the movies together. The user parts are then divided evenly, whichever rank trained these users.
 
     Args:
         run: Run directory of ``train_dist.py``.
@@ -88,33 +88,34 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
         The manifest.
 
     Raises:
-        UserError: Bad input, or a place that cannot be written.
-        Stopped: A rank was told to stop; the same call goes on.
+        UserError: Bad input, or a directory that cannot be written.
+        Stopped: A rank was asked to stop; the same call resumes the export.
     """
     started = time.perf_counter()
-    if options.chunk < 1 or options.part_rows < 1:
-        raise UserError("--chunk and --part_rows must be at least 1")
+    for name in ("chunk", "part_rows"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name} {getattr(options, name)}: must be at least 1")
     loaded = load_run(run, world, options.checkpoint, options.data)
     check_tracking(loaded, options.wandb)
     source = _read_source(loaded, options, world)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
     if world.run_on_rank0(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
-        world.print(f"{options.out} is complete: nothing is left to do")
+        world.print(f"{options.out} is already complete")
         return track_export(loaded, options.out, world.run_on_rank0(directory.manifest), options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
     parts = {
-        "movies": parts_of("movies", loaded.dataset.num_movies, options.part_rows),
-        "users": parts_of("users", source.num_users, options.part_rows),
+        "movies": split_into_parts("movies", loaded.dataset.num_movies, options.part_rows),
+        "users": split_into_parts("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
     names += world.run_on_rank0(lambda: _write_movies(loaded, encoder, directory, parts["movies"], options))
     users, missing = parts["users"], _write_users(source, encoder, directory, parts["users"], options, world)
-    further = FurtherFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
-    names += further.write(world)
+    derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
+    names += derived.write(world)
     manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
-    manifest = world.run_on_rank0(lambda: directory.finish(names, manifest | further.describe()))
-    kept = f" ({len(users) - missing} of {len(users)} parts were there)" if missing < len(users) else ""
+    manifest = world.run_on_rank0(lambda: directory.finish(names, manifest | derived.describe()))
+    kept = f" ({len(users) - missing} of {len(users)} parts were already written)" if missing < len(users) else ""
     world.print(
         f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
         f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
@@ -123,7 +124,7 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
 
 
 def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> PreparedDataset | NewUsers:
-    """Where the users come from."""
+    """Returns the dataset, or the users of ``--ratings``."""
     if options.ratings is None:
         return loaded.dataset
     columns = {role: getattr(options, f"{role}_column") for role in RATINGS_ROLES}
@@ -146,7 +147,7 @@ def _identity(
 
 
 def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: World) -> UserEncoder:
-    """An encoder; that of an interrupted export, where it got so far: its parts then fit those that follow."""
+    """Builds the encoder, or restores that of an interrupted export so that old and new parts are consistent."""
     name = directory.state_file("encoder.pt")
     if world.run_on_rank0(lambda: directory.has(name)):
         state = torch.load(directory.path / name, map_location="cpu", weights_only=True)
@@ -157,7 +158,7 @@ def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: W
 
 
 def _write_state(state: dict[str, torch.Tensor], path: Path) -> None:
-    buffer = io.BytesIO()  # torch's own writer does not say that a disk is full
+    buffer = io.BytesIO()  # torch's own writer does not report a full disk
     torch.save(state, buffer)
     path.write_bytes(buffer.getbuffer())
 
@@ -165,15 +166,15 @@ def _write_state(state: dict[str, torch.Tensor], path: Path) -> None:
 def _write_movies(
     loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, parts: list[ExportPart], options: ExportOptions
 ) -> list[str]:
-    """Movies and what else scores need; returns the names of the latter. On rank 0."""
+    """Writes movies and the weights of the head on rank 0; returns the file names of the latter."""
     ids = loaded.dataset.movies["movie"]
     movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
     for part in parts:
         if directory.has(part.name):
             continue
         rows = slice(part.rows.start, part.rows.stop)
-        some = Vectors(movies.vector[rows], movies.bias[rows])
-        directory.write(part.name, partial(_write, "movie", ids.iloc[rows], some, options.dtype))
+        vectors = Vectors(movies.vector[rows], movies.bias[rows])
+        directory.write(part.name, partial(_write, "movie", ids.iloc[rows], vectors, options.dtype))
     arrays = loaded.head_arrays()
     if arrays:
         directory.write(_HEAD, partial(_write_arrays, arrays))
@@ -188,22 +189,22 @@ def _write_users(
     options: ExportOptions,
     world: World,
 ) -> int:
-    """The parts that are missing, each rank its share; returns how many they are."""
+    """Writes this rank's share of the missing parts; returns the number of missing parts over all ranks."""
     missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
     ids = source.users["user"]
     if isinstance(source, NewUsers):
-        encoder = encoder.of_new_users(source)
+        encoder = encoder.for_new_users(source)
 
     def write(part: ExportPart) -> None:
-        some, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
-        directory.write(part.name, partial(_write, "user", ids.iloc[rows], some, options.dtype))
+        vectors, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
+        directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype))
 
-    write_shares(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
+    write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
     return len(missing)
 
 
 def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) -> None:
-    """One Parquet file; columns: raw id, ``embedding``, ``bias``."""
+    """Writes one Parquet file with the columns raw id, ``embedding`` and ``bias``."""
     block = vectors.vector.cpu().numpy().astype(dtype)
     table = pa.table(
         {
@@ -216,7 +217,7 @@ def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) 
 
 
 def _write_arrays(arrays: dict[str, Any], path: Path) -> None:
-    with open(path, "wb") as file:  # given a name, NumPy would put its own ending behind it
+    with open(path, "wb") as file:  # given a path, NumPy would append its own suffix
         np.savez(file, **arrays)
 
 
@@ -224,10 +225,10 @@ def _manifest(
     loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions, encoder: UserEncoder
 ) -> dict:
     dataset = loaded.dataset
-    of_file = {}
+    ratings = {}
     if source is not dataset:
         names = ("num_ratings", "unknown_movies", "unknown_ratings", "fingerprint")
-        of_file = {"ratings": {"file": source.directory.name, **{name: getattr(source, name) for name in names}}}
+        ratings = {"ratings": {"file": source.directory.name, **{name: getattr(source, name) for name in names}}}
     return {
         "objective": loaded.config.objective,
         "dim": encoder.movies.vector.shape[1],
@@ -240,5 +241,5 @@ def _manifest(
         "dataset_fingerprint": dataset.fingerprint,
         "run": str(loaded.directory.parents[1].resolve()),
         "data": str(dataset.directory.resolve()),
-        **of_file,
+        **ratings,
     }

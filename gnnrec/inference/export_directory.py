@@ -1,4 +1,4 @@
-"""The directory of an export: what is in it, what is missing, and whose it is."""
+"""The directory of an export: its files, which of them are missing, and the run that they belong to."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from gnnrec.utils import files
 
 FORMAT, FORMAT_VERSION = "gnnrec-export", 2
 MANIFEST = "manifest.json"
-#: Here a part leaves its checksum while the export is under way.
+#: Directory with the checksum of each finished part while the export is unfinished.
 _STATE = ".unfinished"
 _IDENTITY = "identity.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportPart:
-    """One file.
+    """One Parquet file of an export.
 
     Attributes:
         name: Path in the export.
@@ -33,13 +33,13 @@ class ExportPart:
     rows: range
 
 
-def parts_of(kind: str, rows: int, part_rows: int) -> list[ExportPart]:
-    """The files of users or movies: ``part_rows`` rows each, at multiples of ``part_rows``.
+def split_into_parts(kind: str, rows: int, part_rows: int) -> list[ExportPart]:
+    """Splits users or movies into files of ``part_rows`` rows each.
 
     Args:
         kind: ``users`` or ``movies``.
-        rows: All rows.
-        part_rows: Rows of a file.
+        rows: Number of users or movies.
+        part_rows: Rows in a file.
     """
     starts = range(0, rows, part_rows)
     return [
@@ -54,9 +54,9 @@ class ExportDirectory:
         path: The directory.
 
     Attributes:
-        format: What the manifest calls it.
-        holds: What it is in words.
-        folders: Where files are.
+        format: Name of the format in the manifest.
+        holds: Description of the content for error messages.
+        folders: Subdirectories with the parts.
     """
 
     format: ClassVar[str] = FORMAT
@@ -67,82 +67,82 @@ class ExportDirectory:
         self.path, self._state = Path(path), Path(path) / _STATE
 
     def open(self, identity: dict, overwrite: bool) -> bool:
-        """Makes the directory, or goes on with what an interrupted export of the same left. On rank 0.
+        """Creates the directory, or resumes an interrupted export with the same identity. On rank 0.
 
         Args:
-            identity: What makes two exports the same.
-            overwrite: Replace one that is complete, or of something else.
+            identity: Values that are equal in two calls of the same export.
+            overwrite: Replace an export that is complete or has another identity.
 
         Returns:
             Whether the export is complete.
 
         Raises:
-            UserError: The directory holds something else, or cannot be written.
+            UserError: The directory has other content, or cannot be written.
         """
         identity = {"format": self.format, **identity}
         try:
             if self.path.exists() and not self.path.is_dir():
                 raise UserError(f"{self.path} is a file: choose another directory")
-            found = self._identity()
+            existing = self._identity()
             occupied = self.path.is_dir() and any(path != self._state for path in self.path.iterdir())
-            if occupied and found is None:
+            if occupied and existing is None:
                 raise UserError(f"{self.path} holds something else than {self.holds}: choose another directory")
-            if found is not None and (found != identity or self.is_complete):
+            if existing is not None and (existing != identity or self.is_complete):
                 if overwrite:
                     self._clear()
-                elif found != identity:
-                    different = next(name for name in identity if found.get(name) != identity[name])
+                elif existing != identity:
+                    different = next(name for name in identity if existing.get(name) != identity[name])
                     raise UserError(
-                        f"{self.path} holds {self.holds} with {different} {_short(found.get(different))}, "
+                        f"{self.path} holds {self.holds} with {different} {_short(existing.get(different))}, "
                         f"not {_short(identity[different])}: choose another directory or pass --overwrite"
                     )
                 else:
                     self._check_sizes()
-                    shutil.rmtree(self._state, ignore_errors=True)  # if it was killed just before its end
+                    shutil.rmtree(self._state, ignore_errors=True)  # left by a process killed near its end
                     return True
             self._state.mkdir(parents=True, exist_ok=True)
-            if not (self._state / _IDENTITY).exists():  # before anything else: it tells whose the directory is
+            if not (self._state / _IDENTITY).exists():  # first: it identifies the owner of the directory
                 files.write_text(self._state / _IDENTITY, json.dumps(identity) + "\n")
             for name in self.folders:
                 (self.path / name).mkdir(exist_ok=True)
-            for left in [*self.path.rglob("*.tmp"), *self.path.rglob(".*.tmp-*")]:
-                left.unlink()
+            for leftover in [*self.path.rglob("*.tmp"), *self.path.rglob(".*.tmp-*")]:
+                leftover.unlink()
         except OSError as error:
             raise UserError(f"{self.path}: cannot write there ({error.strerror}): choose another directory") from None
         return False
 
     @property
     def is_complete(self) -> bool:
-        """The manifest, which comes last, is there."""
+        """Whether the manifest exists; it is written last."""
         return (self.path / MANIFEST).exists()
 
     @property
     def is_unfinished(self) -> bool:
-        """An interrupted one is there."""
+        """Whether the directory has an interrupted export."""
         return self._state.is_dir() and not self.is_complete
 
     def manifest(self) -> dict:
-        """That of a complete export."""
+        """Reads the manifest of a complete export."""
         return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
 
     def has(self, name: str) -> bool:
-        """A file was written and is what it was then."""
+        """Returns whether a file was written completely and has not changed since."""
         record, path = self._record(name), self.path / name
         try:
-            known = json.loads(record.read_text(encoding="utf-8"))
-            return path.stat().st_size == known["bytes"] and files.sha256(path) == known["sha256"]
+            expected = json.loads(record.read_text(encoding="utf-8"))
+            return path.stat().st_size == expected["bytes"] and files.sha256(path) == expected["sha256"]
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def write(self, name: str, writer: Callable[[Path], None]) -> None:
-        """A file that is complete or not there.
+        """Writes a file atomically: it is complete or absent.
 
         Args:
             name: Path in the export.
-            writer: Writes the file that it is given.
+            writer: Function that writes to the path that it receives.
 
         Raises:
-            UserError: It cannot be written.
+            UserError: The file cannot be written.
         """
         path = self.path / name
         aside = path.with_name(f"{path.name}.tmp")
@@ -159,11 +159,11 @@ class ExportDirectory:
             aside.unlink(missing_ok=True)
 
     def finish(self, names: list[str], manifest: dict) -> dict:
-        """Writes the manifest with the checksums of all files, and removes what only an unfinished export needs.
+        """Writes the manifest with the checksums of all files, and removes the state of the unfinished export.
 
         Args:
-            names: All files, paths in the export.
-            manifest: Everything else.
+            names: Paths of all files in the export.
+            manifest: All other entries of the manifest.
 
         Raises:
             UserError: A file is missing, or the manifest cannot be written.
@@ -171,22 +171,22 @@ class ExportDirectory:
         try:
             records = {name: json.loads(self._record(name).read_text(encoding="utf-8")) for name in names}
             identity = json.loads((self._state / _IDENTITY).read_text(encoding="utf-8"))
-            manifest = {"format": self.format, "format_version": FORMAT_VERSION, **manifest, "id_embedding": identity}
+            manifest = {"format": self.format, "format_version": FORMAT_VERSION, **manifest, "identity": identity}
             manifest["files"] = records
             for folder in {(self.path / name).parent for name in [*names, MANIFEST]}:
                 files.sync(folder)
             files.write_text(self.path / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path}: cannot finish it ({error}): run the same command again") from None
+            raise UserError(f"{self.path}: cannot finish the export ({error}): run the same command again") from None
         shutil.rmtree(self._state, ignore_errors=True)
         return manifest
 
     def state_file(self, name: str) -> str:
-        """Path in the export of a file that only an unfinished export needs."""
+        """Returns the path, within the export, of a file that is removed when the export is finished."""
         return f"{_STATE}/{name}"
 
     def _identity(self) -> dict | None:
-        """Of a complete or an unfinished export; None where there is none."""
+        """Reads the identity of a complete or unfinished export; None without one."""
         for path in (self.path / MANIFEST, self._state / _IDENTITY):
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
@@ -196,20 +196,20 @@ class ExportDirectory:
                 raise UserError(f"{path} is damaged ({error}): choose another directory") from None
             if not isinstance(content, dict) or content.get("format") != self.format:
                 return None
-            return content.get("id_embedding", {}) if path.name == MANIFEST else content
+            return content.get("identity", {}) if path.name == MANIFEST else content
         return None
 
     def _check_sizes(self) -> None:
-        """All files of a complete export are there, as long as they were."""
-        for name, known in self.manifest()["files"].items():
+        """Raises a UserError where a file of a complete export is missing or has another size."""
+        for name, expected in self.manifest()["files"].items():
             path = self.path / name
-            found = path.stat().st_size if path.exists() else None
-            if found != known["bytes"]:
-                what = "is missing" if found is None else f"has {found} bytes, not {known['bytes']}"
-                raise UserError(f"{path} {what}: pass --overwrite to write all again")
+            size = path.stat().st_size if path.exists() else None
+            if size != expected["bytes"]:
+                problem = "is missing" if size is None else f"has {size} bytes, not {expected['bytes']}"
+                raise UserError(f"{path} {problem}: pass --overwrite to write the export again")
 
     def _clear(self) -> None:
-        """Removes everything; last of all what tells that it was an export, in case that this is interrupted."""
+        """Removes everything. The files that identify an export go last, in case this is interrupted."""
         for path in sorted(self.path.iterdir(), key=lambda path: (path.name in (MANIFEST, _STATE), path.name)):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -221,5 +221,5 @@ class ExportDirectory:
 
 
 def _short(value: object) -> str:
-    """Fingerprints are long."""
+    """Shortens a fingerprint."""
     return str(value)[: 12 if len(str(value)) == 64 else None]

@@ -1,4 +1,4 @@
-"""Further files of an export, made from its parts: arrays that can be mapped, ids by row, an index of movies."""
+"""Files derived from the parts of an export: memory-mappable arrays, ids by row, an index of movies."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from gnnrec.errors import UserError
 from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory, ExportPart
 from gnnrec.inference.export_parts import read_column, read_numbers
-from gnnrec.inference.partitioned import write_shares
+from gnnrec.inference.partitioned import write_partitioned
 
 FORMATS = ("parquet", "npy", "faiss")
 
 
-def read_formats(asked: list[str], head: str) -> tuple[str, ...]:
-    """What is asked for, in the order of :data:`FORMATS`; Parquet always is.
+def read_formats(requested: list[str], head: str) -> tuple[str, ...]:
+    """Returns the requested formats in the order of :data:`FORMATS`; Parquet is always included.
 
     Args:
-        asked: Names, also several in one with commas between.
-        head: Of the model.
+        requested: Names; one entry may have several, separated by commas.
+        head: Head of the model, ``dot`` or ``mlp``.
 
     Raises:
-        UserError: No such format, or one that needs a package or another head.
+        UserError: An unknown format, or one that needs a missing package or another head.
     """
-    names = {name.strip() for each in asked for name in each.split(",")} - {""}
+    names = {name.strip() for entry in requested for name in entry.split(",")} - {""}
     unknown = sorted(names - set(FORMATS))
     if unknown:
         raise UserError(f"--formats {unknown[0]}: choose from {', '.join(FORMATS)}")
@@ -39,15 +39,14 @@ def read_formats(asked: list[str], head: str) -> tuple[str, ...]:
         export_index.import_faiss()
         if head != "dot":
             raise UserError(
-                f"--formats faiss: an index finds inner products, and this model scores with another head ({head}): "
-                "leave faiss out"
+                f"--formats faiss: needs a model with the dot head, and this one has the {head} head: leave it out"
             )
     return tuple(name for name in FORMATS if name == "parquet" or name in names)
 
 
 @dataclasses.dataclass(frozen=True)
-class FurtherFiles:
-    """What an export has beside its Parquet parts.
+class DerivedFiles:
+    """Files of an export beside its Parquet parts.
 
     ========================  ========================================================================
     ``users.npy``             float ``[users, dim]``, by row; ``movies.npy`` alike
@@ -60,8 +59,8 @@ class FurtherFiles:
         directory: The export.
         formats: From :func:`read_formats`.
         parts: Parquet files of ``users`` and ``movies``.
-        dim: Width of a vector.
-        dtype: Of vectors.
+        dim: Dimension of the embeddings.
+        dtype: Type of the embeddings.
     """
 
     directory: ExportDirectory
@@ -71,24 +70,24 @@ class FurtherFiles:
     dtype: str
 
     def write(self, world: World) -> list[str]:
-        """Writes those that are missing, once all parts are there; every rank calls this, and takes its share.
+        """Writes the missing files, divided among the ranks. Every rank calls this once all parts are complete.
 
         Returns:
-            The names of all of them.
+            Names of all derived files.
 
         Raises:
-            UserError: A place that cannot be written.
-            Stopped: A rank was told to stop.
+            UserError: A file cannot be written.
+            Stopped: A rank was asked to stop.
         """
         writers, directory = self._writers(), self.directory
         missing = world.run_on_rank0(lambda: [name for name in writers if not directory.has(name)])
-        write_shares(
+        write_partitioned(
             missing[world.rank :: world.size], lambda name: directory.write(name, writers[name]), "files", world
         )
         return list(writers)
 
     def describe(self) -> dict:
-        """What the manifest says of them beside their checksums."""
+        """Returns the manifest entries of these files other than checksums."""
         if "faiss" not in self.formats:
             return {}
         path = self.directory.path / export_index.NAME
@@ -98,27 +97,27 @@ class FurtherFiles:
         return [self.directory.path / part.name for part in self.parts[kind]]
 
     def _writers(self) -> dict[str, Callable[[Path], None]]:
-        found: dict[str, Callable[[Path], None]] = {}
+        writers: dict[str, Callable[[Path], None]] = {}
         if "faiss" in self.formats:  # first, since it takes longest
             users, movies = self._paths("users"), self._paths("movies")
-            found[export_index.NAME] = partial(export_index.write_index, users, movies, self.dim)
+            writers[export_index.NAME] = partial(export_index.write_index, users, movies, self.dim)
         for kind in ("users", "movies"):
-            paths, one = self._paths(kind), kind.removesuffix("s")
+            paths, singular = self._paths(kind), kind.removesuffix("s")
             rows = sum(len(part.rows) for part in self.parts[kind])
             if "npy" in self.formats:
-                found[f"{kind}.npy"] = partial(_write_array, paths, "embedding", (rows, self.dim), self.dtype)
-                found[f"{one}_bias.npy"] = partial(_write_array, paths, "bias", (rows,), "float32")
+                writers[f"{kind}.npy"] = partial(_write_array, paths, "embedding", (rows, self.dim), self.dtype)
+                writers[f"{singular}_bias.npy"] = partial(_write_array, paths, "bias", (rows,), "float32")
             if "npy" in self.formats or ("faiss" in self.formats and kind == "movies"):
-                found[f"{one}_ids.parquet"] = partial(_write_ids, paths, one)
-        return found
+                writers[f"{singular}_ids.parquet"] = partial(_write_ids, paths, singular)
+        return writers
 
 
 def _write_array(paths: list[Path], column: str, shape: tuple[int, ...], dtype: str, path: Path) -> None:
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     with open(path, "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for some in read_numbers(paths, column):
-            file.write(np.ascontiguousarray(some, dtype).data)
+        for values in read_numbers(paths, column):
+            file.write(np.ascontiguousarray(values, dtype).data)
 
 
 def _write_ids(paths: list[Path], column: str, path: Path) -> None:

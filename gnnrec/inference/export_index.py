@@ -1,4 +1,4 @@
-"""A FAISS index of all movies, in which users find the movies with their highest scores."""
+"""A FAISS index of all movies that finds the movies with the highest scores for a user."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ from gnnrec.inference.export_parts import read_numbers
 
 NAME = "movies.faiss"
 QUERY = (
-    "append 1 to user.embedding, as float32: rows of movies come back, and dot(user.embedding, movie.embedding)"
-    " + movie.bias"
+    "append 1 to user.embedding, as float32; the index returns rows of movies, and dot(user.embedding,"
+    " movie.embedding) + movie.bias"
 )
-#: Up to so many movies all of them are compared: it is exact, and a query takes less than a millisecond.
+#: Up to this many movies the index is flat: exact, with queries below a millisecond.
 FLAT_MOVIES = 50_000
-#: Recall that the search is made wide enough for, where that is possible.
+#: The search is widened until it has this recall, or :data:`WIDTHS` is exhausted.
 WANTED_RECALL = 0.98
-#: Neighbours of a movie in the graph, candidates while it is built, and how wide a search may be.
+#: HNSW parameters: M, efConstruction, and the values of efSearch to try.
 LINKS, BUILD_WIDTH, WIDTHS = 32, 80, (64, 128, 256, 512, 1024)
-#: How recall is measured.
+#: Movies per query, users and parts in the sample on which recall is measured.
 TOP, SAMPLE_USERS, SAMPLE_PARTS = 20, 1000, 8
 
 
 def import_faiss() -> ModuleType:
-    """The package.
+    """Imports faiss.
 
     Raises:
-        UserError: It is not installed.
+        UserError: faiss is not installed.
     """
     try:
         import faiss
     except ImportError:
-        raise UserError("faiss is not installed, which --formats faiss needs: pip install 'gnnrec[ann]'") from None
+        raise UserError("--formats faiss needs the package faiss: pip install 'gnnrec[ann]'") from None
     return faiss
 
 
 def write_index(users: list[Path], movies: list[Path], dim: int, path: Path) -> None:
-    """Writes an index of inner products over the movie vectors with their biases as one more column.
+    """Writes an inner-product index of the movie vectors with the bias as an additional column.
 
-    Few movies are compared one by one. Many are the nodes of an HNSW graph (Malkov and Yashunin, "Efficient and robust
-    approximate nearest neighbor search using hierarchical navigable small world graphs", TPAMI 2020), whose searches
-    are made as wide as sample users need.
+    The index is flat for few movies. For many it is an HNSW graph (Malkov and Yashunin, "Efficient and robust
+    approximate nearest neighbor search using hierarchical navigable small world graphs", TPAMI 2020), whose search
+    width is chosen on sample users.
 
     Args:
         users: Parquet files of users.
         movies: Parquet files of movies.
-        dim: Width of a vector.
-        path: Where to write.
+        dim: Dimension of the embeddings.
+        path: File to write.
     """
     faiss = import_faiss()
-    vectors = _with(movies, _column(movies, "bias"), dim)
+    vectors = _append_column(movies, _column(movies, "bias"), dim)
     flat = len(vectors) <= FLAT_MOVIES
     index = faiss.IndexFlatIP(dim + 1)
     if not flat:
         index = faiss.IndexHNSWFlat(dim + 1, LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = BUILD_WIDTH
     threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # the graph depends on the order in which movies come
+    faiss.omp_set_num_threads(1)  # the graph depends on the order of insertion
     try:
         index.add(vectors)
     finally:
@@ -75,17 +75,17 @@ def write_index(users: list[Path], movies: list[Path], dim: int, path: Path) -> 
 
 
 def describe_index(path: Path, users: list[Path], movies: list[Path], dim: int) -> dict:
-    """What a manifest says of the index: its kind, how to ask it, and its recall, measured here and now.
+    """Returns the manifest entry of the index: its kind, how to query it, and its measured recall.
 
     Args:
         path: The index.
         users: Parquet files of users.
         movies: Parquet files of movies.
-        dim: Width of a vector.
+        dim: Dimension of the embeddings.
     """
     faiss = import_faiss()
     index, queries = open_index(path), sample_queries(users, dim)
-    vectors = _with(movies, _column(movies, "bias"), dim)
+    vectors = _append_column(movies, _column(movies, "bias"), dim)
     kind: dict[str, Any] = {"kind": "flat"}
     if isinstance(index, faiss.IndexHNSWFlat):
         kind = {"kind": "HNSW", "links": LINKS, "ef_search": index.hnsw.efSearch}
@@ -102,10 +102,10 @@ def describe_index(path: Path, users: list[Path], movies: list[Path], dim: int) 
 
 
 def open_index(path: Path) -> Any:
-    """The index in a file.
+    """Reads an index.
 
     Raises:
-        UserError: It cannot be read, or faiss is not installed.
+        UserError: The file cannot be read, or faiss is not installed.
     """
     try:
         return import_faiss().read_index(str(path))
@@ -114,9 +114,9 @@ def open_index(path: Path) -> Any:
 
 
 def recall(index: Any, vectors: np.ndarray, queries: np.ndarray) -> float:
-    """Share of the movies found whose scores are among the ``TOP`` highest, against all scores.
+    """Returns the share of retrieved movies whose scores are among the ``TOP`` highest of all movies.
 
-    Movies of equal scores are as good as each other (the recall by distance of Aumueller et al., "ANN-Benchmarks",
+    Movies with equal scores count as equally good (recall by distance, Aumueller et al., "ANN-Benchmarks",
     Information Systems 2020).
 
     Args:
@@ -126,29 +126,29 @@ def recall(index: Any, vectors: np.ndarray, queries: np.ndarray) -> float:
     """
     top = min(TOP, len(vectors))
     _, rows = index.search(queries, top)
-    found = 0
+    hits = 0
     for first in range(0, len(queries), 64):
         scores = queries[first : first + 64] @ vectors.T
         lowest = np.partition(scores, -top, 1)[:, -top, None]
-        some = rows[first : first + 64]
-        reached = np.take_along_axis(scores, np.maximum(some, 0), 1) >= lowest - 1e-5 * np.abs(lowest)
-        found += int((reached & (some >= 0)).sum())
-    return found / rows.size
+        retrieved = rows[first : first + 64]
+        reached = np.take_along_axis(scores, np.maximum(retrieved, 0), 1) >= lowest - 1e-5 * np.abs(lowest)
+        hits += int((reached & (retrieved >= 0)).sum())
+    return hits / rows.size
 
 
 def sample_queries(users: list[Path], dim: int) -> np.ndarray:
-    """Some users from all over the export as queries, float32 ``[users, dim + 1]``."""
+    """Returns queries of users sampled evenly over the export, float32 ``[users, dim + 1]``."""
     step = max(1, -(-len(users) // SAMPLE_PARTS))
-    found = []
+    samples = []
     for path in users[::step]:
         vectors = _vectors([path], dim)
         wanted = -(-SAMPLE_USERS // len(users[::step]))
-        found.append(vectors[:: max(1, -(-len(vectors) // wanted))])
-    vectors = np.concatenate(found)
+        samples.append(vectors[:: max(1, -(-len(vectors) // wanted))])
+    vectors = np.concatenate(samples)
     return np.hstack([vectors, np.ones((len(vectors), 1), np.float32)])
 
 
-def _with(paths: list[Path], last: np.ndarray, dim: int) -> np.ndarray:
+def _append_column(paths: list[Path], last: np.ndarray, dim: int) -> np.ndarray:
     return np.hstack([_vectors(paths, dim), last[:, None]])
 
 
@@ -157,4 +157,4 @@ def _vectors(paths: list[Path], dim: int) -> np.ndarray:
 
 
 def _column(paths: list[Path], name: str) -> np.ndarray:
-    return np.concatenate([np.asarray(some, np.float32) for some in read_numbers(paths, name)])
+    return np.concatenate([np.asarray(values, np.float32) for values in read_numbers(paths, name)])

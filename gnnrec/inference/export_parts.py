@@ -1,4 +1,4 @@
-"""Reads the Parquet files of an export, some rows at a time."""
+"""Reads the Parquet files of an export in batches of rows."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BATCH = 65_536
 
 
 def read_column(paths: list[Path], column: str) -> Iterator[pa.Array]:
-    """A column of Parquet files, some rows at a time.
+    """Yields a column of Parquet files in batches of rows.
 
     Raises:
-        UserError: One of them cannot be read.
+        UserError: A file cannot be read.
     """
     for path in paths:
         try:
@@ -31,6 +31,7 @@ def read_column(paths: list[Path], column: str) -> Iterator[pa.Array]:
 
 
 def read_numbers(paths: list[Path], column: str) -> Iterator[np.ndarray]:
-    """The same as flat arrays: lists are joined."""
-    for some in read_column(paths, column):
-        yield (some.flatten() if pa.types.is_fixed_size_list(some.type) else some).to_numpy(zero_copy_only=False)
+    """Yields a numeric column as flat arrays; lists are flattened."""
+    for values in read_column(paths, column):
+        flat = values.flatten() if pa.types.is_fixed_size_list(values.type) else values
+        yield flat.to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""Tells W&B of an export: which model it was made from, and where it is."""
+"""Logs an export to W&B: its path and the model that it was made from."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from gnnrec.training.tracking.wandb_run import WandbRun
 
 
 def check_tracking(loaded: LoadedRun, wanted: bool) -> None:
-    """Refuses to tell W&B of an export whose model it does not know.
+    """Checks that the exported model was logged to W&B.
 
     Args:
         loaded: The run to export.
-        wanted: Whether W&B is to be told.
+        wanted: Whether the export is to be logged.
 
     Raises:
         UserError: The run has no W&B run.
     """
     if wanted and (_wandb_run(loaded) is None or loaded.config.wandb.mode == "disabled"):
         run = loaded.directory.parents[1]
-        raise UserError(f"--wandb: {run} was trained with --wandb.mode disabled, so W&B knows no model: leave it out")
+        raise UserError(f"--wandb: {run} was trained with --wandb.mode disabled and is not in W&B: leave it out")
 
 
 def track_export(loaded: LoadedRun, export: Path, manifest: dict, wanted: bool, world: World) -> dict:
-    """MetricsFile an export as a W&B run that uses the model and makes the export, in the mode of the training run.
+    """Logs an export as a W&B run that uses the model and outputs the export, in the mode of the training run.
 
     Args:
         loaded: The run that was exported.
         export: Directory of the export.
         manifest: Its manifest.
-        wanted: Whether W&B is to be told.
+        wanted: Whether the export is to be logged.
         world: The ranks; every rank calls this.
 
     Returns:
@@ -57,5 +57,5 @@ def _track(loaded: LoadedRun, export: Path, manifest: dict) -> None:
 
 
 def _wandb_run(loaded: LoadedRun) -> str | None:
-    """Id of the W&B run that made the model."""
+    """Returns the id of the W&B run that trained the model."""
     return loaded.info.train_state.get("wandb_run")

@@ -24,10 +24,10 @@ def load_run(run: Path, world: World, checkpoint: str = "best", data: Path | Non
         run: Run directory of ``train_dist.py``.
         world: The ranks; every rank calls this.
         checkpoint: ``best`` or ``last``.
-        data: The prepared dataset, where it has moved since.
+        data: The prepared dataset, if it has moved since training.
 
     Raises:
-        UserError: No run, no such checkpoint, or another dataset than it was trained on.
+        UserError: Not a run, no such checkpoint, or a dataset other than that of training.
     """
     run = Path(run)
     config = read_train_config(run / "config.yaml")

@@ -1,10 +1,9 @@
-"""What inference asks of a trained run, whatever its objective."""
+"""Interface of a trained run for inference, the same for both objectives."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -28,9 +27,8 @@ class LoadedRun:
         dataset: The prepared dataset.
         world: The ranks.
         directory: The checkpoint.
-        info: Its description.
-        model: The replicated part.
-        score_name: What a score is: ``rating`` or ``score``.
+        info: Description of the checkpoint.
+        model: Parameters that are replicated on all ranks.
     """
 
     config: TrainConfig
@@ -39,7 +37,6 @@ class LoadedRun:
     directory: Path
     info: CheckpointInfo
     model: nn.Module
-    score_name: ClassVar[str]
 
     @classmethod
     def load(
@@ -55,46 +52,38 @@ class LoadedRun:
 
     @property
     def known_splits(self) -> tuple[int, ...]:
-        """Splits whose ratings users are known by."""
+        """Splits whose ratings a user is embedded from."""
         raise NotImplementedError
 
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies.
 
         Args:
-            chunk: Users whose messages are worked on at a time.
+            chunk: Users processed at a time.
         """
         raise NotImplementedError
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> UserEncoder:
-        """Embeds any users, a range at a time, in memory that does not grow with users.
+        """Returns an encoder that embeds ranges of users in memory independent of the number of users.
 
         Args:
             chunk: Users whose ratings are in memory at a time.
-            state: Of an encoder of the same run; None looks at all users, and every rank calls this.
+            state: State of an encoder of the same run; None reads all users, and every rank calls this.
         """
         raise NotImplementedError
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> Metrics:
-        """Metrics on one split, over all ranks."""
+        """Returns metrics on one split, over all ranks."""
         raise NotImplementedError
-
-    def user_scores(self, embeddings: NodeEmbeddings, row: int) -> Tensor:
-        """Scores of all movies for one user of this rank (local row), float ``[movies]``: more is better."""
-        raise NotImplementedError
-
-    def shown(self, scores: Tensor) -> Tensor:
-        """Scores as users see them."""
-        return scores
 
     def exported_movies(self, vectors: Tensor) -> Tensor:
-        """Movie vectors as they are exported, float ``[movies, dim]``: weights of a linear head are in them."""
+        """Returns movie vectors for export, float ``[movies, dim]``, multiplied with the weights of a linear head."""
         return vectors
 
     def head_arrays(self) -> dict[str, np.ndarray]:
-        """Weights that an export needs beside its vectors, by name."""
+        """Returns further weights for the export, by name."""
         return {}
 
     def scoring(self) -> dict:
-        """How an export scores a pair, for its manifest."""
+        """Returns the manifest entries about scoring a pair."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What a prepared dataset tells about its movies and ratings, without pandas and torch: it is there at once."""
+"""Movies and ratings of a prepared dataset, read without pandas and torch, which take long to import."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from gnnrec.errors import UserError
 if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
 
-#: At the end of a title: (1995), (1995-1998), (1995-).
+#: The year at the end of a title: (1995), (1995-1998), (1995-).
 _YEAR = re.compile(r"\((\d{4})\s*(?:[-\u2013]\s*(?:\d{4})?\s*)?\)\s*$")
 
 
 class MovieCatalog:
-    """Movies, and who has rated them.
+    """Movies and the ratings that they have.
 
     Args:
         dataset: The prepared dataset.
-        ratings: The users of a file, who stand in for those of the dataset.
+        ratings: Users of a ratings file, which replace those of the dataset.
     """
 
     def __init__(self, dataset: PreparedDataset, ratings: NewUsers | None = None):
@@ -33,7 +33,7 @@ class MovieCatalog:
 
     @property
     def place(self) -> str:
-        """Where the dataset is."""
+        """Path of the dataset."""
         return str(self.dataset.directory)
 
     @cached_property
@@ -53,16 +53,16 @@ class MovieCatalog:
 
     @cached_property
     def years(self) -> np.ndarray:
-        """Years of all movies, int64, -1 where they are not known; of a column ``year``, else of the titles."""
+        """Years of all movies, int64, from the column ``year`` or else the titles; -1 if unknown."""
         if "year" in self._table.column_names:
             years = self._table.column("year").to_pylist()
             return np.array([-1 if year is None else int(year) for year in years], np.int64)
-        found = (_YEAR.search(title) for title in self.titles)
-        return np.array([int(year[1]) if year else -1 for year in found], np.int64)
+        matches = (_YEAR.search(title) for title in self.titles)
+        return np.array([int(match[1]) if match else -1 for match in matches], np.int64)
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """Ratings of all movies, int64."""
+        """Number of ratings of each movie, int64."""
         return np.bincount(self.dataset.movie, minlength=self.dataset.num_movies)
 
     @cached_property
@@ -74,14 +74,14 @@ class MovieCatalog:
         return table.column("user").combine_chunks()
 
     def rated(self, row: int) -> np.ndarray:
-        """Movies that a user has rated, int32 rows, ascending."""
+        """Returns the movies that a user has rated, int32 rows, ascending."""
         return self.ratings.movie[self._edges(row)]
 
-    def favourites(self, row: int, count: int) -> list[tuple[str, float]]:
-        """Titles and ratings of the movies that a user has rated highest; of equal ones the lower row is first."""
+    def favorites(self, row: int, count: int) -> list[tuple[str, float]]:
+        """Returns titles and ratings of a user's highest rated movies; ties are broken by row."""
         movies, ratings = self.rated(row), self.ratings.rating[self._edges(row)]
         highest = np.lexsort((movies, -ratings))[:count]
-        return [(self.titles[movies[each]], float(ratings[each])) for each in highest]
+        return [(self.titles[movies[index]], float(ratings[index])) for index in highest]
 
     def _edges(self, row: int) -> slice:
         return slice(int(self.ratings.user_ptr[row]), int(self.ratings.user_ptr[row + 1]))
@@ -92,14 +92,14 @@ class MovieCatalog:
 
 
 def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:
-    """Row of a raw id as it was typed; None where there is none.
+    """Returns the row of a raw id given as text; None if it is unknown.
 
     Args:
         ids: Whole numbers or strings.
-        text: What was typed.
+        text: The id as the user typed it.
     """
     if not pa.types.is_integer(ids.type):
-        from pyarrow import compute  # only strings need it, and it takes its time
+        from pyarrow import compute  # only strings need it, and it is slow to import
 
         row = compute.index(ids, pa.scalar(text, ids.type)).as_py()
         return None if row < 0 else row
@@ -110,29 +110,31 @@ def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:
 
 
 def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Numbers without missing ones as an array; pyarrow's own way imports pandas, where it is installed."""
+    """Converts numbers without nulls to NumPy; pyarrow's own conversion imports pandas if it is installed."""
     chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
     kind = np.dtype(values.type.to_pandas_dtype())
-    found = [np.frombuffer(each.buffers()[1], kind, len(each), each.offset * kind.itemsize) for each in chunks]
-    return found[0] if len(found) == 1 else np.concatenate([np.empty(0, kind), *found])
+    arrays = [np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * kind.itemsize) for chunk in chunks]
+    return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays])
 
 
-def find_movie(catalogue: MovieCatalog, text: str) -> int:
-    """Row of a movie by its raw id, its title, or a beginning that only one title has; capitals do not matter.
+def find_movie(catalog: MovieCatalog, text: str) -> int:
+    """Returns the row of a movie, by raw id, title, or unique prefix of a title; case is ignored.
 
     Raises:
-        UserError: None, or several.
+        UserError: No movie or several movies match.
     """
-    row = find_id(catalogue.movies, text)
+    row = find_id(catalog.movies, text)
     if row is not None:
         return row
-    titles, wanted = [title.casefold() for title in catalogue.titles], text.casefold().strip()
+    titles, wanted = [title.casefold() for title in catalog.titles], text.casefold().strip()
     matches = [row for row, title in enumerate(titles) if title == wanted]
     matches = matches or [row for row, title in enumerate(titles) if wanted and title.startswith(wanted)]
     if not matches:
-        raise UserError(f"--similar-to {text}: no movie of {catalogue.place} has this id, and no title begins like it")
+        raise UserError(f"--similar-to {text}: no movie in {catalog.place} has this id or a title that begins with it")
     if len(matches) > 1:
-        some = "; ".join(f"{catalogue.titles[row]} (id {catalogue.movies[row].as_py()})" for row in matches[:4])
+        examples = "; ".join(f"{catalog.titles[row]} (id {catalog.movies[row].as_py()})" for row in matches[:4])
         more = "; ..." if len(matches) > 4 else ""
-        raise UserError(f"--similar-to {text}: {len(matches)} titles begin like it: {some}{more}: type more, or an id")
+        raise UserError(
+            f"--similar-to {text}: {len(matches)} titles begin with it: {examples}{more}: type more, or an id"
+        )
     return matches[0]

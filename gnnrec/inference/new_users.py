@@ -1,4 +1,4 @@
-"""Users who were not in training, from a file of their ratings; and known users who have rated more since."""
+"""Users from a ratings file: users that were not in training, and training users with further ratings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class NewUsers:
         directory: The file.
         manifest: Counts, the dataset's rating levels and scale, one shard.
         users: ``row`` and ``user`` (raw id).
-        movies: Those of the dataset.
-        user_ptr, movie, rating, split, timestamp: As in a prepared dataset; all ratings are of the train split.
-        known_row: Row of each user in the dataset, -1 for those that it does not have: int64 ``[users]``.
-        unknown_movies: Distinct movies that the dataset does not have.
-        unknown_ratings: Their ratings, which are left out.
+        movies: Movies of the dataset.
+        user_ptr, movie, rating, split, timestamp: As in a prepared dataset; all ratings are in the train split.
+        known_row: Row of each user in the dataset, -1 for new users: int64 ``[users]``.
+        unknown_movies: Number of movies of the file that are not in the dataset.
+        unknown_ratings: Number of their ratings, which are left out.
         fingerprint: SHA-256 of the file.
     """
 
@@ -58,7 +58,7 @@ class NewUsers:
         return len(self.movie)
 
     def report(self) -> str:
-        """What was found, in one line."""
+        """Summarizes the file in one line."""
         known = int((self.known_row >= 0).sum())
         text = f"{self.directory}: {self.num_users - known:,} new users and {known:,} known ones"
         if self.unknown_ratings:
@@ -71,16 +71,16 @@ def read_new_users(
 ) -> NewUsers:
     """Reads ratings in any layout that ``gnnrec prepare`` reads.
 
-    A known user keeps the ratings of the dataset beside the new ones; of two ratings of a movie the new one counts.
+    A known user also keeps the ratings in the dataset; a new rating of the same movie replaces the old one.
 
     Args:
         path: The ratings.
         columns: Role (``user``, ``movie``, ``rating``, ``timestamp``) -> name of its column; None is guessed.
-        dataset: What the model was trained on.
-        splits: Splits of the dataset that users are known by.
+        dataset: The dataset that the model was trained on.
+        splits: Splits of the dataset from which known users keep their ratings.
 
     Raises:
-        UserError: A malformed file, a rating off the scale, or no movie that the dataset has.
+        UserError: A malformed file, a rating off the scale, or no movie of the dataset.
     """
     layout = formats.detect_layout(formats.locate_ratings(path), formats.RATINGS_ROLES, columns)
     ratings = read_ratings(layout, least_users=1)
@@ -91,8 +91,8 @@ def read_new_users(
     if not (rows >= 0).any():
         example = dataset.movies["movie"].iloc[0]
         raise UserError(
-            f"{layout.path}: the dataset has none of its movies (it has ids such as {example}, the file "
-            f"{ratings.movie.raw[0]}): use the ids of the data that the model was trained on"
+            f"{layout.path}: none of its movies is in the dataset (ids in the dataset look like {example}, in the file "
+            f"like {ratings.movie.raw[0]}): use the movie ids that the model was trained on"
         )
     known_row = pd.Index(dataset.users["user"]).get_indexer(ratings.user.raw)
     user, movie, rating, time = _known_ratings(known_row, dataset, splits)
@@ -101,9 +101,10 @@ def read_new_users(
     user, movie = np.append(user, ratings.user.codes), np.append(movie, rows[ratings.movie.codes])
     rating = np.append(rating, ratings.rating)
     time = None if time is None else np.append(time, ratings.timestamp)
-    chosen = np.flatnonzero(movie >= 0)
-    # The latest rating of a pair counts, and without times the one that comes last, which is the new one.
-    order = chosen[edges.sort_edges(user[chosen], movie[chosen], None if time is None else time[chosen])[0]]
+    in_dataset = np.flatnonzero(movie >= 0)
+    # The latest rating of a pair counts; without times the last one, which is the new one.
+    times = None if time is None else time[in_dataset]
+    order = in_dataset[edges.sort_edges(user[in_dataset], movie[in_dataset], times)[0]]
     unknown = rows[ratings.movie.codes] < 0
     return NewUsers(
         directory=layout.path,
@@ -125,17 +126,17 @@ def read_new_users(
 def _known_ratings(
     known_row: np.ndarray, dataset: PreparedDataset, splits: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Positions of known users, and movie, rating and time of their ratings in the dataset."""
+    """Returns user (position in ``known_row``), movie, rating and time of the known users' ratings in the dataset."""
     known = np.flatnonzero(known_row >= 0)
     starts, stops = dataset.user_ptr[known_row[known]], dataset.user_ptr[known_row[known] + 1]
     count = stops - starts
     ends = np.cumsum(count)
-    place = np.repeat(starts - (ends - count), count) + np.arange(ends[-1] if len(ends) else 0)
-    place, user = place.astype(np.int64), np.repeat(known, count)
-    wanted = np.isin(dataset.split[place], splits)
-    place, user = place[wanted], user[wanted]
-    time = None if dataset.timestamp is None else np.asarray(dataset.timestamp[place])
-    return user, np.asarray(dataset.movie[place]), np.asarray(dataset.rating[place]), time
+    edge = np.repeat(starts - (ends - count), count) + np.arange(ends[-1] if len(ends) else 0)
+    edge, user = edge.astype(np.int64), np.repeat(known, count)
+    kept = np.isin(dataset.split[edge], splits)
+    edge, user = edge[kept], user[kept]
+    time = None if dataset.timestamp is None else np.asarray(dataset.timestamp[edge])
+    return user, np.asarray(dataset.movie[edge]), np.asarray(dataset.rating[edge]), time
 
 
 def _manifest(dataset: PreparedDataset, ratings: Ratings, count: int) -> Manifest:

@@ -1,4 +1,4 @@
-"""Files that the ranks of a job write, each its share of them."""
+"""Writes files that are divided among the ranks of a job."""
 
 from __future__ import annotations
 
@@ -7,41 +7,41 @@ from typing import TypeVar
 
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.inference.progress import Rate
+from gnnrec.inference.progress import RankProgress
 
-Piece = TypeVar("Piece")
+Item = TypeVar("Item")
 
 
-def write_shares(
-    pieces: Sequence[Piece],
-    write: Callable[[Piece], None],
+def write_partitioned(
+    items: Sequence[Item],
+    write: Callable[[Item], None],
     unit: str,
     world: World,
-    size: Callable[[Piece], int] = lambda piece: 1,
+    size: Callable[[Item], int] = lambda item: 1,
 ) -> None:
-    """Writes this rank's pieces. A rank that cannot go on does nothing more, and all fail when the others are done.
+    """Writes this rank's items. After a failure the rank skips its other items, and all ranks raise at the end.
 
     Args:
-        pieces: Of this rank.
-        write: Writes one; no collective.
-        unit: What is counted.
+        items: Items of this rank.
+        write: Writes one item without collectives.
+        unit: Unit of the progress bar.
         world: The ranks; every rank calls this.
-        size: How many of these a piece is.
+        size: Size of an item in this unit.
 
     Raises:
         UserError: A rank could not write; the same on every rank.
-        Stopped: A rank was told to stop.
+        Stopped: A rank was asked to stop.
     """
     problem = None
-    with Rate(unit, sum(map(size, pieces)), world) as rate:
-        for piece in world.lockstep(pieces):
+    with RankProgress(unit, sum(map(size, items)), world) as bar:
+        for item in world.lockstep(items):
             if problem is not None:
                 continue
             try:
-                write(piece)
+                write(item)
             except UserError as error:
                 problem = str(error)
-            rate.add(size(piece))
-    problems = [each for each in world.all_gather_objects(problem) if each]
+            bar.add(size(item))
+    problems = [text for text in world.all_gather_objects(problem) if text]
     if problems:
         raise UserError(problems[0])

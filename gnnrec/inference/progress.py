@@ -1,4 +1,4 @@
-"""How far long work has come."""
+"""Progress of long operations."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tqdm import tqdm
 from gnnrec.distributed.world import World
 
 
-class Rate:
+class RankProgress:
     """A progress bar with a rate, for rank 0 on a terminal; nothing elsewhere.
 
     Args:
-        unit: What is counted.
-        total: How many rank 0 has to do.
+        unit: Unit of the count.
+        total: Number of units on rank 0.
         world: The ranks.
     """
 
@@ -23,10 +23,10 @@ class Rate:
         self._bar = tqdm(total=total, unit=f" {unit}", unit_scale=True, leave=False, disable=not shown)
 
     def add(self, number: int) -> None:
-        """So many more are done."""
+        """Counts further units as done."""
         self._bar.update(number)
 
-    def __enter__(self) -> Rate:
+    def __enter__(self) -> RankProgress:
         return self
 
     def __exit__(self, *problem: object) -> None:

@@ -1,4 +1,4 @@
-"""Embeds users with a trained ranking model: from what they like."""
+"""Embeds users with a trained ranking model, from the movies that they like."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gnnrec.models.ranking_model import RankingModel
 
 
 class RankingEncoder:
-    """A ranking model, whose movie vectors are parameters.
+    """Encoder of a ranking model, whose movie vectors are parameters.
 
     Args:
         model: The model.
         dataset: The prepared dataset.
-        relevant: Lowest rating of a movie that its user likes.
-        chunk: Users worked on at a time.
+        relevant: Lowest rating that counts as liked.
+        chunk: Users processed at a time.
     """
 
     def __init__(self, model: RankingModel, dataset: PreparedDataset | NewUsers, relevant: float, chunk: int):
@@ -33,18 +33,18 @@ class RankingEncoder:
 
     @torch.no_grad()
     def users(self, rows: range) -> Vectors:
-        """Vectors of some users, by global rows, whoever owns them; no collective."""
-        device, found = self.movies.vector.device, []
+        """Embeds users by global rows, on any rank; no collective."""
+        device, chunks = self.movies.vector.device, []
         for first in range(rows.start, rows.stop, self.chunk):
             part = Partition((first, min(first + self.chunk, rows.stop)), 0, 1)
-            found.append(self.model.user_vectors(known_ratings(self.dataset, part, self.relevant, device)))
-        vectors = torch.cat(found)
+            chunks.append(self.model.user_vectors(known_ratings(self.dataset, part, self.relevant, device)))
+        vectors = torch.cat(chunks)
         return Vectors(vectors, vectors.new_zeros(vectors.shape[0]))
 
-    def of_new_users(self, users: NewUsers) -> RankingEncoder:
-        """The same model for the users of a file."""
+    def for_new_users(self, users: NewUsers) -> RankingEncoder:
+        """Returns an encoder of the same model for the users of a file."""
         return RankingEncoder(self.model, users, self.relevant, self.chunk)
 
     def state(self) -> dict[str, Tensor]:
-        """Nothing: all of it is in the checkpoint."""
+        """Returns an empty state: the checkpoint has everything."""
         return {}

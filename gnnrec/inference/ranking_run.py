@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,10 +23,9 @@ from gnnrec.training.checkpoint.read import load_model
 
 @dataclasses.dataclass
 class RankingRun(LoadedRun):
-    """A ranking model. Users are embedded from all relevant ratings but those of the test split."""
+    """A ranking model. Users are embedded from all relevant ratings outside of the test split."""
 
     model: RankingModel
-    score_name: ClassVar[str] = "score"
 
     @classmethod
     def load(
@@ -53,9 +51,6 @@ class RankingRun(LoadedRun):
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics:
         held_out = read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant)
         return held_out.evaluate(self.model.message_embedding.detach(), embeddings.movie)
-
-    def user_scores(self, embeddings: NodeEmbeddings, row: int) -> Tensor:
-        return embeddings.movie @ embeddings.user[row]
 
     def scoring(self) -> dict:
         return {

@@ -1,4 +1,4 @@
-"""Embeds users with a trained rating model: from its rows in the checkpoint and their ratings in the dataset."""
+"""Embeds users with a trained rating model, from their rows in the checkpoint and ratings in the dataset."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from gnnrec.models.rating_model import RatingModel
 
 
 class RatingEncoder:
-    """A rating model that has seen all movies.
+    """Encoder of a rating model, with the states of all movies.
 
     Args:
-        model: The replicated part, without DDP.
-        rows: Rows of users.
-        chunks: Users in chunks.
-        state: What :meth:`state` of another one returned; None looks at all users of all ranks, and every rank calls
-            this.
+        model: The replicated parameters, without DDP.
+        rows: Table rows of users.
+        chunks: Ratings of users in chunks.
+        state: Result of :meth:`state` of another encoder; None computes it from all users, and every rank calls this.
     """
 
     def __init__(self, model: RatingModel, rows: UserRows, chunks: UserChunks, state: dict[str, Tensor] | None = None):
@@ -54,26 +53,26 @@ class RatingEncoder:
 
     @torch.no_grad()
     def users(self, rows: range) -> Vectors:
-        """Vectors of some users, by global rows, whoever owns them; no collective."""
-        found = [self._users(self.chunks.graph(each)) for each in self.chunks.ranges(rows.start, rows.stop)]
-        return Vectors(torch.cat([each.vector for each in found]), torch.cat([each.bias for each in found]))
+        """Embeds users by global rows, on any rank; no collective."""
+        blocks = [self._users(self.chunks.graph(chunk)) for chunk in self.chunks.ranges(rows.start, rows.stop)]
+        return Vectors(torch.cat([block.vector for block in blocks]), torch.cat([block.bias for block in blocks]))
 
-    def of_new_users(self, users: NewUsers) -> RatingEncoder:
-        """The same model for the users of a file. Without times in it, effects of time are left out."""
-        known, chunks = copy.copy(self), self.chunks
-        dataset = cast(PreparedDataset, users)  # they have its shape
-        known.chunks = UserChunks(
+    def for_new_users(self, users: NewUsers) -> RatingEncoder:
+        """Returns an encoder of the same model for the users of a file. Without times it omits the temporal bias."""
+        encoder, chunks = copy.copy(self), self.chunks
+        dataset = cast(PreparedDataset, users)  # new users have its shape
+        encoder.chunks = UserChunks(
             dataset, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.time, chunks.chunk
         )
-        if known.chunks.time:
-            known.chunks.times = chunks.times
-        known.rows = NewUserRows(cast(UserRows, self.rows), users.known_row)
-        return known
+        if encoder.chunks.time:
+            encoder.chunks.times = chunks.times
+        encoder.rows = NewUserRows(cast(UserRows, self.rows), users.known_row)
+        return encoder
 
     def state(self) -> dict[str, Tensor]:
-        """What makes the same encoder again, bit for bit, without a look at any user."""
-        known = {field.name: getattr(self.statistics, field.name) for field in dataclasses.fields(self.statistics)}
-        state = known | {f"state{number}": state for number, state in enumerate(self.states)}
+        """Returns tensors that restore this encoder bit for bit without reading any user."""
+        statistics = {field.name: getattr(self.statistics, field.name) for field in dataclasses.fields(self.statistics)}
+        state = statistics | {f"state{number}": state for number, state in enumerate(self.states)}
         state["times"] = self.chunks.times if self.chunks.time else None
         return {name: value.cpu() for name, value in state.items() if value is not None}
 
@@ -82,16 +81,16 @@ class RatingEncoder:
         return self.encode(rows, graph, statistics)
 
     def encode(self, rows: dict[str, Tensor], graph: RankGraph, statistics: MessageStatistics) -> Vectors:
-        """Vectors of users with these table rows and messages."""
+        """Embeds users with the given table rows and messages."""
         chunk = UserChunk(rows, whole_graph(graph, statistics).to_users)
         state = user_state(self.model, chunk, self.states)
-        found = self._with_biases(statistics.user_bias, state, rows["bias"])
-        return Vectors(found.user, found.user_bias)
+        embeddings = self._with_biases(statistics.user_bias, state, rows["bias"])
+        return Vectors(embeddings.user, embeddings.user_bias)
 
     @torch.no_grad()
     def _with_biases(self, closed_form: Tensor, state: Tensor, learned: Tensor) -> NodeEmbeddings:
-        known = self.statistics
-        batch = Batch(None, None, None, None, known.mean, closed_form, known.bias)
+        statistics = self.statistics
+        batch = Batch(None, None, None, None, statistics.mean, closed_form, statistics.bias)
         return self.model.with_biases(batch, state, self.states[-1], learned, self.model.movie_rows()["bias"])
 
     def _chunks(self) -> Iterator[UserChunk]:

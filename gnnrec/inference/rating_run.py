@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,7 +33,6 @@ class RatingRun(LoadedRun):
     """A rating model."""
 
     model: RatingModel
-    score_name: ClassVar[str] = "rating"
 
     @classmethod
     def load(
@@ -53,7 +51,7 @@ class RatingRun(LoadedRun):
 
     @cached_property
     def graph(self) -> RankGraph:
-        """The message edges that it was trained on; every rank asks for them."""
+        """The graph of message edges; every rank accesses this."""
         dtype, time = torch.get_default_dtype(), self.config.model.time
         return build_rank_graph(self.dataset, self.world, message_splits(self.config.refit), dtype, time)
 
@@ -76,19 +74,11 @@ class RatingRun(LoadedRun):
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RatingMetrics:
         return score_split(self.model, embeddings, self.dataset, self.graph, split)
 
-    @torch.no_grad()
-    def user_scores(self, embeddings: NodeEmbeddings, row: int) -> Tensor:
-        scores = self.model.head.all_movies(embeddings.user[row : row + 1], embeddings.movie)[0]
-        return scores + embeddings.user_bias[row] + embeddings.movie_bias + embeddings.offset
-
     @property
     def rating_scale(self) -> tuple[float, float]:
         """Lowest and highest possible rating."""
         rating = self.dataset.manifest.rating
         return rating["min"], rating["max"]
-
-    def shown(self, scores: Tensor) -> Tensor:
-        return scores.clamp(*self.rating_scale)
 
     @torch.no_grad()
     def exported_movies(self, vectors: Tensor) -> Tensor:

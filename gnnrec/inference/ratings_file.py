@@ -1,4 +1,4 @@
-"""A file with ratings of users who are not in the dataset, or of known users who have rated more since."""
+"""A file with ratings of new users, or further ratings of known users."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class RatingsFile:
-    """What :func:`gnnrec.inference.new_users.read_new_users` reads.
+    """Input of :func:`gnnrec.inference.new_users.read_new_users`.
 
     Attributes:
         path: The file.
@@ -25,15 +25,15 @@ class RatingsFile:
     columns: dict[str, str | None]
 
     def read(self, dataset: PreparedDataset, splits: tuple[int, ...] = tuple(range(len(SPLIT_NAMES)))) -> NewUsers:
-        """The users.
+        """Reads the users.
 
         Args:
             dataset: The prepared dataset.
-            splits: Splits of the dataset that known users' ratings are taken from.
+            splits: Splits of the dataset from which known users keep their ratings.
 
         Raises:
             UserError: A malformed file.
         """
-        from gnnrec.inference.new_users import read_new_users  # pandas takes its time
+        from gnnrec.inference.new_users import read_new_users  # pandas is slow to import
 
         return read_new_users(self.path, self.columns, dataset, splits)

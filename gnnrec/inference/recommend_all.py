@@ -1,4 +1,4 @@
-"""Movies for all users, exactly: every movie is scored for every user, on any number of ranks."""
+"""Recommendations for all users: every movie is scored for every user, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import torch
 
 from gnnrec.distributed.world import World
-from gnnrec.inference.export_directory import ExportDirectory, parts_of
-from gnnrec.inference.partitioned import write_shares
+from gnnrec.inference.export_directory import ExportDirectory, split_into_parts
+from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.recommend_filters import allowed_movies, describe
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import UserBlock, VectorSource
@@ -23,7 +23,7 @@ FOLDER = "recommendations"
 
 
 class RecommendationDirectory(ExportDirectory):
-    """Recommendations that may be unfinished: parts, and a manifest that comes last."""
+    """Directory of recommendations: parts, and a manifest that is written last."""
 
     format: ClassVar[str] = "gnnrec-recommendations"
     holds: ClassVar[str] = "recommendations"
@@ -31,14 +31,14 @@ class RecommendationDirectory(ExportDirectory):
 
 
 def write_recommendations(source: VectorSource, options: RecommendOptions, world: World) -> dict:
-    """Writes ``recommendations/part-*.parquet`` and, when all of them are there, ``manifest.json``.
+    """Writes ``recommendations/part-*.parquet`` and, once these are complete, ``manifest.json``.
 
-    Columns: ``user`` (raw id), ``rank`` (int32, from 1), ``movie`` (raw id), ``score`` (float32; of a rating model the
-    predicted rating, clipped to the scale). Movies that a user has rated are left out; who has rated nearly everything
-    has fewer rows.
+    Columns: ``user`` (raw id), ``rank`` (int32, from 1), ``movie`` (raw id), ``score`` (float32; for a rating model the
+    predicted rating, clipped to the scale). Movies that a user has rated are left out, so users who have rated nearly
+    all movies have fewer rows.
 
     Args:
-        source: Vectors.
+        source: The vectors.
         options: The options.
         world: The ranks; every rank calls this, on a file system that they share.
 
@@ -46,31 +46,32 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
         The manifest.
 
     Raises:
-        UserError: Bad input, or a place that cannot be written.
-        Stopped: A rank was told to stop; the same call goes on.
+        UserError: Bad input, or a directory that cannot be written.
+        Stopped: A rank was asked to stop; the same call resumes.
     """
     started = time.perf_counter()
-    best = BestMovies(source, allowed_movies(source.catalogue, options), options.top, world.device)
+    best = BestMovies(source, allowed_movies(source.catalog, options), options.top, world.device)
     directory = RecommendationDirectory(options.out)
     if world.run_on_rank0(lambda: _open(directory, source, options)):
-        world.print(f"{options.out} is complete: nothing is left to do")
+        world.print(f"{options.out} is already complete")
         return world.run_on_rank0(directory.manifest)
-    parts = parts_of(FOLDER, source.num_users, options.part_rows)
+    parts = split_into_parts(FOLDER, source.num_users, options.part_rows)
     missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
-    # Ranks take neighbouring parts: those of an export share files.
+    # A rank takes consecutive parts: they share files of an export.
     share = [len(missing) * rank // world.size for rank in (world.rank, world.rank + 1)]
-    write_shares(
+    write_partitioned(
         missing[share[0] : share[1]],
         lambda part: directory.write(part.name, partial(pq.write_table, best.table(part.rows))),
         "users",
         world,
         lambda part: len(part.rows),
     )
-    about = {"top": options.top, "filters": describe(options), "users": source.num_users, "movies": best.count}
-    about |= {"score": source.scoring.name, "source": source.identity}
-    manifest = world.run_on_rank0(lambda: directory.finish([part.name for part in parts], about))
+    facts = {"top": options.top, "filters": describe(options), "users": source.num_users, "movies": best.count}
+    facts |= {"score": source.scoring.name, "source": source.identity}
+    manifest = world.run_on_rank0(lambda: directory.finish([part.name for part in parts], facts))
     seconds, users = time.perf_counter() - started, sum(len(part.rows) for part in missing)
-    kept = f" ({len(parts) - len(missing)} of {len(parts)} parts were there)" if len(missing) < len(parts) else ""
+    reused = len(parts) - len(missing)
+    kept = f" ({reused} of {len(parts)} parts were already written)" if reused else ""
     world.print(
         f"{options.out}: {options.top} of {best.count:,} movies for {source.num_users:,} users, {seconds:.1f} s, "
         f"{users / seconds:,.0f} users/s{kept}"
@@ -84,13 +85,13 @@ def _open(directory: RecommendationDirectory, source: VectorSource, options: Rec
 
 
 class BestMovies:
-    """Best movies of ranges of users.
+    """Finds the best movies for ranges of users.
 
     Args:
-        source: Vectors.
+        source: The vectors.
         allowed: Movies that may be recommended, bool ``[movies]``; None for all.
         top: Movies for a user.
-        device: Where scores are computed.
+        device: Device that computes scores.
     """
 
     def __init__(self, source: VectorSource, allowed: np.ndarray | None, top: int, device: torch.device):
@@ -105,36 +106,37 @@ class BestMovies:
         scoring = source.scoring
         vectors, bias = scoring.columns()[self._rows], scoring.bias[self._rows]
         self._movies = ColumnScorer(
-            *(None if each is None else self._tensor(each) for each in (vectors, bias, scoring.weight))
+            *(None if array is None else self._tensor(array) for array in (vectors, bias, scoring.weight))
         )
 
     def table(self, rows: range) -> pa.Table:
-        """Columns ``user``, ``rank``, ``movie``, ``score`` of some users, by global rows."""
+        """Returns the columns ``user``, ``rank``, ``movie``, ``score`` for users by global rows."""
         users = self.source.block(rows)
         scores, movies = self._best(rows, users)
-        user, place = np.nonzero(movies >= 0)
-        shown = self.source.scoring.shown(scores[user, place], users.bias[user])
+        user, position = np.nonzero(movies >= 0)
+        complete = self.source.scoring.complete(scores[user, position], users.bias[user])
         return pa.table(
             {
                 "user": users.ids.take(pa.array(user)),
-                "rank": pa.array((place + 1).astype(np.int32)),
-                "movie": self.source.catalogue.movies.take(pa.array(movies[user, place])),
-                "score": pa.array(shown),
+                "rank": pa.array((position + 1).astype(np.int32)),
+                "movie": self.source.catalog.movies.take(pa.array(movies[user, position])),
+                "score": pa.array(complete),
             }
         )
 
     def best(self, rows: range) -> tuple[np.ndarray, np.ndarray]:
-        """Scores, but for what does not tell movies apart, and rows of movies: ``[users, top]``, -1 for none."""
+        """Returns scores, without offset and user bias, and movie rows, -1 for none: both ``[users, top]``."""
         return self._best(rows, self.source.block(rows))
 
     def _best(self, rows: range, users: UserBlock) -> tuple[np.ndarray, np.ndarray]:
-        found = self._movies.best(self._tensor(self.source.scoring.rows(users.vectors)), *self._rated(rows), self.top)
-        scores, columns = (each.cpu().numpy() for each in found)
+        factors = self._tensor(self.source.scoring.rows(users.vectors))
+        best = self._movies.best(factors, *self._rated(rows), self.top)
+        scores, columns = (tensor.cpu().numpy() for tensor in best)
         return scores, np.where(columns >= 0, self._rows[columns], -1)
 
     def _rated(self, rows: range) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each user has rated among the movies that count: pointers and columns."""
-        ratings = self.source.catalogue.ratings
+        """Returns the rated movies among the allowed ones as CSR pointers and columns."""
+        ratings = self.source.catalog.ratings
         pointer = np.array(ratings.user_ptr[rows.start : rows.stop + 1])
         rated = np.array(ratings.movie[pointer[0] : pointer[-1]])
         pointer -= pointer[0]

@@ -1,4 +1,4 @@
-"""Which movies may be recommended."""
+"""Filters of the movies that may be recommended."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_options import RecommendOptions
 
 
-def allowed_movies(catalogue: MovieCatalog, options: RecommendOptions) -> np.ndarray | None:
-    """Movies that pass all filters, bool ``[movies]``; None without filters.
+def allowed_movies(catalog: MovieCatalog, options: RecommendOptions) -> np.ndarray | None:
+    """Returns the movies that pass all filters, bool ``[movies]``; None without filters.
 
     Raises:
-        UserError: A filter that the data knows nothing about, or that nothing passes.
+        UserError: The data lacks what a filter needs, or no movie passes.
     """
     filters = []
     if options.genre:
-        filters.append(_of_genres(catalogue, options.genre))
+        filters.append(_genre_filter(catalog, options.genre))
     if options.min_year is not None or options.max_year is not None:
-        filters.append(_of_years(catalogue, options.min_year, options.max_year))
+        filters.append(_year_filter(catalog, options.min_year, options.max_year))
     if options.min_ratings:
-        filters.append(catalogue.counts >= options.min_ratings)
+        filters.append(catalog.counts >= options.min_ratings)
     if not filters:
         return None
     allowed = np.logical_and.reduce(filters)
     if not allowed.any():
-        raise UserError(f"no movie of {catalogue.place} passes {describe(options)}: ask for less")
+        raise UserError(f"no movie in {catalog.place} passes {describe(options)}: relax these filters")
     return allowed
 
 
 def describe(options: RecommendOptions) -> str:
-    """The filters, as they are typed."""
+    """Formats the filters as command-line options."""
     words = ["--genre", *options.genre] if options.genre else []
     for name in ("min_year", "max_year"):
         value = getattr(options, name)
@@ -40,23 +40,23 @@ def describe(options: RecommendOptions) -> str:
     return " ".join(words)
 
 
-def _of_genres(catalogue: MovieCatalog, wanted: list[str]) -> np.ndarray:
-    known = {name.casefold(): name for genres in catalogue.genres for name in genres}
+def _genre_filter(catalog: MovieCatalog, wanted: list[str]) -> np.ndarray:
+    known = {name.casefold(): name for genres in catalog.genres for name in genres}
     if not known:
         raise UserError(
-            f"--genre {wanted[0]}: {catalogue.place} knows no genres: prepare it with --movies, a file that has them"
+            f"--genre {wanted[0]}: {catalog.place} has no genres: prepare it with --movies, a file with genres"
         )
     missing = [name for name in wanted if name.casefold() not in known]
     if missing:
-        raise UserError(f"--genre {missing[0]}: no movie has it; genres are {', '.join(sorted(known.values()))}")
+        raise UserError(f"--genre {missing[0]}: no movie has it; choose among {', '.join(sorted(known.values()))}")
     chosen = {name.casefold() for name in wanted}
-    return np.array([any(name.casefold() in chosen for name in genres) for genres in catalogue.genres])
+    return np.array([any(name.casefold() in chosen for name in genres) for genres in catalog.genres])
 
 
-def _of_years(catalogue: MovieCatalog, first: int | None, last: int | None) -> np.ndarray:
-    years = catalogue.years
+def _year_filter(catalog: MovieCatalog, first: int | None, last: int | None) -> np.ndarray:
+    years = catalog.years
     if not (years >= 0).any():
         option = f"--max-year {last}" if first is None else f"--min-year {first}"
-        raise UserError(f"{option}: no title of {catalogue.place} ends with a year, such as (1995)")
+        raise UserError(f"{option}: no title in {catalog.place} ends with a year, such as (1995)")
     allowed = years >= max(first or 0, 0)
     return allowed if last is None else allowed & (years <= last)

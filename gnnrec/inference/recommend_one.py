@@ -1,4 +1,4 @@
-"""Movies for one user, and movies like another one."""
+"""Movies for one user, and movies similar to a movie."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
 
-#: Movies that a user rated highest, as they are printed.
-_FAVOURITES = 3
+#: Number of favorite movies printed above recommendations.
+_FAVORITES = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """Movies, best first.
+class RankedMovies:
+    """Movies with scores, best first.
 
     Attributes:
         heading: Lines above the list.
         movies: Raw ids.
         titles: Titles.
         scores: float32.
-        name: What a score is: ``rating``, ``score`` or ``similarity``.
+        name: Kind of score: ``rating``, ``score`` or ``similarity``.
     """
 
     heading: list[str]
@@ -34,59 +34,64 @@ class Answer:
     name: str
 
     def lines(self) -> list[str]:
-        """The list as text."""
+        """Formats the heading and the list, one line per entry."""
         digits = 2 if self.name == "rating" else 4
         numbered = enumerate(zip(self.scores, self.titles), 1)
         return self.heading + [f"{rank:4}  {score:.{digits}f}  {title}" for rank, (score, title) in numbered]
 
 
-def for_user(source: VectorSource, options: RecommendOptions) -> Answer:
-    """The movies with the highest scores among those that the user has not rated.
+def recommend_one(source: VectorSource, options: RecommendOptions) -> RankedMovies:
+    """Returns movies for ``options.user``, or similar to ``options.similar_to`` if there is no user."""
+    return find_similar(source, options) if options.user is None else recommend_to_user(source, options)
+
+
+def recommend_to_user(source: VectorSource, options: RecommendOptions) -> RankedMovies:
+    """Returns the movies with the highest scores among those that the user has not rated.
 
     Args:
         source: The vectors.
         options: ``user``, ``top`` and filters.
     """
-    catalogue, scoring = source.catalogue, source.scoring
+    catalog, scoring = source.catalog, source.scoring
     row = source.find(options.user)
     user = source.block(range(row, row + 1))
-    allowed = allowed_movies(catalogue, options)
-    left = np.ones(len(scoring.bias), dtype=bool) if allowed is None else allowed.copy()
-    left[catalogue.rated(row)] = False
+    allowed = allowed_movies(catalog, options)
+    candidates = np.ones(len(scoring.bias), dtype=bool) if allowed is None else allowed.copy()
+    candidates[catalog.rated(row)] = False
     scores = scoring.scores(user.vectors[0])
-    best = _highest(scores, left, options.top)
-    favourites = [f"{title} ({rating:g})" for title, rating in catalogue.favourites(row, _FAVOURITES)]
+    best = _highest(scores, candidates, options.top)
+    favorites = [f"{title} ({rating:g})" for title, rating in catalog.favorites(row, _FAVORITES)]
     heading = [f"for user {options.user}"]
-    if favourites:
-        heading.append(f"who rated highest: {'; '.join(favourites)}")
-    return _answer(source, heading, best, scoring.shown(scores[best], user.bias[0]), scoring.name)
+    if favorites:
+        heading.append(f"who rated highest: {'; '.join(favorites)}")
+    return _ranked(source, heading, best, scoring.complete(scores[best], user.bias[0]), scoring.name)
 
 
-def like_movie(source: VectorSource, options: RecommendOptions) -> Answer:
-    """The movies whose vectors have the highest cosine with that of a movie.
+def find_similar(source: VectorSource, options: RecommendOptions) -> RankedMovies:
+    """Returns the movies whose vectors have the highest cosine similarity with that of a movie.
 
     Args:
         source: The vectors.
         options: ``similar_to``, ``top`` and filters.
     """
-    catalogue, vectors = source.catalogue, source.scoring.movies
-    row = find_movie(catalogue, options.similar_to)
-    allowed = allowed_movies(catalogue, options)
-    left = np.ones(len(vectors), dtype=bool) if allowed is None else allowed.copy()
-    left[row] = False
+    catalog, vectors = source.catalog, source.scoring.movies
+    row = find_movie(catalog, options.similar_to)
+    allowed = allowed_movies(catalog, options)
+    candidates = np.ones(len(vectors), dtype=bool) if allowed is None else allowed.copy()
+    candidates[row] = False
     lengths = np.linalg.norm(vectors, axis=1)
     cosines = vectors @ vectors[row] / np.maximum(lengths * lengths[row], np.finfo(np.float32).tiny)
-    best = _highest(cosines, left, options.top)
-    return _answer(source, [f"like {catalogue.titles[row]}"], best, cosines[best], "similarity")
+    best = _highest(cosines, candidates, options.top)
+    return _ranked(source, [f"like {catalog.titles[row]}"], best, cosines[best], "similarity")
 
 
-def _highest(scores: np.ndarray, left: np.ndarray, count: int) -> np.ndarray:
-    """Rows of the highest scores, best first; of equal ones the lower row is first."""
-    rows = np.flatnonzero(left)
+def _highest(scores: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
+    """Returns the rows of the highest scores, best first; ties are broken by row."""
+    rows = np.flatnonzero(candidates)
     return rows[np.argsort(-scores[rows], kind="stable")[:count]]
 
 
-def _answer(source: VectorSource, heading: list[str], rows: np.ndarray, scores: np.ndarray, name: str) -> Answer:
-    catalogue = source.catalogue
-    movies = [catalogue.movies[row].as_py() for row in rows.tolist()]
-    return Answer(heading, movies, [catalogue.titles[row] for row in rows], scores, name)
+def _ranked(source: VectorSource, heading: list[str], rows: np.ndarray, scores: np.ndarray, name: str) -> RankedMovies:
+    catalog = source.catalog
+    movies = [catalog.movies[row].as_py() for row in rows.tolist()]
+    return RankedMovies(heading, movies, [catalog.titles[row] for row in rows], scores, name)

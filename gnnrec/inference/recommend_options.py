@@ -63,17 +63,17 @@ class RecommendOptions:
 
     @property
     def file(self) -> RatingsFile | None:
-        """The file of ratings, where one was given."""
+        """The ratings file, if any."""
         if self.ratings is None:
             return None
         columns = {role: getattr(self, f"{role}_column") for role in RATINGS_ROLES}
         return RatingsFile(self.ratings, columns)
 
     def check(self) -> None:
-        """Refuses what cannot be.
+        """Checks the values of the options.
 
         Raises:
-            UserError: Names the option.
+            UserError: An invalid combination or value; the message names the option.
         """
         if (self.user is not None) + (self.similar_to is not None) + self.all != 1:
             raise UserError("pass one of --user ID, --similar-to MOVIE and --all")

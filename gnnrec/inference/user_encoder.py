@@ -1,4 +1,4 @@
-"""Embeds any users, a range at a time: what a user's vector needs of all other users is in the movies already."""
+"""Interface of encoders, which embed users range by range: the movie states already cover all other users."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class Vectors:
 
 
 class UserEncoder(Protocol):
-    """A trained model that has seen all movies, and takes users one range after the other.
+    """A trained model with the states of all movies, which embeds ranges of users.
 
     Attributes:
-        movies: All movies.
-        offset: What is added to every score, float scalar tensor.
+        movies: Vectors of all movies.
+        offset: Constant term of every score, float scalar tensor.
     """
 
     movies: Vectors
     offset: Tensor
 
     def users(self, rows: range) -> Vectors:
-        """Vectors of some users, by global rows, whoever owns them; no collective."""
+        """Embeds users by global rows, on any rank; no collective."""
 
-    def of_new_users(self, users: NewUsers) -> UserEncoder:
-        """The same model for the users of a file: :meth:`users` then takes their rows."""
+    def for_new_users(self, users: NewUsers) -> UserEncoder:
+        """Returns an encoder of the same model for the users of a file, whose :meth:`users` takes their rows."""
 
     def state(self) -> dict[str, Tensor]:
-        """What makes the same encoder again, bit for bit, without a look at any user."""
+        """Returns tensors that restore this encoder bit for bit without reading any user."""

@@ -1,4 +1,4 @@
-"""Table rows of users, read when they are needed."""
+"""Table rows of users, read from the checkpoint on demand."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gnnrec.training.checkpoint.read import pick_rows, read_rows
 
 @dataclasses.dataclass(frozen=True)
 class UserRows:
-    """Rows in a checkpoint whose checksums have been compared.
+    """Rows in a checkpoint whose checksums have been verified.
 
     Attributes:
         directory: The checkpoint.
-        info: Its description.
-        device: Where rows go.
+        info: Description of the checkpoint.
+        device: Device of the rows.
     """
 
     directory: Path
@@ -29,37 +29,37 @@ class UserRows:
     device: torch.device
 
     def read(self, users: range) -> dict[str, Tensor]:
-        """Rows of some users, by global rows."""
+        """Reads a range of users by global rows."""
         part = Partition((users.start, users.stop), 0, 1)
         rows = read_rows(self.directory, "users", self.info, part, verified=True)
         return {name: table.to(self.device) for name, table in rows.items()}
 
     def pick(self, users: np.ndarray) -> dict[str, Tensor]:
-        """Rows of users anywhere, by global rows, int64 ``[n]``."""
+        """Reads arbitrary users by global rows, int64 ``[n]``."""
         rows = pick_rows(self.directory, "users", self.info, torch.from_numpy(users))
         return {name: table.to(self.device) for name, table in rows.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class NewUserRows:
-    """Rows of users of whom some are known. The others have rows of zeros: what L2 pulls rows to.
+    """Rows of known and new users. New users have rows of zeros, to which L2 shrinks rows.
 
     Attributes:
         known: Rows of known users.
-        known_row: Row of each user among these, -1 for new ones: int64 ``[users]``.
+        known_row: Row of each user among the known users, -1 for new ones: int64 ``[users]``.
     """
 
     known: UserRows
     known_row: np.ndarray
 
     def read(self, users: range) -> dict[str, Tensor]:
-        """Rows of some users, by their places in :attr:`known_row`."""
-        chosen = self.known_row[users.start : users.stop]
-        there = chosen >= 0
-        # At least one row tells the shapes.
-        picked = self.known.pick(chosen[there] if there.any() else np.zeros(1, np.int64))
-        places = torch.from_numpy(np.flatnonzero(there)).to(self.known.device)
-        found = {name: table.new_zeros(len(chosen), *table.shape[1:]) for name, table in picked.items()}
-        for name, table in found.items():
-            table[places] = picked[name][: len(places)]
-        return found
+        """Reads a range of users by their positions in :attr:`known_row`."""
+        known_row = self.known_row[users.start : users.stop]
+        is_known = known_row >= 0
+        # One row is read even without known users, for the shapes.
+        rows = self.known.pick(known_row[is_known] if is_known.any() else np.zeros(1, np.int64))
+        positions = torch.from_numpy(np.flatnonzero(is_known)).to(self.known.device)
+        tables = {name: table.new_zeros(len(known_row), *table.shape[1:]) for name, table in rows.items()}
+        for name, table in tables.items():
+            table[positions] = rows[name][: len(positions)]
+        return tables

@@ -1,4 +1,4 @@
-"""Where recommendations take vectors from: what an export and a run have in common."""
+"""Interface of the sources of vectors for recommendations: an export or a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gnnrec.inference.scoring import Scoring
 
 @dataclasses.dataclass(frozen=True)
 class UserBlock:
-    """Some users, in row order.
+    """A range of users, in row order.
 
     Attributes:
         ids: Raw ids.
@@ -28,30 +28,30 @@ class UserBlock:
 
 
 class VectorSource(Protocol):
-    """All movies, and any users on request.
+    """All movies, and any range of users.
 
     Attributes:
-        catalogue: Movies and ratings.
-        num_users: Users.
+        catalog: Movies and ratings.
+        num_users: Number of users.
     """
 
-    catalogue: MovieCatalog
+    catalog: MovieCatalog
     num_users: int
 
     @property
     def scoring(self) -> Scoring:
-        """How pairs are scored."""
+        """Movies and weights that score pairs."""
 
     @property
     def identity(self) -> dict:
-        """What makes two sources the same."""
+        """Values that are equal for two sources with the same vectors."""
 
     def find(self, user: str) -> int:
-        """Row of a user, by the raw id as it was typed.
+        """Returns the row of a user, by raw id given as text.
 
         Raises:
-            UserError: Nobody has this id.
+            UserError: No user has this id.
         """
 
     def block(self, rows: range) -> UserBlock:
-        """Some users, by global rows; no collective."""
+        """Reads users by global rows; no collective."""

@@ -1,6 +1,6 @@
-"""The shapes of charts: from tables of numbers to Vega-Lite, without size and colours (:mod:`gnnrec.reporting.theme`).
+"""Charts as Vega-Lite specifications, without size and colors (:mod:`gnnrec.reporting.theme`).
 
-Altair is imported by the functions: only reports need it.
+The functions import Altair, since only reports need it.
 """
 
 from __future__ import annotations
@@ -10,59 +10,63 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-#: Points of a line, at most: more cannot be seen.
+#: Maximum number of points of a line; more would not be visible.
 _POINTS = 500
 
 
-def lines(table: pd.DataFrame, y: str, digits: str = ".4f", log: bool = False, zero: bool = False) -> dict[str, Any]:
-    """Lines over optimizer steps, with points where they are few.
+def lines(
+    table: pd.DataFrame, y: str, digits: str = ".4f", zero: bool = False, total: str | None = None
+) -> dict[str, Any]:
+    """Lines over optimizer steps, with points if there are few.
 
     Args:
-        table: Columns ``step``, ``value`` and ``series``; the series are coloured in the order in which they come.
-        y: What the values are.
+        table: Columns ``step``, ``value`` and ``series``; colors follow the order of the series.
+        y: Name of the values.
         digits: Format of a value in its tooltip.
-        log: Logarithmic values.
-        zero: Begin the axis of values at zero.
+        zero: Start the axis of values at zero.
+        total: Series that is the sum of the others; its line is gray and dashed, and not in the legend.
     """
     import altair as alt
 
-    order = list(dict.fromkeys(table["series"]))
+    several = table["series"].nunique() > 1
     table = pd.concat([_thinned(rows) for _, rows in table.groupby("series", sort=False)])
-    few = len(table) <= 60 * len(order)
-    scale = alt.Scale(type="log") if log else alt.Scale(zero=zero, nice=True)
-    chart = (
-        alt.Chart(table)
-        .mark_line(point=alt.OverlayMarkDef(size=28) if few else False)
-        .encode(
-            x=alt.X("step:Q", title="step", axis=alt.Axis(format="~s", tickMinStep=1)),
-            y=alt.Y("value:Q", title=y, scale=scale),
-            color=_series(order),
-            tooltip=[
-                *([alt.Tooltip("series:N", title=" ")] if len(order) > 1 else []),
-                alt.Tooltip("step:Q", format=","),
-                alt.Tooltip("value:Q", title=y, format=digits),
-            ],
-        )
-    )
-    return finished(chart)
+    encoding = {
+        "x": alt.X("step:Q", title="step", axis=alt.Axis(format="~s", tickMinStep=1)),
+        "y": alt.Y("value:Q", title=y, scale=alt.Scale(zero=zero, nice=True)),
+        "tooltip": [
+            *([alt.Tooltip("series:N", title=" ")] if several else []),
+            alt.Tooltip("step:Q", format=","),
+            alt.Tooltip("value:Q", title=y, format=digits),
+        ],
+    }
+    parts = table[table["series"] != total]
+    order = list(dict.fromkeys(parts["series"]))
+    few = len(parts) <= 60 * len(order)
+    mark = alt.Chart(parts).mark_line(point=alt.OverlayMarkDef(size=28) if few else False)
+    chart = mark.encode(color=_series(order), **encoding)
+    if len(parts) < len(table):
+        chart += alt.Chart(table[table["series"] == total]).mark_line(style="reference").encode(**encoding)
+    return to_spec(chart)
 
 
 def lines_over_counts(
     table: pd.DataFrame, counts: pd.DataFrame, x: str, y: str, count: str, digits: str = ".4f"
 ) -> dict[str, Any]:
-    """Lines over buckets, and behind them bars that say how much is in each bucket.
+    """Lines over buckets, in front of bars with the count in each bucket.
 
     Args:
         table: Columns ``bucket`` (text), ``value`` and ``series``.
         counts: Columns ``bucket`` and ``count``, in the order of the axis.
-        x: What the buckets are.
-        y: What the values are.
-        count: What is counted.
+        x: Name of the buckets.
+        y: Name of the values.
+        count: Name of the counts.
         digits: Format of a value in its tooltip.
     """
     import altair as alt
 
-    across = alt.X("bucket:N", title=x, sort=list(counts["bucket"]), axis=alt.Axis(labelAngle=0))
+    # Every bucket has its label, slanted where there are too many to stand side by side.
+    axis = alt.Axis(labelAngle=0 if len(counts) <= 8 else -40, labelOverlap=False)
+    across = alt.X("bucket:N", title=x, sort=list(counts["bucket"]), axis=axis)
     bars = (
         alt.Chart(counts)
         .mark_bar(style="backdrop")
@@ -87,11 +91,11 @@ def lines_over_counts(
             ],
         )
     )
-    return finished(alt.layer(bars, values).resolve_scale(y="independent"))
+    return to_spec(alt.layer(bars, values).resolve_scale(y="independent"))
 
 
 def calibration(table: pd.DataFrame, scale: tuple[float, float]) -> dict[str, Any]:
-    """Mean rating over predicted rating, the diagonal where they are equal, and behind them the number of ratings.
+    """Mean rating over predicted rating, the diagonal of equality, and bars with the number of ratings.
 
     Args:
         table: Columns ``low``, ``high`` (of the predictions), ``predicted``, ``observed`` (means) and ``count``.
@@ -121,17 +125,16 @@ def calibration(table: pd.DataFrame, scale: tuple[float, float]) -> dict[str, An
     up = alt.Y("observed:Q", title="mean rating given", scale=domain, axis=alt.Axis(orient="left"))
     diagonal = alt.Chart(ends).mark_line(style="reference").encode(x=across, y=up)
     points = alt.Chart(table).mark_line(point=alt.OverlayMarkDef(size=55)).encode(x=across, y=up, tooltip=tooltip)
-    return finished(alt.layer(bars, diagonal + points).resolve_scale(y="independent"))
+    return to_spec(alt.layer(bars, diagonal + points).resolve_scale(y="independent"))
 
 
 def bars_across(table: pd.DataFrame, x: str, y: str, digits: str = ".2f") -> dict[str, Any]:
-    """Horizontal bars with their values at their ends.
+    """Horizontal bars with their values at the ends.
 
     Args:
-        table: Columns ``name`` and ``value``, from top to bottom; where there is ``strong`` (bool), those bars stand
-            out.
-        x: What the values are.
-        y: What the names are.
+        table: Columns ``name`` and ``value``, from top to bottom, and optionally ``strong`` (bool), else gray.
+        x: Name of the values.
+        y: Name of the names.
         digits: Format of a value.
     """
     import altair as alt
@@ -143,19 +146,41 @@ def bars_across(table: pd.DataFrame, x: str, y: str, digits: str = ".2f") -> dic
     )
     label = base.mark_text(align="left", dx=6).encode(text=alt.Text("value:Q", format=digits))
     if "strong" not in table:
-        return finished(base.mark_bar(height={"band": 0.7}) + label)
+        return to_spec(base.mark_bar(height={"band": 0.7}) + label)
     weak = base.transform_filter("!datum.strong").mark_bar(height={"band": 0.7}, style="backdrop")
     strong = base.transform_filter("datum.strong").mark_bar(height={"band": 0.7})
-    return finished(weak + strong + label)
+    return to_spec(weak + strong + label)
+
+
+def points_across(table: pd.DataFrame, x: str, y: str, digits: str = ".4f") -> dict[str, Any]:
+    """Points on a horizontal axis near the values, which need not start at zero.
+
+    Args:
+        table: Columns ``name``, ``value`` and ``strong`` (bool), from top to bottom; other points are gray.
+        x: Name of the values.
+        y: Name of the names.
+        digits: Format of a value.
+    """
+    import altair as alt
+
+    base = alt.Chart(table).encode(
+        x=alt.X("value:Q", title=x, scale=alt.Scale(zero=False, padding=40), axis=alt.Axis(grid=True, tickCount=6)),
+        y=alt.Y("name:N", title=None, sort=list(table["name"]), axis=alt.Axis(labelLimit=260, grid=True)),
+        tooltip=[alt.Tooltip("name:N", title=y), alt.Tooltip("value:Q", title=x, format=digits)],
+    )
+    label = base.mark_text(dy=-12).encode(text=alt.Text("value:Q", format=digits))
+    weak = base.transform_filter("!datum.strong").mark_circle(size=130, opacity=1, style="weak")
+    strong = base.transform_filter("datum.strong").mark_circle(size=170, opacity=1)
+    return to_spec(weak + strong + label)
 
 
 def bars_in_a_row(table: pd.DataFrame, x: str, y: str) -> dict[str, Any]:
-    """Many thin bars, coloured by series where there are several.
+    """Many thin bars, colored by series if there are several.
 
     Args:
         table: Columns ``number`` (from 0), ``value`` and ``series``.
-        x: What is numbered.
-        y: What the values are.
+        x: Name of the numbers.
+        y: Name of the values.
     """
     import altair as alt
 
@@ -163,7 +188,7 @@ def bars_in_a_row(table: pd.DataFrame, x: str, y: str) -> dict[str, Any]:
     table = table.assign(end=table["number"] + 0.9)
     chart = (
         alt.Chart(table)
-        .mark_rect()  # bars with two ends across would be lines
+        .mark_rect()  # Vega-Lite draws bars with both ends on x as lines
         .encode(
             x=alt.X("number:Q", title=x, axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
             x2="end:Q",
@@ -177,7 +202,7 @@ def bars_in_a_row(table: pd.DataFrame, x: str, y: str) -> dict[str, Any]:
             ],
         )
     )
-    return finished(chart)
+    return to_spec(chart)
 
 
 def _series(order: list[str]) -> Any:
@@ -188,14 +213,14 @@ def _series(order: list[str]) -> Any:
 
 
 def _thinned(rows: pd.DataFrame) -> pd.DataFrame:
-    """A part of many rows, evenly, with the first and the last."""
+    """Samples rows evenly, with the first and the last."""
     if len(rows) <= _POINTS:
         return rows
     return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, _POINTS).round().astype(int))]
 
 
-def finished(chart: Any) -> dict[str, Any]:
-    """Vega-Lite as a dictionary; colours and letters come with the page."""
+def to_spec(chart: Any) -> dict[str, Any]:
+    """Converts a chart to Vega-Lite; the page adds colors and fonts."""
     spec = chart.to_dict()
     spec.pop("config", None)
     return spec

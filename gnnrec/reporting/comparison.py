@@ -1,4 +1,4 @@
-"""Several runs side by side, from their own records: no model is opened."""
+"""Comparison of several runs from their records; no model is opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gnnrec.reporting.metric_names import (
     change,
     four_digits,
     headline_metric,
-    less_is_better,
+    lower_is_better,
     metric_name,
     metrics_of,
     seconds,
@@ -21,13 +21,13 @@ from gnnrec.reporting.rating_errors import degree_figures
 from gnnrec.reporting.run_records import RunRecords
 from gnnrec.reporting.training_sections import curves
 
-#: Options that differ between any two runs.
-_OWN = ("run_dir", "overwrite", "resume", "wandb.name")
-#: Figure of the summary -> name, and how it is written.
+#: Options that always differ and are left out.
+_LEFT_OUT = ("run_dir", "overwrite", "resume", "wandb.name")
+#: Field of the summary -> name on the page and format.
 _COSTS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "training_seconds": ("training", seconds),
-    "edges_per_second": ("ratings a second", short),
-    "peak_memory_gib": ("GiB of a rank at most", "{:.2f}".format),
+    "training_seconds": ("training time", seconds),
+    "edges_per_second": ("training ratings per second", short),
+    "peak_memory_gib": ("peak memory of a rank (GiB)", "{:.2f}".format),
     "steps": ("steps", "{:,}".format),
     "best_epoch": ("best epoch", "{:,}".format),
     "world_size": ("ranks", "{:,}".format),
@@ -35,14 +35,14 @@ _COSTS: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 
 def comparison_page(runs: list[RunRecords]) -> Page:
-    """A page about several runs; the first is what the others are compared with."""
-    sections = [_scores(runs), *_curves(runs), *_fails(runs), _differences(runs)]
+    """Creates a page about several runs; the others are compared with the first."""
+    sections = [_scores(runs), *_curves(runs), *_errors(runs), _differences(runs)]
     names = ", ".join(run.name for run in runs[:-1]) + f" and {runs[-1].name}"
     return Page(names, f"A comparison of {len(runs)} runs", {}, _tiles(runs), _notices(runs), sections)
 
 
 def _tiles(runs: list[RunRecords]) -> list[Tile]:
-    """The metric that matters most, of each run."""
+    """Returns the main metric of each run."""
     tiles, first = [], None
     for run in runs[:8]:
         name = headline_metric(run.ranking)
@@ -54,26 +54,27 @@ def _tiles(runs: list[RunRecords]) -> list[Tile]:
 
 
 def _notices(runs: list[RunRecords]) -> list[str]:
-    found = [f"{run.name} has not ended: it has no test results yet." for run in runs if not run.ended]
+    notices = [f"{run.name} has not ended: it has no test results yet." for run in runs if not run.ended]
     if len({run.config.objective for run in runs}) > 1:
-        found.append("Some of these runs predict ratings and others rank movies: their metrics cannot be compared.")
+        notices.append("Some of these runs predict ratings and others rank movies: their metrics cannot be compared.")
     if len({run.summary["dataset_fingerprint"] for run in runs if "dataset_fingerprint" in run.summary}) > 1:
-        found.append("These runs were trained on different prepared datasets: their metrics cannot be compared.")
-    return found
+        notices.append("These runs were trained on different prepared datasets: their metrics cannot be compared.")
+    return notices
 
 
 def _scores(runs: list[RunRecords]) -> Section:
-    """One table: rows are metrics and costs, columns are runs."""
+    """Returns a table with a column for each run and a row for each metric and cost."""
     rows = [["model", *(describe_model(run.config).split(" · ")[-1] for run in runs)]]
     for split in ("test", "validation"):
         values = [metrics_of(run.summary, split) for run in runs]
-        for name in dict.fromkeys(name for found in values for name in found):
-            rows.append([f"{split} {metric_name(name)}", *_with_changes([found.get(name) for found in values], name)])
+        for name in dict.fromkeys(name for metrics in values for name in metrics):
+            cells = _with_changes([metrics.get(name) for metrics in values], name)
+            rows.append([f"{split} {metric_name(name)}", *cells])
     for key, (name, text) in _COSTS.items():
         values = [run.summary.get(key) for run in runs]
         if any(value is not None for value in values):
             rows.append([name, *("–" if value is None else text(value) for value in values)])
-    caption = f"Small: difference from {runs[0].name}. ▲ is better, ▼ is worse."
+    caption = f"Small: difference of this run from {runs[0].name}. ▲ is better, ▼ is worse."
     return Section("results", "Results", "", [Table(caption, ["", *(run.name for run in runs)], rows, wide=True)])
 
 
@@ -82,31 +83,34 @@ def _with_changes(values: list[float | None], name: str) -> list[str]:
     for value in values[1:]:
         text = four_digits(value)
         if value is not None and first and value != first:
-            better = (value < first) == less_is_better(name)
+            better = (value < first) == lower_is_better(name)
             text += f"\n{'▲' if better else '▼'} {change(value, first)}"
         cells.append(text)
     return cells
 
 
 def _curves(runs: list[RunRecords]) -> list[Section]:
-    """Curves of all runs in the same charts; none where they learn different things, with losses of other units."""
+    """Draws the curves of all runs in the same charts, if they have the same objective."""
     section = curves(runs) if len({run.ranking for run in runs}) == 1 else None
     return [] if section is None else [section]
 
 
-def _fails(runs: list[RunRecords]) -> list[Section]:
-    found = {run.name: run.summary for run in runs if "rmse_by_user_ratings" in run.summary}
-    figures = degree_figures(found) if found else []
-    text = "RMSE of test ratings by how much was known in training. Grey bars: ratings in each bucket of the first run."
+def _errors(runs: list[RunRecords]) -> list[Section]:
+    summaries = {run.name: run.summary for run in runs if "rmse_by_user_ratings" in run.summary}
+    figures = degree_figures(summaries) if summaries else []
+    text = (
+        "RMSE of test ratings by the number of training ratings of the user or movie. Gray bars: ratings in each "
+        "bucket of the first run."
+    )
     return [Section("fails", "Where they fail", text, figures)] if figures else []
 
 
 def _differences(runs: list[RunRecords]) -> Section:
-    """The options that are not the same in all runs."""
+    """Lists the options that differ between the runs."""
     options = [run.options for run in runs]
-    names = [name for name in dict.fromkeys(name for each in options for name in each) if name not in _OWN]
-    rows = [[name, *(each.get(name, "–") for each in options)] for name in names]
+    names = [name for name in dict.fromkeys(name for values in options for name in values) if name not in _LEFT_OUT]
+    rows = [[name, *(values.get(name, "–") for values in options)] for name in names]
     rows = [row for row in rows if len(set(row[1:])) > 1]
-    text = "Options that differ." if rows else "All options are the same."
+    text = "Options that differ between the runs." if rows else "All options are the same."
     items = [Table("", ["option", *(run.name for run in runs)], rows, wide=True)] if rows else []
     return Section("options", "Configuration", text, items)

@@ -1,4 +1,4 @@
-"""What a page consists of, whatever it looks like: sections with figures, tables and lists."""
+"""Content of a page, independent of its layout: sections with figures, tables and lists."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Figure:
     """A chart.
 
     Attributes:
-        name: Of its PNG, without ending.
-        title: Above it.
-        caption: Below it: what to see, in a sentence or two. May be empty.
+        name: File name of the PNG, without suffix.
+        title: Heading.
+        caption: One or two sentences below the chart; may be empty.
         spec: Vega-Lite, without size, title and theme (:mod:`gnnrec.reporting.theme`).
         height: Pixels.
-        wide: Takes the whole width of the page, else half of it.
+        wide: Whether it has the whole width of the page, or half of it.
     """
 
     name: str
@@ -31,14 +31,14 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table: the first column is text, the others are aligned to the right.
+    """A table. The first column is text, the others are aligned to the right.
 
     Attributes:
-        caption: Below it; may be empty.
+        caption: Text below the table; may be empty.
         head: Names of the columns.
-        rows: Cells as text. A cell may have a second line, behind a line break: it is shown smaller.
-        strong: Number of the row to stand out; None for none.
-        wide: Takes the whole width of the page, else half of it.
+        rows: Cells as text. Text after a line break is shown smaller.
+        strong: Index of the highlighted row, or None.
+        wide: Whether it has the whole width of the page, or half of it.
     """
 
     caption: str
@@ -51,7 +51,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A line of a list: a movie, what it is, and a figure."""
+    """A movie in a list, with a note and a number."""
 
     title: str
     note: str
@@ -63,8 +63,8 @@ class MovieLists:
     """Short lists side by side.
 
     Attributes:
-        title: Above all of them; may be empty.
-        lists: Heading and entries of each.
+        title: Common heading; may be empty.
+        lists: Heading and entries of each list.
     """
 
     title: str
@@ -77,11 +77,11 @@ class Section:
     """A part of the page.
 
     Attributes:
-        anchor: For links to it.
-        title: Heading; also in the navigation.
-        text: What it shows, in a sentence or two; may be empty.
-        items: In this order.
-        folded: Shown only on request.
+        anchor: Target of links.
+        title: Heading, also in the navigation.
+        text: One or two sentences below the heading; may be empty.
+        items: Content in order. An item of half width that would leave a gap beside it is made wide.
+        folded: Whether the section is collapsed at first.
     """
 
     anchor: str
@@ -90,10 +90,13 @@ class Section:
     items: Sequence[Figure | Table | MovieLists]
     folded: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", _without_gaps(self.items))
+
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A figure in large letters: ``0.7814``, what it is, and a remark."""
+    """A number in large type, such as ``0.7814``, with its name and a remark."""
 
     value: str
     label: str
@@ -106,11 +109,11 @@ class Page:
 
     Attributes:
         title: Heading.
-        subtitle: Below it, in one line.
-        facts: Name -> value, in small letters.
-        tiles: The figures that matter most.
-        notices: What the reader must know first, such as that the run has not ended.
-        sections: The rest.
+        subtitle: One line below the heading.
+        facts: Name -> value, in small type.
+        tiles: The main results.
+        notices: Warnings, such as that the run has not ended.
+        sections: All sections.
     """
 
     title: str
@@ -124,3 +127,22 @@ class Page:
     def figures(self) -> list[Figure]:
         """All charts."""
         return [item for section in self.sections for item in section.items if isinstance(item, Figure)]
+
+
+def _without_gaps(items: Sequence[Figure | Table | MovieLists]) -> list[Figure | Table | MovieLists]:
+    """Widens each item of half width that has no neighbor in its row."""
+    filled: list[Figure | Table | MovieLists] = []
+    open_row = False
+    for item in items:
+        half = isinstance(item, (Figure, Table)) and not item.wide
+        if open_row and not half:
+            filled[-1] = _widened(filled[-1])
+        filled.append(item)
+        open_row = half and not open_row
+    if open_row:
+        filled[-1] = _widened(filled[-1])
+    return filled
+
+
+def _widened(item: Figure | Table | MovieLists) -> Figure | Table | MovieLists:
+    return item if isinstance(item, MovieLists) else dataclasses.replace(item, wide=True)

@@ -1,61 +1,66 @@
-"""Recommendations for a few users next to what they liked, and movies like well-known ones."""
+"""Recommendations for a few users next to movies that they liked, and movies similar to well-known ones."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from gnnrec.inference.movie_catalog import MovieCatalog
-from gnnrec.inference.recommend_one import Answer, for_user, like_movie
+from gnnrec.inference.recommend_one import RankedMovies, find_similar, recommend_to_user
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
 from gnnrec.reporting.content import Entry, MovieLists, Section
 from gnnrec.reporting.movie_map import most_rated
 
-#: Movies in a list, and movies whose like are shown.
+#: Movies in a list, and number of well-known movies.
 _LISTED, _WELL_KNOWN = 8, 6
-#: Ratings that a similar movie has at least, where enough movies have as many: vectors of rare movies say little.
+#: Minimum ratings of similar movies, if enough movies have as many: vectors of rare movies are unreliable.
 _FEWEST_RATINGS = 10
 
 
 def recommendations(source: VectorSource, users: int) -> Section | None:
-    """What some users liked best, and what they would be recommended.
+    """Lists the favorite movies and the recommendations of some users.
 
     Args:
         source: The vectors.
-        users: How many users.
+        users: Number of users.
     """
-    catalogue, row_of = source.catalogue, _rows_by_id(source.catalogue)
+    catalog, row_of = source.catalog, _rows_by_id(source.catalog)
     items = []
-    for row in spread_users(np.diff(catalogue.ratings.user_ptr), users):
-        identity = str(catalogue.users[row].as_py())
-        answer = for_user(source, RecommendOptions(user=identity, top=_LISTED))
-        rated = catalogue.rated(row)
-        by_title = {catalogue.titles[movie]: movie for movie in rated}
+    for row in spread_users(np.diff(catalog.ratings.user_ptr), users):
+        identity = str(catalog.users[row].as_py())
+        answer = recommend_to_user(source, RecommendOptions(user=identity, top=_LISTED))
+        rated = catalog.rated(row)
+        by_title = {catalog.titles[movie]: movie for movie in rated}
         liked = [
-            Entry(title, _genres(catalogue, by_title[title]), f"{rating:g}")
-            for title, rating in catalogue.favourites(row, _LISTED)
+            Entry(title, _genres(catalog, by_title[title]), f"{rating:g}")
+            for title, rating in catalog.favorites(row, _LISTED)
         ]
-        lists = [("Liked best", liked), ("Recommended", _entries(answer, catalogue, row_of))]
+        lists = [("Liked best", liked), ("Recommended", _entries(answer, catalog, row_of))]
         items.append(MovieLists(f"User {identity} · {len(rated):,} ratings", lists))
     if not items:
         return None
-    what = "predicted rating" if source.scoring.scale else "score, of which only the order matters"
+    score = "predicted rating" if source.scoring.scale else "score, of which only the order matters"
     text = (
         f"A few users, from those with few ratings to those with many. Left: their highest ratings. Right: the movies "
-        f"that they have not rated with the highest {what}."
+        f"that they have not rated with the highest {score}."
     )
+    if source.scoring.scale:
+        text += (
+            " This model predicts ratings, and its lists are ordered by predicted rating: Recall and NDCG of them are "
+            "not measured. A model with objective=ranking is trained and measured for rankings."
+        )
     return Section("recommendations", "Recommendations", text, items)
 
 
 def similar_movies(source: VectorSource) -> Section | None:
-    """The movies whose vectors are nearest to those of well-known ones."""
-    catalogue, row_of = source.catalogue, _rows_by_id(source.catalogue)
-    fewest = _FEWEST_RATINGS if (catalogue.counts >= _FEWEST_RATINGS).sum() > 5 * _LISTED else 0
+    """Lists the movies whose vectors are nearest to those of well-known movies."""
+    catalog, row_of = source.catalog, _rows_by_id(source.catalog)
+    fewest = _FEWEST_RATINGS if (catalog.counts >= _FEWEST_RATINGS).sum() > 5 * _LISTED else 0
     lists = []
-    for row in most_rated(catalogue, _WELL_KNOWN):
-        identity = str(catalogue.movies[int(row)].as_py())
-        answer = like_movie(source, RecommendOptions(similar_to=identity, top=_LISTED, min_ratings=fewest))
-        lists.append((catalogue.titles[row], _entries(answer, catalogue, row_of)))
+    for row in most_rated(catalog, _WELL_KNOWN):
+        identity = str(catalog.movies[int(row)].as_py())
+        answer = find_similar(source, RecommendOptions(similar_to=identity, top=_LISTED, min_ratings=fewest))
+        lists.append((catalog.titles[row], _entries(answer, catalog, row_of)))
     if not lists:
         return None
     text = "The movies most like those that were rated most often, by the cosine of their vectors"
@@ -64,29 +69,32 @@ def similar_movies(source: VectorSource) -> Section | None:
 
 
 def spread_users(ratings: np.ndarray, count: int) -> list[int]:
-    """Rows of users from little to much activity, evenly by rank; those at the very ends are not typical of anybody.
+    """Chooses users evenly by activity, from few ratings to many, without the extremes.
 
     Args:
-        ratings: Ratings of each user, ``[users]``.
-        count: Users to choose, at most.
+        ratings: Number of ratings of each user, ``[users]``.
+        count: Maximum number of users.
+
+    Returns:
+        Rows of the users.
     """
     order = np.argsort(ratings, kind="stable")
     order = order[ratings[order] > 0]
-    places = (np.arange(count) + 0.5) / max(count, 1) * len(order)
-    return [int(order[place]) for place in dict.fromkeys(places.astype(int)) if place < len(order)]
+    positions = (np.arange(count) + 0.5) / max(count, 1) * len(order)
+    return [int(order[position]) for position in dict.fromkeys(positions.astype(int)) if position < len(order)]
 
 
-def _rows_by_id(catalogue: MovieCatalog) -> dict:
-    return {identity: row for row, identity in enumerate(catalogue.movies.to_pylist())}
+def _rows_by_id(catalog: MovieCatalog) -> dict:
+    return {identity: row for row, identity in enumerate(catalog.movies.to_pylist())}
 
 
-def _genres(catalogue: MovieCatalog, row: int) -> str:
-    return ", ".join(catalogue.genres[row][:3])
+def _genres(catalog: MovieCatalog, row: int) -> str:
+    return ", ".join(catalog.genres[row][:3])
 
 
-def _entries(answer: Answer, catalogue: MovieCatalog, row_of: dict) -> list[Entry]:
-    digits = 3 if answer.name == "score" else 2
+def _entries(ranked: RankedMovies, catalog: MovieCatalog, row_of: dict) -> list[Entry]:
+    digits = 3 if ranked.name == "score" else 2
     return [
-        Entry(title, _genres(catalogue, row_of[movie]), f"{score:.{digits}f}")
-        for movie, title, score in zip(answer.movies, answer.titles, answer.scores)
+        Entry(title, _genres(catalog, row_of[movie]), f"{score:.{digits}f}")
+        for movie, title, score in zip(ranked.movies, ranked.titles, ranked.scores)
     ]

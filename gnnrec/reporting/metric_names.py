@@ -1,42 +1,42 @@
-"""Names and figures as readers write them."""
+"""Names of metrics and formats of numbers on the page."""
 
 from __future__ import annotations
 
-#: Metric -> name; others stay as they are.
+#: Metric -> name on the page.
 _METRICS = {"rmse": "RMSE", "mae": "MAE", "mrr": "MRR", "ndcg@100": "NDCG@100", "coverage": "coverage"}
 _METRICS |= {"recall@20": "Recall@20", "recall@50": "Recall@50"}
-#: Metrics of which less is better.
+#: Metrics for which lower is better.
 _ERRORS = ("rmse", "mae")
 
 
 def metric_name(name: str) -> str:
-    """``RMSE`` of ``rmse``."""
+    """Returns the name of a metric on the page, such as ``RMSE`` for ``rmse``."""
     return _METRICS.get(name, name)
 
 
-def less_is_better(name: str) -> bool:
-    """Whether a metric is an error."""
+def lower_is_better(name: str) -> bool:
+    """Returns whether a metric is an error."""
     return name in _ERRORS
 
 
 def headline_metric(ranking: bool) -> str:
-    """The metric that matters most."""
+    """Returns the main metric of the objective."""
     return "ndcg@100" if ranking else "rmse"
 
 
 def metrics_of(summary: dict, split: str) -> dict[str, float]:
-    """Metric -> value of one split, without those that are not known."""
-    found = {key.removeprefix(f"{split}_"): value for key, value in summary.items() if key.startswith(f"{split}_")}
-    return {name: value for name, value in found.items() if name in _METRICS and value is not None}
+    """Returns metric -> value of one split, without missing values."""
+    values = {key.removeprefix(f"{split}_"): value for key, value in summary.items() if key.startswith(f"{split}_")}
+    return {name: value for name, value in values.items() if name in _METRICS and value is not None}
 
 
 def four_digits(value: float | None) -> str:
-    """``0.7814``; a dash where there is nothing."""
+    """Formats a metric, such as ``0.7814``; a dash stands for None."""
     return "–" if value is None else f"{value:.4f}"
 
 
 def change(value: float, other: float) -> str:
-    """Relative difference from ``other``: ``−9.3 %``."""
+    """Formats the relative difference from ``other``, such as ``−9.3 %``."""
     if not other:
         return ""
     percent = 100 * (value / other - 1)
@@ -44,8 +44,18 @@ def change(value: float, other: float) -> str:
     return f"{sign}{abs(percent):.1f} %"
 
 
+def compared(value: float, other: float) -> str:
+    """Formats the relative difference from ``other`` in words, such as ``9.3 % lower``."""
+    if not other:
+        return ""
+    percent = 100 * (value / other - 1)
+    if f"{abs(percent):.1f}" == "0.0":
+        return "the same"
+    return f"{abs(percent):.1f} % {'higher' if percent > 0 else 'lower'}"
+
+
 def seconds(value: float) -> str:
-    """``0.8 s``, ``42 s``, ``3 min 5 s`` or ``2 h 10 min``."""
+    """Formats a duration: ``0.8 s``, ``42 s``, ``3 min 5 s`` or ``2 h 10 min``."""
     if value < 10:
         return f"{value:.1f} s"
     whole = round(value)
@@ -57,7 +67,7 @@ def seconds(value: float) -> str:
 
 
 def short(value: float) -> str:
-    """``1.12 M``, ``58 k`` or ``730``."""
+    """Formats a large number: ``1.12 M``, ``58 k`` or ``730``."""
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{unit}"

@@ -1,4 +1,4 @@
-"""Movies as points of a plane: near each other where the model has similar vectors for them."""
+"""A map of the movies, on which movies with similar vectors are close to each other."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from gnnrec.inference.movie_catalog import MovieCatalog
-from gnnrec.reporting.charts import finished
+from gnnrec.reporting.charts import to_spec
 from gnnrec.reporting.content import Figure, Section
 
-#: Most rated movies on the map, at most.
+#: Maximum number of movies on the map, the most rated ones.
 MOST_MOVIES = 2000
-#: Genres with a colour of their own.
+#: Number of genres with a color.
 _GENRES = 9
 _COMPONENTS, _FEWEST = 30, 5
 
 
-def movie_map(catalogue: MovieCatalog, vectors: np.ndarray) -> Section | None:
-    """The map as a section; None where movies are too few.
+def movie_map(catalog: MovieCatalog, vectors: np.ndarray) -> Section | None:
+    """Draws the map; returns None if there are too few movies.
 
     Args:
-        catalogue: Movies and how often they were rated.
+        catalog: Movies and their numbers of ratings.
         vectors: float32 ``[movies, dim]``.
     """
-    rows = most_rated(catalogue, MOST_MOVIES)
+    rows = most_rated(catalog, MOST_MOVIES)
     if len(rows) < _FEWEST:
         return None
     table = pd.DataFrame(projection(vectors[rows]).round(2), columns=["x", "y"])
-    table["title"] = [catalogue.titles[row] for row in rows]
-    table["genres"] = [", ".join(catalogue.genres[row]) for row in rows]
-    table["ratings"] = catalogue.counts[rows]
-    genre = leading_genres([catalogue.genres[row] for row in rows])
+    table["title"] = [catalog.titles[row] for row in rows]
+    table["genres"] = [", ".join(catalog.genres[row]) for row in rows]
+    table["ratings"] = catalog.counts[rows]
+    genre = leading_genres([catalog.genres[row] for row in rows])
     text = (
-        f"The {len(rows):,} most rated movies, by their vectors: PCA, then t-SNE of directions. Neighbours are alike "
-        "to the model; distances between far points mean nothing, and neither do the axes. Larger points were rated "
-        "more often."
+        f"The {len(rows):,} most rated movies, placed by PCA and t-SNE of their vectors. Close movies have "
+        "similar vectors; distances between far points and the axes have no meaning. Larger points were rated more "
+        "often."
     )
-    caption = "Point at a movie for its title. Ctrl and the wheel zoom, dragging moves, a double click goes back."
+    caption = "Point at a movie for its title. Ctrl and the wheel zoom, dragging moves, a double click resets."
     if genre is not None:
         table["genre"] = genre
-        caption += " Click a genre to see it alone. A movie of several genres has the colour of its rarest one."
+        caption += " Click a genre to see it alone. A movie of several genres has the color of the rarest."
     figure = Figure("movie_map", "Movies by their vectors", caption, _chart(table), height=640, wide=True)
     return Section("map", "A map of movies", text, [figure])
 
 
-def most_rated(catalogue: MovieCatalog, count: int) -> np.ndarray:
-    """Rows of the most rated movies, int64, the most rated first."""
-    order = np.argsort(-catalogue.counts, kind="stable")[:count]
-    return order[catalogue.counts[order] > 0]
+def most_rated(catalog: MovieCatalog, count: int) -> np.ndarray:
+    """Returns the rows of the most rated movies, int64, in descending order."""
+    order = np.argsort(-catalog.counts, kind="stable")[:count]
+    return order[catalog.counts[order] > 0]
 
 
 def projection(vectors: np.ndarray) -> np.ndarray:
-    """From ``[movies, dim]`` to ``[movies, 2]``, the same in every call.
+    """Projects vectors ``[movies, dim]`` to ``[movies, 2]``, deterministically.
 
-    Vectors are made equally long first: similar movies are those of the same direction (cosine).
+    Vectors are first scaled to unit length, since cosine similarity is what counts.
     """
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.maximum(length, np.finfo(np.float32).tiny)
@@ -66,13 +66,13 @@ def projection(vectors: np.ndarray) -> np.ndarray:
     reduced = PCA(components, random_state=0).fit_transform(unit) if components < unit.shape[1] else unit
     perplexity = min(30.0, (len(unit) - 1) / 3)
     start = "random" if components < 2 else "pca"
-    # Half the usual steps and a wider angle take a third of the time and keep as many neighbours (trustworthiness).
+    # Half the default steps and a wider angle take a third of the time at the same trustworthiness.
     tsne = TSNE(2, perplexity=perplexity, init=start, max_iter=500, angle=0.7, random_state=0)
     return tsne.fit_transform(reduced)
 
 
 def leading_genres(genres: list[list[str]]) -> list[str] | None:
-    """One genre for each movie: of those among the most frequent ones, its rarest. None where nobody knows any."""
+    """Returns one genre for each movie, the rarest of its frequent genres; None without genres."""
     counts = Counter(name for names in genres for name in names)
     if not counts:
         return None
@@ -94,10 +94,10 @@ def _chart(table: pd.DataFrame) -> dict[str, Any]:
             alt.Tooltip("ratings:Q", format=","),
         ],
     )
-    # Without a key the wheel scrolls the page.
+    # Without a modifier key the wheel scrolls the page.
     zoom = alt.selection_interval(bind="scales", name="zoom", zoom="wheel![event.ctrlKey || event.metaKey]")
     if "genre" not in table:
-        return finished(base.mark_circle(opacity=0.65).add_params(zoom))
+        return to_spec(base.mark_circle(opacity=0.65).add_params(zoom))
     order = [name for name, _ in Counter(table["genre"]).most_common() if name != "other"]
     order += ["other"] if "other" in set(table["genre"]) else []
     pick = alt.selection_point(fields=["genre"], bind="legend", name="pick")
@@ -110,4 +110,4 @@ def _chart(table: pd.DataFrame) -> dict[str, Any]:
         )
         .add_params(zoom, pick)
     )
-    return finished(chart)
+    return to_spec(chart)

@@ -1,4 +1,4 @@
-"""The packages that only reports need."""
+"""Packages that only reports need."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from gnnrec.errors import UserError
 
 
 def require_packages() -> None:
-    """Looks for them before any work is done.
+    """Checks that the packages are installed.
 
     Raises:
-        UserError: One is missing.
+        UserError: A package is missing.
     """
     for module, package in (("altair", "altair"), ("vl_convert", "vl-convert-python"), ("jinja2", "Jinja2")):
         if find_spec(module) is None:

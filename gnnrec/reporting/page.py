@@ -1,4 +1,4 @@
-"""From the contents of a page to one HTML file that needs nothing else, and a PNG of each chart."""
+"""Renders a page to one self-contained HTML file, and each chart to a PNG."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 from gnnrec._version import __version__
 from gnnrec.reporting.content import Figure, Page
-from gnnrec.reporting.theme import DARK, LIGHT, Colours, vega_config
+from gnnrec.reporting.theme import DARK, LIGHT, Colors, vega_config
 
 HTML = "report.html"
-#: Width of PNGs in CSS pixels, of figures that take half a page and of those that take all of it; they have twice as
-#: many pixels.
+#: Widths in CSS pixels of the PNGs of half-width and wide figures; the files have twice as many pixels.
 _WIDTHS = (560, 1100)
 
 
@@ -21,7 +20,7 @@ def write_page(page: Page, directory: Path) -> list[Path]:
     """Writes ``report.html`` and the PNGs into an existing directory.
 
     Returns:
-        The files, the page first.
+        Paths of the files, the page first.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -43,18 +42,18 @@ def write_page(page: Page, directory: Path) -> list[Path]:
 
 @cache
 def vega_javascript() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, as vl-convert has them; it makes ``vegaEmbed`` a global name."""
+    """Returns Vega, Vega-Lite and Vega-Embed as one script that defines the global ``vegaEmbed``."""
     import vl_convert
 
     code = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_vega_lite())
-    # In a script element this would end the element.
+    # The closing tag would end the script element.
     return code.replace("</script", "<\\/script")
 
 
-def css_variables(colours: Colours) -> str:
-    """Colours as custom properties: ``--ink: #1b1b1f; ...``."""
-    plain = {name: value for name, value in dataclasses.asdict(colours).items() if isinstance(value, str)}
-    return " ".join(f"--{name}: {value};" for name, value in (plain | {"accent": colours.series[0]}).items())
+def css_variables(colors: Colors) -> str:
+    """Formats colors as custom properties: ``--ink: #1b1b1f; ...``."""
+    plain = {name: value for name, value in dataclasses.asdict(colors).items() if isinstance(value, str)}
+    return " ".join(f"--{name}: {value};" for name, value in (plain | {"accent": colors.series[0]}).items())
 
 
 def _write_png(figure: Figure, directory: Path) -> Path:
@@ -70,7 +69,7 @@ def _write_png(figure: Figure, directory: Path) -> Path:
 
 
 def _vega_lite() -> str:
-    """The version that Altair writes, as vl-convert names it: ``6.4`` of ``v6.4.1``."""
+    """Returns the version that Altair writes in the format of vl-convert: ``6.4`` for ``v6.4.1``."""
     import altair
 
     return ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])

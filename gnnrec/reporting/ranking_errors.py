@@ -1,4 +1,4 @@
-"""For whom rankings fail: by how much they are known by."""
+"""Quality of rankings by the number of liked movies that users are embedded from."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.kernels.ragged import offsets, owners
 from gnnrec.reporting import charts
 from gnnrec.reporting.content import Figure, Section
-from gnnrec.reporting.opened import OpenedRun
+from gnnrec.reporting.opened_run import OpenedRun
 from gnnrec.reporting.rating_errors import bucket_name
 
-#: Users that are ranked for, at most: all movies are scored for each of them, twice.
+#: Maximum number of users: all movies are scored twice for each.
 MOST_USERS = 5000
 _METRICS = {"recall": (0, "Recall@20"), "ndcg": (2, "NDCG@100")}
 
 
 def ranking_errors(run: OpenedRun) -> list[Section]:
-    """Recall@20 and NDCG@100 by the number of liked movies that a user is known by, next to popularity."""
+    """Shows Recall@20 and NDCG@100 by the number of known liked movies of a user, next to popularity."""
     loaded, config = run.loaded, run.loaded.config
     whole = read_ranking_split(loaded.dataset, loaded.world, run.split, config.ranking.relevant)
     split = sample_users(whole, MOST_USERS, config.seed)
@@ -42,25 +42,25 @@ def ranking_errors(run: OpenedRun) -> list[Section]:
     names = {number: bucket_name({"from": EDGES[number], "to": tops[number]}) for number in range(len(EDGES))}
     grouped = by_user.groupby(["series", "bucket"], sort=False)
     counts = by_user[by_user["series"] == "this model"].groupby("bucket").size()
-    table = pd.DataFrame({"bucket": [names[each] for each in counts.index], "count": counts.to_numpy()})
+    table = pd.DataFrame({"bucket": [names[bucket] for bucket in counts.index], "count": counts.to_numpy()})
     figures = []
     for key, (_, title) in _METRICS.items():
         means = grouped[key].mean().reset_index().sort_values("bucket", kind="stable")
         means = pd.DataFrame({"bucket": means["bucket"].map(names), "value": means[key], "series": means["series"]})
         means = means.sort_values("series", key=lambda names: names != "this model", kind="stable")
-        spec = charts.lines_over_counts(means, table, "liked movies that a user is known by", title, "users")
-        figures.append(Figure(f"{key}_by_user_ratings", f"{title} by what is known of a user", "", spec, height=300))
+        spec = charts.lines_over_counts(means, table, "known liked movies of the user", title, "users")
+        figures.append(Figure(f"{key}_by_user_ratings", f"{title} by known liked movies", "", spec, height=300))
     users = int(counts.sum())
-    some = "" if split is whole else f" Of all users, {users:,} were drawn at random."
+    sampled = "" if split is whole else f" These are {users:,} users drawn at random."
     text = (
-        f"How well {run.split_name} movies are found, by how many liked movies a user is known by. Grey bars: users in "
-        f"each bucket. Popularity recommends the same movies to everybody.{some}"
+        f"Quality of the rankings of {run.split_name} movies, by the number of liked movies that the model knows of a "
+        f"user. Gray bars: users in each bucket. Popularity recommends the same movies to all users.{sampled}"
     )
     return [Section("fails", "Where it fails", text, figures)]
 
 
 def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
-    """``user`` (row), ``shown`` (liked movies it is known by), ``recall``, ``ndcg`` and ``series``; a row for each."""
+    """Returns ``user`` (row), ``shown`` (number of known liked movies), ``recall``, ``ndcg`` and ``series``."""
     loaded = run.loaded
     assert isinstance(loaded, RankingRun)
     splits = message_splits(loaded.config.refit)
@@ -70,9 +70,9 @@ def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
 
     def collect(series: str) -> OnUsers:
         def take(users: Tensor, figures: Tensor) -> None:
-            found = {"user": users.cpu(), "shown": shown[users].cpu()}
-            found |= {name: figures[:, column].cpu() for name, (column, _) in _METRICS.items()}
-            tables.append(pd.DataFrame(found).assign(series=series))
+            columns = {"user": users.cpu(), "shown": shown[users].cpu()}
+            columns |= {name: figures[:, column].cpu() for name, (column, _) in _METRICS.items()}
+            tables.append(pd.DataFrame(columns).assign(series=series))
 
         return take
 
@@ -83,7 +83,7 @@ def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
 
 
 def sample_users(split: RankingSplit, most: int, seed: int) -> RankingSplit:
-    """A split that looks for the movies of at most so many users, drawn at random; the same one where that is all."""
+    """Restricts the targets of a split to at most ``most`` users, drawn at random."""
     users = split.targets.user_ptr.diff().nonzero().squeeze(1)
     if len(users) <= most:
         return split
@@ -94,7 +94,7 @@ def sample_users(split: RankingSplit, most: int, seed: int) -> RankingSplit:
 
 
 def _only(ratings: Interactions, chosen: Tensor) -> Interactions:
-    """The interactions of chosen users (bool ``[users]``); the others stay, without any."""
+    """Removes the interactions of all users but the chosen ones, bool ``[users]``."""
     kept = chosen[owners(ratings.user_ptr, torch.int64)]
     return Interactions(
         user_ptr=offsets(ratings.user_ptr.diff() * chosen),

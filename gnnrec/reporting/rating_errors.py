@@ -1,4 +1,4 @@
-"""Where predicted ratings fail, and whether they mean what they say."""
+"""Errors of predicted ratings by activity and popularity, and calibration."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.inference.rating_run import RatingRun
 from gnnrec.reporting import charts
 from gnnrec.reporting.content import Figure, Section
-from gnnrec.reporting.opened import OpenedRun
+from gnnrec.reporting.opened_run import OpenedRun
 
-#: Parts of the rating scale.
+#: Number of bins of the rating scale.
 _BINS = 20
 _BY = {
     "rmse_by_user_ratings": ("user", "Users, by their training ratings"),
@@ -22,7 +22,7 @@ _BY = {
 
 
 def rating_errors(run: OpenedRun) -> list[Section]:
-    """RMSE by user activity and by movie popularity, next to biases; and calibration."""
+    """Shows RMSE by user activity and movie popularity, next to biases, and calibration."""
     loaded = run.loaded
     assert isinstance(loaded, RatingRun)
     graph = loaded.graph
@@ -39,15 +39,15 @@ def rating_errors(run: OpenedRun) -> list[Section]:
     fails = Section(
         "fails",
         "Where it fails",
-        f"RMSE of {run.split_name} ratings by how much was known in training. Grey bars: ratings in each bucket. "
-        "Biases are the mean rating plus a bias of the user and one of the movie.",
+        f"RMSE of {run.split_name} ratings by the number of training ratings of the user or movie. Gray bars: ratings "
+        "in each bucket. Biases: mean rating plus a user bias and a movie bias.",
         degree_figures(buckets),
     )
     calibrated = Section(
         "calibration",
         "Calibration",
-        f"What {run.split_name} ratings really were, by what was predicted. On the dashed line a prediction of 4 is "
-        "a 4 on average; grey bars show how often each prediction is made.",
+        f"Mean of the {run.split_name} ratings for each predicted rating. On the dashed line predictions are right on "
+        "average. Gray bars: number of predictions.",
         [
             Figure(
                 "calibration", "Mean rating by predicted rating", _calibration_caption(table),
@@ -64,11 +64,11 @@ def rating_errors(run: OpenedRun) -> list[Section]:
 
 
 def degree_figures(buckets: dict[str, dict[str, list[dict]]]) -> list[Figure]:
-    """RMSE over buckets of training ratings, one chart for users and one for movies.
+    """Draws RMSE over buckets of training ratings, one chart for users and one for movies.
 
     Args:
-        buckets: Series -> what :func:`gnnrec.evaluation.rating_buckets.rmse_by_degree` gives. The numbers of ratings
-            that are shown are those of the first.
+        buckets: Series -> result of :func:`gnnrec.evaluation.rating_buckets.rmse_by_degree`. Bars show the numbers of
+            ratings of the first.
     """
     figures = []
     for key, (side, title) in _BY.items():
@@ -77,7 +77,7 @@ def degree_figures(buckets: dict[str, dict[str, list[dict]]]) -> list[Figure]:
             continue
         counted = next(iter(tables.values()))
         counts = pd.DataFrame([(bucket_name(row), row["ratings"]) for row in counted], columns=["bucket", "count"])
-        rows = [(bucket_name(row), row["rmse"], name) for name, found in tables.items() for row in found]
+        rows = [(bucket_name(row), row["rmse"], name) for name, buckets_of in tables.items() for row in buckets_of]
         spec = charts.lines_over_counts(
             pd.DataFrame(rows, columns=["bucket", "value", "series"]),
             counts,
@@ -90,7 +90,7 @@ def degree_figures(buckets: dict[str, dict[str, list[dict]]]) -> list[Figure]:
 
 
 def bucket_name(row: dict) -> str:
-    """``0``, ``10–19`` or ``20k+``."""
+    """Formats a bucket: ``0``, ``10–19`` or ``20k+``."""
 
     def short(number: int) -> str:
         return f"{number / 1000:g}k" if number >= 1000 and number % 1000 == 0 else str(number)
@@ -104,7 +104,7 @@ def bucket_name(row: dict) -> str:
 
 
 def calibration(predicted: np.ndarray, rating: np.ndarray, scale: tuple[float, float]) -> pd.DataFrame:
-    """Mean rating by predicted rating.
+    """Computes the mean rating by predicted rating.
 
     Args:
         predicted: Clipped to the scale, float ``[ratings]``.
@@ -112,14 +112,14 @@ def calibration(predicted: np.ndarray, rating: np.ndarray, scale: tuple[float, f
         scale: Lowest and highest rating.
 
     Returns:
-        ``low``, ``high`` (the scale in equal parts), ``predicted``, ``observed`` (means) and ``count``, where there are
-        any.
+        ``low``, ``high`` (equal bins of the scale), ``predicted``, ``observed`` (means) and ``count`` of bins that are
+        not empty.
     """
     edges = np.linspace(*scale, _BINS + 1)
-    part = np.clip(np.digitize(predicted, edges) - 1, 0, _BINS - 1)
-    count = np.bincount(part, minlength=_BINS)
+    bin_of = np.clip(np.digitize(predicted, edges) - 1, 0, _BINS - 1)
+    count = np.bincount(bin_of, minlength=_BINS)
     with np.errstate(invalid="ignore"):
-        means = [np.bincount(part, values, _BINS) / count for values in (predicted, rating)]
+        means = [np.bincount(bin_of, values, _BINS) / count for values in (predicted, rating)]
     table = pd.DataFrame(
         {"low": edges[:-1], "high": edges[1:], "predicted": means[0], "observed": means[1], "count": count}
     )
@@ -133,22 +133,22 @@ def _calibration_caption(table: pd.DataFrame) -> str:
 
 
 def error_shares(error: np.ndarray, scale: tuple[float, float]) -> pd.DataFrame:
-    """How many predictions are how far off.
+    """Computes the shares of predictions by absolute error.
 
     Args:
         error: Prediction minus rating, float ``[ratings]``.
-        scale: Lowest and highest rating: steps are wider where it is much wider than that of stars.
+        scale: Lowest and highest rating. Bins are wider on scales of more than ten units.
 
     Returns:
-        ``name`` (of a range of distances) and ``value`` (percent).
+        ``name`` (range of errors) and ``value`` (percent).
     """
     width = scale[1] - scale[0]
     limits = np.array([0.25, 0.5, 1.0, 1.5, 2.0]) * (1 if width <= 10 else round(width / 5))
-    part = np.bincount(np.digitize(np.abs(error), limits), minlength=len(limits) + 1) / len(error) * 100
+    share = np.bincount(np.digitize(np.abs(error), limits), minlength=len(limits) + 1) / len(error) * 100
     between = [f"{low:g} to {high:g}" for low, high in zip(limits, limits[1:])]
-    return pd.DataFrame({"name": [f"below {limits[0]:g}", *between, f"{limits[-1]:g} or more"], "value": part})
+    return pd.DataFrame({"name": [f"below {limits[0]:g}", *between, f"{limits[-1]:g} or more"], "value": share})
 
 
 def _error_caption(error: np.ndarray) -> str:
-    way = "high" if error.mean() > 0 else "low"
-    return f"Distance of the prediction from the rating. On average predictions are {abs(error.mean()):.3f} too {way}."
+    direction = "high" if error.mean() > 0 else "low"
+    return f"Absolute error of the predictions. On average they are {abs(error.mean()):.3f} too {direction}."

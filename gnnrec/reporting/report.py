@@ -14,13 +14,13 @@ from gnnrec.reporting.content import Page, Section
 from gnnrec.reporting.examples import recommendations, similar_movies
 from gnnrec.reporting.head import facts, notices, subtitle, tiles
 from gnnrec.reporting.movie_map import movie_map
-from gnnrec.reporting.opened import OpenedRun, open_run
+from gnnrec.reporting.opened_run import OpenedRun, open_run
 from gnnrec.reporting.packages import require_packages
 from gnnrec.reporting.page import HTML, write_page
 from gnnrec.reporting.ranking_errors import ranking_errors
 from gnnrec.reporting.rating_errors import rating_errors
 from gnnrec.reporting.run_records import RunRecords, distinct_names, read_run
-from gnnrec.reporting.training_sections import configuration, curves, division, results, where_time_went
+from gnnrec.reporting.training_sections import configuration, curves, partition_section, results, time_section
 from gnnrec.utils import files
 from gnnrec.utils.log import say
 
@@ -45,10 +45,10 @@ class ReportOptions:
 
 
 def run_report(runs: list[Path], options: ReportOptions) -> None:
-    """The command.
+    """Runs the command.
 
     Args:
-        runs: Run directories: one to tell about, or several to compare.
+        runs: One run directory to report, or several to compare.
         options: The options.
 
     Raises:
@@ -56,16 +56,21 @@ def run_report(runs: list[Path], options: ReportOptions) -> None:
     """
     from gnnrec.distributed import process_group
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("gnnrec report works in one process: start it without torchrun")
+    check_one_process()
     process_group.share_cores()
     with process_group.process_group(options.device) as world:
         written = write_report(runs, options, world)
     say(f"{written[0]} and {len(written) - 1} charts")
 
 
+def check_one_process() -> None:
+    """Raises a UserError under torchrun with several ranks."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("gnnrec report runs in one process: start it without torchrun")
+
+
 def write_report(runs: list[Path], options: ReportOptions, world: World) -> list[Path]:
-    """Makes the page and its charts.
+    """Writes the page and its charts.
 
     Args:
         runs: Run directories.
@@ -73,19 +78,19 @@ def write_report(runs: list[Path], options: ReportOptions, world: World) -> list
         world: One rank.
 
     Returns:
-        The files, ``report.html`` first.
+        Paths of the files, ``report.html`` first.
 
     Raises:
-        UserError: Bad input, or a package is missing.
+        UserError: Bad input, or a missing package.
     """
     if options.users < 0:
         raise UserError(f"--users {options.users}: must be 0 or more")
     if len(runs) > 1 and options.out is None:
-        raise UserError("several runs need --out, the directory to make")
+        raise UserError("several runs need --out, the directory to create")
     out = options.out or runs[0] / "report"
     require_packages()
     records = [read_run(run, name) for run, name in zip(runs, distinct_names(runs))]
-    files.check_replaceable(out, options.overwrite, HTML)  # before the work
+    files.check_replaceable(out, options.overwrite, HTML)  # before the computation
     page = comparison_page(records) if len(runs) > 1 else run_page(records[0], options, world)
     with files.complete_directory(out, options.overwrite, HTML) as aside:
         written = write_page(page, aside)
@@ -93,12 +98,12 @@ def write_report(runs: list[Path], options: ReportOptions, world: World) -> list
 
 
 def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
-    """A page about one run."""
+    """Creates the page about one run."""
     opened = open_run(records, world, options.data)
     sections: list[Section | None] = [results(records), curves([records])]
-    sections += _of_model(opened, options.users) if opened and not opened.diverged else []
+    sections += _model_sections(opened, options.users) if opened and not opened.diverged else []
     dataset = opened.loaded.dataset if opened else None
-    sections += [division(records, dataset), where_time_went(records), configuration(records)]
+    sections += [partition_section(records, dataset), time_section(records), configuration(records)]
     return Page(
         title=records.name,
         subtitle=subtitle(records),
@@ -109,11 +114,11 @@ def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
     )
 
 
-def _of_model(run: OpenedRun, users: int) -> list[Section | None]:
-    """What needs the model itself."""
+def _model_sections(run: OpenedRun, users: int) -> list[Section | None]:
+    """Returns the sections that need the model."""
     sections: list[Section | None] = []
     if run.split is not None:
         sections += ranking_errors(run) if run.records.ranking else rating_errors(run)
     source = run.source
-    sections.append(movie_map(source.catalogue, source.scoring.movies))
+    sections.append(movie_map(source.catalog, source.scoring.movies))
     return [*sections, recommendations(source, users), similar_movies(source)]

@@ -1,4 +1,4 @@
-"""What a run directory says without its model: configuration, records, summary."""
+"""Records of a run directory, without the model: configuration, metrics, summary."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gnnrec.errors import UserError
 
 @dataclasses.dataclass
 class RunRecords:
-    """A run's own records.
+    """Records of a run.
 
     Attributes:
         directory: The run directory.
-        name: What the page calls it.
+        name: Name on the page.
         config: The resolved configuration.
-        metrics: The records of ``metrics.jsonl``, in their order.
-        summary: ``summary.json``; empty where the run has not ended.
-        stopped: What was said when it was stopped before its end; None where it was not.
+        metrics: Records of ``metrics.jsonl``, in order.
+        summary: Content of ``summary.json``; empty if the run has not ended.
+        stopped: Reason why the run was stopped before its end, or None.
     """
 
     directory: Path
@@ -38,41 +38,41 @@ class RunRecords:
 
     @property
     def ended(self) -> bool:
-        """Whether there is a summary."""
+        """Whether the run has a summary."""
         return bool(self.summary)
 
     @property
     def last_step(self) -> int:
-        """Number of the last step that was recorded; 0 without any."""
+        """The last recorded step; 0 without records."""
         return self.metrics[-1]["step"] if self.metrics else 0
 
     @property
     def ranking(self) -> bool:
-        """Whether movies are ranked, or else ratings predicted."""
+        """Whether the model ranks movies; otherwise it predicts ratings."""
         return self.config.objective == "ranking"
 
     @cached_property
     def began(self) -> str | None:
-        """Time of the first record, UTC; None without records."""
+        """Time of the first record in UTC; None without records."""
         return _clock(self.metrics[0]["time"]) if self.metrics else None
 
     @property
     def options(self) -> dict[str, str]:
-        """Dotted option name -> value as text."""
+        """Dotted name of each option -> value as text."""
         return {name: str(value) for name, value in flat(self.config.as_dict()).items()}
 
     def series(self, name: str) -> pd.DataFrame:
-        """Columns ``step``, ``value``: one field of the records, where it is a finite number."""
+        """Returns the columns ``step`` and ``value`` of a field, where it is a finite number."""
         rows = [(row["step"], row[name]) for row in self.metrics if _finite(row.get(name))]
         return pd.DataFrame(rows, columns=["step", "value"])
 
     def names(self, ending: str) -> list[str]:
-        """Fields of the records that end so, in the order in which they come."""
+        """Returns the fields of the records with this suffix, in order."""
         return [name for name in dict.fromkeys(key for row in self.metrics for key in row) if name.endswith(ending)]
 
 
 def read_run(directory: Path, name: str | None = None) -> RunRecords:
-    """Reads the records of a run that ended, was stopped or is still at work.
+    """Reads the records of a run that has ended, was stopped or is still running.
 
     Raises:
         UserError: Not a run directory, or damaged.
@@ -91,13 +91,13 @@ def read_run(directory: Path, name: str | None = None) -> RunRecords:
 
 
 def distinct_names(runs: list[Path]) -> list[str]:
-    """A name for each run: its directory, with as many parents as tell all of them apart."""
+    """Returns unique names of runs: the directory name with as many parents as needed."""
     paths = [run.resolve() for run in runs]
     for parts in range(1, max(len(path.parts) for path in paths) + 1):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(names)) == len(names):
             return names
-    raise UserError(f"{runs[0]} is named twice: compare different runs")
+    raise UserError(f"{runs[0]} is passed twice: compare different runs")
 
 
 def _read_json(path: Path) -> dict:
@@ -110,7 +110,7 @@ def _read_json(path: Path) -> dict:
 
 
 def _read_lines(path: Path) -> list[dict]:
-    """Whole lines: a run that is still at work may be in the middle of one."""
+    """Reads complete lines; a run that is still running may be writing one."""
     if not path.exists():
         return []
     rows = []

@@ -1,4 +1,4 @@
-"""What a run recorded while it trained: curves, results, how the work was divided, where the time went."""
+"""Sections from the records of training: results, curves, partition, time."""
 
 from __future__ import annotations
 
@@ -9,26 +9,35 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.graph.partition import partition
 from gnnrec.reporting import charts
 from gnnrec.reporting.content import Figure, Section, Table
-from gnnrec.reporting.metric_names import change, four_digits, headline_metric, metric_name, metrics_of
+from gnnrec.reporting.metric_names import (
+    compared,
+    four_digits,
+    headline_metric,
+    lower_is_better,
+    metric_name,
+    metrics_of,
+)
 from gnnrec.reporting.run_records import RunRecords
 
-#: Ranks up to which shards have the colour of theirs.
-_COLOURS = 8
-#: Bars in a chart, at most.
+#: Maximum number of ranks that have a color each.
+_COLORS = 8
+#: Maximum number of bars in a chart.
 _BARS = 512
+#: Times that are parts of the time of training.
+_PARTS = ("sampling", "compute", "communication", "checkpoints")
 
 
 def curves(records: list[RunRecords]) -> Section | None:
-    """Loss, validation, learning rate and speed over steps; a line for each run."""
+    """Draws loss, validation metric, learning rate, speed and gradient norm over steps; a line for each run."""
     metric = headline_metric(records[0].ranking)
     shapes = [
-        ("loss", "Training loss", "loss", "Mean loss of a target before each update.", ".4f"),
+        ("loss", "Training loss", "loss", "Mean training loss since the previous record.", ".4f"),
         (
             f"validation_{metric}", f"Validation {metric_name(metric)}", metric_name(metric),
-            "After each validation; the best checkpoint is the one that is scored.", ".4f",
+            "The best checkpoint is scored on the test split.", ".4f",
         ),
         ("lr", "Learning rate", "learning rate", "", ".2e"),
-        ("edges_per_second", "Speed", "ratings a second", "Ratings supervised a second, of all ranks.", ",.0f"),
+        ("edges_per_second", "Speed", "ratings per second", "Training ratings per second, over all ranks.", ",.0f"),
         ("gradient_norm", "Gradient norm", "norm", "", ".3e"),
     ]  # fmt: skip
     figures = []
@@ -43,7 +52,7 @@ def curves(records: list[RunRecords]) -> Section | None:
 
 
 def results(records: RunRecords) -> Section | None:
-    """Test metrics next to those of the baselines; None before the end."""
+    """Compares test metrics with those of the baselines; None before the end of training."""
     test = metrics_of(records.summary, "test")
     if not test:
         return None
@@ -55,17 +64,19 @@ def results(records: RunRecords) -> Section | None:
     ]
     rows.append(["this model", *(four_digits(test[metric]) for metric in order)])
     head = ["", *(f"test {metric_name(metric)}" for metric in order)]
-    caption = "Small: this model's difference from the baseline." if baselines else "No baselines were fitted."
+    caption = "Small: this model relative to the baseline." if baselines else "No baselines were fitted."
     table = Table(caption, head, rows, strong=len(rows) - 1, wide=not baselines or len(order) > 2)
     items: list[Figure | Table] = [table]
     if baselines:
         scores = [(name, row.get(f"test_{headline}"), False) for name, row in baselines.items()]
-        bars = pd.DataFrame([*scores, ("this model", test[headline], True)], columns=["name", "value", "strong"])
-        bars = bars.dropna()
+        points = pd.DataFrame([*scores, ("this model", test[headline], True)], columns=["name", "value", "strong"])
+        points = points.dropna()
         y = f"test {metric_name(headline)}"
-        spec = charts.bars_across(bars, y, "model", ".4f")
+        spec = charts.points_across(points, y, "model")
         title = y[0].upper() + y[1:]
-        items.append(Figure("results", title, "", spec, height=60 + 34 * len(bars), wide=table.wide))
+        better = "lower" if lower_is_better(headline) else "higher"
+        caption = f"The axis starts near the values, not at zero; {better} is better."
+        items.append(Figure("results", title, caption, spec, height=70 + 40 * len(points), wide=table.wide))
     unit = "users" if records.ranking else "ratings"
     count = records.summary.get("counts", {}).get(f"test_{unit}")
     text = f"On {count:,} {'held-out users' if records.ranking else 'test ratings'}. " if count else ""
@@ -75,19 +86,20 @@ def results(records: RunRecords) -> Section | None:
 
 
 def _cell(value: float | None, ours: float) -> str:
-    return four_digits(value) + (f"\n{change(ours, value)}" if value else "")
+    return four_digits(value) + (f"\nthis model: {compared(ours, value)}" if value else "")
 
 
-def division(records: RunRecords, dataset: PreparedDataset | None) -> Section | None:
-    """Users and ratings of each rank and each shard."""
-    items: list[Figure | Table] = []
+def partition_section(records: RunRecords, dataset: PreparedDataset | None) -> Section | None:
+    """Shows users and ratings of each rank and each shard; None for one rank."""
     report = records.summary.get("partition")
     ranks = len(report["edges"]) if report else 1
-    if report and ranks > 1:
-        for name, title in (("edges", "Ratings"), ("users", "Users")):
-            table = pd.DataFrame({"number": range(ranks), "value": report[name], "series": "rank"}).iloc[:_BARS]
-            spec = charts.bars_in_a_row(table, "rank", name if name == "users" else "ratings")
-            items.append(Figure(f"{name}_by_rank", f"{title} of each rank", _balance(report[name]), spec))
+    if ranks == 1:
+        return None
+    items: list[Figure | Table] = []
+    for name, title in (("edges", "Ratings"), ("users", "Users")):
+        table = pd.DataFrame({"number": range(ranks), "value": report[name], "series": "rank"}).iloc[:_BARS]
+        spec = charts.bars_in_a_row(table, "rank", name if name == "users" else "ratings")
+        items.append(Figure(f"{name}_by_rank", f"{title} of each rank", _balance(report[name]), spec))
     if dataset is not None:
         shards = dataset.manifest.shards
         boundaries = dataset.user_ptr[shards]
@@ -97,20 +109,16 @@ def division(records: RunRecords, dataset: PreparedDataset | None) -> Section | 
             table = pd.DataFrame({"number": range(len(shards) - 1), "value": value, "series": series}).iloc[:_BARS]
             spec = charts.bars_in_a_row(table, "shard", name)
             items.append(Figure(f"{name}_by_shard", f"{name.capitalize()} of each shard", _balance(value), spec))
-    if not items:
-        return None
     text = (
-        "A rank owns a run of shards: users with all their ratings. Shards are cut so that each has about the same "
-        "number of ratings, as far as whole users let it."
+        "Each rank has consecutive shards of users with all their ratings. Shards are balanced by number of ratings, "
+        f"up to whole users. In each step a rank all-reduces {report['bytes_a_step'] / 2**20:,.1f} MiB."
     )
-    if report and ranks > 1:
-        text += f" In a step each rank hands {report['bytes_a_step'] / 2**20:,.1f} MiB to collectives."
-    return Section("division", "How the work was divided", text, items)
+    return Section("partition", "Partition of the users", text, items)
 
 
 def _rank_of_shards(shards: list[int], ranks: int) -> list[str]:
-    """Which rank owns each shard; one word for all where that cannot be told by colours."""
-    if not 1 < ranks <= min(_COLOURS, len(shards) - 1):
+    """Returns the rank of each shard, or one name for all if there are too many ranks for colors."""
+    if not 1 < ranks <= min(_COLORS, len(shards) - 1):
         return ["shards"] * (len(shards) - 1)
     parts = [partition(shards, rank, ranks) for rank in range(ranks)]
     return [f"rank {rank}" for rank, part in enumerate(parts) for _ in part.shards[1:]]
@@ -121,35 +129,42 @@ def _balance(counts: list[int] | np.ndarray) -> str:
     return f"Largest {values.max():,}, mean {values.mean():,.0f}: ratio {values.max() / max(values.mean(), 1e-12):.3f}."
 
 
-def where_time_went(records: RunRecords) -> Section | None:
-    """Every ``*_seconds`` of the summary and of the records, by its name; None without any."""
+def time_section(records: RunRecords) -> Section | None:
+    """Shows all ``*_seconds`` of the summary and of the records; None without any."""
     items = []
     totals = records.summary.get("seconds", {}) | {
-        _spoken(name): value
+        _title(name): value
         for name, value in records.summary.items()
         if name.endswith("_seconds") and isinstance(value, (int, float))
     }
     if totals:
-        table = pd.DataFrame({"name": list(totals), "value": list(totals.values())})
-        spec = charts.bars_across(table.sort_values("value", ascending=False), "seconds", "part", ",.2f")
-        caption = "By the names in summary.json; what steps consist of is a part of training."
+        whole = sorted((name for name in totals if name not in _PARTS), key=totals.get, reverse=True)
+        parts = [name for name in _PARTS if name in totals]
+        after = whole.index("training") + 1 if "training" in whole else len(whole)
+        order = [*whole[:after], *parts, *whole[after:]]
+        table = pd.DataFrame({"name": order, "value": [totals[name] for name in order]})
+        table["strong"] = ~table["name"].isin(parts)
+        table["name"] = [f"training · {name}" if name in parts else name for name in order]
+        spec = charts.bars_across(table, "seconds", "part of the run", ",.2f")
+        caption = "Blue: consecutive parts of the run. Gray: parts of the training time above them."
         items.append(Figure("seconds", "Seconds of the whole run", caption, spec, height=80 + 34 * len(table)))
     series = {name: records.series(name) for name in records.names("_seconds") if name != "evaluation_seconds"}
-    series = {_spoken(name): table for name, table in series.items() if len(table) > 1 and (table["value"] > 0).any()}
+    series = {_title(name): table for name, table in series.items() if len(table) > 1 and (table["value"] > 0).any()}
     if series:
         table = pd.concat([table.assign(series=name) for name, table in series.items()], ignore_index=True)
         table["value"] *= 1000
-        spec = charts.lines(table, "milliseconds", ",.1f", zero=True)
-        caption = "By the names in metrics.jsonl; means of a step since the record before."
-        items.append(Figure("seconds_by_step", "Milliseconds over steps", caption, spec))
-    return Section("time", "Where the time went", "", items) if items else None
+        total = "step" if len(series) > 1 else None
+        spec = charts.lines(table, "milliseconds", ",.1f", zero=True, total=total)
+        caption = "Mean time of a step since the previous record. Dashed: the whole step; colored: its parts."
+        items.append(Figure("seconds_by_step", "Milliseconds of a step", caption, spec))
+    return Section("time", "Time", "", items) if items else None
 
 
-def _spoken(name: str) -> str:
+def _title(name: str) -> str:
     return name.removesuffix("_seconds").replace("_", " ")
 
 
 def configuration(records: RunRecords) -> Section:
-    """Every option."""
+    """Lists all options."""
     rows = [[name, value] for name, value in records.options.items()]
     return Section("options", "Configuration", "", [Table("", ["option", "value"], rows, wide=True)], folded=True)

@@ -182,7 +182,9 @@ class Trainer:
 
     def partition_report(self) -> PartitionReport:
         """Users, edges and bytes of every rank, and bytes that a step reduces."""
-        return report(self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step())
+        return partition_report(
+            self.dataset.manifest.shards, self.dataset.user_ptr, self.world.size, self.bytes_a_step()
+        )
 
     def _autocast(self) -> contextlib.AbstractContextManager:
         wanted = self.config.bf16 and self.world.device.type == "cuda"

@@ -14,10 +14,11 @@ import pytest
 
 from gnnrec.config.train_config import read_train_config
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.inference.recommend import RecommendOptions, recommend
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.checkpoint.info import find_checkpoint, read_info
 from tests.end_to_end.commands import GNNREC, succeed
 from tests.end_to_end.conftest import Chain
+from tests.inference.recommended import recommend
 
 
 def read_parts(directory: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Reads exported files for tests, with nothing but pyarrow and NumPy."""
+"""Reads exported files for tests, with pyarrow and NumPy alone."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import pyarrow.parquet as pq
 from gnnrec.distributed.world import World
 from gnnrec.inference.export import ExportOptions, export
 
+#: Options that give several parts and chunks.
+OPTIONS = {"part_rows": 10, "chunk": 4}
+
 
 def exported(run: Path, out: Path, world: World | None = None, **options) -> dict:
     return export(run, ExportOptions(out, **options), world or World())
 
 
 def table_of(out: Path, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Raw ids, embeddings and biases, in the order of the files' names."""
+    """Returns raw ids, embeddings and biases in the order of file names."""
     tables = [pq.read_table(path) for path in sorted((out / f"{kind}s").iterdir())]
     table = pa.concat_tables(tables)
     assert table.column_names == [kind, "embedding", "bias"]
@@ -29,5 +32,5 @@ def names(directory: Path) -> list[str]:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Every file, hidden ones too."""
+    """Returns name -> content of all files, including hidden ones."""
     return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""Exports made by hand, of whole numbers: scores are exact, and many are equal."""
+"""Artificial exports of whole numbers: scores are exact, and many are equal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SATED, NEARLY = 9001, 9002
 
 
 def years(movies: int = MOVIES) -> list[int | None]:
-    """The year in each title; every tenth has none."""
+    """Returns the year in each title; every tenth title has none."""
     return [None if number % 10 == 9 else 1980 + number for number in range(movies)]
 
 
@@ -56,7 +56,7 @@ def make_export(
     seed: int = 0,
     first_bias: float = 1.0,
 ) -> Path:
-    """An export of small whole numbers, in the format of docs/export.md."""
+    """Writes an export of small whole numbers in the format of docs/export.md."""
     rng = np.random.default_rng(seed)
     out.mkdir(parents=True)
     names = []
@@ -78,7 +78,7 @@ def make_export(
     manifest = {
         "format": "gnnrec-export", "format_version": 2, "dim": DIM, "dtype": dtype, "head": head, "offset": 1.0,
         "users": dataset.num_users, "movies": dataset.num_movies, "model_fingerprint": f"model {seed}",
-        "dataset_fingerprint": dataset.fingerprint, "data": str(dataset.directory), "id_embedding": {"model": "any"},
+        "dataset_fingerprint": dataset.fingerprint, "data": str(dataset.directory), "identity": {"model": "any"},
         "files": {name: {"bytes": (out / name).stat().st_size} for name in names},
     }  # fmt: skip
     if scale is not None:
@@ -88,13 +88,13 @@ def make_export(
 
 
 def read(out: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors in float64, and biases."""
+    """Reads vectors as float64, and biases."""
     table = pa.concat_tables(pq.read_table(path) for path in sorted((out / f"{kind}s").iterdir())).to_pandas()
     return np.stack(table["embedding"]).astype(np.float64), table["bias"].to_numpy(np.float64)
 
 
 def all_scores(out: Path, clipped: bool = False) -> np.ndarray:
-    """Scores of all pairs in float64, ``[users, movies]``, by the formula of the manifest."""
+    """Computes the scores of all pairs in float64, ``[users, movies]``, by the formula of the manifest."""
     manifest, (users, user_bias), (movies, movie_bias) = read_manifest(out), read(out, "user"), read(out, "movie")
     if manifest["head"] == "mlp":
         head = np.load(out / "head.npz")
@@ -111,7 +111,7 @@ def read_manifest(out: Path) -> dict:
 
 
 def expected(dataset: PreparedDataset, out: Path, top: int, allowed: np.ndarray | None = None) -> pd.DataFrame:
-    """``user``, ``rank``, ``movie``, ``score`` of all users, by a stable sort of all scores."""
+    """Returns ``user``, ``rank``, ``movie``, ``score`` of all users by a stable sort of all scores."""
     scores, shown = all_scores(out), all_scores(out, clipped=True)
     rows = []
     for user in range(dataset.num_users):

@@ -1,4 +1,4 @@
-"""Users embedded range by range have the embeddings that they have together, whatever the model and the ranks."""
+"""Users embedded in ranges have the same embeddings as together, for all models and numbers of ranks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def double():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """Runs whose names are positions in RUNS; many long steps, so that nothing is as it began."""
+    """Runs named by their index in RUNS, with many large steps, so that all parameters have changed."""
     directory = tmp_path_factory.mktemp("encoders")
     dataset = write_dataset(directory, USERS, MOVIES, shards=7)
     for number, options in enumerate(RUNS.values()):
@@ -56,7 +56,7 @@ def run_of(place: Path, name: str) -> Path:
 
 
 def together(run: Path) -> tuple[Tensor, ...]:
-    """All users and movies at once, on one rank."""
+    """Embeds all users and movies at once, on one rank."""
     found = load_run(run, World()).embed()
     return found.user, found.user_bias, found.movie, found.movie_bias, found.offset
 
@@ -74,7 +74,7 @@ def assert_same(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], message
 
 
 def encode_on_rank(world: World, place: str, chunk: int, size: int) -> dict[str, tuple[Tensor, ...]]:
-    """Every rank embeds all users, although it owns only some of them."""
+    """Embeds all users on every rank, which has only some of them."""
     torch.set_default_dtype(torch.float64)
     return {name: range_by_range(load_run(run_of(Path(place), name), world).encoder(chunk), size) for name in RUNS}
 
@@ -88,14 +88,14 @@ def test_ranges_equal_all_at_once(place, name, chunk, size):
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_every_rank_can_embed_everyone(place, ranks):
+def test_every_rank_can_embed_all_users(place, ranks):
     for found in run_on_ranks(ranks, encode_on_rank, str(place), 4, 11):
         for name in RUNS:
             assert_same(found[name], together(run_of(place, name)), name)
 
 
 @pytest.mark.parametrize("name", ["sage, 2 layers", "gat, 2 layers", "without time"])
-def test_graphs_that_are_not_kept_give_the_same(place, name, monkeypatch):
+def test_results_do_not_depend_on_cached_graphs(place, name, monkeypatch):
     kept = range_by_range(load_run(run_of(place, name), World()).encoder(5), 10)
     monkeypatch.setattr(user_chunks, "KEPT_RATINGS", 0)
     built = []
@@ -107,7 +107,7 @@ def test_graphs_that_are_not_kept_give_the_same(place, name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_an_encoder_is_made_again_from_its_state_bit_for_bit(place, name):
+def test_an_encoder_is_restored_from_its_state_bit_for_bit(place, name):
     loaded = load_run(run_of(place, name), World())
     first = loaded.encoder(5)
     again = load_run(run_of(place, name), World()).encoder(5, first.state())
@@ -116,8 +116,8 @@ def test_an_encoder_is_made_again_from_its_state_bit_for_bit(place, name):
     assert all(value.device.type == "cpu" for value in first.state().values())
 
 
-def test_times_and_validation_ratings_make_a_difference(place):
-    """Were they left out of both computations, the comparisons above would not see it."""
+def test_times_and_validation_ratings_change_the_embeddings(place):
+    """The comparisons above would not notice if both computations omitted them."""
     base = together(run_of(place, "sage, 2 layers"))
     for name in ("without time", "refitted", "without user ids"):
         assert (together(run_of(place, name))[0] - base[0]).abs().max() > 1e-3

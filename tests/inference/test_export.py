@@ -1,4 +1,4 @@
-"""Exported files: every raw id once, scores that are the model's, the same on any number of ranks."""
+"""Exported files have every raw id once and the scores of the model, on any number of ranks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["dot", "mlp"])
 def run(request, dataset, tmp_path_factory) -> Path:
-    """A run of a few steps, long enough to move the head off its start."""
+    """A run of enough steps to change the head."""
     run_dir = tmp_path_factory.mktemp("runs") / request.param
     model = {"layers": 2, "head": request.param, "head_dim": 5}
     train(make_config(dataset.directory, run_dir, model=model, optimizer={"lr": 0.05}), World())
@@ -50,7 +50,7 @@ def dot_run(dataset, tmp_path_factory) -> Path:
 
 
 def model_scores(run: Path) -> np.ndarray:
-    """The model's own scores of all pairs."""
+    """Scores of all pairs by the model."""
     loaded = load_run(run, World())
     users, movies = loaded.dataset.num_users, loaded.dataset.num_movies
     movie = torch.arange(movies, dtype=torch.int32).repeat(users)
@@ -60,7 +60,7 @@ def model_scores(run: Path) -> np.ndarray:
 
 
 def exported_scores(out: Path) -> np.ndarray:
-    """Scores from nothing but the exported files, as the manifest says."""
+    """Scores of all pairs from the exported files, by the formula of the manifest."""
     manifest = json.loads((out / "manifest.json").read_text())
     _, user, user_bias = table_of(out, "user")
     _, movie, movie_bias = table_of(out, "movie")
@@ -74,14 +74,14 @@ def exported_scores(out: Path) -> np.ndarray:
     return biases + np.maximum(hidden, 0) @ head["out.weight"][0]
 
 
-def test_scores_from_the_files_are_the_models(run, tmp_path):
+def test_scores_from_the_files_equal_those_of_the_model(run, tmp_path):
     exported(run, tmp_path / "out", chunk=5)
     expected = model_scores(run)
     assert expected.std() > 0.1
     np.testing.assert_allclose(exported_scores(tmp_path / "out"), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_every_raw_id_is_there_once_in_row_order(dataset, dot_run, tmp_path):
+def test_every_raw_id_occurs_once_in_row_order(dataset, dot_run, tmp_path):
     exported(dot_run, tmp_path / "out")
     source = ratings_table(USERS, MOVIES, 431)
     for kind, column, rows in (("user", "userId", dataset.users), ("movie", "movieId", dataset.movies)):
@@ -103,7 +103,7 @@ def test_string_ids_stay_strings(tmp_path):
     assert set(table_of(tmp_path / "out", "movie")[0]) == set(table["movieId"])
 
 
-def test_the_manifest_counts_and_checks_every_file(dataset, run, tmp_path):
+def test_the_manifest_has_size_and_checksum_of_every_file(dataset, run, tmp_path):
     out = tmp_path / "out"
     returned = exported(run, out)
     manifest = json.loads((out / "manifest.json").read_text())
@@ -121,7 +121,7 @@ def test_the_manifest_counts_and_checks_every_file(dataset, run, tmp_path):
         assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def test_parts_have_the_rows_asked_for_and_are_named_after_the_first(dot_run, tmp_path):
+def test_parts_have_the_requested_rows_and_are_named_after_the_first(dot_run, tmp_path):
     exported(dot_run, tmp_path / "whole")
     exported(dot_run, tmp_path / "parts", part_rows=10)
     for kind, count in (("user", USERS), ("movie", MOVIES)):
@@ -149,7 +149,7 @@ def test_float16_is_float32_rounded(dot_run, tmp_path):
     np.testing.assert_allclose(exported_scores(tmp_path / "float16"), model_scores(dot_run), atol=5e-3)
 
 
-def test_last_and_best_are_told_apart(dataset, tmp_path):
+def test_last_and_best_checkpoints_differ(dataset, tmp_path):
     config = make_config(
         dataset.directory, tmp_path / "run", optimizer={"lr": 0.3, "epochs": 4, "schedule": "constant"},
         regularization={"ids": 0.0, "messages": 0.0, "biases": 0.0}, model={"message_dropout": 0.0, "dropout": 0.0},
@@ -170,7 +170,7 @@ def test_sizes_must_be_positive(dot_run, tmp_path, option):
     assert names(tmp_path) == []
 
 
-def test_a_dataset_that_has_moved_is_found_by_option(dataset, tmp_path):
+def test_a_moved_dataset_is_found_by_option(dataset, tmp_path):
     moved = write_dataset(tmp_path / "here", USERS, MOVIES, shards=7)
     train(make_config(moved.directory, tmp_path / "run", max_steps=1), World())
     moved.directory.rename(tmp_path / "there")
@@ -185,7 +185,7 @@ def export_on_rank(world: World, run: str, out: str) -> dict:
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-def test_many_ranks_export_what_one_exports(dataset: PreparedDataset, dot_run, tmp_path, ranks):
+def test_many_ranks_export_the_same_as_one(dataset: PreparedDataset, dot_run, tmp_path, ranks):
     one = export_on_rank(World(), str(dot_run), str(tmp_path / "one"))
     found = run_on_ranks(ranks, export_on_rank, str(dot_run), str(tmp_path / "many"))
     assert names(tmp_path) == ["many", "one"] and names(tmp_path / "many") == names(tmp_path / "one")

@@ -1,4 +1,4 @@
-"""Arrays, ids by row and the index of an export say what its Parquet files say."""
+"""Arrays, ids by row and the index of an export agree with its Parquet files."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def out(request, run, tmp_path_factory) -> Path:
     return place
 
 
-def test_all_files_are_there_and_in_the_manifest(out):
+def test_all_files_exist_and_are_in_the_manifest(out):
     manifest = ExportDirectory(out).manifest()
     assert manifest["formats"] == ["parquet", "npy", "faiss"]
     assert set(names(out)) == FILES | {"manifest.json", "users", "movies"}
     assert set(manifest["files"]) == {name for name in content(out) if name != "manifest.json"}
 
 
-def test_arrays_are_the_columns_and_can_be_mapped(out):
+def test_arrays_equal_the_columns_and_can_be_mapped(out):
     dtype = np.dtype(out.name)
     for kind in ("user", "movie"):
         ids, vectors, biases = table_of(out, kind)
@@ -83,7 +83,7 @@ def test_the_index_finds_the_highest_scores(out):
 
 
 @pytest.mark.parametrize(("formats", "expected"), [(["npy"], 6), (["faiss"], 2), (["parquet"], 0), ([], 0)])
-def test_only_what_was_asked_for(run, tmp_path, formats, expected):
+def test_only_requested_formats_are_written(run, tmp_path, formats, expected):
     manifest = exported(run, tmp_path / "out", formats=formats)
     found = {name for name in manifest["files"] if "/" not in name}
     assert len(found) == expected and found <= FILES
@@ -105,7 +105,7 @@ def test_ranks_share_the_files(run, tmp_path):
 
 
 @pytest.mark.parametrize("failing", sorted(FILES))
-def test_a_file_that_cannot_be_written_is_told_and_written_later(run, tmp_path, monkeypatch, failing):
+def test_a_file_that_cannot_be_written_is_named_and_written_by_the_next_call(run, tmp_path, monkeypatch, failing):
     write, written = ExportDirectory.write, []
 
     def fail(self, name, writer) -> None:
@@ -146,11 +146,11 @@ def test_string_ids(tmp_path):
     )
 
 
-def test_a_format_that_nobody_knows_and_one_that_is_not_installed(run, tmp_path, monkeypatch):
+def test_an_unknown_format_and_one_whose_package_is_missing(run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="--formats csv: choose from parquet, npy, faiss"):
         exported(run, tmp_path / "out", formats=["npy,csv"])
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(UserError, match=r"faiss is not installed.*pip install 'gnnrec\[ann\]'"):
+    with pytest.raises(UserError, match=r"--formats faiss needs the package faiss: pip install 'gnnrec\[ann\]'"):
         exported(run, tmp_path / "out", formats=["faiss"])
     exported(run, tmp_path / "out", formats=["npy"])
 
@@ -158,14 +158,14 @@ def test_a_format_that_nobody_knows_and_one_that_is_not_installed(run, tmp_path,
 def test_an_mlp_head_has_no_index(run, tmp_path):
     config = make_config(run.parent / "prepared", tmp_path / "run", model={"head": "mlp", "head_dim": 3}, max_steps=1)
     train(config, World())
-    with pytest.raises(UserError, match="--formats faiss: .*another head .mlp."):
+    with pytest.raises(UserError, match="--formats faiss: .*has the mlp head"):
         exported(tmp_path / "run", tmp_path / "out", formats=["faiss"])
     assert names(tmp_path) == ["run"]
 
 
 @dataclasses.dataclass
 class Vectors:
-    """Files of users and movies whose scores are known."""
+    """Files of users and movies with known scores."""
 
     users: list[Path]
     movies: list[Path]
@@ -174,7 +174,7 @@ class Vectors:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> Vectors:
-    """Movies with long-tailed lengths and biases, and users of the same few directions."""
+    """Movies with long-tailed norms and biases, and users of a few directions."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -192,7 +192,7 @@ def many(tmp_path_factory) -> Vectors:
     return Vectors([place / "users.parquet"], [place / "movies.parquet"], scores)
 
 
-def test_a_graph_of_many_movies_has_the_recall_that_is_stated(many, tmp_path, monkeypatch):
+def test_a_graph_of_many_movies_has_the_stated_recall(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     for name in ("first", "second"):
         export_index.write_index(many.users, many.movies, DIM, tmp_path / name)
@@ -208,7 +208,7 @@ def test_a_graph_of_many_movies_has_the_recall_that_is_stated(many, tmp_path, mo
     assert about["recall@20"] == pytest.approx(recall, abs=2e-4)
 
 
-def test_a_worse_index_is_seen_to_be_worse(many, tmp_path, monkeypatch):
+def test_a_worse_index_has_a_lower_recall(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     monkeypatch.setattr(export_index, "LINKS", 2)
     monkeypatch.setattr(export_index, "WIDTHS", (1,))
@@ -216,7 +216,7 @@ def test_a_worse_index_is_seen_to_be_worse(many, tmp_path, monkeypatch):
     assert export_index.describe_index(tmp_path / "index", many.users, many.movies, DIM)["recall@20"] < 0.9
 
 
-def test_searches_are_widened_until_they_find_enough(many, tmp_path, monkeypatch):
+def test_searches_are_widened_until_recall_is_enough(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     monkeypatch.setattr(export_index, "WIDTHS", (1, 20, 50, 3000))
     export_index.write_index(many.users, many.movies, DIM, tmp_path / "index")
@@ -224,7 +224,7 @@ def test_searches_are_widened_until_they_find_enough(many, tmp_path, monkeypatch
     assert about["ef_search"] > 1 and about["recall@20"] >= 0.98
 
 
-def test_movies_of_equal_scores_are_as_good_as_each_other():
+def test_movies_with_equal_scores_count_as_equally_good():
     vectors = np.repeat(np.array([[1.0, 0.0], [0.0, 1.0]], np.float32), 30, 0)
     index = faiss.IndexFlatIP(2)
     index.add(vectors[::-1].copy())

@@ -1,4 +1,4 @@
-"""``gnnrec export --verify``: one line when all is well, and one that names the file when it is not."""
+"""``gnnrec export --verify`` prints one line, or raises one that names the damaged file."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def whole(run, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def out(whole, tmp_path) -> Path:
-    """A copy to damage."""
+    """A copy of the export to damage."""
     return Path(shutil.copytree(whole, tmp_path / "out"))
 
 
@@ -51,7 +51,7 @@ def verify(*arguments: object) -> None:
 
 
 @pytest.mark.parametrize("form", ["--verify DIR", "DIR --verify", "--verify=DIR"])
-def test_a_sound_export_is_one_line(whole, capsys, form):
+def test_an_undamaged_export_prints_one_line(whole, capsys, form):
     verify(*form.replace("DIR", str(whole)).split())
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{whole}: OK, {USERS} users and {MOVIES} movies, {DIM} x float32, 14 files of ")
@@ -59,14 +59,14 @@ def test_a_sound_export_is_one_line(whole, capsys, form):
 
 
 @pytest.mark.parametrize("options", [{"dtype": "float16"}, {"formats": ["npy"], "part_rows": 7}, {}], ids=str)
-def test_every_kind_is_sound(run, tmp_path, capsys, options):
+def test_every_format_is_verified(run, tmp_path, capsys, options):
     exported(run, tmp_path / "out", **options)
     capsys.readouterr()
     verify("--verify", tmp_path / "out")
     assert "OK" in capsys.readouterr().out
 
 
-def test_an_mlp_head_and_new_users_are_sound(run, tmp_path, capsys):
+def test_an_mlp_head_and_new_users_are_verified(run, tmp_path, capsys):
     ratings_table(USERS, MOVIES, 100, seed=2).to_csv(tmp_path / "new.csv", index=False)
     config = make_config(run.parent / "prepared", tmp_path / "run", model={"head": "mlp", "head_dim": 3}, max_steps=1)
     train(config, World())
@@ -79,11 +79,11 @@ def test_an_mlp_head_and_new_users_are_sound(run, tmp_path, capsys):
 def test_without_the_dataset_ids_are_unique(out, capsys, tmp_path):
     forge(out, None, None, data=str(tmp_path / "gone"))
     verify("--verify", out)
-    assert "ids unique (their dataset is not there to compare)" in capsys.readouterr().out
+    assert "ids unique (no dataset to compare with)" in capsys.readouterr().out
 
 
 def forge(out: Path, name: str | None, table: pa.Table | None, **manifest: object) -> None:
-    """Changes a file, or what the manifest says, and makes checksums fit."""
+    """Changes a file or entries of the manifest, and updates the checksums."""
     path = out / "manifest.json"
     content = json.loads(path.read_text()) | manifest
     if name is not None:
@@ -95,7 +95,7 @@ def forge(out: Path, name: str | None, table: pa.Table | None, **manifest: objec
 
 
 def changed(out: Path, **columns: Callable[[np.ndarray], np.ndarray]) -> pa.Table:
-    """The part, with other columns."""
+    """Returns the part with changed columns."""
     table = pq.read_table(out / PART)
     for name, change in columns.items():
         column, number = table[name].combine_chunks(), table.column_names.index(name)
@@ -150,29 +150,35 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another width": (lambda out: forge(out, None, None, dim=9), "0.parquet: embeddings are .*not 9 x"),
     "another type": (lambda out: forge(out, None, None, dtype="float16"), "0.parquet: embeddings are .*float"),
     "a row less": (lambda out: forge(out, PART, pq.read_table(out / PART).slice(1)), f"{PART} has 9 rows, not 10"),
-    "NaN": (lambda out: forge(out, PART, changed(out, embedding=put(7, np.nan))), f"{PART}: embedding has values"),
-    "infinity": (lambda out: forge(out, PART, changed(out, bias=put(2, np.inf))), f"{PART}: bias has values"),
+    "NaN": (
+        lambda out: forge(out, PART, changed(out, embedding=put(7, np.nan))),
+        f"{PART}: embedding has NaN",
+    ),
+    "infinity": (
+        lambda out: forge(out, PART, changed(out, bias=put(2, np.inf))),
+        f"{PART}: bias has NaN",
+    ),
     "another id": (
         lambda out: forge(out, PART, changed(out, user=put(0, -3))),
-        f"{PART}: ids are not those of rows 10",
+        f"{PART}: ids differ from the dataset from row 10",
     ),
     "two ids changed round": (
         lambda out: forge(out, PART, changed(out, user=lambda ids: ids[::-1])),
-        f"{PART}: ids are not those of rows 10",
+        f"{PART}: ids differ from the dataset from row 10",
     ),
     "no bias": (
         lambda out: forge(out, PART, pq.read_table(out / PART).drop(["bias"])),
         f"{PART} has columns user, emb",
     ),
-    "another array": (lambda out: first_array(out, "users.npy"), "users.npy is not what the files in .*/users are"),
-    "another bias": (lambda out: first_array(out, "movie_bias.npy"), "movie_bias.npy is not what"),
+    "another array": (lambda out: first_array(out, "users.npy"), "users.npy differs from the files in .*/users"),
+    "another bias": (lambda out: first_array(out, "movie_bias.npy"), "movie_bias.npy differs from"),
     "an array of nothing": (
         lambda out: ((out / "users.npy").write_bytes(b"x"), forge(out, "users.npy", None)),
         "users.npy cannot be read",
     ),
     "other ids": (
         lambda out: forge(out, "user_ids.parquet", pq.read_table(out / "user_ids.parquet").slice(1)),
-        "user_ids.parquet is not what",
+        "user_ids.parquet differs from",
     ),
     "an index of nothing": (
         lambda out: ((out / "movies.faiss").write_bytes(b"x"), forge(out, "movies.faiss", None)),
@@ -180,7 +186,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unfinished": (
         lambda out: ((out / "manifest.json").unlink(), (out / ".unfinished").mkdir()),
-        "out is unfinished: run the command",
+        "out is unfinished: run the same gnnrec export again",
     ),
 }
 
@@ -194,10 +200,10 @@ def test_damage_is_named(out, damage):
     assert str(problem.value).startswith(str(out)) and "\n" not in str(problem.value)
 
 
-def test_an_id_that_comes_twice_is_found_without_the_dataset(out, tmp_path):
+def test_a_duplicated_id_is_found_without_the_dataset(out, tmp_path):
     first = pq.read_table(out / "users" / "part-0000000000.parquet")["user"][0].as_py()
     forge(out, PART, changed(out, user=put(4, first)), data=str(tmp_path / "gone"))
-    with pytest.raises(UserError, match=f"out/users: user {first} is there twice"):
+    with pytest.raises(UserError, match=f"out/users: user {first} is duplicated"):
         verify("--verify", out)
 
 
@@ -208,6 +214,6 @@ def test_another_dataset_is_refused(out, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["nothing", "run"])
-def test_what_is_no_export(run, tmp_path, place):
+def test_other_directories_are_refused(run, tmp_path, place):
     with pytest.raises(UserError, match=f"{place}.*manifest.json"):
         verify("--verify", run if place == "run" else tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""Users from a ratings file: known ones as they were exported, new ones from their ratings alone."""
+"""Users from a ratings file: known users keep their vectors, new users are embedded from their ratings alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory) -> PreparedDataset:
 
 @pytest.fixture(scope="module")
 def run_of(dataset, tmp_path_factory):
-    """Runs by model, trained once each."""
+    """Returns a run for a model, trained once each."""
     place, made = tmp_path_factory.mktemp("runs"), {}
 
     def make(name: str) -> Path:
@@ -46,7 +46,7 @@ def run_of(dataset, tmp_path_factory):
 
 
 def ratings_of(dataset: PreparedDataset, times: bool = True) -> pd.DataFrame:
-    """Training ratings under raw ids."""
+    """Returns training ratings with raw ids."""
     user = np.repeat(dataset.users["user"].to_numpy(), np.diff(dataset.user_ptr))
     movie = dataset.movies["movie"].to_numpy()[dataset.movie]
     frame = pd.DataFrame({"userId": user, "movieId": movie, "rating": dataset.rating})
@@ -56,7 +56,7 @@ def ratings_of(dataset: PreparedDataset, times: bool = True) -> pd.DataFrame:
 
 
 def exported(run: Path, out: Path, ratings: pd.DataFrame | None = None, **options) -> tuple[pd.DataFrame, dict]:
-    """Users by raw id, and the manifest."""
+    """Exports users; returns them by raw id, and the manifest."""
     if ratings is not None:
         options["ratings"] = out.with_suffix(".csv")
         ratings.to_csv(options["ratings"], index=False)
@@ -69,7 +69,7 @@ def vectors(frame: pd.DataFrame, users: list) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["sage", "gat without ids"])
-def test_known_users_with_the_ratings_they_have_are_exported_as_ever(dataset, run_of, tmp_path, name):
+def test_known_users_without_new_ratings_keep_their_vectors(dataset, run_of, tmp_path, name):
     expected, _ = exported(run_of(name), tmp_path / "all")
     some = ratings_of(dataset)[lambda frame: frame["userId"] % 2 == 1]
     found, manifest = exported(run_of(name), tmp_path / "some", some, chunk=4, part_rows=7)
@@ -79,8 +79,8 @@ def test_known_users_with_the_ratings_they_have_are_exported_as_ever(dataset, ru
 
 
 @pytest.mark.parametrize("name", ["sage without ids", "gat without ids", "ranking"])
-def test_new_users_with_the_ratings_of_known_ones_have_their_vectors(dataset, run_of, tmp_path, name):
-    """Where a user is nothing but ratings, who it is makes no difference."""
+def test_new_users_with_the_ratings_of_known_users_have_their_vectors(dataset, run_of, tmp_path, name):
+    """Without id embeddings the vector of a user depends on ratings alone."""
     expected, _ = exported(run_of(name), tmp_path / "all")
     everything = ratings_of(dataset)
     if name == "ranking":  # knows validation ratings, too
@@ -127,7 +127,7 @@ def test_unknown_movies_are_left_out_and_counted(dataset, run_of, tmp_path, caps
     assert np.isfinite(vectors(found, [88_888])).all()
 
 
-def test_two_ranks_find_what_one_finds(dataset, run_of, tmp_path):
+def test_two_ranks_embed_new_users_like_one(dataset, run_of, tmp_path):
     ratings = ratings_of(dataset)[lambda frame: frame["userId"] % 3 == 1]
     expected, _ = exported(run_of("sage"), tmp_path / "one", ratings, part_rows=2)
     run_on_ranks(2, export_on_rank, str(run_of("sage")), str(tmp_path / "two"), str(tmp_path / "one.csv"))
@@ -142,12 +142,12 @@ def export_on_rank(world: World, run: str, out: str, ratings: str) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"movieId": -1}, "the dataset has none of its movies .*such as"),
+        ({"movieId": -1}, "none of its movies is in the dataset .*look like"),
         ({"rating": 9.0}, "line 2: .*9"),
         ({"rating": "good"}, "line 2: .*good"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused(dataset, run_of, tmp_path, change, said):
+def test_unusable_files_are_refused(dataset, run_of, tmp_path, change, said):
     ratings = ratings_of(dataset).head(3).assign(**change)
     with pytest.raises(UserError, match=said):
         exported(run_of("sage"), tmp_path / "out", ratings)

@@ -1,4 +1,4 @@
-"""A ranking from training to recommendations: figures repeat, vectors score, seen movies stay out."""
+"""A ranking model from training to recommendations: metrics repeat, vectors give scores, seen movies are left out."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gnnrec.cli.main import run_command
 from gnnrec.config.train_config import read_train_config
 from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.load import load_run
-from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.checkpoint.info import find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.inference.recommended import recommend
 
 USERS, MOVIES, DIM = 80, 30, 6
 
@@ -71,7 +73,7 @@ def test_the_summary_has_ranking_metrics_beside_those_of_baselines(run):
     assert summary["counts"]["test_users"] > 5 and summary["steps"] > 5
 
 
-def test_the_start_is_a_checkpoint_too(run):
+def test_the_initial_model_is_a_checkpoint(run):
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     validated = [record["validation_ndcg@100"] for record in records if "validation_ndcg@100" in record]
     steps = [record["step"] for record in records if "validation_ndcg@100" in record]
@@ -80,7 +82,7 @@ def test_the_start_is_a_checkpoint_too(run):
     assert best.validation["ndcg@100"] == max(validated) and best.epoch == int(np.argmax(validated))
 
 
-def test_the_configuration_that_is_kept_leaves_nothing_open(run):
+def test_the_saved_configuration_is_resolved(run):
     config = read_train_config(run / "config.yaml")
     assert (config.optimizer.lr, config.optimizer.warmup_steps, config.ranking.dropout) == (2e-4, 0, 0.5)
 
@@ -93,7 +95,7 @@ def test_evaluate_repeats_the_summary(run):
             assert value == pytest.approx(summary[f"{split}_{name}"], rel=1e-6)
 
 
-def test_the_manifest_says_how_to_score(run, exported, dataset):
+def test_the_manifest_describes_scores(run, exported, dataset):
     manifest = json.loads((exported / "manifest.json").read_text())
     assert (manifest["objective"], manifest["score"]) == ("ranking", "dot(user.embedding, movie.embedding)")
     assert (manifest["users"], manifest["movies"], manifest["dim"]) == (USERS, MOVIES, DIM)
@@ -104,7 +106,7 @@ def test_the_manifest_says_how_to_score(run, exported, dataset):
     assert users.index.tolist() == dataset.users["user"].tolist()
 
 
-def test_user_vectors_are_sums_over_what_they_like_outside_of_test(run, exported, dataset):
+def test_user_vectors_are_sums_over_liked_movies_outside_of_test(run, exported, dataset):
     model = load_run(run, World()).model
     relevant = 3.5 if dataset.manifest.split["protocol"] == "strong" else 4.0
     liked = np.zeros((USERS, MOVIES))
@@ -131,15 +133,16 @@ def test_recommendations_are_the_best_unseen_movies_of_the_export(run, exported,
     best = scores.sort_values(ascending=False).head(5)
     np.testing.assert_allclose(found["score"], best, rtol=1e-4, atol=1e-6)
     assert not set(found["movie"]) & set(rated)
-    print_recommendations(str(user), found)
-    assert f"{found['score'].iloc[0]:.4f}" in capsys.readouterr().out.splitlines()[1]
+    run_command(["recommend", str(run), "--user", str(user)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"for user {user}" and f"{found['score'].iloc[0]:.4f}" in lines[2]
 
 
 def export_on_ranks(world: World, run: str, out: str) -> None:
     export(Path(run), ExportOptions(Path(out)), world)
 
 
-def test_two_ranks_export_what_one_does(run, exported, tmp_path):
+def test_two_ranks_export_the_same_as_one(run, exported, tmp_path):
     run_on_ranks(2, export_on_ranks, str(run), str(tmp_path / "two"))
     for kind in ("user", "movie"):
         one, two = vectors(exported, kind), vectors(tmp_path / "two", kind)

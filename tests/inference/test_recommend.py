@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 import torch
 
+from gnnrec.cli.main import run_command
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.graph.batch import Targets
 from gnnrec.inference.load import load_run
-from gnnrec.inference.recommend import RecommendOptions, print_recommendations, recommend
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table, write_dataset
+from tests.inference.recommended import recommend
 
 MOVIES = 29
 
@@ -44,7 +46,7 @@ def run(request, place, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(run) -> pd.DataFrame:
-    """The model's scores, clipped to the scale and not: raw user ids x raw movie ids."""
+    """Scores of the model without clipping: raw user ids x raw movie ids."""
     loaded = load_run(run, World())
     users, movies = loaded.dataset.num_users, loaded.dataset.num_movies
     movie = torch.arange(movies, dtype=torch.int32).repeat(users)
@@ -76,7 +78,7 @@ def test_titles_belong_to_their_movies(place, run):
     assert found["title"].tolist() == titles[found["movie"]].tolist()
 
 
-def test_more_than_there_are_gives_all_unrated_ones(place, run):
+def test_a_large_top_returns_all_unrated_movies(place, run):
     for user in (7, 28):
         found = recommend(run, RecommendOptions(str(user), top=10_000))
         every = set(pd.read_csv(place / "ratings.csv")["movieId"])
@@ -85,23 +87,23 @@ def test_more_than_there_are_gives_all_unrated_ones(place, run):
         assert (found["rating"].diff().dropna() <= 0).all()
 
 
-def test_one_is_enough(run):
+def test_top_may_be_one(run):
     assert len(recommend(run, RecommendOptions("7", top=1))) == 1
 
 
 @pytest.mark.parametrize("top", [0, -3])
-def test_less_than_one_is_refused(run, top):
+def test_top_below_one_is_refused(run, top):
     with pytest.raises(UserError, match=f"--top {top}"):
         recommend(run, RecommendOptions("7", top=top))
 
 
 @pytest.mark.parametrize("user", ["8", "", "07", "seven", "7.0"])
-def test_unknown_users_are_named_and_known_ids_shown(place, run, user):
+def test_the_error_about_an_unknown_user_shows_known_ids(place, run, user):
     with pytest.raises(UserError) as caught:
         recommend(run, RecommendOptions(user))
-    said = str(caught.value)
-    assert said.startswith(f"--user {user}: nobody has this id")
-    shown = said.split("ids look like ")[1].rstrip(")").split(", ")
+    message = str(caught.value)
+    assert message.startswith(f"--user {user}: no user in {place / 'prepared'} has this id")
+    shown = message.split("ids look like ")[1].rstrip(")").split(", ")
     assert set(shown) <= set(pd.read_csv(place / "ratings.csv")["userId"].astype(str)) and len(shown) == 3
 
 
@@ -123,9 +125,9 @@ def test_ids_may_be_strings_and_users_may_have_rated_everything(tmp_path):
 
 def test_the_printed_table(run, capsys):
     found = recommend(run, RecommendOptions("7", top=2))
-    print_recommendations("7", found)
-    lines = capsys.readouterr().out.splitlines()[-3:]
-    assert lines[0] == "for user 7"
-    assert [line.split(maxsplit=2) for line in lines[1:]] == [
+    run_command(["recommend", str(run), "--user", "7", "--top", "2"])
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert lines[0] == "for user 7" and lines[1].startswith("who rated highest: ")
+    assert [line.split(maxsplit=2) for line in lines[2:]] == [
         [str(row.rank), f"{row.rating:.2f}", row.title] for row in found.itertuples()
     ]

@@ -19,11 +19,12 @@ from gnnrec.distributed.shutdown import StopRequest
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.inference import recommend_all as module
-from gnnrec.inference.recommend import RecommendOptions, recommend_all
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.distributed.ranks import run_on_ranks
 from tests.inference.made_export import NEARLY, SATED, expected, make_dataset, make_export
+from tests.inference.recommended import recommend_all
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_a_run_and_its_export_agree(dataset, tmp_path):
 
 
 class Stopping(StopRequest):
-    """Asks for a stop after so many questions."""
+    """Requests a stop after a number of checks."""
 
     def __init__(self, after: int):
         super().__init__()
@@ -121,7 +122,7 @@ class Stopping(StopRequest):
         return signal.SIGTERM if self.after < 0 else 0
 
 
-def test_what_was_stopped_goes_on_and_ends_the_same(made, tmp_path, monkeypatch):
+def test_a_stopped_call_is_resumed_to_the_same_files(made, tmp_path, monkeypatch):
     write(made, tmp_path / "whole")
     out = tmp_path / "out"
     with pytest.raises(Stopped, match="SIGTERM"):
@@ -137,15 +138,15 @@ def test_what_was_stopped_goes_on_and_ends_the_same(made, tmp_path, monkeypatch)
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def test_a_complete_directory_is_left_as_it_is(made, tmp_path, capsys):
+def test_a_complete_directory_is_not_changed(made, tmp_path, capsys):
     write(made, tmp_path / "out")
     before = {name: os.stat(tmp_path / "out" / name).st_mtime_ns for name in contents(tmp_path / "out")}
     write(made, tmp_path / "out")
-    assert "nothing is left to do" in capsys.readouterr().out
+    assert "is already complete" in capsys.readouterr().out
     assert before == {name: os.stat(tmp_path / "out" / name).st_mtime_ns for name in contents(tmp_path / "out")}
 
 
-def test_directories_of_something_else_are_refused(dataset, made, tmp_path):
+def test_directories_with_other_content_are_refused(dataset, made, tmp_path):
     out = tmp_path / "out"
     write(made, out)
     other = make_export(dataset, tmp_path / "other", seed=1)
@@ -217,7 +218,7 @@ def test_the_command(dataset, made, tmp_path, capsys):
         (["--all", "--out", "x", "--user", "7"], "pass one of"),
     ],
 )
-def test_options_that_cannot_be(made, words, says):
+def test_invalid_options_are_refused(made, words, says):
     with pytest.raises(UserError, match=says):
         run_command(["recommend", str(made), *words])
     assert not Path("x").exists()

@@ -15,10 +15,11 @@ from gnnrec.cli.main import run_command
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export import ExportOptions, export
-from gnnrec.inference.recommend import RecommendOptions, recommend
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.inference.made_export import NEARLY, SATED, expected, make_dataset, make_export
+from tests.inference.recommended import recommend
 
 KINDS = {
     "float32": {},
@@ -64,11 +65,11 @@ def test_ids_may_be_strings(tmp_path):
         assert recommend(out, RecommendOptions(user, top=4))["movie"].tolist() == (
             wanted.loc[wanted["user"] == user, "movie"].tolist()
         )
-    with pytest.raises(UserError, match="--user 7: nobody has this id"):
+    with pytest.raises(UserError, match="--user 7: no user in .* has this id"):
         recommend(out, RecommendOptions("7"))
 
 
-def test_neither_torch_nor_pandas_is_needed(made):
+def test_neither_torch_nor_pandas_is_imported(made):
     code = (
         "import sys; from gnnrec.cli.main import run_command; run_command(sys.argv[1:]); "
         "print([m for m in ('torch', 'pandas', 'numba', 'scipy', 'sklearn', 'pyarrow.dataset') if m in sys.modules])"
@@ -88,7 +89,7 @@ def test_other_parts_are_not_read(dataset, tmp_path):
     pd.testing.assert_frame_equal(recommend(out, RecommendOptions(user)), before)
 
 
-def test_what_is_printed(dataset, made, capsys):
+def test_the_printed_lines(dataset, made, capsys):
     user = dataset.users["user"][4]
     run_command(["recommend", str(made), "--user", str(user), "--top", "2"])
     lines = capsys.readouterr().out.splitlines()
@@ -119,7 +120,7 @@ def test_a_run_and_its_export_agree(dataset, run, tmp_path):
 
 
 def test_users_of_a_file(dataset, run, tmp_path):
-    """A new user, and a known one with one more rating: what either has rated is left out."""
+    """For a new user, and a known user with a new rating, all rated movies are left out."""
     known = dataset.users["user"][0]
     rated = set(dataset.movies["movie"][dataset.movie[: dataset.user_ptr[1]]])
     more = next(movie for movie in dataset.movies["movie"] if movie not in rated)
@@ -149,7 +150,7 @@ def refused(path: Path, **options) -> str:
     return str(caught.value)
 
 
-def test_a_moved_dataset(dataset, tmp_path):
+def test_a_moved_dataset_is_found_by_option(dataset, tmp_path):
     out = make_export(dataset, tmp_path / "export")
     before = recommend(out, RecommendOptions("7"))
     change(out, data=str(tmp_path / "gone"))
@@ -168,10 +169,10 @@ def test_unfinished_damaged_and_other_directories(dataset, tmp_path):
     part.write_bytes(bytes(len(content)))
     assert f"{part} is damaged" in refused(out)
     part.unlink()
-    assert f"{part}: cannot read it" in refused(out)
+    assert f"{part} cannot be read" in refused(out)
     (out / "manifest.json").unlink()
     assert "no manifest.json: run the same gnnrec export again to finish it" in refused(out)
-    assert "not a run directory" in refused(tmp_path) and "not an export" in refused(tmp_path / "nowhere")
+    assert "not a run directory" in refused(tmp_path) and "nowhere does not exist" in refused(tmp_path / "nowhere")
     assert "does not describe an export" in refused(dataset.directory)
 
 
@@ -182,14 +183,14 @@ def test_other_versions_and_values_that_are_not_numbers(dataset, tmp_path):
     (out / "manifest.json").write_text("{")
     assert "cannot be read" in refused(out)
     made = make_export(dataset, tmp_path / "mad", first_bias=np.nan)
-    assert "not finite" in refused(made)
+    assert "has NaN or infinite values" in refused(made)
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"user": "8"}, "--user 8: nobody has this id"),
-        ({"user": "99999999999999999999"}, "nobody has this id"),
+        ({"user": "8"}, "--user 8: no user in "),
+        ({"user": "99999999999999999999"}, "has this id"),
         ({"top": 0}, "--top 0"),
         ({"similar_to": "2"}, "one of --user ID, --similar-to MOVIE and --all"),
         ({"user": None}, "one of --user"),
@@ -198,5 +199,5 @@ def test_other_versions_and_values_that_are_not_numbers(dataset, tmp_path):
         ({"ratings": Path("new.csv")}, "leave --ratings out"),
     ],
 )
-def test_options_that_cannot_be(made, options, says):
+def test_invalid_options_are_refused(made, options, says):
     assert says in refused(made, **options)

@@ -1,4 +1,4 @@
-"""Movies that pass filters, and movies like another one."""
+"""Movies that pass filters, and movies similar to a movie."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from gnnrec.cli.main import run_command
 from gnnrec.errors import UserError
 from gnnrec.inference.movie_catalog import MovieCatalog, find_movie
-from gnnrec.inference.recommend import RecommendOptions, recommend
+from gnnrec.inference.recommend_options import RecommendOptions
 from tests.datasets import changed_copy
 from tests.inference.made_export import GENRES, MOVIES, expected, make_dataset, make_export, read, years
+from tests.inference.recommended import recommend
 
 FILTERS = {
     "one genre": {"genre": ["Comedy"]},
@@ -36,7 +37,7 @@ def made(dataset, tmp_path_factory) -> Path:
 
 
 def passes(dataset, genre=(), min_year=None, max_year=None, min_ratings=0) -> np.ndarray:
-    """Movies that pass, one after the other."""
+    """Computes the movies that pass in a loop."""
     number = {movie: position for position, movie in enumerate(np.arange(MOVIES) * 5 + 2)}
     result = []
     for row, movie in enumerate(dataset.movies["movie"]):
@@ -70,13 +71,13 @@ def test_genres_as_words_and_repeated(dataset, made, capsys):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"genre": ["Comdy"]}, "--genre Comdy: no movie has it; genres are Action, Comedy, Drama, Thriller"),
-        ({"min_year": 2050}, "passes --min-year 2050: ask for less"),
+        ({"genre": ["Comdy"]}, "--genre Comdy: no movie has it; choose among Action, Comedy, Drama, Thriller"),
+        ({"min_year": 2050}, "passes --min-year 2050: relax these filters"),
         ({"genre": ["Drama"], "min_ratings": 9999}, "passes --genre Drama --min-ratings 9999"),
         ({"min_year": 2000, "max_year": 1990}, "--min-year 2000 is after --max-year 1990"),
     ],
 )
-def test_filters_that_nothing_passes(made, options, says):
+def test_filters_without_matches_are_refused(made, options, says):
     with pytest.raises(UserError, match=says):
         recommend(made, RecommendOptions("7", **options))
 
@@ -84,9 +85,9 @@ def test_filters_that_nothing_passes(made, options, says):
 def test_data_without_titles_and_genres(tmp_path):
     dataset = make_dataset(tmp_path, titles=False)
     out = make_export(dataset, tmp_path / "export")
-    with pytest.raises(UserError, match="--genre Drama: .* knows no genres"):
+    with pytest.raises(UserError, match="--genre Drama: .* has no genres"):
         recommend(out, RecommendOptions("7", genre=["Drama"]))
-    with pytest.raises(UserError, match="--max-year 1990: no title of .* ends with a year"):
+    with pytest.raises(UserError, match="--max-year 1990: no title in .* ends with a year"):
         recommend(out, RecommendOptions("7", max_year=1990))
     assert len(recommend(out, RecommendOptions("7", min_ratings=2, top=3))) == 3
 
@@ -105,14 +106,14 @@ def test_data_without_titles_and_genres(tmp_path):
     ],
 )
 def test_years_of_titles(dataset, monkeypatch, title, year):
-    catalogue = MovieCatalog(dataset)
-    monkeypatch.setattr(catalogue, "titles", [title])
-    assert catalogue.years.tolist() == [year]
+    catalog = MovieCatalog(dataset)
+    monkeypatch.setattr(catalog, "titles", [title])
+    assert catalog.years.tolist() == [year]
 
 
 @pytest.mark.parametrize("row", [0, 5, 28])
 @pytest.mark.parametrize("filters", [{}, {"genre": ["Drama"]}])
-def test_movies_like_another_have_the_highest_cosine(dataset, made, row, filters):
+def test_similar_movies_have_the_highest_cosine(dataset, made, row, filters):
     movies, _ = read(made, "movie")
     lengths = np.linalg.norm(movies, axis=1)
     cosine = np.round((movies @ movies[row]) / (lengths * lengths[row]), 6)
@@ -124,22 +125,22 @@ def test_movies_like_another_have_the_highest_cosine(dataset, made, row, filters
     ]  # equal cosines differ in the last bit, so their order is not compared
 
 
-def test_movies_by_id_title_and_beginning(dataset, monkeypatch):
-    catalogue = MovieCatalog(dataset)
+def test_movies_are_found_by_id_title_and_prefix(dataset, monkeypatch):
+    catalog = MovieCatalog(dataset)
     names = ["Heat (1995)", "Heat (1986)", "Heatwave (2022)", "27 (2023)", "alien (1979)", "Alien (1979)"]
-    monkeypatch.setattr(catalogue, "titles", names + ["Film"] * (MOVIES - len(names)))
-    assert find_movie(catalogue, "heat (1986)") == 1 and find_movie(catalogue, "HEATW") == 2
-    assert find_movie(catalogue, "27 (") == 3
-    assert catalogue.movies[find_movie(catalogue, "27")].as_py() == 27, "an id comes first"
-    ids = [movie.as_py() for movie in catalogue.movies[:6]]
+    monkeypatch.setattr(catalog, "titles", names + ["Film"] * (MOVIES - len(names)))
+    assert find_movie(catalog, "heat (1986)") == 1 and find_movie(catalog, "HEATW") == 2
+    assert find_movie(catalog, "27 (") == 3
+    assert catalog.movies[find_movie(catalog, "27")].as_py() == 27, "an id comes first"
+    ids = [movie.as_py() for movie in catalog.movies[:6]]
     with pytest.raises(UserError) as caught:
-        find_movie(catalogue, "heat")
-    assert f"3 titles begin like it: Heat (1995) (id {ids[0]}); Heat (1986) (id {ids[1]})" in str(caught.value)
+        find_movie(catalog, "heat")
+    assert f"3 titles begin with it: Heat (1995) (id {ids[0]}); Heat (1986) (id {ids[1]})" in str(caught.value)
     with pytest.raises(UserError, match="2 titles"):
-        find_movie(catalogue, "Alien (1979)")
+        find_movie(catalog, "Alien (1979)")
     for text in ("Nothing", "", " "):
-        with pytest.raises(UserError, match="no movie of .* has this id"):
-            find_movie(catalogue, text)
+        with pytest.raises(UserError, match="no movie in .* has this id"):
+            find_movie(catalog, text)
 
 
 def test_a_similar_movie_is_printed_with_its_title(made, capsys):
@@ -148,6 +149,6 @@ def test_a_similar_movie_is_printed_with_its_title(made, capsys):
     assert lines[0] == "like Film 12 (1982)" and len(lines) == 3 and "Film" in lines[1]
 
 
-def test_counts_are_of_all_splits(dataset, tmp_path):
+def test_counts_include_all_splits(dataset, tmp_path):
     changed = changed_copy(dataset, tmp_path / "copy", split=np.full(dataset.num_ratings, 2))
     np.testing.assert_array_equal(MovieCatalog(changed).counts, MovieCatalog(dataset).counts)

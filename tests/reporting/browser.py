@@ -1,4 +1,4 @@
-"""A real browser without a window: Debian's Chromium."""
+"""Headless Chromium of Debian."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Opened:
     """A page after its scripts have run.
 
     Attributes:
-        document: Its elements as HTML.
-        console: Messages and errors of the console.
+        document: The DOM as HTML.
+        console: Messages of the console.
     """
 
     document: str
@@ -33,10 +33,10 @@ class Opened:
 
 
 def install() -> None:
-    """Installs Chromium where it is missing and this is Debian with the right to.
+    """Installs Chromium if it is missing, on Debian as root.
 
     Raises:
-        RuntimeError: It cannot be installed here.
+        RuntimeError: It cannot be installed.
     """
     if shutil.which("chromium"):
         return
@@ -46,13 +46,13 @@ def install() -> None:
 
 
 def open_page(path: Path, place: Path, dark: bool, width: int = 1280) -> Opened:
-    """Opens a file without any network.
+    """Opens a file without network access.
 
     Args:
         path: The HTML file.
-        place: A directory for the browser's own files.
-        dark: What the reader prefers.
-        width: Of the window.
+        place: Profile directory of the browser.
+        dark: Whether the preferred color scheme is dark.
+        width: Width of the window in pixels.
     """
     theme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     command = ["chromium", *_OPTIONS, theme, f"--user-data-dir={place}", f"--window-size={width},1000", "--dump-dom"]

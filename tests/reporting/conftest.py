@@ -1,4 +1,4 @@
-"""Small runs of every kind, and what their reports consist of."""
+"""Small runs of every kind, and access to the content of their reports."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table, write_dataset
 
-#: A title that would end a script, or begin an element, if it were not escaped.
+#: A title that would end a script or begin an element unless escaped.
 NASTY = '</script><b>"Film" & more</b>'
 
 collect_ignore = ["test_browser.py"] if os.environ.get("GNNREC_SKIP_CHROMIUM") == "1" else []
 
 
 def page_of(run: Path, **options) -> Page:
-    """The page about a run."""
+    """Creates the page about a run."""
     return run_page(read_run(run), ReportOptions(**options), World())
 
 
 def figure(page: Page, name: str) -> Figure:
-    """A figure by its name."""
-    (found,) = [each for each in page.figures if each.name == name]
-    return found
+    """Returns the figure of a name."""
+    (match,) = [figure for figure in page.figures if figure.name == name]
+    return match
 
 
 def data(figure: Figure) -> pd.DataFrame:
-    """All rows of a chart."""
+    """Returns all rows of a chart."""
     return pd.concat([pd.DataFrame(rows) for rows in figure.spec["datasets"].values()], ignore_index=True)
 
 
 def section_names(page: Page) -> list[str]:
-    """Anchors of the sections."""
+    """Returns the anchors of the sections."""
     return [section.anchor for section in page.sections]
 
 
 @pytest.fixture(scope="session")
 def rating_run(tmp_path_factory) -> Path:
-    """Ratings with titles, genres and baselines; one title is nasty."""
+    """Rating model of a dataset with titles, genres and baselines; one title has markup."""
     place = tmp_path_factory.mktemp("rating")
     write_dataset(place / "first", users=60, movies=50, ratings=1400)
     movies = pd.read_csv(place / "first" / "movies.csv")
@@ -63,7 +63,7 @@ def rating_run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def ranking_run(tmp_path_factory) -> Path:
-    """A ranking of held-out users."""
+    """Ranking model with held-out users."""
     place = tmp_path_factory.mktemp("ranking")
     dataset = write_dataset(
         place, users=90, movies=40, ratings=1900, protocol="strong", validation=0.15, test=0.3, relevant=3.5
@@ -78,7 +78,7 @@ def ranking_run(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def bare_run(tmp_path_factory) -> Path:
-    """No titles, no genres, no times, no baselines, nothing for validation, and ids that are strings."""
+    """Rating model without titles, genres, times, baselines and validation ratings, with strings as ids."""
     place = tmp_path_factory.mktemp("bare")
     table = ratings_table(30, 20, 300).drop(columns="timestamp")
     table["userId"], table["movieId"] = "u" + table["userId"].astype(str), "m" + table["movieId"].astype(str)

@@ -1,4 +1,4 @@
-"""Pages are opened in a real browser, light and dark: charts are drawn, and nothing goes wrong."""
+"""Pages in a real browser, light and dark: all charts are drawn without errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chromium() -> None:
 
 @pytest.fixture(scope="module")
 def reports(rating_run, ranking_run, tmp_path_factory) -> dict[str, Path]:
-    """Pages by name."""
+    """Returns name -> page."""
     place = tmp_path_factory.mktemp("reports")
     for name, runs in (("rating", [rating_run]), ("ranking", [ranking_run]), ("both", [rating_run, ranking_run])):
         run_command(["report", *map(str, runs), "--out", str(place / name), "--device", "cpu"])
@@ -29,7 +29,7 @@ def reports(rating_run, ranking_run, tmp_path_factory) -> dict[str, Path]:
 
 
 def charts_of(document: str) -> dict[str, str]:
-    """Name -> the SVG that was drawn."""
+    """Returns name of a chart -> its SVG."""
     return dict(re.findall(r'data-spec="([\w.]+)".*?(<svg.*?</svg>)', document, re.DOTALL))
 
 
@@ -40,25 +40,25 @@ def test_all_charts_are_drawn(reports, tmp_path, name, dark, width):
     opened = open_page(reports[name], tmp_path, dark, width)
     assert opened.console == []
     charts = charts_of(opened.document)
-    theme, colours, others = ("dark", DARK, LIGHT) if dark else ("light", LIGHT, DARK)
+    theme, colors, others = ("dark", DARK, LIGHT) if dark else ("light", LIGHT, DARK)
     assert f'data-drawn="{len(charts)} {theme}"' in opened.document and len(charts) >= 8
     assert charts.keys() == {path.stem for path in reports[name].parent.glob("*.png")}
     for chart in charts.values():
         marks = re.findall(r'class="mark-(?:line|rect|symbol)[^"]*" role="graphics-object".*?</g>', chart, re.DOTALL)
         assert any("<path" in mark for mark in marks)
-        assert colours.muted in chart or colours.ink in chart
-        assert any(colour in chart for colour in (*colours.series, colours.soft))
-        assert not any(colour in chart for colour in (others.ink, others.muted, others.soft, *others.series))
+        assert colors.muted in chart or colors.ink in chart
+        assert any(color in chart for color in (*colors.series, colors.soft))
+        assert not any(color in chart for color in (others.ink, others.muted, others.soft, *others.series))
     if name == "rating":
         assert charts["movie_map"].count('aria-roledescription="circle"') == 50
 
 
-def test_a_comparison_without_charts_in_common(reports, tmp_path):
+def test_a_comparison_of_different_objectives_is_drawn(reports, tmp_path):
     opened = open_page(reports["both"], tmp_path, dark=False)
     assert opened.console == [] and 'data-drawn="2 light"' in opened.document
 
 
-def test_errors_of_the_console_would_be_noticed(tmp_path):
+def test_errors_of_the_console_are_found(tmp_path):
     (tmp_path / "bad.html").write_text("<script>nothing.here()</script>")
     opened = open_page(tmp_path / "bad.html", tmp_path / "browser", dark=False)
     assert "ReferenceError" in "".join(opened.console)

@@ -1,4 +1,4 @@
-"""What cannot be done is said in one line, before any work."""
+"""Bad input raises one line before any work."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gnnrec.errors import UserError
 
 
 def refused(*arguments) -> str:
-    """The line."""
+    """Returns the message."""
     with pytest.raises(UserError) as caught:
-        run_command(["report", *(str(each) for each in arguments)])
+        run_command(["report", *map(str, arguments)])
     line = str(caught.value)
     assert "\n" not in line
     return line
@@ -32,27 +32,27 @@ def test_negative_users(rating_run):
     assert refused(rating_run, "--users", -1).startswith("--users -1")
 
 
-def test_several_runs_without_a_place(rating_run, ranking_run):
+def test_several_runs_need_a_directory(rating_run, ranking_run):
     assert "--out" in refused(rating_run, ranking_run)
 
 
 def test_the_same_run_twice(rating_run, tmp_path):
-    assert "named twice" in refused(rating_run, rating_run, "--out", tmp_path / "out")
+    assert "passed twice" in refused(rating_run, rating_run, "--out", tmp_path / "out")
 
 
-def test_a_report_is_there(rating_run, tmp_path):
+def test_a_report_is_not_overwritten_by_default(rating_run, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").write_text("old")
     assert "--overwrite" in refused(rating_run, "--out", tmp_path / "out")
 
 
-def test_nothing_but_a_report_is_replaced(rating_run, tmp_path):
+def test_only_a_report_is_replaced(rating_run, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     assert "nothing in it is replaced" in refused(rating_run, "--out", tmp_path, "--overwrite")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_the_dataset_has_gone(rating_run, tmp_path):
+def test_the_dataset_is_missing(rating_run, tmp_path):
     assert "--data" in refused(rating_run, "--out", tmp_path / "out", "--data", tmp_path / "nothing")
     assert not (tmp_path / "out").exists()
 

@@ -3,7 +3,7 @@ const themes = JSON.parse(document.getElementById("themes").textContent);
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 let views = [];
 
-// Charts take the colours of the page, now and when the reader's preference changes.
+// Charts take the colors of the page, now and when the reader's preference changes.
 async function draw() {
   const theme = dark.matches ? "dark" : "light";
   for (const view of views) view.finalize();

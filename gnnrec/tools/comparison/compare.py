@@ -1,4 +1,4 @@
-"""``gnnrec compare``: trains several models with several seeds, and makes one table of them."""
+"""``gnnrec compare``: trains several models with several seeds, and tabulates the results."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ class CompareOptions:
 
 
 def compare(data: Path, options: CompareOptions, world: World) -> list[dict]:
-    """Fits each model with each seed in a process of its own, and leaves the table in ``options.out``.
+    """Fits each model with each seed in a separate process, and writes the table to ``options.out``.
 
     Args:
         data: Prepared dataset.
         options: The options.
-        world: The ranks; every rank calls this, and every fit runs on as many.
+        world: The ranks; every rank calls this, and every fit has the same number of ranks.
 
     Returns:
         The rows of ``comparison.json``.
 
     Raises:
-        UserError: Bad input, or a fit that failed.
+        UserError: Bad input, or a failed fit.
     """
     dataset = PreparedDataset(data)
     objective, models = world.run_on_rank0(lambda: choose(options.models, dataset))
@@ -72,7 +72,7 @@ def compare(data: Path, options: CompareOptions, world: World) -> list[dict]:
 def fit_all(
     data: Path, options: CompareOptions, objective: str, models: list[str], world: World
 ) -> dict[str, list[dict]]:
-    """Every fit, by model; those that ``options.out`` has already are read."""
+    """Returns all fits by model; fits that exist in ``options.out`` are read."""
     world.run_on_rank0(lambda: _prepare(data, options, models, world))
     seeds = range(options.seeds)
     for model in models:
@@ -80,10 +80,9 @@ def fit_all(
             result = _result(options.out, model, seed)
             if not world.run_on_rank0(result.exists):
                 _fit(data, options, objective, model, seed, world)
-    found = world.run_on_rank0(
+    return world.run_on_rank0(
         lambda: {model: [_read(_result(options.out, model, seed)) for seed in seeds] for model in models}
     )
-    return found
 
 
 def _fit(data: Path, options: CompareOptions, objective: str, model: str, seed: int, world: World) -> None:
@@ -120,12 +119,12 @@ def _read(path: Path) -> dict:
 
 
 def _prepare(data: Path, options: CompareOptions, models: list[str], world: World) -> None:
-    """Checks the options, and makes the directory or opens the one to resume."""
+    """Checks the options, and creates the directory or checks the one to resume."""
     out = options.out
     if options.seeds < 1:
         raise UserError(f"--seeds {options.seeds}: must be at least 1")
     if options.label and len(models) > 1:
-        raise UserError(f"--label {options.label}: name one model with --models, for it names one row")
+        raise UserError(f"--label {options.label}: pass exactly one model with --models")
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other: choose one")
     request = {
@@ -133,29 +132,29 @@ def _prepare(data: Path, options: CompareOptions, models: list[str], world: Worl
         "configuration": _shared(assigned_train_config(options.config, options.set, data=data, run_dir=out / "run")),
         "number of ranks": world.size,
     }
-    known = out / "request.json"
+    request_path = out / "request.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file: choose another directory")
     if out.exists() and any(out.iterdir()):
-        if not known.exists():
+        if not request_path.exists():
             raise UserError(f"--out {out} holds something else than a comparison: choose another directory")
         if not options.resume and not options.overwrite:
             raise UserError(f"--out {out} holds a comparison: continue it with --resume, or pass --overwrite")
         if options.resume:
-            differing = [name for name, value in request.items() if _read(known).get(name) != value]
+            differing = [name for name, value in request.items() if _read(request_path).get(name) != value]
             if differing:
                 raise UserError(f"--out {out} holds a comparison of another {differing[0]}: choose another directory")
             return
         shutil.rmtree(out)
     try:
         (out / "fits").mkdir(parents=True, exist_ok=True)
-        files.write_text(known, json.dumps(request, indent=1) + "\n")
+        files.write_text(request_path, json.dumps(request, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"--out {out}: cannot write there ({error.strerror}): choose another directory") from None
 
 
 def _shared(config: TrainConfig) -> dict:
-    """What all fits of a comparison have in common, as JSON gives it back."""
+    """Returns the options that all fits share, as plain JSON values."""
     own = ("data", "run_dir", "seed", "wandb", "overwrite", "baselines", "log_every")
     return json.loads(json.dumps({name: value for name, value in config.as_dict().items() if name not in own}))
 
@@ -163,7 +162,7 @@ def _shared(config: TrainConfig) -> dict:
 def _finish(
     dataset: PreparedDataset, options: CompareOptions, models: list[str], fits: dict[str, list[dict]], world: World
 ) -> list[dict]:
-    """Writes and prints the table; on rank 0."""
+    """Writes and prints the table on rank 0."""
     rows = [
         table.row(
             fits[model],
@@ -187,7 +186,7 @@ def _finish(
 
 
 def command(data: Path, options: CompareOptions, model: str, ranks: int) -> str:
-    """The command that makes one row, with ``PATH`` for paths from the root."""
+    """Returns the command that reproduces one row, with ``PATH`` for absolute paths."""
     words = ["gnnrec", "compare", _masked(data), "--models", model, "--seeds", str(options.seeds)]
     if options.config is not None and model in {name for names in GNNS.values() for name in names}:
         words += ["--config", _masked(options.config)]

@@ -1,5 +1,4 @@
-"""One fit of one model in a process of its own, which tells its memory: ``python -m gnnrec.tools.comparison.fit
-JOB``."""
+"""``python -m gnnrec.tools.comparison.fit JOB``: one fit of one model, in a process so that its memory is measured."""
 
 from __future__ import annotations
 
@@ -24,17 +23,17 @@ from gnnrec.utils.memory import peak_memory_gib
 
 @dataclasses.dataclass(frozen=True)
 class FitJob:
-    """What to fit.
+    """A fit.
 
     Attributes:
         data: Prepared dataset.
         objective: rating or ranking.
         model: Name of a baseline or of a GNN.
-        seed: Seed of whatever is random in the fit.
+        seed: Random seed of the fit.
         config: YAML file of training options, or None.
-        assignments: ``OPTION=VALUE`` over those of the file.
-        run_dir: Run directory of a GNN; not kept.
-        result: Where the result goes.
+        assignments: ``OPTION=VALUE`` that override those of the file.
+        run_dir: Temporary run directory of a GNN.
+        result: Path of the result.
     """
 
     data: str
@@ -47,16 +46,16 @@ class FitJob:
     result: str
 
     def train_config(self) -> TrainConfig:
-        """The base configuration, and for a GNN what makes it that GNN."""
-        own = ["wandb.mode=disabled", "baselines=false", "overwrite=true", *GNNS[self.objective].get(self.model, [])]
+        """Creates the training configuration, with the options of the GNN."""
+        fixed = ["wandb.mode=disabled", "baselines=false", "overwrite=true", *GNNS[self.objective].get(self.model, [])]
         config = None if self.config is None else Path(self.config)
         return assigned_train_config(
-            config, [*self.assignments, *own], data=self.data, run_dir=self.run_dir, seed=self.seed
+            config, [*self.assignments, *fixed], data=self.data, run_dir=self.run_dir, seed=self.seed
         )
 
 
 def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
-    """Fits a model, chooses on validation and scores test once.
+    """Fits a model, selects on validation and measures on test once.
 
     Args:
         job: The job.
@@ -64,15 +63,15 @@ def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
         world: The ranks; every rank calls this.
 
     Returns:
-        ``metrics`` (test), ``validation`` (its loss there, or None), ``setting`` (what was chosen for a baseline),
-        ``seconds`` (reading, fitting, the search of a baseline, and scoring) and ``peak_memory_gib`` (of a rank).
+        ``metrics`` (test), ``validation`` (loss, or None), ``setting`` (selected options of a baseline), ``seconds``
+        (reading, fitting, the search of a baseline, and scoring) and ``peak_memory_gib`` (of a rank).
     """
     started = time.perf_counter()
     if job.model in BASELINES[job.objective]:
         splits = message_splits(config.refit)
         baseline = BASELINES[job.objective][job.model]
         chosen = fit_best(baseline, PreparedDataset(config.data), world, splits, job.seed)
-        found = {
+        result = {
             "metrics": chosen.fitted.metrics(TEST).figures(),
             "validation": chosen.validation_loss,
             "setting": chosen.setting,
@@ -81,26 +80,26 @@ def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
         losses: list[float] = []
         summary = train(config, world, on_validation=lambda epoch, metrics: losses.append(metrics.loss))
         figures = {name.removeprefix("test_"): value for name, value in summary.items() if name.startswith("test_")}
-        found = {
+        result = {
             "metrics": {name: value for name, value in figures.items() if value is None or isinstance(value, float)},
             "validation": min(losses, default=None),
             "setting": {},
         }
-    found["seconds"] = time.perf_counter() - started
+    result["seconds"] = time.perf_counter() - started
     peak = torch.tensor(peak_memory_gib(), dtype=torch.float64, device=world.device)
-    return found | {"peak_memory_gib": world.all_reduce_max_(peak).item()}
+    return result | {"peak_memory_gib": world.all_reduce_max_(peak).item()}
 
 
 def main(path: str) -> None:
-    """Runs the job of a JSON file on one rank of it."""
+    """Runs the job of a JSON file on this rank."""
     job = FitJob(**json.loads(Path(path).read_text(encoding="utf-8")))
     config = job.train_config()
     process_group.share_cores()
     with process_group.process_group(config.device) as world:
-        found = fit(job, config, world)
+        result = fit(job, config, world)
         if world.is_main:
             identity = {"model": job.model, "seed": job.seed}
-            files.write_text(Path(job.result), json.dumps(identity | found, indent=1) + "\n")
+            files.write_text(Path(job.result), json.dumps(identity | result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

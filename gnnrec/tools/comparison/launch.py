@@ -1,4 +1,4 @@
-"""Starts a process for one fit on every rank, and waits for it."""
+"""Starts a process for a fit on every rank, and waits for it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from gnnrec.utils import files
 
 
 def run(job: FitJob, directory: Path, world: World) -> None:
-    """Runs ``gnnrec.tools.comparison.fit`` in a new process for each rank, which make a process group of their own.
+    """Runs ``gnnrec.tools.comparison.fit`` in a new process on each rank; these form a new process group.
 
     Args:
-        job: What to fit.
-        directory: For the job's file and for what the processes print.
+        job: The fit.
+        directory: Directory for the job file and the output of the processes.
         world: The ranks; every rank calls this.
 
     Raises:
-        UserError: A process failed; says its last line.
-        Stopped: A rank was told to stop.
+        UserError: A process failed; the message has its last line.
+        Stopped: A rank was asked to stop.
     """
     path = directory / "job.json"
     world.run_on_rank0(lambda: files.write_text(path, json.dumps(dataclasses.asdict(job))))
@@ -40,26 +40,26 @@ def run(job: FitJob, directory: Path, world: World) -> None:
             code = _wait(process, world)
     world.check_stop()
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    problem = f"{(lines or ['it said nothing'])[-1]} (all of it: {log})" if code else None
+    problem = f"{(lines or ['it printed nothing'])[-1]} (full output: {log})" if code else None
     problems = [text for text in world.all_gather_objects(problem) if text]
     if problems:
         raise UserError(f"{job.model}, seed {job.seed}, failed: {problems[0]}")
 
 
 def _wait(process: subprocess.Popen, world: World) -> int:
-    """The exit code of a process, which is told to stop when this one is."""
-    told = False
+    """Waits for a process, and forwards a request to stop; returns the exit code."""
+    forwarded = False
     while True:
         try:
             return process.wait(timeout=0.2)
         except subprocess.TimeoutExpired:
-            if world.stop.code and not told:
+            if world.stop.code and not forwarded:
                 process.terminate()
-                told = True
+                forwarded = True
 
 
 def _ranks(world: World) -> dict[str, str]:
-    """Environment of a new process group of the same ranks; empty for one rank."""
+    """Returns the environment variables of a new process group of the same ranks."""
     if world.size == 1:
         return {"WORLD_SIZE": "1"}
     return {
@@ -69,7 +69,7 @@ def _ranks(world: World) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": os.environ.get("LOCAL_WORLD_SIZE", str(world.size)),
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": str(world.run_on_rank0(_free_port)),
-        # torchrun's own store is taken; rank 0 of the new group serves another.
+        # torchrun's store is in use; rank 0 of the new group serves its own.
         "TORCHELASTIC_USE_AGENT_STORE": "False",
     }
 

@@ -1,4 +1,4 @@
-"""Which models can be compared on a dataset, by name."""
+"""Models that can be compared on a dataset, by name."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from gnnrec.errors import UserError
 from gnnrec.models.layers import architectures
 
 BASELINES: dict[str, dict[str, Baseline]] = {"rating": RATING_BASELINES, "ranking": RANKING_BASELINES}
-#: Objective -> name -> what it sets beside the base configuration.
+#: Objective -> name -> options that it sets.
 GNNS: dict[str, dict[str, list[str]]] = {
     "rating": {name: [f"model.architecture={name}"] for name in architectures()},
     "ranking": {"gnn": ["objective=ranking"]},
 }
-#: Baselines that need a package of their own.
+#: Baselines that need an optional package.
 _PACKAGES = {"implicit ALS": "implicit"}
 
 
-def choose(asked: list[str], dataset: PreparedDataset) -> tuple[str, list[str]]:
-    """Objective and names of the models to compare.
+def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[str]]:
+    """Returns the objective and names of the models to compare.
 
     Args:
-        asked: Names; empty for all that the dataset's protocol scores and that are installed.
-        dataset: The prepared dataset. One that was split for ranking is only ranked.
+        requested: Names; empty for all installed models of the protocol of the dataset.
+        dataset: The prepared dataset. A ranking protocol excludes rating models.
 
     Raises:
-        UserError: An unknown name, or models that cannot be compared with each other.
+        UserError: An unknown name, or models without a common metric.
     """
     ranked_only = dataset.manifest.split["protocol"] in RANKING_OPTIONS
-    if not asked:
+    if not requested:
         objective = "ranking" if ranked_only else "rating"
         names = [*BASELINES[objective], *GNNS[objective]]
         missing = {name for name in names if not _installed(name)}
         for name in sorted(missing):
-            print(f"{name} is left out: pip install 'gnnrec[{_PACKAGES[name]}]'", flush=True)
+            print(f"{name} is not installed and left out: pip install 'gnnrec[{_PACKAGES[name]}]'", flush=True)
         return objective, [name for name in names if name not in missing]
     known = {name: objective for objective in BASELINES for name in (*BASELINES[objective], *GNNS[objective])}
-    for name in asked:
+    for name in requested:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"choose among {', '.join(known)}"
@@ -50,11 +50,11 @@ def choose(asked: list[str], dataset: PreparedDataset) -> tuple[str, list[str]]:
         if ranked_only and known[name] == "rating":
             raise UserError(f"--models: {name} predicts ratings, and {dataset.directory} was prepared for ranking")
         if not _installed(name):
-            raise UserError(f"--models: {name} needs a package: pip install 'gnnrec[{_PACKAGES[name]}]'")
-    objectives = {known[name] for name in asked}
+            raise UserError(f"--models: {name} is not installed: pip install 'gnnrec[{_PACKAGES[name]}]'")
+    objectives = {known[name] for name in requested}
     if len(objectives) > 1:
-        raise UserError("--models: models that predict ratings and models that rank have no metric in common")
-    return objectives.pop(), list(dict.fromkeys(asked))
+        raise UserError("--models: rating and ranking models have no common metric: choose models of one kind")
+    return objectives.pop(), list(dict.fromkeys(requested))
 
 
 def _installed(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""From the fits of a comparison to its rows, and from rows to text, Markdown and CSV."""
+"""Rows of a comparison from its fits, and their formats: text, Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import io
 import statistics
 from typing import Any
 
-#: Metrics as a table's heads.
+#: Metric -> column heading.
 _TITLES = {"rmse": "RMSE", "mae": "MAE", "recall@20": "Recall@20", "recall@50": "Recall@50", "ndcg@100": "NDCG@100"}
 _TITLES |= {"mrr": "MRR"}
 
 
 def row(fits: list[dict], **identity: Any) -> dict:
-    """One row of a table.
+    """Returns one row of a table.
 
     Args:
-        fits: Fits of one model, each as :func:`gnnrec.tools.comparison.fit.fit` gives it, with its seed.
-        identity: What the row begins with, such as ``data``, ``protocol`` and ``model``.
+        fits: Results of :func:`gnnrec.tools.comparison.fit.fit` for one model, with seeds.
+        identity: First entries of the row, such as ``data``, ``protocol`` and ``model``.
 
     Returns:
         ``identity`` and ``seeds``, ``metrics`` (name -> mean and spread), ``validation`` (mean and spread of the loss,
-        or None), ``seconds`` (mean), ``peak_memory_gib`` (largest) and ``setting`` (of each fit where they differ).
+        or None), ``seconds`` (mean), ``peak_memory_gib`` (largest) and ``setting`` (a list if fits differ).
     """
     validation = [fit["validation"] for fit in fits]
     settings = [fit["setting"] for fit in fits]
@@ -41,12 +41,12 @@ def row(fits: list[dict], **identity: Any) -> dict:
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Mean, and standard deviation of the population of values."""
+    """Returns mean and population standard deviation."""
     return {"mean": round(statistics.fmean(values), 6), "spread": round(statistics.pstdev(values), 6)}
 
 
 def cells(rows: list[dict]) -> list[list[str]]:
-    """Head and rows of a table for reading."""
+    """Returns head and rows as text."""
     metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
     head = ["model", *(f"test {_TITLES.get(name, name)}" for name in metrics), "validation loss", "seconds", "GiB"]
     body = [
@@ -67,7 +67,7 @@ def _with_spread(value: dict[str, float] | None) -> str:
 
 
 def as_text(rows: list[dict]) -> str:
-    """A table with aligned columns."""
+    """Formats a table with aligned columns."""
     table = cells(rows)
     widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = [
@@ -78,7 +78,7 @@ def as_text(rows: list[dict]) -> str:
 
 
 def as_markdown(rows: list[dict]) -> str:
-    """A table in Markdown, and what its columns are."""
+    """Formats a Markdown table with a note about its columns."""
     head, *body = cells(rows)
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -86,16 +86,16 @@ def as_markdown(rows: list[dict]) -> str:
 
 
 def note(rows: list[dict]) -> str:
-    """What the columns are, in a sentence."""
+    """Describes the columns in a sentence."""
     seeds = sorted({seed for row in rows for seed in row["seeds"]})
     return (
         f"Mean ± standard deviation over seeds {', '.join(map(str, seeds))}; seconds: mean of one fit, with a "
-        "baseline's search on validation; GiB: the most a rank held in any fit."
+        "baseline's search on validation; GiB: peak memory of a rank over all fits."
     )
 
 
 def as_csv(rows: list[dict]) -> str:
-    """A table for programs: mean and spread in columns of their own."""
+    """Formats a CSV table with mean and spread in separate columns."""
     metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
     output = io.StringIO()
     writer = csv.writer(output, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""What would make a plan fit, and how far replicated movies reach."""
+"""Options that make a plan fit into memory, and the limit of replicated movies."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import Any
 from gnnrec.tools.planning.estimate import Deployment, Estimate, estimate
 from gnnrec.tools.planning.job import TrainingJob
 
-#: Users of a step, and neighbours drawn, of the sampled plan that is tried.
+#: Users of a rank in a step and sampled neighbors of the sampled plan.
 _SEEDS_A_RANK, _DRAWN = 65_536, 10
 _MOST_RANKS = 1 << 20
 
 
-def ways_to_fit(found: Estimate) -> list[str]:
-    """Options that make a plan fit, each by itself; one line where none does alone."""
-    job, place = found.job, found.place
+def ways_to_fit(planned: Estimate) -> list[str]:
+    """Lists options each of which alone makes a plan fit, or one line if there are none."""
+    job, place = planned.job, planned.place
     ways = []
     ranks = least_ranks(job, place)
     if ranks is not None:
         ways.append(f"--gpus {ranks} (more ranks)")
     if not place.host_rows and not place.machine.measured:
-        there = dataclasses.replace(place, host_rows=True)
-        other = estimate(job, there)
-        if other.fits:
-            ways.append(f"--user_rows host ({other.host_bytes / 1e9:,.0f} GB of host memory a rank)")
+        on_host = estimate(job, dataclasses.replace(place, host_rows=True))
+        if on_host.fits:
+            ways.append(f"--user_rows host ({on_host.host_bytes / 1e9:,.0f} GB of host memory a rank)")
     dim = job.model.dim // 2
     while dim >= 8:
         if estimate(_with_model(job, dim=dim), place).fits:
-            ways.append(f"--dim {dim} (smaller vectors)")
+            ways.append(f"--dim {dim} (smaller embeddings)")
             break
         dim //= 2
     sampled = sampled_job(job)
@@ -39,13 +38,13 @@ def ways_to_fit(found: Estimate) -> list[str]:
             f"--raters_per_movie {options.raters_per_movie} --set loader.control_variate=false (sampled steps)"
         )
     if not ways:
-        largest = max((part for part in found.memory if part.place == "device"), key=lambda part: part.bytes)
-        ways.append(f"nothing alone; the largest part is {largest.name}, which grows with {largest.grows_with}")
+        largest = max((part for part in planned.memory if part.place == "device"), key=lambda part: part.bytes)
+        ways.append(f"no single option; the largest part is {largest.name}, which grows with {largest.grows_with}")
     return ways
 
 
 def least_ranks(job: TrainingJob, place: Deployment) -> int | None:
-    """The fewest ranks on which a job fits, None where no number does: movies are on every rank."""
+    """Returns the fewest ranks on which a job fits; None if no number is enough, since movies are on every rank."""
 
     def fits(ranks: int) -> bool:
         return estimate(dataclasses.replace(job, ranks=ranks), place).fits
@@ -63,32 +62,32 @@ def least_ranks(job: TrainingJob, place: Deployment) -> int | None:
 
 
 def sampled_job(job: TrainingJob) -> TrainingJob:
-    """The same in mini-batches of users with sampled neighbours, without the sums that a control variate keeps."""
-    seeds = min(_SEEDS_A_RANK * job.ranks, job.users)
-    drawn: dict[str, Any] = {"movies_per_user": _DRAWN, "raters_per_movie": _DRAWN, "control_variate": False}
-    loader = dataclasses.replace(job.loader, seed_users=seeds, **drawn)
+    """Returns the job with mini-batches of users and sampled neighbors, without a control variate."""
+    seed_users = min(_SEEDS_A_RANK * job.ranks, job.users)
+    sampling: dict[str, Any] = {"movies_per_user": _DRAWN, "raters_per_movie": _DRAWN, "control_variate": False}
+    loader = dataclasses.replace(job.loader, seed_users=seed_users, **sampling)
     return dataclasses.replace(job, loader=loader)
 
 
-def movie_bytes(found: Estimate) -> float:
-    """Bytes of every rank that grow with the movies."""
-    return sum(part.bytes for part in found.memory if part.grows_with == "movies")
+def movie_bytes(planned: Estimate) -> float:
+    """Returns the bytes of a rank that grow with the number of movies."""
+    return sum(part.bytes for part in planned.memory if part.grows_with == "movies")
 
 
-def most_movies(found: Estimate, share: float = 0.5) -> tuple[float, str]:
-    """Movies up to which replicating them is cheap, and what ends it.
+def most_movies(planned: Estimate, share: float = 0.5) -> tuple[float, str]:
+    """Finds the number of movies up to which replicating them is cheap.
 
     Args:
-        found: A plan.
-        share: Of a step's time in collectives, and of a rank's memory, that is still cheap.
+        planned: A plan.
+        share: Acceptable share of the time of a step in collectives, and of the memory of a rank.
 
     Returns:
-        The number, with everything else as it is, and ``collectives`` or ``memory``.
+        The number, all else being equal, and the limiting resource: ``collectives`` or ``memory``.
     """
-    limit = share * found.place.memory
+    limit = share * planned.place.memory
 
     def too_many(movies: int) -> str:
-        other = estimate(dataclasses.replace(found.job, movies=movies), found.place)
+        other = estimate(dataclasses.replace(planned.job, movies=movies), planned.place)
         if other.collective_share > share:
             return "collectives"
         return "memory" if movie_bytes(other) > limit else ""

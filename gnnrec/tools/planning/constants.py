@@ -1,4 +1,4 @@
-"""The measured constants, which ``python -m benchmarks.plan_constants`` writes into this package."""
+"""Measured constants, written into this package by ``python -m benchmarks.plan_constants``."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ PATH = Path(__file__).with_name("constants.json")
 
 @dataclasses.dataclass(frozen=True)
 class Constants:
-    """What a unit of work costs one core, and where that was measured.
+    """Cost of a unit of work on one core, with the origin of the measurement.
 
     Attributes:
-        commit: Of the code that was measured.
+        commit: Git commit of the measured code.
         date: ``YYYY-MM-DD``.
-        hardware: In words.
+        hardware: Description of the machine.
         seconds: Seconds of a unit of each kind of :func:`gnnrec.tools.planning.work.work_of`.
-        sharing: Factor of all seconds where two ranks share the machine.
-        all_reduce_latency: Seconds of an all-reduce between two ranks of one machine, however small.
-        all_reduce_bytes_per_second: Bytes that they reduce in a second, beyond that.
-        base_bytes: Memory of a rank that has imported and compiled everything and trains next to nothing.
-        user_moments: Copies of the channels of users that come and go beside what formulas count, or that the C
-            library keeps.
-        movie_moments: The same of movies.
-        read_bytes_per_rating: Memory of a rank while it reads its ratings, beyond that of its start.
+        sharing: Slowdown of all work if two ranks share the machine.
+        all_reduce_latency: Seconds of an all-reduce of few bytes between two ranks of one machine.
+        all_reduce_bytes_per_second: Bandwidth of their all-reduces.
+        base_bytes: Memory of a rank after imports and compilation, with a tiny dataset.
+        user_moments: Temporary copies of user states that the formulas do not count, in units of ``users * dim``.
+        movie_moments: The same for movies.
+        read_bytes_per_rating: Memory of a rank for each rating while it reads its ratings.
         largest: Largest count of each kind of work that was measured.
         fit_error: Largest relative error of a step among the measured ones.
-        mean_fit_error: Mean of them.
-        check_error: Largest relative error of a step of other runs; 0 until ``benchmarks.plan_error`` was run.
-        memory_error: The same of peak memory.
+        mean_fit_error: Mean relative error of the measured steps.
+        check_error: Largest relative error of a step in other runs; 0 before ``benchmarks.plan_error`` was run.
+        memory_error: Largest relative error of peak memory in these runs.
     """
 
     commit: str
@@ -54,5 +53,5 @@ class Constants:
 
 @functools.cache
 def constants() -> Constants:
-    """Those of this package."""
+    """Reads the constants of this package."""
     return Constants(**json.loads(PATH.read_text(encoding="utf-8")))

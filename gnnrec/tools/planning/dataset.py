@@ -1,4 +1,4 @@
-"""Counts of a prepared dataset."""
+"""Counts of a prepared dataset for a plan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnnrec.tools.planning.job import TrainingJob
 
 
 def movie_bins(seconds: float) -> int:
-    """Half bins of a movie where ratings span this time (:meth:`gnnrec.graph.time_bins.Clock.from_range`)."""
+    """Returns the number of half bins of a movie for ratings over this time span (:mod:`gnnrec.graph.time_bins`)."""
     from gnnrec.graph.time_bins import MOST_MOVIE_BINS, YEAR
 
     span = int(seconds)
@@ -22,7 +22,7 @@ def movie_bins(seconds: float) -> int:
 
 
 def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, ranks: int) -> TrainingJob:
-    """Training on a prepared dataset. Reads its movies, and its times and splits once.
+    """Creates the job of training on a prepared dataset; reads movies, times and splits.
 
     Args:
         directory: A prepared dataset.

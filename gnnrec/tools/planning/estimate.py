@@ -1,4 +1,4 @@
-"""A plan: memory, traffic and time of one job on one kind of machine."""
+"""Estimates memory, traffic and time of a training job on a kind of machine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gnnrec.tools.planning.traffic import Collectives, bytes_a_step, collectives
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
-    """Where a job runs.
+    """Machines that a job runs on.
 
     Attributes:
-        machine: What a rank runs on.
-        memory: Bytes that a rank may take on its device.
-        network: What ranks are connected with.
-        bf16: Matrix products of GPUs are in bfloat16.
-        host_rows: User rows live on the host.
+        machine: Device of a rank.
+        memory: Bytes available to a rank on its device.
+        network: Links between ranks.
+        bf16: Whether matrix products on GPUs are in bfloat16.
+        host_rows: Whether user rows are stored in host memory.
     """
 
     machine: Machine
@@ -35,11 +35,11 @@ class Deployment:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a job costs there.
+    """Estimated cost of a job.
 
     Attributes:
         job: The job.
-        place: Where.
+        place: Machines that it runs on.
         memory: Parts of the memory of a rank.
         traffic: All-reduces of a step.
         time: Shares of the time of a step.
@@ -55,12 +55,12 @@ class Estimate:
 
     @property
     def device_bytes(self) -> float:
-        """Bytes of a rank on its device; on a CPU everything is there."""
+        """Bytes of a rank on its device; on a CPU this includes host memory."""
         return total(self.memory) + (self.host_bytes if self.place.machine.measured else 0.0)
 
     @property
     def host_bytes(self) -> float:
-        """Bytes of a rank on its host, beside reading."""
+        """Bytes of a rank in host memory during training."""
         return total(self.memory, "host")
 
     @property
@@ -77,7 +77,7 @@ class Estimate:
 
     @property
     def bytes_a_step(self) -> float:
-        """Bytes that a rank hands to collectives in a step."""
+        """Bytes that a rank all-reduces in a step."""
         return bytes_a_step(self.job)
 
     @property
@@ -87,7 +87,7 @@ class Estimate:
 
     @property
     def bottleneck(self) -> str:
-        """``does not fit``, or what most of a step waits for."""
+        """``does not fit``, or the resource that limits the speed of a step."""
         if not self.fits:
             return "does not fit"
         kinds: dict[str, float] = {}
@@ -96,8 +96,8 @@ class Estimate:
         return max(kinds, key=lambda kind: kinds[kind])
 
 
-def place_of(options: PlanOptions) -> Deployment:
-    """The place that options name."""
+def deployment_of(options: PlanOptions) -> Deployment:
+    """Creates the deployment that options describe."""
     machine = MACHINES[options.gpu]
     memory = machine.memory
     if options.memory is not None:
@@ -111,11 +111,11 @@ def place_of(options: PlanOptions) -> Deployment:
 
 
 def estimate(job: TrainingJob, place: Deployment, measured: Constants | None = None) -> Estimate:
-    """What a job costs in a place.
+    """Estimates the cost of a job.
 
     Args:
         job: The job.
-        place: The place.
+        place: Machines that it runs on.
         measured: The measured constants; by default those of this package.
     """
     measured = measured or constants()

@@ -1,4 +1,4 @@
-"""What is to be trained, and on how many ranks: the numbers that every formula of a plan starts from."""
+"""A training job as counts, the input of all formulas of a plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gnnrec.models.options import ModelOptions
 
 @dataclasses.dataclass(frozen=True)
 class TrainingJob:
-    """One training run, in counts. What a rank has is a mean over ranks: shards hold about equal numbers of ratings.
+    """A training run as counts. Counts of a rank are means over ranks, since shards have similar numbers of ratings.
 
     Attributes:
         users: Users of all ranks.
@@ -22,9 +22,9 @@ class TrainingJob:
         loader: Options of the loader.
         levels: Rating levels.
         genres: Genres that are features of movies; 0 for none.
-        movie_bins: Half bins of time of a movie (:class:`gnnrec.kernels.edges.TimeBins`); 0 where time plays no part.
-        movies_drawn: Movies drawn for a user in the mean; None takes all users to have enough of them.
-        raters_drawn: Raters drawn for a movie in the mean; None likewise.
+        movie_bins: Half bins of time of a movie (:class:`gnnrec.kernels.edges.TimeBins`); 0 without temporal bias.
+        movies_drawn: Mean number of movies sampled for a user; None assumes that all users have enough.
+        raters_drawn: Mean number of raters sampled for a movie; None likewise.
     """
 
     users: int
@@ -61,12 +61,12 @@ class TrainingJob:
 
     @property
     def carried(self) -> float:
-        """Share of the ratings that carry messages: those of other folds that dropout leaves in."""
+        """Share of the ratings that carry messages: those of other folds, after message dropout."""
         return (1 - 1 / self.loader.folds) * (1 - self.model.message_dropout)
 
     @property
     def pass_messages(self) -> float:
-        """Messages of a rank in one direction, over whole neighbourhoods."""
+        """Messages of a rank in one direction, over whole neighborhoods."""
         return self.local_ratings * self.carried
 
     @property
@@ -81,19 +81,19 @@ class TrainingJob:
 
     @property
     def rater_draws(self) -> float:
-        """Ratings of a rank drawn for the neighbourhoods of movies; 0 where none are drawn."""
+        """Ratings of a rank sampled for the neighborhoods of movies; 0 without sampling."""
         if not self.loader.samples:
             return 0.0
-        each = self.ratings / self.movies
+        degree = self.ratings / self.movies
         if self.loader.raters_per_movie >= 0:
-            each = min(self.loader.raters_per_movie, each) if self.raters_drawn is None else self.raters_drawn
-        return self.movies * each / self.ranks
+            degree = min(self.loader.raters_per_movie, degree) if self.raters_drawn is None else self.raters_drawn
+        return self.movies * degree / self.ranks
 
     @property
     def batch_users(self) -> float:
-        """Users of a rank in a step: seeds, and whoever was drawn as a rater.
+        """Users of a rank in a step: seed users and sampled raters.
 
-        Draws are taken to fall on users independently: ``n`` draws among ``u`` users leave out ``u exp(-n / u)``.
+        Samples are assumed to be independent: ``n`` samples from ``u`` users miss ``u exp(-n / u)`` users.
         """
         if not self.loader.samples:
             return self.local_users
@@ -102,14 +102,14 @@ class TrainingJob:
 
     @property
     def movie_draws(self) -> float:
-        """Ratings of a rank drawn for the neighbourhoods of users; 0 where none are drawn."""
+        """Ratings of a rank sampled for the neighborhoods of users; 0 without sampling."""
         if not self.loader.samples:
             return 0.0
-        each = self.ratings / self.users
+        degree = self.ratings / self.users
         if self.loader.movies_per_user >= 0:
-            each = min(self.loader.movies_per_user, each) if self.movies_drawn is None else self.movies_drawn
-        # One layer needs the movies of seeds alone.
-        return each * (self.batch_users if self.model.layers > 1 else self.seeds)
+            degree = min(self.loader.movies_per_user, degree) if self.movies_drawn is None else self.movies_drawn
+        # One layer needs only the movies of seed users.
+        return degree * (self.batch_users if self.model.layers > 1 else self.seeds)
 
     @property
     def step_messages(self) -> tuple[float, float]:
@@ -120,7 +120,7 @@ class TrainingJob:
 
     @property
     def control_variate(self) -> bool:
-        """Sums over whole neighbourhoods are taken once a pass."""
+        """Whether sums over whole neighborhoods are computed once a pass."""
         return self.loader.samples and self.loader.control_variate and self.model.layers > 0
 
     @property
@@ -135,6 +135,6 @@ class TrainingJob:
 
 
 def _table_width(model: ModelOptions, ids: bool) -> int:
-    """Two source tables where there are messages, an id table, a bias."""
+    """Returns the numbers per row: two message tables if there are layers, an id table, a bias."""
     tables = (2 if model.layers else 0) + (1 if ids or not model.layers else 0)
     return tables * model.dim + 1

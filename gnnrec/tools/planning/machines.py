@@ -1,6 +1,6 @@
-"""What a rank runs on. The CPU is measured; GPUs are data sheets and an assumption of how much of them is reached.
+"""Devices of a rank. The CPU is measured; GPUs are projected from data sheets and an assumed share of their peak.
 
-MessageInputs of the figures (dense, without sparsity; SXM versions):
+Sources of the figures (dense, without sparsity; SXM versions):
 
 * A100 80 GB: 2,039 GB/s, 19.5 TFLOPS float32, 312 TFLOPS bfloat16, NVLink 600 GB/s, PCIe Gen4 64 GB/s
   (NVIDIA A100 Tensor Core GPU data sheet, 2022).
@@ -8,7 +8,7 @@ MessageInputs of the figures (dense, without sparsity; SXM versions):
   128 GB/s (NVIDIA H100 Tensor Core GPU data sheet, 2024).
 * H200 141 GB: 4.8 TB/s, otherwise as H100 (NVIDIA H200 Tensor Core GPU data sheet, 2024).
 
-NVLink and PCIe figures of data sheets count both directions; an all-reduce sends in one, so half of them stands here.
+NVLink and PCIe figures of data sheets count both directions; an all-reduce sends in one, so the table has half.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Machine:
     """A device and its host.
 
     Attributes:
-        name: For tables.
-        memory: Bytes of a device; 0 where it is for the user to say.
-        bandwidth: Bytes a second to and from its memory; 0 where time is measured, not projected.
-        flops: Operations a second of matrix products in float32.
+        name: Name in tables.
+        memory: Bytes of a device; 0 if it depends on the machine.
+        bandwidth: Bytes per second to and from its memory; 0 if time is measured, not projected.
+        flops: Operations per second of matrix products in float32.
         flops_bf16: The same in bfloat16.
-        link: Bytes a second in one direction between devices of one host.
-        host_link: Bytes a second in one direction between device and host memory.
-        base: Bytes that the libraries take on a device.
+        link: Bytes per second in one direction between devices of one host.
+        host_link: Bytes per second in one direction between device and host memory.
+        base: Bytes that libraries occupy on a device.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Machine:
 
     @property
     def measured(self) -> bool:
-        """Its times come from constants that were measured."""
+        """Whether times are computed from measured constants."""
         return not self.bandwidth
 
 

@@ -1,7 +1,7 @@
-"""Bytes that a rank holds while it takes a step, part by part.
+"""Peak memory of a rank in a training step, part by part.
 
-Tables, graph and statistics are counts of tensors, which a test compares with a real trainer. What a step makes and
-gives back is counted from the code of the encoder, and checked against the peaks of real runs alone.
+Tables, graph and statistics are counts of tensors, which a test compares with a real trainer. Temporary tensors are
+counted from the code of the encoder, and checked only against the peaks of real runs.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from gnnrec.tools.planning.network import network_of
 FLOAT = 4
 #: A value, its gradient, and two moments of Adam.
 COPIES = 4
-#: Of :data:`~gnnrec.graph.partition.GRAPH_BYTES_PER_EDGE`: times and their bins; groups of message dropout.
+#: Parts of :data:`~gnnrec.graph.partition.GRAPH_BYTES_PER_EDGE`: times and their bins; groups of message dropout.
 _TIME_BYTES, _GROUP_BYTES = 6, 1
 #: Rows x channels that a layer keeps for its backward pass: sums, hidden states, states.
 _KEPT_BY_LAYER = 3
-#: Rows x channels that live for a moment at the peak of a step: gradients of states, sums and of what was sent.
+#: Temporary rows x channels at the peak of a step: gradients of states, of sums and of messages.
 _MOMENTS = 4
 
-Deployment = Literal["device", "host"]
+MemorySpace = Literal["device", "host"]
 
 
 @dataclasses.dataclass(frozen=True)
 class MemoryPart:
-    """Some of a rank's memory.
+    """A part of the memory of a rank.
 
     Attributes:
-        name: What it is.
-        bytes: How much.
-        grows_with: ``users``, ``movies`` or ``ratings``; empty for what stays.
-        place: In the memory of the device, or in that of its host.
-        exact: A count of tensors; otherwise an estimate.
+        name: Name in tables.
+        bytes: Size in bytes.
+        grows_with: ``users``, ``movies`` or ``ratings``; empty if it is constant.
+        place: Memory of the device or of its host.
+        exact: Whether it is a count of tensors; otherwise it is an estimate.
     """
 
     name: str
     bytes: float
     grows_with: str = ""
-    place: Deployment = "device"
+    place: MemorySpace = "device"
     exact: bool = True
 
 
 def graph_bytes(job: TrainingJob) -> float:
     """Bytes of :class:`gnnrec.graph.rank_graph.RankGraph`, of the folds and dropout groups of an epoch, and L2."""
     users, movies = job.local_users, job.movies
-    each = GRAPH_BYTES_PER_EDGE + (4 if job.ratings >= 2**31 else 0)
-    each -= 0 if job.movie_bins else _TIME_BYTES
-    each -= 0 if job.model.message_dropout else _GROUP_BYTES
+    per_edge = GRAPH_BYTES_PER_EDGE + (4 if job.ratings >= 2**31 else 0)
+    per_edge -= 0 if job.movie_bins else _TIME_BYTES
+    per_edge -= 0 if job.model.message_dropout else _GROUP_BYTES
     pointers = 8 * 3 * users + 8 * 2 * movies  # offsets, degrees, rows; degrees and starts
     folds = job.loader.folds * (12 * users + 16 * movies)
-    return job.local_ratings * each + pointers + folds
+    return job.local_ratings * per_edge + pointers + folds
 
 
 def pass_bytes(job: TrainingJob) -> float:
@@ -66,7 +66,7 @@ def pass_bytes(job: TrainingJob) -> float:
 
 
 def tables_bytes(rows: float, width: int, copies: int = COPIES) -> float:
-    """Bytes of :class:`gnnrec.models.tables.NodeTables`, with gradients and Adam's moments."""
+    """Returns bytes of :class:`gnnrec.models.tables.NodeTables`, with gradients and Adam's moments."""
     return rows * width * FLOAT * copies
 
 
@@ -74,18 +74,17 @@ def memory_parts(
     job: TrainingJob,
     base: float,
     gpu: bool = False,
-    user_rows: Deployment = "device",
+    user_rows: MemorySpace = "device",
     moments: tuple[float, float] = (0.0, 0.0),
 ) -> list[MemoryPart]:
-    """The memory of one rank in training.
+    """Returns the parts of the memory of one rank in training.
 
     Args:
-        job: What is trained.
-        base: Bytes of a process that has imported everything and trained nothing.
-        gpu: Sums over movies are taken by reading messages sorted by movie, which GPUs do.
-        user_rows: Where the tables of users and Adam's moments live.
-        moments: Copies of the channels of users of the batch, and of movies, that come and go beside what is counted
-            here, or that the allocator keeps: measured.
+        job: The training job.
+        base: Bytes of a process after all imports.
+        gpu: Whether movies sum messages that are sorted by movie, as on GPUs.
+        user_rows: Memory of the user tables and their Adam moments.
+        moments: Measured temporary copies of user and movie states beyond the counts, in units of ``rows * dim``.
     """
     dim, layers = job.model.dim, job.model.layers
     users, movies, batch = job.local_users, job.movies, job.batch_users
@@ -94,18 +93,18 @@ def memory_parts(
         MemoryPart("libraries", base, exact=False),
         MemoryPart("graph and folds", graph_bytes(job), "ratings"),
         MemoryPart("messages of a pass", pass_bytes(job), "ratings"),
-        # Sums over half bins and over bins, while statistics are made.
+        # Sums over half bins and over bins while statistics are computed.
         MemoryPart("sums over times of movies", 2 * movies * job.movie_bins * 2 * FLOAT, "movies", exact=False),
         MemoryPart("user tables, gradients, Adam", tables_bytes(users, job.user_width), "users", user_rows),
         MemoryPart("movie tables, gradients, Adam", tables_bytes(movies + job.genres, job.table_width), "movies"),
-        MemoryPart("strength of L2 of rows", FLOAT * (4 * users + 4 * movies), "users"),
+        MemoryPart("L2 weights of rows", FLOAT * (4 * users + 4 * movies), "users"),
         MemoryPart("weights", tables_bytes(network.weights, 1)),
     ]
     if user_rows == "host":
         parts.append(MemoryPart("user rows of a step", tables_bytes(batch, job.user_width, 2), "users", exact=False))
     elif job.loader.samples:
         parts.append(MemoryPart("user rows of a step", tables_bytes(batch, job.user_width, 1), "users", exact=False))
-    # Rows with genres are a copy, which has a gradient of its own.
+    # Rows with genres are a copy with a separate gradient.
     copied = 2 * job.table_width if job.genres else 0
     kept = _KEPT_BY_LAYER * layers + _MOMENTS + 1
     levels = 2 * job.levels * max(network.heads, 1)
@@ -118,7 +117,7 @@ def memory_parts(
         parts.append(MemoryPart("moments of users", of_users * FLOAT * batch * dim, "users", exact=False))
         parts.append(MemoryPart("moments of movies", of_movies * FLOAT * movies * dim, "movies", exact=False))
     if job.loader.samples:
-        # Positions by movie and the users there, which training over whole neighbourhoods does without.
+        # Positions and users by movie, which only sampling needs.
         drawn = 40 * (job.movie_draws + job.rater_draws) + 24 * users + 8 * job.local_ratings
         parts.append(MemoryPart("samples of a step", drawn, "ratings", exact=False))
     if job.control_variate:
@@ -130,6 +129,6 @@ def memory_parts(
     return parts
 
 
-def total(parts: list[MemoryPart], place: Deployment = "device") -> float:
-    """Bytes in one place."""
+def total(parts: list[MemoryPart], place: MemorySpace = "device") -> float:
+    """Returns the bytes in one memory."""
     return sum(part.bytes for part in parts if part.place == place)

@@ -1,4 +1,4 @@
-"""The layers of a model without their numbers: what they weigh, and what they sum over ranks."""
+"""Sizes of the layers of a model: parameters, and sums over ranks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Network:
     """Counts over all layers and the head.
 
     Attributes:
-        weights: Numbers in replicated parameters other than tables of movies and genres.
-        summed: Numbers of a movie that are summed over ranks in a forward pass: numerators and denominators.
-        heads: Of these, columns of logits, whose largest is taken over ranks first.
-        maps: Linear maps of a node, of ``dim x dim`` numbers each: half of those of both directions.
+        weights: Number of replicated parameters other than tables of movies and genres.
+        summed: Numbers per movie that are summed over ranks in a forward pass: numerators and denominators.
+        heads: Attention heads, each with logits whose maximum over ranks is computed first.
+        maps: Linear layers per node, of ``dim x dim`` weights each: half of those of both directions.
     """
 
     weights: int
@@ -40,18 +40,18 @@ def _network(architecture: str, model_items: tuple, levels: int, time: bool) -> 
         head = DotHead(model.dim) if model.head == "dot" else MLPHead(model.dim, model.head_dim)
     parameters = [*encoder.parameters(), *head.parameters()]
     to_movies = [layer.to_movies for layer in encoder.layers]
-    squares = sum(each.numel() for each in encoder.parameters() if each.dim() == 2 and min(each.shape) >= model.dim)
+    matrices = [weight for weight in encoder.parameters() if weight.dim() == 2 and min(weight.shape) >= model.dim]
     return Network(
-        # Beside them: the offset, the multiple of biases, and those of effects of time.
-        weights=sum(each.numel() for each in parameters) + 2 + (NUM_TEMPORAL_BIASES if time else 0),
-        summed=sum(each.out_channels + each.heads for each in to_movies),
-        heads=sum(each.heads for each in to_movies),
-        maps=squares / model.dim**2 / 2,
+        # In addition: the offset, the scale of the biases, and the scales of the temporal bias.
+        weights=sum(parameter.numel() for parameter in parameters) + 2 + (NUM_TEMPORAL_BIASES if time else 0),
+        summed=sum(conv.out_channels + conv.heads for conv in to_movies),
+        heads=sum(conv.heads for conv in to_movies),
+        maps=sum(weight.numel() for weight in matrices) / model.dim**2 / 2,
     )
 
 
 def network_of(job: TrainingJob) -> Network:
-    """The network of a job, counted from the modules themselves, so that a new layer needs nothing here."""
+    """Counts the network of a job from its modules, so that new layers need no change here."""
     values = dataclasses.asdict(job.model)
     architecture = values.pop("architecture")
     return _network(architecture, tuple(sorted(values.items())), job.levels, job.movie_bins > 0)

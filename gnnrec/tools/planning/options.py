@@ -69,15 +69,15 @@ class PlanOptions:
     achieved: float = 0.4
 
     def check(self) -> None:
-        """Refuses what cannot be planned.
+        """Checks the values of the options.
 
         Raises:
-            UserError: Names the option and what it may be.
+            UserError: Names the option and its valid values.
         """
         if self.data is None:
             for name in ("users", "movies", "ratings"):
                 if getattr(self, name) is None:
-                    raise UserError(f"--{name} is missing: give it, such as --{name} 1e6, or --data PREPARED")
+                    raise UserError(f"--{name} is missing: pass it, such as --{name} 1e6, or --data PREPARED")
         for name in ("users", "movies", "ratings"):
             _whole(name, getattr(self, name), 1, 1e15)
         _whole("seed_users", self.seed_users, 0, 1e15)
@@ -85,27 +85,27 @@ class PlanOptions:
             ("gpus", self.gpus >= 1, "at least 1"),
             ("gpus_per_host", self.gpus_per_host >= 1, "at least 1"),
             ("genres", self.genres is None or self.genres >= 0, "0 (none) or more"),
-            ("years", self.years is None or 0 <= self.years <= 1000, "0 (no effects of time) to 1000"),
+            ("years", self.years is None or 0 <= self.years <= 1000, "0 (no temporal bias) to 1000"),
             ("link", 0 < self.link < math.inf, "above 0"),
             ("latency", 0 <= self.latency < math.inf, "0 or more"),
             ("memory", self.memory is None or 0 < self.memory < math.inf, "above 0"),
             ("achieved", 0 < self.achieved <= 1, "above 0, at most 1"),
         ]
-        for name, fine, allowed in bounds:
-            if not fine:
+        for name, valid, allowed in bounds:
+            if not valid:
                 raise UserError(f"--{name} {getattr(self, name)}: must be {allowed}")
 
     def job(self) -> TrainingJob:
-        """What is trained.
+        """Creates the training job.
 
         Raises:
-            UserError: An option, the file or the dataset cannot be.
+            UserError: An invalid option, file or dataset.
         """
         from gnnrec.config.train_config import assigned_train_config
         from gnnrec.tools.planning.dataset import job_of_dataset, movie_bins
 
         self.check()
-        given = {
+        overrides = {
             "model.dim": self.dim,
             "model.layers": self.layers,
             "model.architecture": self.architecture,
@@ -114,12 +114,12 @@ class PlanOptions:
             "loader.movies_per_user": self.movies_per_user,
             "loader.raters_per_movie": self.raters_per_movie,
         }
-        wanted: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        wanted: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
         config = assigned_train_config(
             self.config, self.set, data=self.data or "unused", run_dir="unused", **wanted
         )  # fmt: skip
         if config.objective != "rating":
-            raise UserError("--set objective: only training on ratings has a model of costs")
+            raise UserError("--set objective: only the rating objective can be planned")
         model, loader = config.model, config.loader
         if self.data is not None:
             job = job_of_dataset(self.data, model, loader, self.gpus)
@@ -142,10 +142,10 @@ class PlanOptions:
     def _check_job(self, job: TrainingJob) -> None:
         pairs = job.users * job.movies
         if job.ratings > pairs:
-            people = f"{job.users:,} users and {job.movies:,} movies"
-            raise UserError(f"--ratings {job.ratings:,}: {people} have {pairs:,} pairs: give fewer ratings")
+            nodes = f"{job.users:,} users and {job.movies:,} movies"
+            raise UserError(f"--ratings {job.ratings:,}: {nodes} have {pairs:,} pairs: pass fewer ratings")
         if job.ranks > job.users:
-            raise UserError(f"--gpus {job.ranks:,}: there are only {job.users:,} users: give fewer")
+            raise UserError(f"--gpus {job.ranks:,}: there are only {job.users:,} users: pass fewer")
 
 
 def _whole(name: str, value: float | None, least: float, most: float) -> None:

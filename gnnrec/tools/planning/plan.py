@@ -1,126 +1,126 @@
-"""``gnnrec plan``: memory, traffic and time of a training run, before there is one."""
+"""``gnnrec plan``: estimates memory, traffic and time of a training run in advance."""
 
 from __future__ import annotations
 
 from gnnrec.tools.planning.advice import most_movies, movie_bytes, ways_to_fit
 from gnnrec.tools.planning.constants import Constants, constants
-from gnnrec.tools.planning.estimate import Estimate, estimate, place_of
+from gnnrec.tools.planning.estimate import Estimate, deployment_of, estimate
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.work import work_of
 from gnnrec.utils.log import say
 
 COUNTED, ESTIMATED, MEASURED, PROJECTED = "counted", "estimated", "measured", "projected"
-#: TimeTotals of what was measured, past which constants are called extrapolated.
+#: Multiple of the largest measured work beyond which times are marked as extrapolated.
 _NEAR = 4.0
 
 
 def plan(options: PlanOptions) -> Estimate:
-    """Prints what a training run would cost, and returns it.
+    """Prints and returns the estimated cost of a training run.
 
     Args:
-        options: What to train, and on what.
+        options: The job and the machines.
 
     Raises:
-        UserError: An option cannot be.
+        UserError: An invalid option.
     """
-    found = estimate(options.job(), place_of(options))
-    for line in lines(found, constants()):
+    planned = estimate(options.job(), deployment_of(options))
+    for line in lines(planned, constants()):
         say(line)
-    return found
+    return planned
 
 
-def lines(found: Estimate, measured: Constants) -> list[str]:
-    """The plan as text. Every figure says where it comes from."""
-    job, place = found.job, found.place
+def lines(planned: Estimate, measured: Constants) -> list[str]:
+    """Formats the plan; each figure has its origin."""
+    job, place = planned.job, planned.place
     model, loader = job.model, job.loader
     users = f"{job.batch_users * job.ranks:,.0f} users"
-    kind = f"{users} with {'a sample of their' if loader.samples else 'all'} neighbours"
+    kind = f"{users} with {'a sample of their' if loader.samples else 'all'} neighbors"
     shape = f"{model.architecture}, {model.dim} dims, layers: {model.layers}"
     text = [
         f"{job.users:,} users, {job.movies:,} movies, {job.ratings:,} training ratings",
         f"{shape}; {loader.folds} folds x {job.slices:,} steps of {kind}",
         f"{job.ranks:,} ranks, each {place.machine.name} with {_gb(place.memory)}",
         "",
-        *_memory(found),
+        *_memory(planned),
         "",
-        *_traffic(found),
+        *_traffic(planned),
         "",
-        *_time(found, measured),
+        *_time(planned, measured),
         "",
-        *_verdict(found),
+        *_verdict(planned),
         "",
-        *_sources(found, measured),
+        *_sources(planned, measured),
     ]
     return text
 
 
-def _memory(found: Estimate) -> list[str]:
+def _memory(planned: Estimate) -> list[str]:
     rows = [("memory of a rank", "", "")]
-    for part in found.memory:
+    for part in planned.memory:
         name = part.name + (", on the host" if part.place == "host" else "")
         rows.append((f"  {name}", _gb(part.bytes), COUNTED if part.exact else ESTIMATED))
-    rows.append(("  together", _gb(found.device_bytes), ESTIMATED))
-    rows.append(("  host memory while ratings are read", _gb(found.reading), MEASURED))
+    rows.append(("  total", _gb(planned.device_bytes), ESTIMATED))
+    rows.append(("  host memory while ratings are read", _gb(planned.reading), MEASURED))
     return _table(rows)
 
 
-def _traffic(found: Estimate) -> list[str]:
-    rows = [("handed to collectives by a rank in a step", "", "")]
-    rows += [(f"  {part.name}", _gb(part.bytes), COUNTED) for part in found.traffic]
-    return _table([*rows, ("  together", _gb(found.bytes_a_step), COUNTED)])
+def _traffic(planned: Estimate) -> list[str]:
+    rows = [("all-reduced by a rank in a step", "", "")]
+    rows += [(f"  {part.name}", _gb(part.bytes), COUNTED) for part in planned.traffic]
+    return _table([*rows, ("  total", _gb(planned.bytes_a_step), COUNTED)])
 
 
-def _time(found: Estimate, measured: Constants) -> list[str]:
+def _time(planned: Estimate, measured: Constants) -> list[str]:
     rows = [("time of a step", "", "")]
-    far = found.place.machine.measured and extrapolated(found, measured)
-    for share in found.time:
+    far = planned.place.machine.measured and extrapolated(planned, measured)
+    for share in planned.time:
         origin = (f"{MEASURED}, extrapolated" if far else MEASURED) if share.measured else PROJECTED
         rows.append((f"  {share.name}", _seconds(share.seconds), f"{origin} ({share.kind})"))
     origin = PROJECTED
-    if all(share.measured for share in found.time):
+    if all(share.measured for share in planned.time):
         origin = f"{MEASURED}, extrapolated" if far else MEASURED
-    rows.append(("  together", _seconds(found.step_seconds), origin))
-    rows.append((f"epoch of {found.job.steps:,} steps", _seconds(found.epoch_seconds), origin))
-    speed = found.job.ratings / found.epoch_seconds
-    return _table([*rows, ("supervised ratings a second", f"{speed:,.0f}", origin)])
+    rows.append(("  total", _seconds(planned.step_seconds), origin))
+    rows.append((f"epoch of {planned.job.steps:,} steps", _seconds(planned.epoch_seconds), origin))
+    speed = planned.job.ratings / planned.epoch_seconds
+    return _table([*rows, ("training ratings per second", f"{speed:,.0f}", origin)])
 
 
-def _verdict(found: Estimate) -> list[str]:
-    text = [f"bottleneck: {found.bottleneck}"]
-    if not found.fits:
-        text[0] += f": {_gb(found.device_bytes)} a rank, {_gb(found.place.memory)} there"
-        text += [f"  would fit: {way}" for way in ways_to_fit(found)]
-    text.append(f"replicated movies: {_gb(movie_bytes(found))} on every rank")
-    if found.job.ranks > 1:
-        text[-1] += f"; collectives take {found.collective_share:.0%} of a step"
-    most, ended_by = most_movies(found)
-    if ended_by:
-        limit = {"collectives": "half of a step is collectives", "memory": "they take half of the memory"}[ended_by]
-        text.append(f"  replicating them is right up to about {_round(most):,} movies: past that {limit}")
+def _verdict(planned: Estimate) -> list[str]:
+    text = [f"bottleneck: {planned.bottleneck}"]
+    if not planned.fits:
+        text[0] += f": {_gb(planned.device_bytes)} a rank, {_gb(planned.place.memory)} available"
+        text += [f"  would fit: {way}" for way in ways_to_fit(planned)]
+    text.append(f"replicated movies: {_gb(movie_bytes(planned))} on every rank")
+    if planned.job.ranks > 1:
+        text[-1] += f"; collectives take {planned.collective_share:.0%} of a step"
+    most, limited_by = most_movies(planned)
+    if limited_by:
+        reason = {"collectives": "half of a step is collectives", "memory": "they take half of the memory"}[limited_by]
+        text.append(f"  replicating them is right up to about {_round(most):,} movies: beyond that {reason}")
     return text
 
 
-def _sources(found: Estimate, measured: Constants) -> list[str]:
+def _sources(planned: Estimate, measured: Constants) -> list[str]:
     text = [
-        "counted: from the sizes of tensors, which tests compare with real runs; estimated: counted from the code,",
-        "compared with peaks of real runs.",
+        "counted: from sizes of tensors, which tests compare with real runs; estimated: counted from the code,",
+        "and compared with peaks of real runs.",
     ]
-    if found.place.machine.measured:
+    if planned.place.machine.measured:
         text.append(f"measured: on {measured.hardware}, {measured.date}, commit {measured.commit}, one thread a rank;")
         error = f"largest error of a step {max(measured.fit_error, measured.check_error):.0%}"
         text.append(f"{error} ({'held-out runs among them' if measured.check_error else 'of the fit alone'}).")
     else:
-        share = found.place.network.achieved
+        share = planned.place.network.achieved
         text += [
-            f"projected: no such GPU was measured. Data sheets, of which {share:.0%} is reached (--achieved): an",
-            "assumption, as is that messages find nothing in caches. Take times as right within a factor of three.",
+            f"projected: no such GPU was measured. Assumes {share:.0%} of data sheets (--achieved) and no cache hits",
+            "of messages. Trust times only within a factor of three.",
         ]
     return text
 
 
-def extrapolated(found: Estimate, measured: Constants) -> bool:
-    """More work than was measured, by far."""
-    work = work_of(found.job)
+def extrapolated(planned: Estimate, measured: Constants) -> bool:
+    """Returns whether a job has far more work than was measured."""
+    work = work_of(planned.job)
     return any(work[name] > _NEAR * largest for name, largest in measured.largest.items() if measured.seconds[name])
 
 
@@ -142,6 +142,6 @@ def _seconds(seconds: float) -> str:
 
 
 def _round(number: float) -> int:
-    """Two leading digits: nobody should read more out of it."""
+    """Rounds down to two leading digits, which is the precision of the estimate."""
     digits = max(len(str(int(number))) - 2, 0)
     return int(number) // 10**digits * 10**digits

@@ -1,10 +1,9 @@
 """Seconds of a step: from measured constants on a CPU, from data sheets on GPUs.
 
-On a CPU a step takes the sum of its counts of work (:mod:`gnnrec.tools.planning.work`), each times a measured
-constant. GPUs
-are projected: everything a step does but its linear maps waits for memory, so time is the bytes that it moves over the
-bandwidth that is reached. Collectives are rings on both: each rank sends ``2 (P - 1) / P`` times the bytes, over the
-slowest link on the way (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
+On a CPU a step takes the sum of its counts of work (:mod:`gnnrec.tools.planning.work`), each times a measured constant.
+GPUs are projected: all operations of a step except its linear layers are bound by memory bandwidth, so time is bytes
+over achieved bandwidth. Collectives are rings on both: each rank sends ``2 (P - 1) / P`` times the bytes over the
+slowest link of the ring (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations",
 JPDC 2009).
 """
 
@@ -18,23 +17,23 @@ from gnnrec.tools.planning.machines import Machine
 from gnnrec.tools.planning.traffic import collectives
 from gnnrec.tools.planning.work import STAGES, work_of
 
-#: Bytes that statistics of a pass move for each rating in plain torch on a GPU: about 40 operations of 12 bytes.
+#: Bytes moved for each rating by the statistics of a pass in plain torch on a GPU: about 40 operations of 12 bytes.
 _STATISTICS_BYTES = 480.0
-#: Kernels of a step and seconds that each takes to start.
+#: Kernels of a step and seconds to launch one.
 _KERNELS, _KERNEL_START = 400, 5e-6
 FLOAT = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Links:
-    """What ranks are connected with.
+    """Links between ranks.
 
     Attributes:
         ranks: Ranks.
         per_host: Ranks of one host.
-        link: Bytes a second that a host sends, as they are reached.
+        link: Achieved bytes per second between hosts.
         latency: Seconds of one message between hosts.
-        achieved: Share of what a data sheet promises that is reached.
+        achieved: Achieved share of the peak in data sheets.
     """
 
     ranks: int
@@ -46,13 +45,13 @@ class Links:
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """Some of the time of a step.
+    """A part of the time of a step.
 
     Attributes:
-        name: What takes it.
-        seconds: How long.
-        kind: ``compute``, ``memory bandwidth`` or ``network``: what it waits for.
-        measured: From measured constants; otherwise projected.
+        name: Name in tables.
+        seconds: Duration.
+        kind: Limiting resource: ``compute``, ``memory bandwidth`` or ``network``.
+        measured: Whether it is computed from measured constants; otherwise it is projected.
     """
 
     name: str
@@ -67,7 +66,7 @@ _NAMES = {"batch": "making the batch", "learn": "forward and backward", "update"
 def step_shares(
     job: TrainingJob, machine: Machine, constants: Constants, network: Links, bf16: bool, host_rows: bool
 ) -> list[Share]:
-    """What the time of a step is made of."""
+    """Returns the parts of the time of a step."""
     if machine.measured:
         shares = _measured(job, constants)
     else:
@@ -76,7 +75,7 @@ def step_shares(
 
 
 def total(shares: list[Share]) -> float:
-    """Seconds of a step."""
+    """Returns the seconds of a step."""
     return sum(share.seconds for share in shares)
 
 
@@ -90,12 +89,12 @@ def _measured(job: TrainingJob, constants: Constants) -> list[Share]:
 
 
 def _projected(job: TrainingJob, machine: Machine, achieved: float, bf16: bool, host_rows: bool) -> list[Share]:
-    """Bytes to and from memory over the bandwidth that is reached.
+    """Divides bytes to and from memory by the achieved bandwidth.
 
-    A message reads a row of each of two tables in both directions going forward, and one of the gradient going
-    backward; a target reads two rows, and going backward two in each direction. Rows are taken not to stay in caches.
-    Deeper layers read bfloat16 where matrix products are in it. Adam reads four numbers and writes three, coupled L2
-    reads two and writes one; a layer moves about twelve times its states.
+    A message reads a row of each of two tables in both directions of the forward pass, and one of the gradient in the
+    backward pass; a target reads two rows, and in the backward pass two in each direction. Rows are assumed not to be
+    cached. Deeper layers read bfloat16 if matrix products are in bfloat16. Adam reads four numbers and writes three,
+    coupled L2 reads two and writes one; a layer moves about twelve times its states.
     """
     work, dim = work_of(job), job.model.dim
     reached = machine.bandwidth * achieved
@@ -111,25 +110,25 @@ def _projected(job: TrainingJob, machine: Machine, achieved: float, bf16: bool, 
         Share("making the batch", batch / reached, "memory bandwidth", False),
         Share("messages and targets", moved / reached, "memory bandwidth", False),
         Share("states of users and movies", nodes / reached, "memory bandwidth", False),
-        Share("linear maps", operations, "compute", False),
-        Share("starting kernels", _KERNELS * layers * _KERNEL_START, "compute", False),
+        Share("linear layers", operations, "compute", False),
+        Share("kernel launches", _KERNELS * layers * _KERNEL_START, "compute", False),
     ]
     rows = FLOAT * 10 * work["rows"]
     if not host_rows:
         return [*shares, Share("Adam and L2", rows / reached, "memory bandwidth", False)]
     movies = FLOAT * 10 * job.movies * job.table_width
     fetched = 2 * FLOAT * job.batch_users * job.user_width
-    # Rows of users are moved by the host, whose memory is about as fast as its link to the device.
-    there = FLOAT * 10 * job.local_users * job.user_width + fetched
+    # The host moves user rows; its memory is about as fast as its link to the device.
+    on_host = FLOAT * 10 * job.local_users * job.user_width + fetched
     return [
         *shares,
         Share("Adam and L2", movies / reached, "memory bandwidth", False),
-        Share("user rows on the host", there / (machine.host_link * achieved), "memory bandwidth", False),
+        Share("user rows on the host", on_host / (machine.host_link * achieved), "memory bandwidth", False),
     ]
 
 
 def collective_shares(job: TrainingJob, machine: Machine, constants: Constants, network: Links) -> list[Share]:
-    """The all-reduces of a step."""
+    """Returns the time of the all-reduces of a step."""
     parts = collectives(job)
     if not parts:
         return []
@@ -137,11 +136,11 @@ def collective_shares(job: TrainingJob, machine: Machine, constants: Constants, 
     hosts = -(-job.ranks // network.per_host)
     sent, calls = sum(part.bytes for part in parts), sum(part.calls for part in parts)
     if hosts > 1:
-        # All ranks of a host are on one ring, which enters and leaves it once.
+        # All ranks of a host are on one ring, which enters and leaves the host once.
         rate, latency = network.link, network.latency * 2 * (hosts - 1)
         measured = False
     elif machine.measured:
-        # The measured rate is that of two ranks, whose ring factor is 1.
+        # The measured bandwidth is of two ranks, with a ring factor of 1.
         rate, latency = constants.all_reduce_bytes_per_second, constants.all_reduce_latency * (job.ranks - 1)
         measured = job.ranks == 2
     else:

@@ -1,4 +1,4 @@
-"""Bytes that a rank hands to all-reduces, and how many of them there are.
+"""Number and bytes of the all-reduces of a rank.
 
 These are counts, not estimates: a test compares them with
 :attr:`gnnrec.distributed.collectives.CollectiveStats.bytes` of real runs.
@@ -17,13 +17,13 @@ FLOAT, DOUBLE = 4, 8
 
 @dataclasses.dataclass(frozen=True)
 class Collectives:
-    """All-reduces of one name, for a step in the mean.
+    """All-reduces of one kind, per step on average.
 
     Attributes:
-        name: What is summed.
-        bytes: Bytes that a rank hands over.
+        name: Name in tables.
+        bytes: Bytes of a rank.
         calls: Number of all-reduces.
-        by_movie: They grow with the movies.
+        by_movie: Whether the bytes grow with the movies.
     """
 
     name: str
@@ -33,21 +33,21 @@ class Collectives:
 
 
 def collectives(job: TrainingJob) -> list[Collectives]:
-    """The all-reduces of a step. What is done once a pass or once an epoch is spread over its steps.
+    """Returns the all-reduces of a step. Those of a pass or an epoch are divided by its steps.
 
     * Sums of messages of movies, forward and backward in every layer
-      (:meth:`gnnrec.models.conv.PartialSums.reduced`); with attention the largest logits before them.
+      (:meth:`gnnrec.models.conv.PartialSums.reduced`); with attention, the largest logits before them.
     * Gradients of movie tables, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
-    * Once a pass: raters' biases and, where time plays a part, sums by half bins
+    * Once a pass: raters' biases and, with temporal bias, sums by half bins
       (:func:`gnnrec.graph.statistics.message_statistics`); with a control variate forward sums over whole
-      neighbourhoods.
+      neighborhoods.
     * Once an epoch: numbers and sums by fold in float64 (:class:`gnnrec.graph.folds.Folds`), and numbers of targets.
     """
     if job.ranks == 1:
         return []
     network, movies, layers = network_of(job), job.movies, job.model.layers
     gat = network.heads > 0
-    # Where the control variate has logits of its own, their shift is taken once a pass.
+    # With a control variate the shift of its logits is computed once a pass.
     logits = 0 if job.control_variate else network.heads
     forward = movies * network.summed * FLOAT
     parts = [Collectives("sums of messages", 2 * forward, 2 * layers)] if layers else []
@@ -70,5 +70,5 @@ def collectives(job: TrainingJob) -> list[Collectives]:
 
 
 def bytes_a_step(job: TrainingJob) -> float:
-    """Bytes that a rank hands to all-reduces in a step, in the mean over an epoch."""
+    """Returns the bytes that a rank all-reduces in a step, averaged over an epoch."""
     return sum(part.bytes for part in collectives(job))

@@ -1,11 +1,11 @@
-"""The work of a step on one rank: counts that times are proportional to."""
+"""Work of a step on one rank: counts to which times are proportional."""
 
 from __future__ import annotations
 
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.network import network_of
 
-#: What :func:`work_of` counts, in the three stages of a step that are timed apart.
+#: Counts of :func:`work_of` in the three stages of a step that are timed separately.
 BATCH = ("edges", "movie bins", "targets", "fold edges", "folds of nodes", "drawn", "nodes", "step of a batch")
 LEARN = (
     "messages", "attention messages", "past messages", "whole messages", "pairs", "states", "maps", "scattered rows",
@@ -16,12 +16,12 @@ STAGES = {"batch": BATCH, "learn": LEARN, "update": UPDATE}
 
 
 def work_of(job: TrainingJob) -> dict[str, float]:
-    """Counts of one step, in the mean over an epoch.
+    """Returns the counts of one step, averaged over an epoch.
 
-    ``edges`` are those that statistics of a pass walk over, spread over the steps of the pass; ``messages`` are
-    channels of messages that are summed forward and backward, ``past messages`` forward only over the sample and
-    ``whole messages`` forward only over whole neighbourhoods; ``pairs`` channels of targets; ``states`` channels of
-    users and movies in a layer; ``maps`` multiply-adds of linear maps; ``rows`` numbers that the optimizer moves.
+    ``edges`` are edges in the statistics of a pass, divided by its steps; ``messages`` are channels of messages summed
+    forward and backward, ``past messages`` forward only over the sample, ``whole messages`` forward only over whole
+    neighborhoods; ``pairs`` are channels of targets; ``states`` channels of users and movies in a layer; ``maps``
+    multiply-adds of linear layers; ``rows`` numbers that the optimizer reads and writes.
     """
     dim, layers, slices = job.model.dim, job.model.layers, job.slices
     network = network_of(job)

@@ -1,4 +1,4 @@
-"""What is searched, for each objective: a table of parameters, each of which sets options of training."""
+"""Search spaces for each objective: parameters that set training options."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from gnnrec.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One number of the search.
+    """A number to search.
 
     Attributes:
-        name: As trials show it.
-        options: Dotted names of the options it sets.
+        name: Name in tables of trials.
+        options: Dotted names of the options that it sets.
         low: Lowest value.
         high: Highest value.
-        multiple: The options are multiplied by the number, which is drawn log-uniformly; otherwise they are set to it,
-            and it is drawn uniformly.
+        multiple: Whether options are multiplied by the number, which is then log-uniform; otherwise they are set to it,
+            and it is uniform.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Parameter:
     multiple: bool = True
 
     def start(self, base: TrainConfig) -> float:
-        """The value that leaves ``base`` as it is."""
+        """Returns the value that leaves ``base`` unchanged."""
         return 1.0 if self.multiple else float(base.value(self.options[0]))
 
     def within(self, base: TrainConfig) -> tuple[float, float]:
-        """Lowest and highest value, so that the start is between them."""
+        """Returns the lowest and highest value, extended to include the start."""
         start = self.start(base)
         return min(self.low, start), max(self.high, start)
 
@@ -52,7 +52,7 @@ SPACES: dict[str, dict[str, tuple[Parameter, ...]]] = {
         ),
         "optimizer": (_RATE,),
     },
-    # The strength of L2 and the discount of popularity are not here: every run chooses them on validation itself.
+    # L2 and the popularity exponent are missing: every run chooses them on validation itself.
     "ranking": {
         "regularization": (
             Parameter("dropout", ("ranking.dropout",), 0.2, 0.9, multiple=False),
@@ -64,10 +64,10 @@ SPACES: dict[str, dict[str, tuple[Parameter, ...]]] = {
 
 
 def parameters(base: TrainConfig, space: str) -> tuple[Parameter, ...]:
-    """The parameters of one space, or of ``all``, for the objective of ``base``, which is settled.
+    """Returns the parameters of one space, or of ``all``, for the objective of a resolved configuration.
 
     Raises:
-        UserError: There is no such space.
+        UserError: An unknown space.
     """
     spaces = SPACES[base.objective]
     if space == "all":
@@ -78,7 +78,7 @@ def parameters(base: TrainConfig, space: str) -> tuple[Parameter, ...]:
 
 
 def apply(base: TrainConfig, chosen: tuple[Parameter, ...], values: dict[str, float]) -> TrainConfig:
-    """``base`` with the options that the values of some parameters set."""
+    """Returns a copy of ``base`` with the options that parameters set."""
     config = copy.deepcopy(base)
     for parameter in chosen:
         for option in parameter.options:

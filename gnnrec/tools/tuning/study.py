@@ -1,4 +1,4 @@
-"""The history of a search: Optuna draws settings and prunes, and a journal keeps every finished trial."""
+"""History of a search: Optuna draws settings and prunes, and a journal stores every finished trial."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning.space import Parameter
 
-#: Of the trials that reach a rung, one in this many goes on (successive halving).
+#: One in this many trials that reach a rung continues (successive halving).
 REDUCTION = 2
 _NAME = "gnnrec tune"
 _JOURNAL, _LOCK = "study.log", ".lock"
 
 
 def import_optuna() -> ModuleType:
-    """The ``optuna`` package.
+    """Imports optuna.
 
     Raises:
-        UserError: It is not installed.
+        UserError: Optuna is not installed.
     """
     try:
         import optuna
@@ -36,21 +36,21 @@ def import_optuna() -> ModuleType:
 
 
 class Study:
-    """Trials on rank 0. A directory holds them; the trial in progress is in memory only.
+    """Trials of a search, on rank 0. Finished trials are stored in a directory, the current one only in memory.
 
-    What is drawn is a function of the seed, the number of the trial and the finished trials before it. So a study that
-    was interrupted draws the interrupted trial again, and ends like one that was not.
+    A setting is a function of the seed, the number of the trial and the finished trials before it. A resumed study
+    therefore repeats the interrupted trial and has the same result as an uninterrupted one.
 
     Args:
-        directory: Holds ``study.log``, Optuna's journal; made if need be.
-        context: What the study is about, plain values; an existing study must have the same.
+        directory: Directory of ``study.log``, Optuna's journal; created if missing.
+        context: Plain values that identify the study; an existing study must have the same.
         chosen: The searched parameters.
-        base: What the first trial tries, unchanged.
+        base: Configuration of the first trial.
         first_rung: Epochs after which a trial may be pruned for the first time.
         seed: Seed of the search.
 
     Raises:
-        UserError: The directory holds a study with another context, or another process works in it.
+        UserError: The directory has a study with another context, or another process uses it.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Study:
         return stored
 
     def close(self) -> None:
-        """Lets another process work in the directory."""
+        """Releases the lock of the directory."""
         self._lock.close()
 
     @property
@@ -112,12 +112,12 @@ class Study:
 
     @property
     def best(self) -> Any:
-        """The trial with the lowest validation loss of those that were not pruned; None where there is none."""
+        """The complete trial with the lowest validation loss; None without complete trials."""
         complete = [trial for trial in self.trials if trial.state.name == "COMPLETE"]
         return min(complete, key=lambda trial: trial.value, default=None)
 
     def ask(self) -> dict[str, float]:
-        """The setting of the next trial, parameter name -> value. The first is the start."""
+        """Draws the setting of the next trial, parameter name -> value. The first is the start."""
         number = len(self.trials)
         self._study.sampler = self._optuna.samplers.TPESampler(seed=rng.key(self.seed, "tune", number) % 2**32)
         if number == 0:
@@ -126,19 +126,19 @@ class Study:
         return dict(self._trial.params)
 
     def report(self, epoch: int, loss: float, last: bool) -> bool:
-        """Takes the validation loss of an epoch of the current trial; True where the trial should end early."""
+        """Records a validation loss of the current trial; returns whether the trial should be pruned."""
         if not math.isfinite(loss):
             return True
         self._trial.report(loss, epoch)
         return not last and self._trial.should_prune()
 
     def tell(self, loss: float, epochs: int, pruned: bool) -> None:
-        """Ends the current trial, and stores it.
+        """Ends and stores the current trial.
 
         Args:
             loss: Its lowest validation loss.
-            epochs: Epochs it ran.
-            pruned: It was ended early.
+            epochs: Number of epochs.
+            pruned: Whether it was pruned.
         """
         states = self._optuna.trial.TrialState
         self._trial.set_user_attr("epochs", epochs)
@@ -163,15 +163,15 @@ class Study:
 
 
 def lowest(trial: Any) -> float | None:
-    """Lowest validation loss that a trial has seen; None where it never saw a finite one."""
+    """Returns the lowest validation loss of a trial; None if none was finite."""
     return min(trial.intermediate_values.values(), default=None)
 
 
 def _locked(directory: Path) -> TextIO:
-    """An open file that only one process holds; the system lets go of it when the process ends."""
+    """Opens and locks a file; the system releases the lock when the process ends."""
     try:
-        there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-        if there - {_LOCK} and _JOURNAL not in there:
+        names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+        if names - {_LOCK} and _JOURNAL not in names:
             raise UserError(f"--out {directory} holds something else than a study: choose another directory")
         directory.mkdir(parents=True, exist_ok=True)
         file = open(directory / _LOCK, "w")  # noqa: SIM115
@@ -180,5 +180,5 @@ def _locked(directory: Path) -> TextIO:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise UserError(f"another process searches in {directory}: wait for it, or choose another --out") from None
+        raise UserError(f"another gnnrec tune uses {directory}: wait for it, or choose another --out") from None
     return file

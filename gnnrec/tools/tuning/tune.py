@@ -1,4 +1,4 @@
-"""``gnnrec tune``: searches options of training on validation ratings. Test ratings are never read."""
+"""``gnnrec tune``: searches training options on validation ratings; test ratings are never read."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
 from gnnrec.utils import files
 
-#: Options that do not change what a trial finds.
-_ASIDE = ("data", "run_dir", "wandb", "device", "overwrite", "log_every", "baselines", "validate_every")
+#: Options that do not affect the result of a trial.
+_IRRELEVANT = ("data", "run_dir", "wandb", "device", "overwrite", "log_every", "baselines", "validate_every")
 
 
 @dataclasses.dataclass
@@ -54,18 +54,18 @@ class TuneOptions:
 
 
 def tune(data: Path, options: TuneOptions, world: World) -> TrainConfig:
-    """Continues a study up to ``options.trials`` trials, and leaves ``best.yaml`` and ``trials.csv`` beside it.
+    """Runs or continues a study up to ``options.trials`` trials, and writes ``best.yaml`` and ``trials.csv``.
 
     Args:
         data: Prepared dataset.
         options: The options.
-        world: The ranks; every rank calls this. Rank 0 alone asks the study.
+        world: The ranks; every rank calls this. Only rank 0 accesses the study.
 
     Returns:
         The best configuration.
 
     Raises:
-        UserError: Bad input, a study of something else, or no trial with a finite loss.
+        UserError: Bad input, a different study in the directory, or no trial with a finite loss.
     """
     dataset = PreparedDataset(data)
     base = resolve_config(_base(data, options), dataset, world)
@@ -86,7 +86,7 @@ def _base(data: Path, options: TuneOptions) -> TrainConfig:
     if options.trials < 1:
         raise UserError(f"--trials {options.trials}: must be at least 1")
     base = assigned_train_config(options.config, options.set, data=data, run_dir=options.out / "run")
-    # Pruning looks at validation losses while a trial runs.
+    # Pruning needs validation losses during a trial.
     base.validate_every = base.validate_every or 1
     return base
 
@@ -94,8 +94,8 @@ def _base(data: Path, options: TuneOptions) -> TrainConfig:
 def _open(
     base: TrainConfig, options: TuneOptions, dataset: PreparedDataset, chosen: tuple[Parameter, ...], world: World
 ) -> Study | None:
-    """The study on rank 0, None elsewhere."""
-    config = {name: value for name, value in base.as_dict().items() if name not in _ASIDE}
+    """Opens the study on rank 0; returns None on other ranks."""
+    config = {name: value for name, value in base.as_dict().items() if name not in _IRRELEVANT}
     context = {"dataset": dataset.fingerprint, "space": options.space, "seed": options.seed, "configuration": config}
     study = None
 
@@ -108,9 +108,9 @@ def _open(
 
 
 def first_rung(epochs: int) -> int:
-    """Epochs before a trial may be pruned: half the run.
+    """Returns the epochs before a trial may be pruned: half of the run.
 
-    The cosine schedule makes losses of the same epoch comparable, but early ones favour weak regularization
+    The cosine schedule makes losses of the same epoch comparable, but early ones favor weak regularization
     (``docs/decisions.md``).
     """
     return math.ceil(epochs / 2)
@@ -154,7 +154,7 @@ def _search(
 def _run_trial(
     config: TrainConfig, dataset: PreparedDataset, world: World, prune: Callable[[int, float, bool], bool]
 ) -> tuple[float, int, bool]:
-    """Lowest validation loss of a training run, its epochs, and whether ``prune`` ended it; the same on every rank."""
+    """Trains once; returns lowest validation loss, epochs, and whether it was pruned, the same on every rank."""
     trainer = build_trainer(config, dataset, world)
     tracker = Tracker(config.run_dir, config.wandb, {}, active=False)
     best, epochs = math.inf, 0
@@ -177,7 +177,7 @@ def _run_trial(
 
 
 class _Pruned(Exception):
-    """Ends a trial that is worse than others."""
+    """Raised to end a trial that is pruned."""
 
 
 def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:
@@ -199,7 +199,7 @@ def _write_best(study: Study, base: TrainConfig, options: TuneOptions, chosen: t
 
 
 def _finish(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple[Parameter, ...]) -> TrainConfig:
-    """Writes and prints the result; on rank 0."""
+    """Writes and prints the result on rank 0."""
     best = study.best
     if best is None:
         raise UserError(f"no trial of {options.out} has a finite validation loss: lower --set optimizer.lr")

@@ -1,4 +1,4 @@
-"""``gnnrec compare``: one table of several fits, each in a process of its own, which can be interrupted."""
+"""``gnnrec compare`` tabulates several fits, each in a separate process, and can be interrupted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def dataset(tmp_path_factory) -> PreparedDataset:
 
 
 def fit_here(job: FitJob, directory: Path, world: World) -> None:
-    """What :func:`launch.run` does, in this process: starting one takes seconds."""
+    """Replaces :func:`launch.run` by a fit in this process, since starting one takes seconds."""
     found = fit(job, job.train_config(), world)
     if world.is_main:
         Path(job.result).write_text(json.dumps({"model": job.model, "seed": job.seed} | found))
@@ -53,7 +53,7 @@ def table(dataset, tmp_path_factory) -> Path:
     return out
 
 
-def test_rows_say_what_was_measured(dataset, table):
+def test_rows_have_all_measurements(dataset, table):
     rows = json.loads((table / "comparison.json").read_text())
     assert [row["model"] for row in rows] == MODELS
     for row in rows:
@@ -72,7 +72,7 @@ def test_rows_say_what_was_measured(dataset, table):
     assert not (table / "running").exists()
 
 
-def test_a_gnn_is_scored_as_train_dist_scores_it(dataset, table, tmp_path):
+def test_a_gnn_has_the_scores_of_train_dist(dataset, table, tmp_path):
     config = make_config(dataset.directory, tmp_path / "run", seed=1, device="cpu")
     given = json.loads((table / "request.json").read_text())["configuration"]
     for name, part in given.items():
@@ -107,7 +107,7 @@ def test_nothing_is_fitted_twice(dataset, table, tmp_path, monkeypatch):
     assert [row["metrics"] for row in rows] == [row["metrics"] for row in whole]
 
 
-def test_resuming_adds_models_and_overwriting_starts_anew(dataset, tmp_path, monkeypatch):
+def test_resuming_adds_models_and_overwriting_starts_from_scratch(dataset, tmp_path, monkeypatch):
     fitted = []
     monkeypatch.setattr(launch, "run", lambda *job: (fitted.append(job[0].model), fit_here(*job)))
     compare(dataset.directory, options(tmp_path / "out", ["global mean"], seeds=1), World())
@@ -136,7 +136,7 @@ def test_two_ranks_fit_like_one(dataset, table, tmp_path):
     assert first[0]["metrics"]["rmse"]["mean"] == pytest.approx(expected["metrics"]["rmse"], rel=1e-4)
 
 
-def test_a_fit_that_fails_says_why(dataset, tmp_path):
+def test_a_failed_fit_has_its_reason(dataset, tmp_path):
     broken = tmp_path / "broken"
     job = FitJob(str(tmp_path / "nowhere"), "rating", "biases", 0, None, [], str(broken), str(tmp_path / "result"))
     with pytest.raises(UserError, match="biases, seed 0, failed: .*not a prepared dataset.*rank-0.log"):
@@ -149,7 +149,7 @@ def test_a_fit_that_fails_says_why(dataset, tmp_path):
         (["sgae"], "sgae is not a model .did you mean sage"),
         (["biased mf"], "did you mean biased MF"),
         (["xyz"], "xyz is not a model .choose among global mean"),
-        (["sage", "EASE"], "have no metric in common"),
+        (["sage", "EASE"], "have no common metric"),
     ],
 )
 def test_wrong_models_are_refused(dataset, tmp_path, names, message):
@@ -164,8 +164,8 @@ def test_by_default_all_models_of_the_protocol(dataset, tmp_path, monkeypatch, c
     assert choose([], ranked) == ("ranking", [*models.RANKING_BASELINES, "gnn"])
     monkeypatch.setitem(models._PACKAGES, "implicit ALS", "no_such_package")
     assert "implicit ALS" not in choose([], ranked)[1]
-    assert "implicit ALS is left out: pip install" in capsys.readouterr().out
-    with pytest.raises(UserError, match="implicit ALS needs a package: pip install"):
+    assert "implicit ALS is not installed and left out: pip install" in capsys.readouterr().out
+    with pytest.raises(UserError, match="implicit ALS is not installed: pip install"):
         choose(["implicit ALS"], ranked)
     with pytest.raises(UserError, match="gcn predicts ratings, and .* was prepared for ranking"):
         choose(["gcn"], ranked)
@@ -181,14 +181,14 @@ def test_by_default_all_models_of_the_protocol(dataset, tmp_path, monkeypatch, c
         ({"resume": True, "set": [*SMALL, "model.layers=2"]}, "holds a comparison of another configuration"),
     ],
 )
-def test_refusals_leave_the_table_alone(dataset, table, changed, message):
+def test_errors_do_not_change_the_table(dataset, table, changed, message):
     before = {path: path.stat().st_mtime_ns for path in table.rglob("*")}
     with pytest.raises(UserError, match=message):
         compare(dataset.directory, options(table, **changed), World())
     assert {path: path.stat().st_mtime_ns for path in table.rglob("*")} == before
 
 
-def test_what_is_not_a_comparison_is_left_alone(dataset, tmp_path):
+def test_other_directories_are_not_changed(dataset, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("x")
     with pytest.raises(UserError, match="thesis holds something else than a comparison"):
@@ -198,7 +198,7 @@ def test_what_is_not_a_comparison_is_left_alone(dataset, tmp_path):
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter"]
 
 
-def test_the_table_is_logged_where_wandb_is_switched_on(dataset, tmp_path, monkeypatch):
+def test_the_table_is_logged_to_wandb_if_enabled(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "run", fit_here)
     logged = []
     monkeypatch.setattr(Tracker, "table", lambda self, *arguments: logged.append(arguments))
@@ -218,7 +218,7 @@ def test_commands_can_be_repeated():
     assert "--config" not in command(Path("data/mine"), given, "biased MF", 1)
 
 
-def test_quality_pools_splits_and_says_where_it_was_measured(dataset, tmp_path, monkeypatch, capsys):
+def test_quality_pools_splits_and_records_where_it_was_measured(dataset, tmp_path, monkeypatch, capsys):
     other = write_dataset(tmp_path / "other", seed=1)
     monkeypatch.setattr(comparison.launch, "run", fit_here)
     monkeypatch.setattr(quality, "RESULT", tmp_path / "quality.json")

@@ -1,4 +1,4 @@
-"""Rows of a comparison against NumPy, and what their texts say."""
+"""Rows of a comparison against NumPy, and their formats."""
 
 from __future__ import annotations
 

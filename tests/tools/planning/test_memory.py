@@ -44,7 +44,7 @@ def pair(request, dataset) -> tuple[RatingTrainer, TrainingJob]:
 
 
 def size(*things: object) -> int:
-    """Bytes of all tensors in these objects and in their attributes that are cached or fields."""
+    """Sums the bytes of all tensors in objects and their fields and cached attributes."""
     found = 0
     for thing in things:
         if isinstance(thing, Tensor):
@@ -97,7 +97,7 @@ def test_messages_of_a_pass(pair):
     assert pass_bytes(job) == pytest.approx(size(statistics), rel=0.03)
 
 
-def test_sampled_batches_have_as_many_users_and_messages_as_expected(pair):
+def test_sampled_batches_have_the_expected_users_and_messages(pair):
     trainer, job = pair
     batches = [batch for _, batch in batches_of(trainer, 1)]
     count = len(batches)
@@ -110,7 +110,7 @@ def test_sampled_batches_have_as_many_users_and_messages_as_expected(pair):
     assert job.targets == pytest.approx(sum(batch.targets.movie.numel() for batch in batches) / count)
 
 
-def test_more_of_anything_takes_more():
+def test_memory_grows_with_every_count():
     job = TrainingJob(1_000_000, 10_000, 10**8, ranks=4)
 
     def bytes_of(**values: int) -> float:
@@ -138,6 +138,6 @@ def test_rows_on_the_host_leave_the_device():
     assert total(there) < total(here)
 
 
-def test_wide_ids_past_two_billion_ratings():
+def test_ids_are_wider_beyond_two_billion_ratings():
     few, many = TrainingJob(10**8, 10**6, 2**31 - 1), TrainingJob(10**8, 10**6, 2**31)
     assert graph_bytes(many) - graph_bytes(few) == pytest.approx(4 * 2**31, rel=1e-3)

@@ -1,4 +1,4 @@
-"""``gnnrec plan``: what it prints, what it advises, and what it says of mistakes."""
+"""``gnnrec plan``: printed figures, advice and errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from gnnrec.cli.main import run_command
 from gnnrec.errors import UserError
 from gnnrec.tools.planning.advice import least_ranks, most_movies
-from gnnrec.tools.planning.estimate import estimate, place_of
+from gnnrec.tools.planning.estimate import deployment_of, estimate
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.plan import plan
 from tests.datasets import write_dataset
@@ -24,7 +24,7 @@ def printed(capsys: pytest.CaptureFixture, *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_a_projection_says_that_it_is_one_and_what_would_fit(capsys):
+def test_a_projection_is_marked_and_lists_options_that_fit(capsys):
     text = printed(capsys, *BIG, "--gpus", "64")
     times = text[text.index("time of a step") : text.index("bottleneck")]
     assert "projected" in times and "measured" not in times
@@ -38,7 +38,7 @@ def test_a_projection_says_that_it_is_one_and_what_would_fit(capsys):
 def test_a_cpu_is_measured(capsys):
     text = printed(capsys, "--users", "1e4", "--movies", "1e3", "--ratings", "1e5")
     assert "projected" not in text and "forward and backward" in text
-    assert "handed to collectives by a rank in a step" in text and "bottleneck: compute" in text
+    assert "all-reduced by a rank in a step" in text and "bottleneck: compute" in text
 
 
 def test_numbers_of_a_dataset_and_of_a_configuration(tmp_path: Path, capsys):
@@ -55,7 +55,7 @@ def test_numbers_of_a_dataset_and_of_a_configuration(tmp_path: Path, capsys):
 def test_user_rows_on_the_host_and_sampled_steps_need_less_of_a_gpu():
     def memory(**options: object) -> float:
         chosen = PlanOptions(users=1e9, movies=1e6, ratings=1e11, gpus=64, gpu="h100", **options)
-        return estimate(chosen.job(), place_of(chosen)).device_bytes
+        return estimate(chosen.job(), deployment_of(chosen)).device_bytes
 
     plain = ["loader.control_variate=false"]
     assert memory(user_rows="host") < memory()
@@ -63,9 +63,9 @@ def test_user_rows_on_the_host_and_sampled_steps_need_less_of_a_gpu():
     assert memory(dim=32) < memory() < memory(layers=2)
 
 
-def test_movies_up_to_a_number_are_cheap_and_past_it_are_not():
+def test_replicated_movies_are_cheap_up_to_a_number():
     options = PlanOptions(users=1e8, movies=1e5, ratings=1e10, gpus=64, gpu="h100", link=5)
-    found = estimate(options.job(), place_of(options))
+    found = estimate(options.job(), deployment_of(options))
     most, ended_by = most_movies(found)
     assert ended_by == "collectives"
 
@@ -75,9 +75,9 @@ def test_movies_up_to_a_number_are_cheap_and_past_it_are_not():
     assert share(0.95 * most) <= 0.5 < share(1.05 * most)
 
 
-def test_no_number_of_ranks_holds_movies_that_fill_a_rank():
+def test_more_ranks_do_not_help_if_movies_fill_a_rank():
     options = PlanOptions(users=1e6, movies=1e9, ratings=1e9, gpu="h100")
-    assert least_ranks(options.job(), place_of(options)) is None
+    assert least_ranks(options.job(), deployment_of(options)) is None
 
 
 MISTAKES = {
@@ -96,7 +96,7 @@ MISTAKES = {
     f"{SMALL} --link 0": ["--link 0", "above 0"],
     f"{SMALL} --achieved 2": ["--achieved 2", "at most 1"],
     f"{SMALL} --memory -1": ["--memory -1", "above 0"],
-    f"{SMALL} --years -1": ["--years -1", "0 (no effects of time)"],
+    f"{SMALL} --years -1": ["--years -1", "0 (no temporal bias)"],
     f"{SMALL} --set objective=ranking": ["objective", "ratings"],
     f"{SMALL} --config nowhere.yaml": ["nowhere.yaml", "no such file"],
     "plan --data nowhere": ["nowhere"],
@@ -105,7 +105,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("line", MISTAKES)
-def test_a_mistake_is_one_line(line: str):
+def test_bad_input_raises_one_line(line: str):
     with pytest.raises(UserError) as refused:
         run_command(line.split())
     assert "\n" not in str(refused.value)

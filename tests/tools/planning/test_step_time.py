@@ -1,4 +1,4 @@
-"""TimeTotals of a step against sums by hand."""
+"""Times of a step against sums by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NETWORK = Links(1, 8, 50e9, 2e-5, 0.5)
 
 
 def made(**seconds: float) -> Constants:
-    """Constants in which nothing costs anything but some kinds of work."""
+    """Constants in which only the given kinds of work take time."""
     values = dict.fromkeys(NAMES, 0.0) | {name.replace("_", " "): value for name, value in seconds.items()}
     return Constants("c", "d", "h", values, 1.5, 1e-3, 1e9, 1e6, 1.0, 1.0, 70.0, dict.fromkeys(NAMES, 1e12), 0.1, 0.05)
 
@@ -49,7 +49,7 @@ def test_ranks_share_the_ratings_and_the_machine_and_add_collectives():
     assert seconds(job, measured=made(messages=2.0)) == pytest.approx(1.5 * 7500 * 8 * 2 + waiting)
 
 
-def test_a_ring_over_hosts_goes_at_the_speed_of_their_link():
+def test_a_ring_over_hosts_has_the_speed_of_their_link():
     job = dataclasses.replace(JOB, ranks=4)
     calls, sent = sum(part.calls for part in collectives(job)), bytes_a_step(job)
     # Two hosts: each byte is sent 2 * 3 / 4 times, and a message crosses twice.
@@ -58,7 +58,7 @@ def test_a_ring_over_hosts_goes_at_the_speed_of_their_link():
     assert found == pytest.approx(expected)
 
 
-def test_a_rate_twice_as_high_takes_half_of_what_waits_for_it():
+def test_twice_the_bandwidth_halves_the_time_bound_by_it():
     job = TrainingJob(10**8, 10**6, 10**10, ranks=8)
     slow, fast = (seconds(job, "h100", achieved=achieved) for achieved in (0.25, 0.5))
     assert 0.5 * slow < fast < 0.55 * slow

@@ -1,4 +1,4 @@
-"""Predicted bytes of collectives against those that real ranks count."""
+"""Predicted bytes of collectives against counts of real ranks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CASES = {
 
 
 def count(world: World, data: str) -> dict[str, tuple[int, int]]:
-    """Bytes and entered collectives of a second epoch, by case."""
+    """Counts bytes and collectives of a second epoch, by case."""
     found = {}
     for name, (model, loader) in CASES.items():
         trainer = RatingTrainer(make_config(data, model=model, loader=loader), PreparedDataset(data), world)
@@ -51,7 +51,7 @@ def counted(data: str) -> list[dict[str, tuple[int, int]]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_bytes_and_calls_are_those_of_a_real_run(name, data, counted):
+def test_bytes_and_calls_equal_those_of_a_real_run(name, data, counted):
     model, loader = CASES[name]
     config = make_config(data, model=model, loader=loader)
     job = job_of_dataset(data, config.model, config.loader, 2)
@@ -65,6 +65,6 @@ def test_one_rank_sends_nothing():
     assert bytes_a_step(TrainingJob(100, 50, 1000)) == 0
 
 
-def test_bytes_do_not_depend_on_users_ratings_or_how_many_ranks_there_are():
+def test_bytes_do_not_depend_on_users_ratings_or_ranks():
     first, second = TrainingJob(100, 50, 1000, ranks=2), TrainingJob(10_000, 50, 90_000, ranks=64)
     assert bytes_a_step(first) == bytes_a_step(second) > 0

@@ -1,4 +1,4 @@
-"""The tables of searched parameters, and what their values make of a configuration."""
+"""Search spaces, and the configurations that their values give."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_base_outside_of_the_usual_range_widens_it():
 
 
 @pytest.mark.parametrize(("objective", "name"), EVERY)
-def test_parameters_make_sense(objective, name):
+def test_parameters_have_valid_bounds_and_options(objective, name):
     names = [parameter.name for parameter in SPACES[objective][name]]
     assert len(set(names)) == len(names)
     for parameter in SPACES[objective][name]:

@@ -1,4 +1,4 @@
-"""``gnnrec tune``: the same study however often it is interrupted and on any number of ranks, without test ratings."""
+"""``gnnrec tune`` gives the same study with interruptions and on any number of ranks, without test ratings."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_study_in_parts_is_the_same_study(dataset, study, tmp_path, monkeypatc
     assert (tmp_path / "trials.csv").read_text() == (study / "trials.csv").read_text()
 
 
-def test_a_finished_study_does_nothing_but_say_its_result(dataset, study, tmp_path, monkeypatch, capsys):
+def test_a_finished_study_only_prints_its_result(dataset, study, tmp_path, monkeypatch, capsys):
     shutil.copytree(study, tmp_path / "copy")
     (tmp_path / "copy" / "best.yaml").unlink()
     monkeypatch.setattr(tuning, "build_trainer", None)
@@ -124,7 +124,7 @@ def test_a_finished_study_does_nothing_but_say_its_result(dataset, study, tmp_pa
     assert (tmp_path / "copy" / "best.yaml").is_file()
 
 
-def test_another_seed_searches_elsewhere(dataset, study, tmp_path):
+def test_another_seed_draws_other_settings(dataset, study, tmp_path):
     tune(dataset.directory, options(tmp_path, trials=2, seed=1), World())
     first, second = table(tmp_path)
     assert first == table(study)[0] and second["strength"] != table(study)[1]["strength"]
@@ -149,7 +149,7 @@ def refused_on_ranks(world: World, data: Path, out: Path) -> str:
     return str(error.value)
 
 
-def test_every_rank_hears_of_a_refusal(dataset, study):
+def test_every_rank_raises_the_error(dataset, study):
     assert set(run_on_ranks(2, refused_on_ranks, dataset.directory, study)) == {
         f"{study} holds a study of another seed: choose another --out"
     }
@@ -169,7 +169,7 @@ def test_test_ratings_change_nothing(prepared, study_of, protocol, tmp_path):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_test_ratings_are_not_asked_for(prepared, study_of, protocol, tmp_path, monkeypatch):
+def test_test_ratings_are_not_read(prepared, study_of, protocol, tmp_path, monkeypatch):
     asked = []
 
     def guarded(read):
@@ -212,7 +212,7 @@ def test_a_diverging_trial_is_pruned_at_once(dataset, tmp_path):
         ({"config": Path("nowhere.yaml")}, "--config nowhere.yaml: there is no such file"),
     ],
 )
-def test_refusals(dataset, study, changed, message):
+def test_bad_options_are_refused(dataset, study, changed, message):
     before = (study / "study.log").read_bytes()
     with pytest.raises(UserError, match=message):
         tune(dataset.directory, options(study, **changed), World())
@@ -235,23 +235,23 @@ def test_a_dataset_without_validation_is_refused(tmp_path):
 def test_one_process_at_a_time(dataset, study):
     with open(study / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(UserError, match="another process searches in"):
+        with pytest.raises(UserError, match="another gnnrec tune uses"):
             tune(dataset.directory, options(study), World())
 
 
-def test_a_journal_that_cannot_be_read_is_named(dataset, tmp_path):
+def test_a_damaged_journal_is_named(dataset, tmp_path):
     (tmp_path / "study.log").write_text("not a journal\n" * 3)
     with pytest.raises(UserError, match="study.log is damaged"):
         tune(dataset.directory, options(tmp_path), World())
 
 
-def test_a_place_that_cannot_be_written_is_named(dataset, tmp_path):
+def test_a_directory_that_cannot_be_written_is_named(dataset, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match="--out .*file/out: cannot write there"):
         tune(dataset.directory, options(tmp_path / "file" / "out"), World())
 
 
-def test_optuna_missing_says_how_to_install_it(dataset, tmp_path, monkeypatch):
+def test_a_missing_optuna_is_an_error_with_the_install_command(dataset, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"optuna is not installed: pip install 'gnnrec\[tune\]'"):
         tune(dataset.directory, options(tmp_path), World())

@@ -1,4 +1,4 @@
-"""Vectors of a trained run, made when they are asked for."""
+"""Vectors of a trained run, computed on demand."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from gnnrec.inference.scoring import Scoring
 from gnnrec.inference.vector_source import UserBlock
 
 
-class VectorsOfRun:
-    """See :class:`gnnrec.inference.vector_source.VectorSource`. Every rank makes one: movies are embedded by all.
+class RunVectors:
+    """A run as :class:`gnnrec.inference.vector_source.VectorSource`. Every rank creates one: all ranks embed movies.
 
     Args:
         run: Run directory.
         world: The ranks.
         checkpoint: ``best`` or ``last``.
-        data: The prepared dataset, where it has moved since.
+        data: The prepared dataset, if it has moved since training.
         chunk: Users whose ratings are in memory at a time.
-        file: Ratings whose users are meant, instead of those of the dataset.
+        file: Ratings file whose users replace those of the dataset.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class VectorsOfRun:
         self._run, self._loaded = Path(run), load_run(run, world, checkpoint, data)
         dataset = self._loaded.dataset
         self._encoder = self._users = self._loaded.encoder(chunk)
-        self.catalogue = MovieCatalog(dataset, None if file is None else file.read(dataset))
+        self.catalog = MovieCatalog(dataset, None if file is None else file.read(dataset))
         if file is not None:
-            self._users = self._encoder.of_new_users(file.read(dataset, self._loaded.known_splits))
-        self.num_users = self.catalogue.ratings.num_users
+            self._users = self._encoder.for_new_users(file.read(dataset, self._loaded.known_splits))
+        self.num_users = self.catalog.ratings.num_users
         scale = self._loaded.scoring().get("rating_scale")
         self.scoring = Scoring(
             _array(self._loaded.exported_movies(self._encoder.movies.vector)),
@@ -51,24 +51,24 @@ class VectorsOfRun:
             "source": "run",
             "model": self._loaded.info.fingerprint,
             "dataset": dataset.fingerprint,
-            "users": self.catalogue.ratings.fingerprint,
+            "users": self.catalog.ratings.fingerprint,
         }
 
     def find(self, user: str) -> int:
-        """Row of a user."""
-        row = find_id(self.catalogue.users, user)
+        """Returns the row of a user."""
+        row = find_id(self.catalog.users, user)
         if row is None:
-            shown = ", ".join(heapq.nsmallest(3, map(str, self.catalogue.users.slice(0, 1000).to_pylist())))
-            raise UserError(f"--user {user}: nobody has this id in {self.catalogue.place} (ids look like {shown})")
+            examples = ", ".join(heapq.nsmallest(3, map(str, self.catalog.users.slice(0, 1000).to_pylist())))
+            raise UserError(f"--user {user}: no user in {self.catalog.place} has this id (ids look like {examples})")
         return row
 
     def block(self, rows: range) -> UserBlock:
-        """Some users, by global rows."""
-        found = self._users.users(rows)
-        vectors, bias = _array(found.vector), _array(found.bias)
+        """Embeds users by global rows."""
+        users = self._users.users(rows)
+        vectors, bias = _array(users.vector), _array(users.bias)
         if not (np.isfinite(vectors).all() and np.isfinite(bias).all()):
-            raise UserError(f"{self._run}: users' vectors are not finite numbers: the model diverged, train it again")
-        return UserBlock(self.catalogue.users.slice(rows.start, len(rows)), vectors, bias)
+            raise UserError(f"{self._run}: user vectors are NaN or infinite: the model diverged, train it again")
+        return UserBlock(self.catalog.users.slice(rows.start, len(rows)), vectors, bias)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

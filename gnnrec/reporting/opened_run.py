@@ -1,4 +1,4 @@
-"""The model of a run and what it was not shown in training."""
+"""The model of a run with its held-out ratings."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.inference.vectors_of_run import VectorsOfRun
+from gnnrec.inference.run_vectors import RunVectors
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.reporting.run_records import RunRecords
 from gnnrec.training.checkpoint.info import checkpoints
 
-#: Users whose ratings are in memory at a time while all are embedded.
+#: Users whose ratings are in memory at a time.
 _CHUNK = 65536
 
 
@@ -27,26 +27,25 @@ class OpenedRun:
     """A run's model on its dataset, on one rank.
 
     Attributes:
-        records: What the run directory says.
+        records: Records of the run directory.
         loaded: The model.
-        source: Its vectors, as recommendations use them.
-        split: What it is measured on: test once the run has ended, before that validation; None where there is
-            nothing.
+        source: Its vectors for recommendations.
+        split: Split to measure it on: test if the run has ended, otherwise validation; None without held-out ratings.
     """
 
     records: RunRecords
     loaded: LoadedRun
-    source: VectorsOfRun
+    source: RunVectors
     split: int | None
 
     @cached_property
     def embeddings(self) -> NodeEmbeddings:
-        """Exact embeddings of everything."""
+        """Exact embeddings of all users and movies."""
         return self.loaded.embed(_CHUNK)
 
     @property
     def diverged(self) -> bool:
-        """Whether its vectors are no numbers."""
+        """Whether its vectors are NaN or infinite."""
         return not np.isfinite(self.source.scoring.movies).all()
 
     @property
@@ -56,29 +55,29 @@ class OpenedRun:
 
 
 def open_run(records: RunRecords, world: World, data: Path | None) -> OpenedRun | None:
-    """Opens the best checkpoint, or without one the last; None where nothing has been saved yet.
+    """Opens the best checkpoint, or else the last; returns None without checkpoints.
 
     Args:
         records: The run.
         world: One rank.
-        data: The prepared dataset, where it has moved.
+        data: The prepared dataset, if it has moved.
 
     Raises:
-        UserError: No dataset, or another one than the run was trained on.
+        UserError: No dataset, or not the one that the run was trained on.
     """
-    kept = [name for name, kind in (("best", "best"), ("last", "step")) if checkpoints(records.directory, kind)]
-    if not kept:
+    saved = [name for name, kind in (("best", "best"), ("last", "step")) if checkpoints(records.directory, kind)]
+    if not saved:
         return None
-    place = Path(data or records.config.data)
-    if not (place / "manifest.json").exists():
-        raise UserError(f"{place}, the dataset of {records.directory}, is not there: pass its place with --data")
-    loaded = load_run(records.directory, world, kept[0], data)
-    source = VectorsOfRun(records.directory, world, kept[0], data, _CHUNK)
+    path = Path(data or records.config.data)
+    if not (path / "manifest.json").exists():
+        raise UserError(f"{path}, the dataset of {records.directory}, does not exist: pass its path with --data")
+    loaded = load_run(records.directory, world, saved[0], data)
+    source = RunVectors(records.directory, world, saved[0], data, _CHUNK)
     return OpenedRun(records, loaded, source, _held_out(records, loaded))
 
 
 def _held_out(records: RunRecords, loaded: LoadedRun) -> int | None:
-    """Test ratings are read once a run has ended: what comes before may still be changed by what one sees."""
+    """Chooses the split. Test ratings are read only after training, so that they cannot influence it."""
     counts = loaded.dataset.manifest.split["counts"]
     if records.ended and counts["test"]:
         return TEST

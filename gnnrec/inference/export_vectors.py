@@ -1,4 +1,4 @@
-"""Vectors of an export, without pandas and torch; only the file that holds a user is read for one user."""
+"""Vectors of an export, read without pandas and torch; for one user only one file of vectors is read."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
 
 
-class VectorsOfExport:
-    """See :class:`gnnrec.inference.vector_source.VectorSource`.
+class ExportVectors:
+    """An export as :class:`gnnrec.inference.vector_source.VectorSource`.
 
     Args:
         directory: The export.
-        data: The prepared dataset, where it has moved since.
-        file: The ratings that the export was made of, where they are not those of the dataset.
+        data: The prepared dataset, if it has moved since the export.
+        file: The ratings file that the export was made from, if any.
 
     Raises:
         UserError: Not a complete export, a damaged file, or another dataset.
@@ -41,7 +41,7 @@ class VectorsOfExport:
         self.directory, self.manifest = Path(directory), read_manifest(Path(directory))
         self.num_users = self.manifest["users"]
         dataset = _dataset(self.directory, self.manifest, data)
-        self.catalogue = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset))
+        self.catalog = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset))
         names = sorted(name for name in self.manifest["files"] if name.startswith("users/"))
         self._parts = [(int(Path(name).stem.removeprefix("part-")), name) for name in names]
         self._open = lru_cache(maxsize=2)(self._opened)
@@ -49,11 +49,11 @@ class VectorsOfExport:
 
     @cached_property
     def scoring(self) -> Scoring:
-        """All movies."""
+        """Movies and weights that score pairs."""
         names = sorted(name for name in self.manifest["files"] if name.startswith("movies/"))
         tables = [self._read(self._opened(name), name) for name in names]
         vectors, bias = (
-            np.concatenate(each) for each in zip(*(self._arrays(table, self.directory) for table in tables))
+            np.concatenate(arrays) for arrays in zip(*(self._arrays(table, self.directory) for table in tables))
         )
         head = {}
         if "head.npz" in self.manifest["files"]:
@@ -64,40 +64,40 @@ class VectorsOfExport:
 
     @property
     def identity(self) -> dict:
-        """What makes two sources the same."""
+        """Values that are equal for two sources with the same vectors."""
         return {
             "source": f"export, {self.manifest['dtype']}",
             "model": self.manifest["model_fingerprint"],
             "dataset": self.manifest["dataset_fingerprint"],
-            "users": self.catalogue.ratings.fingerprint,
+            "users": self.catalog.ratings.fingerprint,
         }
 
     def find(self, user: str) -> int:
-        """Row of a user; reads ids alone."""
-        some: list[str] = []
+        """Returns the row of a user; reads only ids."""
+        examples: list[str] = []
         for first, name in self._parts:
             file = self._open(name)
             ids = self._read(file, name, columns=["user"]).column("user")
             row = find_id(ids, user)
             if row is not None:
                 return first + row
-            some = some or [str(each) for each in ids.slice(0, 1000).to_pylist()]
-        shown = ", ".join(heapq.nsmallest(3, some))
-        raise UserError(f"--user {user}: nobody has this id in {self.directory} (ids look like {shown})")
+            examples = examples or [str(example) for example in ids.slice(0, 1000).to_pylist()]
+        shown = ", ".join(heapq.nsmallest(3, examples))
+        raise UserError(f"--user {user}: no user in {self.directory} has this id (ids look like {shown})")
 
     def block(self, rows: range) -> UserBlock:
-        """Some users, by global rows."""
-        found, row = [], rows.start
+        """Reads users by global rows."""
+        blocks, row = [], rows.start
         while row < rows.stop:
             table, first = self._group_of(row)
-            piece = table.slice(row - first, rows.stop - row)
-            found.append((piece.column("user").combine_chunks(), *self._arrays(piece, self.directory / "users")))
-            row += len(piece)
-        ids, vectors, bias = zip(*found)
-        return UserBlock(pa.concat_arrays([each for each in ids]), np.concatenate(vectors), np.concatenate(bias))
+            users = table.slice(row - first, rows.stop - row)
+            blocks.append((users.column("user").combine_chunks(), *self._arrays(users, self.directory / "users")))
+            row += len(users)
+        ids, vectors, bias = zip(*blocks)
+        return UserBlock(pa.concat_arrays(list(ids)), np.concatenate(vectors), np.concatenate(bias))
 
     def _group_of(self, row: int) -> tuple[pa.Table, int]:
-        """The row group that holds a row, and its first row."""
+        """Returns the row group that contains a row, and its first row."""
         first, name = self._parts[bisect.bisect_right(self._parts, (row, "~")) - 1]
         metadata = self._open(name).metadata
         for group in range(metadata.num_row_groups):
@@ -128,34 +128,35 @@ class VectorsOfExport:
             raise _damaged(self.directory / name, error) from None
 
     def _checked(self, name: str) -> Path:
-        """Path of a file that has as many bytes as it should."""
+        """Returns the path of a file after checking its size."""
         path, expected = self.directory / name, self.manifest["files"][name]["bytes"]
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise UserError(f"{path}: cannot read it ({error.strerror}): export again") from None
+            raise UserError(f"{path} cannot be read ({error.strerror}): export again") from None
         if size != expected:
             raise UserError(f"{path} has {size} bytes, not {expected}: export again")
         return path
 
     def _arrays(self, table: pa.Table, place: Path) -> tuple[np.ndarray, np.ndarray]:
-        """Vectors and biases, in float32."""
+        """Returns vectors and biases as float32."""
         dim = self.manifest["dim"]
-        chunks = [numbers(each.values)[each.offset * dim :][: len(each) * dim] for each in table["embedding"].chunks]
+        columns = table["embedding"].chunks
+        chunks = [numbers(column.values)[column.offset * dim :][: len(column) * dim] for column in columns]
         vectors = np.concatenate(chunks).reshape(len(table), dim).astype(np.float32, copy=False)
         bias = numbers(table.column("bias"))
-        if table["bias"].null_count or any(each.values.null_count for each in table["embedding"].chunks):
-            raise UserError(f"{place}: has missing values: export again")
+        if table["bias"].null_count or any(column.values.null_count for column in columns):
+            raise UserError(f"{place} has missing values: export again")
         if not (np.isfinite(vectors).all() and np.isfinite(bias).all()):
-            raise UserError(f"{place}: holds values that are not finite numbers: the model diverged, train it again")
+            raise UserError(f"{place} has NaN or infinite values: the model diverged, train it again")
         return vectors, bias
 
 
 def read_manifest(directory: Path) -> dict:
-    """The manifest of a complete export.
+    """Reads the manifest of a complete export.
 
     Raises:
-        UserError: It is damaged, of something else, or of another version.
+        UserError: It is damaged, not of an export, or of another version.
     """
     path = directory / MANIFEST
     try:
@@ -166,33 +167,33 @@ def read_manifest(directory: Path) -> dict:
         raise UserError(f"{path} does not describe an export: pass a run directory or an export")
     if content.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"{path}: format version {content.get('format_version')}, this program reads {FORMAT_VERSION}: "
+            f"{path} has format version {content.get('format_version')}, this program reads {FORMAT_VERSION}: "
             "run gnnrec export again"
         )
     return content
 
 
 def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedDataset:
-    place = Path(data or manifest["data"])
-    if not place.exists():
-        raise UserError(f"{place}, the dataset of {directory}, is not there: say where it is with --data")
-    dataset = PreparedDataset(place)
+    path = Path(data or manifest["data"])
+    if not path.exists():
+        raise UserError(f"{path}, the dataset of {directory}, does not exist: pass its path with --data")
+    dataset = PreparedDataset(path)
     if dataset.fingerprint != manifest["dataset_fingerprint"]:
-        raise UserError(f"{place} is not the dataset of {directory}: pass the right one with --data")
+        raise UserError(f"{path} is not the dataset of {directory}: pass the right one with --data")
     return dataset
 
 
 def _ratings(directory: Path, manifest: dict, file: RatingsFile | None, dataset: PreparedDataset) -> NewUsers | None:
-    about = manifest.get("ratings")
-    if about is None and file is None:
+    entry = manifest.get("ratings")
+    if entry is None and file is None:
         return None
-    if about is None:
+    if entry is None:
         raise UserError(f"--ratings {file.path}: {directory} has the users of the dataset; leave --ratings out")
     if file is None:
-        raise UserError(f"{directory} has the users of {about['file']}: pass that file with --ratings")
+        raise UserError(f"{directory} has the users of {entry['file']}: pass that file with --ratings")
     users = file.read(dataset)
-    if users.fingerprint != about["fingerprint"]:
-        raise UserError(f"--ratings {file.path} is not the file that {directory} was made of ({about['file']})")
+    if users.fingerprint != entry["fingerprint"]:
+        raise UserError(f"--ratings {file.path} is not the file that {directory} was made from ({entry['file']})")
     return users
 
 

@@ -1,0 +1,32 @@
+"""Runs and exports that several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gnnrec.distributed.world import World
+from gnnrec.training.run import train
+from tests.configs import make_config
+from tests.datasets import write_dataset
+from tests.inference.exports import OPTIONS, content, exported
+
+
+@pytest.fixture(scope="session")
+def mlp_run(tmp_path_factory) -> Path:
+    """A run with an MLP head on 37 users and 29 movies."""
+    directory = tmp_path_factory.mktemp("export-resume")
+    dataset = write_dataset(directory, 37, 29, shards=7)
+    train(make_config(dataset.directory, directory / "run", model={"head": "mlp", "head_dim": 3}), World())
+    return directory / "run"
+
+
+@pytest.fixture(scope="session")
+def whole(mlp_run, tmp_path_factory) -> dict[str, bytes]:
+    """Files of an uninterrupted export of this run."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    exported(mlp_run, out, **OPTIONS)
+    files = content(out)
+    assert len(files) == 4 + 3 + 2
+    return files
