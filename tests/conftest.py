@@ -1,7 +1,7 @@
 """Markers, and fixtures that several test folders share.
 
-Markers are registered in ``pyproject.toml``. What can be told from a test itself is marked here: where it is, and what
-its file uses. ``slow`` and ``timing`` stand beside the tests.
+Markers are registered in ``pyproject.toml``. Those that follow from where a test is, or from what its file imports, are
+applied here; ``slow`` and ``timing`` are written above the tests.
 """
 
 from __future__ import annotations

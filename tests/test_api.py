@@ -198,6 +198,7 @@ def usual_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_run_and_is_a_keyboard_interrupt(place, data, usual_signals):
     before = [signal.getsignal(number) for number in SIGNALS]
     options = SMALL | {"optimizer": {"epochs": 150}, "baselines": False}
@@ -225,6 +226,7 @@ def test_it_works_beside_the_main_thread(run):
     pd.testing.assert_frame_equal(found[0], gnnrec.recommend(run, 7))
 
 
+@pytest.mark.slow
 def test_the_example_runs_by_itself(tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error::FutureWarning", ROOT / "examples" / "movielens_notebook.py"]

@@ -157,6 +157,7 @@ def effects_of(world, directory):
     return world.all_gather_objects((found.edges.target_effect, found.edges.residual, test.temporal_bias))
 
 
+@pytest.mark.slow
 def test_effects_do_not_depend_on_the_number_of_ranks(dataset):
     alone = effects_of(World(), dataset.directory)
     for parts in run_on_ranks(3, effects_of, dataset.directory):

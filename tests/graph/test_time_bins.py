@@ -63,6 +63,7 @@ def clock_of(world: World) -> Clock:
     return Clock.over(times, world)
 
 
+@pytest.mark.slow
 def test_all_ranks_have_one_clock_also_without_edges():
     expected = Clock.over(torch.tensor([20, 10**8]), World())
     assert run_on_ranks(3, clock_of) == [expected] * 3

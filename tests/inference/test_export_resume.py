@@ -21,6 +21,8 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.inference.exports import content, exported, names
 
+pytestmark = pytest.mark.slow
+
 USERS, MOVIES = 37, 29
 OPTIONS = {"part_rows": 10, "chunk": 4}
 

@@ -139,6 +139,7 @@ def export_on_ranks(world: World, run: str, out: str) -> None:
     export(Path(run), ExportOptions(Path(out)), world)
 
 
+@pytest.mark.slow
 def test_two_ranks_export_what_one_does(run, exported, tmp_path):
     run_on_ranks(2, export_on_ranks, str(run), str(tmp_path / "two"))
     for kind in ("user", "movie"):

@@ -135,6 +135,7 @@ def gradient_norms(world: World, data: str, objective: str) -> list[float]:
     return norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["rating", "ranking"])
 def test_gradient_norms_do_not_depend_on_ranks(dataset, objective):
     data = str(dataset.directory)
@@ -144,6 +145,7 @@ def test_gradient_norms_do_not_depend_on_ranks(dataset, objective):
     assert min(one_rank[::2]) > 0 and (min(one_rank[1::2]) > 0) == (objective == "rating")
 
 
+@pytest.mark.slow
 def test_recorded_norms_are_those_of_the_summed_gradients(dataset, tmp_path):
     steps = {}
     for ranks in (1, 2):

@@ -189,6 +189,7 @@ def train_steps(world: World, data: str, run_dir: str) -> dict[str, dict[str, to
     return found
 
 
+@pytest.mark.slow
 def test_ranks_agree_with_one(dataset, tmp_path):
     (one,), two = (run_on_ranks(ranks, train_steps, str(dataset.directory), str(tmp_path)) for ranks in (1, 2))
     for name, expected in one.items():
@@ -211,6 +212,7 @@ def save_steps(world: World, data: str, directory: str, place: str) -> None:
     CheckpointWriter(Path(directory) / "step-2", trainer.checkpoint_state().copy(world), info, world).finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [("file", "device"), ("device", "file"), ("host", "file")])
 def test_training_resumes_with_rows_elsewhere_on_another_number_of_ranks(dataset, tmp_path, before, after):
     expected = after_steps(trainer_of(dataset, tmp_path, "device", **MANY_STEPS), 5)
@@ -254,6 +256,7 @@ def anonymous_memory_taken(directory: Path) -> dict[str, float]:
     return taken
 
 
+@pytest.mark.slow
 def test_files_take_no_anonymous_memory_and_are_removed(tmp_path):
     """The memory of a new process is measured; in this one the C library may hold memory that other tests freed."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
