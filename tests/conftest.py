@@ -1,16 +1,21 @@
 """Markers, and fixtures that several test folders share.
 
-Markers are registered in ``pyproject.toml``. Those that follow from where a test is, or from what its file imports, are
-applied here; ``slow`` and ``timing`` are written above the tests.
+Markers are registered in ``pyproject.toml``. ``processes`` follows from what a file imports and is applied here; the
+folders ``slurm`` and ``end_to_end`` mark their own tests; the other markers are written above the tests.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
+import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -20,13 +25,7 @@ from tests.fake_time import FakeTime
 # Tests are many small computations, some of them on several ranks at once: more threads only get into each other's way.
 torch.set_num_threads(1)
 
-_HERE = Path(__file__).parent
-_BESIDE_THE_REPOSITORY = _HERE.parents[1] / "shared" / "data" / "ml-latest-small"
-#: Tests with a marker of their own by where they are; all of them are slow.
-_PLACES = {"slurm": _HERE / "slurm", "browser": _HERE / "report" / "test_browser.py"}
-#: Modules whose functions start processes.
-_STARTERS = {f"tests.{name}" for name in ("distributed.ranks", "distributed.faulty_ranks", "end_to_end.processes")}
-_STARTERS |= {f"tests.{name}" for name in ("end_to_end.commands", "report.browser", "slurm.cluster", "slurm.jobs")}
+_BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data" / "ml-latest-small"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,11 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for marker, place in _PLACES.items():
-            if item.path.is_relative_to(place):
-                item.add_marker(marker)
-                item.add_marker("slow")
-        if _starts_processes(item):
+        if _starts_processes(getattr(item, "module", None)):
             item.add_marker("processes")
         if item.get_closest_marker("timing"):
             # One after another, and once more if a busy machine got in the way; the summary counts such reruns.
@@ -55,10 +50,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.flaky(reruns=1))
 
 
-def _starts_processes(item: pytest.Item) -> bool:
-    """Whether the file of a test uses something that starts processes."""
-    used = list(vars(getattr(item, "module", None) or object).values())
-    return any(each is subprocess or getattr(each, "__module__", None) in _STARTERS for each in used)
+@functools.cache
+def _starts_processes(file: ModuleType | None) -> bool:
+    """Whether a file of tests imports what starts processes, or a function from a file of helpers that does."""
+    starters = (subprocess, multiprocessing)
+    for value in vars(file).values() if file else ():
+        helper = sys.modules.get(str(getattr(value, "__module__", "")))
+        imported = vars(helper).values() if helper and helper.__name__.startswith("tests.") else ()
+        if any(module in starters for module in (value, *imported) if inspect.ismodule(module)):
+            return True
+    return False
 
 
 @pytest.fixture(autouse=True)
