@@ -244,6 +244,7 @@ def usual_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_the_run_and_raises_keyboard_interrupt(place, data, usual_signals):
     before = [signal.getsignal(number) for number in SIGNALS]
     options = SMALL | {"optimizer": {"epochs": 150}, "baselines": False}
@@ -271,6 +272,7 @@ def test_recommend_works_in_another_thread(run):
     pd.testing.assert_frame_equal(results[0], gnnrec.recommend(run, 7))
 
 
+@pytest.mark.slow
 def test_the_example_runs(tmp_path):
     environment = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error::FutureWarning", ROOT / "examples" / "movielens_notebook.py"]

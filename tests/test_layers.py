@@ -85,6 +85,7 @@ def test_class_names_are_unique():
     assert len(names) > 150 and [name for name, count in names.items() if count > 1] == []
 
 
+@pytest.mark.slow
 def test_optional_packages_are_not_imported_with_the_program():
     code = (
         "import sys, gnnrec.cli.main, gnnrec.training.run, gnnrec.baselines.ranking; "

@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("command", ["mypy", "ruff check --no-cache", "ruff format --check --no-cache"])
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param("mypy", marks=pytest.mark.slow), "ruff check --no-cache", "ruff format --check --no-cache"],
+)
 def test_it_has_no_complaints(command: str):
     words = [sys.executable, "-m", *command.split()]
     result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -107,6 +107,7 @@ def fits(world: World, directory: str) -> tuple[torch.Tensor, torch.Tensor, floa
     return factors.user, factors.movie, fitted.metrics(TEST).rmse
 
 
+@pytest.mark.slow
 def test_three_ranks_fit_the_same_as_one(small):
     user, movie, rmse = fits(World(), str(small.directory))
     results = run_on_ranks(3, fits, str(small.directory))

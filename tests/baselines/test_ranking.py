@@ -138,6 +138,7 @@ def on_ranks(world: World, directory: str) -> dict[str, dict]:
     }
 
 
+@pytest.mark.slow
 def test_three_ranks_agree_with_one(datasets):
     directory = str(datasets["strong"].directory)
     expected = run_on_ranks(1, on_ranks, directory)[0]

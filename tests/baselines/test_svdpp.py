@@ -81,6 +81,7 @@ def fits(world: World, directory: str):
     return gradients, fitted.metrics(TEST).rmse
 
 
+@pytest.mark.slow
 def test_three_ranks_fit_the_same_as_one(small):
     gradients, rmse = fits(World(), str(small.directory))
     results = run_on_ranks(3, fits, str(small.directory))

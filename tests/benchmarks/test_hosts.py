@@ -26,7 +26,7 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.end_to_end.commands import ROOT
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
 
 
 @pytest.fixture(scope="module", autouse=True)

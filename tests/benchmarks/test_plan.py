@@ -60,6 +60,7 @@ def test_the_package_has_the_constants_of_the_result_file():
     assert fit(result["runs"], result["all_reduces"])["seconds"] == pytest.approx(package["seconds"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_quick_checks_one_run_and_writes_no_file(monkeypatch, capsys):
     written = []
     monkeypatch.setattr(record, "write", lambda *args: written.append(args))

@@ -139,6 +139,7 @@ def test_scratch_of_other_input_is_discarded(rough, tmp_path, prepared, small_sp
     assert_same_files(*(prepared(tmp_path, tmp_path / engine, engine=engine) for engine in engines))
 
 
+@pytest.mark.slow
 def test_killed_run_can_be_started_again(rough, tmp_path, prepared):
     pd.concat([rough] * 100).to_csv(tmp_path / "ratings.csv", index=False)
     command = [sys.executable, "-m", "gnnrec", "prepare", str(tmp_path / "out"), "--ratings", str(tmp_path)]
@@ -229,6 +230,7 @@ def test_less_memory_means_smaller_splits_and_more_buckets(table, tmp_path):
     assert plans[0].rows_per_split < plans[2].rows_per_split
 
 
+@pytest.mark.slow
 def test_dask_workers_write_the_same_bytes(rough, tmp_path, prepared):
     """Covers workers started by prepare and an existing cluster."""
     from distributed import LocalCluster

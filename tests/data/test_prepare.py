@@ -88,6 +88,7 @@ def test_scale_from_data_is_written_in_short_decimals(tmp_path, prepared):
     assert (manifest.rating["min"], manifest.rating["max"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_prepare_does_not_import_training_packages():
     code = (
         "import sys, gnnrec.cli.main; gnnrec.cli.main.COMMANDS['prepare'].load(); "

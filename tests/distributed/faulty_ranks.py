@@ -78,7 +78,7 @@ def run_faulty(directory: Path, fault: str, lost: float, stall: float, ranks: in
 
 
 def _wait_until_ready(files: list[Path]) -> float:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not all(file.exists() and "before" in file.read_text() for file in files):
         assert time.monotonic() < deadline, [file.read_text() for file in files if file.exists()]
         time.sleep(0.02)

@@ -10,6 +10,8 @@ import pytest
 from tests.distributed.faulty import FAULTY_RANK
 from tests.distributed.faulty_ranks import FAULTY_LABEL, LINE, SLACK, assert_named, run_faulty
 
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
+
 
 def test_a_stopped_rank_is_lost(tmp_path):
     ends = run_faulty(tmp_path, "stop", lost=3, stall=60)
@@ -21,11 +23,11 @@ def test_a_stopped_rank_is_lost(tmp_path):
 
 @pytest.mark.parametrize("fault", ["kill", "kill in DDP"])
 def test_a_killed_rank_is_named_long_before_the_timeout(tmp_path, fault):
-    ends = run_faulty(tmp_path, fault, lost=6, stall=60)
+    ends = run_faulty(tmp_path, fault, lost=30, stall=60)
     assert ends[FAULTY_RANK].code == -signal.SIGKILL
     for rank in (0, 2):
         assert_named(ends[rank], rank, FAULTY_LABEL)
-        assert ends[rank].seconds < 6
+        assert ends[rank].seconds < 20
 
 
 def test_a_killed_rank_that_served_the_store_is_named(tmp_path):

@@ -10,6 +10,8 @@ from tests.distributed import faulty
 from tests.distributed.faulty import FAULTY_RANK
 from tests.distributed.faulty_ranks import FAULTY_LABEL, SLACK, assert_named, run_faulty
 
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
+
 
 def test_a_stalled_rank_is_named_with_its_location(tmp_path):
     ends = run_faulty(tmp_path, "sleep", lost=10, stall=2)

@@ -15,6 +15,8 @@ import pytest
 from tests.datasets import write_dataset
 from tests.end_to_end.commands import ROOT, torchrun
 
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
+
 LOST_SECONDS = 4
 #: The line of a healthy rank: its number, and the process that it names.
 LINE = re.compile(
@@ -31,7 +33,7 @@ def workers(launcher: int) -> dict[int, psutil.Process]:
 
 
 def wait_for_steps(run: Path, launcher: subprocess.Popen, steps: int = 3) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     metrics = run / "metrics.jsonl"
     while not metrics.exists() or len(metrics.read_text().splitlines()) < steps:
         assert launcher.poll() is None and time.monotonic() < deadline, "no steps are recorded"

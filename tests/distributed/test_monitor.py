@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import threading
-import time
 import timeit
+from collections.abc import Callable
 
 import pytest
 
@@ -39,6 +38,12 @@ class Store:
         return [self.own, self.other.to_json()]
 
 
+@pytest.fixture(autouse=True)
+def fake_threads(fake_time, monkeypatch) -> None:
+    """The threads of the monitor sleep in fake time."""
+    monkeypatch.setattr(monitor_module, "threading", fake_time)
+
+
 @pytest.fixture
 def aborts(monkeypatch) -> list[str]:
     """Diagnoses with which the monitor would abort this process; here it does not."""
@@ -47,18 +52,21 @@ def aborts(monkeypatch) -> list[str]:
     return diagnoses
 
 
-def monitor_for(
-    seconds: float, store: Store, collective_stats: CollectiveStats, aborts: list[str], asynchronous: bool = False
-) -> str:
-    """Runs a monitor for some seconds and returns its diagnosis, empty if there is none."""
-    monitor = HealthMonitor(store, "start", 0, 2, collective_stats, TIMEOUTS, asynchronous)
-    monitor.start()
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not aborts:
-        time.sleep(0.02)
-    store.other = dataclasses.replace(store.other, left="done")
-    monitor.leave()
-    return aborts[0] if aborts else ""
+@pytest.fixture
+def diagnose(fake_time, aborts) -> Callable[..., str]:
+    """A function that runs a monitor for some seconds and returns its diagnosis, empty if there is none."""
+
+    def diagnose(seconds: float, store: Store, collective_stats: CollectiveStats, asynchronous: bool = False) -> str:
+        monitor = HealthMonitor(store, "start", 0, 2, collective_stats, TIMEOUTS, asynchronous)
+        monitor.start()
+        deadline = fake_time.now + seconds
+        while fake_time.now < deadline and not aborts:
+            fake_time.sleep(0.1)
+        store.other = dataclasses.replace(store.other, left="done")
+        monitor.leave()
+        return aborts[0] if aborts else ""
+
+    return diagnose
 
 
 def inside(number: int = 5) -> CollectiveStats:
@@ -68,57 +76,58 @@ def inside(number: int = 5) -> CollectiveStats:
     return collective_stats
 
 
-def test_a_rank_without_heartbeat_is_lost_even_if_no_rank_waits(aborts):
+def test_a_rank_without_heartbeat_is_lost_even_if_no_rank_waits(diagnose, fake_time):
     store = Store()
     store.beats = False
-    assert "rank 1 (host there, pid 1," in monitor_for(5, store, CollectiveStats(), aborts)
+    assert "rank 1 (host there, pid 1," in diagnose(5, store, CollectiveStats())
+    assert TIMEOUTS.lost < fake_time.now < TIMEOUTS.lost + 0.5
 
 
-def test_a_rank_with_heartbeats_is_not_lost(aborts):
-    assert monitor_for(1.5, Store(), CollectiveStats(), aborts) == ""
+def test_a_rank_with_heartbeats_is_not_lost(diagnose):
+    assert diagnose(20, Store(), CollectiveStats()) == ""
 
 
-def test_a_rank_behind_has_stalled_after_the_timeout(aborts):
-    began = time.monotonic()
-    assert "has kept the others waiting for 2 s (gather 5 for 2 s" in monitor_for(5, Store(), inside(5), aborts)
-    assert time.monotonic() - began > TIMEOUTS.stall
+def test_a_rank_behind_has_stalled_after_the_timeout(diagnose, fake_time):
+    assert "has kept the others waiting for 2 s (gather 5 for 2 s" in diagnose(5, Store(), inside(5))
+    assert TIMEOUTS.stall < fake_time.now < TIMEOUTS.stall + 0.5
 
 
-def test_a_rank_in_as_many_collectives_is_not_behind(aborts):
-    assert monitor_for(2.5, Store(), inside(4), aborts) == ""
+def test_a_rank_in_as_many_collectives_is_not_behind(diagnose):
+    assert diagnose(20, Store(), inside(4)) == ""
 
 
 @pytest.mark.parametrize(("entered", "expected"), [(5, "has kept the others waiting"), (4, "")])
-def test_asynchronous_collectives_are_compared_by_their_number(aborts, entered, expected):
-    diagnosis = monitor_for(2.5, Store(), CollectiveStats(entered=entered), aborts, asynchronous=True)
+def test_asynchronous_collectives_are_compared_by_their_number(diagnose, entered, expected):
+    diagnosis = diagnose(20, Store(), CollectiveStats(entered=entered), asynchronous=True)
     assert expected in diagnosis and bool(diagnosis) == bool(expected)
 
 
-def test_a_lost_store_aborts_only_ranks_that_wait(aborts, monkeypatch):
+def test_a_lost_store_aborts_only_ranks_that_wait(diagnose, fake_time, monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "first-node")
     for collective_stats, waits in ((CollectiveStats(entered=4), False), (inside(4), True)):
         store = Store()
-        threading.Timer(0.3, setattr, (store, "answers", False)).start()
-        diagnosis = monitor_for(2.5, store, collective_stats, aborts)
+        fake_time.Thread(lambda store=store: (fake_time.sleep(0.3), setattr(store, "answers", False))).start()
+        diagnosis = diagnose(20, store, collective_stats)
         assert ("the rendezvous store on first-node:" in diagnosis) == waits == bool(diagnosis)
 
 
-def test_time_while_this_process_was_stopped_does_not_count(aborts, monkeypatch):
+def test_time_while_this_process_was_stopped_does_not_count(aborts, fake_time):
     """The clock jumps, as it does over SIGSTOP and SIGCONT of a whole job."""
-    jump = [0.0]
-    real = time.monotonic
-    monkeypatch.setattr(monitor_module.time, "monotonic", lambda: real() + jump[0])
-    threading.Timer(0.4, jump.__setitem__, (0, 1000.0)).start()
-    store, began = Store(), real()
+    store = Store()
     monitor = HealthMonitor(store, "start", 0, 2, inside(5), TIMEOUTS, False)
     monitor.start()
-    while real() - began < 1.0:
-        time.sleep(0.02)
+    fake_time.sleep(0.4)
+    fake_time.now += 1000
+    store.beats = False  # the other rank takes longer to continue
+    fake_time.sleep(0.3)
+    store.beats = True
+    fake_time.sleep(0.3)
     assert aborts == []
     store.other = dataclasses.replace(store.other, left="done")
     monitor.leave()
 
 
+@pytest.mark.timing
 def test_tracking_a_collective_is_cheap():
     """A gloo all-reduce takes 50 microseconds and more."""
     collective_stats = CollectiveStats()

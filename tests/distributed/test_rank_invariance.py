@@ -16,7 +16,7 @@ from tests.distributed.ranks import run_on_ranks
 from tests.steps import batches_of
 
 # Three fixtures train every scenario: one worker runs them all.
-pytestmark = pytest.mark.xdist_group("rank invariance")
+pytestmark = [pytest.mark.xdist_group("rank invariance"), pytest.mark.slow]
 
 STEPS = 3
 ARCHITECTURES = ("gcn", "sage", "gat")

@@ -16,7 +16,7 @@ from tests.distributed.ranks import run_on_ranks
 from tests.steps import batches_of
 
 # Two fixtures train every scenario: one worker runs them all.
-pytestmark = pytest.mark.xdist_group("ranking invariance")
+pytestmark = [pytest.mark.xdist_group("ranking invariance"), pytest.mark.slow]
 
 STEPS = 4
 SCENARIOS = {

@@ -66,4 +66,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the chain share one process of pytest-xdist, so that the chain runs once."""
     for item in items:
         if "chain" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("chain"))
+            for marker in (pytest.mark.xdist_group("chain"), pytest.mark.processes, pytest.mark.slow):
+                item.add_marker(marker)

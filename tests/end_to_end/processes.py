@@ -20,7 +20,8 @@ from gnnrec.distributed.exit import exit_on_user_error
 from tests.distributed.ranks import PRELOADED
 from tests.end_to_end.commands import ROOT
 
-PATIENCE = 90.0
+#: Seconds after which something hangs, also on a busy machine.
+PATIENCE = 300.0
 
 
 class Program:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 20
+PATIENCE = 120
 
 
 def offline_runs(run: Path) -> list[Path]:

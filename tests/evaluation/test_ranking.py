@@ -173,6 +173,7 @@ def on_ranks(world: World) -> RankingMetrics:
     )
 
 
+@pytest.mark.slow
 def test_three_ranks_agree_with_one():
     expected = run_on_ranks(1, on_ranks)[0]
     for metrics in run_on_ranks(3, on_ranks):

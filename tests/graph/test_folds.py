@@ -14,7 +14,7 @@ from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.steps import batches_of, steps_of
 
-pytestmark = pytest.mark.xdist_group("folds")
+pytestmark = [pytest.mark.xdist_group("folds"), pytest.mark.slow]
 
 #: Users, movies, ratings, folds, seed users per step: numbers without common divisors.
 SIZES = [(37, 29, 431, 3, 11), (23, 41, 307, 7, 5), (101, 17, 613, 2, 13)]

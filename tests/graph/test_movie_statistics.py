@@ -71,6 +71,7 @@ def sweep_on_rank(world: World, directory: str, time: bool) -> tuple[MovieStatis
     return actual, [actual.for_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("time", [True, False])
 def test_three_ranks_equal_one(dataset, time):
     expected = in_memory(dataset, (TRAIN,), time)

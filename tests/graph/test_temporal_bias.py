@@ -159,6 +159,7 @@ def temporal_biases_on_rank(world, directory):
     return world.all_gather_objects((actual.edges.target_temporal_bias, actual.edges.residual, test.temporal_bias))
 
 
+@pytest.mark.slow
 def test_temporal_biases_do_not_depend_on_the_number_of_ranks(dataset):
     alone = temporal_biases_on_rank(World(), dataset.directory)
     for parts in run_on_ranks(3, temporal_biases_on_rank, dataset.directory):

@@ -67,6 +67,7 @@ def clock_of(world: World) -> Clock:
     return Clock.from_times(times, world)
 
 
+@pytest.mark.slow
 def test_all_ranks_have_the_same_clock_even_without_edges():
     expected = Clock.from_times(torch.tensor([20, 10**8]), World())
     assert run_on_ranks(3, clock_of) == [expected] * 3

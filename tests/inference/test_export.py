@@ -184,6 +184,7 @@ def export_on_rank(world: World, run: str, out: str) -> dict:
     return exported(Path(run), Path(out), world, chunk=5, part_rows=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_many_ranks_export_the_same_as_one(dataset: PreparedDataset, dot_run, tmp_path, ranks):
     one = export_on_rank(World(), str(dot_run), str(tmp_path / "one"))

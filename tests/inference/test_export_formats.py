@@ -95,6 +95,7 @@ def export_on_rank(world: World, run: str, out: str) -> dict:
     return exported(Path(run), Path(out), world, formats=ALL, part_rows=10)
 
 
+@pytest.mark.slow
 def test_ranks_share_the_files(run, tmp_path):
     manifest = run_on_ranks(2, export_on_rank, str(run), str(tmp_path / "two"))[1]
     one = exported(run, tmp_path / "one", formats=ALL, part_rows=10)

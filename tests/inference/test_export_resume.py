@@ -15,6 +15,8 @@ from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.inference.exports import OPTIONS, content, exported, names
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(BaseException):
     """Stands for the death of the process: no handler catches it."""

@@ -127,6 +127,7 @@ def test_unknown_movies_are_left_out_and_counted(dataset, run_of, tmp_path, caps
     assert np.isfinite(vectors(found, [88_888])).all()
 
 
+@pytest.mark.slow
 def test_two_ranks_embed_new_users_like_one(dataset, run_of, tmp_path):
     ratings = ratings_of(dataset)[lambda frame: frame["userId"] % 3 == 1]
     expected, _ = exported(run_of("sage"), tmp_path / "one", ratings, part_rows=2)

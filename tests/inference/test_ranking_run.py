@@ -142,6 +142,7 @@ def export_on_ranks(world: World, run: str, out: str) -> None:
     export(Path(run), ExportOptions(Path(out)), world)
 
 
+@pytest.mark.slow
 def test_two_ranks_export_the_same_as_one(run, exported, tmp_path):
     run_on_ranks(2, export_on_ranks, str(run), str(tmp_path / "two"))
     for kind in ("user", "movie"):

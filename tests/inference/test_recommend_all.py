@@ -88,6 +88,7 @@ def test_the_manifest_describes_the_files(dataset, made, tmp_path):
         assert entry == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
+@pytest.mark.slow
 def test_any_number_of_ranks_writes_the_same_files(made, tmp_path):
     for size in (1, 3):
         run_on_ranks(size, on_ranks, made, tmp_path / str(size))
@@ -190,6 +191,7 @@ def fail_on_the_last_part(world: World, place: Path, out: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2])
 def test_a_full_disk_is_one_line_on_every_rank(made, tmp_path, size):
     said = run_on_ranks(size, fail_on_the_last_part, made, tmp_path / "out")

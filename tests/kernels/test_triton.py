@@ -13,7 +13,7 @@ import torch
 
 from tests.kernels.triton_cases import PAIRS, SUMS
 
-pytestmark = pytest.mark.xdist_group("triton")
+pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 CASES = [f"{direction} {name}" for direction in ("gather", "scatter") for name in SUMS]

@@ -121,6 +121,7 @@ def embed_on_rank(world: World, directory: str) -> dict[str, NodeEmbeddings]:
     return actual
 
 
+@pytest.mark.slow
 def test_three_ranks_equal_one(dataset):
     expected = embed_on_rank(World(), str(dataset.directory))
     ranks = run_on_ranks(3, embed_on_rank, str(dataset.directory))

@@ -11,7 +11,7 @@ from gnnrec.cli.main import run_command
 from gnnrec.reporting.theme import DARK, LIGHT
 from tests.reporting.browser import install, open_page
 
-pytestmark = pytest.mark.xdist_group("chromium")
+pytestmark = [pytest.mark.xdist_group("chromium"), pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -22,6 +22,8 @@ from gnnrec.utils.files import sha256
 from tests.configs import make_config
 from tests.reporting.conftest import NASTY, data, figure, page_of, section_names
 
+pytestmark = pytest.mark.slow
+
 
 class Resources(HTMLParser):
     """Collects what a page would load, and its text and elements."""

@@ -30,7 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs all tests of this folder in one process of pytest-xdist, so that there is one cluster."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("slurm"))
+            for marker in (pytest.mark.xdist_group("slurm"), pytest.mark.slurm, pytest.mark.slow):
+                item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

@@ -74,6 +74,7 @@ def test_targets_do_not_reach_their_predictions(dataset, architecture, sampled, 
     assert (leaking_before - leaking_after).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampled", [False, True])
 def test_shuffled_ratings_cannot_be_predicted(dataset, architecture, sampled):
     """First epoch on randomly shuffled ratings, scored before each update: the loss is not below their variance."""

@@ -22,6 +22,8 @@ from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, FOLDS = 3, 3
 #: Fields of records that are measured, not computed.
 CLOCK = re.compile("^time$|seconds?$|^memory_gib$|^collective_mib$")

@@ -13,6 +13,8 @@ from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
 from tests.datasets import changed_copy, write_dataset
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -22,23 +21,25 @@ from gnnrec.training.trainer import Trainer
 from gnnrec.utils.timer import Timer
 from tests.configs import SAMPLED, make_config
 from tests.distributed.ranks import run_on_ranks
+from tests.fake_time import FakeTime, share_time
 from tests.training.runs import STEPS, config_of, run
 
-PAUSE = 0.02
+#: Seconds of fake time; sums of them are exact.
+PAUSE = 0.25
 
 
-def test_a_timer_counts_nested_blocks_once():
+def test_a_timer_counts_nested_blocks_once(fake_time):
     timer = Timer()
     for _ in range(2):
         with timer, timer:
-            time.sleep(PAUSE)
-    time.sleep(PAUSE)
-    assert 2 * PAUSE <= timer.seconds < 3 * PAUSE
+            fake_time.sleep(PAUSE)
+    fake_time.sleep(PAUSE)
+    assert timer.seconds == 2 * PAUSE
 
 
-def paused(method):
+def paused(fake_time: FakeTime, method, pause: float = PAUSE):
     def slow(*arguments, **options):
-        time.sleep(PAUSE)
+        fake_time.sleep(pause)
         return method(*arguments, **options)
 
     return slow
@@ -48,40 +49,45 @@ def records(directory: Path) -> list[dict]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_pauses_count_as_the_purpose_they_were_made_in(dataset, tmp_path, monkeypatch):
+def test_pauses_count_as_the_purpose_they_were_made_in(dataset, tmp_path, monkeypatch, fake_time):
     config = config_of(dataset, tmp_path / "run", checkpoint={"every_steps": 6}, max_steps=STEPS)
-    monkeypatch.setattr(RatingLoader, "batch", paused(RatingLoader.batch))
-    monkeypatch.setattr(RatingTrainer, "validate", paused(RatingTrainer.validate))
+    monkeypatch.setattr(RatingLoader, "batch", paused(fake_time, RatingLoader.batch))
+    monkeypatch.setattr(RatingTrainer, "forward_backward", paused(fake_time, RatingTrainer.forward_backward, 2 * PAUSE))
+    monkeypatch.setattr(RatingTrainer, "validate", paused(fake_time, RatingTrainer.validate))
     writers = []
 
     class SlowWriter(manager.CheckpointWriter):
         def __init__(self, *arguments):
-            time.sleep(PAUSE)
+            fake_time.sleep(PAUSE)
             writers.append(arguments)
             super().__init__(*arguments)
 
     monkeypatch.setattr(manager, "CheckpointWriter", SlowWriter)
     summary = run(config)
     seconds, all_records = summary["seconds"], records(config.run_dir)
-    assert seconds["sampling"] >= PAUSE * STEPS and seconds["communication"] == 0
-    assert seconds["checkpoints"] >= PAUSE * len(writers) and len(writers) > 4
+    assert seconds["sampling"] == PAUSE * STEPS and seconds["communication"] == 0
+    assert seconds["compute"] == 2 * PAUSE * STEPS
+    assert seconds["checkpoints"] == PAUSE * len(writers) and len(writers) > 4
     evaluations = [record["evaluation_seconds"] for record in all_records if "validation_rmse" in record]
-    assert min(evaluations) >= PAUSE and seconds["evaluation"] > sum(evaluations)
+    assert set(evaluations) == {PAUSE} and seconds["evaluation"] == sum(evaluations)
     steps = [record for record in all_records if "loss" in record]
-    assert all(record["sampling_seconds"] >= PAUSE for record in steps)
+    assert len(steps) == STEPS
     parts = ("sampling_seconds", "compute_seconds", "collective_seconds", "checkpoint_seconds")
     for record in steps:
-        assert sum(record[part] for part in parts) == pytest.approx(record["step_seconds"], abs=PAUSE / 4)
-        assert record["compute_seconds"] > 0
+        assert [record[part] for part in parts[:3]] == [PAUSE, 2 * PAUSE, 0]
+        assert sum(record[part] for part in parts) == record["step_seconds"]
     whole = seconds["sampling"] + seconds["compute"] + sum(record["checkpoint_seconds"] for record in steps)
-    assert whole == pytest.approx(summary["training_seconds"], rel=0.02)
+    assert whole == summary["training_seconds"]
 
 
 def with_a_late_rank(world: World, data: str, run_dir: str) -> dict[str, float]:
     """Trains with a slow rank 1, in making batches, which calls collectives too, and in computing."""
+    fake_time = FakeTime().install()
+    share_time(fake_time)
     if world.rank == 1:
         for name in ("statistics", "batch"):
-            setattr(RatingLoader, name, paused(getattr(RatingLoader, name)))
+            setattr(RatingLoader, name, paused(fake_time, getattr(RatingLoader, name)))
+        RatingTrainer.forward_backward = paused(fake_time, RatingTrainer.forward_backward, 2 * PAUSE)
     config = make_config(data, run_dir, device="cpu", log_every=1, loader=SAMPLED)
     return train(config, world)["seconds"]
 
@@ -89,10 +95,10 @@ def with_a_late_rank(world: World, data: str, run_dir: str) -> dict[str, float]:
 def test_waiting_for_others_is_communication(dataset, tmp_path):
     waiting, late = run_on_ranks(2, with_a_late_rank, str(dataset.directory), str(tmp_path / "run"))
     steps = records(tmp_path / "run")[-1]["step"]
-    # In each step rank 0 waits once or twice for rank 1: while a batch is made (not sampling time), and after it.
-    assert late["sampling"] >= 2 * PAUSE * steps > 2 * PAUSE * 20
-    assert waiting["sampling"] < late["sampling"] - PAUSE * steps
-    assert waiting["communication"] > PAUSE * steps
+    assert steps > 20
+    # In each step rank 0 waits for rank 1 twice while a batch is made, which is not sampling time, and after it.
+    assert (late["sampling"], late["compute"], late["communication"]) == (2 * PAUSE * steps, 2 * PAUSE * steps, 0)
+    assert (waiting["sampling"], waiting["compute"], waiting["communication"]) == (0, 0, 4 * PAUSE * steps)
 
 
 def gradient_norms(world: World, data: str, objective: str) -> list[float]:
@@ -129,6 +135,7 @@ def gradient_norms(world: World, data: str, objective: str) -> list[float]:
     return norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["rating", "ranking"])
 def test_gradient_norms_do_not_depend_on_ranks(dataset, objective):
     data = str(dataset.directory)
@@ -138,6 +145,7 @@ def test_gradient_norms_do_not_depend_on_ranks(dataset, objective):
     assert min(one_rank[::2]) > 0 and (min(one_rank[1::2]) > 0) == (objective == "rating")
 
 
+@pytest.mark.slow
 def test_recorded_norms_are_those_of_the_summed_gradients(dataset, tmp_path):
     steps = {}
     for ranks in (1, 2):

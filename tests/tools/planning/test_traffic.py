@@ -50,6 +50,7 @@ def counted(data: str) -> list[dict[str, tuple[int, int]]]:
     return run_on_ranks(2, count, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_bytes_and_calls_equal_those_of_a_real_run(name, data, counted):
     model, loader = CASES[name]

@@ -134,6 +134,7 @@ def on_ranks(world: World, data: Path, out: Path) -> dict:
     return tune(data, options(out), world).as_dict()
 
 
+@pytest.mark.slow
 def test_two_ranks_search_like_one(dataset, study, tmp_path):
     first, second = run_on_ranks(2, on_ranks, dataset.directory, tmp_path)
     assert first == second
@@ -149,12 +150,14 @@ def refused_on_ranks(world: World, data: Path, out: Path) -> str:
     return str(error.value)
 
 
+@pytest.mark.slow
 def test_every_rank_raises_the_error(dataset, study):
     assert set(run_on_ranks(2, refused_on_ranks, dataset.directory, study)) == {
         f"{study} holds a study of another seed: choose another --out"
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_test_ratings_change_nothing(prepared, study_of, protocol, tmp_path):
     source, whole = prepared(protocol), study_of(protocol)
@@ -257,6 +260,7 @@ def test_a_missing_optuna_is_an_error_with_the_install_command(dataset, tmp_path
         tune(dataset.directory, options(tmp_path), World())
 
 
+@pytest.mark.slow
 def test_each_trial_is_logged(dataset, tmp_path):
     tune(dataset.directory, options(tmp_path, trials=2, wandb=WandbOptions(mode="offline")), World())
     assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
