@@ -10,7 +10,7 @@ recommendations and of prepared arrays, and all numbers of ``metrics.jsonl``, ``
 manifests except clocks. Text is not kept. ``compare`` prints every difference and exits with 1 if there is any.
 
 Both recordings must be made on one machine with the same packages. Names that a version has changed are translated by
-the table in ``same_numbers_names.py``. ``--only`` records a part of the runs, and ``compare`` prints that it is a part.
+the table in ``same_numbers_names.py``. ``--only`` records a part of the runs, and ``compare`` then prints this.
 """
 
 from __future__ import annotations
