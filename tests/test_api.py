@@ -159,7 +159,7 @@ def test_similar_movies_have_the_highest_cosines(run):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda p, d, r: gnnrec.prepare(p / "x", r, tset=0.1), "tset.*did you mean test"),
+        (lambda p, d, r: gnnrec.prepare(p / "x", r, tset=0.1), "tset.*did you mean --test"),
         (lambda p, d, r: gnnrec.prepare(p / "x", r, test="ten"), "--test ten: must be a number"),
         (lambda p, d, r: gnnrec.prepare(p / "x", r, protocol="strng"), "did you mean strong"),
         (lambda p, d, r: gnnrec.prepare(p / "x"), "--ratings"),
@@ -169,7 +169,7 @@ def test_similar_movies_have_the_highest_cosines(run):
             "^the DataFrame of ratings .* rating col",
         ),
         (lambda p, d, r: gnnrec.prepare(p / "x", r.assign(userId=[1, "a"] * 300)), "DataFrame of ratings.*mixed"),
-        (lambda p, d, r: gnnrec.train(d, p / "x", model={"dimm": 3}), "did you mean model.dim"),
+        (lambda p, d, r: gnnrec.train(d, p / "x", model={"dimm": 3}), "did you mean --model.dim"),
         (lambda p, d, r: gnnrec.train(d, p / "x", model={"dim": "wide"}), "--model.dim wide: must be a whole number"),
         (lambda p, d, r: gnnrec.train(d, p / "x", config=p / "no.yaml"), "no.yaml: there is no such file"),
         (lambda p, d, r: gnnrec.train(p / "nothing", p / "x"), "not a prepared dataset"),

@@ -9,6 +9,7 @@ from gnnrec.api.session import file_of, read_options
 from gnnrec.data.prepare import PrepareOptions
 from gnnrec.data.prepare import prepare as write
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.utils.log import log_to_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,7 @@ def prepare(
     Raises:
         UserError: Bad input, or an option that there is not.
     """
+    log_to_console(unless_configured=True)
     with file_of(ratings, "ratings") as ratings_file, file_of(movies, "movies") as movies_file:
         source = {"ratings": ratings_file, "movies": movies_file, "dataset": dataset, "overwrite": overwrite}
         write(Path(out), read_options(PrepareOptions, source | options))

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gnnrec.config.parser import Parser, words_of
+from gnnrec.config.parser import Parser
+from gnnrec.config.serialize import words_of
 from gnnrec.distributed.shutdown import SIGNALS
 from gnnrec.errors import Stopped, UserError
+from gnnrec.utils.log import log_to_console, logger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +87,7 @@ def session(device: str) -> Iterator[World]:
     """
     from gnnrec.distributed import process_group
 
+    log_to_console(unless_configured=True)
     process_group.share_cores()
     with contextlib.ExitStack() as afterwards:
         if threading.current_thread() is threading.main_thread():
@@ -98,7 +101,7 @@ def session(device: str) -> Iterator[World]:
                 ended = stopped
     if world.stop.code in SIGNALS:
         if ended is not None:
-            print(f"stopped {ended}", flush=True)
+            logger.info("stopped %s", ended)
         signal.raise_signal(world.stop.code)
     if ended is not None:
         raise ended

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gnnrec.api.session import given, session
-from gnnrec.config.parser import words_of
+from gnnrec.config.serialize import words_of
 from gnnrec.config.train_config import TrainConfig, parse_train_config, read_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError

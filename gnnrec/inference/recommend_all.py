@@ -53,7 +53,7 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
     best = BestMovies(source, allowed_movies(source.catalogue, options), options.top, world.device)
     directory = RecommendationDirectory(options.out)
     if world.run_on_rank0(lambda: _open(directory, source, options)):
-        world.print(f"{options.out} is complete: nothing is left to do")
+        world.log(f"{options.out} is complete: nothing is left to do")
         return world.run_on_rank0(directory.manifest)
     parts = parts_of(FOLDER, source.num_users, options.part_rows)
     missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
@@ -71,7 +71,7 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
     manifest = world.run_on_rank0(lambda: directory.finish([part.name for part in parts], about))
     seconds, users = time.perf_counter() - started, sum(len(part.rows) for part in missing)
     kept = f" ({len(parts) - len(missing)} of {len(parts)} parts were there)" if len(missing) < len(parts) else ""
-    world.print(
+    world.log(
         f"{options.out}: {options.top} of {best.count:,} movies for {source.num_users:,} users, {seconds:.1f} s, "
         f"{users / seconds:,.0f} users/s{kept}"
     )

@@ -66,7 +66,7 @@ class FileMemory(RowMemory):
         except OSError as error:
             raise UserError(
                 f"{self.directory}: cannot keep {size * dtype.itemsize / 2**20:.0f} MiB of user rows there "
-                f"({error.strerror}): make room, or choose --user_rows host"
+                f"({error.strerror}): make room, or choose --user-rows host"
             ) from None
 
     def host_copy(self, tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from gnnrec.config.parser import flat
+from gnnrec.config.serialize import flat
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
@@ -175,7 +175,7 @@ def _choose(candidates: list[Path], config: TrainConfig, world: World) -> Path:
             return checkpoint
         damages.append(damage.removesuffix(USE_ANOTHER).removesuffix(TRAIN_AGAIN))
         if checkpoint is not candidates[-1]:
-            world.print(f"warning: {damages[-1]}: falling back to an older checkpoint")
+            world.warn(f"{damages[-1]}: falling back to an older checkpoint")
     if config.resume not in ("never", "auto"):
         raise UserError(f"{damages[0]}: use --resume auto for the newest sound checkpoint")
     raise UserError(f"{damages[0]}, and no older checkpoint is sound: start again with --overwrite")

@@ -7,7 +7,7 @@ from gnnrec.tools.planning.constants import Constants, constants
 from gnnrec.tools.planning.estimate import Estimate, estimate, place_of
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.work import work_of
-from gnnrec.utils.log import say
+from gnnrec.utils.log import print_line
 
 COUNTED, ESTIMATED, MEASURED, PROJECTED = "counted", "estimated", "measured", "projected"
 #: TimeTotals of what was measured, past which constants are called extrapolated.
@@ -25,7 +25,7 @@ def plan(options: PlanOptions) -> Estimate:
     """
     found = estimate(options.job(), place_of(options))
     for line in lines(found, constants()):
-        say(line)
+        print_line(line)
     return found
 
 
