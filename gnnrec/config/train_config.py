@@ -22,6 +22,7 @@ from gnnrec.config.training_options import (
 )
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.layer_file import check_form, is_layer_file
 from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
@@ -106,8 +107,13 @@ class TrainConfig:
                 f"{self.ranking.dim}"
             )
         known = architectures()
-        if self.model.architecture not in known:
-            raise UserError(f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}")
+        if is_layer_file(self.model.architecture):
+            check_form(self.model.architecture)
+        elif self.model.architecture not in known:
+            raise UserError(
+                f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}, or write "
+                "FILE.py:NAME for a layer of your own"
+            )
         if self.overwrite and self.resume != "never":
             raise UserError(f"--overwrite starts again and --resume {self.resume} continues: give one of them")
         if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:

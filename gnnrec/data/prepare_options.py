@@ -98,7 +98,7 @@ class PrepareOptions(ColumnOptions):
         if self.memory and self.memory < LEAST_MEMORY:
             raise UserError(f"--memory {self.memory:g}: must be at least {LEAST_MEMORY:g} gigabytes, or 0")
         if self.scheduler and self.engine != "dask":
-            raise UserError("--scheduler is for --engine dask: add that, or leave it out")
+            raise UserError("--scheduler needs --engine dask: add --engine dask or omit --scheduler")
         if self.order == "metis" and self.engine in ("stream", "dask"):
             raise UserError("--order metis needs all ratings in memory: choose balanced, or --engine memory")
         engines = ("auto", "memory", "stream", "dask")

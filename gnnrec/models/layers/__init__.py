@@ -1,7 +1,8 @@
-"""Layers by name: each file here is one, and its name is what ``--model.architecture`` takes.
+"""Layers by name: each file here is one, and its name is a value of ``--model.architecture``.
 
 A file has ``build(options, spec)``, which returns a :class:`~gnnrec.models.conv.BipartiteConv`. CONTRIBUTING.md shows
-how to write one. This module imports none of them: the command line asks for their names, and torch takes its time.
+how to write one, here or in a file of your own (:mod:`gnnrec.models.layer_file`). This module imports no layer: the
+command line needs their names, and importing torch takes seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
+from gnnrec.models.layer_file import is_layer_file, read_builder
+
 if TYPE_CHECKING:
     from gnnrec.models.conv import BipartiteConv
     from gnnrec.models.options import ModelOptions
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class LayerSpec:
-    """Where in the encoder a layer stands.
+    """Position of a layer in the encoder.
 
     Attributes:
         first: The first layer, whose senders send source tables as they are; later ones send states.
@@ -39,5 +42,11 @@ def architectures() -> list[str]:
 
 
 def build_layer(options: ModelOptions, spec: LayerSpec) -> BipartiteConv:
-    """The layer of ``options.architecture`` in one direction."""
+    """The layer of ``options.architecture`` in one direction: a file of this package, or a file of the user's own.
+
+    Raises:
+        UserError: A file of the user's own that has no such layer.
+    """
+    if is_layer_file(options.architecture):
+        return read_builder(options.architecture)(options, spec)
     return importlib.import_module(f"{__name__}.{options.architecture}").build(options, spec)
