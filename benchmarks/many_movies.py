@@ -3,7 +3,7 @@
     python -m benchmarks.many_movies --movies 10000 100000 1000000
 
 Two ranks of one thread, the same number of ratings spread over more and more movies, sampled mini-batches of users, one
-layer. For ``--loader.movie_rows`` all and active: seconds per step, and MiB per step that a rank passes to collectives.
+layer. For ``--loader.movie-rows`` all and active: seconds per step, and MiB per step that a rank passes to collectives.
 The gradients of the movie tables are reduced whole in both: ``gradient_mib`` of the MiB.
 """
 
@@ -30,8 +30,8 @@ def run_one(directory: Path, rows: str, dim: int) -> dict[str, float]:
     command += [str(ROOT / "train_dist.py"), "--data", str(directory / "prepared"), "--run-dir", str(run)]
     command += ["--max-steps", str(STEPS), "--log-every", "1", "--validate-every", "0", "--baselines", "false"]
     command += ["--wandb.mode", "disabled", "--device", "cpu", "--model.dim", str(dim), "--model.time", "false"]
-    command += ["--loader.seed_users", "1000", "--loader.movies_per_user", "20", "--loader.raters_per_movie", "10"]
-    command += ["--loader.control_variate", "false", "--loader.folds", "5", "--loader.movie_rows", rows]
+    command += ["--loader.seed-users", "1000", "--loader.movies-per-user", "20", "--loader.raters-per-movie", "10"]
+    command += ["--loader.control-variate", "false", "--loader.folds", "5", "--loader.movie-rows", rows]
     subprocess.run(command, check=True, capture_output=True, env=record.environment_with(OMP_NUM_THREADS="1"))
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     steps = [line for line in lines if "step_seconds" in line][SKIPPED:]

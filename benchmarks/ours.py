@@ -20,9 +20,9 @@ from gnnrec.training.rating_trainer import RatingTrainer
 FAN_OUT_10 = [
     "--model.layers=2",
     "--loader.folds=10",
-    "--loader.seed_users=0",
-    "--loader.movies_per_user=10",
-    "--loader.raters_per_movie=10",
+    "--loader.seed-users=0",
+    "--loader.movies-per-user=10",
+    "--loader.raters-per-movie=10",
 ]
 
 
@@ -34,7 +34,7 @@ def build(data: Path, options: list[str], device: str = "cpu") -> RatingTrainer:
         options: Options of training, as on the command line.
         device: ``cpu`` or ``cuda``.
     """
-    config = parse_train_config([*options, f"--data={data}", "--run_dir=unused", f"--device={device}"])
+    config = parse_train_config([*options, f"--data={data}", "--run-dir=unused", f"--device={device}"])
     world = World(device=torch.device("cuda", 0) if device == "cuda" else torch.device("cpu"))
     return RatingTrainer(config, PreparedDataset(data), world)
 

@@ -41,7 +41,7 @@ SHAPES = {
     "movies": (5_000, 100, 30_000),
     "large": (80_000, 40, 20_000),
 }
-_SAMPLED = "--loader.movies_per_user=10 --loader.raters_per_movie=10 --loader.seed_users="
+_SAMPLED = "--loader.movies-per-user=10 --loader.raters-per-movie=10 --loader.seed-users="
 #: Options of the runs on them.
 GRID = [
     ("small", ""), ("small", "--model.layers=2"), ("usual", ""), ("usual", "--model.dim=32"),

@@ -26,14 +26,14 @@ from gnnrec.tools.planning.options import PlanOptions
 
 #: Users, ratings per user, movies. None of them is among those of ``plan_constants``.
 SHAPES = {"middle": (30_000, 60, 5_000), "wide": (12_000, 80, 16_000), "long": (120_000, 25, 8_000)}
-_DRAW = "--loader.movies_per_user=15 --loader.raters_per_movie=12"
+_DRAW = "--loader.movies-per-user=15 --loader.raters-per-movie=12"
 #: Shape, options of training, ranks.
 RUNS = [
     ("middle", "--loader.folds=5", 1), ("middle", "--loader.folds=5", 2),
     ("middle", "--loader.folds=5 --model.dim=96 --model.layers=2", 1),
     ("middle", "--loader.folds=5 --model.architecture=gat", 1), ("wide", "--loader.folds=8", 1),
     ("wide", "--loader.folds=5 --model.architecture=gcn --model.dim=32", 2),
-    ("long", "--loader.folds=3", 1), ("long", f"--loader.folds=3 --loader.seed_users=40000 {_DRAW}", 1),
+    ("long", "--loader.folds=3", 1), ("long", f"--loader.folds=3 --loader.seed-users=40000 {_DRAW}", 1),
 ]  # fmt: skip
 QUICK = {"tiny": (1_000, 20, 300)}
 _LARGE = "--config=configs/ml20m_full.yaml"

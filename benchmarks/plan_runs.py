@@ -37,7 +37,7 @@ class TimedTrainer(RatingTrainer):
 
 def config_of(data: Path, options: list[str]) -> TrainConfig:
     """A configuration on the CPU; ``--loader.folds`` sets the steps of an epoch."""
-    fixed = [f"--data={data}", "--run_dir=unused", "--device=cpu", "--optimizer.epochs=1000", "--log_every=1000000"]
+    fixed = [f"--data={data}", "--run-dir=unused", "--device=cpu", "--optimizer.epochs=1000", "--log-every=1000000"]
     return parse_train_config([*fixed, *options])
 
 

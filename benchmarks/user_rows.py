@@ -1,6 +1,6 @@
 """Memory and time of user rows by where they are kept: ``python -m benchmarks.user_rows --users 1000000``.
 
-Each place (``--user_rows`` device, host and file) has a separate process on one rank and the CPU: 10 ratings per user,
+Each place (``--user-rows`` device, host and file) has a separate process on one rank and the CPU: 10 ratings per user,
 mini-batches of users, sampled neighbors, Adam. After the first step, which compiles, memory and time of the others
 are measured; the memory of the graph alone is that of a model without user ids, and measured in the same way before the
 tables are made. Anonymous memory (RssAnon) cannot be taken back by the system without swap; mapped files (RssFile)

@@ -20,10 +20,13 @@ from types import ModuleType
 import pytest
 import torch
 
+from gnnrec.utils.log import log_to_console
 from tests.fake_time import FakeTime
 
 # Tests are many small computations, some of them on several ranks at once: more threads only get into each other's way.
 torch.set_num_threads(1)
+# As programs do: tests read what a command prints.
+log_to_console()
 
 _BESIDE_THE_REPOSITORY = Path(__file__).parents[2] / "shared" / "data" / "ml-latest-small"
 

@@ -63,7 +63,7 @@ def test_the_layer_computes_its_formula(shrunk):
     torch.testing.assert_close(ours, theirs)
 
 
-@pytest.mark.parametrize("sampled", [[], ["--loader.seed_users=11", "--loader.raters_per_movie=3"]])
+@pytest.mark.parametrize("sampled", [[], ["--loader.seed-users=11", "--loader.raters-per-movie=3"]])
 def test_the_layer_trains_and_embeds_by_its_name(tmp_path, shrunk, sampled):
     dataset = write_dataset(tmp_path / "data")
     assert "shrunk" in layers.architectures()

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from benchmarks.steps import run_epoch
-from gnnrec.cli.main import _parser, find_command
-from gnnrec.config.parser import normalise
+from gnnrec.cli.main import command_parser, find_command
+from gnnrec.config.parser import normalize
 from gnnrec.config.train_config import TrainConfig, parse_train_config
 from gnnrec.data.prepared import TEST
 from gnnrec.distributed.world import World
@@ -59,8 +59,8 @@ def test_the_mini_batch_configs_name_their_architecture_and_sample(architecture)
 def test_the_commands_in_comments_are_accepted(path):
     for line in re.findall(r"^#   (gnnrec .*)$", path.read_text(), re.MULTILINE):
         name, command, arguments = find_command(line.split()[1:])
-        parser = _parser(name, command)
-        parser.parse_args(normalise(parser, arguments))
+        parser = command_parser(name, command)
+        parser.parse_args(normalize(parser, arguments))
 
 
 def test_the_original_report_says_how_its_data_were_split():

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gnnrec.api.python_names import python_errors
 from gnnrec.api.session import read_options, session
-from gnnrec.config.parser import words_of
+from gnnrec.config.serialize import words_of
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.tools.comparison.compare import CompareOptions
 from gnnrec.tools.comparison.compare import compare as compare_models

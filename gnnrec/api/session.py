@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from gnnrec.config.parser import Parser, words_of
+from gnnrec.config.parser import Parser
+from gnnrec.config.serialize import words_of
 from gnnrec.distributed.shutdown import SIGNALS
 from gnnrec.errors import Stopped, UserError
+from gnnrec.utils.log import log_to_console, logger
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +86,7 @@ def session(device: str) -> Iterator[World]:
     """
     from gnnrec.distributed import process_group
 
+    log_to_console(unless_configured=True)
     process_group.share_cores()
     with contextlib.ExitStack() as restore:
         if threading.current_thread() is threading.main_thread():
@@ -97,7 +100,7 @@ def session(device: str) -> Iterator[World]:
                 stopped = error
     if world.stop.code in SIGNALS:
         if stopped is not None:
-            print(f"stopped {stopped}", flush=True)
+            logger.info("stopped %s", stopped)
         signal.raise_signal(world.stop.code)
     if stopped is not None:
         raise stopped

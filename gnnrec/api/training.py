@@ -11,7 +11,7 @@ import pandas as pd
 
 from gnnrec.api.python_names import python_errors
 from gnnrec.api.session import drop_none, session
-from gnnrec.config.parser import words_of
+from gnnrec.config.serialize import words_of
 from gnnrec.config.train_config import TrainConfig, parse_train_config, read_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError

@@ -31,7 +31,7 @@ def fit_baselines(
     """
     baselines = [POPULARITY, EASE]
     if dataset.num_movies > MOST_MOVIES_FOR_EASE:
-        world.print(f"EASE is left out: {dataset.num_movies:,} movies, more than {MOST_MOVIES_FOR_EASE:,}")
+        world.log(f"EASE is left out: {dataset.num_movies:,} movies, more than {MOST_MOVIES_FOR_EASE:,}")
         baselines.remove(EASE)
     rows = {}
     for baseline in baselines:

@@ -1,11 +1,13 @@
-"""``gnnrec COMMAND``: everything but training. ``torchrun -m gnnrec COMMAND`` runs a command on many ranks.
+"""``gnnrec COMMAND`` in one process; ``torchrun -m gnnrec COMMAND`` runs a command on many ranks.
 
-A command's modules are imported when it is called: all of them take four seconds, those of ``prepare`` less than two.
+The modules of a command are imported when it is called: all of them take four seconds, those of ``prepare`` less than
+two.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +15,11 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from gnnrec._version import __version__
 from gnnrec.config.parser import Parser
 from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.errors import UserError
+from gnnrec.utils.log import log_to_console
 
 Runner = Callable[..., Any]
 
@@ -25,11 +29,12 @@ class Command:
     """One subcommand.
 
     Attributes:
-        help: One line.
-        place: Name and help of the positional path; None where there is none.
-        load: Imports it, and returns its options' dataclass and a function of the path, if any, and the options.
-        modes: Option -> what the command is with it instead.
-        several: Takes one path or more: the function is given a list.
+        help: One line, which begins with a verb.
+        place: Name and help of the positional path, or None.
+        load: Imports the command; returns its options' dataclass and a function of the path, if any, and the options.
+        modes: Option -> the command that it turns this one into.
+        several: The command takes one path or more, and its function a list.
+        config: Options may also be in a YAML file.
     """
 
     help: str
@@ -37,12 +42,13 @@ class Command:
     load: Callable[[], tuple[type, Runner]]
     modes: dict[str, Command] = dataclasses.field(default_factory=dict)
     several: bool = False
+    config: bool = False
 
 
 _OUT = ("out", "directory to make")
 _DATA = ("data", "prepared dataset")
-_RUN = ("run", "run directory of train_dist.py")
-_SOURCE = ("path", "run directory of train_dist.py, or export")
+_RUN = ("run", "run directory")
+_SOURCE = ("path", "run directory or export")
 
 
 def _prepare() -> tuple[type, Runner]:
@@ -55,6 +61,19 @@ def _synth() -> tuple[type, Runner]:
     from gnnrec.data.synth import SynthOptions, synth
 
     return SynthOptions, synth
+
+
+def _train() -> tuple[type, Runner]:
+    from gnnrec.config.train_config import TrainConfig
+    from gnnrec.training.run import train
+
+    start = _on_ranks(train)
+
+    def call(config: TrainConfig) -> None:
+        config.check()
+        start(config)
+
+    return TrainConfig, call
 
 
 def _tune() -> tuple[type, Runner]:
@@ -113,64 +132,72 @@ def _plan() -> tuple[type, Runner]:
 
 
 def _on_ranks(function: Callable[..., Any]) -> Runner:
-    """From a function of path, options and world to one that starts and stops the ranks."""
+    """Adds starting and stopping the ranks to a function of a path, if any, options and world."""
 
-    def call(path: Path, options: Any) -> None:
+    def call(*arguments: Any) -> None:
         from gnnrec.distributed import process_group
 
         process_group.share_cores()
-        with process_group.process_group(options.device) as world:
-            function(path, options, world)
+        with process_group.process_group(arguments[-1].device) as world:
+            function(*arguments, world)
 
     return call
 
 
 COMMANDS = {
-    "prepare": Command("from a ratings file to a prepared dataset", _OUT, _prepare),
-    "synth": Command("write a MovieLens-shaped synthetic dataset", _OUT, _synth),
-    "tune": Command("search options of training on validation ratings", _DATA, _tune),
-    "compare": Command("train several models, several seeds, and print one table", _DATA, _compare),
+    "prepare": Command("read, check and split ratings into a prepared dataset", _OUT, _prepare),
+    "synth": Command("write a synthetic dataset shaped like MovieLens", _OUT, _synth),
+    "plan": Command("estimate memory, traffic and time of a training run", None, _plan),
+    "train": Command("train a model; start it with torchrun to use many ranks", None, _train, config=True),
+    "tune": Command("search training options on validation ratings", _DATA, _tune),
+    "compare": Command("train several models with several seeds, and print one table", _DATA, _compare),
     "evaluate": Command("score a run on its held-out ratings", _RUN, _evaluate),
     "export": Command(
-        "write embeddings of all users and movies",
+        "write embeddings for all users and movies",
         _RUN,
         _export,
         {"--verify": Command("check counts, checksums and ids of an export", ("directory", "the export"), _verify)},
     ),
-    "recommend": Command("movies for one user or all of them, or like another movie", _SOURCE, _recommend),
-    "plan": Command("memory, traffic and time of a training run, before there is one", None, _plan),
-    "report": Command("an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
+    "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
+    "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }
 
 
-def _parser(name: str, command: Command) -> Parser:
+def command_parser(name: str, command: Command) -> Parser:
+    """The command line of a command."""
     modes = [
-        f"gnnrec {name} {mode}{f' {each.place[0].upper()}' if each.place else ''}: {each.help}."
-        for mode, each in command.modes.items()
+        f"gnnrec {name} {option}{f' {mode.place[0].upper()}' if mode.place else ''}: {mode.help}."
+        for option, mode in command.modes.items()
     ]
     description = command.help[0].upper() + command.help[1:] + "."
     parser = Parser(prog=f"gnnrec {name}", description=description, epilog=" ".join(modes) or None)
     if command.place is not None:
         parser.add_argument(command.place[0], type=Path, help=command.place[1], nargs="+" if command.several else None)
+    if command.config:
+        parser.add_config_argument()
     parser.add_class_arguments(command.load()[0])
     return parser
 
 
 def find_command(arguments: list[str]) -> tuple[str, Command, list[str]]:
-    """The command that arguments begin with, its name, and its own arguments.
+    """The name of the command that arguments begin with, the command, and its own arguments.
 
     Raises:
         UserError: No such command.
     """
-    name, *rest = arguments
+    name, *remaining = arguments
     if name not in COMMANDS:
-        raise UserError(f"{name} is not a command: choose one of {', '.join(COMMANDS)}")
+        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"{name} is not a command{meant}: choose one of {', '.join(COMMANDS)}")
     for option, mode in COMMANDS[name].modes.items():
-        words = [word for each in rest for word in (each.split("=", 1) if each.startswith(f"{option}=") else [each])]
+        words: list[str] = []
+        for word in remaining:
+            words += word.split("=", 1) if word.startswith(f"{option}=") else [word]
         if option in words:
             words.remove(option)
             return f"{name} {option}", mode, words
-    return name, COMMANDS[name], rest
+    return name, COMMANDS[name], remaining
 
 
 def run_command(arguments: list[str]) -> None:
@@ -179,14 +206,18 @@ def run_command(arguments: list[str]) -> None:
     Raises:
         UserError: Bad input.
     """
+    log_to_console()
     usage = "\n".join(f"  {name:10} {command.help}" for name, command in COMMANDS.items())
     if not arguments or arguments[0] in ("-h", "--help"):
         print(f"usage: gnnrec COMMAND ...\n\n{usage}\n\ngnnrec COMMAND --help explains its options.")
         return
-    name, command, rest = find_command(arguments)
+    if arguments[0] == "--version":
+        print(f"gnnrec {__version__}")
+        return
+    name, command, remaining = find_command(arguments)
     options, run = command.load()
-    parser = _parser(name, command)
-    values: Namespace = parser.instantiate(parser.parse_args(rest))
+    parser = command_parser(name, command)
+    values: Namespace = parser.instantiate(parser.parse_args(remaining))
     fields = [field.name for field in dataclasses.fields(options)]
     place = [] if command.place is None else [values[command.place[0]]]
     run(*place, options(**{field: values[field] for field in fields}))

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile
-
-from gnnrec.config.parser import Parser, choose, yaml_text
+from gnnrec._version import __version__
+from gnnrec.config.parser import Parser, UnknownOption, choose
+from gnnrec.config.serialize import yaml_text
 from gnnrec.config.training_options import (
     RATING_DEFAULTS,
     CheckpointOptions,
@@ -22,9 +22,11 @@ from gnnrec.config.training_options import (
 )
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.layer_file import check_form, is_layer_file
 from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
+from gnnrec.utils.bounds import bounded, check_bounds
 
 
 @dataclasses.dataclass
@@ -32,34 +34,35 @@ class TrainConfig:
     """One training run.
 
     Args:
-        data: Prepared dataset (a directory made by gnnrec prepare).
-        run_dir: Run directory to make: configuration, metrics, checkpoints, summary.
-        objective: What is learned: rating (predict ratings) or ranking (find the movies that users like).
+        data: Prepared dataset, a directory made by gnnrec prepare.
+        run_dir: Run directory to make, for configuration, metrics, checkpoints and summary.
+        objective: Task: rating (predict ratings) or ranking (find the movies that users like).
         model: The rating model.
-        loader: How an epoch of the rating model is cut into steps.
+        loader: Division of an epoch of the rating model into steps.
         ranking: The ranking model, its start and its loss.
-        optimizer: The optimizer.
-        regularization: Coupled L2 of the rating model.
-        checkpoint: When the run is saved.
+        optimizer: The optimizer and its schedule.
+        regularization: L2 of the rating model.
+        checkpoint: Times at which the run is saved.
         wandb: Weights & Biases.
         tensorboard: Write event files for TensorBoard into the run directory.
-        seed: Seed of initial values, folds, shuffles, draws and dropout.
-        device: auto (CUDA where there is any), cpu or cuda.
-        user_rows: Where user rows of the rating model and what the optimizer remembers of them are kept: device, host
-            (memory of the host; rows are fetched for each step) or file (mapped files in the run directory, which the
-            system can page out). StaleLayer device, steps of some users update the rows of their batch alone.
+        seed: Seed of initial values, folds, shuffles, samples and dropout.
+        device: Device of every rank; auto is CUDA if available, else the CPU.
+        user_rows: Place of the user rows of the rating model and their optimizer state: device, host (memory of the
+            host; rows are fetched for each step) or file (memory-mapped files in the run directory, which the system
+            can page out). With host and file, steps over some of the users update only the rows in their batch.
         bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
-        refit: Train on train and validation together, once choices are made; nothing is then validated.
-        validate_every: Epochs between validations; 0 validates after the last epoch only.
+        refit: Train on training and validation ratings together, once all choices are made; nothing is validated.
+        validate_every: Epochs between validations.
         baselines: Fit simple models on the same split for the summary: global mean, biases and biased MF for ratings,
             popularity and EASE for rankings.
         log_every: Steps between records of the training loss.
-        max_steps: End the run after this many steps; 0 for no limit.
-        max_minutes: Save and stop after this many minutes, to be resumed; 0 for no limit.
-        resume: never (a run directory that holds a run is refused), auto (go on from the newest sound checkpoint, or
-            start where there is none), or a checkpoint of the run such as step-0000000120.
-        profile: Steps to profile, after the first three: a Chrome trace and a table of each rank in the run directory.
-        overwrite: Replace a run directory that is there already.
+        max_steps: Steps after which the run ends.
+        max_minutes: Minutes after which the run is saved and stops, to be resumed.
+        resume: Start from a checkpoint of the run directory: never (a directory with a run is refused), auto (resume
+            from the newest intact checkpoint, or start if there is none), or a name such as step-0000000120.
+        profile: Steps to profile after the first three, into a Chrome trace and a table for each rank in the run
+            directory.
+        overwrite: Replace the run directory if it exists.
     """
 
     data: Path
@@ -78,13 +81,13 @@ class TrainConfig:
     user_rows: Literal["device", "host", "file"] = "device"
     bf16: bool = True
     refit: bool = False
-    validate_every: int = 1
+    validate_every: int = bounded(1, least=0, meaning="after the last epoch only")
     baselines: bool = True
-    log_every: int = 10
-    max_steps: int = 0
-    max_minutes: float = 0.0
+    log_every: int = bounded(10, least=1)
+    max_steps: int = bounded(0, least=0, meaning="no limit")
+    max_minutes: float = bounded(0.0, least=0, meaning="no limit")
     resume: str = "never"
-    profile: int = 0
+    profile: int = bounded(0, least=0, meaning="none")
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -97,63 +100,22 @@ class TrainConfig:
         Raises:
             UserError: Names the option and what it may be.
         """
-        bounds = [
-            ("model.dim", self.model.dim >= 1, "at least 1"),
-            ("model.layers", self.model.layers >= 0, "0 or more"),
-            ("model.heads", self.model.heads >= 1, "at least 1"),
-            ("model.dropout", 0 <= self.model.dropout < 1, "from 0 to below 1"),
-            ("model.message_dropout", 0 <= self.model.message_dropout <= 0.9, "from 0 to 0.9"),
-            ("loader.folds", 2 <= self.loader.folds <= 256, "2 to 256"),
-            ("loader.seed_users", self.loader.seed_users >= 0, "0 (all) or more"),
-            ("loader.movies_per_user", self.loader.movies_per_user >= -1, "-1 (all) or more"),
-            ("loader.raters_per_movie", self.loader.raters_per_movie >= -1, "-1 (all) or more"),
-            ("model.head_dim", self.model.head_dim >= 1, "at least 1"),
-            ("model.init_std", self.model.init_std >= 0, "0 or more"),
-            ("model.movie_id_init_std", self.model.movie_id_init_std >= 0, "0 or more"),
-            ("optimizer.lr", self.optimizer.lr is None or self.optimizer.lr > 0, "above 0"),
-            ("optimizer.beta1", 0 <= self.optimizer.beta1 < 1, "from 0 to below 1"),
-            ("optimizer.beta2", 0 <= self.optimizer.beta2 < 1, "from 0 to below 1"),
-            ("optimizer.eps", self.optimizer.eps >= 0, "0 (chosen by rule) or more"),
-            ("optimizer.message_lr_degree", self.optimizer.message_lr_degree >= 0, "0 (never slower) or more"),
-            (
-                "optimizer.upper_layer_lr_scale",
-                self.optimizer.upper_layer_lr_scale >= 0,
-                "0 (deeper layers never learn) or more",
-            ),
-            ("optimizer.warmup_steps", (self.optimizer.warmup_steps or 0) >= 0, "0 or more"),
-            ("optimizer.epochs", self.optimizer.epochs is None or self.optimizer.epochs >= 1, "at least 1"),
-            ("regularization.ids", self.regularization.ids >= 0, "0 or more"),
-            ("regularization.messages", self.regularization.messages >= 0, "0 or more"),
-            ("regularization.biases", self.regularization.biases >= 0, "0 or more"),
-            ("ranking.dim", self.ranking.dim >= 1, "at least 1"),
-            ("ranking.closed_form_movies", self.ranking.closed_form_movies >= 0, "0 or more"),
-            ("ranking.l2", self.ranking.l2 >= 0, "0 (chosen on validation) or more"),
-            (
-                "ranking.num_factors",
-                0 <= self.ranking.num_factors <= self.ranking.dim,
-                "0 (chosen on validation) to --ranking.dim",
-            ),
-            ("ranking.negatives", self.ranking.negatives >= 1, "at least 1"),
-            ("ranking.table_l2", self.ranking.table_l2 >= 0, "0 or more"),
-            ("ranking.dropout", 0 <= (self.ranking.dropout or 0) < 1, "from 0 to below 1"),
-            ("ranking.users_a_step", self.ranking.users_a_step >= 0, "0 (all) or more"),
-            ("validate_every", self.validate_every >= 0, "0 (after the last epoch) or more"),
-            ("log_every", self.log_every >= 1, "at least 1"),
-            ("max_steps", self.max_steps >= 0, "0 (no limit) or more"),
-            ("max_minutes", self.max_minutes >= 0, "0 (no limit) or more"),
-            ("checkpoint.every_steps", self.checkpoint.every_steps >= 0, "0 (left to the clock) or more"),
-            ("checkpoint.every_minutes", self.checkpoint.every_minutes >= 0, "0 (left to the steps) or more"),
-            ("checkpoint.keep", self.checkpoint.keep >= 1, "at least 1"),
-            ("profile", self.profile >= 0, "0 (none) or more"),
-        ]
-        for name, fine, allowed in bounds:
-            if not fine:
-                raise UserError(f"--{name} {self.value(name)}: must be {allowed}")
+        check_bounds(self)
+        if self.ranking.num_factors > self.ranking.dim:
+            raise UserError(
+                f"--ranking.num-factors {self.ranking.num_factors}: must be 0 (chosen on validation) to --ranking.dim "
+                f"{self.ranking.dim}"
+            )
         known = architectures()
-        if self.model.architecture not in known:
-            raise UserError(f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}")
+        if is_layer_file(self.model.architecture):
+            check_form(self.model.architecture)
+        elif self.model.architecture not in known:
+            raise UserError(
+                f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}, or write "
+                "FILE.py:NAME for a layer of your own"
+            )
         if self.overwrite and self.resume != "never":
-            raise UserError(f"--overwrite begins anew and --resume {self.resume} goes on: give one of them")
+            raise UserError(f"--overwrite starts again and --resume {self.resume} continues: give one of them")
         if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:
             raise UserError(
                 f"--model.dim {self.model.dim} cannot be divided among --model.heads {self.model.heads}: "
@@ -162,10 +124,10 @@ class TrainConfig:
 
     def value(self, name: str) -> Any:
         """The value of a dotted option name."""
-        found: Any = self
+        value: Any = self
         for part in name.split("."):
-            found = getattr(found, part)
-        return found
+            value = getattr(value, part)
+        return value
 
     def as_dict(self) -> dict:
         """Nested dictionary of plain values."""
@@ -179,9 +141,9 @@ class TrainConfig:
 
 
 def train_parser() -> Parser:
-    """The command line of ``train_dist.py``."""
-    parser = Parser(prog="train_dist.py", description="Trains a GNN recommender; start it with torchrun.")
-    parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below.")
+    """The command line of ``train_dist.py``, which has the options of ``gnnrec train``."""
+    parser = Parser(prog="train_dist.py", description="Train a GNN recommender; start it with torchrun.")
+    parser.add_config_argument()
     parser.add_class_arguments(TrainConfig)
     return parser
 
@@ -216,5 +178,11 @@ def assigned_train_config(config: Path | None, assignments: list[str], **options
 def read_train_config(path: Path) -> TrainConfig:
     """The configuration of a run, from its ``config.yaml``."""
     if not path.exists():
-        raise UserError(f"{path} is missing: {path.parent} is not a run directory of train_dist.py")
-    return parse_train_config([f"--config={path}"])
+        raise UserError(f"{path} is missing: {path.parent} is not a run directory")
+    try:
+        return parse_train_config([f"--config={path}"])
+    except UnknownOption as error:
+        raise UserError(
+            f"{path} was written by another version of gnnrec: this one ({__version__}) has no option {error.name}; "
+            "use that version for the run, or train it again"
+        ) from None

@@ -1,9 +1,11 @@
-"""Options of the optimizer, of regularization and of checkpoints."""
+"""Options of the optimizer, of regularization, of checkpoints and of Weights & Biases."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, Literal
+
+from gnnrec.utils.bounds import bounded
 
 
 @dataclasses.dataclass
@@ -11,41 +13,41 @@ class OptimizerOptions:
     """The optimizer and its schedule.
 
     Args:
-        name: adam or sgd.
-        lr: Learning rate at its peak; by default 0.01 for ratings, and 2e-4 or 3e-3 for rankings from a closed-form or
-            a random start.
+        name: Optimizer.
+        lr: Peak learning rate; by default 0.01 for ratings, and 2e-4 or 3e-3 for rankings from a closed-form or a
+            random start.
         beta1: Decay of Adam's first moment.
         beta2: Decay of Adam's second moment.
-        eps: Adam's epsilon; 0 chooses 5e-4 over the targets of a step, so that rarely seen rows do not freeze as data
-            grows.
-        message_lr_degree: Mean degree of receivers, over ratings, up to which source tables learn at the full rate;
-            past it their rate falls with the root of that mean. 0 never slows them.
-        upper_layer_lr_scale: Factor of the learning rate of layers past the first. They begin as nothing, and what
-            Adam moves them by at the full rate is noise to the first layer.
+        eps: Adam's epsilon. The rule is 5e-4 divided by the targets of a step, so that rarely seen rows do not freeze
+            as data grows.
+        message_lr_degree: Mean degree of receivers, over ratings, up to which message embeddings learn at the full
+            rate; past it their rate falls with the square root of that mean.
+        upper_layer_lr_scale: Factor of the learning rate of layers past the first. They start at zero, and full-rate
+            Adam steps would make them noise to the first layer.
         warmup_steps: Steps over which the learning rate rises from zero; by default 50 for ratings, 0 for rankings.
-        schedule: cosine (to zero at the end of the last epoch) or constant.
-        epochs: Epochs; each supervises every training rating once. By default 20 for ratings and 8 or 20 for rankings
-            from a closed-form or a random start.
+        schedule: Learning rate after the warmup: cosine (to zero at the end of the last epoch) or constant.
+        epochs: Epochs, each of which supervises every training rating once; by default 20 for ratings, and 8 or 20 for
+            rankings from a closed-form or a random start.
     """
 
     name: Literal["adam", "sgd"] = "adam"
-    lr: float | None = None
-    beta1: float = 0.9
-    beta2: float = 0.99
-    eps: float = 0.0
-    message_lr_degree: float = 50.0
-    upper_layer_lr_scale: float = 0.03
-    warmup_steps: int | None = None
+    lr: float | None = bounded(None, above=0)
+    beta1: float = bounded(0.9, least=0, below=1)
+    beta2: float = bounded(0.99, least=0, below=1)
+    eps: float = bounded(0.0, least=0, meaning="chosen by rule")
+    message_lr_degree: float = bounded(50.0, least=0, meaning="never slower")
+    upper_layer_lr_scale: float = bounded(0.03, least=0, meaning="upper layers do not learn")
+    warmup_steps: int | None = bounded(None, least=0)
     schedule: Literal["cosine", "constant"] = "cosine"
-    epochs: int | None = None
+    epochs: int | None = bounded(None, least=1)
 
     def filled(self, defaults: dict[str, Any]) -> OptimizerOptions:
-        """A copy in which what was left open has the values of ``defaults``."""
-        open_ones: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, **open_ones)
+        """A copy in which options that are None have the values of ``defaults``."""
+        missing: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
 
 
-#: What follows from the objective where nobody chose; for rankings also from the start.
+#: Defaults that depend on the objective; for rankings also on the start.
 RATING_DEFAULTS = {"lr": 0.01, "warmup_steps": 50, "epochs": 20}
 RANKING_DEFAULTS = {
     "closed_form": {"lr": 2e-4, "warmup_steps": 0, "epochs": 8},
@@ -55,35 +57,35 @@ RANKING_DEFAULTS = {
 
 @dataclasses.dataclass
 class RegularizationOptions:
-    """Coupled L2: ``strength * degree ** degree_power / training ratings * |row|^2``, added to the mean squared error.
+    """L2 in the loss: ``strength * degree ** degree_power / training ratings * |row|^2`` plus the mean squared error.
 
     Args:
-        ids: Strength on id embeddings.
-        messages: Strength on message embeddings and rating embeddings.
-        biases: Strength on learned biases.
+        ids: L2 of id embeddings.
+        messages: L2 of message embeddings and rating embeddings.
+        biases: L2 of learned biases.
         degree_power: Exponent of the degree of a row's user or movie; rating and genre rows take their number of
             ratings.
     """
 
-    ids: float = 300.0
-    messages: float = 120.0
-    biases: float = 100.0
+    ids: float = bounded(300.0, least=0)
+    messages: float = bounded(120.0, least=0)
+    biases: float = bounded(100.0, least=0)
     degree_power: float = -0.25
 
 
 @dataclasses.dataclass
 class CheckpointOptions:
-    """When a run is saved, beside its end and every stop.
+    """Checkpoints, besides those at the end of the run and at every stop.
 
     Args:
-        every_steps: Steps between checkpoints; 0 leaves it to the clock.
-        every_minutes: Minutes between checkpoints; 0 leaves it to the number of steps.
-        keep: CheckpointManager to keep, beside the best one.
+        every_steps: Steps between checkpoints.
+        every_minutes: Minutes between checkpoints.
+        keep: Checkpoints to keep, besides the best one.
     """
 
-    every_steps: int = 0
-    every_minutes: float = 5.0
-    keep: int = 2
+    every_steps: int = bounded(0, least=0, meaning="left to the clock")
+    every_minutes: float = bounded(5.0, least=0, meaning="left to the steps")
+    keep: int = bounded(2, least=1)
 
 
 @dataclasses.dataclass
@@ -91,14 +93,14 @@ class WandbOptions:
     """Weights & Biases.
 
     Args:
-        mode: offline (files in the run directory, for wandb sync), online, or disabled (wandb need not be installed).
-        project: Project.
-        entity: Team or user; empty for the default one.
-        name: Name of the run; empty takes the name of the run directory.
-        group: Group that the run belongs to, such as the seeds of one setting; empty for none.
-        tags: Tags of the run: one or several words.
-        upload_checkpoints: Put the weights of the best checkpoint into its artifact, not only a description and where
-            they are.
+        mode: Weights & Biases mode: offline (files in the run directory, for wandb sync), online, or disabled (wandb
+            need not be installed).
+        project: Project of the run.
+        entity: Team or user that owns the run; by default your own.
+        name: Name of the run; by default the name of the run directory.
+        group: Group of the run, such as the seeds of one configuration.
+        tags: Tags of the run.
+        upload_checkpoints: Upload the weights of the best checkpoint; false uploads only their description and path.
     """
 
     mode: Literal["offline", "online", "disabled"] = "offline"

@@ -100,7 +100,7 @@ def _problem(layout: Layout, row: list, integer_ids: tuple[str, ...], scale: tup
         if role in integer_ids and not is_integer(values[role]):
             return (
                 f"the {role} id {values[role]!r} is not an integer, but other {role} ids are: {_REPAIR}, "
-                f"or pass --{role}_column {layout.columns[role]} to read the ids as text"
+                f"or pass --{role}-column {layout.columns[role]} to read the ids as text"
             )
     return _rating_problem(values["rating"], scale) or _time_problem(values.get("timestamp", 0))
 
@@ -116,7 +116,7 @@ def _rating_problem(text: object, scale: tuple[float, float] | None) -> str | No
     if scale and not scale[0] <= rating <= scale[1]:
         return (
             f"the rating {text} is off the scale {scale[0]:g} to {scale[1]:g}: "
-            'correct it or set the scale with --rating_scale "MIN MAX"'
+            'correct it or set the scale with --rating-scale "MIN MAX"'
         )
     return None
 

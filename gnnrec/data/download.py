@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gnnrec.data import movielens, unzip
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.log import logger
 
 URL_VARIABLE = "GNNREC_DATASETS_URL"
 _ATTEMPTS = 5  # in a row without a new byte
@@ -41,7 +42,7 @@ def fetch(name: str, directory: Path, base_url: str | None = None, backoff: floa
     """
     archive = movielens.archive(name)
     target = Path(directory).expanduser() / name
-    print(archive.credit)
+    logger.info(archive.credit)
     if (target / archive.members[0]).is_file():
         return target
     url = f"{(base_url or os.environ.get(URL_VARIABLE) or archive.base_url).rstrip('/')}/{name}.zip"
@@ -60,7 +61,7 @@ def fetch(name: str, directory: Path, base_url: str | None = None, backoff: floa
             part.unlink()
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{target} cannot be written ({reason}): choose another --download_dir") from error
+        raise UserError(f"{target} cannot be written ({reason}): choose another --download-dir") from error
     return target
 
 
@@ -167,7 +168,7 @@ def _checksum(archive: movielens.Archive, url: str, backoff: float) -> str | Non
 
 def _verify(part: Path, checksum: str | None, url: str) -> None:
     if checksum is None:
-        print(f"{url}.md5 is not published: only the checksums inside the archive are verified")
+        logger.warning(f"{url}.md5 is not published: only the checksums inside the archive are verified")
         return
     digest = hashlib.md5(usedforsecurity=False)
     with open(part, "rb") as file:

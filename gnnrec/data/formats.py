@@ -28,6 +28,7 @@ MOVIES_BESIDE = {  # known ratings file -> movies files looked for in the same d
 }
 RATINGS_ROLES = ("user", "movie", "rating", "timestamp")
 MOVIES_ROLES = ("movie", "title", "genres")
+ALL_ROLES = tuple(dict.fromkeys(RATINGS_ROLES + MOVIES_ROLES))
 READING_ERRORS = (OSError, EOFError, zlib.error)
 
 _USUAL_NAMES = {  # compared in lower case, letters only
@@ -213,12 +214,12 @@ def _match_columns(path: Path, header: list[str], roles: tuple[str, ...], named:
                     "with the names of the columns, such as userId,movieId,rating"
                 )
             missing = f"column {name!r}" if name else f"{role} column"
-            raise UserError(f"{path} line 1: no {missing} among {', '.join(header)}: name it with --{role}_column")
+            raise UserError(f"{path} line 1: no {missing} among {', '.join(header)}: name it with --{role}-column")
         if header.count(name) > 1:
             raise UserError(f"{path} line 1: column {name!r} occurs more than once: rename one of them")
         columns[role] = name
     names = list(columns.values())
     for role, name in columns.items():
         if names.count(name) > 1:
-            raise UserError(f"{path} line 1: column {name!r} is used for more than one role: set --{role}_column")
+            raise UserError(f"{path} line 1: column {name!r} is used for more than one role: set --{role}-column")
     return columns

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.data import order, split_ranking
-from gnnrec.data.prepare_options import PrepareOptions, named_columns
+from gnnrec.data.formats import ALL_ROLES
+from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest
+from gnnrec.utils.log import logger
 
 _SPLIT_OPTIONS = ("test", "validation", "seed", "relevant", "least_relevant", "held_out")
 
@@ -26,7 +28,7 @@ def source(options: PrepareOptions, paths: list[Path], checksums: Iterable[str])
         {"name": path.name, "bytes": path.stat().st_size, "sha256": checksum}
         for path, checksum in zip(paths, checksums)
     ]
-    columns = {f"{role}_column": name for role, name in named_columns(options).items() if name}
+    columns = {f"{role}_column": name for role, name in options.named_columns(ALL_ROLES).items() if name}
     return {"dataset": options.dataset, "files": entries, "columns": columns}
 
 
@@ -79,9 +81,10 @@ def user_table(first: int, raw: np.ndarray) -> pd.DataFrame:
 def print_summary(out: Path, manifest: Manifest, user_ptr: np.ndarray, seconds: float) -> None:
     """Prints counts, split sizes and shard balance."""
     counts, parts = manifest.counts, manifest.split["counts"]
-    print(f"{out}: {counts['users']:,} users, {counts['movies']:,} movies, {counts['ratings']:,} ratings")
-    print(f"  {counts['duplicates_dropped']:,} duplicates dropped (the latest rating of a pair counts)")
+    logger.info(f"{out}: {counts['users']:,} users, {counts['movies']:,} movies, {counts['ratings']:,} ratings")
+    logger.info(f"  {counts['duplicates_dropped']:,} duplicates dropped (the latest rating of a pair counts)")
     names = [name for split, name in enumerate(SPLIT_NAMES) if split <= TEST or parts[name]]
-    print(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in names))
+    logger.info(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in names))
     load = order.imbalance(user_ptr, manifest.shards)
-    print(f"  {len(manifest.shards) - 1} shards ({manifest.order}), largest {load:.3f} times the mean; {seconds:.1f} s")
+    shards = f"{len(manifest.shards) - 1} shards ({manifest.order}), largest {load:.3f} times the mean"
+    logger.info(f"  {shards}; {seconds:.1f} s")

@@ -9,7 +9,7 @@ from pathlib import Path
 from gnnrec.data import formats, manifest_builder
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
-from gnnrec.data.prepare_options import PrepareOptions, check_options, named_columns
+from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import MANIFEST, Manifest, PreparedDataset
 from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
@@ -32,10 +32,10 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
     """
     started = time.perf_counter()
     out = Path(out)
-    check_options(options)
+    options.check()
     files.check_replaceable(out, options.overwrite, MANIFEST)
     ratings_paths, movies_path = _input_files(options)
-    columns = named_columns(options, formats.RATINGS_ROLES)
+    columns = options.named_columns()
     layouts = [formats.detect_layout(path, formats.RATINGS_ROLES, columns) for path in ratings_paths]
     open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:

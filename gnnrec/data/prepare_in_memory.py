@@ -12,7 +12,7 @@ from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split
 from gnnrec.data.blocks import look_up
 from gnnrec.data.formats import MOVIES_ROLES, Layout
 from gnnrec.data.movies import movie_table
-from gnnrec.data.prepare_options import PrepareOptions, named_columns
+from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import SPLIT_NAMES, Manifest, write_prepared
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.utils import files
@@ -41,7 +41,7 @@ def prepare_in_memory(
         ratings.movie = ids.by_frequency(ratings.movie)
         scale = rating_scale.resolve(layout, options.rating_scale, ratings.rating)
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
-        movies = movie_table(ratings.movie.raw, movies_path, named_columns(options, MOVIES_ROLES))
+        movies = movie_table(ratings.movie.raw, movies_path, options.named_columns(MOVIES_ROLES))
         manifest, users, arrays = _arrange(ratings, scale, options)
         manifest.source = manifest_builder.source(options, paths, checksums)
     with open_output() as directory:

@@ -24,7 +24,7 @@ def parse(option: tuple[float, float] | str | None) -> tuple[float, float] | Non
         low = high = 0.0
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise UserError(
-            f"--rating_scale {option!r} is not a scale: pass two numbers, the lower one first, as in '1 10'"
+            f"--rating-scale {option!r} is not a scale: pass two numbers, the lower one first, as in '1 10'"
         )
     return low, high
 

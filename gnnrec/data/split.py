@@ -38,7 +38,7 @@ def temporal(data: SplitInput) -> np.ndarray:
     the pair.
     """
     if data.timestamp is None:
-        raise UserError("--protocol temporal needs timestamps: name their column with --timestamp_column or use random")
+        raise UserError("--protocol temporal needs timestamps: name their column with --timestamp-column or use random")
     split = np.empty(len(data.movie), np.uint8)
     pairs = data.pair_counters()
     ratings = np.diff(data.user_ptr)

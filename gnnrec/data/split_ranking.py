@@ -64,7 +64,7 @@ def strong(data: SplitInput) -> np.ndarray:
     if not trained.any():
         raise UserError(
             f"no train user has {data.least_relevant} ratings of {data.relevant:g} or more: "
-            "lower --least_relevant, --relevant, --test or --validation"
+            "lower --least-relevant, --relevant, --test or --validation"
         )
     pairs = data.pair_counters()
     for first, end in data.user_blocks():
@@ -111,7 +111,7 @@ def leave_last(data: SplitInput) -> np.ndarray:
         UserError: There are no timestamps.
     """
     if data.timestamp is None:
-        raise UserError("--protocol leave-last needs timestamps: name their column with --timestamp_column")
+        raise UserError("--protocol leave-last needs timestamps: name their column with --timestamp-column")
     split = np.full(len(data.movie), UNUSED, np.uint8)
     pairs = data.pair_counters()
     for first, end in data.user_blocks():

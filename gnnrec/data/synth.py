@@ -18,6 +18,7 @@ from tqdm import tqdm
 from gnnrec.data.blocks import blocks
 from gnnrec.data.synth_model import Synthetic, SynthOptions, generate
 from gnnrec.errors import UserError
+from gnnrec.utils.bounds import check_bounds
 from gnnrec.utils.files import complete_directory
 
 __all__ = ["SynthOptions", "check", "synth"]
@@ -56,12 +57,9 @@ def synth(out: Path, options: SynthOptions) -> dict:
 
 
 def check(options: SynthOptions) -> None:
-    """Raises a :class:`UserError` for options that cannot be met, before any work."""
+    """Refuses options that cannot be generated, before any work."""
+    check_bounds(options)
     users, movies, ratings = options.users, options.movies, options.ratings
-    if users < 1:
-        raise UserError(f"--users {users} is too few: choose at least 1")
-    if movies < 20:
-        raise UserError(f"--movies {movies} is too few: every user rates at least 20; raise --movies to 20 or more")
     if movies > 2**31 // (2 * 5) or users > 2**31 - 1:
         raise UserError(f"--users {users} --movies {movies}: ids must fit in 32 bits: lower --users or --movies")
     if ratings > users * movies:
@@ -74,13 +72,6 @@ def check(options: SynthOptions) -> None:
             f"--ratings {ratings}: {users} users need at least one rating each: lower --users or raise --ratings "
             f"(MovieLens has at least 20 per user, which is {20 * users} here)"
         )
-    if options.seed < 0:
-        raise UserError(f"--seed {options.seed} is negative: choose 0 or more")
-    if not 0 < options.noise < float("inf"):
-        raise UserError(f"--noise {options.noise} is not positive: MovieLens has about {SynthOptions.noise}")
-    for name in ("user_bias", "movie_bias", "taste", "drift", "affinity"):
-        if not 0 <= getattr(options, name) < float("inf"):
-            raise UserError(f"--{name} {getattr(options, name)} must be 0 or positive: pass 0 to disable it")
 
 
 def _write_ratings(path: Path, data: Synthetic, progress: bool) -> None:

@@ -31,6 +31,7 @@ import torch
 from gnnrec.data.blocks import blocks
 from gnnrec.data.synth_movies import SyntheticMovies, draw_movies
 from gnnrec.data.synth_pairs import draw_activity, draw_pairs, popularity
+from gnnrec.utils.bounds import bounded
 
 # MovieLens 20M's shares of 0.5, 1, ..., 5 stars
 HISTOGRAM = [0.0120, 0.0340, 0.0140, 0.0715, 0.0442, 0.2146, 0.1100, 0.2781, 0.0767, 0.1449]
@@ -40,34 +41,34 @@ _FIRST_TIME, _LAST_TIME = 789_652_009, 1_427_784_002  # 1995-01-09 to 2015-03-31
 
 @dataclass
 class SynthOptions:
-    """What to generate. The defaults have the size and the statistics of MovieLens 20M.
+    """Options of ``gnnrec synth``; the defaults give the size and the statistics of MovieLens 20M.
 
-    The five effects are standard deviations over the ratings, in stars, before ratings are cut to half stars.
+    The five effects are standard deviations over the ratings, in stars, before ratings are rounded to half stars.
 
     Args:
-        users: Number of users.
-        movies: Number of movies; each is rated when there are as many ratings.
-        ratings: Number of ratings, exactly. Every user has at least 20 when that is possible.
-        seed: Seed; the same options give the same files.
-        user_bias: Effect of some users rating higher than others.
-        movie_bias: Effect of some movies being better than others.
-        taste: Effect of twelve latent factors, tied to genres.
-        drift: Effect of movie biases that drift over twenty years.
-        noise: What no model can explain; it sets the floor.
-        affinity: How much a user's strongest taste decides which movies the user rates; 0 is not at all.
-        overwrite: Replace the directory if it exists.
+        users: Users of the dataset.
+        movies: Movies of the dataset; each is rated if there are as many ratings.
+        ratings: Ratings of the dataset, exactly. Every user has at least 20 if that is possible.
+        seed: Seed of all draws; the same options give the same files.
+        user_bias: Standard deviation of user biases, in stars.
+        movie_bias: Standard deviation of movie biases, in stars.
+        taste: Standard deviation of the effect of twelve latent factors tied to genres, in stars.
+        drift: Standard deviation of the drift of movie biases over twenty years, in stars.
+        noise: Standard deviation of the noise that no model can explain, in stars; it sets the floor.
+        affinity: Strength of a user's strongest taste in the choice of movies to rate.
+        overwrite: Replace the output directory if it exists.
     """
 
-    users: int = 138_493
-    movies: int = 26_744
-    ratings: int = 20_000_263
-    seed: int = 0
-    user_bias: float = 0.41
-    movie_bias: float = 0.44
-    taste: float = 0.42
-    drift: float = 0.10
-    noise: float = 0.68
-    affinity: float = 0.4
+    users: int = bounded(138_493, least=1)
+    movies: int = bounded(26_744, least=20)
+    ratings: int = bounded(20_000_263, least=1)
+    seed: int = bounded(0, least=0)
+    user_bias: float = bounded(0.41, least=0)
+    movie_bias: float = bounded(0.44, least=0)
+    taste: float = bounded(0.42, least=0)
+    drift: float = bounded(0.10, least=0)
+    noise: float = bounded(0.68, above=0)
+    affinity: float = bounded(0.4, least=0, meaning="not at all")
     overwrite: bool = False
 
 

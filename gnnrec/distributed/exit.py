@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from gnnrec.distributed.health.monitor import abort
 from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
+from gnnrec.utils.log import log_to_console
 from gnnrec.utils.resource_errors import describe_resource_error
 
 #: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
@@ -27,6 +28,7 @@ def exit_on_user_error(program: str) -> Iterator[None]:
     Usually all ranks of a job fail with the same error. Rank 0 prints it at once; the others wait, and torchrun ends
     them meanwhile. A rank that fails alone prints its error after the wait.
     """
+    log_to_console()
     try:
         yield
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gnnrec.distributed.collectives import AllReduceSum, CollectiveStats, track_collective
 from gnnrec.distributed.shutdown import StopRequest, reason
 from gnnrec.errors import Stopped, UserError
-from gnnrec.utils.log import say
+from gnnrec.utils.log import logger, print_line
 
 Reduce = Callable[[Tensor], Tensor]
 
@@ -148,10 +148,20 @@ class World:
         wrapped.register_comm_hook(self.collective_stats, CollectiveStats.sum_gradients)
         return wrapped
 
-    def print(self, *values: object) -> None:
-        """Prints on rank 0."""
+    def print(self, text: str) -> None:
+        """Prints a result on rank 0."""
         if self.is_main:
-            say(" ".join(map(str, values)))
+            print_line(text)
+
+    def log(self, text: str) -> None:
+        """Logs progress on rank 0."""
+        if self.is_main:
+            logger.info(text)
+
+    def warn(self, text: str) -> None:
+        """Logs a warning on rank 0."""
+        if self.is_main:
+            logger.warning(text)
 
 
 class AsyncMaxReduce:

@@ -5,35 +5,37 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from gnnrec.utils.bounds import bounded
+
 
 @dataclasses.dataclass
 class LoaderOptions:
-    """How an epoch is cut into steps. One dial: from sampled mini-batches of users to all users with all neighbours.
+    """Division of an epoch into steps, from sampled mini-batches of users to all users with all neighbors.
 
     Args:
-        folds: Parts that the training ratings are cut into each epoch (2 to 256); each is supervised once while it
-            passes no message.
-        seed_users: Seed users in a step, over all ranks; 0 takes all users.
-        movies_per_user: Movies drawn for each user; -1 takes all.
-        raters_per_movie: Raters drawn for each movie, over all ranks; -1 takes all.
-        control_variate: Where neighbours are sampled, sample only what changed since the beginning of a pass over the
-            users, when sums over whole neighbourhoods were taken.
-        movie_rows: What sampled steps add up over ranks: all (the sums of all movies) or active (those of the
-            movies
-            that get a message in the step, on whichever rank). With one layer, active also draws raters for the
-            movies of the step's targets alone: no others count.
-        sampler: builtin (tensor operations on the device of the graph) or pyg (needs pyg-lib or torch-sparse; CPU).
+        folds: Parts that the training ratings are divided into each epoch; each is supervised once, while it passes no
+            message.
+        seed_users: Seed users of a step, over all ranks.
+        movies_per_user: Movies sampled for each user.
+        raters_per_movie: Raters sampled for each movie, over all ranks.
+        control_variate: Sample only the change since the start of a pass over the users, at which sums over whole
+            neighborhoods are taken; only where neighbors are sampled.
+        movie_rows: Movies whose sums sampled steps add up over ranks: all, or active (those that receive a message in
+            the step, on any rank). With one layer, active also samples raters only for the movies among the targets of
+            the step.
+        sampler: Neighbor sampler: builtin (tensor operations on the device of the graph) or pyg (needs pyg-lib or
+            torch-sparse; CPU only).
     """
 
-    folds: int = 20
-    seed_users: int = 0
-    movies_per_user: int = -1
-    raters_per_movie: int = -1
+    folds: int = bounded(20, least=2, most=256)
+    seed_users: int = bounded(0, least=0, meaning="all")
+    movies_per_user: int = bounded(-1, least=-1, meaning="all")
+    raters_per_movie: int = bounded(-1, least=-1, meaning="all")
     control_variate: bool = True
     movie_rows: Literal["all", "active"] = "all"
     sampler: Literal["builtin", "pyg"] = "builtin"
 
     @property
     def samples(self) -> bool:
-        """False where every step takes all users with all neighbours."""
+        """False where every step takes all users with all neighbors."""
         return self.seed_users > 0 or self.movies_per_user >= 0 or self.raters_per_movie >= 0

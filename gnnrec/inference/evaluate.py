@@ -17,9 +17,9 @@ class EvaluateOptions:
     """Options of ``gnnrec evaluate``.
 
     Args:
-        checkpoint: best or last.
-        data: Prepared dataset, where it has moved since training.
-        device: auto, cpu or cuda.
+        checkpoint: Checkpoint to score.
+        data: Prepared dataset, if it has moved since training; by default the one that is recorded.
+        device: Device of every rank; auto is CUDA if available, else the CPU.
     """
 
     checkpoint: Literal["best", "last"] = "best"

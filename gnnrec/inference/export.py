@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from gnnrec.data.formats import RATINGS_ROLES
+from gnnrec.data.column_options import ColumnOptions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split_into_parts
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_tracking import check_tracking, track_export
@@ -27,46 +26,39 @@ from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
 from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.user_encoder import UserEncoder, Vectors
+from gnnrec.utils.bounds import bounded, check_bounds
 
 _HEAD = "head.npz"
 
 
 @dataclasses.dataclass
-class ExportOptions:
+class ExportOptions(ColumnOptions):
     """Options of ``gnnrec export``.
 
     Args:
-        out: Directory to make. What an interrupted export of the same left there is gone on with.
-        checkpoint: best or last.
-        dtype: Type of the embeddings: float32 or float16.
-        formats: parquet (always there), npy (arrays that can be mapped, ids by row) and faiss (an index of movies);
-            several with commas between.
-        chunk: Users whose ratings are in memory at a time: it bounds the memory of a rank.
+        out: Directory to make. An interrupted export of the same run is resumed.
+        checkpoint: Checkpoint to export.
+        dtype: Type of the embeddings.
+        formats: Formats, separated by commas: parquet (always written), npy (memory-mappable arrays, ids by row) and
+            faiss (an index of movies).
+        chunk: Users whose ratings are in memory at a time, which bounds the memory of a rank.
         part_rows: Rows in a Parquet file.
-        ratings: Export the users of this ratings file instead of those of training: new ones from their ratings alone,
-            known ones from these and those of the dataset. Any layout that gnnrec prepare reads.
-        user_column: Column of the user ids in it (default: guessed from usual names).
-        movie_column: Column of the movie ids (default: guessed).
-        rating_column: Column of the ratings (default: guessed).
-        timestamp_column: Column of the times (default: guessed; may be absent).
-        data: Prepared dataset, where it has moved since training.
-        device: auto, cpu or cuda.
-        wandb: Tell W&B of the export, in the project and the mode of the training run: its manifest becomes an artifact
-            that is made from the model's.
-        overwrite: Replace the export in the output directory, where it is complete or of something else.
+        ratings: Ratings file whose users to export instead of those of training, in any layout that gnnrec prepare
+            reads: new users from these ratings alone, known ones from these and those of the dataset.
+        data: Prepared dataset, if it has moved since training; by default the one that is recorded.
+        device: Device of every rank; auto is CUDA if available, else the CPU.
+        wandb: Log the export to W&B, in the project and mode of the training run: its manifest becomes an artifact made
+            from that of the model.
+        overwrite: Replace the export in the output directory if it is complete or of something else.
     """
 
     out: Path
     checkpoint: Literal["best", "last"] = "best"
     dtype: Literal["float32", "float16"] = "float32"
     formats: list[str] = dataclasses.field(default_factory=lambda: ["parquet"])
-    chunk: int = 65536
-    part_rows: int = 100_000
+    chunk: int = bounded(65536, least=1)
+    part_rows: int = bounded(100_000, least=1)
     ratings: Path | None = None
-    user_column: str | None = None
-    movie_column: str | None = None
-    rating_column: str | None = None
-    timestamp_column: str | None = None
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     wandb: bool = False
@@ -92,16 +84,14 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
         Stopped: A rank was asked to stop; the same call resumes the export.
     """
     started = time.perf_counter()
-    for name in ("chunk", "part_rows"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} {getattr(options, name)}: must be at least 1")
+    check_bounds(options)
     loaded = load_run(run, world, options.checkpoint, options.data)
     check_tracking(loaded, options.wandb)
     source = _read_source(loaded, options, world)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
     if world.run_on_rank0(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
-        world.print(f"{options.out} is already complete")
+        world.log(f"{options.out} is already complete")
         return track_export(loaded, options.out, world.run_on_rank0(directory.manifest), options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
     parts = {
@@ -116,7 +106,7 @@ def export(run: Path, options: ExportOptions, world: World) -> dict:
     manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
     manifest = world.run_on_rank0(lambda: directory.finish(names, manifest | derived.describe()))
     kept = f" ({len(users) - missing} of {len(users)} parts were already written)" if missing < len(users) else ""
-    world.print(
+    world.log(
         f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
         f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
     )
@@ -127,9 +117,8 @@ def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> Pre
     """Returns the dataset, or the users of ``--ratings``."""
     if options.ratings is None:
         return loaded.dataset
-    columns = {role: getattr(options, f"{role}_column") for role in RATINGS_ROLES}
-    users = read_new_users(options.ratings, columns, loaded.dataset, loaded.known_splits)
-    world.print(users.report())
+    users = read_new_users(options.ratings, options.named_columns(), loaded.dataset, loaded.known_splits)
+    world.log(users.report())
     return users
 
 

@@ -27,7 +27,7 @@ class VerifyOptions:
     """Options of ``gnnrec export --verify``.
 
     Args:
-        data: Prepared dataset, where it has moved since the export.
+        data: Prepared dataset, if it has moved since the export; by default the one that is recorded.
     """
 
     data: Path | None = None

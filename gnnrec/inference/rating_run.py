@@ -18,6 +18,7 @@ from gnnrec.graph.user_chunks import UserChunks
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.rating_encoder import RatingEncoder
 from gnnrec.inference.user_rows import UserRows
+from gnnrec.models import layer_file
 from gnnrec.models.build import build_replicated, mean_degrees
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.head import DotHead
@@ -41,7 +42,8 @@ class RatingRun(LoadedRun):
         """Opens a checkpoint."""
         degrees = mean_degrees(dataset, message_splits(config.refit))
         time = config.model.time and dataset.timestamp is not None
-        model = build_replicated(config.model, dataset, degrees, time, world, config.seed)
+        options = layer_file.of_run(config.model, directory.parents[1])
+        model = build_replicated(options, dataset, degrees, time, world, config.seed)
         load_model(directory, info, model)
         return cls(config, dataset, world, directory, info, model.eval())
 

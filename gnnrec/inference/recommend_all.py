@@ -53,7 +53,7 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
     best = BestMovies(source, allowed_movies(source.catalog, options), options.top, world.device)
     directory = RecommendationDirectory(options.out)
     if world.run_on_rank0(lambda: _open(directory, source, options)):
-        world.print(f"{options.out} is already complete")
+        world.log(f"{options.out} is already complete")
         return world.run_on_rank0(directory.manifest)
     parts = split_into_parts(FOLDER, source.num_users, options.part_rows)
     missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
@@ -72,7 +72,7 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
     seconds, users = time.perf_counter() - started, sum(len(part.rows) for part in missing)
     reused = len(parts) - len(missing)
     kept = f" ({reused} of {len(parts)} parts were already written)" if reused else ""
-    world.print(
+    world.log(
         f"{options.out}: {options.top} of {best.count:,} movies for {source.num_users:,} users, {seconds:.1f} s, "
         f"{users / seconds:,.0f} users/s{kept}"
     )

@@ -6,57 +6,49 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from gnnrec.data.formats import RATINGS_ROLES
+from gnnrec.data.column_options import ColumnOptions
 from gnnrec.errors import UserError
 from gnnrec.inference.ratings_file import RatingsFile
+from gnnrec.utils.bounds import bounded, check_bounds
 
 
 @dataclasses.dataclass
-class RecommendOptions:
+class RecommendOptions(ColumnOptions):
     """Options of ``gnnrec recommend``: one of --user, --similar-to and --all.
 
     Args:
         user: Raw id of the user to recommend movies to.
-        similar_to: Print the movies that are most like this one: a raw id, a title, or a beginning that only one title
-            has.
-        all: Recommend movies to all users, into Parquet files; on any number of ranks.
-        top: Movies for a user.
-        out: With --all, the directory to make. What an interrupted call left there is gone on with.
-        genre: Only movies of one of these genres.
-        min_year: Only movies of this year or later, by the year at the end of the title, as in Heat (1995).
-        max_year: Only movies of this year or earlier.
-        min_ratings: Only movies with at least so many ratings in the dataset.
-        part_rows: With --all, users in a Parquet file.
-        chunk: From a run, users whose ratings are in memory at a time.
-        checkpoint: Of a run, best or last.
-        ratings: The file of ratings whose users are meant, instead of those of the dataset: that of the export, or with
-            a run any layout that gnnrec prepare reads.
-        user_column: Column of the user ids in it (default: guessed from usual names).
-        movie_column: Column of the movie ids (default: guessed).
-        rating_column: Column of the ratings (default: guessed).
-        timestamp_column: Column of the times (default: guessed; may be absent).
-        data: Prepared dataset, where it has moved since training.
-        device: auto, cpu or cuda.
-        overwrite: With --all, replace recommendations of something else in the output directory.
+        similar_to: Movie to print similar ones for: a raw id, a title, or the beginning of one title.
+        all: Recommend movies to all users, into Parquet files, on any number of ranks.
+        top: Movies for each user.
+        out: Directory to make, with --all. An interrupted call is resumed.
+        genre: Genres to recommend from; by default all.
+        min_year: Earliest year of a movie, by the year at the end of its title as in Heat (1995); by default any.
+        max_year: Latest year of a movie; by default any.
+        min_ratings: Ratings in the dataset that a movie needs.
+        part_rows: Users in a Parquet file, with --all.
+        chunk: Users whose ratings are in memory at a time, with a run.
+        checkpoint: Checkpoint of a run.
+        ratings: Ratings file whose users to recommend to, instead of those of the dataset: the file of the export, or
+            with a run any layout that gnnrec prepare reads.
+        data: Prepared dataset, if it has moved since training; by default the one that is recorded.
+        device: Device of every rank; auto is CUDA if available, else the CPU.
+        overwrite: Replace other recommendations in the output directory, with --all.
     """
 
     user: str | None = None
     similar_to: str | None = None
     all: bool = False
-    top: int = 10
+    top: int = bounded(10, least=1)
     out: Path | None = None
     genre: list[str] = dataclasses.field(default_factory=list)
     min_year: int | None = None
     max_year: int | None = None
-    min_ratings: int = 0
-    part_rows: int = 10_000
-    chunk: int = 65536
+    min_ratings: int = bounded(0, least=0)
+    part_rows: int = bounded(10_000, least=1)
+    chunk: int = bounded(65536, least=1)
     checkpoint: Literal["best", "last"] = "best"
     ratings: Path | None = None
-    user_column: str | None = None
-    movie_column: str | None = None
-    rating_column: str | None = None
-    timestamp_column: str | None = None
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     overwrite: bool = False
@@ -66,8 +58,7 @@ class RecommendOptions:
         """The ratings file, if any."""
         if self.ratings is None:
             return None
-        columns = {role: getattr(self, f"{role}_column") for role in RATINGS_ROLES}
-        return RatingsFile(self.ratings, columns)
+        return RatingsFile(self.ratings, self.named_columns())
 
     def check(self) -> None:
         """Checks the values of the options.
@@ -80,11 +71,7 @@ class RecommendOptions:
         if self.all and self.out is None:
             raise UserError("--all needs --out, the directory to make")
         if self.out is not None and not self.all:
-            raise UserError("--out goes with --all")
-        for name in ("top", "part_rows", "chunk"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)}: must be at least 1")
-        if self.min_ratings < 0:
-            raise UserError(f"--min-ratings {self.min_ratings}: must be 0 or more")
+            raise UserError("--out is for --all: add that, or leave it out")
+        check_bounds(self)
         if self.min_year is not None and self.max_year is not None and self.min_year > self.max_year:
             raise UserError(f"--min-year {self.min_year} is after --max-year {self.max_year}")

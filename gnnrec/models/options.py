@@ -5,35 +5,38 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from gnnrec.utils.bounds import bounded
+
 
 @dataclasses.dataclass
 class ModelOptions:
-    """The model.
+    """The rating model.
 
     Args:
-        architecture: Message passing: gat, gcn or sage (GraphSAGE), or another file of gnnrec/models/layers.
+        architecture: Layer of message passing: gat, gcn or sage (GraphSAGE), or a layer of your own as FILE.py:NAME,
+            a class or a build function.
         dim: Channels of embeddings and layers.
-        layers: Layers of message passing; 0 is biased matrix factorisation.
+        layers: Layers of message passing; with 0 the model is biased matrix factorization.
         heads: Attention heads (gat).
         concat: Concatenate attention heads of dim / heads channels; false averages heads of dim channels (gat).
-        self_loops: Count a node among its own neighbours (gcn).
-        restore_degree: Multiply means by the root of the number of ratings they were taken over (sage, gat).
-        user_ids: An id embedding for each user; false makes the model inductive in users.
-        movie_ids: An id embedding for each movie.
-        genres: Genres as movie features, where the data has them.
-        time: Effects of the time of a rating, where the data has times: years of a movie, days and sessions of a user.
-        head: Rating head: dot (a Linear on z_u * z_m, starting as ones) or mlp (two layers on both vectors).
+        self_loops: Count a node among its own neighbors (gcn).
+        restore_degree: Multiply means by the square root of the number of ratings they are taken over (sage, gat).
+        user_ids: Learn an id embedding for each user; false makes the model inductive in users.
+        movie_ids: Learn an id embedding for each movie.
+        genres: Use genres as movie features, if the data has them.
+        time: Learn temporal bias, if ratings have times: years of a movie, days and sessions of a user.
+        head: Rating head: dot (a linear layer on z_u * z_m that starts as ones) or mlp (two layers on both vectors).
         head_dim: Hidden units of the mlp head.
-        dropout: Dropout rate on id embeddings and hidden states.
-        message_dropout: Share of messages left out at random, anew in each pass over the users.
-        init_std: Standard deviation of initial source rows and user ids.
+        dropout: Dropout rate of id embeddings and hidden states.
+        message_dropout: Share of messages dropped at random, drawn again in each pass over the users.
+        init_std: Standard deviation of initial message embeddings and user ids.
         movie_id_init_std: Standard deviation of initial movie ids.
     """
 
     architecture: str = "sage"
-    dim: int = 64
-    layers: int = 1
-    heads: int = 2
+    dim: int = bounded(64, least=1)
+    layers: int = bounded(1, least=0)
+    heads: int = bounded(2, least=1)
     concat: bool = True
     self_loops: bool = False
     restore_degree: bool = True
@@ -42,8 +45,8 @@ class ModelOptions:
     genres: bool = True
     time: bool = True
     head: Literal["dot", "mlp"] = "dot"
-    head_dim: int = 64
-    dropout: float = 0.1
-    message_dropout: float = 0.3
-    init_std: float = 0.05
-    movie_id_init_std: float = 0.1
+    head_dim: int = bounded(64, least=1)
+    dropout: float = bounded(0.1, least=0, below=1)
+    message_dropout: float = bounded(0.3, least=0, most=0.9)
+    init_std: float = bounded(0.05, least=0)
+    movie_id_init_std: float = bounded(0.1, least=0)

@@ -66,7 +66,7 @@ class FileMemory(RowMemory):
         except OSError as error:
             raise UserError(
                 f"{self.directory}: cannot store {size * dtype.itemsize / 2**20:.0f} MiB of user rows "
-                f"({error.strerror}): free disk space, or choose --user_rows host"
+                f"({error.strerror}): free disk space, or choose --user-rows host"
             ) from None
 
     def host_copy(self, tensor: Tensor) -> Tensor:

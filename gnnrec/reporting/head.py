@@ -34,7 +34,8 @@ def describe_model(config: TrainConfig) -> str:
         start = {"closed_form": "from a closed form", "random": "from random tables"}[config.ranking.start]
         return f"Ranking · linear GNN {start}, {config.ranking.dim} dimensions"
     model = config.model
-    name, layers = _ARCHITECTURES[model.architecture], f"{model.layers} layer{'s' if model.layers != 1 else ''}"
+    name = _ARCHITECTURES.get(model.architecture, model.architecture)
+    layers = f"{model.layers} layer{'s' if model.layers != 1 else ''}"
     neighbors = "sampled neighbors" if config.loader.samples else "all neighbors"
     return f"Rating prediction · {name}, {layers}, {model.dim} dimensions, {neighbors}"
 

@@ -22,7 +22,8 @@ from gnnrec.reporting.rating_errors import rating_errors
 from gnnrec.reporting.run_records import RunRecords, distinct_names, read_run
 from gnnrec.reporting.training_sections import configuration, curves, partition_section, results, time_section
 from gnnrec.utils import files
-from gnnrec.utils.log import say
+from gnnrec.utils.bounds import bounded, check_bounds
+from gnnrec.utils.log import print_line
 
 
 @dataclasses.dataclass
@@ -30,10 +31,10 @@ class ReportOptions:
     """Options of ``gnnrec report``.
 
     Args:
-        out: Directory to make; of one run, report in its run directory by default.
-        overwrite: Replace a report that is there already.
-        data: Prepared dataset, where it has moved since training.
-        device: auto, cpu or cuda.
+        out: Directory to make; by default report in the run directory, for one run.
+        overwrite: Replace the report if it exists.
+        data: Prepared dataset, if it has moved since training; by default the one that is recorded.
+        device: Device of every rank; auto is CUDA if available, else the CPU.
         users: Users to show recommendations for.
     """
 
@@ -41,7 +42,7 @@ class ReportOptions:
     overwrite: bool = False
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    users: int = 3
+    users: int = bounded(3, least=0)
 
 
 def run_report(runs: list[Path], options: ReportOptions) -> None:
@@ -60,7 +61,7 @@ def run_report(runs: list[Path], options: ReportOptions) -> None:
     process_group.share_cores()
     with process_group.process_group(options.device) as world:
         written = write_report(runs, options, world)
-    say(f"{written[0]} and {len(written) - 1} charts")
+    print_line(f"{written[0]} and {len(written) - 1} charts")
 
 
 def check_one_process() -> None:
@@ -83,8 +84,7 @@ def write_report(runs: list[Path], options: ReportOptions, world: World) -> list
     Raises:
         UserError: Bad input, or a missing package.
     """
-    if options.users < 0:
-        raise UserError(f"--users {options.users}: must be 0 or more")
+    check_bounds(options)
     if len(runs) > 1 and options.out is None:
         raise UserError("several runs need --out, the directory to create")
     out = options.out or runs[0] / "report"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gnnrec.config.parser import flat
+from gnnrec.config.serialize import flat
 from gnnrec.config.train_config import TrainConfig, read_train_config
 from gnnrec.errors import UserError
 

@@ -6,7 +6,7 @@ import sys
 
 from tqdm import tqdm
 
-from gnnrec.utils.log import say
+from gnnrec.utils.log import logger
 
 
 class ProgressBar(tqdm):
@@ -24,10 +24,11 @@ class ProgressBar(tqdm):
         super().__init__(total=total, initial=done, unit="step", leave=False, disable=not shown)
 
     def write_line(self, line: str) -> None:
-        """Prints a line above the bar."""
+        """Logs a line, above the bar."""
         if not self._active:
             return
         if self.disable:
-            say(line)
+            logger.info(line)
         else:
-            self.write(line)
+            with self.external_write_mode():
+                logger.info(line)

@@ -22,6 +22,7 @@ from gnnrec.graph.loader import RatingLoader
 from gnnrec.graph.pyg_sampler import PyGSampler
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
+from gnnrec.models import layer_file
 from gnnrec.models.build import build_model
 from gnnrec.models.control_variate import snapshot
 from gnnrec.models.embeddings import NodeEmbeddings
@@ -55,7 +56,9 @@ class RatingTrainer(Trainer):
         splits = message_splits(config.refit)
         self.graph = build_rank_graph(dataset, world, splits, torch.get_default_dtype(), config.model.time)
         memory = row_memory(config.user_rows, config.run_dir)
-        model, self.users = build_model(config.model, self.graph, dataset, config.seed, memory)
+        model, self.users = build_model(
+            layer_file.of_run(config.model, config.run_dir), self.graph, dataset, config.seed, memory
+        )
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
         self.model = world.replicate(model)
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0

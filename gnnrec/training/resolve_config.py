@@ -36,8 +36,8 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
         return config
     ranking = config.ranking
     if ranking.start == "closed_form" and dataset.num_movies > ranking.closed_form_movies:
-        world.print(
-            f"{dataset.num_movies:,} movies are more than --ranking.closed_form_movies "
+        world.log(
+            f"{dataset.num_movies:,} movies are more than --ranking.closed-form-movies "
             f"{ranking.closed_form_movies:,}: training starts from random tables"
         )
         ranking = dataclasses.replace(ranking, start="random")

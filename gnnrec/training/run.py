@@ -53,7 +53,7 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
     config = resolve_config(config, dataset, world)
     summary = finished_summary(config, world)
     if summary is not None:
-        world.print(f"{config.run_dir} finished at step {summary['steps']}: nothing left to do")
+        world.log(f"{config.run_dir} finished at step {summary['steps']}: nothing left to do")
         return summary
     checkpoint, run_lock = open_run_directory(config, dataset, world)
     try:
@@ -78,9 +78,9 @@ def _run(
     if info is not None:
         trainer.restore(checkpoint, info)
         state = TrainState.from_dict(info.train_state, world)
-        world.print(f"resumed at step {info.step} of {config.run_dir}")
+        world.log(f"resumed at step {info.step} of {config.run_dir}")
     for line in trainer.partition_report().lines():
-        world.print(line)
+        world.log(line)
     recorded = state.recorded_bytes, state.unrecorded
     facts = config.as_dict() | describe(trainer)
     tracker = Tracker(

@@ -10,15 +10,17 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from gnnrec.config.parser import flat
+from gnnrec.config.serialize import flat
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
+from gnnrec.models.layer_file import COPY, changed_since, is_layer_file, keep_copy, read_builder
 from gnnrec.training.checkpoint.info import TRAIN_AGAIN, USE_ANOTHER, checkpoints, read_info, step_of
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.write import is_leftover, remove_checkpoint, remove_leftovers
 from gnnrec.utils import files
+from gnnrec.utils.log import logger
 
 #: Options that a resumed run may change: they do not affect what it learns, except for rounding.
 _MAY_CHANGE = (
@@ -175,7 +177,7 @@ def _choose(candidates: list[Path], config: TrainConfig, world: World) -> Path:
             return checkpoint
         damages.append(damage.removesuffix(USE_ANOTHER).removesuffix(TRAIN_AGAIN))
         if checkpoint is not candidates[-1]:
-            world.print(f"warning: {damages[-1]}: falling back to an older checkpoint")
+            world.warn(f"{damages[-1]}: falling back to an older checkpoint")
     if config.resume not in ("never", "auto"):
         raise UserError(f"{damages[0]}: use --resume auto for the newest sound checkpoint")
     raise UserError(f"{damages[0]}, and no older checkpoint is sound: start again with --overwrite")
@@ -206,12 +208,19 @@ def _make(config: TrainConfig, checkpoint: Path | None) -> str:
         Id of this start.
     """
     run, start = config.run_dir, uuid.uuid4().hex
+    own_layer = config.objective == "rating" and is_layer_file(config.model.architecture)
+    if own_layer and checkpoint is None:
+        read_builder(config.model.architecture)  # before anything is replaced
     try:
         if checkpoint is None:
             if run.exists() and any(run.iterdir()):
                 shutil.rmtree(run)
             run.mkdir(parents=True, exist_ok=True)
             files.write_text(run / "config.yaml", config.yaml())
+            if own_layer:
+                keep_copy(config.model.architecture, run)
+        elif own_layer and changed_since(config.model.architecture, run):
+            logger.warning(f"{config.model.architecture} has changed: the run continues with its copy, {run / COPY}")
         # From here on another job that still runs publishes nothing.
         files.write_text(run / _STARTED, json.dumps({"torchrun": _torchrun(), "start": start}) + "\n")
         if checkpoint is not None:

@@ -22,7 +22,7 @@ from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
 from gnnrec.utils import files
 from gnnrec.utils.code_version import code_version
-from gnnrec.utils.log import say
+from gnnrec.utils.log import logger
 from gnnrec.utils.memory import peak_memory_gib
 from gnnrec.utils.timer import Timer
 
@@ -74,7 +74,7 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     )
     world.run_on_rank0(lambda: _write(config.run_dir / "summary.json", summary, tracker))
     if world.is_main:
-        _print_results(config.run_dir, test, baselines)
+        _log_results(config.run_dir, test, baselines)
     return summary
 
 
@@ -102,15 +102,15 @@ def _write(path: Path, summary: dict, tracker: Tracker) -> None:
         ) from None
 
 
-def _print_results(run: Path, test: Metrics, baselines: dict) -> None:
+def _log_results(run: Path, test: Metrics, baselines: dict) -> None:
     if not test.count:
-        say(f"no test ratings to score; summary: {run / 'summary.json'}")
+        logger.info(f"no test ratings to score; summary: {run / 'summary.json'}")
         return
     names = list(prefixed("test", test))
-    say(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
+    logger.info(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
     for row, values in [*baselines.items(), ("this model", prefixed("test", test))]:
-        say(f"{row:16}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
-    say(str(run / "summary.json"))
+        logger.info(f"{row:16}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
+    logger.info(str(run / "summary.json"))
 
 
 def _title(name: str) -> str:

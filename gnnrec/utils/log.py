@@ -1,20 +1,27 @@
-"""What is printed while work goes on."""
+"""Progress lines and warnings: the logger ``gnnrec``, and the handler that programs print it with.
+
+Library code logs (:data:`logger`): progress as info, on rank 0 alone, and warnings. Output that is the result of a
+command is printed. ``logging.getLogger("gnnrec").setLevel("ERROR")`` silences a notebook.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TextIO
 
+logger = logging.getLogger("gnnrec")
 
-def say(text: str, stream: TextIO | None = None) -> None:
-    """Prints a line at once. It may get lost: a log on a full disk must not end the work that it tells about.
+
+def print_line(text: str, stream: TextIO | None = None) -> None:
+    """Prints a line at once, or loses it: output on a full disk must not end the work that it reports.
 
     Args:
         text: The line.
         stream: By default the standard output.
 
     Raises:
-        BrokenPipeError: Whoever read it has gone.
+        BrokenPipeError: The reader has closed the pipe.
     """
     try:
         print(text, file=stream or sys.stdout, flush=True)
@@ -22,3 +29,34 @@ def say(text: str, stream: TextIO | None = None) -> None:
         raise
     except OSError:
         pass
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints plain messages to the standard output, and warnings to the standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints a record.
+
+        Raises:
+            BrokenPipeError: The reader has closed the pipe.
+        """
+        if record.levelno >= logging.WARNING:
+            print_line(f"warning: {self.format(record)}", sys.stderr)
+        else:
+            print_line(self.format(record))
+
+
+def log_to_console(unless_configured: bool = False) -> None:
+    """Prints the messages of the library from now on, at the level of the logger if one is set, else from info on.
+
+    Args:
+        unless_configured: Leave a logger that has handlers as it is.
+    """
+    if any(isinstance(handler, ConsoleHandler) for handler in logger.handlers) or (
+        unless_configured and logger.handlers
+    ):
+        return
+    logger.addHandler(ConsoleHandler())
+    logger.propagate = False
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

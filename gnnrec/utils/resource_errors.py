@@ -24,7 +24,7 @@ def describe_resource_error(error: BaseException) -> str | None:
     if type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate" in text:
         return (
             f"out of memory ({text}): use more ranks, a smaller --model.dim, or fewer users at a time "
-            "(training: --loader.seed_users; other commands: --chunk)"
+            "(training: --loader.seed-users; other commands: --chunk)"
         )
     if isinstance(error, MemoryError):
         return f"out of memory{f' ({text})' if text else ''}: use a machine with more memory, or less data"

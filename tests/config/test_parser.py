@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from argparse import Action
 from pathlib import Path
@@ -9,21 +10,23 @@ from typing import get_args
 
 import pytest
 
-from gnnrec.cli.main import COMMANDS, _parser, run_command
-from gnnrec.config.parser import Parser, words_of
+from gnnrec.cli.main import COMMANDS, command_parser, run_command
+from gnnrec.config.parser import Parser
+from gnnrec.config.serialize import words_of
 from gnnrec.config.train_config import parse_train_config, train_parser
 from gnnrec.errors import UserError
 
 NEEDED = ["--data", "prepared", "--run-dir", "runs/a"]
 
 
+@functools.cache
 def parsers() -> dict[str, Parser]:
     """Every program and command by name."""
-    found = {"train_dist.py": train_parser()}
+    programs = {"train_dist.py": train_parser()}
     for name, command in COMMANDS.items():
-        found[name] = _parser(name, command)
-        found |= {f"{name} {mode}": _parser(f"{name} {mode}", each) for mode, each in command.modes.items()}
-    return found
+        programs[name] = command_parser(name, command)
+        programs |= {f"{name} {mode}": command_parser(f"{name} {mode}", each) for mode, each in command.modes.items()}
+    return programs
 
 
 def help_of(parser: Parser, action: Action) -> str:
@@ -49,21 +52,32 @@ def test_every_command_is_walked_through():
 
 @pytest.mark.parametrize(("parser", "action"), OPTIONS)
 def test_every_option_is_explained(parser: Parser, action: Action):
+    """A noun phrase or a verb, the type in plain words or the choices, the bound, and the default."""
     text = help_of(parser, action)
-    explained = re.sub(r"\((type|required|default)[^()]*\)", "", text).strip()
+    if action.dest in ("help", "print_config"):
+        return
+    words = r"whole number|number|true\|false|text|path|list of words|2 numbers|default|required"
+    explained, facts = re.match(rf"(.*?)(?: \(((?:{words})\b.*)\))?$", text).groups()
     assert len(explained) > len("Project"), f"--{action.dest} has no help"
-    assert "<class" not in text
-    if takes_number(action):
-        assert re.search(r"default: \S", text), f"--{action.dest} does not show its default"
-        # What nobody chose follows from a rule, which the text has to give.
-        assert "default: null" not in text or "default" in explained or "Only" in explained, text
+    assert not re.search(
+        r"<class|Union|Optional|Literal|null|NoneType|\b(int|float|bool|str|Path)\b|list\[|tuple\[", text
+    )
+    assert not re.match(r"(What|Whether|Where|Which|How|Who|Of|If|When|None|best or|auto[, ])\b", explained), text
+    bound = getattr(action, "bound", None)
+    assert bound is None or str(bound) in text
+    if hasattr(action, "_typehint"):
+        assert re.search(r"default: \S|by default |required", text), f"--{action.dest} does not show its default"
+        assert re.match(words.removesuffix("|default|required"), facts) or "{" in action.metavar
+        assert "default: none" not in text or not takes_number(action), text
 
 
 @pytest.mark.parametrize("name", parsers())
 def test_help_has_every_option(name: str):
     parser = parsers()[name]
     text = parser.format_help()
-    assert all(f"--{option}" in text for option in parser.names() if option != "help")
+    options = [option for option in parser.names() if option != "help"]
+    assert all(f"--{option.replace('_', '-')}" in text for option in options)
+    assert not [option for option in options if "_" in option and f"--{option}" in text]
 
 
 @pytest.mark.parametrize(
@@ -75,11 +89,11 @@ def test_help_has_every_option(name: str):
         (["synth", "x", "--users", "many"], "--users many: must be a whole number"),
         (["synth", "x", "--users"], "--users needs a value"),
         (["tune", "d", "--out", "x", "--wandb.mode", "of"], "--wandb.mode of: choose offline, online or disabled"),
-        (["tune", "d", "--out", "x", "--wandb.projct", "p"], "did you mean wandb.project?"),
+        (["tune", "d", "--out", "x", "--wandb.projct", "p"], "did you mean --wandb.project?"),
         (["compare", "d", "--out", "x", "--seeds", "few"], "--seeds few: must be a whole number"),
         (["evaluate", "r", "--checkpoint", "bst"], "--checkpoint bst: choose best or last (did you mean best?)"),
         (["export", "r", "--out", "x", "--dtype", "float61"], "choose float32 or float16 (did you mean float16?)"),
-        (["export", "--verify", "r", "--dta", "x"], "did you mean data?"),
+        (["export", "--verify", "r", "--dta", "x"], "did you mean --data?"),
         (["recommend", "r", "--top", "all"], "--top all: must be a whole number"),
         (["recommend", "r", "--all", "perhaps"], "--all perhaps: must be true or false"),
     ],

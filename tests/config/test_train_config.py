@@ -50,13 +50,13 @@ def test_every_option_is_on_the_command_line():
     options = {option for action in train_parser()._actions for option in action.option_strings}
     names = leaves(parse())
     assert len(names) > 40
-    assert not [name for name in names if f"--{name}" not in options]
+    assert not [name for name in names if f"--{name.replace('_', '-')}" not in options]
 
 
 @pytest.mark.parametrize("missing", [0, 2])
 def test_paths_are_required(missing):
     arguments = list(NEEDED[:missing] + NEEDED[missing + 2 :])
-    with pytest.raises(UserError, match="run_dir" if missing else "data"):
+    with pytest.raises(UserError, match="^--run-dir is missing" if missing else "^--data is missing"):
         parse_train_config(arguments)
 
 
@@ -68,15 +68,14 @@ def test_paths_are_required(missing):
         ("--dim", "model.dim"),
         ("--lodaer.folds", "loader.folds"),
         ("--loader.rater-per-movie", "loader.raters_per_movie"),
-        ("--regularization.ids", "regularization.ids"),
+        ("--regularization.id", "regularization.ids"),
         ("--epoch", "optimizer.epochs"),
         ("--ovrwrite", "overwrite"),
     ],
 )
 def test_unknown_options_are_refused_with_the_nearest_one(typed, meant):
     said = refusal(typed, "3")
-    assert typed.replace("-", "_").lstrip("_") in said.replace("-", "_")
-    assert said.endswith(f"(did you mean {meant}?)")
+    assert said == f"{typed} is not an option (did you mean --{meant.replace('_', '-')}?)"
 
 
 def test_nothing_is_suggested_where_nothing_is_near():
@@ -125,7 +124,7 @@ def test_a_file_that_is_not_there():
 )
 def test_values_of_a_wrong_type_name_the_option(arguments, option):
     said = refusal(*arguments)
-    assert option in said
+    assert option.replace("_", "-") in said
     assert all(value in said for value in arguments[1:])
 
 
@@ -168,7 +167,7 @@ BOUNDS = [
 def test_bounds_name_the_option_and_the_value(option, outside, inside):
     said = refusal(f"--{option}={outside}")
     value = parse(f"--{option}={inside}").value(option)
-    assert said.startswith(f"--{option} {type(value)(outside)}: must be")
+    assert said.startswith(f"--{option.replace('_', '-')} {type(value)(outside)}: must be")
     assert value == float(inside)
 
 

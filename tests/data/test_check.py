@@ -36,11 +36,11 @@ BAD_ROWS = {
     "NaN": ("3,10,nan,400", "the rating is missing or NaN"),
     "infinite": ("3,10,inf,400", "the rating 'inf' is not finite"),
     "word": ("3,10,good,400", "the rating 'good' is not a number"),
-    "above": ("3,10,5.5,400", 'the rating 5.5 is off the scale 0.5 to 5: .* --rating_scale "MIN MAX"'),
+    "above": ("3,10,5.5,400", 'the rating 5.5 is off the scale 0.5 to 5: .* --rating-scale "MIN MAX"'),
     "below": ("3,10,0,400", "the rating 0 is off the scale 0.5 to 5"),
     "no time": ("3,10,4.0,", "the timestamp is missing"),
     "time": ("3,10,4.0,soon", "the timestamp 'soon' is neither seconds since 1970 nor YYYY-MM-DD HH:MM:SS"),
-    "text id": ("x3,10,4.0,400", "the user id 'x3' is not an integer, but other user ids are: .* --user_column userId"),
+    "text id": ("x3,10,4.0,400", "the user id 'x3' is not an integer, but other user ids are: .* --user-column userId"),
 }
 
 
@@ -88,8 +88,8 @@ def test_ratings_off_the_given_scale_and_bad_scales_are_reported(tmp_path):
     path = tmp_path / "own.csv"
     path.write_text("user,item,score\na,x,1\nb,x,11\n")
     assert f"{path} line 3: the rating 11 is off the scale 1 to 10" in refusal(tmp_path, path, rating_scale="1 10")
-    assert "--rating_scale '10' is not a scale" in refusal(tmp_path, path, rating_scale="10")
-    assert "--rating_scale (5, 1) is not a scale" in refusal(tmp_path, path, rating_scale=(5, 1))
+    assert "--rating-scale '10' is not a scale" in refusal(tmp_path, path, rating_scale="10")
+    assert "--rating-scale (5, 1) is not a scale" in refusal(tmp_path, path, rating_scale=(5, 1))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_ratings_off_the_given_scale_and_bad_scales_are_reported(tmp_path):
         ("\n\n", "is empty"),
         (GOOD[0] + "\n", "has no ratings"),
         ("\n".join(GOOD[:3]), "has ratings of one user only"),
-        ("a,b,c\n1,2,3\n", "line 1: no user column among a, b, c: name it with --user_column"),
+        ("a,b,c\n1,2,3\n", "line 1: no user column among a, b, c: name it with --user-column"),
         ("user,user,item,score\n1,1,2,3\n", "line 1: column 'user' occurs more than once"),
     ],
 )
@@ -158,9 +158,9 @@ def test_unknown_dataset_is_reported_with_the_known_ones(tmp_path):
     [
         ({}, "give either --dataset NAME or --ratings FILE"),
         ({"ratings": Path("x"), "dataset": "ml-1m"}, "give either"),
-        ({"ratings": Path("x"), "test": 1.0}, "--test 1.0 is not a share"),
-        ({"ratings": Path("x"), "validation": -0.1}, "--validation -0.1 is not a share"),
-        ({"ratings": Path("x"), "shards": 0}, "--shards 0 is too few"),
+        ({"ratings": Path("x"), "test": 1.0}, "--test 1.0: must be from 0 to below 1"),
+        ({"ratings": Path("x"), "validation": -0.1}, "--validation -0.1: must be from 0 to below 1"),
+        ({"ratings": Path("x"), "shards": 0}, "--shards 0: must be at least 1"),
         ({"ratings": Path("x"), "protocol": "leave"}, "--protocol leave is unknown: choose random or temporal"),
         ({"ratings": Path("x"), "order": "none"}, "--order none is unknown: choose balanced or metis"),
     ],

@@ -102,7 +102,7 @@ def test_named_columns_with_string_ids_and_no_times(table, tmp_path, prepared, e
     own.to_csv(tmp_path / "own.csv", index=False, sep=";")
     named = {"user_column": "who", "movie_column": "sku", "rating_column": "stars"}
     (tmp_path / "catalog.csv").write_text("code,label\np16,Sixteen\n")
-    with pytest.raises(UserError, match=r"catalog.csv line 1: no movie column .*--movie_column"):
+    with pytest.raises(UserError, match=r"catalog.csv line 1: no movie column .*--movie-column"):
         prepared(tmp_path / "own.csv", tmp_path / "out", movies=tmp_path / "catalog.csv", **named)
     (tmp_path / "catalog.csv").write_text("sku,label\np16,Sixteen\n")
     data = prepared(

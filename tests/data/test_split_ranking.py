@@ -129,7 +129,7 @@ def test_strong_without_shares_trains_on_all_users(data):
 
 
 def test_strong_needs_train_users(data):
-    with pytest.raises(UserError, match="no train user has 41 ratings of 4 or more: lower --least_relevant"):
+    with pytest.raises(UserError, match="no train user has 41 ratings of 4 or more: lower --least-relevant"):
         strong(dataclasses.replace(data, least_relevant=41))
 
 
@@ -176,8 +176,8 @@ def test_manifest_and_summary_describe_the_protocol(tmp_path, capsys):
     "options, message",
     [
         ({"relevant": 6.0}, "--relevant 6 is not on the rating scale 0.5 to 5"),
-        ({"least_relevant": 0}, "--least_relevant 0 is too few"),
-        ({"held_out": 1.0}, "--held_out 1.0 is not a share"),
+        ({"least_relevant": 0}, "--least-relevant 0: must be at least 1"),
+        ({"held_out": 1.0}, "--held-out 1.0: must be between 0 and 1"),
     ],
 )
 def test_bad_ranking_options_are_refused(tmp_path, options, message):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from torch.distributed.run import get_args_parser
 
-from gnnrec.cli.main import _parser, find_command
-from gnnrec.config.parser import normalise
+from gnnrec.cli.main import command_parser, find_command
+from gnnrec.config.parser import normalize
 from gnnrec.config.train_config import parse_train_config
 from tests.end_to_end.commands import ROOT
 
@@ -32,8 +32,8 @@ def check_training(arguments: list[str]) -> None:
 
 def check_command(*words: str) -> None:
     name, command, arguments = find_command(list(words))
-    parser = _parser(name, command)
-    parser.parse_args(normalise(parser, arguments))
+    parser = command_parser(name, command)
+    parser.parse_args(normalize(parser, arguments))
 
 
 def check_torchrun(arguments: list[str]) -> None:

@@ -211,7 +211,7 @@ def test_other_commands_stop_and_leave_nothing_half_done(undisturbed, tmp_path, 
 def test_a_second_interrupt_means_it(place, tmp_path):
     """Wide rows make a step long: the second one comes before the first has had an effect."""
     run = tmp_path / "run"
-    command = ["train_dist.py", *training(place, run, "--model.dim", "3000", "--loader.seed_users", "0")]
+    command = ["train_dist.py", *training(place, run, "--model.dim", "3000", "--loader.seed-users", "0")]
     with forked(command, tmp_path / "log.txt") as program:
         program.wait_until(lambda: steps_taken(run) >= 1)
         program.process.send_signal(signal.SIGINT)

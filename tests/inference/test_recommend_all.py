@@ -215,7 +215,7 @@ def test_the_command(dataset, made, tmp_path, capsys):
     [
         (["--all"], "--all needs --out"),
         (["--all", "--out", "x", "--top", "0"], "--top 0"),
-        (["--all", "--out", "x", "--part-rows", "0"], "--part_rows 0"),
+        (["--all", "--out", "x", "--part-rows", "0"], "--part-rows 0"),
         (["--all", "--out", "x", "--genre", "Opera"], "--genre Opera"),
         (["--all", "--out", "x", "--user", "7"], "pass one of"),
     ],

@@ -29,7 +29,7 @@ RUN = ("small.yaml", "--data", "data/mine", "--run-dir")
         (["slurm.sbatch"], JOB, "CONFIG is missing"),
         (["slurm.sbatch", "--data", "data/mine"], JOB, "CONFIG is missing"),
         (["slurm.sbatch", "nothing.yaml"], JOB, "nothing.yaml: there is no such file"),
-        (["slurm.sbatch", *RUN, "runs/x", "--seedd", "1"], JOB, "did you mean seed?"),
+        (["slurm.sbatch", *RUN, "runs/x", "--seedd", "1"], JOB, "did you mean --seed?"),
         (["slurm.sbatch", *RUN, "runs/x", "--seed", "%a"], TASK, "its own run directory"),
         (["slurm.sbatch", *RUN, "runs/x-%a"], TASK | {"SWEEP": "small.txt"}, "SWEEP=small.txt: must be a file"),
         (["slurm.sbatch", *RUN, "runs/x"], JOB | {"SWEEP": "small.yaml"}, "and the job an array"),

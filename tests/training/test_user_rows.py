@@ -271,7 +271,7 @@ def test_a_full_disk_is_an_error_at_the_start_but_not_while_saving(tmp_path, mon
 
     memory, rows = FileMemory(tmp_path), torch.randn(3, 2)
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(UserError, match=r"1 MiB of user rows \(No space left on device\): .*--user_rows host"):
+    with pytest.raises(UserError, match=r"1 MiB of user rows \(No space left on device\): .*--user-rows host"):
         memory.zeros((512, 512), torch.float32)
     assert torch.equal(memory.host_copy(rows), rows)
 

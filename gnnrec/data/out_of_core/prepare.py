@@ -31,7 +31,7 @@ from gnnrec.data.out_of_core.movie_index import make_movie_index
 from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, UnexpectedTextIds, partition_by_user
 from gnnrec.data.out_of_core.size import plan
 from gnnrec.data.out_of_core.sort_bucket import SortedBucket, sort_bucket, split_strong, trained_movies
-from gnnrec.data.prepare_options import PrepareOptions, named_columns
+from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import Manifest, write_manifest
 from gnnrec.errors import UserError
 from gnnrec.utils import files
@@ -66,7 +66,7 @@ def prepare_out_of_core(
             job, partitioned = _partition_all(job, engine)
             scale = _check_partitioned(job, partitioned)
             movie_ids = make_movie_index(job, partitioned)
-            movies = movie_table(movie_ids, movies_path, named_columns(options, MOVIES_ROLES))
+            movies = movie_table(movie_ids, movies_path, options.named_columns(MOVIES_ROLES))
             buckets = _sort_all(job, partitioned, engine)
             split_counts = _split_counts(job, buckets, engine)
             with open_output() as directory:

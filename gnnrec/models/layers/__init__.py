@@ -1,8 +1,8 @@
-"""Layers of message passing, one file each. The file's name is the value of ``--model.architecture``.
+"""Layers by name: each file here is one, and its name is a value of ``--model.architecture``.
 
-A file defines ``build(options, spec)``, which returns a :class:`~gnnrec.models.conv.BipartiteConv`. CONTRIBUTING.md
-shows how to write one. This module imports none of them, because the command line lists their names and importing torch
-is slow.
+A file has ``build(options, spec)``, which returns a :class:`~gnnrec.models.conv.BipartiteConv`. CONTRIBUTING.md shows
+how to write one, here or in a file of your own (:mod:`gnnrec.models.layer_file`). This module imports no layer: the
+command line needs their names, and importing torch takes seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import dataclasses
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING
+
+from gnnrec.models.layer_file import is_layer_file, read_builder
 
 if TYPE_CHECKING:
     from gnnrec.models.conv import BipartiteConv
@@ -40,5 +42,11 @@ def architectures() -> list[str]:
 
 
 def build_layer(options: ModelOptions, spec: LayerSpec) -> BipartiteConv:
-    """Builds the layer of ``options.architecture`` for one direction."""
+    """Builds the layer of ``options.architecture`` for one direction, from this package or a user's own file.
+
+    Raises:
+        UserError: A file of the user's own that has no such layer.
+    """
+    if is_layer_file(options.architecture):
+        return read_builder(options.architecture)(options, spec)
     return importlib.import_module(f"{__name__}.{options.architecture}").build(options, spec)

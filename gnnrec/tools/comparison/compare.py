@@ -19,6 +19,8 @@ from gnnrec.tools.comparison.fit import FitJob
 from gnnrec.tools.comparison.models import GNNS, choose
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.utils import files
+from gnnrec.utils.bounds import bounded, check_bounds
+from gnnrec.utils.log import logger
 
 
 @dataclasses.dataclass
@@ -26,21 +28,21 @@ class CompareOptions:
     """Options of ``gnnrec compare``.
 
     Args:
-        out: Directory to make: comparison.json, comparison.csv, comparison.md, and every fit.
-        models: Models to compare; by default all of the data's protocol (ratings: global mean, biases, biased MF,
+        out: Directory to make, for comparison.json, comparison.csv, comparison.md, and every fit.
+        models: Models to compare; by default all for the data's protocol (ratings: global mean, biases, biased MF,
             SVD++, item AutoRec, gat, gcn, sage; rankings: popularity, EASE, implicit ALS, gnn).
         seeds: Fits of each model, with seeds from 0 on.
-        config: YAML file of training options for the GNNs.
-        set: Training options over those of the file, as OPTION=VALUE. Baselines heed refit alone.
-        label: Name of the row, where one model is asked for.
-        resume: Continue a comparison that was interrupted, or add models and seeds to it; no fit is repeated.
-        overwrite: Replace a comparison that is there already.
-        wandb: Weights & Biases; takes the table.
+        config: YAML file of training options for the GNNs; by default none.
+        set: Training options over those of the file, as OPTION=VALUE. Baselines use only refit.
+        label: Name of the row, if one model is compared; by default that of the model.
+        resume: Continue an interrupted comparison, or add models and seeds to it; no fit is repeated.
+        overwrite: Replace the comparison in the output directory.
+        wandb: Weights & Biases, for the table.
     """
 
     out: Path
     models: list[str] = dataclasses.field(default_factory=list)
-    seeds: int = 3
+    seeds: int = bounded(3, least=1)
     config: Path | None = None
     set: list[str] = dataclasses.field(default_factory=list)
     label: str = ""
@@ -101,9 +103,8 @@ def _fit(data: Path, options: CompareOptions, objective: str, model: str, seed: 
         fit = _read(result)
         figures = "  ".join(f"{name} {value:.4f}" for name, value in fit["metrics"].items() if value is not None)
         setting = "".join(f"  {name} {value}" for name, value in fit["setting"].items())
-        print(
-            f"{model}, seed {seed}:  {figures}  {fit['seconds']:.1f} s  {fit['peak_memory_gib']:.2f} GiB{setting}",
-            flush=True,
+        logger.info(
+            f"{model}, seed {seed}:  {figures}  {fit['seconds']:.1f} s  {fit['peak_memory_gib']:.2f} GiB{setting}"
         )
 
 
@@ -121,8 +122,7 @@ def _read(path: Path) -> dict:
 def _prepare(data: Path, options: CompareOptions, models: list[str], world: World) -> None:
     """Checks the options, and creates the directory or checks the one to resume."""
     out = options.out
-    if options.seeds < 1:
-        raise UserError(f"--seeds {options.seeds}: must be at least 1")
+    check_bounds(options)
     if options.label and len(models) > 1:
         raise UserError(f"--label {options.label}: pass exactly one model with --models")
     if options.resume and options.overwrite:

@@ -12,6 +12,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.split_ranking import RANKING_OPTIONS
 from gnnrec.errors import UserError
 from gnnrec.models.layers import architectures
+from gnnrec.utils.log import logger
 
 BASELINES: dict[str, dict[str, Baseline]] = {"rating": RATING_BASELINES, "ranking": RANKING_BASELINES}
 #: Objective -> name -> options that it sets.
@@ -39,7 +40,7 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
         names = [*BASELINES[objective], *GNNS[objective]]
         missing = {name for name in names if not _installed(name)}
         for name in sorted(missing):
-            print(f"{name} is not installed and left out: pip install 'gnnrec[{_PACKAGES[name]}]'", flush=True)
+            logger.info(f"{name} is not installed and left out: pip install 'gnnrec[{_PACKAGES[name]}]'")
         return objective, [name for name in names if name not in missing]
     known = {name: objective for objective in BASELINES for name in (*BASELINES[objective], *GNNS[objective])}
     for name in requested:

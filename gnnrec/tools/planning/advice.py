@@ -23,7 +23,7 @@ def ways_to_fit(planned: Estimate) -> list[str]:
     if not place.host_rows and not place.machine.measured:
         on_host = estimate(job, dataclasses.replace(place, host_rows=True))
         if on_host.fits:
-            ways.append(f"--user_rows host ({on_host.host_bytes / 1e9:,.0f} GB of host memory a rank)")
+            ways.append(f"--user-rows host ({on_host.host_bytes / 1e9:,.0f} GB of host memory a rank)")
     dim = job.model.dim // 2
     while dim >= 8:
         if estimate(_with_model(job, dim=dim), place).fits:
@@ -34,8 +34,8 @@ def ways_to_fit(planned: Estimate) -> list[str]:
     if not job.loader.seed_users and estimate(sampled, place).fits:
         options = sampled.loader
         ways.append(
-            f"--seed_users {options.seed_users} --movies_per_user {options.movies_per_user} "
-            f"--raters_per_movie {options.raters_per_movie} --set loader.control_variate=false (sampled steps)"
+            f"--seed-users {options.seed_users} --movies-per-user {options.movies_per_user} "
+            f"--raters-per-movie {options.raters_per_movie} --set loader.control_variate=false (sampled steps)"
         )
     if not ways:
         largest = max((part for part in planned.memory if part.place == "device"), key=lambda part: part.bytes)

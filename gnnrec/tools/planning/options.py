@@ -3,70 +3,69 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any, Literal
 
 from gnnrec.errors import UserError
 from gnnrec.tools.planning.job import TrainingJob
+from gnnrec.utils.bounds import bounded, check_bounds
 
 
 @dataclasses.dataclass
 class PlanOptions:
-    """What to plan, on what.
+    """Options of ``gnnrec plan``.
 
     Args:
-        users: Users of the data; 1e9 is fine. By default those of --data.
-        movies: Movies. By default those of --data.
-        ratings: Training ratings. By default those of --data.
-        data: Prepared dataset to take the numbers from that are not given.
-        config: Configuration of train_dist.py (a YAML file) to take options of model and loader from.
-        set: Options of training over the file, as OPTION=VALUE: model.genres=false.
-        gpus: Ranks: one for each GPU, or for each core with --gpu cpu.
-        gpu: What a rank runs on: cpu (measured), or a100, h100 or h200 (projected from data sheets).
-        dim: Channels. By default --config's, or else 64.
-        layers: Layers of message passing. By default --config's, or else 1.
-        architecture: Message passing: gat, gcn or sage. By default --config's, or else sage.
-        folds: Parts of the ratings, each supervised once an epoch. By default --config's, or else 20.
-        seed_users: Users of a step over all ranks; 0 for all. By default --config's, or else 0.
-        movies_per_user: Movies drawn for a user; -1 for all. By default --config's, or else -1.
-        raters_per_movie: Raters drawn for a movie; -1 for all. By default --config's, or else -1.
-        genres: Genres that are features of movies. By default those of --data, or else 20.
-        years: Years that ratings span, for effects of time; 0 leaves those out. By default --data's, or else 20.
-        precision: Matrix products of GPUs in bf16 or fp32.
-        gpus_per_host: Ranks of one host.
-        link: What a host sends to others, GB/s as it is reached, not as it is sold.
-        latency: Time of one message between hosts, microseconds.
-        user_rows: Where tables of users and Adam's moments live: device, or host, fetched for each step.
-        memory: Memory of a rank, GB (10^9 bytes). By default that of the GPU; with cpu, a share of this machine's.
-        achieved: Share of a data sheet's bandwidths and operations that is reached: the assumption behind all
-            projections.
+        users: Users of the data, such as 1e9; by default those of --data.
+        movies: Movies of the data; by default those of --data.
+        ratings: Training ratings; by default those of --data.
+        data: Prepared dataset, for numbers that are not given; by default none.
+        config: YAML file of training options, for those of model and loader; by default none.
+        set: Training options over those of the file, as OPTION=VALUE: model.genres=false.
+        gpus: Ranks: one for each GPU, or with --gpu cpu for each core.
+        gpu: Device of a rank: cpu (measured), or a100, h100 or h200 (projected from data sheets).
+        dim: Channels of embeddings and layers; by default those of --config, else 64.
+        layers: Layers of message passing; by default those of --config, else 1.
+        architecture: Layer of message passing; by default that of --config, else sage.
+        folds: Parts of the ratings, each supervised once an epoch; by default those of --config, else 20.
+        seed_users: Users of a step over all ranks, 0 for all; by default those of --config, else 0.
+        movies_per_user: Movies sampled for each user, -1 for all; by default those of --config, else -1.
+        raters_per_movie: Raters sampled for each movie, -1 for all; by default those of --config, else -1.
+        genres: Genres that are features of movies; by default those of --data, else 20.
+        years: Years that ratings span, for temporal bias; by default those of --data, else 20.
+        precision: Precision of matrix products on GPUs.
+        gpus_per_host: Ranks of a host.
+        link: Bandwidth between hosts as measured, in GB/s.
+        latency: Time of a message between hosts, in microseconds.
+        user_rows: Place of user tables and Adam's moments: device, or host (fetched for each step).
+        memory: Memory of a rank in GB (10^9 bytes); by default that of the GPU, or a share of this machine's with cpu.
+        achieved: Share of a data sheet's bandwidths and operations that is achieved, which all projections assume.
     """
 
-    users: float | None = None
-    movies: float | None = None
-    ratings: float | None = None
+    users: float | None = bounded(None, least=1, most=1e15)
+    movies: float | None = bounded(None, least=1, most=1e15)
+    ratings: float | None = bounded(None, least=1, most=1e15)
     data: Path | None = None
     config: Path | None = None
     set: list[str] = dataclasses.field(default_factory=list)
-    gpus: int = 1
+    gpus: int = bounded(1, least=1)
     gpu: Literal["cpu", "a100", "h100", "h200"] = "cpu"
     dim: int | None = None
     layers: int | None = None
     architecture: str | None = None
     folds: int | None = None
-    seed_users: float | None = None
+    seed_users: float | None = bounded(None, least=0, most=1e15)
     movies_per_user: int | None = None
     raters_per_movie: int | None = None
-    genres: int | None = None
-    years: float | None = None
+    genres: int | None = bounded(None, least=0, meaning="none")
+    years: float | None = bounded(None, least=0, most=1000, meaning="no temporal bias")
     precision: Literal["bf16", "fp32"] = "bf16"
-    gpus_per_host: int = 8
-    link: float = 50.0
-    latency: float = 20.0
+    gpus_per_host: int = bounded(8, least=1)
+    link: float = bounded(50.0, above=0)
+    latency: float = bounded(20.0, least=0)
     user_rows: Literal["device", "host"] = "device"
-    memory: float | None = None
-    achieved: float = 0.4
+    memory: float | None = bounded(None, above=0)
+    achieved: float = bounded(0.4, above=0, most=1)
 
     def check(self) -> None:
         """Checks the values of the options.
@@ -78,22 +77,11 @@ class PlanOptions:
             for name in ("users", "movies", "ratings"):
                 if getattr(self, name) is None:
                     raise UserError(f"--{name} is missing: pass it, such as --{name} 1e6, or --data PREPARED")
-        for name in ("users", "movies", "ratings"):
-            _whole(name, getattr(self, name), 1, 1e15)
-        _whole("seed_users", self.seed_users, 0, 1e15)
-        bounds = [
-            ("gpus", self.gpus >= 1, "at least 1"),
-            ("gpus_per_host", self.gpus_per_host >= 1, "at least 1"),
-            ("genres", self.genres is None or self.genres >= 0, "0 (none) or more"),
-            ("years", self.years is None or 0 <= self.years <= 1000, "0 (no temporal bias) to 1000"),
-            ("link", 0 < self.link < math.inf, "above 0"),
-            ("latency", 0 <= self.latency < math.inf, "0 or more"),
-            ("memory", self.memory is None or 0 < self.memory < math.inf, "above 0"),
-            ("achieved", 0 < self.achieved <= 1, "above 0, at most 1"),
-        ]
-        for name, valid, allowed in bounds:
-            if not valid:
-                raise UserError(f"--{name} {getattr(self, name)}: must be {allowed}")
+        check_bounds(self)
+        for name in ("users", "movies", "ratings", "seed_users"):
+            value = getattr(self, name)
+            if value is not None and value != int(value):
+                raise UserError(f"--{name.replace('_', '-')} {value:g}: must be a whole number")
 
     def job(self) -> TrainingJob:
         """Creates the training job.
@@ -142,12 +130,7 @@ class PlanOptions:
     def _check_job(self, job: TrainingJob) -> None:
         pairs = job.users * job.movies
         if job.ratings > pairs:
-            nodes = f"{job.users:,} users and {job.movies:,} movies"
-            raise UserError(f"--ratings {job.ratings:,}: {nodes} have {pairs:,} pairs: pass fewer ratings")
+            sizes = f"{job.users:,} users and {job.movies:,} movies"
+            raise UserError(f"--ratings {job.ratings:,}: {sizes} have {pairs:,} pairs: pass fewer ratings")
         if job.ranks > job.users:
             raise UserError(f"--gpus {job.ranks:,}: there are only {job.users:,} users: pass fewer")
-
-
-def _whole(name: str, value: float | None, least: float, most: float) -> None:
-    if value is not None and not (least <= value <= most and value == int(value)):
-        raise UserError(f"--{name} {value:g}: must be a whole number from {least:g} to {most:g}")

@@ -7,7 +7,7 @@ from gnnrec.tools.planning.constants import Constants, constants
 from gnnrec.tools.planning.estimate import Estimate, deployment_of, estimate
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.work import work_of
-from gnnrec.utils.log import say
+from gnnrec.utils.log import print_line
 
 COUNTED, ESTIMATED, MEASURED, PROJECTED = "counted", "estimated", "measured", "projected"
 #: Multiple of the largest measured work beyond which times are marked as extrapolated.
@@ -25,7 +25,7 @@ def plan(options: PlanOptions) -> Estimate:
     """
     planned = estimate(options.job(), deployment_of(options))
     for line in lines(planned, constants()):
-        say(line)
+        print_line(line)
     return planned
 
 

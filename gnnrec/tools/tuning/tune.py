@@ -22,6 +22,8 @@ from gnnrec.training.run import build_trainer
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
 from gnnrec.utils import files
+from gnnrec.utils.bounds import bounded, check_bounds
+from gnnrec.utils.log import logger
 
 #: Options that do not affect the result of a trial.
 _IRRELEVANT = ("data", "run_dir", "wandb", "device", "overwrite", "log_every", "baselines", "validate_every")
@@ -33,21 +35,21 @@ class TuneOptions:
 
     Args:
         out: Directory of the study; the same command continues it.
-        config: YAML file of training options to start from.
+        config: YAML file of training options to start from; by default none.
         set: Training options over those of the file, as OPTION=VALUE.
-        space: What is searched: regularization (its strength, that of source tables, dropout; for rankings dropout and
+        space: Options to search: regularization (L2, that of message embeddings, dropout; for rankings dropout and
             the weights of users), optimizer (the learning rate) or all.
         trials: Trials of the whole study.
         seed: Seed of the search; every trial trains with the seed of its configuration.
-        wandb: Weights & Biases; a run for the study.
-        device: auto, cpu or cuda.
+        wandb: Weights & Biases, with a run for the study.
+        device: Device of every rank; auto is CUDA if available, else the CPU.
     """
 
     out: Path
     config: Path | None = None
     set: list[str] = dataclasses.field(default_factory=list)
     space: str = "regularization"
-    trials: int = 30
+    trials: int = bounded(30, least=1)
     seed: int = 0
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -83,8 +85,7 @@ def tune(data: Path, options: TuneOptions, world: World) -> TrainConfig:
 
 
 def _base(data: Path, options: TuneOptions) -> TrainConfig:
-    if options.trials < 1:
-        raise UserError(f"--trials {options.trials}: must be at least 1")
+    check_bounds(options)
     base = assigned_train_config(options.config, options.set, data=data, run_dir=options.out / "run")
     # Pruning needs validation losses during a trial.
     base.validate_every = base.validate_every or 1
@@ -128,7 +129,7 @@ def _search(
     if done >= options.trials:
         return
     if done:
-        world.print(f"{options.out} has {done} trials, {options.trials - done} to do")
+        world.log(f"{options.out} has {done} trials, {options.trials - done} to do")
     tracker = Tracker(options.out, options.wandb, base.as_dict(), world.is_main)
 
     def prune(epoch: int, loss: float, last: bool) -> bool:
@@ -189,7 +190,7 @@ def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:
     loss_text = "diverged" if loss is None else f"validation loss {loss:.4f}"
     ended = f"{figures['epochs']} epochs{', pruned' if pruned else ''}"
     best_text = f"best {best.value:.4f} (trial {best.number + 1})" if best else "none complete yet"
-    print(f"trial {number}/{total}  {values}  {loss_text}  {ended}  {best_text}", flush=True)
+    logger.info(f"trial {number}/{total}  {values}  {loss_text}  {ended}  {best_text}")
 
 
 def _write_best(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple[Parameter, ...]) -> TrainConfig:
@@ -211,5 +212,5 @@ def _finish(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple
     )
     for option in dict.fromkeys(option for parameter in chosen for option in parameter.options):
         print(f"  {option} {config.value(option):.6g}  (before: {base.value(option):.6g})")
-    print(f"train with it: train_dist.py --config {options.out / 'best.yaml'}", flush=True)
+    print(f"train with it: gnnrec train --config {options.out / 'best.yaml'}", flush=True)
     return config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +17,7 @@ from gnnrec.training.run_directory import RunLock
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
-from gnnrec.utils.log import say
+from gnnrec.utils.log import logger
 from gnnrec.utils.timer import Timer
 
 
@@ -198,4 +197,4 @@ class CheckpointManager:
         if self.world.is_main:
             saved = checkpoints(self.trainer.config.run_dir, "step")
             latest = f"the latest checkpoint is {saved[0].name}" if saved else "no checkpoint has been saved yet"
-            say(f"warning: {failure}; training continues; {latest}", sys.stderr)
+            logger.warning(f"{failure}; training continues; {latest}")

@@ -100,7 +100,7 @@ class RankingTrainer(Trainer):
             )
         start = start_from_closed_form(model, options, training, held_out, world)
         self.l2, self.num_factors = start.l2, start.num_factors
-        world.print(
+        world.log(
             f"closed form: l2 {start.l2:g}, {start.num_factors} factors, "
             f"popularity exponent {start.popularity_exponent:.2f}"
         )

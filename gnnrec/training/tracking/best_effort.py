@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 
-from gnnrec.utils.log import say
+from gnnrec.utils.log import logger
 
 
 class best_effort:
@@ -25,7 +24,7 @@ class best_effort:
         if not isinstance(error, Exception):
             return False
         if not self._warned:
-            say(f"warning: {self.name}: {one_line(error)}; the run continues without it", sys.stderr)
+            logger.warning(f"{self.name}: {one_line(error)}; the run continues without it")
         self._warned = True
         return True
 

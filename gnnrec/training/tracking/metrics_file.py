@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 
 from gnnrec.errors import UserError
-from gnnrec.utils.log import say
+from gnnrec.utils.log import logger
 
 
 class MetricsFile:
@@ -32,7 +31,7 @@ class MetricsFile:
         if present < size:
             # Extending the file would fill it with zeros.
             size, self._waiting = path.read_bytes().rfind(b"\n") + 1, b""
-            say(f"warning: {path} has lost its end; new records follow the last complete one", sys.stderr)
+            logger.warning(f"{path} has lost its end; new records follow the last complete one")
         if present > size:
             self.dropped = self.lines(size)
             self._file.truncate(size)
@@ -70,7 +69,7 @@ class MetricsFile:
         except OSError as error:
             if not self._warned:
                 problem = f"cannot write ({error.strerror}); records are kept in memory"
-                say(f"warning: {self.path}: {problem}", sys.stderr)
+                logger.warning(f"{self.path}: {problem}")
             self._warned = True
 
     def sync(self) -> None:

@@ -100,7 +100,7 @@ MISTAKES = {
     f"{SMALL} --set objective=ranking": ["objective", "ratings"],
     f"{SMALL} --config nowhere.yaml": ["nowhere.yaml", "no such file"],
     "plan --data nowhere": ["nowhere"],
-    "plan --usrs 3": ["did you mean users?"],
+    "plan --usrs 3": ["did you mean --users?"],
 }
 
 

@@ -211,7 +211,7 @@ def test_a_diverging_trial_is_pruned_at_once(dataset, tmp_path):
         ({"trials": 0}, "--trials 0: must be at least 1"),
         ({"set": [*SMALL, "refit=true"]}, "needs validation ratings: leave out --refit"),
         ({"set": ["model.layers"]}, "--set model.layers: write OPTION=VALUE"),
-        ({"set": ["model.layer=2"]}, "did you mean model.layers"),
+        ({"set": ["model.layer=2"]}, "did you mean --model.layers"),
         ({"config": Path("nowhere.yaml")}, "--config nowhere.yaml: there is no such file"),
     ],
 )

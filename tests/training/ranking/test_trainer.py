@@ -85,7 +85,7 @@ def test_defaults_depend_on_the_start(dataset):
 def test_many_movies_start_at_random_with_a_message(dataset, capsys):
     trainer = build_trainer(ranking_config(closed_form_movies=39), dataset, World())
     assert (trainer.options.start, trainer.options.dropout, trainer.config.optimizer.lr) == ("random", 0.7, 3e-3)
-    assert "40 movies are more than --ranking.closed_form_movies 39" in capsys.readouterr().out
+    assert "40 movies are more than --ranking.closed-form-movies 39" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("protocol", ["strong", "leave-last"])
