@@ -17,7 +17,7 @@ from gnnrec.errors import UserError
 from gnnrec.graph import pyg_sampler
 from tests.datasets import write_dataset
 
-needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="needs pyg-lib or torch-sparse")
+needs_library = pytest.mark.skipif(pyg_sampler.sampling_library() is None, reason="needs pyg-lib or torch-sparse")
 
 
 @pytest.fixture(scope="module")

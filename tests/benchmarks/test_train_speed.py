@@ -10,7 +10,7 @@ from benchmarks import train_speed
 from gnnrec.graph import pyg_sampler
 
 
-@pytest.mark.skipif(pyg_sampler.available() is None, reason="plain PyG needs pyg-lib or torch-sparse")
+@pytest.mark.skipif(pyg_sampler.sampling_library() is None, reason="plain PyG needs pyg-lib or torch-sparse")
 def test_quick_prints_every_row_and_writes_no_file(monkeypatch, capsys):
     written = []
     monkeypatch.setattr(train_speed.record, "write", lambda *args: written.append(args))

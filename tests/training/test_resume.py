@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 EPOCHS, FOLDS = 3, 3
 #: Fields of records that are measured, not computed.
 CLOCK = re.compile("^time$|seconds?$|^memory_gib$|^collective_mib$")
-needs_library = pytest.mark.skipif(pyg_sampler.available() is None, reason="needs pyg-lib or torch-sparse")
+needs_library = pytest.mark.skipif(pyg_sampler.sampling_library() is None, reason="needs pyg-lib or torch-sparse")
 
 
 class StopAfter:
