@@ -178,7 +178,7 @@ def test_by_default_all_models_of_the_protocol(dataset, tmp_path, monkeypatch, c
     ("changed", "message"),
     [
         ({"seeds": 0}, "--seeds 0: must be at least 1"),
-        ({"label": "x"}, "--label x: name one model"),
+        ({"label": "x"}, "--label x: pass exactly one model"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
         ({"set": ["model.dimm=3"]}, "did you mean"),
         ({"resume": True, "set": [*SMALL, "model.layers=2"]}, "holds a comparison of another configuration"),

@@ -32,7 +32,7 @@ def test_a_projection_is_marked_and_lists_options_that_fit(capsys):
     (ranks,) = [line.split()[3] for line in text.splitlines() if "(more ranks)" in line]
     assert "does not fit" not in printed(capsys, *BIG, "--gpus", ranks)
     assert "does not fit" in printed(capsys, *BIG, "--gpus", str(int(ranks) - 1))
-    assert "no such GPU was measured" in text and "40% is reached" in text
+    assert "no such GPU was measured" in text and "Assumes 40% of data sheets" in text
 
 
 def test_a_cpu_is_measured(capsys):
@@ -97,7 +97,7 @@ MISTAKES = {
     f"{SMALL} --achieved 2": ["--achieved 2", "at most 1"],
     f"{SMALL} --memory -1": ["--memory -1", "above 0"],
     f"{SMALL} --years -1": ["--years -1", "0 (no temporal bias)"],
-    f"{SMALL} --set objective=ranking": ["objective", "ratings"],
+    f"{SMALL} --set objective=ranking": ["objective", "only the rating objective"],
     f"{SMALL} --config nowhere.yaml": ["nowhere.yaml", "no such file"],
     "plan --data nowhere": ["nowhere"],
     "plan --usrs 3": ["did you mean --users?"],
