@@ -20,22 +20,22 @@ _METAVARS = {int: "N", float: "NUMBER", bool: "true|false", str: "TEXT", Path: "
 def alternatives(kind: Any) -> list[Any]:
     """The types of an option, without None."""
     kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return [each for each in kinds if each is not type(None)]
+    return [kind for kind in kinds if kind is not type(None)]
 
 
 def type_words(kind: Any) -> str:
-    """What an option takes, such as "whole number" or "list of words"; empty where its choices are listed."""
+    """Type of an option in words, such as "whole number" or "list of words"; empty where its choices are listed."""
     kinds = alternatives(kind)
-    if any(get_origin(each) is tuple for each in kinds):  # a pair may also be typed as text
-        kinds = [each for each in kinds if get_origin(each) is tuple]
+    if any(get_origin(kind) is tuple for kind in kinds):  # a pair may also be typed as text
+        kinds = [kind for kind in kinds if get_origin(kind) is tuple]
     words = []
-    for each in kinds:
-        if get_origin(each) is list:
-            words.append(f"list of {_PLURALS[get_args(each)[0]]}")
-        elif get_origin(each) is tuple:
-            words.append(f"{len(get_args(each))} {_PLURALS[get_args(each)[0]]}")
-        elif get_origin(each) is not Literal:
-            words.append(_WORDS[each])
+    for kind in kinds:
+        if get_origin(kind) is list:
+            words.append(f"list of {_PLURALS[get_args(kind)[0]]}")
+        elif get_origin(kind) is tuple:
+            words.append(f"{len(get_args(kind))} {_PLURALS[get_args(kind)[0]]}")
+        elif get_origin(kind) is not Literal:
+            words.append(_WORDS[kind])
     return " or ".join(words)
 
 

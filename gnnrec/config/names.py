@@ -149,7 +149,7 @@ def suggestion(name: str, known: Iterable[str], typed: bool = True) -> str:
 
 
 def _synonym(leaf: str, known: list[str], leaves: dict[str, str]) -> list[str] | str | None:
-    """What the tables have for a name; the options of the program first."""
+    """Options, or advice, that a name stands for in the tables; the options of the program come first."""
     if leaf in leaves:
         return [leaves[leaf]]
     meant = SYNONYMS.get(leaf) or ALIASES.get(leaf) or ()

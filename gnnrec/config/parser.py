@@ -209,13 +209,13 @@ def normalize(parser: Parser, args: list[str]) -> list[str]:
 
 
 def choose(choices: list[str], value: str) -> str:
-    """What an option can be, and which of it is most like what was typed."""
+    """Lists the choices of an option, and suggests the one most like the value."""
     near = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
     return f"choose {', '.join(choices[:-1])} or {choices[-1]}" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def _wanted(kind: Any, value: str) -> str:
-    """What an option takes, in words."""
+    """Describes the values that an option takes."""
     first = alternatives(kind)[0]
     if get_origin(first) is Literal:
         return choose([str(choice) for choice in get_args(first)], value)

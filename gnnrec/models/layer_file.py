@@ -59,21 +59,21 @@ def read_builder(architecture: str) -> Callable[..., Any]:
     path, _, name = architecture.rpartition(":")
     option = f"--model.architecture {architecture}"
     module = _import(Path(path), option)
-    found = getattr(module, name, None)
-    if found is None:
+    builder = getattr(module, name, None)
+    if builder is None:
         raise UserError(f"{option}: {path} has no {name}: name a class or a function in it")
-    if not inspect.isclass(found):
-        if not callable(found):
+    if not inspect.isclass(builder):
+        if not callable(builder):
             raise UserError(f"{option}: {name} is neither a class nor a function")
-        return _checked(found, option)
+        return _checked(builder, option)
     from gnnrec.models.conv import BipartiteConv  # torch takes its time
 
-    if not issubclass(found, BipartiteConv):
+    if not issubclass(builder, BipartiteConv):
         raise UserError(f"{option}: {name} is not a layer: derive it from gnnrec.models.conv.BipartiteConv")
-    build = getattr(found, "build", None) or getattr(module, "build", None)
+    build = getattr(builder, "build", None) or getattr(module, "build", None)
     if build is None:
         raise UserError(f"{option}: neither {name} nor {path} has a function build(options, spec): add one")
-    return _checked(build, option, found)
+    return _checked(build, option, builder)
 
 
 def keep_copy(architecture: str, run: Path) -> None:

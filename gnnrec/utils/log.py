@@ -52,9 +52,8 @@ def log_to_console(unless_configured: bool = False) -> None:
     Args:
         unless_configured: Leave a logger that has handlers as it is.
     """
-    if any(isinstance(handler, ConsoleHandler) for handler in logger.handlers) or (
-        unless_configured and logger.handlers
-    ):
+    installed = any(isinstance(handler, ConsoleHandler) for handler in logger.handlers)
+    if installed or (unless_configured and logger.handlers):
         return
     logger.addHandler(ConsoleHandler())
     logger.propagate = False

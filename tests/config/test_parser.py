@@ -1,4 +1,4 @@
-"""What every program says of its options: help for each of them, and what is right where something is wrong."""
+"""Help of every option of every program, and the line for a wrong value or name."""
 
 from __future__ import annotations
 

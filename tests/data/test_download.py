@@ -195,7 +195,7 @@ def test_published_checksum_must_match_the_known_one(server, tmp_path):
 def test_unpublished_checksum_is_reported_and_the_known_one_verified(server, tmp_path, capsys, monkeypatch):
     content = server.publish(dataset(), md5=None)
     fetch(server, tmp_path / "a")
-    assert f"{NAME}.zip.md5 is not published" in capsys.readouterr().out
+    assert f"{NAME}.zip.md5 is not published" in capsys.readouterr().err
     pinned = movielens.Archive(NAME, ("ratings.csv",), hashlib.md5(content).hexdigest()[::-1], NAME)
     monkeypatch.setitem(movielens.ARCHIVES, NAME, pinned)
     with pytest.raises(UserError, match=f"expected {pinned.md5}: the damaged file was deleted"):

@@ -14,7 +14,7 @@ from tests.end_to_end.commands import GNNREC, ROOT, succeed, torchrun
 
 @dataclasses.dataclass
 class Chain:
-    """What the commands left.
+    """Output of the commands.
 
     Attributes:
         directory: Holds ``ratings``, ``data``, ``run`` and ``export``.

@@ -1,4 +1,4 @@
-"""What a user can get wrong, in one table: each ends with exit code 2 and one line that says what to do.
+"""Mistakes of users, in one table: each ends with exit code 2 and one line that says what to do.
 
 Nothing is lost by it: the files that are there stay as they are. The mistakes are made in this process because a new
 one takes seconds; ``test_user_errors.py`` has those that need processes of their own.

@@ -1,4 +1,4 @@
-"""What a user gets wrong ends with exit code 2 and one line, seen from outside: in real processes.
+"""A mistake ends with exit code 2 and one line, in real processes.
 
 The table of mistakes is in ``test_mistakes.py``.
 """

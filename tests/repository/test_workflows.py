@@ -99,8 +99,8 @@ def test_a_script_is_given_what_it_takes(words):
 @pytest.mark.parametrize("words", [case for case in COMMANDS if program(case.values[0]) == "gnnrec"])
 def test_options_of_gnnrec_exist(words):
     command = [word for word in words[1:2] if not word.startswith("-")]
-    options = {word.replace("-", "_").replace("__", "--", 1) for word in words[2:] if word.startswith("--")}
-    assert options <= set(re.findall(r"--[\w.]+", help_text("gnnrec", *command)))
+    options = {word.replace("_", "-") for word in words[2:] if word.startswith("--")}
+    assert options <= set(re.findall(r"--[\w.-]+", help_text("gnnrec", *command)))
 
 
 def test_what_python_imports_in_them_exists():
