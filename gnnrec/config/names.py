@@ -57,7 +57,7 @@ SYNONYMS: dict[str, tuple[str, ...] | str] = {
     ),
     **dict.fromkeys(("num_layers", "n_layers", "nlayers"), ("model.layers",)),
     **dict.fromkeys(("num_heads", "n_heads"), ("model.heads",)),
-    **dict.fromkeys(("conv", "layer", "layer_type", "model_name", "model_type", "gnn"), ("model.architecture",)),
+    **dict.fromkeys(("conv", "layer_type", "model_name", "model_type", "gnn"), ("model.architecture",)),
     **dict.fromkeys(("negative_samples", "num_negatives", "neg_samples"), ("ranking.negatives",)),
     **dict.fromkeys(("random_seed", "manual_seed", "random_state"), ("seed",)),
     **dict.fromkeys(("amp", "fp16", "mixed_precision"), ("bf16",)),
