@@ -152,7 +152,7 @@ class _Timed(CheckpointWriter):
         self.began = self.ended = time.perf_counter()
         step, dataset = trainer.steps_taken, trainer.dataset.fingerprint
         info = CheckpointInfo(0, step, {}, dataset, config=trainer.config.as_dict())
-        super().__init__(directory, trainer.contents().copy(trainer.world), info, trainer.world)
+        super().__init__(directory, trainer.checkpoint_state().copy(trainer.world), info, trainer.world)
 
     def _write(self) -> tuple[dict[str, str], str | None]:
         written = super()._write()

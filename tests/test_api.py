@@ -94,9 +94,13 @@ def test_a_run_has_the_content_of_its_files(run, data):
     assert gnnrec.Run(str(run.directory)).summary == run.summary
 
 
-def test_options_override_those_of_a_file(place, data):
+@pytest.fixture(scope="module")
+def small(place, data) -> gnnrec.Run:
     (place / "run.yaml").write_text("model: {dim: 4, layers: 1}\nloader: {folds: 4}\noptimizer: {epochs: 1}\n")
-    small = gnnrec.train(data, place / "by_file", config=place / "run.yaml", model={"dim": 6}, baselines=False)
+    return gnnrec.train(data, place / "by_file", config=place / "run.yaml", model={"dim": 6}, baselines=False)
+
+
+def test_options_override_those_of_a_file(small):
     assert (small.config.model.dim, small.config.loader.folds, small.config.baselines) == (6, 4, False)
 
 
@@ -179,11 +183,11 @@ def test_export_of_new_users_and_other_formats(place, run, ratings):
     np.testing.assert_allclose(vectors, gnnrec.embed(run, ratings=new).users, atol=1e-2)
 
 
-def test_report_of_one_run_and_of_several(place, run):
+def test_report_of_one_run_and_of_several(place, run, small):
     page = gnnrec.report(run, users=1)
     assert page == run.directory / "report" / "report.html"
     assert f"{run.summary['test_rmse']:.4f}" in page.read_text()
-    other = gnnrec.report([run, place / "by_file"], place / "both")
+    other = gnnrec.report([run, small], place / "both")
     assert "A comparison of 2 runs" in other.read_text()
 
 

@@ -183,5 +183,5 @@ def test_missing_packages_and_too_many_movies_are_errors(datasets, monkeypatch):
     with pytest.raises(UserError, match=r"implicit ALS needs the package implicit: pip install 'gnnrec\[implicit\]'"):
         RANKING_BASELINES["implicit ALS"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["implicit ALS"])
     monkeypatch.setattr(closed_form, "MOST_MOVIES", 50)
-    with pytest.raises(UserError, match="baseline EASE: 60 movies .* leave out this baseline"):
+    with pytest.raises(UserError, match="baseline EASE: .* 60 movies.* leave out this baseline"):
         RANKING_BASELINES["EASE"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["EASE"])

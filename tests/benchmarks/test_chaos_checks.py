@@ -1,4 +1,4 @@
-"""What chaos compares: a run that lost something is not taken for the undisturbed one."""
+"""Chaos compares runs: a run that lost something is not taken for the undisturbed one."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def left() -> list[str]:
-    """What is there of hosts."""
+    """Lists the network namespaces and links of hosts that exist."""
     listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
     return [line for line in listed.splitlines() if "gnnrec" in line] + list(
         map(str, Path("/etc").glob("netns/gnnrec*"))

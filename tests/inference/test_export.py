@@ -165,7 +165,7 @@ def test_last_and_best_checkpoints_differ(dataset, tmp_path):
 
 @pytest.mark.parametrize("option", ["chunk", "part_rows"])
 def test_sizes_must_be_positive(dot_run, tmp_path, option):
-    with pytest.raises(UserError, match=option):
+    with pytest.raises(UserError, match=f"--{option.replace('_', '-')} 0: must be at least 1"):
         exported(dot_run, tmp_path / "out", **{option: 0})
     assert names(tmp_path) == []
 

@@ -75,7 +75,7 @@ class StopAfter:
         self.write(directory, name, how)
         self.left -= 1
         if self.left == 0:
-            self.world.stop._note(signal.SIGTERM, None)
+            self.world.stop._record(signal.SIGTERM, None)
 
 
 def stop_on_rank(world: World, run: str, out: str, rank: int, number: int) -> str:

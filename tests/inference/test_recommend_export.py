@@ -194,7 +194,7 @@ def test_other_versions_and_values_that_are_not_numbers(dataset, tmp_path):
         ({"top": 0}, "--top 0"),
         ({"similar_to": "2"}, "one of --user ID, --similar-to MOVIE and --all"),
         ({"user": None}, "one of --user"),
-        ({"out": Path("x")}, "--out goes with --all"),
+        ({"out": Path("x")}, "--out is for --all"),
         ({"min_ratings": -1}, "--min-ratings -1"),
         ({"ratings": Path("new.csv")}, "leave --ratings out"),
     ],

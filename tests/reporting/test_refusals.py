@@ -25,7 +25,7 @@ def test_not_a_run(tmp_path):
 
 
 def test_no_run_at_all():
-    assert "run" in refused()
+    assert "RUN is missing" in refused()
 
 
 def test_negative_users(rating_run):
@@ -48,7 +48,7 @@ def test_a_report_is_not_overwritten_by_default(rating_run, tmp_path):
 
 def test_only_a_report_is_replaced(rating_run, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert "nothing in it is replaced" in refused(rating_run, "--out", tmp_path, "--overwrite")
+    assert "is not replaced" in refused(rating_run, "--out", tmp_path, "--overwrite")
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 

@@ -13,7 +13,7 @@ from tests.repository.project import PROJECT, ROOT
 
 
 def help_text(*words: str) -> str:
-    """What a program prints for ``--help``.
+    """Returns the text that a program prints for ``--help``.
 
     Args:
         words: ``gnnrec``, alone or with a command; ``train_dist.py``; or ``-m`` and a module.

@@ -62,8 +62,9 @@ def test_the_newest_sound_checkpoint_is_used(dataset, run_dir, uninterrupted, ca
     (path,) = newest.glob(file)
     damage(path)
     run(config_of(dataset, run_dir))
-    lines = capsys.readouterr().out.splitlines()
-    (warning,) = [line for line in lines if line.startswith("warning")]
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    (warning,) = [line for line in printed.err.splitlines() if line.startswith("warning")]
     assert (str(path) in warning or f"no {path.name}" in warning) and "falling back to an older checkpoint" in warning
     assert f"resumed at step {step_of(older)} of {run_dir}" in lines
     assert_same_run(uninterrupted, run_dir)
@@ -76,7 +77,7 @@ def test_a_changed_digit_of_the_description_is_noticed(dataset, run_dir, uninter
     assert path.read_text() != before
     run(config_of(dataset, run_dir))
     assert (
-        "checkpoint.json is damaged (its checksum does not match): falling back to an older" in capsys.readouterr().out
+        "checkpoint.json is damaged (its checksum does not match): falling back to an older" in capsys.readouterr().err
     )
     assert_same_run(uninterrupted, run_dir)
 
@@ -171,5 +172,5 @@ def test_a_directory_without_a_run_is_refused(dataset, tmp_path, resume, overwri
 
 
 def test_overwriting_and_resuming_exclude_each_other(dataset, run_dir):
-    with pytest.raises(UserError, match="--overwrite begins anew and --resume auto goes on"):
+    with pytest.raises(UserError, match="--overwrite starts again and --resume auto continues"):
         config_of(dataset, run_dir, overwrite=True)
