@@ -164,7 +164,7 @@ def us_keys(content: Any) -> Any:
 
 
 def normalize(parser: Parser, args: list[str]) -> list[str]:
-    """Words of a command line as argparse takes them.
+    """Converts a command line to the form that argparse accepts.
 
     Underscores in names become dashes, short names (:mod:`gnnrec.config.names`) the options that they set, a bare
     ``--flag`` becomes ``--flag=true``, and an option that takes a list takes all words up to the next option and may
