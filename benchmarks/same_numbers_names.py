@@ -27,6 +27,16 @@ RENAMED: list[tuple[str, str]] = [
     (r"checkpoint/progress/sums/", "checkpoint/progress/totals/"),
     (r"checkpoint/progress/", "checkpoint/train_state/"),
     (r"loader/movie_rows=touched", "loader/movie_rows=active"),
+    (r"config/regularisation/sources\b", "config/regularization/messages"),
+    (r"config/regularisation/", "config/regularization/"),
+    (r"config/model/movie_id_spread\b", "config/model/movie_id_init_std"),
+    (r"config/model/spread\b", "config/model/init_std"),
+    (r"config/optimizer/deep_rate\b", "config/optimizer/upper_layer_lr_scale"),
+    (r"config/optimizer/full_rate_degree\b", "config/optimizer/message_lr_degree"),
+    (r"config/ranking/l2\b", "config/ranking/table_l2"),
+    (r"config/ranking/strength\b", "config/ranking/l2"),
+    (r"config/ranking/rank\b", "config/ranking/num_factors"),
+    (r"config/ranking/discount\b", "config/ranking/popularity_exponent"),
 ]
 
 #: Keys that are not compared: clocks, memory, the commit, sizes and versions of files, copies of the configuration.
@@ -35,6 +45,7 @@ IGNORED = [
     r"(metrics|summary|checkpoint)/.*(seconds|edges_per_second|memory|recorded_bytes)",
     r"checkpoint/(progress|train_state)/times/",
     r"checkpoint/config/",
+    r"checkpoint/format_version$",
     r"summary/git_",
     r"manifest/(files/|format_version$)",
 ]
