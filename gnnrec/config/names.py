@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from gnnrec.utils.option_names import dashed
+
 #: Short name on the command line -> the options that it sets. ``run`` is not called so in full because torchrun, on
 #: Python before 3.12, takes ``--run`` for its own ``--run-path`` wherever it stands.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -84,11 +86,6 @@ SYNONYMS: dict[str, tuple[str, ...] | str] = {
     **dict.fromkeys(("force", "replace"), ("overwrite",)),
     **dict.fromkeys(("gpus", "num_gpus", "n_gpus", "devices", "nproc", "nproc_per_node", "world_size"), _RANKS),
 }
-
-
-def dashed(name: str) -> str:
-    """An option as it is typed: ``loader.seed_users`` is ``--loader.seed-users``."""
-    return "--" + name.replace("_", "-")
 
 
 def us_spelling(name: str) -> str:

@@ -14,10 +14,11 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from gnnrec.config.help import HelpFormatter, alternatives, metavar
-from gnnrec.config.names import SPELLINGS, aliased, aliases_of, dashed, suggestion
+from gnnrec.config.names import SPELLINGS, aliased, aliases_of, suggestion
 from gnnrec.config.serialize import yaml_text
 from gnnrec.errors import UserError
 from gnnrec.utils.bounds import bounds_of
+from gnnrec.utils.option_names import dashed
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text (in a file, between quotes)"}
 

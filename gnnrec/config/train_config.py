@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,10 +125,7 @@ class TrainConfig:
 
     def value(self, name: str) -> Any:
         """The value of a dotted option name."""
-        value: Any = self
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value
+        return attrgetter(name)(self)
 
     def as_dict(self) -> dict:
         """Nested dictionary of plain values."""

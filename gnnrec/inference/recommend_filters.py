@@ -7,6 +7,7 @@ import numpy as np
 from gnnrec.errors import UserError
 from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_options import RecommendOptions
+from gnnrec.utils.option_names import dashed
 
 
 def allowed_movies(catalog: MovieCatalog, options: RecommendOptions) -> np.ndarray | None:
@@ -35,7 +36,7 @@ def describe(options: RecommendOptions) -> str:
     words = ["--genre", *options.genre] if options.genre else []
     for name in ("min_year", "max_year"):
         value = getattr(options, name)
-        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+        words += [] if value is None else [dashed(name), str(value)]
     words += ["--min-ratings", str(options.min_ratings)] if options.min_ratings else []
     return " ".join(words)
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.random_cpu import bits
-from gnnrec.kernels.threads import equal_ranges, num_workers, run_loop
+from gnnrec.kernels.random_cpu import bits, unsigned
+from gnnrec.kernels.threads import equal_ranges, num_workers, number_type, run_compiled
 
 
 @compiled
@@ -42,10 +42,9 @@ def _tanh_backward(stream, rows, threshold, factor, gradient, states, first, las
 
 
 def _run(loop, states: Tensor, rows: Tensor, stream: int, rate: float, read: list[Tensor], out: Tensor) -> Tensor:
-    key, threshold = np.uint64(stream % (1 << 64)), np.int16(round(rate * 65536) - 32768)
-    number = np.float64 if states.dtype == torch.float64 else np.float32
-    arguments = [key, rows, threshold, number(1 / (1 - rate)), *map(Tensor.contiguous, read)]
-    run_loop(loop, equal_ranges(len(states), num_workers(states.numel())), arguments, [out])
+    key, threshold = unsigned(stream), np.int16(round(rate * 65536) - 32768)
+    arguments = [key, rows, threshold, number_type(states)(1 / (1 - rate)), *map(Tensor.contiguous, read)]
+    run_compiled(loop, equal_ranges(len(states), num_workers(states.numel())), arguments, [out])
     return out
 
 

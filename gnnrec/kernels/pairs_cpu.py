@@ -12,7 +12,7 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.simd import add, load, multiply, scale, store, total, zeros
 from gnnrec.kernels.sums_cpu import padded
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop, work_ranges
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled, work_ranges
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def scores(
     (rows, columns), _, lanes = padded([rows, columns])
     out, loop = rows.new_empty(entry.numel()), kernels(lanes).scores
     read = rows, columns, row_bias, column_bias, pointer, entry
-    run_loop(loop, work_ranges(array(pointer), entry.numel()), read, [out])
+    run_compiled(loop, work_ranges(array(pointer), entry.numel()), read, [out])
     return out
 
 
@@ -71,6 +71,6 @@ def gradients(
     grad_columns = rows.new_zeros(len(ranges), *columns.shape)
     grad_column_bias = rows.new_zeros(len(ranges), len(columns))
     read = gradient, rows, columns, pointer, entry
-    run_loop(loop, ranges, read, [grad_rows, grad_row_bias], [grad_columns, grad_column_bias])
+    run_compiled(loop, ranges, read, [grad_rows, grad_row_bias], [grad_columns, grad_column_bias])
     tables = grad_rows[:, :width].contiguous(), grad_columns.sum(0)[:, :width].contiguous()
     return [*tables, grad_row_bias, grad_column_bias.sum(0)]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.threads import equal_ranges, num_workers, run_loop
+from gnnrec.kernels.threads import equal_ranges, num_workers, run_compiled
 
 _GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -36,5 +36,5 @@ def small_integers(stream: int, counters: Tensor, below: int) -> Tensor:
     """See :func:`gnnrec.kernels.random.small_integers`."""
     out = torch.empty(counters.shape, dtype=torch.uint8)
     ranges = equal_ranges(counters.numel(), num_workers(counters.numel()))
-    run_loop(_small_integers, ranges, [unsigned(stream), counters, np.uint64(below)], [out])
+    run_compiled(_small_integers, ranges, [unsigned(stream), counters, np.uint64(below)], [out])
     return out

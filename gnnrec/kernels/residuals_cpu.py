@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges, Residuals, TimeBins
 from gnnrec.kernels.ragged import offsets
-from gnnrec.kernels.threads import array, run_loop, work_ranges
+from gnnrec.kernels.threads import array, number_type, run_compiled, work_ranges
 
 #: Allocations are rounded up to a multiple of this number of messages.
 ALLOCATION_UNIT = 1 << 20
@@ -144,7 +144,7 @@ def residuals(
     pointer, count = array(edges.pointer), edges.movie.numel()
     ranges = work_ranges(pointer, count)
     sent = torch.empty(len(pointer) - 1, dtype=torch.int64)
-    run_loop(_count_kept, ranges, [pointer, edges.fold, group, excluded, kept], [sent])
+    run_compiled(_count_kept, ranges, [pointer, edges.fold, group, excluded, kept], [sent])
     message_pointer, target_pointer = offsets(sent), offsets(num_targets)
     total, targets, like = int(message_pointer[-1]), int(target_pointer[-1]), edges.rating
     timed = years is not None
@@ -160,7 +160,7 @@ def residuals(
         target_temporal_bias=like.new_empty(targets, 1 + len(windows.user_half_widths)) if timed else None,
         stages=like.new_empty(len(windows.user_half_widths), count) if timed and stages else None,
     )
-    number = np.float64 if like.dtype == torch.float64 else np.float32
+    number = number_type(like)
     bins = edges.bins if timed else None
     read = (
         pointer, edges.movie, like, edges.level, bins.year if timed else None, bins.steps if timed else None,
@@ -173,5 +173,5 @@ def residuals(
         result.movie, result.residual, result.level, result.slot, result.target_movie, result.target_rating,
         result.target_temporal_bias, result.stages,
     ]  # fmt: skip
-    run_loop(_residuals, ranges, read, written)
+    run_compiled(_residuals, ranges, read, written)
     return result

@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled
 
 
 @compiled
@@ -40,7 +40,7 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     pointer = offsets(degree if fan_out < 0 else degree.clamp(max=fan_out))
     node, position = torch.empty(2, int(pointer[-1]), dtype=torch.int64)
     ranges = balanced_ranges(array(pointer), num_workers(node.numel()))
-    run_loop(_draw, ranges, [unsigned(stream), ids, degree, fan_out, pointer], [node, position])
+    run_compiled(_draw, ranges, [unsigned(stream), ids, degree, fan_out, pointer], [node, position])
     return node, position
 
 

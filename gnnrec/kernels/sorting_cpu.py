@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import index_dtype
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled
 
 
 @compiled
@@ -25,5 +25,5 @@ def _sort_within(pointer, key, first, last, out):
 def sort_within(pointer: Tensor, key: Tensor) -> Tensor:
     """See :func:`gnnrec.kernels.sorting.sort_within`; keys must fit into 32 bits."""
     out = torch.empty(key.numel(), dtype=index_dtype(key.numel()))
-    run_loop(_sort_within, balanced_ranges(array(pointer), num_workers(key.numel())), [pointer, key], [out])
+    run_compiled(_sort_within, balanced_ranges(array(pointer), num_workers(key.numel())), [pointer, key], [out])
     return out

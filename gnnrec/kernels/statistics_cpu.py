@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, number_type, run_compiled
 
 
 @compiled
@@ -34,7 +34,7 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     movie_count = torch.zeros(len(ranges), edges.movies, folds, dtype=torch.int32)
     movie_sum = torch.zeros(len(ranges), edges.movies, folds, dtype=torch.float64)
     read = pointer, edges.movie, edges.rating, edges.fold
-    run_loop(_fold_sums, ranges, read, [user_count, user_sum], [movie_count, movie_sum])
+    run_compiled(_fold_sums, ranges, read, [user_count, user_sum], [movie_count, movie_sum])
     return user_count, user_sum, movie_count.sum(0, dtype=torch.int32), movie_sum.sum(0)
 
 
@@ -67,9 +67,9 @@ def bias_sweep(
     ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
     user_bias = torch.empty_like(user_total)
     movie_sums = movie_bias.new_zeros(len(ranges), edges.movies) if sums else None
-    number = np.float64 if user_total.dtype == torch.float64 else np.float32
-    read = pointer, edges.movie, edges.fold, excluded, movie_bias, user_total, user_degree, number(shrinkage)
-    run_loop(_bias_sweep, ranges, read, [user_bias], [movie_sums])
+    shrinkage = number_type(user_total)(shrinkage)
+    read = pointer, edges.movie, edges.fold, excluded, movie_bias, user_total, user_degree, shrinkage
+    run_compiled(_bias_sweep, ranges, read, [user_bias], [movie_sums])
     return user_bias, movie_sums.sum(0) if sums else None
 
 
@@ -90,7 +90,7 @@ def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor
     ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
     sums = movie_bias.new_zeros(len(ranges), edges.movies, num_half_bins, 2)
     read = pointer, edges.movie, edges.rating, edges.bins.year, edges.fold, excluded, user_base, movie_bias
-    run_loop(_year_sums, ranges, read, tables=[sums])
+    run_compiled(_year_sums, ranges, read, tables=[sums])
     return sums[0] if len(ranges) == 1 else sums.sum(0)
 
 
@@ -119,8 +119,8 @@ def level_sums(
     read = pointer, movie, level, scale, to_users
     if to_users:
         out = torch.zeros(shape, dtype=dtype)
-        run_loop(_level_sums, ranges, read, [out])
+        run_compiled(_level_sums, ranges, read, [out])
         return out
     tables = torch.zeros(len(ranges), *shape, dtype=dtype)
-    run_loop(_level_sums, ranges, read, tables=[tables])
+    run_compiled(_level_sums, ranges, read, tables=[tables])
     return tables[0] if len(ranges) == 1 else tables.sum(0)

@@ -71,7 +71,7 @@ def run_threads(work: Callable[[int, int, int], None], ranges: list[tuple[int, i
         future.result()
 
 
-def run_loop(
+def run_compiled(
     loop: Callable,
     ranges: list[tuple[int, int]],
     read: Sequence[Any],
@@ -105,6 +105,11 @@ def array(tensor: Tensor) -> np.ndarray:
     """Returns the memory of a CPU tensor; bfloat16, which NumPy does not support, as uint16."""
     tensor = tensor.detach()
     return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+
+
+def number_type(tensor: Tensor) -> type[np.floating]:
+    """Returns the NumPy type of a float tensor's numbers, in which a loop that reads it expects its scalars."""
+    return array(tensor).dtype.type
 
 
 def optional_array(tensor: Tensor | None) -> np.ndarray | None:

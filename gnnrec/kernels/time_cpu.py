@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import EdgeTimeBins, TimeBins
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_loop
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled
 
 
 @compiled
@@ -38,7 +38,7 @@ def window_sums(
     """See :func:`gnnrec.kernels.statistics.window_sums`."""
     out = left.new_empty(query_time.numel(), 2)
     ranges = balanced_ranges(array(query_pointer), num_workers(query_time.numel()))
-    run_loop(_window_sums, ranges, [pointer, time, left, half_width, query_pointer, query_time], [out])
+    run_compiled(_window_sums, ranges, [pointer, time, left, half_width, query_pointer, query_time], [out])
     return out
 
 
@@ -65,5 +65,5 @@ def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
     """See :func:`gnnrec.kernels.statistics.time_bins`."""
     year, steps = torch.empty(time.shape, dtype=torch.uint8), torch.empty(time.shape, dtype=torch.uint8)
     read = pointer, time, np.uint32(windows.movie_half_width), np.array(windows.user_half_widths, np.uint32)
-    run_loop(_time_bins, balanced_ranges(array(pointer), num_workers(time.numel())), read, [year, steps])
+    run_compiled(_time_bins, balanced_ranges(array(pointer), num_workers(time.numel())), read, [year, steps])
     return EdgeTimeBins(year, steps)

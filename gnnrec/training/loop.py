@@ -74,9 +74,8 @@ def run_loop(
                 bar.set_postfix(meter.log_if_due(tracker, step, update), refresh=False)
                 bar.update()
                 after_step()
-                if config.profile:
-                    profiler.step()
-            result = EpochResult(epoch + 1, *meter.epoch_totals(), max(last, 1), max(state.totals.seconds, 1e-9))
+                profiler.step()
+            result = EpochResult(epoch + 1, *meter.epoch_totals(), last, max(state.totals.seconds, 1e-9))
             if config.validate_every and (epoch + 1) % config.validate_every == 0 or trainer.finished:
                 result = dataclasses.replace(result, validation=validate(trainer, tracker, state))
             state.finish_epoch(world)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,7 +132,7 @@ class StepMeter:
         self._targets += step.num_targets
         self._steps += 1
         marks, times = self._read_clocks(), self.state.times
-        whole, sampling, communication, checkpoints = np.subtract(marks, self._marks).tolist()
+        whole, sampling, communication, checkpoints = (now - before for now, before in zip(marks, self._marks))
         self._marks = marks
         times.sampling += sampling
         times.communication += communication
@@ -142,11 +141,8 @@ class StepMeter:
 
     def _read_clocks(self) -> tuple[float, float, float, float]:
         """The time, and seconds since the start in sampling without its all-reduces, all-reduces and checkpoints."""
-        sampling, collectives = self.batch_timer.seconds, 0.0
-        if self.world.size > 1:
-            stats = self.world.collective_stats
-            sampling, collectives = sampling - stats.batch_seconds, stats.seconds
-        return time.perf_counter(), sampling, collectives, self.state.times.checkpoints
+        stats, sampling = self.world.collective_stats, self.batch_timer.seconds
+        return time.perf_counter(), sampling - stats.batch_seconds, stats.seconds, self.state.times.checkpoints
 
     def _start_record(self) -> None:
         self._since, self._targets, self._steps = time.perf_counter(), 0, 0

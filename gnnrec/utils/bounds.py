@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, get_type_hints
 
 from gnnrec.errors import UserError
+from gnnrec.utils.option_names import dashed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +81,7 @@ def check_bounds(options: Any) -> None:
         UserError: Names the option and what it may be.
     """
     for name, bound in bounds_of(type(options)):
-        value = options
-        for part in name.split("."):
-            value = getattr(value, part)
+        value = attrgetter(name)(options)
         if value is not None and not bound.allows(value):
             finite = "" if math.isfinite(value) else ", and finite"
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be {bound}{finite}")
+            raise UserError(f"{dashed(name)} {value}: must be {bound}{finite}")

@@ -10,22 +10,11 @@ import pytest
 from gnnrec.cli.main import COMMANDS, command_parser
 from gnnrec.config.names import ALIASES, SYNONYMS
 from gnnrec.config.parser import normalize
-from gnnrec.config.train_config import TrainConfig, parse_train_config, read_train_config, train_parser
+from gnnrec.config.train_config import read_train_config, train_parser
 from gnnrec.errors import UserError
 from tests.config.test_parser import parsers
+from tests.config.test_train_config import parse, refusal
 from tests.configs import make_config
-
-NEEDED = ("--data", "prepared", "--run-dir", "runs/a")
-
-
-def parse(*words: str) -> TrainConfig:
-    return parse_train_config([*NEEDED, *words])
-
-
-def refusal(*words: str) -> str:
-    with pytest.raises(UserError) as caught:
-        parse(*words)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

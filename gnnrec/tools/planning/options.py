@@ -9,6 +9,7 @@ from typing import Any, Literal
 from gnnrec.errors import UserError
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.utils.bounds import bounded, check_bounds
+from gnnrec.utils.option_names import dashed
 
 
 @dataclasses.dataclass
@@ -81,7 +82,7 @@ class PlanOptions:
         for name in ("users", "movies", "ratings", "seed_users"):
             value = getattr(self, name)
             if value is not None and value != int(value):
-                raise UserError(f"--{name.replace('_', '-')} {value:g}: must be a whole number")
+                raise UserError(f"{dashed(name)} {value:g}: must be a whole number")
 
     def job(self) -> TrainingJob:
         """Creates the training job.
