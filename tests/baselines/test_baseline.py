@@ -79,5 +79,6 @@ def chosen_on(world: World, directory) -> dict:
     return fit_best(Recorder(losses=losses).baseline, PreparedDataset(directory), world, (TRAIN,), 0).setting
 
 
+@pytest.mark.slow
 def test_all_ranks_choose_the_same_setting(small):
     assert run_on_ranks(2, chosen_on, small.directory) == [{"size": "a", "epochs": 7}] * 2

@@ -27,6 +27,7 @@ def other(small, tmp_path_factory) -> PreparedDataset:
     return PreparedDataset(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])
 @pytest.mark.parametrize("name", RATING_BASELINES)
 def test_other_test_ratings_change_only_the_test_score(small, other, monkeypatch, name, splits):

@@ -15,6 +15,8 @@ from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+pytestmark = pytest.mark.slow
+
 LOADER = {"seed_users": 11, "movies_per_user": 2, "raters_per_movie": 1, "folds": 2}
 CASES = {
     f"{architecture}, layers: {layers}, control variate: {variate}": (architecture, layers, variate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from gnnrec.data.prepared import PreparedDataset
@@ -11,6 +12,8 @@ from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.fake_time import FakeTime, share_time
+
+pytestmark = pytest.mark.xdist_group("ranks")  # see test_collectives.py
 
 PAUSE = 0.25
 

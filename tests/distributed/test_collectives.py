@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from gnnrec.distributed.world import World
 from tests.distributed.ranks import run_on_ranks
+
+# Quick tests on several ranks run in one process of pytest-xdist, since the server that forks ranks starts slowly.
+pytestmark = pytest.mark.xdist_group("ranks")
 
 
 def filled(world: World) -> torch.Tensor:

@@ -20,6 +20,8 @@ from gnnrec.training.run import train
 from tests.end_to_end.test_documents import DOCUMENTS, commands
 from tests.slurm.jobs import make_repository
 
+pytestmark = pytest.mark.slow
+
 #: What makes a command quick; of two values of an option the last one counts.
 SMALL = {
     "train": "--max-steps 2 --model.dim 8 --ranking.dim 8 --baselines false --device cpu --wandb.mode disabled".split(),

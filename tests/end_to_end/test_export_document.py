@@ -18,6 +18,8 @@ from tests.end_to_end.commands import ROOT
 from tests.inference.exports import exported, table_of
 from tests.inference.test_export import model_scores
 
+pytestmark = pytest.mark.slow
+
 USER, USERS, MOVIES = 42, 60, 30
 #: By heading; Spark's is not run.
 EXAMPLES = dict(

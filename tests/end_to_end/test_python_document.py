@@ -17,6 +17,7 @@ TEXT = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 FUNCTIONS = [name for name in gnnrec.__all__ if inspect.isfunction(getattr(gnnrec, name))]
 
 
+@pytest.mark.slow
 def test_the_code_runs(tmp_path: Path, monkeypatch, capsys):
     run_command(["synth", str(tmp_path / "synth"), "--users", "120", "--movies", "60", "--ratings", "3000"])
     for name in ("ratings.csv", "movies.csv"):

@@ -45,6 +45,7 @@ def test_it_trains_as_train_dist_does(data, tmp_path, capsys):
         run_command(["train", *words(data, tmp_path / "command")])
 
 
+@pytest.mark.slow
 @pytest.mark.processes
 def test_torchrun_starts_it_on_ranks(data, tmp_path):
     succeed(torchrun("-m", "gnnrec", "train", *words(data, tmp_path / "run")))

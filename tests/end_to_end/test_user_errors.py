@@ -8,9 +8,13 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from gnnrec.cli.main import run_command
 from tests.end_to_end.commands import GNNREC, ROOT, TRAIN, fail_with_one_line, run, torchrun
 from tests.end_to_end.conftest import Chain
+
+pytestmark = pytest.mark.slow
 
 
 def test_unknown_command():

@@ -88,6 +88,7 @@ def on_ranks(world: World, directory: str) -> tuple[RatingMetrics, RatingMetrics
     return uneven, nothing, targets.rating, targets.count
 
 
+@pytest.mark.slow
 def test_ranks_agree_even_if_one_has_no_ratings(dataset):
     results = run_on_ranks(3, on_ranks, str(dataset.directory))
     predicted, rating = predictions_and_ratings(100)

@@ -46,6 +46,7 @@ def test_buckets_match_a_group_by_of_pandas(dataset):
         assert sum(row["ratings"] for row in rows) == len(test) and len(rows) > 2
 
 
+@pytest.mark.slow
 def test_buckets_are_summed_over_ranks(dataset):
     one_rank = buckets_of(World(), dataset.directory)
     for buckets in run_on_ranks(2, buckets_of, dataset.directory):

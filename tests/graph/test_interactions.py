@@ -71,7 +71,7 @@ def candidates_on_ranks(world: World, directory: str) -> torch.Tensor:
     return candidate_movies(PreparedDataset(directory), world)
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_candidates_of_the_strong_protocol_are_movies_that_training_users_like(dataset, ranks):
     whole = frame(dataset)
     expected = np.isin(np.arange(dataset.num_movies), whole.movie[whole.split == TRAIN])

@@ -81,5 +81,6 @@ def weights_of(world, dataset):
     return weights(passes(build_rank_graph(dataset, world))[1])
 
 
+@pytest.mark.slow
 def test_dropped_messages_do_not_depend_on_the_number_of_ranks(dataset):
     assert torch.equal(torch.cat(run_on_ranks(3, weights_of, dataset)), weights_of(World(), dataset))

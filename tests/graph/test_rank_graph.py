@@ -148,6 +148,7 @@ def parts_of(world: World, directory: str) -> dict:
     return actual | {"users": graph.num_users_global, "edges": graph.num_edges_global, "degrees": graph.mean_degrees}
 
 
+@pytest.mark.slow
 def test_three_ranks_hold_the_whole_graph(dataset):
     parts = run_on_ranks(3, parts_of, str(dataset.directory))
     whole = parts_of(World(), str(dataset.directory))

@@ -243,6 +243,7 @@ def draws_on_rank(world: World, directory: str) -> tuple[list, list, list]:
     return raters, of_seeds, of_users
 
 
+@pytest.mark.slow
 def test_three_ranks_draw_together_what_one_rank_draws(dataset):
     one = draws_on_rank(World(), str(dataset.directory))
     ranks = run_on_ranks(3, draws_on_rank, str(dataset.directory))

@@ -17,6 +17,8 @@ from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+pytestmark = pytest.mark.slow
+
 USERS, MOVIES = 37, 29
 RUNS = {
     **{
@@ -79,7 +81,6 @@ def encode_on_rank(world: World, place: str, chunk: int, size: int) -> dict[str,
     return {name: range_by_range(load_run(run_of(Path(place), name), world).encoder(chunk), size) for name in RUNS}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("chunk", "size"), [(1, 1), (5, 36), (7, 10), (36, 37), (1000, 1000)])
 @pytest.mark.parametrize("name", RUNS)
 def test_ranges_equal_all_at_once(place, name, chunk, size):
@@ -88,7 +89,6 @@ def test_ranges_equal_all_at_once(place, name, chunk, size):
     assert_same(range_by_range(load_run(run_of(place, name), World()).encoder(chunk), size), expected)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_every_rank_can_embed_all_users(place, ranks):
     for found in run_on_ranks(ranks, encode_on_rank, str(place), 4, 11):

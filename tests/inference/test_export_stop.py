@@ -17,6 +17,8 @@ from gnnrec.inference.export_directory import ExportDirectory
 from tests.distributed.ranks import run_on_ranks
 from tests.inference.exports import OPTIONS, content, exported
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(mlp_run) -> Path:

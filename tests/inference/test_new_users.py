@@ -18,6 +18,8 @@ from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+pytestmark = pytest.mark.slow
+
 MODELS = {
     "sage": {"layers": 2},
     "gat without ids": {"architecture": "gat", "layers": 2, "user_ids": False},
@@ -127,7 +129,6 @@ def test_unknown_movies_are_left_out_and_counted(dataset, run_of, tmp_path, caps
     assert np.isfinite(vectors(found, [88_888])).all()
 
 
-@pytest.mark.slow
 def test_two_ranks_embed_new_users_like_one(dataset, run_of, tmp_path):
     ratings = ratings_of(dataset)[lambda frame: frame["userId"] % 3 == 1]
     expected, _ = exported(run_of("sage"), tmp_path / "one", ratings, part_rows=2)

@@ -95,6 +95,7 @@ def test_any_number_of_ranks_writes_the_same_files(made, tmp_path):
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
 
 
+@pytest.mark.slow
 def test_a_run_and_its_export_agree(dataset, tmp_path):
     from gnnrec.inference.export import ExportOptions, export
 

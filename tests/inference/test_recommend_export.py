@@ -69,6 +69,7 @@ def test_ids_may_be_strings(tmp_path):
         recommend(out, RecommendOptions("7"))
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_pandas_is_imported(made):
     code = (
         "import sys; from gnnrec.cli.main import run_command; run_command(sys.argv[1:]); "

@@ -52,7 +52,7 @@ def settings(monkeypatch):
     monkeypatch.setattr(gram_module, "FLOAT64_MOVIES", gram_module.FLOAT64_MOVIES)
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_gram_equals_that_of_the_dense_matrix(dataset, settings, ranks, weighted, dtype):

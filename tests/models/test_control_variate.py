@@ -106,6 +106,7 @@ def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architectu
     assert error.square().mean() < 0.2 * plain.square().mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
 def test_a_control_variate_reduces_the_sampling_error_in_training(dataset, architecture):
     def errors(**loader):

@@ -65,6 +65,7 @@ def built(tmp_path_factory) -> Path:
     return place / "dist"
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_version_and_every_file_of_the_package(built):
     (path,) = built.glob("*.whl")
     with zipfile.ZipFile(path) as wheel:
@@ -77,6 +78,7 @@ def test_the_wheel_has_the_version_and_every_file_of_the_package(built):
     assert {name for name in names if ".dist-info/" not in name} == wanted
 
 
+@pytest.mark.slow
 def test_the_source_distribution_has_no_half_of_the_tests(built):
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:

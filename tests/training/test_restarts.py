@@ -12,6 +12,8 @@ from gnnrec.errors import Stopped, UserError
 from tests.training.runs import STEPS, STOP, config_of, run
 from tests.training.test_resume import assert_same_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def torchrun(monkeypatch):

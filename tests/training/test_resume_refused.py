@@ -55,6 +55,7 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["model.pt", "optimizer.pt", "users-*.pt", "users_optimizer-*.pt", "checkpoint.json"])
 @pytest.mark.parametrize("damage", [cut, flip, empty, Path.unlink])
 def test_the_newest_sound_checkpoint_is_used(dataset, run_dir, uninterrupted, capsys, file, damage):

@@ -153,6 +153,7 @@ def learned(run_dir: Path) -> list[dict]:
     return [{name: value for name, value in record.items() if not CLOCK.search(name)} for record in records(run_dir)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["full", "sampled"])
 def test_only_the_same_seed_gives_the_same_numbers(dataset, tmp_path, loader):
     threads = torch.get_num_threads()

@@ -92,6 +92,7 @@ def with_a_late_rank(world: World, data: str, run_dir: str) -> dict[str, float]:
     return train(config, world)["seconds"]
 
 
+@pytest.mark.slow
 def test_waiting_for_others_is_communication(dataset, tmp_path):
     waiting, late = run_on_ranks(2, with_a_late_rank, str(dataset.directory), str(tmp_path / "run"))
     steps = records(tmp_path / "run")[-1]["step"]

@@ -59,6 +59,7 @@ def test_a_full_disk_ends_no_work_but_a_closed_pipe_does(monkeypatch):
         logger.info("refused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setup", "shows"),
     [

@@ -23,6 +23,8 @@ from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["model.dim=4", "loader.folds=2", "optimizer.epochs=1", "device=cpu"]
 MODELS = ["global mean", "sage"]
 
@@ -117,7 +119,6 @@ def test_resuming_adds_models_and_overwriting_starts_from_scratch(dataset, tmp_p
     assert fitted[2:] == ["biases"] and len(list((tmp_path / "out" / "fits").iterdir())) == 1
 
 
-@pytest.mark.slow
 def test_a_fit_in_its_own_process(dataset, table, tmp_path):
     rows = compare(dataset.directory, options(tmp_path / "out", ["sage"], seeds=1, label="small"), World())
     assert rows[0]["model"] == "small" and "--label small" in rows[0]["command"]
@@ -130,7 +131,6 @@ def on_ranks(world: World, data: Path, out: Path) -> list[dict]:
     return compare(data, options(out, ["sage"], seeds=1), world)
 
 
-@pytest.mark.slow
 def test_two_ranks_fit_like_one(dataset, table, tmp_path):
     first, second = run_on_ranks(2, on_ranks, dataset.directory, tmp_path / "out")
     assert first == second and "--nproc-per-node 2" in first[0]["command"]
@@ -138,7 +138,6 @@ def test_two_ranks_fit_like_one(dataset, table, tmp_path):
     assert first[0]["metrics"]["rmse"]["mean"] == pytest.approx(expected["metrics"]["rmse"], rel=1e-4)
 
 
-@pytest.mark.slow
 def test_a_failed_fit_has_its_reason(dataset, tmp_path):
     broken = tmp_path / "broken"
     job = FitJob(str(tmp_path / "nowhere"), "rating", "biases", 0, None, [], str(broken), str(tmp_path / "result"))

@@ -171,6 +171,7 @@ def test_test_ratings_change_nothing(prepared, study_of, protocol, tmp_path):
     assert (tmp_path / "study" / "trials.csv").read_text() == (whole / "trials.csv").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_test_ratings_are_not_read(prepared, study_of, protocol, tmp_path, monkeypatch):
     asked = []

@@ -79,6 +79,7 @@ def load_as(rank: int, size: int, dataset: PreparedDataset, directory: Path):
     return load_checkpoint(directory, model, users, part), model, users
 
 
+@pytest.mark.slow
 def test_there_is_one_file_for_the_model_and_one_for_each_rank(dataset, three_rank_checkpoint):
     ranges = [partition(dataset.manifest.shards, rank, 3) for rank in range(3)]
     expected = {f"users-{part.start:010d}-{part.stop:010d}.pt" for part in ranges} | {"model.pt"}
@@ -90,6 +91,7 @@ def test_there_is_one_file_for_the_model_and_one_for_each_rank(dataset, three_ra
     assert info.fingerprint == info.files["model.pt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_any_number_of_ranks_reads_a_checkpoint_of_three(dataset, three_rank_checkpoint, size):
     _, expected, expected_users = parts(dataset, World(), 0.5)
@@ -106,6 +108,7 @@ def test_any_number_of_ranks_reads_a_checkpoint_of_three(dataset, three_rank_che
         assert torch.equal(torch.cat([part[name] for part in rows_by_rank]), rows), name
 
 
+@pytest.mark.slow
 def test_three_ranks_read_a_checkpoint_of_one(dataset, tmp_path):
     save_on_rank(World(), str(dataset.directory), str(tmp_path / "last"), 0.25)
     expected = parts(dataset, World(), 0.25)[2].rows()

@@ -27,6 +27,7 @@ def steps_saved(run_dir: Path) -> list[int]:
     return sorted(step_of(path) for path in checkpoints(run_dir, "step"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
