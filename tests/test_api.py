@@ -84,6 +84,7 @@ def test_a_dataframe_is_prepared_like_a_file(place, ratings, movies, data):
     assert "40 users, 30 movies, 600 ratings" in repr(data)
 
 
+@pytest.mark.slow
 def test_a_run_has_the_content_of_its_files(run, data):
     assert run.summary["counts"]["test_ratings"] == (data.split == TEST).sum()
     assert run.config.model.dim == 8 and run.config.wandb.mode == "disabled"
@@ -122,6 +123,7 @@ def test_embeddings_equal_those_of_an_export(run, export):
     assert vectors.offset == pytest.approx(exported.offset)
 
 
+@pytest.mark.slow
 def test_recommendations_are_the_highest_scores_of_unrated_movies(run, export, ratings, movies):
     predicted = scores(gnnrec.embed(run)).clip(0.5, 5)
     all_users = gnnrec.recommend(run, top=4)
@@ -141,6 +143,7 @@ def test_recommendations_are_the_highest_scores_of_unrated_movies(run, export, r
         pd.testing.assert_frame_equal(gnnrec.recommend(source, some[0], top=4), chosen[:4])
 
 
+@pytest.mark.slow
 def test_filters_and_new_users(run, ratings, movies):
     dramas = set(movies.loc[movies["genres"] == "Drama", "movieId"])
     assert set(gnnrec.recommend(run, 7, genre=["Drama"], top=50)["movie"]) < dramas
@@ -150,6 +153,7 @@ def test_filters_and_new_users(run, ratings, movies):
     assert gnnrec.embed(run, ratings=new).users.index.tolist() == ["new"]
 
 
+@pytest.mark.slow
 def test_similar_movies_have_the_highest_cosines(run):
     vectors = gnnrec.embed(run).movies
     directions = vectors.div(np.linalg.norm(vectors, axis=1), axis=0)
@@ -183,6 +187,7 @@ def test_export_of_new_users_and_other_formats(place, run, ratings):
     np.testing.assert_allclose(vectors, gnnrec.embed(run, ratings=new).users, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_report_of_one_run_and_of_several(place, run, small):
     page = gnnrec.report(run, users=1)
     assert page == run.directory / "report" / "report.html"
@@ -191,6 +196,7 @@ def test_report_of_one_run_and_of_several(place, run, small):
     assert "A comparison of 2 runs" in other.read_text()
 
 
+@pytest.mark.slow
 def test_compare_returns_the_table_of_its_directory(place, data):
     table = gnnrec.compare(data, place / "table", models=["global mean", "biases"], seeds=1, loader={"folds": 2})
     assert table["model"].tolist() == ["global mean", "biases"] and (table["seeds"] == 1).all()

@@ -104,6 +104,7 @@ def test_integers_are_uniform(below, epoch):
     assert chi_square_p(drawn, below) > SUSPICIOUS
 
 
+@pytest.mark.slow
 def test_integers_are_uniform_across_streams_for_one_counter():
     drawn = [rng.integers(rng.key(seed, "fold", 0), torch.tensor([77]), 10) for seed in range(6_000)]
     assert chi_square_p(torch.cat(drawn), 10) > SUSPICIOUS

@@ -21,6 +21,7 @@ def test_it_has_no_complaints(command: str):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_type_would_be_noticed(tmp_path: Path):
     (tmp_path / "wrong.py").write_text("def double(number: int) -> int:\n    return str(number)\n")
     words = [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "--cache-dir", tmp_path / "cache"]

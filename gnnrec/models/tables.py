@@ -118,8 +118,8 @@ class GenreFeatures(nn.Module):
         # Not a buffer: DDP would broadcast it in every step.
         self.membership = scaled.to(torch.get_default_dtype())
         genres = membership.shape[1]
-        # In the order of streams, as pairs, since ParameterDict sorts a plain dictionary: the order of parameters decides
-        # the last bit of gradient norms.
+        # In the order of streams, as pairs, since ParameterDict sorts a plain dictionary: the order of parameters
+        # decides the last bit of gradient norms.
         names = sorted(tables, key=lambda name: STREAMS.get(name, name))
         self.tables = nn.ParameterDict(
             [(name, torch.zeros(genres) if name == "bias" else torch.zeros(genres, dim)) for name in names]

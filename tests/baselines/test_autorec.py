@@ -83,6 +83,7 @@ def test_three_ranks_fit_the_same_as_one(small):
     assert [score for _, score in results] == pytest.approx([rmse] * 3, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_hidden_units_beat_biases_on_low_rank_ratings(low_rank):
     setting = {"hidden": 20, "l2": 1.0, "centre": "biases", "lr": 0.03}
     fitted = fit_autorec(low_rank, World(), (TRAIN,), 0, setting)

@@ -94,6 +94,7 @@ def test_predictions_of_many_targets_match_dense_ones():
     assert predict(factors, nothing).shape == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [{"strength": 0.05, "degree_power": 1.0}, {"l2": 0.5, "degree_power": 0.5}])
 def test_factors_beat_biases_on_low_rank_ratings(low_rank, strength):
     metrics = fit_biased_mf(low_rank, World(), (TRAIN,), 0, {"dim": 8} | strength).metrics(TEST)

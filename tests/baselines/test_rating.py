@@ -15,6 +15,7 @@ def test_baselines_are_registered_by_name():
     assert all(name == baseline.name and baseline.objective == "rating" for name, baseline in RATING_BASELINES.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])
 def test_the_summary_has_quick_baselines_with_the_best_setting_on_validation(low_rank, monkeypatch, splits):
     monkeypatch.setattr(svdpp, "EPOCHS", 4)

@@ -94,6 +94,7 @@ def test_three_ranks_fit_the_same_as_one(small):
     assert [score for _, score in results] == pytest.approx([rmse] * 3, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_factors_beat_biases_on_low_rank_ratings(low_rank):
     setting = {"dim": 8, "l2": 0.5, "degree_power": 0.5, "implicit_l2": 30.0}
     fitted = fit_svdpp(low_rank, World(), (TRAIN,), 0, setting)

@@ -30,6 +30,7 @@ def copy(calm, tmp_path) -> Path:
     return Path(shutil.copytree(calm, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_copy_is_the_same(calm, copy):
     assert differences(calm, copy) == [] and unsound(copy) == []
 

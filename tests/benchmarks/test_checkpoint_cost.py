@@ -10,6 +10,7 @@ from benchmarks import checkpoint_cost
 from benchmarks.checkpoint_cost import Turn, figures
 
 
+@pytest.mark.slow
 def test_quick_prints_every_row_and_writes_no_file(monkeypatch, capsys):
     written = []
     monkeypatch.setattr(checkpoint_cost.record, "write", lambda *args: written.append(args))

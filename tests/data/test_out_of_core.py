@@ -83,6 +83,7 @@ def test_many_files_of_different_formats_give_the_same_bytes_as_one(rough, tmp_p
     assert len(PreparedDataset(tmp_path / "out").manifest.source["files"]) == 5
 
 
+@pytest.mark.slow
 def test_buckets_without_users_are_skipped(rough, tmp_path, prepared, monkeypatch):
     monkeypatch.setattr(prepare, "plan", lambda layouts, options: Plan(100, 7))
     rough.to_csv(tmp_path / "ratings.csv", index=False)

@@ -50,6 +50,7 @@ def table(data: SplitInput, part: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+@pytest.mark.slow
 def test_strong_holds_out_whole_users(data):
     frame = table(data, strong(data))
     assert (frame.part[frame.rating < 4] == UNUSED).all()
@@ -133,6 +134,7 @@ def test_strong_needs_train_users(data):
         strong(dataclasses.replace(data, least_relevant=41))
 
 
+@pytest.mark.slow
 def test_leave_last_holds_out_the_last_two_relevant_ratings(data):
     frame = table(data, leave_last(data))
     assert (frame.part[frame.rating < 4] == UNUSED).all()

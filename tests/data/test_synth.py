@@ -74,6 +74,7 @@ def test_files_look_like_movielens(written):
     assert json.loads((out / "floor.json").read_text()) == report
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_files(written, tmp_path):
     synth(tmp_path / "again", SynthOptions(**SMALL))
     synth(tmp_path / "other", SynthOptions(**SMALL, seed=1))
@@ -92,6 +93,7 @@ def test_block_size_does_not_matter(monkeypatch):
     assert whole.floor()["rmse"] == pytest.approx(parts.floor()["rmse"], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_histogram_is_that_of_movielens(medium):
     shares = np.bincount(medium.stars, minlength=11) / medium.stars.size
     assert shares[0] == 0
@@ -115,6 +117,7 @@ def test_popularity_at_full_size_is_that_of_movielens():
     assert planned.sum() == pytest.approx(20_000_263)
 
 
+@pytest.mark.slow
 def test_users_prefer_what_they_like():
     """Without biases the score is the match of tastes, which is positive on average over the chosen pairs."""
     sizes = {"users": 3000, "movies": 2500, "ratings": 400_000, "user_bias": 0, "movie_bias": 0, "drift": 0}
@@ -123,6 +126,7 @@ def test_users_prefer_what_they_like():
     assert abs(without) < 0.01
 
 
+@pytest.mark.slow
 def test_floor_agrees_with_its_expectation(medium):
     floor = medium.floor()
     stars = medium.stars / 2

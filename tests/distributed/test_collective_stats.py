@@ -51,6 +51,7 @@ def step_bytes(world: World, data: str) -> tuple[int, int]:
     return world.collective_stats.bytes - before, trainer.bytes_a_step()
 
 
+@pytest.mark.slow
 def test_a_step_reduces_the_bytes_of_the_partition_report(tmp_path):
     data = write_dataset(tmp_path / "data").directory
     for measured, reported in run_on_ranks(2, step_bytes, data):

@@ -30,6 +30,7 @@ def test_bash_reads_every_script(script: Path):
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_shellcheck_has_no_complaints():
     beside_python = Path(sys.executable).parent / "shellcheck"
     shellcheck = str(beside_python) if beside_python.exists() else shutil.which("shellcheck")

@@ -41,6 +41,7 @@ def command_of(drawn: dict) -> list[str]:
     return [word for part in command for word in (words[part[2:-1]] if part.startswith("${") else [part])]
 
 
+@pytest.mark.slow
 def test_every_parameter_is_an_option_and_every_value_is_taken():
     assert SWEEP["method"] in ("bayes", "random", "grid") and SWEEP["metric"]["goal"] == "minimize"
     for drawn in draws():
@@ -53,6 +54,7 @@ def test_the_metric_is_one_that_runs_record(chain: Chain):
     assert f'"{SWEEP["metric"]["name"]}"' in (chain.run / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [None, "3"])
 def test_the_command_starts_training_in_a_directory_of_its_own(tmp_path: Path, ranks: str | None):
     torchrun = tmp_path / "torchrun"

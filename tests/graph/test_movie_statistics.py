@@ -51,6 +51,7 @@ def assert_equal(
         close(chunk.movie_degree, expected.movie_degree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("time", [True, False])
 @pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])

@@ -74,6 +74,7 @@ def exported_scores(out: Path) -> np.ndarray:
     return biases + np.maximum(hidden, 0) @ head["out.weight"][0]
 
 
+@pytest.mark.slow
 def test_scores_from_the_files_equal_those_of_the_model(run, tmp_path):
     exported(run, tmp_path / "out", chunk=5)
     expected = model_scores(run)
@@ -135,6 +136,7 @@ def test_parts_have_the_requested_rows_and_are_named_after_the_first(dot_run, tm
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_float16_is_float32_rounded(dot_run, tmp_path):
     for dtype in ("float16", "float32"):
         manifest = exported(dot_run, tmp_path / dtype, dtype=dtype)
@@ -149,6 +151,7 @@ def test_float16_is_float32_rounded(dot_run, tmp_path):
     np.testing.assert_allclose(exported_scores(tmp_path / "float16"), model_scores(dot_run), atol=5e-3)
 
 
+@pytest.mark.slow
 def test_last_and_best_checkpoints_differ(dataset, tmp_path):
     config = make_config(
         dataset.directory, tmp_path / "run", optimizer={"lr": 0.3, "epochs": 4, "schedule": "constant"},

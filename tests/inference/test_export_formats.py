@@ -217,6 +217,7 @@ def test_a_worse_index_has_a_lower_recall(many, tmp_path, monkeypatch):
     assert export_index.describe_index(tmp_path / "index", many.users, many.movies, DIM)["recall@20"] < 0.9
 
 
+@pytest.mark.slow
 def test_searches_are_widened_until_recall_is_enough(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     monkeypatch.setattr(export_index, "WIDTHS", (1, 20, 50, 3000))

@@ -112,6 +112,7 @@ def run(request, dataset, tmp_path_factory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_a_run_and_its_export_agree(dataset, run, tmp_path):
     export(run, ExportOptions(tmp_path / "export", part_rows=11), World())
     for question in ({"user": "7"}, {"user": str(NEARLY)}, {"similar_to": "Film 12 ("}):
@@ -120,6 +121,7 @@ def test_a_run_and_its_export_agree(dataset, run, tmp_path):
         np.testing.assert_allclose(ours.iloc[:, 3], theirs.iloc[:, 3], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_users_of_a_file(dataset, run, tmp_path):
     """For a new user, and a known user with a new rating, all rated movies are left out."""
     known = dataset.users["user"][0]

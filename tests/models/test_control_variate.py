@@ -73,6 +73,7 @@ def test_at_the_snapshot_parameters_a_sample_gives_whole_sums(dataset, architect
         assert (batch.to_users.lists.pointer.diff() < trainer.graph.user_degree[batch.users]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["gcn", "sage"])
 def test_after_a_change_the_mean_over_draws_is_the_whole_sum(dataset, architecture):
     trainer = trainer_of(dataset, architecture)

@@ -52,6 +52,7 @@ def exported(run: Path, out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.read_parquet(out / "users"), pd.read_parquet(out / "movies")
 
 
+@pytest.mark.slow
 def test_it_trains_and_exports_as_the_same_layer_of_the_package(data, file, tmp_path, monkeypatch):
     place = tmp_path / "package"
     place.mkdir()
@@ -70,6 +71,7 @@ def test_it_trains_and_exports_as_the_same_layer_of_the_package(data, file, tmp_
     monkeypatch.delattr(layers, "shrunk")
 
 
+@pytest.mark.slow
 def test_two_ranks_train_what_one_does(data, file, tmp_path):
     summaries, movies = [], []
     for ranks in (1, 2):
@@ -81,6 +83,7 @@ def test_two_ranks_train_what_one_does(data, file, tmp_path):
     torch.testing.assert_close(*movies, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_layer_that_it_was_trained_with(data, file, tmp_path, capsys):
     run, name = tmp_path / "run", f"{file}:build"
     train(configure(data, run, name), World())

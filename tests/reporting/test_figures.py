@@ -52,6 +52,7 @@ def predictions(rating_run) -> pd.DataFrame:
     return table.assign(predicted=score.clamp(0.5, 5).double().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["user", "movie"])
 def test_rmse_by_activity_and_popularity(page, predictions, side):
     edges = [0, 1, 5, 10, 20, 50, 100, np.inf]
@@ -67,6 +68,7 @@ def test_rmse_by_activity_and_popularity(page, predictions, side):
     assert found.dropna(subset="count").set_index("bucket")["count"].to_dict() == expected["n"].to_dict()
 
 
+@pytest.mark.slow
 def test_buckets_add_up_to_the_scores_of_model_and_baseline(page, rating_run):
     summary = json.loads((rating_run / "summary.json").read_text())
     found = data(figure(page, "rmse_by_user_ratings"))
@@ -129,6 +131,7 @@ def test_similar_movies_equal_those_of_recommend(page, rating_run):
         assert (ratings[found["movie"]] >= 10).all()
 
 
+@pytest.mark.slow
 def test_rankings_by_user(ranking_run):
     """Recall@20 and NDCG@100 of every user from scores of all movies, by scikit-learn."""
     run = open_run(read_run(ranking_run), World(), None)
@@ -159,6 +162,7 @@ def test_rankings_by_user(ranking_run):
             assert row["ndcg"] == pytest.approx(ndcg_score(relevance, places, k=100))
 
 
+@pytest.mark.slow
 def test_rankings_by_activity_add_up(ranking_run):
     page = page_of(ranking_run)
     summary = json.loads((ranking_run / "summary.json").read_text())

@@ -45,6 +45,7 @@ def test_the_median_is_of_the_last_twenty_records():
     assert [spike.step for spike in find_spikes(series(values))] == [510]
 
 
+@pytest.mark.slow
 def test_a_page_has_a_notice_about_a_spike(rating_run, tmp_path):
     shutil.copytree(rating_run, tmp_path / "run")
     path = tmp_path / "run" / "metrics.jsonl"

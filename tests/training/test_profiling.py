@@ -14,6 +14,7 @@ from tests.configs import make_config
 from tests.datasets import write_dataset
 
 
+@pytest.mark.slow
 def test_a_profile_has_the_requested_steps(tmp_path):
     dataset = write_dataset(tmp_path / "data", validation=0.1, test=0.1)
     config = make_config(dataset.directory, tmp_path / "run", profile=2, loader={"folds": 4}, device="cpu")

@@ -57,6 +57,7 @@ def counts_of(dataset: PreparedDataset) -> np.ndarray:
     return np.bincount(dataset.split, minlength=3)
 
 
+@pytest.mark.slow
 def test_the_summary_has_scores_counts_and_fingerprints(dataset, run):
     config, summary = run
     assert json.loads((config.run_dir / "summary.json").read_text()) == summary

@@ -104,6 +104,7 @@ def test_a_sampled_step_changes_only_the_rows_of_its_batch(dataset, tmp_path):
         assert torch.equal(changed, visited) or (name == "bias" and changed.any() and not changed[~visited].any()), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("raters", [0, 3, -1])
 def test_users_are_visited_with_their_inclusion_probability(dataset, tmp_path, raters):
     loader = SAMPLED | {"raters_per_movie": raters, "control_variate": False, "seed_users": 5, "folds": 2}
@@ -226,6 +227,7 @@ def test_training_resumes_with_rows_elsewhere_on_another_number_of_ranks(dataset
             torch.testing.assert_close(value, expected[f"{group}/{name}"], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_run_is_evaluated_as_at_its_end(tmp_path, place):
     dataset = write_dataset(tmp_path / "data", users=61, movies=31, ratings=900, test=0.2)

@@ -62,6 +62,7 @@ def state_of(optimizer: torch.optim.Optimizer) -> Iterable[Tensor]:
     return (value for state in optimizer.state.values() for value in state.values() if value.dim())
 
 
+@pytest.mark.slow
 def test_tables_with_gradients_and_moments(pair):
     trainer, job = pair
     for module, optimizer, said in (
@@ -90,6 +91,7 @@ def test_the_graph_with_folds(pair):
     assert graph_bytes(job) == pytest.approx(found, abs=8)
 
 
+@pytest.mark.slow
 def test_messages_of_a_pass(pair):
     trainer, job = pair
     statistics = trainer.loader.current

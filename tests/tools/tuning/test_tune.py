@@ -78,6 +78,7 @@ def study(study_of) -> Path:
     return study_of("random")
 
 
+@pytest.mark.slow
 def test_the_first_trial_is_the_default_and_some_are_pruned(study):
     rows = table(study)
     assert [int(row["trial"]) for row in rows] == list(range(1, TRIALS + 1))
@@ -86,6 +87,7 @@ def test_the_first_trial_is_the_default_and_some_are_pruned(study):
     assert len({row["strength"] for row in rows}) == TRIALS
 
 
+@pytest.mark.slow
 def test_the_result_is_the_best_trial_and_trains_to_its_loss(dataset, study, tmp_path):
     best = min((row for row in table(study) if row["pruned"] == "False"), key=lambda row: float(row["validation_loss"]))
     config = read_train_config(study / "best.yaml")
@@ -97,6 +99,7 @@ def test_the_result_is_the_best_trial_and_trains_to_its_loss(dataset, study, tmp
     assert summary["validation_rmse"] == pytest.approx(float(best["validation_loss"]), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_study_in_parts_is_the_same_study(dataset, study, tmp_path, monkeypatch):
     tune(dataset.directory, options(tmp_path, trials=2), World())
     build, calls = tuning.build_trainer, []

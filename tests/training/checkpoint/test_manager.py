@@ -47,6 +47,7 @@ def test_checkpoints_are_written_at_the_interval_and_the_latest_are_kept(dataset
     assert len(checkpoints(tmp_path, "best")) == 1 and not list(tmp_path.rglob(".*"))
 
 
+@pytest.mark.slow
 def test_checkpoints_are_written_by_the_clock(dataset, tmp_path):
     run(config_of(dataset, tmp_path, checkpoint={"every_minutes": 1e-9, "keep": 99}))
     # Ranks agree on a checkpoint one step later, and start the next one when it is written.
@@ -84,6 +85,7 @@ def test_a_stop_waits_for_the_checkpoint_being_written(dataset, tmp_path, uninte
     assert_same_run(uninterrupted, tmp_path)
 
 
+@pytest.mark.slow
 def test_files_of_killed_writers_are_removed(dataset, tmp_path, uninterrupted):
     with pytest.raises(Stopped):
         run(config_of(dataset, tmp_path), {5: STOP})
@@ -168,6 +170,7 @@ def test_training_continues_on_a_full_disk_with_a_warning(dataset, disk, uninter
     assert_same_run(uninterrupted, config.run_dir)
 
 
+@pytest.mark.slow
 def test_a_run_whose_final_state_met_a_full_disk_can_be_resumed(dataset, disk, uninterrupted):
     config = config_of(dataset, disk.directory / "run", checkpoint={"every_steps": 2})
     with pytest.raises(UserError, match=r"cannot write .*: make room, then resume with --resume auto$"):
@@ -183,6 +186,7 @@ def test_a_run_whose_final_state_met_a_full_disk_can_be_resumed(dataset, disk, u
     assert_same_run(uninterrupted, config.run_dir)
 
 
+@pytest.mark.slow
 def test_a_stop_on_a_full_disk_keeps_earlier_checkpoints(dataset, disk, uninterrupted):
     config = config_of(dataset, disk.directory / "run", checkpoint={"every_steps": 2})
     with pytest.raises(Stopped, match="saved at step 6"):

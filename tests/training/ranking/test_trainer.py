@@ -55,6 +55,7 @@ def trained(dataset: PreparedDataset, config: TrainConfig) -> RankingTrainer:
     return trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_training_learns_from_a_random_start(dataset, loss):
     config = ranking_config({"lr": 0.05, "epochs": 30}, start="random", loss=loss, dropout=0.3, popularity_exponent=0.0)

@@ -23,6 +23,7 @@ def scalars(directory) -> dict[tuple[str, int], list[float]]:
     return values
 
 
+@pytest.mark.slow
 def test_tensorboard_has_every_number_once_after_a_stop_and_a_kill(dataset, tmp_path):
     config = config_of(dataset, tmp_path / "run", tensorboard=True, checkpoint={"every_steps": 4})
 

@@ -44,6 +44,7 @@ def recorded(directory: Path) -> list[dict]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_every_record_once(tracked):
     starts = [wandb_records(path) for path in offline_runs(tracked)]
     assert len(starts) == 2
@@ -55,6 +56,7 @@ def test_a_resumed_run_has_every_record_once(tracked):
     assert all((run.run_group, list(run.tags), run.display_name) == ("seeds", ["a", "b"], "run") for run in runs)
 
 
+@pytest.mark.slow
 def test_wandb_has_the_configuration_and_the_summary(tracked, dataset):
     (record, *_), summary = of_kind(wandb_records(offline_runs(tracked)[0]), "run"), _summary(tracked)
     config = values(record.config.update)
