@@ -252,6 +252,7 @@ def test_yaml_brings_every_option_back(tmp_path):
     assert read_train_config(path) == config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     ["", "12", "true", "null", "a: b", "[x]", "# c", "größe", "0x1f", "2020-01-01", "'q'", "1e3", "12e4567", '"'],

@@ -45,6 +45,7 @@ def assert_same_files(first: PreparedDataset, second: PreparedDataset, ignore: s
             assert filecmp.cmp(first.directory / name, second.directory / name, shallow=False), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("ids", ["integers", "text", "late text"])
 def test_stream_writes_the_same_bytes_as_memory(rough, tmp_path, prepared, small_splits, protocol, ids):

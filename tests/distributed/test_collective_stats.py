@@ -35,6 +35,7 @@ def collect(world: World) -> list[tuple[float, int]]:
     return costs
 
 
+@pytest.mark.slow
 def test_bytes_and_waiting_are_counted():
     first, second = run_on_ranks(2, collect)
     # The barrier is a sum of one number of 8 bytes; a reduction goes both ways.

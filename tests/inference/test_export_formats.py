@@ -105,6 +105,7 @@ def test_ranks_share_the_files(run, tmp_path):
         np.testing.assert_allclose(two, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", sorted(FILES))
 def test_a_file_that_cannot_be_written_is_named_and_written_by_the_next_call(run, tmp_path, monkeypatch, failing):
     write, written = ExportDirectory.write, []

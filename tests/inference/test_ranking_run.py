@@ -122,6 +122,7 @@ def test_user_vectors_are_sums_over_liked_movies_outside_of_test(run, exported, 
     np.testing.assert_allclose(found, discounted.detach().numpy(), rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", [0, 33, USERS - 1])
 def test_recommendations_are_the_best_unseen_movies_of_the_export(run, exported, dataset, row, capsys):
     user = dataset.users["user"].iloc[row]

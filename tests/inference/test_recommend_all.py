@@ -53,6 +53,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", [{}, {"dtype": "float16"}, {"head": "mlp"}, {"scale": None}, {"part_rows": 1000}], ids=str
 )

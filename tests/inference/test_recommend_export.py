@@ -40,6 +40,7 @@ def made(dataset, tmp_path_factory) -> Path:
     return make_export(dataset, tmp_path_factory.mktemp("made") / "export")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_user_gets_the_best_unrated_movies(dataset, tmp_path, kind):
     out = make_export(dataset, tmp_path / "export", **KINDS[kind])

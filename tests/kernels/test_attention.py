@@ -196,6 +196,7 @@ def test_large_and_small_logits_stay_in_range(to_users):
     check(case, tolerance=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to_users", [True, False])
 def test_operators_pass_opcheck(to_users):
     case = Case(to_users, 2)

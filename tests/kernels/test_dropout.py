@@ -77,6 +77,7 @@ def test_no_rows_give_no_rows():
     assert tanh_dropout(torch.zeros(0, 5), ROWS[:0], 1, 0.5).shape == (0, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dropout", "tanh_dropout"])
 def test_operators_pass_opcheck(name):
     operator = getattr(torch.ops.gnnrec, name).default

@@ -60,6 +60,7 @@ def tables_of(rows: int, count: int = 2) -> list[Tensor]:
     return [random_table(rows, WIDTH, torch.float64, seed) for seed in range(count)]
 
 
+@pytest.mark.slow
 def test_sums_pass_gradcheck(sums, lists):
     operator, _, _, rows = sums
     assert torch.autograd.gradcheck(lambda value, second: operator(value, second, lists), tables_of(rows))

@@ -104,6 +104,7 @@ def test_replace_keeps_sorted_lists():
     assert other.row_scale is None and other.by_column is lists.by_column and other.owner is lists.owner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gather_sums", "scatter_sums", "gather_pair", "scatter_pair"])
 def test_operators_pass_opcheck(name):
     lists = ragged_lists(ROWS, COLUMNS, 20, torch.float32)

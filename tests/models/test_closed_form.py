@@ -52,6 +52,7 @@ def settings(monkeypatch):
     monkeypatch.setattr(gram_module, "FLOAT64_MOVIES", gram_module.FLOAT64_MOVIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

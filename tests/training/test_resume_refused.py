@@ -158,6 +158,7 @@ def killed_at_once(directory: Path) -> None:
     (directory / ".config.yaml.tmp-0a1b2c3d").write_text("se")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", [lambda path: None, Path.mkdir, no_checkpoint_yet, killed_at_once])
 def test_a_run_without_checkpoints_starts_at_step_0(dataset, tmp_path, uninterrupted, state: Callable[[Path], None]):
     state(tmp_path / "run")

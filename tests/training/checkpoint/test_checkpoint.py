@@ -27,6 +27,8 @@ from gnnrec.utils import files
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
+pytestmark = pytest.mark.slow
+
 
 def info_of(dataset: PreparedDataset, step: int = 30) -> CheckpointInfo:
     return CheckpointInfo(epoch=2, step=step, validation={"rmse": 0.9}, dataset=dataset.fingerprint)

@@ -65,6 +65,7 @@ def test_only_the_best_weights_are_kept(dataset, uninterrupted):
     assert step_of(best) == lowest and read_info(best).validation["rmse"] == validations[lowest]
 
 
+@pytest.mark.slow
 def test_a_stop_waits_for_the_checkpoint_being_written(dataset, tmp_path, uninterrupted, monkeypatch):
     """The writer blocks at step 4 until the stop request; both checkpoints are saved in the end."""
     released, save = threading.Event(), torch.save

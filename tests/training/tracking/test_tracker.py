@@ -18,6 +18,8 @@ from gnnrec.utils import code_version
 from tests.end_to_end.wandb_file import history, of_kind, offline_runs, values, wandb_records
 from tests.training.runs import STEPS, STOP, config_of, run
 
+pytestmark = pytest.mark.slow
+
 OFFLINE = WandbOptions(mode="offline", group="seeds", tags=["a", "b"])
 
 
@@ -91,6 +93,7 @@ def test_a_run_uses_a_dataset_and_makes_a_model(tracked, dataset):
     assert references == {path.resolve().as_uri() for path in best.iterdir()}
 
 
+@pytest.mark.slow
 def test_weights_are_uploaded_on_request(dataset, tmp_path):
     options = WandbOptions(mode="offline", upload_checkpoints=True)
     run(config_of(dataset, tmp_path / "run", wandb=options, max_steps=3))
