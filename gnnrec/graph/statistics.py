@@ -70,7 +70,7 @@ def message_statistics(
     if tables and fold >= 0:
         raise ValueError("tables of temporal biases are available only without a supervised fold")
     folds = epoch.folds if epoch is not None else Folds.single(graph)
-    world, dtype, edges = graph.world, graph.dtype, folds.edges
+    world, dtype, edges = graph.world, graph.rating.dtype, folds.edges
     movie_count, movie_sum = _others(folds.movie_count, fold), _others(folds.movie_sum, fold)
     user_count, user_sum = _others(folds.user_count, fold), _others(folds.user_sum, fold)
     mean = movie_sum.sum() / movie_count.sum().clamp(min=1)

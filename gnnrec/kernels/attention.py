@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from gnnrec.kernels import attention_reference, dispatch
-from gnnrec.kernels.lists import CSRLists, sum_dtype
+from gnnrec.kernels.lists import CSRLists
 
 _KERNELS = dispatch.KernelTable("attention", attention_reference)
 
@@ -44,9 +44,8 @@ def largest_logits(
         ``[receivers, heads]``, -inf for a receiver without messages.
     """
     _check(lists, slope)
-    sender_logit, receiver_logit, rating_logit = _as(
-        sum_dtype(sender_logit), sender_logit, receiver_logit, rating_logit
-    )
+    dtype = torch.promote_types(sender_logit.dtype, torch.float32)
+    sender_logit, receiver_logit, rating_logit = _as(dtype, sender_logit, receiver_logit, rating_logit)
     level = None if rating_logit is None else level
     by_column = _by_column(lists)
     largest = _largest(
@@ -98,8 +97,8 @@ def attention_sums(
     if level is None and (num_levels or rating_logit is not None):
         raise ValueError("sums by level and rating logits need the level of each edge")
     factor = None if second is None else lists.factor
-    logits = _as(sum_dtype(value), sender_logit, receiver_logit, rating_logit, shift.detach(), factor)
-    *logits, factor = logits
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    *logits, factor = _as(dtype, sender_logit, receiver_logit, rating_logit, shift.detach(), factor)
     kinds = max(num_levels, 1)
     level = level if kinds > 1 or rating_logit is not None else None
     tables, edges = (value, second, *logits), (lists.pointer, lists.entry, factor, level, *_by_column(lists))

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.threads import equal_ranges, num_workers, number_type, run_compiled
+from gnnrec.kernels.random_cpu import bits
+from gnnrec.kernels.threads import equal_ranges, num_workers, number_type, run_compiled, unsigned
 
 
 @compiled

@@ -55,8 +55,3 @@ class CSRLists:
         other = dataclasses.replace(self, **values)
         other.__dict__.update({name: self.__dict__[name] for name in ("owner", "by_column") if name in self.__dict__})
         return other
-
-
-def sum_dtype(table: Tensor) -> torch.dtype:
-    """Returns the dtype of sums of rows: float64 for float64, otherwise float32."""
-    return torch.float64 if table.dtype == torch.float64 else torch.float32

@@ -7,14 +7,9 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.threads import equal_ranges, num_workers, run_compiled
+from gnnrec.kernels.threads import equal_ranges, num_workers, run_compiled, unsigned
 
 _GOLDEN, _MIX_1, _MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-
-
-def unsigned(stream: int) -> np.uint64:
-    """Converts a key to the type that the loops use."""
-    return np.uint64(stream % (1 << 64))
 
 
 @compiled

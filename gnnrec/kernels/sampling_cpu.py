@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.ragged import offsets
-from gnnrec.kernels.random_cpu import bits, unsigned
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled
+from gnnrec.kernels.random_cpu import bits
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled, unsigned
 
 
 @compiled

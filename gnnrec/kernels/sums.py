@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, sums_reference
-from gnnrec.kernels.lists import CSRLists, sum_dtype
+from gnnrec.kernels.lists import CSRLists
 
 _KERNELS = dispatch.KernelTable("sums", sums_reference)
 
@@ -135,24 +135,24 @@ def _scatter_pair(
 
 @_gather.register_fake
 def _(value, second, pointer, *others):
-    return value.new_empty(pointer.shape[0] - 1, value.shape[1], dtype=sum_dtype(value))
+    return value.new_empty(pointer.shape[0] - 1, value.shape[1], dtype=torch.promote_types(value.dtype, torch.float32))
 
 
 @_scatter.register_fake
 def _(value, second, *others):
-    return value.new_empty(others[-1], value.shape[1], dtype=sum_dtype(value))
+    return value.new_empty(others[-1], value.shape[1], dtype=torch.promote_types(value.dtype, torch.float32))
 
 
 @_gather_pair.register_fake
 def _(gradient, pointer, *others):
     shape = pointer.shape[0] - 1, gradient.shape[1]
-    return tuple(gradient.new_empty(shape, dtype=sum_dtype(gradient)) for _ in range(2))
+    return tuple(gradient.new_empty(shape, dtype=torch.promote_types(gradient.dtype, torch.float32)) for _ in range(2))
 
 
 @_scatter_pair.register_fake
 def _(gradient, *others):
     shape = others[-1], gradient.shape[1]
-    return tuple(gradient.new_empty(shape, dtype=sum_dtype(gradient)) for _ in range(2))
+    return tuple(gradient.new_empty(shape, dtype=torch.promote_types(gradient.dtype, torch.float32)) for _ in range(2))
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.lists import sum_dtype
 from gnnrec.kernels.simd import add, load, scale, store, zeros
 from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled, work_ranges
 
@@ -102,10 +101,10 @@ def kernels(lanes: int) -> SimpleNamespace:
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
     """See :func:`gnnrec.kernels.sums_reference.gather`."""
     tables, width, lanes = padded(tables)
-    pointer, entry, dtype = array(lists[0]), lists[1], sum_dtype(tables[0])
-    outs = [torch.empty(len(pointer) - 1, tables[0].shape[1], dtype=dtype) for _ in range(1 + pair)]
+    arguments, dtype = _arguments(tables, lists, weight, pair), torch.promote_types(tables[0].dtype, torch.float32)
+    outs = [torch.empty(len(lists[0]) - 1, tables[0].shape[1], dtype=dtype) for _ in range(1 + pair)]
     loop = kernels(lanes).gather_pair if pair else kernels(lanes).gather
-    run_compiled(loop, work_ranges(pointer, entry.numel()), _arguments(tables, lists, weight, pair), outs)
+    run_compiled(loop, work_ranges(array(lists[0]), len(lists[1])), arguments, outs)
     return [out[:, :width].contiguous() for out in outs]
 
 
@@ -119,12 +118,12 @@ def scatter(
 ) -> list[Tensor]:
     """See :func:`gnnrec.kernels.sums_reference.scatter`. ``by_column`` is not used."""
     tables, width, lanes = padded(tables)
-    pointer, entry, dtype = array(lists[0]), lists[1], sum_dtype(tables[0])
-    ranges = balanced_ranges(pointer, num_workers(entry.numel()))
+    arguments, dtype = _arguments(tables, lists, weight, pair), torch.promote_types(tables[0].dtype, torch.float32)
+    ranges = balanced_ranges(array(lists[0]), num_workers(len(lists[1])))
     shape = len(ranges), columns, tables[0].shape[1]
     outs = [torch.zeros(shape, dtype=dtype) for _ in range(1 + pair)]
     loop = kernels(lanes).scatter_pair if pair else kernels(lanes).scatter
-    run_compiled(loop, ranges, _arguments(tables, lists, weight, pair), tables=outs)
+    run_compiled(loop, ranges, arguments, tables=outs)
     return [(out[0] if len(ranges) == 1 else out.sum(0))[:, :width].contiguous() for out in outs]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.lists import CSRLists, sum_dtype
+from gnnrec.kernels.lists import CSRLists
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
@@ -43,7 +43,7 @@ def scatter(
     if by_column[0] is None:
         by_column = CSRLists(pointer, entry, columns).by_column
     column_pointer, row, order = by_column
-    tables = [table.to(sum_dtype(table)) for table in tables]
+    tables = [table.to(torch.promote_types(table.dtype, torch.float32)) for table in tables]
     if row_scale is not None:
         tables = [table * row_scale.unsqueeze(1) for table in tables]
     factor = None if factor is None else factor[order]
@@ -53,7 +53,7 @@ def scatter(
 def _bag(table: Tensor, entry: Tensor, pointer: Tensor, factor: Tensor | None) -> Tensor:
     return torch.nn.functional.embedding_bag(
         entry.to(torch.int64),
-        table.to(sum_dtype(table)),
+        table.to(torch.promote_types(table.dtype, torch.float32)),
         pointer.to(torch.int64),
         mode="sum",
         include_last_offset=True,

@@ -1,4 +1,4 @@
-"""Runs compiled loops on as many threads as torch uses."""
+"""Runs compiled loops on as many threads as torch uses, and converts their arguments."""
 
 from __future__ import annotations
 
@@ -110,6 +110,11 @@ def array(tensor: Tensor) -> np.ndarray:
 def number_type(tensor: Tensor) -> type[np.floating]:
     """Returns the NumPy type of a float tensor's numbers, in which a loop that reads it expects its scalars."""
     return array(tensor).dtype.type
+
+
+def unsigned(key: int) -> np.uint64:
+    """Converts a key of :func:`gnnrec.rng.key` to the type that loops expect."""
+    return np.uint64(key % (1 << 64))
 
 
 def optional_array(tensor: Tensor | None) -> np.ndarray | None:
