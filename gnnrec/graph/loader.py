@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 from torch_geometric.loader import NeighborLoader
-from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
+from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NodeSamplerInput
 
 from gnnrec.graph.batch import Batch, Messages, receiver_totals, sampled_lists, step_targets, whole_graph
 from gnnrec.graph.folds import Epoch, Step
@@ -17,6 +17,20 @@ from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import RATED_BY, RATES, USER, BipartiteSampler
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
+
+
+class SeedUsers(NodeSamplerInput):
+    """Seed users of a sampler, on the device of the graph: PyG's own class moves its tensors to the CPU.
+
+    Args:
+        rows: Local rows, int64 ``[seeds]``.
+    """
+
+    def __init__(self, rows: Tensor):
+        self.input_id, self.node, self.time, self.input_type = rows, rows, None, USER
+
+    def __getitem__(self, index: Tensor | list[int]) -> SeedUsers:
+        return SeedUsers(self.node[torch.as_tensor(index, dtype=torch.int64, device=self.node.device)])
 
 
 class RatingLoader(NeighborLoader):
@@ -52,10 +66,11 @@ class RatingLoader(NeighborLoader):
         super().__init__(
             empty_hetero_data(graph),
             num_neighbors=[-1],
-            input_nodes=(USER, torch.arange(graph.num_users, device=graph.device)),
+            input_nodes=USER,
             # NeighborLoader requires a sampler, even if whole neighborhoods never call it.
             neighbor_sampler=sampler or BipartiteSampler(graph, 0, -1, -1, 1),
         )
+        self.input_data = SeedUsers(torch.arange(graph.num_users, device=graph.device))
 
     def batch(self, epoch: Epoch, step: Step) -> Batch:
         """Makes the batch of one step."""

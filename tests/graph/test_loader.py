@@ -1,0 +1,103 @@
+"""The loader is a PyG ``NeighborLoader``, and its batches stay on the device of the graph."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch_geometric.loader import NeighborLoader
+from torch_geometric.sampler import NodeSamplerInput
+
+from gnnrec.distributed.world import World
+from gnnrec.graph.batch import Batch
+from gnnrec.graph.loader import RatingLoader, SeedUsers
+from gnnrec.graph.rank_graph import build_rank_graph
+from gnnrec.graph.sampler import USER
+from gnnrec.training.rating_trainer import RatingTrainer
+from tests.configs import SAMPLED, make_config
+from tests.datasets import write_dataset
+from tests.pretend_gpu.cases import CASES, STEPS
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("loader"))
+
+
+@pytest.fixture(scope="module")
+def loader(dataset) -> RatingLoader:
+    """A loader that has made a batch, so that a pass and the draws of a step are set."""
+    trainer = RatingTrainer(make_config(loader=SAMPLED), dataset, World())
+    trainer.make_batch(0, 0)
+    return trainer.loader
+
+
+def assert_same(actual: Batch, expected: Batch) -> None:
+    assert torch.equal(actual.users, expected.users)
+    for name in ("to_users", "to_movies"):
+        ours, theirs = getattr(actual, name).lists, getattr(expected, name).lists
+        assert torch.equal(ours.pointer, theirs.pointer) and torch.equal(ours.entry, theirs.entry)
+        assert torch.equal(ours.factor, theirs.factor)
+
+
+def test_iterating_gives_what_calling_gives(loader):
+    assert isinstance(loader, NeighborLoader)
+    batches = list(loader)
+    assert len(batches) == len(loader) == loader.graph.num_users
+    for user, batch in enumerate(batches):
+        assert isinstance(batch, Batch) and batch.users[0] == user
+        assert_same(batch, loader(torch.tensor([user])))
+
+
+def test_seeds_are_rows_as_a_tensor_or_a_list(loader):
+    seeds = [30, 2, 17]
+    batch = loader(torch.tensor(seeds))
+    assert batch.users[:3].tolist() == seeds
+    assert_same(loader(seeds), batch)
+    assert_same(loader.collate_fn(seeds), batch)
+
+
+def test_batches_join_what_the_sampler_draws(loader):
+    seeds = torch.tensor([5, 8])
+    # A sampler takes PyG's own input too.
+    samples = [
+        loader.neighbor_sampler.sample_from_nodes(kind) for kind in (NodeSamplerInput(None, seeds), SeedUsers(seeds))
+    ]
+    for sample in samples:
+        assert_same(loader.filter_fn(sample), loader(seeds))
+
+
+def test_loaders_of_whole_neighborhoods_are_neighbor_loaders_too(dataset):
+    assert isinstance(RatingLoader(build_rank_graph(dataset, World()), None), NeighborLoader)
+
+
+def test_seeds_stay_on_their_device():
+    seeds = SeedUsers(torch.arange(4, device="meta"))
+    assert isinstance(seeds, NodeSamplerInput) and seeds.input_type == USER
+    for index in ([2, 0], torch.tensor([2, 0], device="meta")):
+        selected = seeds[index]
+        assert selected.node.device.type == selected.input_id.device.type == "meta" and selected.node.shape == (2,)
+
+
+@pytest.fixture(scope="module")
+def steps(dataset) -> dict:
+    """Losses of sampled steps on the CPU and on the pretend GPU."""
+    command = [sys.executable, "-m", "tests.pretend_gpu.sampled_steps", str(dataset.directory)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+def test_the_pretend_gpu_detects_a_mix_of_devices(steps):
+    assert "aten.add.Tensor got a tensor [3] on the CPU and another one on pretend:0" in steps["mixing"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_no_operator_of_a_step_mixes_devices(steps, case):
+    assert isinstance(steps[case], dict), steps[case]
+    assert steps[case]["pretend"] == steps[case]["cpu"] and len(steps[case]["cpu"]) == STEPS

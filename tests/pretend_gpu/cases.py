@@ -1,0 +1,17 @@
+"""Configurations whose steps are compared on the pretend GPU and on the CPU."""
+
+from __future__ import annotations
+
+#: Steps of each case.
+STEPS = 3
+#: Published configurations, and options that change how a batch is made.
+CASES = {
+    "sage": ["--config=configs/ml20m_sage.yaml"],
+    "gcn": ["--config=configs/ml20m_gcn.yaml"],
+    "gat": ["--config=configs/ml20m_gat.yaml"],
+    "two layers": ["--config=configs/ml20m_sage.yaml", "--model.layers=2"],
+    "no control variate": ["--config=configs/ml20m_gcn.yaml", "--model.layers=2", "--loader.control_variate=false"],
+    "active movies": ["--config=configs/ml20m_gat.yaml", "--loader.movie_rows=active"],
+}
+#: Sizes for a small dataset; fan-outs are below most degrees.
+SMALL = ["--model.dim=8", "--loader.seed_users=11", "--loader.movies_per_user=4", "--loader.raters_per_movie=3"]
