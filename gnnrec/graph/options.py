@@ -23,8 +23,8 @@ class LoaderOptions:
         movie_rows: Movies whose sums sampled steps add up over ranks: all, or active (those that receive a message in
             the step, on any rank). With one layer, active also samples raters only for the movies among the targets of
             the step.
-        sampler: Neighbor sampler: builtin (tensor operations on the device of the graph) or pyg (needs pyg-lib or
-            torch-sparse; CPU only).
+        sampler: Neighbor sampler: builtin (tensor operations on the device of the graph) or pyg (samples on the CPU
+            and copies to the device; needs pyg-lib or torch-sparse).
     """
 
     folds: int = bounded(20, least=2, most=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -28,11 +29,11 @@ class PyGSampler(BaseSampler):
     """PyG's sampler on this rank's graph, with some users and all movies as seeds.
 
     Each rank draws up to ``raters_per_movie`` of its own raters of a movie, not of the global list, so results depend
-    on the number of ranks, unlike those of the built-in sampler. It runs on the CPU and holds int64 copies of the graph
-    in both directions (at least 32 bytes per edge).
+    on the number of ranks, unlike those of the built-in sampler. It runs on the CPU, holds int64 copies of the graph
+    there in both directions (at least 32 bytes per edge), and copies each sample to the device of the graph.
 
     Args:
-        graph: The rank's graph, on the CPU.
+        graph: The rank's graph.
         seed, movies_per_user, raters_per_movie, hops: As in :class:`gnnrec.graph.sampler.BipartiteSampler`.
     """
 
@@ -53,9 +54,12 @@ class PyGSampler(BaseSampler):
             RATED_BY: [movies_per_user] * min(hops, 2),
             RATES: [raters_per_movie] + [0] * (min(hops, 2) - 1),
         }
+        host_graph = dataclasses.replace(
+            graph, user_ptr=graph.user_ptr.cpu(), movie=graph.movie.cpu(), rating=graph.rating.cpu()
+        )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*without a 'pyg-lib' installation.*")
-            self.sampler = NeighborSampler(hetero_data(graph), fan_outs)
+            self.sampler = NeighborSampler(hetero_data(host_graph), fan_outs)
 
     def set_step(self, epoch: int, step: int) -> None:
         """Seeds torch's generator, which PyG's samplers use, so that a step does not depend on earlier ones."""
@@ -65,8 +69,10 @@ class PyGSampler(BaseSampler):
         """Samples the neighborhoods of seed users ``inputs.node`` (local rows) and of all movies."""
         movies = torch.arange(self.graph.num_movies)
         # NeighborSampler.sample_from_nodes accepts seeds of one type only; _sample accepts several.
-        out = self.sampler._sample({USER: inputs.node, MOVIE: movies})
+        out = self.sampler._sample({USER: inputs.node.cpu(), MOVIE: movies})
         out.edge = {kind: self._positions(kind, edge) for kind, edge in out.edge.items()}
+        for name in ("node", "row", "col", "edge"):
+            setattr(out, name, {kind: rows.to(self.graph.device) for kind, rows in getattr(out, name).items()})
         out.metadata = (inputs.input_id, inputs.time)
         return out
 

@@ -101,3 +101,9 @@ def test_the_pretend_gpu_detects_a_mix_of_devices(steps):
 def test_no_operator_of_a_step_mixes_devices(steps, case):
     assert isinstance(steps[case], dict), steps[case]
     assert steps[case]["pretend"] == steps[case]["cpu"] and len(steps[case]["cpu"]) == STEPS
+
+
+@pytest.mark.slow
+def test_the_sampler_of_pyg_on_the_host_gives_the_losses_of_the_built_in_one(steps):
+    """With fan-outs above all degrees both take the same edges."""
+    assert steps["PyG's sampler"]["pretend"] == pytest.approx(steps["whole neighborhoods"]["pretend"], rel=1e-5)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 #: Steps of each case.
 STEPS = 3
+#: Sizes for a small dataset; fan-outs are below most degrees.
+SMALL = ["--model.dim=8", "--loader.seed_users=11", "--loader.movies_per_user=4", "--loader.raters_per_movie=3"]
+#: Fan-outs above all degrees.
+WHOLE = ["--loader.movies_per_user=1000", "--loader.raters_per_movie=1000"]
 #: Published configurations, and options that change how a batch is made.
 CASES = {
     "sage": ["--config=configs/ml20m_sage.yaml"],
@@ -11,7 +15,7 @@ CASES = {
     "gat": ["--config=configs/ml20m_gat.yaml"],
     "two layers": ["--config=configs/ml20m_sage.yaml", "--model.layers=2"],
     "no control variate": ["--config=configs/ml20m_gcn.yaml", "--model.layers=2", "--loader.control_variate=false"],
+    "whole neighborhoods": ["--config=configs/ml20m_sage.yaml", *WHOLE],
+    "PyG's sampler": ["--config=configs/ml20m_sage.yaml", *WHOLE, "--loader.sampler=pyg"],
     "active movies": ["--config=configs/ml20m_gat.yaml", "--loader.movie_rows=active"],
 }
-#: Sizes for a small dataset; fan-outs are below most degrees.
-SMALL = ["--model.dim=8", "--loader.seed_users=11", "--loader.movies_per_user=4", "--loader.raters_per_movie=3"]

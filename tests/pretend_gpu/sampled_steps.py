@@ -20,6 +20,7 @@ from gnnrec.kernels import dispatch
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.pretend_gpu.cases import CASES, SMALL, STEPS
 from tests.pretend_gpu.device import pretend_gpu
+from tests.pretend_gpu.host_library import host_library
 
 
 def losses(config: TrainConfig, dataset: PreparedDataset, device: torch.device) -> list[float]:
@@ -35,7 +36,9 @@ def losses(config: TrainConfig, dataset: PreparedDataset, device: torch.device) 
 
 
 def on_both_devices(options: list[str], directory: str) -> dict[str, list[float]]:
-    config = parse_train_config([*options, *SMALL, f"--data={directory}", "--run_dir=unused", "--log_every=1"])
+    published, *others = options
+    common = [f"--data={directory}", "--run_dir=unused", "--log_every=1"]
+    config = parse_train_config([published, *SMALL, *others, *common])
     dataset = PreparedDataset(Path(directory))
     with dispatch.forced("reference"):
         expected = losses(config, dataset, torch.device("cpu"))
@@ -57,7 +60,8 @@ def main(directory: str) -> None:
     results = {"mixing": error_of_mixing()}
     for name, options in CASES.items():
         try:
-            results[name] = on_both_devices(options, directory)
+            with host_library():
+                results[name] = on_both_devices(options, directory)
         except Exception:
             results[name] = traceback.format_exc(limit=-4)
     print(json.dumps(results))
