@@ -17,6 +17,8 @@ from gnnrec.kernels.ragged import offsets
 
 #: Most entries of one program.
 CHUNK = 512
+#: Most columns of a program's tile of a table.
+WIDEST = 256
 #: Floats of a table that one program reads at a time: 32 per thread of a warp.
 _READ = 1024
 
@@ -72,6 +74,14 @@ def tiles(width: int) -> tuple[int, int]:
     """Returns the rows and columns that a program reads at a time; Triton requires powers of two."""
     columns = max(16, triton.next_power_of_2(width))
     return max(1, _READ // columns), columns
+
+
+def column_blocks(width: int) -> int:
+    """Returns the number of programs that share the columns of a chunk, each with a tile of at most 256 columns.
+
+    A wider tile, such as a row over all movies, does not fit into the registers of a warp and compiles for minutes.
+    """
+    return triton.cdiv(width, WIDEST)
 
 
 @triton.jit

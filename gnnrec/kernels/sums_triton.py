@@ -2,7 +2,7 @@
 
 Both directions gather: scattering reads lists sorted by column. So no two programs add to the same row, and sums are
 deterministic. Chunks of long lists after the first are summed into extra rows, which a second kernel adds to the rows
-of the lists.
+of the lists. The columns of wide tables are divided among programs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gnnrec.kernels.chunks_triton import Reading, own_chunk, read_by_column, tiles
+from gnnrec.kernels.chunks_triton import WIDEST, Reading, column_blocks, own_chunk, read_by_column, tiles
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
@@ -70,17 +70,17 @@ def list_sums(
             source if source is None or source.stride(1) == 1 else source.contiguous() for source in (value, second)
         )
         strides = [0 if source is None else source.stride(0) for source in (value, second)]
-        extra_pointer, blocks = reading.extra_pointer(), tiles(width)
-        sizes = width, reading.chunk, *blocks
+        extra_pointer, tile, blocks = reading.extra_pointer(), tiles(min(width, WIDEST)), column_blocks(width)
+        sizes = width, reading.chunk, *tile
         # Triton passes Python floats in single precision, so the weight is a tensor.
         weights = torch.full((1,), weight, dtype=dtype, device=table.device)
         read = reading.pointer, extra_pointer, reading.entry, reading.order, reading.factor, entry_scale, list_scale
         with torch.cuda.device_of(table):
-            _add_chunks[(lists + extras,)](
+            _add_chunks[(lists + extras, blocks)](
                 value, second, *strides, weights, *read, *outs, lists, extras, *sizes, num_warps=1
             )
             if extras:
-                _add_to_lists[(lists,)](extra_pointer, *outs, lists, width, *blocks, num_warps=1)
+                _add_to_lists[(lists, blocks)](extra_pointer, *outs, lists, width, *tile, num_warps=1)
     return [total[:lists] for total in sums + totals]
 
 
@@ -110,7 +110,8 @@ def _add_chunks(
 ):
     owner, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
     weight = tl.load(weights)
-    columns = tl.arange(0, COLUMNS)
+    block = tl.program_id(1)
+    columns = block * COLUMNS + tl.arange(0, COLUMNS)
     # The rows of the tile are summed after the loop, in which each thread only adds what it reads.
     total = tl.zeros([ROWS, COLUMNS], out.dtype.element_ty)
     if scaled_out is not None:
@@ -154,7 +155,7 @@ def _add_chunks(
     if scaled_out is not None:
         tl.store(scaled_out + places, outer * tl.sum(scaled, 0), mask=columns < WIDTH)
     if factor_out is not None:
-        tl.store(factor_out + target, tl.sum(factors, 0))
+        tl.store(factor_out + target, tl.sum(factors, 0), mask=block == 0)
 
 
 @triton.jit(do_not_specialize=["lists"])
@@ -171,18 +172,20 @@ def _add_to_lists(
     owner = tl.program_id(0).to(tl.int64)
     first = tl.load(extra_pointer + owner) + lists
     last = tl.load(extra_pointer + owner + 1) + lists
+    block = tl.program_id(1)
     if first < last:
-        _add_rows(out, owner, first, last, WIDTH, ROWS, COLUMNS)
+        _add_rows(out, owner, first, last, block, WIDTH, ROWS, COLUMNS)
         if scaled_out is not None:
-            _add_rows(scaled_out, owner, first, last, WIDTH, ROWS, COLUMNS)
+            _add_rows(scaled_out, owner, first, last, block, WIDTH, ROWS, COLUMNS)
         if factor_out is not None:
-            _add_rows(factor_out, owner, first, last, 1, ROWS, 1)
+            if block == 0:
+                _add_rows(factor_out, owner, first, last, 0, 1, ROWS, 1)
 
 
 @triton.jit
-def _add_rows(table, owner, first, last, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Computes ``table[owner] += table[first:last].sum(0)``."""
-    columns = tl.arange(0, COLUMNS)
+def _add_rows(table, owner, first, last, block, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Computes ``table[owner] += table[first:last].sum(0)`` for one block of columns."""
+    columns = block * COLUMNS + tl.arange(0, COLUMNS)
     total = tl.zeros([ROWS, COLUMNS], table.dtype.element_ty)
     for start in range(first, last, ROWS):
         row = start + tl.arange(0, ROWS)

@@ -24,6 +24,7 @@ from gnnrec.data.prepared import (
 )
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
+from gnnrec.kernels import dispatch
 from gnnrec.models import closed_form
 from tests.datasets import changed_copy, write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -169,6 +170,13 @@ def test_validation_chooses_the_penalty(datasets):
     assert len(set(losses.values())) > 3
     chosen = fit_best(RANKING_BASELINES["EASE"], datasets["strong"], World(), (TRAIN,), 0)
     assert chosen.setting == {"penalty": min(losses, key=losses.get)}
+
+
+def test_ease_has_the_same_metrics_with_compiled_kernels_and_in_plain_torch(datasets):
+    compiled = ease.fit_ease(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["EASE"]).metrics(TEST)
+    with dispatch.forced("reference"):
+        plain = ease.fit_ease(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["EASE"]).metrics(TEST)
+    assert compiled.figures() == pytest.approx(plain.figures(), rel=1e-6)
 
 
 def test_grids_have_the_settings_of_each_ranking_baseline():

@@ -11,6 +11,8 @@ import sys
 import pytest
 import torch
 
+from gnnrec.kernels import dispatch
+from gnnrec.kernels.sums import bag
 from tests.kernels.triton_cases import PAIRS, SUMS
 
 pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
@@ -51,3 +53,22 @@ def test_kernels_compile_for_gpus(results):
     actual = results("compiler")
     assert len(actual) >= 9
     assert {name: error for name, error in actual.items() if error} == {}
+
+
+def test_wide_tables_are_read_in_blocks_of_columns(monkeypatch):
+    """The weights of EASE have a column for each movie, more than a tile of one warp can hold."""
+    sums_triton = pytest.importorskip("gnnrec.kernels.sums_triton", exc_type=ImportError)
+    movies, launches = 9_724, []
+
+    class Recorder:
+        def __getitem__(self, grid):
+            return lambda *arguments, **options: launches.append((grid, arguments[-2:]))
+
+    for kernel in ("_add_chunks", "_add_to_lists"):
+        monkeypatch.setattr(sums_triton, kernel, Recorder())
+    pointer, entry = torch.tensor([0, 600, 650]), torch.zeros(650, dtype=torch.int32)
+    with dispatch.forced("triton"):
+        assert bag(torch.zeros(3, movies), entry, pointer).shape == (2, movies)
+        bag(torch.zeros(3, 64), entry, pointer)
+    (chunks, tile), (_, added), (narrow, _), _ = launches
+    assert chunks == (3, 38) and tile == added == (4, 256) and narrow == (3, 1)

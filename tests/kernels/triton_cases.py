@@ -34,8 +34,11 @@ SUMS = {
     "float32 10 factor scale": (torch.float32, 10, False, True, True),
     "bfloat16 64 second factor scale": (torch.bfloat16, 64, True, True, True),
     "bfloat16 10": (torch.bfloat16, 10, False, False, False),
+    "float32 600": (torch.float32, 600, False, False, False),
+    "float32 300 second factor scale": (torch.float32, 300, True, True, True),
 }
 PAIRS = {
+    "float32 300": (torch.float32, 300),
     "float32 64": (torch.float32, 64),
     "float32 32": (torch.float32, 32),
     "float32 10": (torch.float32, 10),
@@ -119,7 +122,7 @@ def run_cases(device: str) -> dict:
 
 def compile_cases() -> dict:
     """Returns cases that compile kernels for Hopper GPUs: the compiler accepts less than the interpreter."""
-    from gnnrec.kernels import pairs_triton, sums_triton
+    from gnnrec.kernels import chunks_triton, pairs_triton, sums_triton
 
     sizes = {"WIDTH": 64, "CHUNK": 512, "ROWS": 16, "COLUMNS": 64}
     scales = ["order", "entry_scale", "list_scale"]
@@ -137,6 +140,9 @@ def compile_cases() -> dict:
         for mode, none in modes.items()
         for kind in ("*fp32", "*bf16")
     }
+    rows, columns = chunks_triton.tiles(chunks_triton.WIDEST)
+    wide = {"WIDTH": 26_744, "CHUNK": 512, "ROWS": rows, "COLUMNS": columns}
+    cases["rows over all movies"] = sums_triton._add_chunks, {**wide, **dict.fromkeys(modes["one table"])}
     del sizes["CHUNK"]
     cases["chunks"] = sums_triton._add_to_lists, sizes
     cases["scores"] = pairs_triton._scores, {**sizes, "CHUNK": 512}
