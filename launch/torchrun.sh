@@ -19,6 +19,12 @@ One node needs no variables. On several nodes, run the command on each of them w
   OMP_NUM_THREADS  threads of each rank (default: the CPUs divided among the ranks)
   GNNREC_VENV      Python environment (default .venv in the repository; bash launch/environment.sh makes it)
 
+If nodes reach each other over the wrong network, set both of these to a network interface, such as eth0. With GPUs both
+are needed: NCCL adds up gradients, and gloo carries what the hosts tell each other. If one is set, the other follows:
+
+  NCCL_SOCKET_IFNAME  interface for NCCL; =eth0 is the exact name, eth a prefix, ^docker excludes
+  GLOO_SOCKET_IFNAME  interface for gloo, by its exact name (default: the first one that NCCL_SOCKET_IFNAME names)
+
 With the option --resume auto the ranks resume the run of an earlier start.
 On SIGTERM, SIGUSR1 or Ctrl-C they save and stop. The exit code is then 75, and the same command resumes.
 TEXT
@@ -40,6 +46,22 @@ esac
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # shellcheck source=launch/shared_environment.sh
 source "$root/launch/shared_environment.sh"
+
+# interface NAMES: prints the first network interface of this host that the value of NCCL_SOCKET_IFNAME names, if any
+interface() {
+    local name names path
+    [[ "$1" != ^* ]] || return 0
+    IFS=, read -ra names <<<"${1#=}"
+    for name in "${names[@]}"; do
+        for path in "/sys/class/net/$name" "/sys/class/net/$name"*; do
+            if [[ -e "$path" ]]; then
+                printf '%s' "${path##*/}"
+                return 0
+            fi
+            [[ "$1" != =* ]] || break # not a prefix
+        done
+    done
+}
 
 # number NAME DEFAULT LEAST: prints the value of a variable, which must be a number
 number() {
@@ -89,6 +111,13 @@ if ((nodes == 1)); then
     where="this host"
 else
     options+=(--nnodes "$least:$nodes" --rdzv-backend c10d --rdzv-endpoint "$HEAD_HOST:$port" --rdzv-id "${RUN_ID:-gnnrec}")
+    # The ranks use gloo beside NCCL, and each library has a variable of its own.
+    if [[ -n "${NCCL_SOCKET_IFNAME:-}" && -z "${GLOO_SOCKET_IFNAME:-}" ]]; then
+        GLOO_SOCKET_IFNAME="$(interface "$NCCL_SOCKET_IFNAME")"
+        if [[ -n "$GLOO_SOCKET_IFNAME" ]]; then export GLOO_SOCKET_IFNAME; else unset GLOO_SOCKET_IFNAME; fi
+    elif [[ -n "${GLOO_SOCKET_IFNAME:-}" && -z "${NCCL_SOCKET_IFNAME:-}" ]]; then
+        export NCCL_SOCKET_IFNAME="=$GLOO_SOCKET_IFNAME"
+    fi
     # With a store that outlives the starts, torchrun does not send its address to nodes that join later.
     ((least == nodes)) || export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     # torchrun would have to guess from names whether this is the host of the rendezvous.
