@@ -94,6 +94,8 @@ def notices(records: RunRecords, opened: OpenedRun | None) -> list[str]:
         notices.append(f"This run {state}: {last}, and it has no test results yet.")
         if opened is None:
             notices.append("Nothing has been saved yet, so there are only its records to show.")
+    elif "no_test_metrics" in records.summary:
+        notices.append(f"There are no test results: {records.summary['no_test_metrics']}.")
     elif not metrics_of(records.summary, "test"):
         notices.append("The dataset has no test ratings, so there are no test results.")
     if opened is not None and opened.diverged:
