@@ -117,6 +117,12 @@ class TrainConfig:
                 f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}, or write "
                 "FILE.py:NAME for a layer of your own"
             )
+        if self.optimizer.patience and (self.refit or not self.validate_every):
+            cause = f"--refit {str(self.refit).lower()}" if self.refit else "--validate-every 0"
+            raise UserError(
+                f"--optimizer.patience {self.optimizer.patience} counts validations, and {cause} has none to count: "
+                "leave one of them out"
+            )
         if self.overwrite and self.resume != "never":
             raise UserError(f"--overwrite starts again and --resume {self.resume} continues: give one of them")
         if self.model.architecture == "gat" and self.model.concat and self.model.dim % self.model.heads:

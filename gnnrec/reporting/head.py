@@ -49,6 +49,8 @@ def facts(records: RunRecords) -> dict[str, str]:
     if "world_size" in summary:
         ranks = summary["world_size"]
         facts["trained on"] = f"{ranks} rank{'s' if ranks != 1 else ''}, {summary.get('device', '')}"
+    if summary.get("stopped_early"):
+        facts["stopped early"] = f"after {summary['epochs']} of {records.config.optimizer.epochs} epochs"
     if "gnnrec_version" in summary:
         facts["versions"] = f"gnnrec {summary['gnnrec_version']}, torch {summary.get('torch_version', 'unknown')}"
     for name in ("model", "dataset"):

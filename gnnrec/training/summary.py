@@ -44,6 +44,8 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     summary = {
         **scores,
         "best_epoch": info.epoch,
+        "epochs": state.epoch,
+        "stopped_early": stopped_early(trainer, state),
         "steps": trainer.steps_taken,
         "chosen": trainer.chosen(),
         "edges_per_second": state.targets / max(state.seconds, 1e-9),
@@ -71,6 +73,11 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     if world.is_main:
         _log_results(config.run_dir, test, scores.get("baselines", {}))
     return summary
+
+
+def stopped_early(trainer: Trainer, state: TrainState) -> bool:
+    """Returns whether validation ended the run before its last planned step."""
+    return not trainer.finished and state.out_of_patience(trainer.config.optimizer.patience)
 
 
 def _score(trainer: Trainer, state: TrainState) -> tuple[Metrics, dict[str, Any], dict[str, int]]:
