@@ -7,6 +7,7 @@
     gnnrec.evaluate(run)                                 # metrics on held-out ratings
     gnnrec.recommend(run, user=42)                       # a DataFrame
     gnnrec.similar(run, "Heat (1995)")
+    gnnrec.predict(run, "pairs.csv")                     # the rating of each pair
     vectors = gnnrec.embed(run)                          # DataFrames by raw ids
     gnnrec.export(run, "exports/mine")                   # the same in files
     gnnrec.report(run)                                   # an HTML page
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gnnrec.api.evaluation import evaluate
     from gnnrec.api.exporting import export
     from gnnrec.api.movies import recommend, similar
+    from gnnrec.api.prediction import predict
     from gnnrec.api.reports import report
     from gnnrec.api.training import Run, train
     from gnnrec.api.vectors import Embeddings, embed
@@ -49,6 +51,7 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "predict",
     "prepare",
     "recommend",
     "report",
@@ -68,6 +71,7 @@ _PLACES = {
     "compare": "gnnrec.api.comparison",
     "embed": "gnnrec.api.vectors",
     "Embeddings": "gnnrec.api.vectors",
+    "predict": "gnnrec.api.prediction",
     "recommend": "gnnrec.api.movies",
     "similar": "gnnrec.api.movies",
 }

@@ -223,6 +223,8 @@ def test_compare_returns_the_table_of_its_directory(place, data):
         (lambda p, d, r: gnnrec.train(p / "nothing", p / "x"), "not a prepared dataset"),
         (lambda p, d, r: gnnrec.recommend(p / "run", 99999), "^user=99999: no user in .* has this id"),
         (lambda p, d, r: gnnrec.recommend(p / "run", 7, top=0), "^top=0: "),
+        (lambda p, d, r: gnnrec.predict(p / "run", r[["userId"]]), "^the DataFrame of pairs .*movie_column=...$"),
+        (lambda p, d, r: gnnrec.predict(p / "run", r + 1e6), "no pair has a user and a movie of .* ratings=...$"),
         (lambda p, d, r: gnnrec.similar(p / "run", "nothing like it"), "^movie=nothing like it: no movie"),
         (lambda p, d, r: gnnrec.embed(p / "nothing"), "nothing does not exist"),
         (lambda p, d, r: gnnrec.Run(p / "nothing").summary, "summary.json is missing"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnrec.api.session import as_file, read_options, session
 from gnnrec.api.training import Run, run_directory
-from gnnrec.inference.recommend import is_export, open_source
+from gnnrec.inference.open_source import is_export, open_source
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
 

@@ -118,6 +118,13 @@ def _recommend() -> tuple[type, Runner]:
     return RecommendOptions, run_recommend
 
 
+def _predict() -> tuple[type, Runner]:
+    from gnnrec.inference.predict import run_predict
+    from gnnrec.inference.predict_options import PredictOptions
+
+    return PredictOptions, run_predict
+
+
 def _report() -> tuple[type, Runner]:
     from gnnrec.reporting.report import ReportOptions, run_report
 
@@ -159,6 +166,7 @@ COMMANDS = {
         {"--verify": Command("check counts, checksums and ids of an export", ("directory", "the export"), _verify)},
     ),
     "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
+    "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),
     "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }
 

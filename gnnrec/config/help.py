@@ -36,12 +36,16 @@ def type_words(kind: Any) -> str:
             words.append(f"{len(get_args(kind))} {_PLURALS[get_args(kind)[0]]}")
         elif get_origin(kind) is not Literal:
             words.append(_WORDS[kind])
-    return " or ".join(words)
+        elif len(kinds) > 1:  # a word that may stand instead of another value
+            words.append("|".join(map(str, get_args(kind))))
+    return "|".join(words) if bool in kinds else " or ".join(words)
 
 
 def metavar(kind: Any) -> str | None:
     """The value of an option in the list of options: ``{cosine,constant}``, ``N``, ``PATH``."""
-    first = alternatives(kind)[0]
+    first, *others = alternatives(kind)
+    if first is bool and others:
+        return "|".join([_METAVARS[bool], *(str(word) for other in others for word in get_args(other))])
     if get_origin(first) is Literal:
         return "{" + ",".join(map(str, get_args(first))) + "}"
     if get_origin(first) is list:

@@ -40,6 +40,7 @@ SYNONYMS: dict[str, tuple[str, ...] | str] = {
     **dict.fromkeys(("n_epochs", "num_epochs", "max_epochs", "nepochs"), ("optimizer.epochs",)),
     **dict.fromkeys(("optim", "optimizer_name"), ("optimizer.name",)),
     **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), ("optimizer.schedule",)),
+    **dict.fromkeys(("early_stopping", "early_stop", "early_stopping_patience"), ("optimizer.patience",)),
     **dict.fromkeys(("warmup", "num_warmup_steps"), ("optimizer.warmup_steps",)),
     **dict.fromkeys(("weight_decay", "wd", "reg", "reg_lambda", "l2_reg"), ("regularization.ids", "ranking.table_l2")),
     **dict.fromkeys(("batch", "batch_size", "train_batch_size", "users_per_batch"), ("loader.seed_users",)),

@@ -197,7 +197,7 @@ def normalize(parser: Parser, args: list[str]) -> list[str]:
             lists.setdefault(taking, []).extend(words if equals else [])
             continue
         following = args[position + 1] if position + 1 < len(args) else "--"
-        if hints[options[0]] is bool and not equals and following.startswith("-"):
+        if bool in alternatives(hints[options[0]]) and not equals and following.startswith("-"):
             equals, value = "=", "true"
         if options == ["print_config"]:  # its flags are optional
             equals = "="
@@ -212,12 +212,18 @@ def normalize(parser: Parser, args: list[str]) -> list[str]:
 def choose(choices: list[str], value: str) -> str:
     """Lists the choices of an option, and suggests the one most like the value."""
     near = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
-    return f"choose {', '.join(choices[:-1])} or {choices[-1]}" + (f" (did you mean {near[0]}?)" if near else "")
+    return f"choose {_either(choices)}" + (f" (did you mean {near[0]}?)" if near else "")
+
+
+def _either(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _wanted(kind: Any, value: str) -> str:
     """Describes the values that an option takes."""
-    first = alternatives(kind)[0]
+    first, *others = alternatives(kind)
+    if first is bool and others:
+        return "must be " + _either(["true", "false", *(str(word) for other in others for word in get_args(other))])
     if get_origin(first) is Literal:
         return choose([str(choice) for choice in get_args(first)], value)
     return f"must be {_KINDS.get(first, getattr(first, '__name__', str(first)))}"

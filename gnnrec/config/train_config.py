@@ -21,6 +21,7 @@ from gnnrec.config.training_options import (
     RegularizationOptions,
     WandbOptions,
 )
+from gnnrec.data.prepared import Refit
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.layer_file import check_form, is_layer_file
@@ -52,7 +53,8 @@ class TrainConfig:
             host; rows are fetched for each step) or file (memory-mapped files in the run directory, which the system
             can page out). With host and file, steps over some of the users update only the rows in their batch.
         bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
-        refit: Train on training and validation ratings together, once all choices are made; nothing is validated.
+        refit: Train on more than the training ratings, once all choices are made: true adds the validation ratings, and
+            nothing is validated; all takes every rating, test included, so the run has no test metrics.
         validate_every: Epochs between validations.
         baselines: Fit simple models on the same split for the summary: global mean, biases and biased MF for ratings,
             popularity and EASE for rankings.
@@ -81,7 +83,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     user_rows: Literal["device", "host", "file"] = "device"
     bf16: bool = True
-    refit: bool = False
+    refit: Refit = False
     validate_every: int = bounded(1, least=0, meaning="after the last epoch only")
     baselines: bool = True
     log_every: int = bounded(10, least=1)
@@ -114,6 +116,12 @@ class TrainConfig:
             raise UserError(
                 f"--model.architecture {self.model.architecture}: {choose(known, self.model.architecture)}, or write "
                 "FILE.py:NAME for a layer of your own"
+            )
+        if self.optimizer.patience and (self.refit or not self.validate_every):
+            cause = f"--refit {str(self.refit).lower()}" if self.refit else "--validate-every 0"
+            raise UserError(
+                f"--optimizer.patience {self.optimizer.patience} counts validations, and {cause} has none to count: "
+                "leave one of them out"
             )
         if self.overwrite and self.resume != "never":
             raise UserError(f"--overwrite starts again and --resume {self.resume} continues: give one of them")

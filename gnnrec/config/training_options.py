@@ -28,6 +28,8 @@ class OptimizerOptions:
         schedule: Learning rate after the warmup: cosine (to zero at the end of the last epoch) or constant.
         epochs: Epochs, each of which supervises every training rating once; by default 20 for ratings, and 8 or 20 for
             rankings from a closed-form or a random start.
+        patience: Validations in a row that are not better than the best one, after which training stops early. The
+            schedule is not shortened: cosine still falls to zero at the end of the last planned epoch.
     """
 
     name: Literal["adam", "sgd"] = "adam"
@@ -40,6 +42,7 @@ class OptimizerOptions:
     warmup_steps: int | None = bounded(None, least=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: int | None = bounded(None, least=1)
+    patience: int = bounded(0, least=0, meaning="never early")
 
     def filled(self, defaults: dict[str, Any]) -> OptimizerOptions:
         """A copy in which options that are None have the values of ``defaults``."""

@@ -102,7 +102,7 @@ def _problem(layout: Layout, row: list, integer_ids: tuple[str, ...], scale: tup
                 f"the {role} id {values[role]!r} is not an integer, but other {role} ids are: {_REPAIR}, "
                 f"or pass --{role}-column {layout.columns[role]} to read the ids as text"
             )
-    return _rating_problem(values["rating"], scale) or _time_problem(values.get("timestamp", 0))
+    return _rating_problem(values.get("rating", 0), scale) or _time_problem(values.get("timestamp", 0))
 
 
 def _rating_problem(text: object, scale: tuple[float, float] | None) -> str | None:

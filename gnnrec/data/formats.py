@@ -28,6 +28,8 @@ MOVIES_BESIDE = {  # known ratings file -> movies files looked for in the same d
 }
 RATINGS_ROLES = ("user", "movie", "rating", "timestamp")
 MOVIES_ROLES = ("movie", "title", "genres")
+#: Further columns of a file of pairs are ignored.
+PAIRS_ROLES = ("user", "movie")
 ALL_ROLES = tuple(dict.fromkeys(RATINGS_ROLES + MOVIES_ROLES))
 READING_ERRORS = (OSError, EOFError, zlib.error)
 
@@ -126,8 +128,8 @@ def detect_layout(path: Path, roles: tuple[str, ...], named: dict[str, str | Non
     """Detects the layout of a file from its name and first line.
 
     Args:
-        path: A ratings file or a movies file.
-        roles: :data:`RATINGS_ROLES` or :data:`MOVIES_ROLES`.
+        path: A ratings file, a movies file or a file of pairs.
+        roles: :data:`RATINGS_ROLES`, :data:`MOVIES_ROLES` or :data:`PAIRS_ROLES`.
         named: Role -> column name given by option, or None to guess it.
 
     Raises:
@@ -137,8 +139,9 @@ def detect_layout(path: Path, roles: tuple[str, ...], named: dict[str, str | Non
         header, kind, delimiter = _parquet_header(path), "parquet", ""
     else:
         line = _first_line(path)
-        if "::" in line and line.count("::") + 1 in (len(roles) - 1, len(roles)):
-            header, kind, delimiter = list(roles[: line.count("::") + 1]), "dat", "::"
+        fields, names = line.count("::") + 1, RATINGS_ROLES if roles == PAIRS_ROLES else roles
+        if fields > 1 and len(roles) - 1 <= fields <= len(names):
+            header, kind, delimiter = list(names[:fields]), "dat", "::"
         else:
             delimiter = max(",\t;|", key=line.count)
             header, kind = next(csv.reader([line], delimiter=delimiter)), "csv"

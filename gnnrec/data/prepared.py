@@ -22,7 +22,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -42,8 +42,14 @@ VALIDATION_INPUT, TEST_INPUT, UNUSED = 3, 4, 5
 SPLIT_NAMES = ("train", "validation", "test", "validation_input", "test_input", "unused")
 
 
-def message_splits(refit: bool) -> tuple[int, ...]:
-    """Splits used as messages and targets: train and, for ``refit``, validation. Never test."""
+#: Values of the option ``refit``: train on train, on train and validation, or on all ratings.
+Refit = bool | Literal["all"]
+
+
+def message_splits(refit: Refit) -> tuple[int, ...]:
+    """Splits used as messages and targets: train and, for ``refit``, validation; test only for ``all``."""
+    if refit == "all":
+        return tuple(range(len(SPLIT_NAMES)))
     return (TRAIN, VALIDATION) if refit else (TRAIN,)
 
 

@@ -148,7 +148,8 @@ def _read_parquet(layout: Layout) -> dict[str, pa.ChunkedArray]:
 def parquet_columns(layout: Layout, table: pa.Table) -> dict[str, pa.ChunkedArray]:
     """Columns of a Parquet table by role."""
     columns = {role: table.column(name) for role, name in layout.columns.items()}
-    columns["rating"] = columns["rating"].cast(pa.float32(), safe=False)
+    if "rating" in columns:
+        columns["rating"] = columns["rating"].cast(pa.float32(), safe=False)
     for role in ("user", "movie"):
         if pa.types.is_floating(columns[role].type) or pa.types.is_integer(columns[role].type):
             columns[role] = columns[role].cast(pa.int64())

@@ -8,7 +8,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gnnrec.data.prepared import TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
+from gnnrec.data.prepared import (
+    TEST_INPUT,
+    TRAIN,
+    VALIDATION,
+    VALIDATION_INPUT,
+    PreparedDataset,
+    Refit,
+    message_splits,
+)
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import OnUsers, RankingMetrics, evaluate_ranking
 from gnnrec.graph.interactions import (
@@ -21,8 +29,8 @@ from gnnrec.graph.interactions import (
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.kernels.sums import bag
 
-#: Splits that are known after training: all but the test ratings.
-KNOWN_SPLITS = (TRAIN, VALIDATION, VALIDATION_INPUT, TEST_INPUT)
+#: Splits that are known after training that leaves out the test ratings.
+_KNOWN_SPLITS = (TRAIN, VALIDATION, VALIDATION_INPUT, TEST_INPUT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +77,16 @@ class RankingSplit:
         )  # fmt: skip
 
 
-def known_ratings(dataset: PreparedDataset, part: Partition, relevant: float, device: torch.device) -> Interactions:
-    """All relevant ratings of the users of ``part`` except those of the test split."""
-    return read_interactions(dataset, part, KNOWN_SPLITS, relevant, device)
+def known_splits(refit: Refit) -> tuple[int, ...]:
+    """Splits that users are embedded from after training: all but the test ratings, which ``all`` includes."""
+    return message_splits(refit) if refit == "all" else _KNOWN_SPLITS
+
+
+def known_ratings(
+    dataset: PreparedDataset, part: Partition, splits: tuple[int, ...], relevant: float, device: torch.device
+) -> Interactions:
+    """All relevant ratings of the users of ``part`` in the splits of :func:`known_splits`."""
+    return read_interactions(dataset, part, splits, relevant, device)
 
 
 def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relevant: float) -> RankingSplit:

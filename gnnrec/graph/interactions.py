@@ -7,7 +7,16 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
+from gnnrec.data.prepared import (
+    TEST,
+    TEST_INPUT,
+    TRAIN,
+    VALIDATION,
+    VALIDATION_INPUT,
+    PreparedDataset,
+    Refit,
+    message_splits,
+)
 from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.rank_graph import read_edges
@@ -106,16 +115,15 @@ def ranking_splits(protocol: str, split: int) -> tuple[tuple[int, ...], int]:
     return ((TRAIN,) if split == VALIDATION else (TRAIN, VALIDATION)), split
 
 
-def training_splits(protocol: str, refit: bool) -> tuple[int, ...]:
+def training_splits(protocol: str, refit: Refit) -> tuple[int, ...]:
     """Returns the splits to train a ranking model on.
 
     Args:
         protocol: Protocol of the prepared dataset.
-        refit: Train on validation too, once hyperparameters are chosen.
+        refit: Train on validation too, or on all ratings, once hyperparameters are chosen.
     """
-    if not refit:
-        return (TRAIN,)
-    return (TRAIN, VALIDATION, VALIDATION_INPUT) if protocol == "strong" else (TRAIN, VALIDATION)
+    splits = message_splits(refit)
+    return (*splits, VALIDATION_INPUT) if refit is True and protocol == "strong" else splits
 
 
 def candidate_movies(dataset: PreparedDataset, world: World) -> Tensor | None:

@@ -143,7 +143,7 @@ def build_rank_graph(
     Args:
         dataset: The prepared dataset; only the owned range is read.
         world: The ranks; every rank calls this (two collectives over the movies).
-        splits: Splits whose edges carry messages: train, and validation too when refitting. Never test.
+        splits: Splits whose edges carry messages: train, and validation too when refitting; all for ``refit all``.
         dtype: Floating-point type of ratings and of all computations.
         time: Sort the edges of a user by time, for temporal biases, if the dataset has times.
     """

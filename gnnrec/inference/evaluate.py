@@ -8,8 +8,10 @@ from typing import Literal
 
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, VALIDATION
 from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.inference.load import load_run
+from gnnrec.training.summary import NO_TEST
 
 
 @dataclasses.dataclass
@@ -34,8 +36,13 @@ def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Met
         run: Run directory of ``train_dist.py``.
         options: The options.
         world: The ranks; every rank calls this.
+
+    Raises:
+        UserError: Not a run, or one that was trained on the test ratings too.
     """
     loaded = load_run(run, world, options.checkpoint, options.data)
+    if loaded.config.refit == "all":
+        raise UserError(f"{run}: {NO_TEST}: evaluate the run that its settings come from")
     embeddings = loaded.embed()
     results = {}
     for split in (TEST,) if loaded.config.refit else (VALIDATION, TEST):

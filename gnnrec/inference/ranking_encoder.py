@@ -21,12 +21,20 @@ class RankingEncoder:
     Args:
         model: The model.
         dataset: The prepared dataset.
+        splits: Splits whose ratings users are embedded from.
         relevant: Lowest rating that counts as liked.
         chunk: Users processed at a time.
     """
 
-    def __init__(self, model: RankingModel, dataset: PreparedDataset | NewUsers, relevant: float, chunk: int):
-        self.model, self.relevant, self.chunk = model, relevant, chunk
+    def __init__(
+        self,
+        model: RankingModel,
+        dataset: PreparedDataset | NewUsers,
+        splits: tuple[int, ...],
+        relevant: float,
+        chunk: int,
+    ):
+        self.model, self.splits, self.relevant, self.chunk = model, splits, relevant, chunk
         self.dataset = cast(PreparedDataset, dataset)  # new users have its shape
         vectors = model.movie_vectors()
         self.movies, self.offset = Vectors(vectors, vectors.new_zeros(vectors.shape[0])), vectors.new_zeros(())
@@ -37,13 +45,14 @@ class RankingEncoder:
         device, chunks = self.movies.vector.device, []
         for first in range(rows.start, rows.stop, self.chunk):
             part = Partition((first, min(first + self.chunk, rows.stop)), 0, 1)
-            chunks.append(self.model.user_vectors(known_ratings(self.dataset, part, self.relevant, device)))
+            liked = known_ratings(self.dataset, part, self.splits, self.relevant, device)
+            chunks.append(self.model.user_vectors(liked))
         vectors = torch.cat(chunks)
         return Vectors(vectors, vectors.new_zeros(vectors.shape[0]))
 
     def for_new_users(self, users: NewUsers) -> RankingEncoder:
         """Returns an encoder of the same model for the users of a file."""
-        return RankingEncoder(self.model, users, self.relevant, self.chunk)
+        return RankingEncoder(self.model, users, self.splits, self.relevant, self.chunk)
 
     def state(self) -> dict[str, Tensor]:
         """Returns an empty state: the checkpoint has everything."""

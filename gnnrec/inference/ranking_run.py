@@ -12,7 +12,7 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
-from gnnrec.evaluation.ranking_split import KNOWN_SPLITS, known_ratings, read_ranking_split
+from gnnrec.evaluation.ranking_split import known_ratings, known_splits, read_ranking_split
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
@@ -23,7 +23,7 @@ from gnnrec.training.checkpoint.read import load_model
 
 @dataclasses.dataclass
 class RankingRun(LoadedRun):
-    """A ranking model. Users are embedded from all relevant ratings outside of the test split."""
+    """A ranking model. Users are embedded from all their known relevant ratings."""
 
     model: RankingModel
 
@@ -39,14 +39,14 @@ class RankingRun(LoadedRun):
 
     @property
     def known_splits(self) -> tuple[int, ...]:
-        return KNOWN_SPLITS
+        return known_splits(self.config.refit)
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RankingEncoder:
-        return RankingEncoder(self.model, self.dataset, self.config.ranking.relevant, chunk)
+        return RankingEncoder(self.model, self.dataset, self.known_splits, self.config.ranking.relevant, chunk)
 
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
-        known = known_ratings(self.dataset, self.part, self.config.ranking.relevant, self.world.device)
-        return self.model.embed(known)
+        relevant, device = self.config.ranking.relevant, self.world.device
+        return self.model.embed(known_ratings(self.dataset, self.part, self.known_splits, relevant, device))
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics:
         held_out = read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant)
@@ -58,5 +58,5 @@ class RankingRun(LoadedRun):
             "score": "dot(user.embedding, movie.embedding)",
             "relevant": self.config.ranking.relevant,
             "popularity_discount": round(float(self.model.popularity_exponent), 6),
-            "message_splits": "all but test",
+            "message_splits": "all" if self.config.refit == "all" else "all but test",
         }

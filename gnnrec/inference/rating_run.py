@@ -104,5 +104,5 @@ class RatingRun(LoadedRun):
             "head": self.config.model.head,
             "score": score,
             "rating_scale": list(self.rating_scale),
-            "message_splits": "train and validation" if self.config.refit else "train",
+            "message_splits": {False: "train", True: "train and validation", "all": "all"}[self.config.refit],
         }

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
-from gnnrec.data.column_options import ColumnOptions
 from gnnrec.errors import UserError
-from gnnrec.inference.ratings_file import RatingsFile
+from gnnrec.inference.source_options import SourceOptions
 from gnnrec.utils.bounds import bounded, check_bounds
 
 
 @dataclasses.dataclass
-class RecommendOptions(ColumnOptions):
+class RecommendOptions(SourceOptions):
     """Options of ``gnnrec recommend``: one of --user, --similar-to and --all.
 
     Args:
@@ -27,12 +25,6 @@ class RecommendOptions(ColumnOptions):
         max_year: Latest year of a movie; by default any.
         min_ratings: Ratings in the dataset that a movie needs.
         part_rows: Users in a Parquet file, with --all.
-        chunk: Users whose ratings are in memory at a time, with a run.
-        checkpoint: Checkpoint of a run.
-        ratings: Ratings file whose users to recommend to, instead of those of the dataset: the file of the export, or
-            with a run any layout that gnnrec prepare reads.
-        data: Prepared dataset, if it has moved since training; by default the one that is recorded.
-        device: Device of every rank; auto is CUDA if available, else the CPU.
         overwrite: Replace other recommendations in the output directory, with --all.
     """
 
@@ -46,19 +38,7 @@ class RecommendOptions(ColumnOptions):
     max_year: int | None = None
     min_ratings: int = bounded(0, least=0)
     part_rows: int = bounded(10_000, least=1)
-    chunk: int = bounded(65536, least=1)
-    checkpoint: Literal["best", "last"] = "best"
-    ratings: Path | None = None
-    data: Path | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
     overwrite: bool = False
-
-    @property
-    def file(self) -> RatingsFile | None:
-        """The ratings file, if any."""
-        if self.ratings is None:
-            return None
-        return RatingsFile(self.ratings, self.named_columns())
 
     def check(self) -> None:
         """Checks the values of the options.

@@ -55,6 +55,11 @@ def _tiles(runs: list[RunRecords]) -> list[Tile]:
 
 def _notices(runs: list[RunRecords]) -> list[str]:
     notices = [f"{run.name} has not ended: it has no test results yet." for run in runs if not run.ended]
+    notices += [
+        f"{run.name} has no test results: {run.summary['no_test_metrics']}."
+        for run in runs
+        if "no_test_metrics" in run.summary
+    ]
     if len({run.config.objective for run in runs}) > 1:
         notices.append("Some of these runs predict ratings and others rank movies: their metrics cannot be compared.")
     if len({run.summary["dataset_fingerprint"] for run in runs if "dataset_fingerprint" in run.summary}) > 1:

@@ -49,6 +49,8 @@ def facts(records: RunRecords) -> dict[str, str]:
     if "world_size" in summary:
         ranks = summary["world_size"]
         facts["trained on"] = f"{ranks} rank{'s' if ranks != 1 else ''}, {summary.get('device', '')}"
+    if summary.get("stopped_early"):
+        facts["stopped early"] = f"after {summary['epochs']} of {records.config.optimizer.epochs} epochs"
     if "gnnrec_version" in summary:
         facts["versions"] = f"gnnrec {summary['gnnrec_version']}, torch {summary.get('torch_version', 'unknown')}"
     for name in ("model", "dataset"):
@@ -94,6 +96,8 @@ def notices(records: RunRecords, opened: OpenedRun | None) -> list[str]:
         notices.append(f"This run {state}: {last}, and it has no test results yet.")
         if opened is None:
             notices.append("Nothing has been saved yet, so there are only its records to show.")
+    elif "no_test_metrics" in records.summary:
+        notices.append(f"There are no test results: {records.summary['no_test_metrics']}.")
     elif not metrics_of(records.summary, "test"):
         notices.append("The dataset has no test ratings, so there are no test results.")
     if opened is not None and opened.diverged:

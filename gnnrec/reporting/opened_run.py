@@ -79,6 +79,6 @@ def open_run(records: RunRecords, world: World, data: Path | None) -> OpenedRun 
 def _held_out(records: RunRecords, loaded: LoadedRun) -> int | None:
     """Chooses the split. Test ratings are read only after training, so that they cannot influence it."""
     counts = loaded.dataset.manifest.split["counts"]
-    if records.ended and counts["test"]:
+    if records.ended and counts["test"] and records.config.refit != "all":
         return TEST
     return VALIDATION if counts["validation"] and not records.config.refit else None

@@ -44,7 +44,9 @@ def run_loop(
     after_step: Callable[[], None],
     after_epoch: Callable[[EpochResult], None],
 ) -> None:
-    """Trains from the position in ``state`` to the last epoch. Test ratings are never read.
+    """Trains from the position in ``state`` to the last epoch, or until validation runs out of patience.
+
+    Test ratings are never read.
 
     Args:
         trainer: A trainer, fresh or restored; every rank calls this.
@@ -61,7 +63,7 @@ def run_loop(
         for epoch in range(state.epoch, config.optimizer.epochs):
             first = trainer.steps_taken - epoch * trainer.steps_an_epoch
             last = min(trainer.steps_an_epoch, trainer.total_steps - epoch * trainer.steps_an_epoch)
-            if last <= 0:  # --max-steps ended the epoch before
+            if last <= 0 or state.out_of_patience(config.optimizer.patience):  # --max-steps ended the epoch before
                 return
             meter = StepMeter(world, trainer.batch_timer, state, config.log_every)
             for index in range(first, last):

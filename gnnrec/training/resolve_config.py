@@ -24,9 +24,15 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
         world: The ranks.
 
     Raises:
-        UserError: The objective is rating, but the dataset was prepared for ranking.
+        UserError: The objective is rating, but the dataset was prepared for ranking; or training is to stop by
+            validation, and the dataset has no validation ratings.
     """
     protocol = dataset.manifest.split["protocol"]
+    if config.optimizer.patience and not dataset.manifest.split["counts"]["validation"]:
+        raise UserError(
+            f"--optimizer.patience {config.optimizer.patience} needs validation ratings, and {dataset.directory} has "
+            "none: prepare it with --validation above 0, or leave the option out"
+        )
     if config.objective == "rating":
         if protocol in RANKING_OPTIONS:
             raise UserError(

@@ -22,7 +22,7 @@ from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run_directory import RunLock, finished_summary, note_stop, open_run_directory
-from gnnrec.training.summary import describe, summarize
+from gnnrec.training.summary import NO_TEST, describe, stopped_early, summarize
 from gnnrec.training.tracking.artifacts import dataset_artifact
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
@@ -81,6 +81,8 @@ def _run(
         world.log(f"resumed at step {info.step} of {config.run_dir}")
     for line in trainer.partition_report().lines():
         world.log(line)
+    if config.refit == "all":
+        world.log(f"there will be no test metrics: {NO_TEST}")
     recorded = state.recorded_bytes, state.unrecorded
     facts = config.as_dict() | describe(trainer)
     tracker = Tracker(
@@ -135,6 +137,11 @@ def _train_and_save(
         raise
     finally:
         bar.close()
+    if stopped_early(trainer, state):
+        trainer.world.log(
+            f"stopped early after {state.epoch} of {trainer.config.optimizer.epochs} epochs: the last "
+            f"{state.validations_since_best} validations are not better than the best one (--optimizer.patience)"
+        )
     checkpoints.end()
 
 

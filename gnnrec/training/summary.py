@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,30 +27,27 @@ from gnnrec.utils.log import logger
 from gnnrec.utils.memory import peak_memory_gib
 from gnnrec.utils.timer import Timer
 
+#: Reason why a run has no test metrics.
+NO_TEST = "trained on all ratings, test included (--refit all), so no rating is left for a test"
+
 
 def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock) -> dict:
-    """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits."""
+    """Scores the best checkpoint on the held-out splits, next to the baselines on the same splits.
+
+    A run on all ratings has nothing to be scored on: its summary has ``no_test_metrics``, the reason, instead.
+    """
     config, world, dataset = trainer.config, trainer.world, trainer.dataset
     peak = peak_memory_gib()
     best = find_checkpoint(config.run_dir, "best")
     info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
-    evaluating, fitting = Timer(), Timer()
-    with evaluating:
-        embeddings = trainer.embed()
-        test = trainer.evaluate(TEST, embeddings)
-        validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
-    with fitting:
-        baselines = trainer.fit_baselines() if config.baselines else {}
-    state.times.evaluation += evaluating.seconds
-    state.times.baselines += fitting.seconds
+    test, scores, counts = _score(trainer, state) if config.refit != "all" else (None, {"no_test_metrics": NO_TEST}, {})
     summary = {
-        **prefixed("test", test),
-        **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
+        **scores,
         "best_epoch": info.epoch,
+        "epochs": state.epoch,
+        "stopped_early": stopped_early(trainer, state),
         "steps": trainer.steps_taken,
         "chosen": trainer.chosen(),
-        "baselines": baselines,
-        **trainer.breakdown(TEST, embeddings),
         "edges_per_second": state.targets / max(state.seconds, 1e-9),
         "training_seconds": state.seconds,
         "seconds": dataclasses.asdict(state.times),
@@ -59,14 +57,13 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
             "movies": dataset.num_movies,
             "ratings": dataset.num_ratings,
             "training_ratings": trainer.num_edges,
-            f"validation_{test.unit}": validation.count if validation else 0,
-            f"test_{test.unit}": test.count,
+            **counts,
         },
         "model_fingerprint": info.fingerprint,
         **describe(trainer),
     }
     world.run_on_rank0(run_lock.check)
-    if test.count:
+    if test is not None and test.count:
         tracker.log(trainer.steps_taken, **prefixed("test", test))
     tracker.summary(summary)
     tracker.log_artifact(
@@ -74,8 +71,34 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     )
     world.run_on_rank0(lambda: _write(config.run_dir / "summary.json", summary, tracker))
     if world.is_main:
-        _log_results(config.run_dir, test, baselines)
+        _log_results(config.run_dir, test, scores.get("baselines", {}))
     return summary
+
+
+def stopped_early(trainer: Trainer, state: TrainState) -> bool:
+    """Returns whether validation ended the run before its last planned step."""
+    return not trainer.finished and state.out_of_patience(trainer.config.optimizer.patience)
+
+
+def _score(trainer: Trainer, state: TrainState) -> tuple[Metrics, dict[str, Any], dict[str, int]]:
+    """Returns test metrics, all scores for the summary, and numbers of held-out ratings or users."""
+    config, evaluating, fitting = trainer.config, Timer(), Timer()
+    with evaluating:
+        embeddings = trainer.embed()
+        test = trainer.evaluate(TEST, embeddings)
+        validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
+    with fitting:
+        baselines = trainer.fit_baselines() if config.baselines else {}
+    state.times.evaluation += evaluating.seconds
+    state.times.baselines += fitting.seconds
+    scores = {
+        **prefixed("test", test),
+        **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
+        "baselines": baselines,
+        **trainer.breakdown(TEST, embeddings),
+    }
+    counts = {f"validation_{test.unit}": validation.count if validation else 0, f"test_{test.unit}": test.count}
+    return test, scores, counts
 
 
 def describe(trainer: Trainer) -> dict:
@@ -102,7 +125,10 @@ def _write(path: Path, summary: dict, tracker: Tracker) -> None:
         ) from None
 
 
-def _log_results(run: Path, test: Metrics, baselines: dict) -> None:
+def _log_results(run: Path, test: Metrics | None, baselines: dict) -> None:
+    if test is None:
+        logger.info(f"no test metrics: {NO_TEST}; summary: {run / 'summary.json'}")
+        return
     if not test.count:
         logger.info(f"no test ratings to score; summary: {run / 'summary.json'}")
         return

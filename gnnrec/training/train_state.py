@@ -61,6 +61,7 @@ class TrainState:
         epoch: Epochs finished and validated.
         validation: Metrics of a validation after the latest step; empty without one.
         best: Lowest validation loss so far.
+        validations_since_best: Validations after the one with the lowest loss.
         seconds: Time of the steps of finished epochs.
         targets: Supervised ratings of all ranks in finished epochs.
         totals: Totals of the current epoch.
@@ -74,6 +75,7 @@ class TrainState:
     epoch: int = 0
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
+    validations_since_best: int = 0
     seconds: float = 0.0
     targets: int = 0
     times: TimeTotals = dataclasses.field(default_factory=TimeTotals)
@@ -85,6 +87,17 @@ class TrainState:
     def start(world: World) -> TrainState:
         """State before the first step."""
         return TrainState(EpochTotals.start(world))
+
+    def add_validation(self, loss: float) -> bool:
+        """Counts a validation; returns whether its loss is the lowest so far, which selects the best checkpoint."""
+        improved = self.best is None or loss < self.best
+        self.best = loss if improved else self.best
+        self.validations_since_best = 0 if improved else self.validations_since_best + 1
+        return improved
+
+    def out_of_patience(self, patience: int) -> bool:
+        """Returns whether training stops early; never for a patience of 0."""
+        return 0 < patience <= self.validations_since_best
 
     def finish_epoch(self, world: World) -> None:
         """Adds the current epoch, which has been validated, to the finished ones."""

@@ -89,18 +89,63 @@ def check_replaceable(target: Path, overwrite: bool, mark: str | None = None) ->
         )
 
 
+@contextlib.contextmanager
+def complete_file(target: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Writes a file atomically: it appears as ``target`` when the block succeeds, or not at all.
+
+    Args:
+        target: The final path. Its parents are created.
+        overwrite: Replace an existing file; otherwise an existing one is a :class:`UserError`.
+
+    Yields:
+        An empty temporary file next to ``target``. It is removed when the block raises, and by the next call if this
+        process was killed.
+
+    Raises:
+        UserError: The file exists, or cannot be written.
+    """
+    target = Path(target)
+    check_replaceable_file(target, overwrite)
+    temporary = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(target)
+        temporary.touch()
+        with _locked(temporary):
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, target)
+    except OSError as error:
+        reason = error_text(error)
+        raise UserError(f"{target}: cannot write it ({reason}): make room or choose another file") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def check_replaceable_file(target: Path, overwrite: bool) -> None:
+    """Raises early the :class:`UserError` that :func:`complete_file` would raise after all the work."""
+    if target.is_dir():
+        raise UserError(f"{target} is a directory: choose a file")
+    if target.exists() and not overwrite:
+        raise UserError(f"{target} exists already: choose another file or pass --overwrite")
+
+
 def _remove_leftovers(target: Path) -> None:
-    """Removes temporary directories of killed writers. The kernel released their locks; live writers hold theirs."""
+    """Removes temporary results of killed writers. The kernel released their locks; live writers hold theirs."""
     for leftover in glob.glob(f".{glob.escape(target.name)}.tmp-*", root_dir=target.parent):
-        with _locked(target.parent / leftover) as acquired:
-            if acquired:
-                shutil.rmtree(target.parent / leftover, ignore_errors=True)
+        path = target.parent / leftover
+        with _locked(path) as acquired:
+            if acquired and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif acquired:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[bool]:
-    """Locks a directory; yields False if another process holds the lock or the file system does not support locks."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def _locked(path: Path) -> Iterator[bool]:
+    """Locks a file or directory; yields False if another process holds the lock or the file system has no locks."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -186,11 +186,22 @@ def test_heads_must_divide_channels_only_where_they_are_concatenated():
         ("--model.dim", "4", "--refit"),
         ("--refit=true", "--model.dim=4"),
         ("--refit", "true", "--model.dim", "4"),
+        ("--refit", "all", "--model.dim", "4"),
     ],
 )
 def test_flags_may_stand_bare(arguments):
     config = parse(*arguments)
     assert config.refit and config.model.dim == 4
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("all", "all"), ('"all"', "all")])
+def test_refit_is_a_switch_or_all(tmp_path, text, value):
+    config = parse("--config", yaml_file(tmp_path, f"refit: {text}"))
+    assert config.refit == value and type(config.refit) is type(value)
+    (tmp_path / "again.yaml").write_text(config.yaml())
+    assert parse("--config", str(tmp_path / "again.yaml")).refit == value
+    assert parse("--refit", text.strip('"')).refit == value
+    assert refusal("--refit", "maybe") == "--refit maybe: must be true, false or all"
 
 
 def test_flags_can_be_switched_off():

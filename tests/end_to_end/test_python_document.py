@@ -25,7 +25,7 @@ def test_the_code_runs(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for block in blocks:
         exec(block, names)
     assert len(names["vectors"].users) == 120 and names["table"]["model"].tolist() == ["global mean", "biases"]
@@ -48,5 +48,5 @@ def test_signatures_are_those_of_the_functions(name: str):
 
 
 def test_the_page_names_everything_public():
-    assert len(FUNCTIONS) == 9
+    assert len(FUNCTIONS) == 10
     assert [name for name in gnnrec.__all__ if name not in TEXT and name != "__version__"] == []

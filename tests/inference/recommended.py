@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gnnrec.distributed.world import World
-from gnnrec.inference.recommend import open_source
+from gnnrec.inference.open_source import open_source
 from gnnrec.inference.recommend_all import write_recommendations
 from gnnrec.inference.recommend_one import recommend_one
 from gnnrec.inference.recommend_options import RecommendOptions

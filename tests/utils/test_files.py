@@ -101,6 +101,27 @@ def test_old_directory_is_restored_when_the_rename_fails(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "old").read_text() == "x"
 
 
+def test_a_file_appears_when_complete_and_leftovers_are_removed(tmp_path):
+    (tmp_path / ".out.csv.tmp-12345678").write_text("of a killed writer")
+    with files.complete_file(tmp_path / "sub" / ".." / "out.csv") as temporary:
+        temporary.write_text("new")
+        assert sorted(tmp_path.iterdir()) == [temporary.resolve(), tmp_path / "sub"]
+    assert (tmp_path / "out.csv").read_text() == "new"
+    with pytest.raises(UserError, match="out.csv exists already: choose another file or pass --overwrite"):
+        with files.complete_file(tmp_path / "out.csv"):
+            pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("failure", [ValueError("no"), OSError(28, "No space left on device")])
+def test_a_failed_file_keeps_the_old_one(tmp_path, failure):
+    (tmp_path / "out.csv").write_text("old")
+    with pytest.raises(UserError if isinstance(failure, OSError) else ValueError, match="make room|no"):
+        with files.complete_file(tmp_path / "out.csv", overwrite=True) as temporary:
+            temporary.write_text("new")
+            raise failure
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
 def test_text_is_replaced_completely(tmp_path):
     path = tmp_path / "summary.json"
     files.write_text(path, "first, and longer")

@@ -127,9 +127,12 @@ def _prepare(data: Path, options: CompareOptions, models: list[str], world: Worl
         raise UserError(f"--label {options.label}: pass exactly one model with --models")
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other: choose one")
+    config = assigned_train_config(options.config, options.set, data=data, run_dir=out / "run")
+    if config.refit == "all":
+        raise UserError("gnnrec compare measures models on test ratings: leave out --refit all")
     request = {
         "dataset": PreparedDataset(data).fingerprint,
-        "configuration": _shared(assigned_train_config(options.config, options.set, data=data, run_dir=out / "run")),
+        "configuration": _shared(config),
         "number of ranks": world.size,
     }
     request_path = out / "request.json"

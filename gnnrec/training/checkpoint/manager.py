@@ -83,9 +83,10 @@ class CheckpointManager:
 
     def after_epoch(self, validation: Metrics | None) -> None:
         """Saves the current weights if they are the best so far, or the last ones of a run without validation."""
-        improved = validation is not None and (self.state.best is None or validation.loss < self.state.best)
+        # Ranks have the same loss except for rounding, but all must save, and stop early, after the same epoch.
+        loss = None if validation is None else self.world.broadcast_object(validation.loss)
+        improved = loss is not None and self.state.add_validation(loss)
         if improved or (self.trainer.finished and self.state.best is None):
-            self.state.best = validation.loss if improved else None
             self.save_best()
 
     @_timed

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from gnnrec import rng
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import VALIDATION, PreparedDataset, message_splits
+from gnnrec.data.prepared import VALIDATION, PreparedDataset, Refit, message_splits
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
-from gnnrec.evaluation.ranking_split import RankingSplit, known_ratings, read_ranking_split
+from gnnrec.evaluation.ranking_split import RankingSplit, known_ratings, known_splits, read_ranking_split
 from gnnrec.graph.folds import Step
 from gnnrec.graph.interactions import read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
@@ -72,7 +72,7 @@ class RankingTrainer(Trainer):
         if options.draws:
             self.sampler = NegativeSampler(self.training.popularity, options.negative_power, options.negatives)
 
-    def _training(self, refit: bool) -> RankingData:
+    def _training(self, refit: Refit) -> RankingData:
         splits = training_splits(self.dataset.manifest.split["protocol"], refit)
         liked = read_interactions(self.dataset, self.part, splits, self.options.relevant, self.world.device)
         return ranking_data(liked, self.dataset.num_movies, self.options.user_power, self.world)
@@ -164,8 +164,9 @@ class RankingTrainer(Trainer):
         }
 
     def embed(self) -> NodeEmbeddings:
-        """Vectors of this rank's users, from all their ratings outside of the test split, and of all movies."""
-        return self.replicated.embed(known_ratings(self.dataset, self.part, self.options.relevant, self.world.device))
+        """Vectors of this rank's users, from all their known ratings, and of all movies."""
+        splits, device = known_splits(self.config.refit), self.world.device
+        return self.replicated.embed(known_ratings(self.dataset, self.part, splits, self.options.relevant, device))
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RankingMetrics:
         """Metrics of a full ranking on one split, over all ranks, from the ratings that the split shows."""

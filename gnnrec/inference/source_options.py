@@ -1,0 +1,38 @@
+"""Options that say which vectors to read, for all commands that take a run or an export."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from gnnrec.data.column_options import ColumnOptions
+from gnnrec.inference.ratings_file import RatingsFile
+from gnnrec.utils.bounds import bounded
+
+
+@dataclasses.dataclass(kw_only=True)
+class SourceOptions(ColumnOptions):
+    """Vectors of a run or an export.
+
+    Args:
+        chunk: Users whose ratings are in memory at a time, with a run.
+        checkpoint: Checkpoint of a run.
+        ratings: Ratings file whose users replace those of the dataset: the file of the export, or with a run any layout
+            that gnnrec prepare reads.
+        data: Prepared dataset, if it has moved since training; by default the one that is recorded.
+        device: Device of every rank; auto is CUDA if available, else the CPU.
+    """
+
+    chunk: int = bounded(65536, least=1)
+    checkpoint: Literal["best", "last"] = "best"
+    ratings: Path | None = None
+    data: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def file(self) -> RatingsFile | None:
+        """The ratings file, if any."""
+        if self.ratings is None:
+            return None
+        return RatingsFile(self.ratings, self.named_columns())
