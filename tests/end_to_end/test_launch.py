@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.commands import ROOT
+from tests.repository.project import PROJECT
 
 SCRIPTS = sorted([*(ROOT / "launch").glob("*.sh"), *(ROOT / "launch").glob("*.sbatch"), ROOT / ".ci" / "run"])
 QUICKSTART = ROOT / "launch" / "quickstart.sh"
@@ -74,6 +75,38 @@ def test_environment_refuses_a_python_that_is_none(tmp_path: Path):
     result = bash(ROOT / "launch" / "environment.sh", **environment)
     assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
     assert "GNNREC_PYTHON" in result.stderr and not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_environment_explains_itself(tmp_path: Path, option: str):
+    result = bash(ROOT / "launch" / "environment.sh", "test", option, GNNREC_VENV=str(tmp_path / "venv"))
+    assert (result.returncode, result.stderr) == (0, "") and not (tmp_path / "venv").exists()
+    assert f"\n  {' '.join(PROJECT['optional-dependencies'])}\n" in result.stdout
+    assert "  GNNREC_VENV " in result.stdout and "  GNNREC_PYTHON " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["tset"], "tset is not an extra of pyproject.toml (did you mean test?): choose from wandb, tensorboard, "),
+        (["test", "torch_sparse"], "torch_sparse is not an extra of pyproject.toml (did you mean torch-sparse?)"),
+        (["xyzzy"], "xyzzy is not an extra of pyproject.toml: choose from wandb, "),
+        (["--upgrade"], "--upgrade is not an extra of pyproject.toml"),
+        (["name"], "name is not an extra of pyproject.toml"),
+        ([""], " is not an extra of pyproject.toml"),
+    ],
+)
+def test_environment_refuses_what_is_no_extra(tmp_path: Path, words: list[str], says: str):
+    result = bash(ROOT / "launch" / "environment.sh", *words, GNNREC_VENV=str(tmp_path / "venv"))
+    assert (result.returncode, result.stdout) == (2, "") and not (tmp_path / "venv").exists()
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith(f"environment.sh: error: {says}")
+
+
+def test_environment_refuses_in_one_line_without_a_python_too():
+    result = bash(ROOT / "launch" / "environment.sh", "tset", GNNREC_PYTHON="/nowhere/python")
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+    assert "tset is not an extra of pyproject.toml: choose from" in result.stderr
 
 
 def test_every_direct_dependency_has_an_exact_version():
