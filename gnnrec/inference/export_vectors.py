@@ -150,8 +150,12 @@ class ExportVectors:
         return vectors, bias
 
 
-def read_manifest(directory: Path) -> dict:
+def read_manifest(directory: Path, advice: str = "pass a run directory or an export") -> dict:
     """Reads the manifest of a complete export.
+
+    Args:
+        directory: The export.
+        advice: End of the message about a directory that holds something else.
 
     Raises:
         UserError: It is damaged, not of an export, or of another version.
@@ -159,10 +163,12 @@ def read_manifest(directory: Path) -> dict:
     path = directory / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{directory} is not a complete export (no {MANIFEST}): {advice}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): run gnnrec export again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path} does not describe an export: pass a run directory or an export")
+        raise UserError(f"{path} does not describe an export: {advice}")
     if content.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {content.get('format_version')}, this program reads {FORMAT_VERSION}: "
