@@ -1,11 +1,8 @@
 #!/usr/bin/env bash
 # Makes, or brings up to date, the Python environment of this repository, and puts it first in PATH.
 #
-#   bash launch/environment.sh [EXTRA ...]      on its own
+#   bash launch/environment.sh [EXTRA ...]      on its own; --help explains it
 #   source launch/environment.sh [EXTRA ...]    from another script
-#
-# GNNREC_VENV    where the environment is (default: .venv in the repository)
-# GNNREC_PYTHON  the Python that makes it, 3.10 or newer (default: the first one found)
 
 gnnrec_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 gnnrec_venv="${GNNREC_VENV:-$gnnrec_root/.venv}"
@@ -17,6 +14,38 @@ say() { printf '== %s\n' "$*"; }
 fail() {
     printf '%s: error: %s\n' "$(basename "$0")" "$1" >&2
     exit "${2:-1}"
+}
+
+explain_environment() {
+    cat <<TEXT
+usage: bash launch/environment.sh [EXTRA ...]
+
+Makes, or brings up to date, the Python environment of this repository. An extra adds optional packages:
+  $(project_extras | paste -s -d ' ' -)
+
+  GNNREC_VENV    where the environment is (default: .venv in the repository)
+  GNNREC_PYTHON  the Python that makes it, 3.10 or newer (default: the first one found)
+TEXT
+}
+
+project_extras() {
+    sed -n '/^\[project.optional-dependencies\]/,/^\[/s/^\([a-z][a-z-]*\) = .*/\1/p' \
+        "$gnnrec_root/pyproject.toml"
+}
+
+# check_extras WORD ...: refuses words that are not extras, and suggests the extra that was probably meant
+check_extras() {
+    local word known near
+    known="$(project_extras)"
+    for word in "$@"; do
+        ! grep -qxF -e "$word" <<<"$known" || continue
+        # shellcheck disable=SC2086 # a word for each extra
+        near="$({ "$(find_python)" -c 'if True:
+            import difflib, sys
+            near = difflib.get_close_matches(sys.argv[1], sys.argv[2:], n=1, cutoff=0.5)
+            print(*(f" (did you mean {word}?)" for word in near))' "$word" $known; } 2>/dev/null)" || near=""
+        fail "$word is not an extra of pyproject.toml$near: choose from ${known//$'\n'/, }" 2
+    done
 }
 
 find_python() {
@@ -84,5 +113,12 @@ make_environment() {
 
 if [[ "${BASH_SOURCE[0]}" == "$0" ]]; then
     set -euo pipefail
+    for gnnrec_word in "$@"; do
+        if [[ "$gnnrec_word" == -h || "$gnnrec_word" == --help ]]; then
+            explain_environment
+            exit 0
+        fi
+    done
 fi
+check_extras "$@"
 make_environment "$@"

@@ -140,6 +140,8 @@ class Parser(ArgumentParser):
             return {}
         if not isinstance(content, dict):
             raise UserError(f"--config {path}: must have lines such as 'seed: 1', not {_short(content)}")
+        if {"method", "parameters"} <= content.keys():  # the keys that every sweep has
+            raise UserError(f"--config {path}: is a W&B sweep, not a configuration: start it with wandb sweep {path}")
         self._check_section(path, us_keys(content), "")
         return content
 

@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import glob
 import gzip
+import re
 import zlib
 from pathlib import Path
 from typing import TextIO
@@ -154,19 +155,29 @@ def detect_layout(path: Path, roles: tuple[str, ...], named: dict[str, str | Non
 
 
 _GROUPLENS_HEADER = ["userId", "movieId", "rating"]
+#: Characters at the beginning of a file among which text has no zero byte.
+_START = 8192
+#: Control characters that no header has.
+_CONTROL = re.compile("[\x01-\x08\x0e-\x1f]")
 
 
 def _first_line(path: Path) -> str:
     try:
         with open_text(path) as file:
+            start = file.read(_START)
+            file.seek(0)
             line = next((line for line in file if line.strip()), "")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
     except READING_ERRORS as error:
         raise unreadable(path, error) from None
-    if "\0" in line or line.startswith("PK\3\4"):
-        kind = "an archive or a spreadsheet" if line.startswith("PK") else "binary"
-        raise UserError(f"{path} is not text ({kind}): unpack it or save it as CSV or Parquet, and pass that file")
+    if start.startswith("PAR1"):
+        raise UserError(f"{path} is a Parquet file under another name: rename it to {path.stem}.parquet")
+    if "\0" in start or _CONTROL.search(line) or start.startswith("PK\3\4"):
+        kind = "an archive or a spreadsheet" if start.startswith("PK") else "binary content"
+        raise UserError(
+            f"{path} is not a CSV or Parquet file ({kind}): unpack it or save it as CSV or Parquet, and pass that file"
+        )
     if not line:
         raise UserError(f"{path} is empty: check that it was copied or downloaded completely")
     return line.rstrip("\r\n")

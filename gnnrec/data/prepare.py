@@ -79,5 +79,17 @@ def _input_files(options: PrepareOptions) -> tuple[list[Path], Path | None]:
         ratings = [formats.locate_ratings(fetch(options.dataset, options.download_dir))]
     else:
         ratings = formats.locate_all_ratings(options.ratings)
-    movies = formats.locate_movies(ratings[0]) if len(ratings) == 1 else None
-    return ratings, options.movies or movies
+    if options.movies is not None:
+        _check_movies(options.movies, options)
+        return ratings, options.movies
+    return ratings, formats.locate_movies(ratings[0]) if len(ratings) == 1 else None
+
+
+def _check_movies(path: Path, options: PrepareOptions) -> None:
+    """Refuses a movies file without titles and genres, such as a ratings file."""
+    layout = formats.detect_layout(path, formats.MOVIES_ROLES, options.named_columns(formats.MOVIES_ROLES))
+    if not {"title", "genres"} & set(layout.columns):
+        raise UserError(
+            f"--movies {path} line 1: no title or genres column among {', '.join(layout.header)}: name one with "
+            "--title-column or --genres-column, or pass another file"
+        )

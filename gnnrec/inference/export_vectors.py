@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import heapq
 import json
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
-from gnnrec.inference.movie_catalog import MovieCatalog, find_id, numbers
+from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id, numbers
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring
 from gnnrec.inference.vector_source import UserBlock
@@ -74,15 +73,14 @@ class ExportVectors:
 
     def find(self, user: str) -> int:
         """Returns the row of a user; reads only ids."""
-        examples: list[str] = []
+        shown = ""
         for first, name in self._parts:
             file = self._open(name)
             ids = self._read(file, name, columns=["user"]).column("user")
             row = find_id(ids, user)
             if row is not None:
                 return first + row
-            examples = examples or [str(example) for example in ids.slice(0, 1000).to_pylist()]
-        shown = ", ".join(heapq.nsmallest(3, examples))
+            shown = shown or example_ids(ids)
         raise UserError(f"--user {user}: no user in {self.directory} has this id (ids look like {shown})")
 
     def block(self, rows: range) -> UserBlock:
@@ -152,8 +150,12 @@ class ExportVectors:
         return vectors, bias
 
 
-def read_manifest(directory: Path) -> dict:
+def read_manifest(directory: Path, advice: str = "pass a run directory or an export") -> dict:
     """Reads the manifest of a complete export.
+
+    Args:
+        directory: The export.
+        advice: End of the message about a directory that holds something else.
 
     Raises:
         UserError: It is damaged, not of an export, or of another version.
@@ -161,10 +163,12 @@ def read_manifest(directory: Path) -> dict:
     path = directory / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{directory} is not a complete export (no {MANIFEST}): {advice}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): run gnnrec export again") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise UserError(f"{path} does not describe an export: pass a run directory or an export")
+        raise UserError(f"{path} does not describe an export: {advice}")
     if content.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {content.get('format_version')}, this program reads {FORMAT_VERSION}: "

@@ -49,7 +49,7 @@ def verify(directory: Path, options: VerifyOptions) -> None:
     directory = Path(directory)
     if ExportDirectory(directory).is_unfinished:
         raise UserError(f"{directory} is unfinished: run the same gnnrec export again")
-    manifest = read_manifest(directory)
+    manifest = read_manifest(directory, "pass the directory that gnnrec export has written")
     try:
         export = _Export(directory, manifest)
         export.check_files()

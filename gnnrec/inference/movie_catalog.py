@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -107,6 +108,11 @@ def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:
         return None
     matches = np.flatnonzero(numbers(ids) == int(text))
     return int(matches[0]) if len(matches) else None
+
+
+def example_ids(ids: pa.Array | pa.ChunkedArray) -> str:
+    """Returns the three lowest of the first thousand raw ids, for messages: numbers by value, strings by letter."""
+    return ", ".join(map(str, heapq.nsmallest(3, ids.slice(0, 1000).to_pylist())))
 
 
 def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:

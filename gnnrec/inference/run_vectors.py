@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
-from gnnrec.inference.movie_catalog import MovieCatalog, find_id
+from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring
 from gnnrec.inference.vector_source import UserBlock
@@ -58,8 +57,8 @@ class RunVectors:
         """Returns the row of a user."""
         row = find_id(self.catalog.users, user)
         if row is None:
-            examples = ", ".join(heapq.nsmallest(3, map(str, self.catalog.users.slice(0, 1000).to_pylist())))
-            raise UserError(f"--user {user}: no user in {self.catalog.place} has this id (ids look like {examples})")
+            shown = example_ids(self.catalog.users)
+            raise UserError(f"--user {user}: no user in {self.catalog.place} has this id (ids look like {shown})")
         return row
 
     def block(self, rows: range) -> UserBlock:

@@ -127,6 +127,7 @@ def test_wrong_values_of_training(typed: list[str], says: str):
         ("optimizer: 3", "c.yaml: optimizer has options of its own, and cannot be 3"),
         ("wandb: {name: 3}", "--wandb.name 3: must be text (in a file, between quotes)"),
         ("model:\n  dim: [1", "c.yaml line 3: is not YAML"),
+        ("method: grid\nparameters: {model.dim: {values: [8]}}", "c.yaml: is a W&B sweep, not a configuration"),
         ("- model", "c.yaml: must have lines such as 'seed: 1', not [\"model\"]"),
     ],
 )

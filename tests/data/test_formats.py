@@ -116,6 +116,32 @@ def test_named_columns_with_string_ids_and_no_times(table, tmp_path, prepared, e
     assert movies_by_id(data)["p16"] == ("Sixteen", "")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\x1f\x8b\x08 compressed", b"\xff\xfeu\0s\0e\0r\0", b"%PDF-1.4\n1 0 obj\n\0"],
+)
+def test_binary_content_is_refused(tmp_path, content):
+    (tmp_path / "image.png").write_bytes(content)
+    with pytest.raises(UserError, match="image.png is not a CSV or Parquet file"):
+        formats.detect_layout(tmp_path / "image.png", formats.RATINGS_ROLES, {})
+
+
+def test_parquet_under_another_name_is_named(tmp_path):
+    pd.DataFrame({"user": [1]}).to_parquet(tmp_path / "ratings.data")
+    with pytest.raises(UserError, match="ratings.data is a Parquet file .* rename it to ratings.parquet"):
+        formats.detect_layout(tmp_path / "ratings.data", formats.RATINGS_ROLES, {})
+
+
+def test_a_movies_file_without_titles_and_genres_is_refused(table, tmp_path, prepared):
+    table.to_csv(tmp_path / "ratings.csv", index=False)
+    with pytest.raises(UserError, match="no title or genres column among userId, .* --title-column or --genres-column"):
+        prepared(tmp_path / "ratings.csv", tmp_path / "out", movies=tmp_path / "ratings.csv")
+    assert not (tmp_path / "out").exists()
+    # A file that was not named by option is only less useful.
+    table[["movieId"]].drop_duplicates().to_csv(tmp_path / "movies.csv", index=False)
+    assert movies_by_id(prepared(tmp_path, tmp_path / "out"))[5] == ("5", "")
+
+
 def test_string_ids_in_grouplens_columns(table, tmp_path, prepared, edges):
     with_text = table.assign(userId="u" + table["userId"].astype(str))
     with_text.to_csv(tmp_path / "ratings.csv", index=False)

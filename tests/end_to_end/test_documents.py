@@ -97,6 +97,43 @@ def test_wrong_commands_would_be_noticed(wrong: str):
         check(shlex.split(wrong))
 
 
+def written(words: list[str]) -> str | None:
+    """The directory that a documented command makes, if any."""
+    for option in ("--out", "--run-dir"):
+        if option in words:
+            return words[words.index(option) + 1]
+    return words[2] if words[:2] in (["gnnrec", "prepare"], ["gnnrec", "synth"]) else None
+
+
+def test_no_document_makes_what_the_readme_has_made():
+    made = {written(words) for words in commands(ROOT / "README.md")} - {None}
+    assert {"data/mine", "runs/mine", "export/mine"} <= made
+    replaced = ("--overwrite", "--resume", "docker")  # a container has files of its own
+    refused = [
+        f"{path.name}: {' '.join(words)}"
+        for path in DOCUMENTS
+        if path.name not in ("README.md", "slurm.md")  # slurm.md is for another machine
+        for words in commands(path)
+        if written(words) in made and not set(replaced) & set(words)
+    ]
+    assert refused == []
+
+
+def test_own_ratings_are_trained_with_the_configuration_for_them():
+    for path in DOCUMENTS:
+        for words in commands(path):
+            assert not any(word.endswith("quickstart.yaml") for word in words), f"{path.name}: {' '.join(words)}"
+
+
+def test_git_ignores_what_documented_commands_make_and_no_package():
+    entries = (ROOT / ".gitignore").read_text().split()
+    made = {written(words) for path in DOCUMENTS for words in commands(path)} - {None}
+    assert {name.split("/")[0] for name in made} <= {entry.strip("/") for entry in entries}
+    anywhere = {entry.strip("/") for entry in entries if not entry.startswith("/")}
+    packages = {path.parent.name for top in ("gnnrec", "tests") for path in (ROOT / top).rglob("*.py")}
+    assert "data" in packages and not anywhere & packages
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_and_named_files_exist(document: Path):
     text = document.read_text(encoding="utf-8")

@@ -41,7 +41,7 @@ ELSEWHERE = ("source", "export", "ruff", "mypy", "docker")
 #: Documents that begin with what another one made: their directory -> what it is a copy of.
 GIVEN = {
     "guide.md": {"data/ml-20m": "data"},
-    "checkpoints.md": {"data/prepared": "data"},
+    "checkpoints.md": {"data/mine": "data"},
     "export.md": {"runs/mine": "run"},
     "report.md": {f"runs/{name}": "run" for name in ("mine", "sage", "gcn", "gat")},
 }

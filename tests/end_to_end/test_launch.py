@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.commands import ROOT
+from tests.repository.project import PROJECT
 
 SCRIPTS = sorted([*(ROOT / "launch").glob("*.sh"), *(ROOT / "launch").glob("*.sbatch"), ROOT / ".ci" / "run"])
 QUICKSTART = ROOT / "launch" / "quickstart.sh"
@@ -76,40 +77,36 @@ def test_environment_refuses_a_python_that_is_none(tmp_path: Path):
     assert "GNNREC_PYTHON" in result.stderr and not (tmp_path / "venv").exists()
 
 
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_environment_explains_itself(tmp_path: Path, option: str):
+    result = bash(ROOT / "launch" / "environment.sh", "test", option, GNNREC_VENV=str(tmp_path / "venv"))
+    assert (result.returncode, result.stderr) == (0, "") and not (tmp_path / "venv").exists()
+    assert f"\n  {' '.join(PROJECT['optional-dependencies'])}\n" in result.stdout
+    assert "  GNNREC_VENV " in result.stdout and "  GNNREC_PYTHON " in result.stdout
+
+
 @pytest.mark.parametrize(
-    ("before", "nccl", "gloo"),
+    ("words", "says"),
     [
-        ({}, "", ""),
-        ({"NCCL_SOCKET_IFNAME": "lo"}, "lo", "lo"),
-        ({"NCCL_SOCKET_IFNAME": "=lo"}, "=lo", "lo"),
-        ({"NCCL_SOCKET_IFNAME": "l"}, "l", "lo"),
-        ({"NCCL_SOCKET_IFNAME": "=l"}, "=l", ""),
-        ({"NCCL_SOCKET_IFNAME": "nothing9,lo"}, "nothing9,lo", "lo"),
-        ({"NCCL_SOCKET_IFNAME": "^docker"}, "^docker", ""),
-        ({"GLOO_SOCKET_IFNAME": "lo"}, "=lo", "lo"),
-        ({"NCCL_SOCKET_IFNAME": "ib0", "GLOO_SOCKET_IFNAME": "lo"}, "ib0", "lo"),
-        ({"NCCL_SOCKET_IFNAME": "lo", "NODES": "1"}, "lo", ""),
+        (["tset"], "tset is not an extra of pyproject.toml (did you mean test?): choose from wandb, tensorboard, "),
+        (["test", "torch_sparse"], "torch_sparse is not an extra of pyproject.toml (did you mean torch-sparse?)"),
+        (["xyzzy"], "xyzzy is not an extra of pyproject.toml: choose from wandb, "),
+        (["--upgrade"], "--upgrade is not an extra of pyproject.toml"),
+        (["name"], "name is not an extra of pyproject.toml"),
+        ([""], " is not an extra of pyproject.toml"),
     ],
 )
-def test_nccl_and_gloo_get_the_same_interface(tmp_path: Path, before: dict[str, str], nccl: str, gloo: str):
-    if not Path("/sys/class/net/lo").exists():
-        pytest.skip("interfaces have names of another system")
-    python = tmp_path / "bin" / "python"
-    python.parent.mkdir()
-    python.write_text('#!/bin/sh\necho "nccl=${NCCL_SOCKET_IFNAME-} gloo=${GLOO_SOCKET_IFNAME-}"\n')
-    python.chmod(0o755)
-    interfaces = {"NCCL_SOCKET_IFNAME": "", "GLOO_SOCKET_IFNAME": ""} | before
-    environment = {"NODES": "2", "HEAD_HOST": "localhost", "GNNREC_VENV": str(tmp_path)} | interfaces
-    result = bash(ROOT / "launch" / "torchrun.sh", "--config", "x", **environment)
-    assert result.returncode == 0 and result.stderr == ""
-    assert result.stdout.splitlines()[-1] == f"nccl={nccl} gloo={gloo}"
+def test_environment_refuses_what_is_no_extra(tmp_path: Path, words: list[str], says: str):
+    result = bash(ROOT / "launch" / "environment.sh", *words, GNNREC_VENV=str(tmp_path / "venv"))
+    assert (result.returncode, result.stdout) == (2, "") and not (tmp_path / "venv").exists()
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith(f"environment.sh: error: {says}")
 
 
-@pytest.mark.parametrize("script", ["torchrun.sh", "slurm.sbatch", "slurm_export.sbatch"])
-def test_usage_names_the_interfaces_of_both_libraries(script: str):
-    result = bash(ROOT / "launch" / script, "--help")
-    assert result.returncode == 0
-    assert "NCCL_SOCKET_IFNAME" in result.stdout and "GLOO_SOCKET_IFNAME" in result.stdout
+def test_environment_refuses_in_one_line_without_a_python_too():
+    result = bash(ROOT / "launch" / "environment.sh", "tset", GNNREC_PYTHON="/nowhere/python")
+    assert result.returncode == 2 and len(result.stderr.splitlines()) == 1
+    assert "tset is not an extra of pyproject.toml: choose from" in result.stderr
 
 
 def test_every_direct_dependency_has_an_exact_version():

@@ -213,7 +213,9 @@ def test_another_dataset_is_refused(out, tmp_path):
         verify("--verify", out, "--data", other.directory)
 
 
-@pytest.mark.parametrize("place", ["nothing", "run"])
+@pytest.mark.parametrize("place", ["nothing", "run", "dataset"])
 def test_other_directories_are_refused(run, tmp_path, place):
-    with pytest.raises(UserError, match=f"{place}.*manifest.json"):
-        verify("--verify", run if place == "run" else tmp_path / "nothing")
+    if place == "dataset":
+        write_dataset(tmp_path / "dataset", 20, 20, 200)
+    with pytest.raises(UserError, match=f"{place}.*manifest.json.*: pass the directory that gnnrec export has written"):
+        verify("--verify", run if place == "run" else tmp_path / place)

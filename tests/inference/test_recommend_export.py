@@ -180,6 +180,13 @@ def test_unfinished_damaged_and_other_directories(dataset, tmp_path):
     assert "does not describe an export" in refused(dataset.directory)
 
 
+def test_the_error_about_an_unknown_user_shows_the_lowest_ids(dataset, tmp_path):
+    lowest = sorted(dataset.users["user"])[:3]
+    assert lowest != sorted(dataset.users["user"], key=str)[:3]
+    message = refused(make_export(dataset, tmp_path / "export", part_rows=1000), user="8")
+    assert message.endswith(f"(ids look like {', '.join(map(str, lowest))})")
+
+
 def test_other_versions_and_values_that_are_not_numbers(dataset, tmp_path):
     out = make_export(dataset, tmp_path / "export")
     change(out, format_version=99)

@@ -103,7 +103,7 @@ def reader(cluster: Cluster, repository: Path) -> Reader:
     small = yaml.safe_load((repository / "small.yaml").read_text())
     small |= {"checkpoint": {"every_steps": 30}, "device": "cpu", "wandb": {"mode": "disabled"}}
     small["optimizer"]["epochs"] = 3
-    (repository / "configs" / "quickstart.yaml").write_text(yaml.safe_dump(small))
+    (repository / "configs" / "rating.yaml").write_text(yaml.safe_dump(small))
     (repository / "data" / "mine").rename(repository / "data" / "before")
     reader = Reader(cluster, repository)
     for command in commands():
