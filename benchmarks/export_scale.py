@@ -60,8 +60,8 @@ def write_data(directory: Path, users: int, movies: int = MOVIES, ratings_a_user
     split = {"protocol": "random", "counts": dict.fromkeys(SPLIT_NAMES, 0) | {SPLIT_NAMES[TRAIN]: count}}
     manifest = Manifest(
         source={}, counts={"users": users, "movies": movies, "ratings": count, "duplicates_dropped": 0},
-        rating={"min": 0.5, "max": 5.0, "levels": LEVELS.tolist()}, split=split, order="balanced",
-        shards=[users * shard // SHARDS for shard in range(SHARDS + 1)],
+        rating={"min": 0.5, "max": 5.0, "mean": 2.75, "std": 1.44, "levels": LEVELS.tolist()},
+        split=split, order="balanced", shards=[users * shard // SHARDS for shard in range(SHARDS + 1)],
     )  # fmt: skip
     for path in sorted(directory.iterdir()):
         manifest.files[path.name] = {"bytes": path.stat().st_size, "sha256": files.sha256(path)}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.prepared import TRAIN, PreparedDataset
 
 
 def ratings_table(users: int, movies: int, ratings: int, seed: int = 0) -> pd.DataFrame:
@@ -52,6 +52,13 @@ def write_dataset(
     options = {"ratings": directory / "ratings.csv", "validation": 0.1} | options
     prepare(directory / "prepared", PrepareOptions(**options))
     return PreparedDataset(directory / "prepared")
+
+
+def standardized(dataset: PreparedDataset) -> np.ndarray:
+    """Ratings as models see them, by NumPy: deviations from the mean of the train ratings, rounded, float64."""
+    rating = np.array(dataset.rating, np.float64)
+    train = rating[np.array(dataset.split) == TRAIN]
+    return np.round((rating - train.mean()) / (train.std() or 1) * 2**16) / 2**16
 
 
 def changed_copy(dataset: PreparedDataset, directory: Path, **arrays: np.ndarray) -> PreparedDataset:

@@ -50,7 +50,7 @@ def validation_error(
     targets = held_out(dataset, graph.part, VALIDATION, graph.world, graph.dtype)
 
     def error() -> float | None:
-        metrics = rating_metrics(predict(targets), targets.rating, graph.rating_scale, graph.world)
+        metrics = rating_metrics(predict(targets), targets.rating, graph.rating_unit, graph.world)
         return graph.world.broadcast_object(metrics.loss)
 
     return error

@@ -35,8 +35,9 @@ def bias_predictor(graph: RankGraph) -> Callable[[Targets], Tensor]:
     Args:
         graph: Graph of the ratings that the biases are fitted on. Every rank calls this.
     """
-    biases = message_statistics(graph)
-    return lambda targets: biases.mean + biases.user_bias[owners(targets.pointer)] + biases.movie_bias[targets.movie]
+    statistics = message_statistics(graph)
+    mean, user_bias, movie_bias = statistics.mean, statistics.user_bias, statistics.movie_bias
+    return lambda targets: mean + user_bias[owners(targets.pointer)] + movie_bias[targets.movie]
 
 
 GLOBAL_MEAN = Baseline("global mean", "rating", ({},), fit_mean)

@@ -21,12 +21,12 @@ def fitted_ratings(
     Args:
         dataset: Dataset of the held-out ratings.
         graph: The rank's graph that the baseline was fitted on.
-        predict: Held-out ratings of this rank's users -> predictions, not clipped, float ``[targets]``.
+        predict: Held-out ratings of this rank's users -> standardized predictions, not clipped, float ``[targets]``.
         chosen: Settings that the fit chose on validation.
     """
 
     def metrics(split: int) -> RatingMetrics:
         targets = held_out(dataset, graph.part, split, graph.world, graph.dtype)
-        return rating_metrics(predict(targets), targets.rating, graph.rating_scale, graph.world)
+        return rating_metrics(predict(targets), targets.rating, graph.rating_unit, graph.world)
 
     return Fitted(metrics, chosen or {})

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gnnrec.data import order, split_ranking
+from gnnrec.data import order, rating_scale, split_ranking
 from gnnrec.data.formats import ALL_ROLES
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest
+from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.utils.log import logger
 
 _SPLIT_OPTIONS = ("test", "validation", "seed", "relevant", "least_relevant", "held_out")
@@ -36,7 +37,7 @@ def build_manifest(
     options: PrepareOptions,
     counts: dict[str, int],
     scale: tuple[float, float],
-    levels: list[float],
+    ratings: RatingCounts,
     split_counts: np.ndarray,
     shards: list[int],
 ) -> Manifest:
@@ -46,19 +47,21 @@ def build_manifest(
         options: The options.
         counts: ``users``, ``movies``, ``ratings``, ``duplicates_dropped``.
         scale: Lowest and highest possible rating.
-        levels: Rating levels.
+        ratings: The train ratings.
         split_counts: Number of ratings per split, int ``[splits]``.
         shards: Row boundaries.
 
     Raises:
         UserError: The split leaves out all ratings.
     """
+    mean, std = ratings.moments()
+    rating = {"min": scale[0], "max": scale[1], "mean": mean, "std": std, "levels": rating_scale.levels(ratings, scale)}
     by_name = {name: int(number) for name, number in zip(SPLIT_NAMES, split_counts)}
     split_ranking.check_used(by_name, options.relevant)
     return Manifest(
         source={},
         counts=counts,
-        rating={"min": scale[0], "max": scale[1], "levels": levels},
+        rating=rating,
         split={
             "protocol": options.protocol,
             "test": options.test,

@@ -13,7 +13,8 @@ from gnnrec.data.blocks import look_up
 from gnnrec.data.formats import MOVIES_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions
-from gnnrec.data.prepared import SPLIT_NAMES, Manifest, write_prepared
+from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, write_prepared
+from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
@@ -90,7 +91,7 @@ def _arrange(
         "ratings": len(arrays["movie"]),
         "duplicates_dropped": dropped,
     }
-    levels = rating_scale.levels(arrays["rating"], scale)
+    train = RatingCounts.of(arrays["rating"][arrays["split"] == TRAIN], scale[0])
     split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES))
-    manifest = manifest_builder.build_manifest(options, counts, scale, levels, split_counts, bounds)
+    manifest = manifest_builder.build_manifest(options, counts, scale, train, split_counts, bounds)
     return manifest, manifest_builder.user_table(0, raw_users[row_user]), arrays

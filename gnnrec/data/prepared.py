@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # pandas is imported late: programs that read no table start 
 FORMAT = "gnnrec-prepared"
 #: Written last: a directory that contains it is a prepared dataset.
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TRAIN, VALIDATION, TEST = 0, 1, 2
 #: Model inputs of held-out users, and ratings that a ranking protocol leaves out.
 VALIDATION_INPUT, TEST_INPUT, UNUSED = 3, 4, 5
@@ -63,8 +63,9 @@ class Manifest:
     Attributes:
         source: Origin of the ratings: file names, sizes, checksums, the options used.
         counts: ``users``, ``movies``, ``ratings``, ``duplicates_dropped``.
-        rating: ``min``, ``max`` (the scale) and ``levels``, the ascending centers of the rating levels. A rating
-            belongs to the nearest level; with at most 64 distinct ratings the levels are those ratings.
+        rating: ``min``, ``max`` (the scale), ``mean`` and ``std`` of the train ratings (``std`` is 1 if they are equal)
+            and ``levels``, the ascending centers of the rating levels. A rating belongs to the nearest level; with at
+            most 64 distinct train ratings the levels are those ratings.
         split: ``protocol``, ``test``, ``validation`` (fractions), ``seed``, the options of ranking protocols
             (:data:`gnnrec.data.split_ranking.RANKING_OPTIONS`) and ``counts`` by split name.
         order: Method that ordered users into shards: ``balanced`` or ``metis``.
@@ -255,9 +256,11 @@ def _find_problem(manifest: Manifest) -> str | None:
     """Checks for mistakes that other programs that write the format may make; returns the first, or None."""
     missing = [name for name in ("users", "movies", "ratings") if not isinstance(manifest.counts.get(name), int)]
     missing += [name for name in ("protocol", "counts") if name not in manifest.split]
-    missing += [name for name in ("min", "max", "levels") if name not in manifest.rating]
+    missing += [name for name in ("min", "max", "mean", "std", "levels") if name not in manifest.rating]
     if missing:
         return f"no {missing[0]}"
+    if not manifest.rating["std"] > 0:
+        return f"a standard deviation of {manifest.rating['std']}"
     shards, users = manifest.shards, manifest.counts["users"]
     if len(shards) < 2 or (shards[0], shards[-1]) != (0, users) or any(a > b for a, b in zip(shards, shards[1:])):
         return f"shards do not rise from 0 to {users} users"

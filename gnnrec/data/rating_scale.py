@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from gnnrec.data import check
 from gnnrec.data.formats import Layout
+from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.errors import UserError
 
-#: Maximum number of distinct ratings that are levels themselves; more ratings are binned.
+#: Maximum number of distinct ratings that are levels themselves; more ratings are grouped.
 MAX_LEVELS = 64
-_BINS = 20
+_GROUPS = 20
 
 
 def parse(option: tuple[float, float] | str | None) -> tuple[float, float] | None:
@@ -50,10 +50,12 @@ def _decimal(value: np.float32) -> float:
     return float(str(np.float32(value)))
 
 
-def levels(rating: np.ndarray, scale: tuple[float, float]) -> list[float]:
-    """Returns the distinct ratings in ascending order, or the centers of 20 equal-width bins if more than 64."""
-    distinct = np.sort(pd.unique(rating))
-    if len(distinct) <= MAX_LEVELS:
-        return [_decimal(level) for level in distinct]
-    width = (scale[1] - scale[0]) / _BINS
-    return [scale[0] + (index + 0.5) * width for index in range(_BINS)]
+def levels(ratings: RatingCounts, scale: tuple[float, float]) -> list[float]:
+    """Returns the distinct ratings in ascending order, or the centers of 20 groups of equal size if more than 64.
+
+    Args:
+        ratings: The train ratings. Without any the levels are the ends of the scale.
+        scale: Lowest and highest possible rating.
+    """
+    distinct = ratings.rating if len(ratings.rating) <= MAX_LEVELS else ratings.quantiles(_GROUPS)
+    return [_decimal(level) for level in distinct] or sorted(set(scale))

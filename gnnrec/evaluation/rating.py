@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.partition import Partition
@@ -25,31 +26,34 @@ class RatingMetrics:
     Attributes:
         rmse: Root of the mean squared error; None without ratings.
         mae: Mean absolute error; None without ratings.
+        rmse_without_time: RMSE of predictions that do not use the times of the ratings, like those of exported vectors.
+        mae_without_time: Their mean absolute error.
         count: Ratings, of all ranks.
     """
 
     rmse: float | None
     mae: float | None
+    rmse_without_time: float | None
+    mae_without_time: float | None
     count: int
     unit: ClassVar[str] = "ratings"
 
     def figures(self) -> dict[str, float | None]:
         """Metric name -> value, as summaries and trackers store them."""
-        return {"rmse": self.rmse, "mae": self.mae}
+        return {name: getattr(self, name) for name in ("rmse", "mae", "rmse_without_time", "mae_without_time")}
 
     @property
     def loss(self) -> float | None:
-        """Loss that validation minimizes."""
-        return self.rmse
+        """Loss that validation minimizes: the error of what is exported and served, which knows no time."""
+        return self.rmse_without_time
 
     @property
     def headline(self) -> str:
-        return f"RMSE {self.rmse:.4f}"
+        without = "" if self.rmse == self.rmse_without_time else f" ({self.rmse_without_time:.4f} without time)"
+        return f"RMSE {self.rmse:.4f}{without}"
 
     def __str__(self) -> str:
-        return (
-            "no ratings" if self.rmse is None else f"RMSE {self.rmse:.4f}  MAE {self.mae:.4f}  {self.count:,} ratings"
-        )
+        return "no ratings" if self.rmse is None else f"{self.headline}  MAE {self.mae:.4f}  {self.count:,} ratings"
 
 
 def held_out(
@@ -60,32 +64,39 @@ def held_out(
     dtype: torch.dtype,
     temporal_bias: TemporalBiasTables | None = None,
 ) -> Targets:
-    """Ratings of one split by the users of ``part``, with temporal biases if the tables are given."""
+    """Standardized ratings of one split by the users of ``part``, with temporal biases if the tables are given."""
     edges = read_edges(dataset, part, (split,))
     count = max(int(world.all_reduce_scalar(edges.movie.numel())), 1)
     device = world.device
-    targets = Targets(edges.user_ptr.to(device), edges.movie.to(device), edges.rating.to(device, dtype), count)
+    rating = RatingUnit.of(dataset.manifest).standardize(edges.rating, dtype)
+    targets = Targets(edges.user_ptr.to(device), edges.movie.to(device), rating.to(device), count)
     if temporal_bias is not None:
         targets.temporal_bias = temporal_bias.bias_at(targets.pointer, targets.movie, edges.time.to(device))
     return targets
 
 
 @torch.no_grad()
-def rating_metrics(predicted: Tensor, rating: Tensor, scale: tuple[float, float], world: World) -> RatingMetrics:
+def rating_metrics(
+    predicted: Tensor, rating: Tensor, unit: RatingUnit, world: World, without_time: Tensor | None = None
+) -> RatingMetrics:
     """Metrics of predictions clipped to the rating scale; sums and counts are all-reduced in float64.
 
     Args:
-        predicted: Float ``[ratings of this rank]``.
-        rating: Float ``[ratings of this rank]``.
-        scale: Lowest and highest rating.
+        predicted: Standardized, float ``[ratings of this rank]``.
+        rating: Standardized, float ``[ratings of this rank]``.
+        unit: Unit of the metrics, and the rating scale.
         world: The ranks; every rank calls this.
+        without_time: Standardized predictions that do not use times; None if ``predicted`` does not.
     """
-    error = predicted.clamp(*scale).double() - rating.double()
-    sums = torch.stack([error.square().sum(), error.abs().sum(), error.new_tensor(error.numel())])
-    square, absolute, count = world.all_reduce_sum_(sums).tolist()
+    sums = [torch.tensor(float(rating.numel()), dtype=torch.float64, device=rating.device)]
+    for predictions in (predicted, predicted if without_time is None else without_time):
+        error = (unit.clip(predictions).double() - rating.double()) * unit.std
+        sums += [error.square().sum(), error.abs().sum()]
+    count, square, absolute, square_without, absolute_without = world.all_reduce_sum_(torch.stack(sums)).tolist()
     if count == 0:
-        return RatingMetrics(None, None, 0)
-    return RatingMetrics((square / count) ** 0.5, absolute / count, int(count))
+        return RatingMetrics(None, None, None, None, 0)
+    rmse, rmse_without = (square / count) ** 0.5, (square_without / count) ** 0.5
+    return RatingMetrics(rmse, absolute / count, rmse_without, absolute_without / count, int(count))
 
 
 @torch.no_grad()
@@ -101,15 +112,22 @@ def score_split(
         graph: The rank's graph. Every rank calls this.
         split: The split.
     """
-    predicted, targets = predict_split(model, embeddings, dataset, graph, split)
-    return rating_metrics(predicted, targets.rating, graph.rating_scale, graph.world)
+    return model_metrics(model, *predict_split(model, embeddings, dataset, graph, split), graph)
+
+
+@torch.no_grad()
+def model_metrics(model: RatingModel, without_time: Tensor, targets: Targets, graph: RankGraph) -> RatingMetrics:
+    """Metrics of a model from the results of :func:`predict_split`, over all ranks."""
+    timed = targets.temporal_bias is not None
+    predicted = without_time + model.temporal_bias(targets) if timed else without_time
+    return rating_metrics(predicted, targets.rating, graph.rating_unit, graph.world, without_time)
 
 
 @torch.no_grad()
 def predict_split(
     model: RatingModel, embeddings: NodeEmbeddings, dataset: PreparedDataset, graph: RankGraph, split: int
 ) -> tuple[Tensor, Targets]:
-    """Predictions for this rank's ratings of one split, not clipped, float ``[ratings]``, and these ratings.
+    """Predictions without time for this rank's ratings of one split, and these ratings.
 
     Args:
         model: The replicated part, without DDP.
@@ -117,6 +135,10 @@ def predict_split(
         dataset: Where the held-out ratings are.
         graph: The rank's graph. Every rank calls this.
         split: The split.
+
+    Returns:
+        Standardized predictions, not clipped, float ``[ratings]``, and the ratings, with temporal biases if the
+        embeddings have their tables.
     """
     targets = held_out(dataset, graph.part, split, graph.world, graph.dtype, embeddings.temporal_bias)
-    return model.score(embeddings, targets), targets
+    return model.score(embeddings, targets, time=False), targets

@@ -16,7 +16,7 @@ EDGES = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 20000)
 
 @torch.no_grad()
 def rmse_by_degree(predicted: Tensor, targets: Targets, graph: RankGraph) -> dict[str, list[dict]]:
-    """RMSE of predictions clipped to the rating scale, by training ratings of the user and of the movie.
+    """RMSE of standardized predictions clipped to the rating scale, by training ratings of the user and of the movie.
 
     Args:
         predicted: Float ``[ratings of this rank]``.
@@ -27,7 +27,8 @@ def rmse_by_degree(predicted: Tensor, targets: Targets, graph: RankGraph) -> dic
         ``rmse_by_user_ratings`` and ``rmse_by_movie_ratings``, each a list of nonempty buckets: ``from`` and ``to``
         training ratings (``to`` is None in the last bucket), held-out ``ratings``, ``rmse``.
     """
-    square = (predicted.clamp(*graph.rating_scale).double() - targets.rating.double()).square()
+    error = graph.rating_unit.clip(predicted).double() - targets.rating.double()
+    square = (error * graph.rating_unit.std).square()
     user_degree = graph.user_degree[owners(targets.pointer)]
     movie_degree = graph.movie_degree[targets.movie]
     return {

@@ -20,7 +20,7 @@ def hetero_data(graph: RankGraph) -> HeteroData:
     data = empty_hetero_data(graph)
     data[USER].n_id = graph.user_rows
     user, movie = owners(graph.user_ptr, torch.int64), graph.movie.to(torch.int64)
-    low, high = graph.rating_scale
+    low, high = graph.rating_unit.standardized_scale
     scaled = ((graph.rating - low) / max(high - low, 1e-12)).unsqueeze(1)
     data[RATES].edge_index, data[RATES].edge_attr = torch.stack([user, movie]), scaled
     data[RATED_BY].edge_index, data[RATED_BY].edge_attr = torch.stack([movie, user]), scaled

@@ -1,4 +1,4 @@
-"""Closed-form statistics of all message edges in three sweeps over chunks of users.
+"""Closed-form statistics of all message edges in two sweeps over chunks of users.
 
 The results are those of :mod:`gnnrec.graph.statistics`, which needs all edges in memory.
 """
@@ -25,14 +25,11 @@ class MovieStatistics:
         mean: Mean rating, float scalar tensor.
         degree: Message edges of each movie on all ranks, float ``[movies]``.
         bias: Closed-form biases, ``[movies]``.
-        years: Sums and counts for the temporal biases of movies, float ``[movies, half-width bins, 2]``; None without
-            time.
     """
 
     mean: Tensor
     degree: Tensor
     bias: Tensor
-    years: Tensor | None
 
     @staticmethod
     @torch.no_grad()
@@ -40,7 +37,7 @@ class MovieStatistics:
         """Sweeps over all users of all ranks. Every rank calls this."""
         world, dtype, movies = chunks.world, chunks.dtype, chunks.dataset.num_movies
         sums = torch.zeros(2, movies, dtype=torch.float64, device=world.device)
-        for graph in chunks.graphs(timed=False):
+        for graph in chunks.graphs():
             folds = Folds.single(graph)
             sums += torch.stack([folds.movie_count[0], folds.movie_sum[0]])
         count, total = world.all_reduce_sum_(sums)
@@ -48,22 +45,12 @@ class MovieStatistics:
         total, degree, mean = (total - mean * count).to(dtype), count.to(dtype), mean.to(dtype)
 
         world.check_stop()
-        statistics = MovieStatistics(mean, degree, total / (degree + BIAS_SHRINKAGE), None)
+        statistics = MovieStatistics(mean, degree, total / (degree + BIAS_SHRINKAGE))
         others = torch.zeros_like(degree)
-        for graph in chunks.graphs(timed=False):
+        for graph in chunks.graphs():
             others += statistics.bias_sweep(graph, sums=True)[1]
         bias = (total - world.all_reduce_sum_(others)) / (degree + BIAS_SHRINKAGE)
-        statistics = dataclasses.replace(statistics, bias=bias)
-        if chunks.clock is None:
-            return statistics
-
-        world.check_stop()
-        windows = chunks.clock.windows
-        years = torch.zeros(movies, windows.num_movie_half_bins, 2, dtype=dtype, device=world.device)
-        for graph in chunks.graphs():
-            user_bias, _ = statistics.bias_sweep(graph)
-            years += kernels.year_sums(Folds.single(graph).edges, -1, user_bias + mean, statistics.bias, windows)
-        return dataclasses.replace(statistics, years=kernels.both_bins(world.all_reduce_sum_(years)))
+        return dataclasses.replace(statistics, bias=bias)
 
     def bias_sweep(self, graph: RankGraph, sums: bool = False) -> tuple[Tensor, Tensor | None]:
         """Computes the biases of the users of a chunk, and their sums over the raters of each movie."""
@@ -75,9 +62,8 @@ class MovieStatistics:
     def for_chunk(self, graph: RankGraph) -> MessageStatistics:
         """Computes the statistics of the messages of a chunk of users, which may be new users."""
         edges, (user_bias, _) = Folds.single(graph).edges, self.bias_sweep(graph)
-        degree, timed = graph.user_degree.to(graph.dtype), graph.clock is not None
+        degree, no_targets = graph.user_degree.to(graph.dtype), torch.zeros_like(graph.user_degree)
         residuals = kernels.residuals(
-            edges, -1, torch.zeros_like(graph.user_degree), user_bias + self.mean, self.bias,
-            self.years if timed else None, graph.clock.windows if timed else None, None, None, 1.0,
-        )  # fmt: skip
+            edges, -1, no_targets, user_bias + self.mean, self.bias, None, None, None, None, 1.0
+        )
         return MessageStatistics(degree, self.degree, self.mean, user_bias, self.bias, 1.0, residuals, None)

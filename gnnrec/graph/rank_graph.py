@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
+from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.time_bins import Clock
@@ -35,10 +36,10 @@ class RankGraph:
         num_movies: Movies of the whole dataset; every rank has all.
         user_ptr: int64 ``[users + 1]``, positions by user.
         movie: int32 ``[edges]``, by user.
-        rating: float ``[edges]``, by user; its dtype is that of all computations.
+        rating: Standardized ratings, float ``[edges]``, by user; their dtype is that of all computations.
         level: uint8 ``[edges]``, by user: nearest rating level.
         num_levels: Number of rating levels.
-        rating_scale: Lowest and highest possible rating.
+        rating_unit: Unit of the ratings of the dataset, and their scale.
         edge_id: int32 or int64 ``[edges]``, by user: global ids.
         movie_degree: Raters on all ranks, int64 ``[movies]``.
         movie_start: Start of this rank's raters in the movie's global rater list, int64 ``[movies]``.
@@ -55,7 +56,7 @@ class RankGraph:
     rating: Tensor
     level: Tensor
     num_levels: int
-    rating_scale: tuple[float, float]
+    rating_unit: RatingUnit
     edge_id: Tensor
     movie_degree: Tensor
     movie_start: Tensor
@@ -144,7 +145,7 @@ def build_rank_graph(
         dataset: The prepared dataset; only the owned range is read.
         world: The ranks; every rank calls this (two collectives over the movies).
         splits: Splits whose edges carry messages: train, and validation too when refitting; all for ``refit all``.
-        dtype: Floating-point type of ratings and of all computations.
+        dtype: Floating-point type of standardized ratings and of all computations.
         time: Sort the edges of a user by time, for temporal biases, if the dataset has times.
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
@@ -162,25 +163,21 @@ def build_chunk_graph(
     users: range,
     splits: tuple[int, ...],
     dtype: torch.dtype,
-    clock: Clock | None,
     device: torch.device,
 ) -> RankGraph:
-    """Builds the graph of some users alone, without a collective.
+    """Builds the graph of some users alone, without times and without a collective.
 
     Args:
         dataset: The prepared dataset; only the edges of these users are read.
         users: Global user rows.
         splits: Splits whose edges carry messages.
         dtype: Floating-point type of ratings.
-        clock: Clock of the whole dataset, to sort the edges of a user by time; None ignores time.
         device: Device of the graph.
     """
     part = Partition((users.start, users.stop), 0, 1)
     edges = read_edges(dataset, part, splits)
-    if clock is not None:
-        edges = edges.by_time(clock)
     degree = torch.bincount(edges.movie, minlength=dataset.num_movies).to(device)
-    return _graph(dataset, World(device=device), part, edges, clock, dtype, degree, torch.zeros_like(degree))
+    return _graph(dataset, World(device=device), part, edges, None, dtype, degree, torch.zeros_like(degree))
 
 
 def _graph(
@@ -193,11 +190,8 @@ def _graph(
     movie_degree: Tensor,
     movie_start: Tensor,
 ) -> RankGraph:
-    levels = np.asarray(dataset.manifest.rating["levels"], dtype=np.float64)
-    level = torch.zeros(edges.rating.numel(), dtype=torch.uint8)
-    for midpoint in ((levels[1:] + levels[:-1]) / 2).tolist():  # at most 63; torch.bucketize takes five times as long
-        level += edges.rating > midpoint
-    device = world.device
+    levels, unit, device = dataset.manifest.rating["levels"], RatingUnit.of(dataset.manifest), world.device
+    rating = unit.standardize(edges.rating, dtype)
     return RankGraph(
         world=world,
         part=part,
@@ -205,10 +199,10 @@ def _graph(
         num_movies=dataset.num_movies,
         user_ptr=edges.user_ptr.to(device),
         movie=edges.movie.to(device),
-        rating=edges.rating.to(device, dtype),
-        level=level.to(device),
+        rating=rating.to(device),
+        level=unit.levels(rating, levels).to(device),
         num_levels=len(levels),
-        rating_scale=(dataset.manifest.rating["min"], dataset.manifest.rating["max"]),
+        rating_unit=unit,
         edge_id=edges.edge_id.to(device, index_dtype(dataset.num_ratings)),
         movie_degree=movie_degree,
         movie_start=movie_start,
@@ -224,7 +218,7 @@ class DatasetEdges:
     Attributes:
         user_ptr: int64 ``[users + 1]``.
         movie: int32 ``[edges]``.
-        rating: float32 ``[edges]``.
+        rating: In the unit of the dataset, float32 ``[edges]``.
         edge_id: int64 ``[edges]``, positions in the prepared arrays.
         time: Seconds since 1970, int64 ``[edges]``; None if the dataset has no times.
     """

@@ -29,7 +29,7 @@ class MessageStatistics:
         user_bias: Closed-form biases of local users, ``[users]``.
         movie_bias: Closed-form biases of movies, ``[movies]``.
         weight: Factor of messages: 1, or more with message dropout. Residuals include it.
-        edges: Messages and targets with residuals: rating minus mean, biases and temporal biases.
+        edges: Messages, whose residuals are rating minus mean and biases, and targets with temporal biases.
         temporal_bias: Tables of temporal biases; None if not requested, or without time.
     """
 

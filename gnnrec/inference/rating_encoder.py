@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
+from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, whole_graph
 from gnnrec.graph.movie_statistics import MovieStatistics
@@ -26,7 +27,7 @@ from gnnrec.models.rating_model import RatingModel
 
 
 class RatingEncoder:
-    """Encoder of a rating model, with the states of all movies.
+    """Encoder of a rating model, with the states of all movies. Biases and offset are in the unit of the dataset.
 
     Args:
         model: The replicated parameters, without DDP.
@@ -36,20 +37,19 @@ class RatingEncoder:
     """
 
     def __init__(self, model: RatingModel, rows: UserRows, chunks: UserChunks, state: dict[str, Tensor] | None = None):
-        self.model, self.chunks = model, chunks
+        self.model, self.chunks, self.unit = model, chunks, RatingUnit.of(chunks.dataset.manifest)
         self.rows: UserRows | NewUserRows = rows
         if state is None:
             self.statistics = MovieStatistics.compute(chunks)
             self.states = movie_states(model, self._chunks, chunks.world)
             chunks.release()
         else:
-            if chunks.time:
-                chunks.times = state["times"]
             on = {name: value.to(chunks.world.device) for name, value in state.items()}
-            self.statistics = MovieStatistics(on["mean"], on["degree"], on["bias"], on.get("years"))
+            self.statistics = MovieStatistics(on["mean"], on["degree"], on["bias"])
             self.states = [on[f"state{number}"] for number in range(len(model.encoder.layers) + 1)]
         movies = self._with_biases(self.statistics.bias[:0], self.states[-1][:0], self.statistics.bias[:0])
-        self.movies, self.offset = Vectors(movies.movie, movies.movie_bias), movies.offset
+        self.movies = Vectors(movies.movie, movies.movie_bias * self.unit.std)
+        self.offset = self.unit.restore(movies.offset.double())
 
     @torch.no_grad()
     def users(self, rows: range) -> Vectors:
@@ -58,14 +58,10 @@ class RatingEncoder:
         return Vectors(torch.cat([block.vector for block in blocks]), torch.cat([block.bias for block in blocks]))
 
     def for_new_users(self, users: NewUsers) -> RatingEncoder:
-        """Returns an encoder of the same model for the users of a file. Without times it omits the temporal bias."""
+        """Returns an encoder of the same model for the users of a file."""
         encoder, chunks = copy.copy(self), self.chunks
         dataset = cast(PreparedDataset, users)  # new users have its shape
-        encoder.chunks = UserChunks(
-            dataset, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.time, chunks.chunk
-        )
-        if encoder.chunks.time:
-            encoder.chunks.times = chunks.times
+        encoder.chunks = UserChunks(dataset, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.chunk)
         encoder.rows = NewUserRows(cast(UserRows, self.rows), users.known_row)
         return encoder
 
@@ -73,8 +69,7 @@ class RatingEncoder:
         """Returns tensors that restore this encoder bit for bit without reading any user."""
         statistics = {field.name: getattr(self.statistics, field.name) for field in dataclasses.fields(self.statistics)}
         state = statistics | {f"state{number}": state for number, state in enumerate(self.states)}
-        state["times"] = self.chunks.times if self.chunks.time else None
-        return {name: value.cpu() for name, value in state.items() if value is not None}
+        return {name: value.cpu() for name, value in state.items()}
 
     def _users(self, graph: RankGraph) -> Vectors:
         rows, statistics = self.rows.read(range(graph.part.start, graph.part.stop)), self.statistics.for_chunk(graph)
@@ -85,13 +80,14 @@ class RatingEncoder:
         chunk = UserChunk(rows, whole_graph(graph, statistics).to_users)
         state = user_state(self.model, chunk, self.states)
         embeddings = self._with_biases(statistics.user_bias, state, rows["bias"])
-        return Vectors(embeddings.user, embeddings.user_bias)
+        return Vectors(embeddings.user, embeddings.user_bias * self.unit.std)
 
     @torch.no_grad()
     def _with_biases(self, closed_form: Tensor, state: Tensor, learned: Tensor) -> NodeEmbeddings:
         statistics = self.statistics
         batch = Batch(None, None, None, None, statistics.mean, closed_form, statistics.bias)
-        return self.model.with_biases(batch, state, self.states[-1], learned, self.model.movie_rows()["bias"])
+        movie_bias = self.model.movie_rows()["bias"]
+        return self.model.shrunk(self.model.with_biases(batch, state, self.states[-1], learned, movie_bias), batch)
 
     def _chunks(self) -> Iterator[UserChunk]:
         for graph in self.chunks.graphs():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset, message_splits
+from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import RatingMetrics, score_split
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
@@ -69,29 +70,33 @@ class RatingRun(LoadedRun):
         return embed_all(self.model, self.users, self.graph, chunk)
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder:
-        time = self.config.model.time
-        chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), time, chunk)
+        chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), chunk)
         return RatingEncoder(self.model, UserRows(self.directory, self.info, self.world.device), chunks, state)
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RatingMetrics:
         return score_split(self.model, embeddings, self.dataset, self.graph, split)
 
     @property
-    def rating_scale(self) -> tuple[float, float]:
-        """Lowest and highest possible rating."""
-        rating = self.dataset.manifest.rating
-        return rating["min"], rating["max"]
+    def rating_unit(self) -> RatingUnit:
+        """Unit of the ratings of the dataset, which exports and predictions have."""
+        return RatingUnit.of(self.dataset.manifest)
 
     @torch.no_grad()
     def exported_movies(self, vectors: Tensor) -> Tensor:
         head = self.model.head
-        return vectors * head.linear.weight if isinstance(head, DotHead) else vectors
+        return vectors * head.linear.weight * self._head_scale if isinstance(head, DotHead) else vectors
+
+    @property
+    def _head_scale(self) -> float:
+        """Factor of the head's part of a score, in the unit of the dataset."""
+        return self.rating_unit.std * self.model.shrinkage.item()
 
     def head_arrays(self) -> dict[str, np.ndarray]:
         head = self.model.head
         if isinstance(head, DotHead):
             return {}
-        return {name: value.cpu().numpy() for name, value in head.state_dict().items()}
+        arrays = {name: value.cpu().numpy() for name, value in head.state_dict().items()}
+        return arrays | {"out.weight": arrays["out.weight"] * np.float32(self._head_scale)}
 
     def scoring(self) -> dict:
         score = "offset + user.bias + movie.bias + dot(user.embedding, movie.embedding)"
@@ -103,6 +108,6 @@ class RatingRun(LoadedRun):
         return {
             "head": self.config.model.head,
             "score": score,
-            "rating_scale": list(self.rating_scale),
+            "rating_scale": list(self.rating_unit.scale),
             "message_splits": {False: "train", True: "train and validation", "all": "all"}[self.config.refit],
         }

@@ -70,7 +70,7 @@ class TimeBins:
 
 @dataclasses.dataclass(frozen=True)
 class Residuals:
-    """Ratings minus mean, biases and temporal biases, split into messages and targets.
+    """Ratings minus mean and biases, split into messages and targets, and the temporal biases of the targets.
 
     Attributes:
         pointer: Start of the messages of each user, int64 ``[users + 1]``.
@@ -82,7 +82,8 @@ class Residuals:
         target_movie: int32 ``[targets]``.
         target_rating: float ``[targets]``.
         target_temporal_bias: float ``[targets, 1 + windows]``; None in models without time.
-        stages: Residuals before each window of users, float ``[windows, edges]``; None unless requested.
+        stages: Residuals, less the temporal biases before each window of users, float ``[windows, edges]``; None unless
+            requested.
     """
 
     pointer: Tensor

@@ -72,7 +72,8 @@ def _residuals(
     dtype, windows, longest = rating.dtype, len(user_shrinkages), 0
     for user in range(first, last):
         longest = max(longest, pointer[user + 1] - pointer[user])
-    left, carried, effect = np.empty(longest, dtype), np.empty(longest, dtype), np.empty((windows + 1, longest), dtype)
+    message, left, carried = np.empty(longest, dtype), np.empty(longest, dtype), np.empty(longest, dtype)
+    effect = np.empty((windows + 1, longest), dtype)
     place, joined = np.empty(longest, np.uint32), np.empty(longest + 2, dtype)
     bins, both = np.empty((longest + 2, 2), np.float64), np.empty((longest + 2, 2), dtype)
     sends, targets = np.empty(longest + 1, np.uint32), np.empty(longest + 1, np.uint32)
@@ -82,7 +83,7 @@ def _residuals(
         size = np.uint64(pointer[user + 1]) - begin
         for at in range(size):
             carried[at] = fold[begin + at] != excluded
-            left[at] = rating[begin + at] - base - movie_bias[np.uint32(movie[begin + at])]
+            message[at] = left[at] = rating[begin + at] - base - movie_bias[np.uint32(movie[begin + at])]
         if years is not None:
             for at in range(size):
                 m, h, own = np.uint32(movie[begin + at]), year[begin + at], carried[at] + carried[at]
@@ -111,7 +112,7 @@ def _residuals(
         for n in range(sent):
             at = sends[n]
             sent_movie[out + n], sent_level[out + n] = movie[begin + at], level[begin + at]
-            sent_residual[out + n] = scale * left[at]
+            sent_residual[out + n] = scale * message[at]
         out = np.uint64(target_pointer[user])
         for n in range(target):
             at = targets[n]

@@ -72,7 +72,9 @@ def residuals(
     slots: bool = False,
     stages: bool = False,
 ) -> Residuals:
-    """Computes residuals, split into messages and the targets of the excluded fold.
+    """Computes residuals, split into messages and the targets of the excluded fold, and the targets' temporal biases.
+
+    Messages keep what depends on time, so that vectors need no clock.
 
     Args:
         edges: The edges.
@@ -86,7 +88,7 @@ def residuals(
         kept: True for groups that carry messages, bool ``[groups]``, or None.
         scale: Factor of the residuals of messages.
         slots: Return the message of each edge.
-        stages: Return the residuals before each window of users.
+        stages: Return the residuals, less the temporal biases before each window of users.
     """
     return _RESIDUALS[edges.movie.device.type].residuals(
         edges, excluded, num_targets, user_base, movie_bias, years, windows, group, kept, scale, slots, stages

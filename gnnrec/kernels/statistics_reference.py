@@ -67,7 +67,7 @@ def residuals(
 ) -> Residuals:
     """See :func:`gnnrec.kernels.statistics.residuals`."""
     owner, included = owners(edges.pointer), edges.fold != excluded
-    left = edges.rating - user_base[owner] - movie_bias[edges.movie]
+    message = left = edges.rating - user_base[owner] - movie_bias[edges.movie]
     effects, before = [], []
     if years is not None:
         # A rating is excluded from its own temporal bias.
@@ -89,7 +89,7 @@ def residuals(
     return Residuals(
         pointer=offsets(carried)[edges.pointer],
         movie=edges.movie[carried],
-        residual=scale * left[carried],
+        residual=scale * message[carried],
         level=edges.level[carried],
         slot=slot,
         target_pointer=offsets(num_targets),

@@ -23,6 +23,7 @@ class NodeEmbeddings:
         movie_bias: Float ``[movies]``.
         offset: Float scalar tensor.
         temporal_bias: Tables of temporal biases; None in models without time.
+        head_scale: Factor of the head's part of a score, float scalar tensor; None for 1.
     """
 
     user: Tensor
@@ -31,3 +32,4 @@ class NodeEmbeddings:
     movie_bias: Tensor
     offset: Tensor
     temporal_bias: TemporalBiasTables | None = None
+    head_scale: Tensor | None = None

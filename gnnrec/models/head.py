@@ -30,7 +30,15 @@ class DotHead(nn.Module):
         """Scales the weights to the norm of a vector of ones."""
         self.linear.weight.mul_(self.linear.in_features**0.5 / self.linear.weight.norm())
 
-    def forward(self, users: Tensor, movies: Tensor, user_bias: Tensor, movie_bias: Tensor, targets: Targets) -> Tensor:
+    def forward(
+        self,
+        users: Tensor,
+        movies: Tensor,
+        user_bias: Tensor,
+        movie_bias: Tensor,
+        targets: Targets,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """Scores targets, biases included: float ``[targets]``.
 
         Args:
@@ -39,9 +47,11 @@ class DotHead(nn.Module):
             user_bias: Float ``[users]``.
             movie_bias: Float ``[movies]``.
             targets: The pairs.
+            scale: Factor of the scores without biases, float scalar tensor; None for 1.
         """
+        weight = self.linear.weight if scale is None else self.linear.weight * scale
         lists = CSRLists(targets.pointer, targets.movie, len(movies))
-        return pair_scores(users, movies * self.linear.weight, user_bias, movie_bias, lists)
+        return pair_scores(users, movies * weight, user_bias, movie_bias, lists)
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
         """Scores every movie for each user: float ``[users, movies]``."""
@@ -66,7 +76,15 @@ class MLPHead(nn.Module):
     def keep_norms(self) -> None:
         """Does nothing: this head learns its scale."""
 
-    def forward(self, users: Tensor, movies: Tensor, user_bias: Tensor, movie_bias: Tensor, targets: Targets) -> Tensor:
+    def forward(
+        self,
+        users: Tensor,
+        movies: Tensor,
+        user_bias: Tensor,
+        movie_bias: Tensor,
+        targets: Targets,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """Scores targets like :meth:`DotHead.forward`, in blocks whose hidden units are recomputed in backward."""
         users, movies = self.user(users), self.movie(movies)
         owner = owners(targets.pointer)
@@ -75,7 +93,8 @@ class MLPHead(nn.Module):
                        use_reentrant=False)
             for start in range(0, max(owner.numel(), 1), BLOCK)
         ]  # fmt: skip
-        return torch.cat(blocks) + user_bias[owner] + movie_bias[targets.movie]
+        scores = torch.cat(blocks) if scale is None else torch.cat(blocks) * scale
+        return scores + user_bias[owner] + movie_bias[targets.movie]
 
     def _pairs(self, users: Tensor, movies: Tensor, user: Tensor, movie: Tensor) -> Tensor:
         return self.out(torch.relu(users[user] + movies[movie])).squeeze(1)

@@ -65,7 +65,8 @@ def embed_all(
     user, user_bias = (torch.cat(parts) for parts in zip(*results))
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.temporal_bias)
-    return model.with_biases(batch, user, states[-1], user_bias, model.movie_rows()["bias"])
+    embeddings = model.with_biases(batch, user, states[-1], user_bias, model.movie_rows()["bias"])
+    return model.shrunk(embeddings, batch)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,8 @@ class RatingModel(nn.Module):
         self.offset = nn.Parameter(torch.zeros(()))
         # Factor of the closed-form biases. softplus keeps it positive: a negative one could decode targets from them.
         self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
+        # Not trained: chosen on validation by :mod:`gnnrec.training.shrinkage`.
+        self.shrinkage = nn.Parameter(torch.ones(()), requires_grad=False)
         # Factors of the temporal biases, initially 0.5.
         if time:
             self.temporal_bias_scale = nn.Parameter(torch.full((NUM_TEMPORAL_BIASES,), math.log(math.exp(0.5) - 1)))
@@ -137,16 +140,39 @@ class RatingModel(nn.Module):
             temporal_bias=batch.temporal_bias,
         )
 
-    def score(self, embeddings: NodeEmbeddings, targets: Targets) -> Tensor:
-        """Predicts the ratings of targets, not clipped: float ``[targets]``."""
+    def shrunk(self, embeddings: NodeEmbeddings, batch: Batch) -> NodeEmbeddings:
+        """Multiplies all of a prediction but mean and closed-form biases by :attr:`shrinkage`, for inference."""
+        if self.shrinkage == 1:
+            return embeddings
+        return dataclasses.replace(
+            embeddings,
+            user_bias=torch.lerp(batch.user_bias, embeddings.user_bias, self.shrinkage),
+            movie_bias=torch.lerp(batch.movie_bias, embeddings.movie_bias, self.shrinkage),
+            offset=torch.lerp(batch.mean, embeddings.offset, self.shrinkage),
+            head_scale=self.shrinkage,
+        )
+
+    def score(self, embeddings: NodeEmbeddings, targets: Targets, time: bool = True) -> Tensor:
+        """Predicts the standardized ratings of targets, not clipped: float ``[targets]``.
+
+        Args:
+            embeddings: The vectors.
+            targets: The pairs.
+            time: Add the temporal biases of targets that have them.
+        """
         scores = embeddings.offset + self.head(
-            embeddings.user, embeddings.movie, embeddings.user_bias, embeddings.movie_bias, targets
+            embeddings.user,
+            embeddings.movie,
+            embeddings.user_bias,
+            embeddings.movie_bias,
+            targets,
+            embeddings.head_scale,
         )
-        return (
-            scores
-            if targets.temporal_bias is None
-            else scores + targets.temporal_bias @ softplus(self.temporal_bias_scale)
-        )
+        return scores + self.temporal_bias(targets) if time and targets.temporal_bias is not None else scores
+
+    def temporal_bias(self, targets: Targets) -> Tensor:
+        """Learned share of the temporal biases of targets, float ``[targets]``."""
+        return targets.temporal_bias @ softplus(self.temporal_bias_scale)
 
     def forward(
         self,
@@ -157,6 +183,9 @@ class RatingModel(nn.Module):
     ) -> Tensor:
         """Computes the sum of squared errors over this rank's targets, float scalar.
 
+        Where targets have temporal biases, half of each error is that with them and half that without: the model is
+        used in both ways, and vectors that are exported know no time.
+
         Args:
             batch: Messages and targets.
             users: Table rows of the users of the batch.
@@ -165,8 +194,11 @@ class RatingModel(nn.Module):
         """
         rate = self.options.dropout
         dropout_state = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
-        predicted = self.score(self.embed(batch, users, dropout_state, stale_sums), batch.targets)
-        return (predicted - batch.targets.rating).square().sum()
+        targets = batch.targets
+        error = self.score(self.embed(batch, users, dropout_state, stale_sums), targets, time=False) - targets.rating
+        if targets.temporal_bias is None:
+            return error.square().sum()
+        return (error.square().sum() + (error + self.temporal_bias(targets)).square().sum()) / 2
 
 
 def genre_membership(genres: list[str]) -> Tensor | None:

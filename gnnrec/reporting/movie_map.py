@@ -22,16 +22,18 @@ _COMPONENTS, _FEWEST = 30, 5
 
 
 def movie_map(catalog: MovieCatalog, vectors: np.ndarray) -> Section | None:
-    """Draws the map; returns None if there are too few movies.
+    """Draws the map; returns None if there are too few movies, or too few directions of their vectors.
 
     Args:
         catalog: Movies and their numbers of ratings.
         vectors: float32 ``[movies, dim]``.
     """
     rows = most_rated(catalog, MOST_MOVIES)
-    if len(rows) < _FEWEST:
+    unit = unit_vectors(vectors[rows])
+    # A map of a few directions shows nothing.
+    if len(np.unique(unit.round(6), axis=0)) < _FEWEST:
         return None
-    table = pd.DataFrame(projection(vectors[rows]).round(2), columns=["x", "y"])
+    table = pd.DataFrame(projection(unit).round(2), columns=["x", "y"])
     table["title"] = [catalog.titles[row] for row in rows]
     table["genres"] = [", ".join(catalog.genres[row]) for row in rows]
     table["ratings"] = catalog.counts[rows]
@@ -55,13 +57,14 @@ def most_rated(catalog: MovieCatalog, count: int) -> np.ndarray:
     return order[catalog.counts[order] > 0]
 
 
-def projection(vectors: np.ndarray) -> np.ndarray:
-    """Projects vectors ``[movies, dim]`` to ``[movies, 2]``, deterministically.
-
-    Vectors are first scaled to unit length, since cosine similarity is what counts.
-    """
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Scales vectors ``[movies, dim]`` to unit length, since cosine similarity is what counts; zeros stay zeros."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit = vectors / np.maximum(length, np.finfo(np.float32).tiny)
+    return vectors / np.maximum(length, np.finfo(np.float32).tiny)
+
+
+def projection(unit: np.ndarray) -> np.ndarray:
+    """Projects unit vectors ``[movies, dim]`` to ``[movies, 2]``, deterministically."""
     components = min(_COMPONENTS, *unit.shape)
     reduced = PCA(components, random_state=0).fit_transform(unit) if components < unit.shape[1] else unit
     perplexity = min(30.0, (len(unit) - 1) / 3)

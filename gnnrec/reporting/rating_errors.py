@@ -33,14 +33,15 @@ def rating_errors(run: OpenedRun) -> list[Section]:
         "this model": rmse_by_degree(predicted, targets, graph),
         "biases": rmse_by_degree(bias_predictor(graph)(targets), targets, graph),
     }
-    scale = graph.rating_scale
-    clipped, rating = predicted.clamp(*scale).cpu().numpy(), targets.rating.cpu().numpy()
+    unit = graph.rating_unit
+    scale = unit.scale
+    clipped, rating = (unit.restore(values).cpu().numpy() for values in (unit.clip(predicted), targets.rating))
     table, error = calibration(clipped, rating, scale), clipped - rating
     fails = Section(
         "fails",
         "Where it fails",
-        f"RMSE of {run.split_name} ratings by the number of training ratings of the user or movie. Gray bars: ratings "
-        "in each bucket. Biases: mean rating plus a user bias and a movie bias.",
+        f"RMSE without time of {run.split_name} ratings by the number of training ratings of the user or movie. Gray "
+        "bars: ratings in each bucket. Biases: mean rating plus a user bias and a movie bias.",
         degree_figures(buckets),
     )
     calibrated = Section(

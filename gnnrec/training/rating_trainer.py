@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -9,13 +11,14 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from gnnrec import rng
+from gnnrec.baselines.means import bias_predictor
 from gnnrec.baselines.rating import fit_baselines
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import PreparedDataset, message_splits
+from gnnrec.data.prepared import VALIDATION, PreparedDataset, message_splits
 from gnnrec.distributed.world import World
-from gnnrec.evaluation.rating import RatingMetrics, held_out, score_split
+from gnnrec.evaluation.rating import RatingMetrics, held_out, model_metrics, predict_split, score_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
-from gnnrec.graph.batch import Batch
+from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.inclusion_probability import inclusion_probability
 from gnnrec.graph.loader import RatingLoader
@@ -35,6 +38,7 @@ from gnnrec.training.checkpoint.read import load_weights
 from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
 from gnnrec.training.regularization import CoupledL2
+from gnnrec.training.shrinkage import choose_shrinkage
 from gnnrec.training.trainer import Trainer
 from gnnrec.training.weights import Weights
 
@@ -122,8 +126,9 @@ class RatingTrainer(Trainer):
     def forward_backward(self, step: Step, batch: Batch) -> Tensor:
         """Leaves the gradient of the global loss in every parameter; returns this rank's squared error.
 
-        The loss of a rank is its squared error over the number of targets of *all* ranks, and gradients are summed, so
-        the result is the gradient of the global mean. L2 is added once, after the sum.
+        The result is in the unit of the dataset. The loss of a rank is its squared error over the number of targets of
+        *all* ranks, and gradients are summed, so this is the gradient of the global mean. L2 is added once, after
+        the sum.
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -133,7 +138,7 @@ class RatingTrainer(Trainer):
         with record_function("backward"):
             (squared_error / batch.targets.count).backward()
         self.regularization.add_to_gradients()
-        return squared_error.detach()
+        return squared_error.detach() * self.graph.rating_unit.std**2
 
     def constrain(self) -> None:
         self.replicated.keep_norms()
@@ -182,10 +187,29 @@ class RatingTrainer(Trainer):
         """RMSE and MAE on one split, over all ranks, with all neighbors and predictions clipped to the scale."""
         return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
 
+    def validate(self) -> RatingMetrics:
+        """RMSE and MAE on validation with the best shrinkage, which the model keeps."""
+        model = self.replicated
+        model.shrinkage.fill_(1)
+        predicted, targets = predict_split(model, self.embed(), self.dataset, self.graph, VALIDATION)
+        biases = self._biases(targets)
+        shrinkage = choose_shrinkage(predicted, biases, targets.rating, self.world)
+        model.shrinkage.fill_(shrinkage)
+        return model_metrics(model, torch.lerp(biases, predicted, shrinkage), targets, self.graph)
+
+    @cached_property
+    def _biases(self) -> Callable[[Targets], Tensor]:
+        """Predictions by mean and closed-form biases, which training does not change."""
+        return bias_predictor(self.graph)
+
+    def chosen(self) -> dict[str, float]:
+        """The shrinkage."""
+        return {"shrinkage": round(self.replicated.shrinkage.item(), 6)}
+
     def breakdown(self, split: int, embeddings: NodeEmbeddings) -> dict[str, list[dict]]:
         """RMSE of a split by the number of training ratings of the user, and of the movie."""
-        targets = held_out(self.dataset, self.part, split, self.world, self.graph.dtype, embeddings.temporal_bias)
-        return rmse_by_degree(self.replicated.score(embeddings, targets), targets, self.graph)
+        targets = held_out(self.dataset, self.part, split, self.world, self.graph.dtype)
+        return rmse_by_degree(self.replicated.score(embeddings, targets, time=False), targets, self.graph)
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Global mean, biases and biased MF, fitted on the same edges."""
@@ -196,7 +220,9 @@ class RatingTrainer(Trainer):
         size = torch.finfo(self.graph.dtype).bits // 8
         width = sum(layer.to_movies.out_channels + layer.to_movies.heads for layer in self.replicated.encoder.layers)
         sums = 2 * self.graph.num_movies * width * size
-        return sums + sum(parameter.numel() * size for parameter in self.replicated.parameters())
+        return sums + sum(
+            parameter.numel() * size for parameter in self.replicated.parameters() if parameter.requires_grad
+        )
 
 
 def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:

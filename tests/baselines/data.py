@@ -9,6 +9,7 @@ import pandas as pd
 
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
+from tests.datasets import standardized
 
 
 def write_low_rank(directory: Path) -> PreparedDataset:
@@ -26,9 +27,18 @@ def write_low_rank(directory: Path) -> PreparedDataset:
 
 def triples(dataset: PreparedDataset, split: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users, movies and ratings (float64) of one split."""
+    return _chosen(dataset, np.array(dataset.rating, np.float64), split)
+
+
+def standardized_triples(dataset: PreparedDataset, split: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users, movies and standardized ratings (float64) of one split."""
+    return _chosen(dataset, standardized(dataset), split)
+
+
+def _chosen(dataset: PreparedDataset, rating: np.ndarray, split: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))
     chosen = np.array(dataset.split) == split
-    return user[chosen], np.array(dataset.movie)[chosen], np.array(dataset.rating, np.float64)[chosen]
+    return user[chosen], np.array(dataset.movie)[chosen], rating[chosen]
 
 
 def clipped(dataset: PreparedDataset, predicted: np.ndarray) -> np.ndarray:

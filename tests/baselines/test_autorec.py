@@ -15,7 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.statistics import message_statistics
-from tests.baselines.data import triples
+from tests.baselines.data import standardized_triples
 from tests.distributed.ranks import run_on_ranks
 
 QUICK = {"hidden": 6, "l2": 2.0, "centre": "biases", "lr": 0.01, "epochs": 2}
@@ -31,7 +31,7 @@ def model_on(world: World, dataset: PreparedDataset, centre: str = "biases") -> 
 
 def dense(model: AutoRec, dataset: PreparedDataset, tables) -> tuple[torch.Tensor, ...]:
     """Offsets, centered ratings, a mask of ratings, and the output, all float ``[movies, users]``."""
-    user, movie, rating = triples(dataset, TRAIN)
+    user, movie, rating = standardized_triples(dataset, TRAIN)
     offset = torch.full((dataset.num_movies, dataset.num_users), rating.mean(), dtype=torch.float64)
     if model.setting.centre == "biases":
         biases = message_statistics(model.graph)
@@ -47,7 +47,7 @@ def dense(model: AutoRec, dataset: PreparedDataset, tables) -> tuple[torch.Tenso
 def test_predictions_equal_dense(small, centre):
     model = model_on(World(), small, centre)
     targets = held_out(small, model.graph.part, TEST, World(), torch.float64)
-    user, movie, _ = triples(small, TEST)
+    user, movie, _ = standardized_triples(small, TEST)
     offset, _, _, output = dense(model, small, model.tables)
     torch.testing.assert_close(model.predictor()(targets), (offset + output)[movie, user], rtol=1e-10, atol=1e-10)
 

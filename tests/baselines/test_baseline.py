@@ -29,7 +29,9 @@ class Recorder:
 
         def metrics(split):
             self.scored.append(split)
-            return RatingMetrics(self.losses[setting.get("size", "a")], 0.0, 1)
+            return RatingMetrics(
+                0.0, 0.0, rmse_without_time=self.losses[setting.get("size", "a")], mae_without_time=0.0, count=1
+            )
 
         return Fitted(metrics, {} if "epochs" in setting or not setting else {"epochs": 7})
 
@@ -40,7 +42,7 @@ def test_the_lowest_validation_loss_wins(small):
     assert (chosen.setting, chosen.validation_loss) == ({"size": "b", "epochs": 7}, 0.2)
     assert recorder.fits == [((TRAIN,), 5, {"size": size}) for size in LOSSES]
     assert set(recorder.scored) == {VALIDATION}
-    assert chosen.fitted.metrics(TEST).rmse == 0.2
+    assert chosen.fitted.metrics(TEST).loss == 0.2
 
 
 def test_refitting_chooses_without_validation_ratings(small):

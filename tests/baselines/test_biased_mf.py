@@ -16,7 +16,7 @@ from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.rank_graph import build_rank_graph
-from tests.baselines.data import triples
+from tests.baselines.data import standardized_triples
 from tests.distributed.ranks import run_on_ranks
 
 DIM = 6
@@ -43,7 +43,7 @@ def test_each_half_sweep_solves_a_ridge_regression(small, graph, monkeypatch, bl
     """Users of the second sweep from movies of the first, and movies of the first from its users."""
     monkeypatch.setattr(biased_mf, "_BLOCK", block)
     first, second = sweeps(graph, 1, monkeypatch), sweeps(graph, 2, monkeypatch)
-    user, movie, rating = triples(small, TRAIN)
+    user, movie, rating = standardized_triples(small, TRAIN)
     centered = rating - rating.mean()
     # Columns: factors, the user's bias (or 1), 1 (or the movie's bias).
     ones = np.ones(len(rating))
@@ -67,7 +67,7 @@ def test_each_half_sweep_solves_a_ridge_regression(small, graph, monkeypatch, bl
 
 
 def test_the_penalized_error_falls_in_every_sweep(small, graph, monkeypatch):
-    user, movie, rating = triples(small, TRAIN)
+    user, movie, rating = standardized_triples(small, TRAIN)
 
     def objective(factors: Factors) -> float:
         residual = rating - float(factors.mean) - (factors.user[user] * factors.movie[movie]).sum(1).numpy()

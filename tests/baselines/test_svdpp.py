@@ -16,7 +16,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
 from gnnrec.graph.folds import Epoch
 from gnnrec.graph.rank_graph import build_rank_graph
-from tests.baselines.data import triples
+from tests.baselines.data import standardized_triples
 from tests.distributed.ranks import run_on_ranks
 
 SETTING = SVDppSetting(dim=5, l2=3.0, degree_power=0.25, implicit_l2=4.0)
@@ -35,7 +35,7 @@ def first_step(model: SVDpp):
 
 def dense_ratings(model: SVDpp, dataset: PreparedDataset, tables) -> torch.Tensor:
     """Predictions for all users and movies, by the formula of the paper."""
-    user, movie, rating = triples(dataset, TRAIN)
+    user, movie, rating = standardized_triples(dataset, TRAIN)
     rated = torch.zeros(dataset.num_users, dataset.num_movies, dtype=torch.float64)
     rated[user, movie] = 1
     p, q, user_bias, movie_bias, *implicit_table = tables
@@ -48,7 +48,7 @@ def dense_ratings(model: SVDpp, dataset: PreparedDataset, tables) -> torch.Tenso
 def test_predictions_equal_dense(small, implicit_l2):
     model = model_on(World(), small, implicit_l2)
     targets = held_out(small, model.graph.part, TEST, World(), torch.float64)
-    user, movie, _ = triples(small, TEST)
+    user, movie, _ = standardized_triples(small, TEST)
     with torch.no_grad():
         expected = dense_ratings(model, small, model.tables)[user, movie]
     torch.testing.assert_close(model.predict(targets), expected, rtol=1e-10, atol=1e-10)
@@ -62,7 +62,7 @@ def test_one_gradient_equals_dense(small, implicit_l2):
     tables = [table.detach().clone().requires_grad_() for table in model.tables]
     owner = torch.repeat_interleave(torch.arange(small.num_users), targets.pointer.diff())
     error = dense_ratings(model, small, tables)[owner, targets.movie.long()] - targets.rating
-    user, movie, rating = triples(small, TRAIN)
+    user, movie, rating = standardized_triples(small, TRAIN)
     per_user = torch.bincount(torch.from_numpy(user), minlength=small.num_users).clamp(min=1).double()
     per_movie = torch.bincount(torch.from_numpy(movie).long(), minlength=small.num_movies).clamp(min=1).double()
     penalty = 3 * (tables[0].square().sum(1) * per_user**0.25).sum()

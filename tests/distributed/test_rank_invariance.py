@@ -77,7 +77,8 @@ def three_steps(trainer: RatingTrainer) -> dict[str, torch.Tensor]:
     for number, (step, batch) in enumerate(itertools.islice(batches_of(trainer, 0), STEPS)):
         tensors[f"{number} loss"] = world.all_reduce_sum_(trainer.forward_backward(step, batch)) / batch.targets.count
         for name, parameter in trainer.replicated.named_parameters():
-            tensors[f"{number} gradient {name}"] = parameter.grad.clone()
+            if parameter.requires_grad:
+                tensors[f"{number} gradient {name}"] = parameter.grad.clone()
         for name, parameter in trainer.users.named_parameters():
             tensors[f"{number} user gradient {name}"] = parameter.grad.clone()
         trainer.update(0.01)

@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import mean_squared_error
 
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
+from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import rating_metrics
 from tests.datasets import changed_copy, write_dataset
@@ -45,7 +46,9 @@ def test_the_rmse_is_that_of_scikit_learn_and_of_gnnrec(dataset, monkeypatch, ca
     scale = dataset.manifest.rating["min"], dataset.manifest.rating["max"]
     assert len(rating) > 30
     assert variables["rmse"] == pytest.approx(mean_squared_error(rating, variables["predicted"]) ** 0.5, rel=1e-12)
-    own = rating_metrics(torch.from_numpy(variables["predicted"]), torch.from_numpy(rating), scale, World())
+    own = rating_metrics(
+        torch.from_numpy(variables["predicted"]), torch.from_numpy(rating), RatingUnit(0.0, 1.0, scale), World()
+    )
     assert (variables["rmse"], len(rating)) == (pytest.approx(own.rmse, rel=1e-12), own.count)
     assert f"RMSE {own.rmse:.4f} over {own.count} ratings" in capsys.readouterr().out
     mean = np.mean(dataset.rating[dataset.split == TRAIN])

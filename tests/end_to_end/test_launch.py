@@ -77,6 +77,42 @@ def test_environment_refuses_a_python_that_is_none(tmp_path: Path):
     assert "GNNREC_PYTHON" in result.stderr and not (tmp_path / "venv").exists()
 
 
+@pytest.mark.parametrize(
+    ("before", "nccl", "gloo"),
+    [
+        ({}, "", ""),
+        ({"NCCL_SOCKET_IFNAME": "lo"}, "lo", "lo"),
+        ({"NCCL_SOCKET_IFNAME": "=lo"}, "=lo", "lo"),
+        ({"NCCL_SOCKET_IFNAME": "l"}, "l", "lo"),
+        ({"NCCL_SOCKET_IFNAME": "=l"}, "=l", ""),
+        ({"NCCL_SOCKET_IFNAME": "nothing9,lo"}, "nothing9,lo", "lo"),
+        ({"NCCL_SOCKET_IFNAME": "^docker"}, "^docker", ""),
+        ({"GLOO_SOCKET_IFNAME": "lo"}, "=lo", "lo"),
+        ({"NCCL_SOCKET_IFNAME": "ib0", "GLOO_SOCKET_IFNAME": "lo"}, "ib0", "lo"),
+        ({"NCCL_SOCKET_IFNAME": "lo", "NODES": "1"}, "lo", ""),
+    ],
+)
+def test_nccl_and_gloo_get_the_same_interface(tmp_path: Path, before: dict[str, str], nccl: str, gloo: str):
+    if not Path("/sys/class/net/lo").exists():
+        pytest.skip("interfaces have names of another system")
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "nccl=${NCCL_SOCKET_IFNAME-} gloo=${GLOO_SOCKET_IFNAME-}"\n')
+    python.chmod(0o755)
+    interfaces = {"NCCL_SOCKET_IFNAME": "", "GLOO_SOCKET_IFNAME": ""} | before
+    environment = {"NODES": "2", "HEAD_HOST": "localhost", "GNNREC_VENV": str(tmp_path)} | interfaces
+    result = bash(ROOT / "launch" / "torchrun.sh", "--config", "x", **environment)
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.splitlines()[-1] == f"nccl={nccl} gloo={gloo}"
+
+
+@pytest.mark.parametrize("script", ["torchrun.sh", "slurm.sbatch", "slurm_export.sbatch"])
+def test_usage_names_the_interfaces_of_both_libraries(script: str):
+    result = bash(ROOT / "launch" / script, "--help")
+    assert result.returncode == 0
+    assert "NCCL_SOCKET_IFNAME" in result.stdout and "GLOO_SOCKET_IFNAME" in result.stdout
+
+
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_environment_explains_itself(tmp_path: Path, option: str):
     result = bash(ROOT / "launch" / "environment.sh", "test", option, GNNREC_VENV=str(tmp_path / "venv"))

@@ -25,9 +25,8 @@ def dataset(tmp_path_factory) -> PreparedDataset:
     return write_dataset(tmp_path_factory.mktemp("movie-statistics"), USERS, shards=7)
 
 
-def in_memory(dataset: PreparedDataset, splits: tuple[int, ...], time: bool) -> MessageStatistics:
-    graph = build_rank_graph(dataset, World(), splits, torch.float64, time)
-    return message_statistics(graph, tables=time)
+def in_memory(dataset: PreparedDataset, splits: tuple[int, ...]) -> MessageStatistics:
+    return message_statistics(build_rank_graph(dataset, World(), splits, torch.float64))
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
@@ -40,9 +39,6 @@ def assert_equal(
     close(actual.mean, expected.mean)
     close(actual.degree, expected.movie_degree)
     close(actual.bias, expected.movie_bias)
-    assert (actual.years is None) == (expected.temporal_bias is None)
-    if actual.years is not None:
-        close(actual.years, expected.temporal_bias.years)
     for name in ("user_bias", "user_degree"):
         close(torch.cat([getattr(chunk, name) for chunk in chunk_statistics]), getattr(expected, name))
     for name in ("movie", "level", "residual"):
@@ -53,30 +49,28 @@ def assert_equal(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
-@pytest.mark.parametrize("time", [True, False])
 @pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION)])
 @pytest.mark.parametrize("chunk", [1, 5, 36, 1000])
-def test_statistics_of_chunks_equal_those_of_all_edges(dataset, monkeypatch, chunk, splits, time, kept):
+def test_statistics_of_chunks_equal_those_of_all_edges(dataset, monkeypatch, chunk, splits, kept):
     if not kept:
         monkeypatch.setattr(user_chunks, "KEPT_RATINGS", 0)
-    chunks = UserChunks(dataset, World(), splits, torch.float64, time, chunk)
+    chunks = UserChunks(dataset, World(), splits, torch.float64, chunk)
     actual = MovieStatistics.compute(chunks)
     chunk_statistics = [actual.for_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
     assert len(chunk_statistics) == -(-USERS // chunk)
-    assert_equal(actual, chunk_statistics, in_memory(dataset, splits, time))
+    assert_equal(actual, chunk_statistics, in_memory(dataset, splits))
 
 
-def sweep_on_rank(world: World, directory: str, time: bool) -> tuple[MovieStatistics, list[MessageStatistics]]:
-    chunks = UserChunks(PreparedDataset(Path(directory)), world, (TRAIN,), torch.float64, time, 4)
+def sweep_on_rank(world: World, directory: str) -> tuple[MovieStatistics, list[MessageStatistics]]:
+    chunks = UserChunks(PreparedDataset(Path(directory)), world, (TRAIN,), torch.float64, 4)
     actual = MovieStatistics.compute(chunks)
     return actual, [actual.for_chunk(chunks.graph(users)) for users in chunks.ranges(0, USERS)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("time", [True, False])
-def test_three_ranks_equal_one(dataset, time):
-    expected = in_memory(dataset, (TRAIN,), time)
-    for actual, chunk_statistics in run_on_ranks(3, sweep_on_rank, str(dataset.directory), time):
+def test_three_ranks_equal_one(dataset):
+    expected = in_memory(dataset, (TRAIN,))
+    for actual, chunk_statistics in run_on_ranks(3, sweep_on_rank, str(dataset.directory)):
         assert_equal(actual, chunk_statistics, expected)
 
 
@@ -85,8 +79,7 @@ def test_held_out_ratings_are_not_used(dataset, tmp_path):
     rating[dataset.split != TRAIN] = 0.5
     other = changed_copy(dataset, tmp_path / "other", rating=rating)
     actual = [
-        MovieStatistics.compute(UserChunks(data, World(), (TRAIN,), torch.float64, True, 5))
-        for data in (dataset, other)
+        MovieStatistics.compute(UserChunks(data, World(), (TRAIN,), torch.float64, 5)) for data in (dataset, other)
     ]
-    for name in ("mean", "degree", "bias", "years"):
+    for name in ("mean", "degree", "bias"):
         assert torch.equal(getattr(actual[0], name), getattr(actual[1], name))

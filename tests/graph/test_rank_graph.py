@@ -13,7 +13,7 @@ from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph, read_edges
-from tests.datasets import ratings_table, write_dataset
+from tests.datasets import ratings_table, standardized, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 
@@ -36,7 +36,7 @@ def matrix(dataset: PreparedDataset, values: np.ndarray, splits=(TRAIN,)) -> sci
 
 
 def test_by_user_is_the_sparse_matrix_of_train_ratings(dataset, graph):
-    expected = matrix(dataset, np.array(dataset.rating))
+    expected = matrix(dataset, standardized(dataset))
     assert graph.num_edges == expected.nnz == np.sum(np.array(dataset.split) == TRAIN)
     np.testing.assert_array_equal(graph.user_ptr, expected.indptr)
     np.testing.assert_array_equal(graph.movie, expected.indices)
@@ -45,7 +45,7 @@ def test_by_user_is_the_sparse_matrix_of_train_ratings(dataset, graph):
 
 
 def test_by_movie_is_its_transpose(dataset, graph):
-    expected = matrix(dataset, np.array(dataset.rating)).tocsc()
+    expected = matrix(dataset, standardized(dataset)).tocsc()
     np.testing.assert_array_equal(graph.movie_ptr, expected.indptr)
     np.testing.assert_array_equal(graph.user, expected.indices)
     np.testing.assert_array_equal(graph.rating_by_movie, expected.data)
@@ -67,13 +67,13 @@ def test_edge_ids_are_positions_in_the_prepared_arrays(dataset, graph):
     assert (np.diff(ids) > 0).all()
     np.testing.assert_array_equal(ids, np.flatnonzero(np.array(dataset.split) == TRAIN))
     np.testing.assert_array_equal(graph.movie, dataset.movie[ids])
-    np.testing.assert_array_equal(graph.rating, dataset.rating[ids])
+    np.testing.assert_array_equal(graph.rating, standardized(dataset)[ids])
 
 
 def test_levels_are_the_ratings_of_a_coarse_scale(dataset, graph):
     levels = np.array(dataset.manifest.rating["levels"])
     assert graph.num_levels == len(levels) == len(np.unique(dataset.rating))
-    np.testing.assert_array_equal(levels[graph.level], graph.rating)
+    np.testing.assert_array_equal(levels[graph.level], dataset.rating[graph.edge_id])
 
 
 def test_levels_are_the_nearest_of_a_fine_scale(tmp_path):
@@ -85,7 +85,7 @@ def test_levels_are_the_nearest_of_a_fine_scale(tmp_path):
     graph = build_rank_graph(dataset, World())
     levels = np.array(dataset.manifest.rating["levels"])
     assert len(levels) == 20
-    nearest = np.abs(graph.rating.numpy()[:, None].astype(float) - levels).argmin(1)
+    nearest = np.abs(dataset.rating[graph.edge_id][:, None].astype(float) - levels).argmin(1)
     np.testing.assert_array_equal(graph.level, nearest)
 
 

@@ -51,14 +51,14 @@ def oracle(rows, times, residual, weight, at_rows, at_times, leave_out, window, 
 SIDES = [(YEAR, "movie"), (DAY, "user"), (SESSION, "user")]
 
 
-def test_temporal_biases_of_messages_and_targets_equal_plain_loops(dataset):
+def test_temporal_biases_of_targets_equal_plain_loops_and_messages_keep_theirs(dataset):
     graph = build_rank_graph(dataset, World(), dtype=torch.float64, time=True)
     supervised = np.random.default_rng(0).random(graph.num_edges) < 0.2
     actual = message_statistics(graph, supervising(graph, torch.from_numpy(supervised)), SUPERVISED)
     rows = {"user": owners(graph.user_ptr).numpy(), "movie": graph.movie.numpy()}
     time = np.array(dataset.timestamp)[graph.edge_id.numpy()]
     bias = actual.user_bias[rows["user"]] + actual.movie_bias[rows["movie"]]
-    residual = (graph.rating - actual.mean - bias).numpy()
+    message = residual = (graph.rating - actual.mean - bias).numpy()
     for column, (window, side) in enumerate(SIDES):
         row = rows[side]
         expected = oracle(row, time, residual, 1.0 - supervised, row, time, True, window, time.min())
@@ -67,7 +67,7 @@ def test_temporal_biases_of_messages_and_targets_equal_plain_loops(dataset):
         )
         assert np.count_nonzero(expected[supervised]) > supervised.sum() // 3
         residual = residual - expected
-    np.testing.assert_allclose(actual.edges.residual, residual[~supervised], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(actual.edges.residual, message[~supervised], rtol=1e-10, atol=1e-12)
 
 
 def test_temporal_biases_of_other_ratings_equal_plain_loops(dataset):

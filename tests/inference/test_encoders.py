@@ -11,6 +11,7 @@ from torch import Tensor
 from gnnrec.distributed.world import World
 from gnnrec.graph import user_chunks
 from gnnrec.inference.load import load_run
+from gnnrec.inference.rating_run import RatingRun
 from gnnrec.inference.user_encoder import UserEncoder
 from gnnrec.training.run import train
 from tests.configs import make_config
@@ -58,9 +59,11 @@ def run_of(place: Path, name: str) -> Path:
 
 
 def together(run: Path) -> tuple[Tensor, ...]:
-    """Embeds all users and movies at once, on one rank."""
-    found = load_run(run, World()).embed()
-    return found.user, found.user_bias, found.movie, found.movie_bias, found.offset
+    """Embeds all users and movies at once, on one rank; biases and offset of rating models in the dataset's unit."""
+    loaded = load_run(run, World())
+    found, rating = loaded.embed(), loaded.dataset.manifest.rating
+    std, mean = (rating["std"], rating["mean"]) if isinstance(loaded, RatingRun) else (1.0, 0.0)
+    return found.user, found.user_bias * std, found.movie, found.movie_bias * std, found.offset * std + mean
 
 
 def range_by_range(encoder: UserEncoder, size: int) -> tuple[Tensor, ...]:

@@ -50,13 +50,14 @@ def dot_run(dataset, tmp_path_factory) -> Path:
 
 
 def model_scores(run: Path) -> np.ndarray:
-    """Scores of all pairs by the model."""
+    """Ratings of all pairs by the model."""
     loaded = load_run(run, World())
     users, movies = loaded.dataset.num_users, loaded.dataset.num_movies
     movie = torch.arange(movies, dtype=torch.int32).repeat(users)
     pairs = Targets(torch.arange(users + 1) * movies, movie, torch.zeros(len(movie)), len(movie))
     with torch.no_grad():
-        return loaded.model.score(loaded.embed(), pairs).view(users, movies).double().numpy()
+        scores = loaded.rating_unit.restore(loaded.model.score(loaded.embed(), pairs))
+    return scores.view(users, movies).double().numpy()
 
 
 def exported_scores(out: Path) -> np.ndarray:

@@ -46,13 +46,13 @@ def run(request, place, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(run) -> pd.DataFrame:
-    """Scores of the model without clipping: raw user ids x raw movie ids."""
+    """Ratings that the model predicts, without clipping: raw user ids x raw movie ids."""
     loaded = load_run(run, World())
     users, movies = loaded.dataset.num_users, loaded.dataset.num_movies
     movie = torch.arange(movies, dtype=torch.int32).repeat(users)
     pairs = Targets(torch.arange(users + 1) * movies, movie, torch.zeros(len(movie)), len(movie))
     with torch.no_grad():
-        found = loaded.model.score(loaded.embed(), pairs).view(users, movies)
+        found = loaded.rating_unit.restore(loaded.model.score(loaded.embed(), pairs)).view(users, movies)
     return pd.DataFrame(found.numpy(), loaded.dataset.users["user"], loaded.dataset.movies["movie"])
 
 

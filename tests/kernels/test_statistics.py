@@ -124,9 +124,9 @@ def test_half_width_bins_equal_plain_loops(edges):
 
 
 def plain_residuals(excluded: int, time: bool, dtype: torch.dtype) -> tuple[list[float], list[list[float]], list[list]]:
-    """Computes the residual of each rating, its temporal biases, and the residuals before each window of users."""
+    """Computes the residual of each rating, its temporal biases, and what is left before each window of users."""
     user_base, movie_bias = (biases.tolist() for biases in random_biases(dtype))
-    left = [edge.rating - user_base[edge.user] - movie_bias[edge.movie] for edge in EVERY]
+    message = left = [edge.rating - user_base[edge.user] - movie_bias[edge.movie] for edge in EVERY]
     actual, stages = [], []
     if time:
         sides = [("movie", WINDOWS.movie_half_width, WINDOWS.movie_shrinkage)]
@@ -136,7 +136,7 @@ def plain_residuals(excluded: int, time: bool, dtype: torch.dtype) -> tuple[list
                 stages.append(left)
             actual.append(effects(EVERY, left, side, half, shrinkage, excluded))
             left = [residual - effect for residual, effect in zip(left, actual[-1])]
-    return left, actual, stages
+    return message, actual, stages
 
 
 def residuals_of(edges: Edges, excluded: int, time: bool, dtype: torch.dtype, **options) -> Residuals:
@@ -162,13 +162,13 @@ def test_residuals_equal_plain_loops(edges, dtype, excluded, time, dropped):
         sent = [carried and bool(kept[int(g)]) for carried, g in zip(sent, group)]
         options = {"group": group, "kept": kept, "scale": 4 / 3}
     actual = residuals_of(edges, excluded, time, dtype, slots=True, stages=True, **options)
-    left, effect, stages = plain_residuals(excluded, time, dtype)
+    message, effect, stages = plain_residuals(excluded, time, dtype)
 
     carried = [place for place, flag in enumerate(sent) if flag]
     assert actual.movie.tolist() == [EVERY[place].movie for place in carried]
     assert actual.level.tolist() == [EVERY[place].level for place in carried]
     assert actual.pointer.diff().tolist() == [sum(EVERY[p].user == user for p in carried) for user in range(len(USERS))]
-    assert_near(actual.residual, [left[place] * options.get("scale", 1.0) for place in carried], dtype)
+    assert_near(actual.residual, [message[place] * options.get("scale", 1.0) for place in carried], dtype)
     slots = [-1] * len(EVERY)
     for slot, place in enumerate(carried):
         slots[place] = slot

@@ -44,7 +44,7 @@ def perturbed(dataset: PreparedDataset, world: World, **options) -> tuple[RankGr
     model, users = build_model(ModelOptions(**{"dim": 6, "init_std": 0.3} | options), graph, dataset, 0)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
             parameter.add_(torch.rand(parameter.shape, generator=generator) - 0.5)
         for row in users.rows().values():
             noise = torch.rand((dataset.num_users, *row.shape[1:]), generator=generator) - 0.5

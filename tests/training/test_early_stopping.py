@@ -33,7 +33,7 @@ def config_of(dataset: PreparedDataset, run_dir: Path, patience: int, **options)
 
 
 def validations(run_dir: Path) -> list[float]:
-    return [record["validation_rmse"] for record in learned(run_dir) if "validation_rmse" in record]
+    return [record["validation_rmse_without_time"] for record in learned(run_dir) if "validation_rmse" in record]
 
 
 def last_validation(losses: list[float], patience: int) -> int:

@@ -30,9 +30,10 @@ from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.data.out_of_core.movie_index import make_movie_index
 from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, UnexpectedTextIds, partition_by_user
 from gnnrec.data.out_of_core.size import plan
-from gnnrec.data.out_of_core.sort_bucket import SortedBucket, sort_bucket, split_strong, trained_movies
+from gnnrec.data.out_of_core.sort_bucket import BucketSplit, SortedBucket, sort_bucket, split_strong, trained_movies
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import Manifest, write_manifest
+from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
@@ -67,10 +68,10 @@ def prepare_out_of_core(
             scale = _check_partitioned(job, partitioned)
             movie_ids = make_movie_index(job, partitioned)
             movies = movie_table(movie_ids, movies_path, options.named_columns(MOVIES_ROLES))
-            buckets = _sort_all(job, partitioned, engine)
-            split_counts = _split_counts(job, buckets, engine)
+            buckets = _sort_all(job, partitioned, scale[0], engine)
+            splits = _splits(job, buckets, scale[0], engine)
             with open_output() as directory:
-                manifest = _build_manifest(job, buckets, split_counts, scale, len(movies))
+                manifest = _build_manifest(job, buckets, splits, scale, len(movies))
                 manifest.source = manifest_builder.source(options, paths, checksums)
                 _write(job, buckets, manifest, movies, directory)
         except UserError:
@@ -81,7 +82,7 @@ def prepare_out_of_core(
 
 
 def _build_manifest(
-    job: PrepareJob, buckets: list[SortedBucket], split_counts: np.ndarray, scale: tuple[float, float], movies: int
+    job: PrepareJob, buckets: list[SortedBucket], splits: list[BucketSplit], scale: tuple[float, float], movies: int
 ) -> Manifest:
     """Builds the manifest without ``shards``, ``source`` and ``files``."""
     counts = {
@@ -90,9 +91,10 @@ def _build_manifest(
         "ratings": sum(bucket.ratings for bucket in buckets),
         "duplicates_dropped": sum(bucket.dropped for bucket in buckets),
     }
-    distinct = np.unique(np.array([rating for bucket in buckets for rating in bucket.distinct], np.float32))
-    levels = rating_scale.levels(distinct, scale)
-    return manifest_builder.build_manifest(job.options, counts, scale, levels, split_counts, [])
+    low, split_counts = scale[0], np.sum([split.counts for split in splits], axis=0)
+    parts = [RatingCounts(np.array(split.ratings), np.array(split.rating_counts), low) for split in splits]
+    train = RatingCounts.merge(parts, low)
+    return manifest_builder.build_manifest(job.options, counts, scale, train, split_counts, [])
 
 
 def _write(
@@ -148,21 +150,20 @@ def _check_partitioned(job: PrepareJob, partitioned: list[PartitionedSplit]) -> 
     return scale
 
 
-def _sort_all(job: PrepareJob, partitioned: list[PartitionedSplit], engine: Engine) -> list[SortedBucket]:
-    buckets = _run_all(engine, "sorting", sort_bucket, job, partitioned, items=range(job.buckets))
+def _sort_all(job: PrepareJob, partitioned: list[PartitionedSplit], low: float, engine: Engine) -> list[SortedBucket]:
+    buckets = _run_all(engine, "sorting", sort_bucket, job, partitioned, low, items=range(job.buckets))
     if sum(bucket.users for bucket in buckets) < 2:
         raise read.too_few_users(job.layouts[0])
     return buckets
 
 
-def _split_counts(job: PrepareJob, buckets: list[SortedBucket], engine: Engine) -> np.ndarray:
-    """Number of ratings per split. The protocol ``strong`` reads all buckets before it splits one."""
-    counts = [bucket.split_counts for bucket in buckets]
+def _splits(job: PrepareJob, buckets: list[SortedBucket], low: float, engine: Engine) -> list[BucketSplit]:
+    """Splits of all buckets, in any order. The protocol ``strong`` reads all buckets before it splits one."""
     if job.options.protocol == "strong":
         numbers = range(job.buckets)
         trained = set().union(*engine.map_unordered(trained_movies, job, items=numbers))
-        counts = list(engine.map_unordered(split_strong, job, sorted(trained), items=numbers))
-    return np.sum(counts, axis=0)
+        return list(engine.map_unordered(split_strong, job, sorted(trained), low, items=numbers))
+    return [bucket.split for bucket in buckets if bucket.split is not None]
 
 
 def _run_all(engine: Engine, step: str, function: Callable[..., Any], *shared: Any, items: Sequence) -> list:

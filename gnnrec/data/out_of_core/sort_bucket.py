@@ -9,17 +9,30 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split, split_ranking
+from gnnrec.data import edges, ids, manifest_builder, order, split, split_ranking
 from gnnrec.data.blocks import look_up
 from gnnrec.data.out_of_core.arrow_files import read_arrow, write_arrow
 from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.data.out_of_core.movie_index import movie_rows, raw_ids, read_movie_index
 from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, part_path
-from gnnrec.data.prepared import SPLIT_NAMES
+from gnnrec.data.prepared import SPLIT_NAMES, TRAIN
+from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.split_input import SplitInput
 
-#: Enough distinct ratings to tell that a rating scale must be binned.
-_MAX_DISTINCT = rating_scale.MAX_LEVELS + 1
+
+@dataclasses.dataclass(frozen=True)
+class BucketSplit:
+    """The splits of the ratings of a bucket.
+
+    Attributes:
+        counts: Number of ratings per split.
+        ratings: Kinds of train ratings (:class:`gnnrec.data.rating_counts.RatingCounts`).
+        rating_counts: How many there are of each kind.
+    """
+
+    counts: list[int] = dataclasses.field(default_factory=lambda: [0] * len(SPLIT_NAMES))
+    ratings: list[float] = dataclasses.field(default_factory=list)
+    rating_counts: list[int] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +44,14 @@ class SortedBucket:
         users: Number of users.
         ratings: Number of ratings kept.
         dropped: Number of duplicates dropped.
-        distinct: Distinct ratings; only the first of them if there are more than a scale has levels.
-        split_counts: Number of ratings per split; empty while the protocol waits for other buckets.
+        split: Splits of the ratings; None while the protocol waits for other buckets.
     """
 
     number: int
     users: int
     ratings: int
     dropped: int
-    distinct: list[float]
-    split_counts: list[int]
+    split: BucketSplit | None
 
 
 def array_path(job: PrepareJob, bucket: int, name: str) -> Path:
@@ -53,17 +64,23 @@ def users_path(job: PrepareJob, bucket: int) -> Path:
     return job.scratch / f"{_task_name(bucket)}-users.arrow"
 
 
-def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], bucket: int) -> SortedBucket:
+def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], low: float, bucket: int) -> SortedBucket:
     """Sorts a bucket, applies the split protocol unless it is ``strong``, and writes its part of the arrays.
+
+    Args:
+        job: The job.
+        partitioned: All input splits.
+        low: Lowest possible rating.
+        bucket: Index of the bucket.
 
     Raises:
         UserError: The protocol needs timestamps that the data lacks.
     """
     if (done := job.read_marker(_task_name(bucket))) is not None:
-        return SortedBucket(**done)
+        return SortedBucket(**done | {"split": done["split"] and BucketSplit(**done["split"])})
     columns = _read(job, partitioned, bucket)
     if not len(columns["rating"]):
-        return _finish(job, SortedBucket(bucket, 0, 0, 0, [], [0] * len(SPLIT_NAMES)))
+        return _finish(job, SortedBucket(bucket, 0, 0, 0, BucketSplit()))
     user, movie = (ids.encode(columns.pop(role), role in job.text_ids) for role in ("user", "movie"))
     movie_ids = read_movie_index(job)
     movie_row = look_up(movie_rows(movie_ids).loc[movie.raw].to_numpy(), movie.codes)
@@ -80,15 +97,14 @@ def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], bucket: in
     if timestamp is not None:
         arrays["timestamp"] = timestamp[kept]
     del kept, movie_row, timestamp
-    counts: list[int] = []
+    bucket_split = None
     if job.options.protocol != "strong":
         data = _split_input(job, user_ptr, arrays, user_hash[row_user], ids.stable_hash(movie_ids))
-        counts = _write_split(job, bucket, split.PROTOCOLS[job.options.protocol](data))
+        bucket_split = _write_split(job, bucket, split.PROTOCOLS[job.options.protocol](data), arrays["rating"], low)
     for name, array in (arrays | {"degree": np.diff(user_ptr)}).items():
         array.tofile(array_path(job, bucket, name))
     write_arrow(users_path(job, bucket), pa.table({"user": raw_users}))
-    distinct = np.unique(arrays["rating"])[:_MAX_DISTINCT].tolist()
-    return _finish(job, SortedBucket(bucket, len(raw_users), len(arrays["movie"]), dropped, distinct, counts))
+    return _finish(job, SortedBucket(bucket, len(raw_users), len(arrays["movie"]), dropped, bucket_split))
 
 
 def trained_movies(job: PrepareJob, bucket: int) -> list[int]:
@@ -101,23 +117,25 @@ def trained_movies(job: PrepareJob, bucket: int) -> list[int]:
     return job.write_marker(name, movies)
 
 
-def split_strong(job: PrepareJob, trained: list[int], bucket: int) -> list[int]:
-    """Splits a sorted bucket by the protocol ``strong`` and returns the number of ratings per split.
+def split_strong(job: PrepareJob, trained: list[int], low: float, bucket: int) -> BucketSplit:
+    """Splits a sorted bucket by the protocol ``strong``.
 
     Args:
         job: The job.
         trained: Rows of movies with a relevant rating by any train user.
+        low: Lowest possible rating.
         bucket: Index of the bucket.
     """
     name = f"{_task_name(bucket)}-split"
     if (done := job.read_marker(name)) is not None:
-        return done
-    data, counts = _read_split_input(job, bucket), [0] * len(SPLIT_NAMES)
+        return BucketSplit(**done)
+    data, bucket_split = _read_split_input(job, bucket), BucketSplit()
     if data is not None:
         data.trained = np.zeros(len(data.movie_hash), bool)
         data.trained[trained] = True
-        counts = _write_split(job, bucket, split_ranking.strong(data))
-    return job.write_marker(name, counts)
+        bucket_split = _write_split(job, bucket, split_ranking.strong(data), data.rating, low)
+    job.write_marker(name, dataclasses.asdict(bucket_split))
+    return bucket_split
 
 
 def _read(job: PrepareJob, partitioned: list[PartitionedSplit], bucket: int) -> dict[str, pa.ChunkedArray]:
@@ -163,9 +181,11 @@ def _read_split_input(job: PrepareJob, bucket: int) -> SplitInput | None:
     return _split_input(job, np.concatenate([[0], np.cumsum(degree)]), arrays, users, movies)
 
 
-def _write_split(job: PrepareJob, bucket: int, splits: np.ndarray) -> list[int]:
+def _write_split(job: PrepareJob, bucket: int, splits: np.ndarray, rating: np.ndarray, low: float) -> BucketSplit:
     splits.tofile(array_path(job, bucket, "split"))
-    return np.bincount(splits, minlength=len(SPLIT_NAMES)).tolist()
+    train = RatingCounts.of(rating[splits == TRAIN], low)
+    counts = np.bincount(splits, minlength=len(SPLIT_NAMES)).tolist()
+    return BucketSplit(counts, train.rating.tolist(), train.count.tolist())
 
 
 def _finish(job: PrepareJob, result: SortedBucket) -> SortedBucket:

@@ -9,7 +9,7 @@ from typing import Any
 
 #: Metric -> column heading.
 _TITLES = {"rmse": "RMSE", "mae": "MAE", "recall@20": "Recall@20", "recall@50": "Recall@50", "ndcg@100": "NDCG@100"}
-_TITLES |= {"mrr": "MRR"}
+_TITLES |= {"mrr": "MRR", "rmse_without_time": "RMSE without time", "mae_without_time": "MAE without time"}
 
 
 def row(fits: list[dict], **identity: Any) -> dict:

@@ -29,7 +29,7 @@ Tensors = dict[str, Tensor]
 
 DESCRIPTION = "checkpoint.json"
 #: Version of the layout and of the names in it, in ``checkpoint.json``; files without a version have format 1.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 #: Endings of messages about checkpoints that cannot be read.
 USE_ANOTHER = ": use another checkpoint"
 TRAIN_AGAIN = ": train again, or export with the version that wrote it"
