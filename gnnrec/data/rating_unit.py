@@ -77,8 +77,7 @@ class RatingUnit:
         """
         centers = self.standardize(torch.tensor(levels, dtype=torch.float64), torch.float64)
         level = torch.zeros(standardized.shape, dtype=torch.uint8, device=standardized.device)
-        for midpoint in (
-            (centers[1:] + centers[:-1]) / 2
-        ).tolist():  # at most 63; torch.bucketize takes five times as long
+        midpoints = ((centers[1:] + centers[:-1]) / 2).tolist()
+        for midpoint in midpoints:  # at most 63; torch.bucketize takes five times as long
             level += standardized > midpoint + GRID
         return level

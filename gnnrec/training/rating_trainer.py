@@ -76,6 +76,7 @@ class RatingTrainer(Trainer):
         )
         self._stale_sums: tuple[tuple[int, int], list[StaleSums]] | None = None
         self._epoch: Epoch | None = None
+        self._shrinkage = 1.0
         self._pass_start: tuple[tuple[int, int], Weights] | None = None
         first = self.epoch(0)
         self.steps_an_epoch, self.steps_a_pass = first.num_steps, first.slices
@@ -188,14 +189,19 @@ class RatingTrainer(Trainer):
         return score_split(self.replicated, embeddings or self.embed(), self.dataset, self.graph, split)
 
     def validate(self) -> RatingMetrics:
-        """RMSE and MAE on validation with the best shrinkage, which the model keeps."""
+        """RMSE and MAE on validation with the best shrinkage, which the best checkpoint contains."""
         model = self.replicated
-        model.shrinkage.fill_(1)
         predicted, targets = predict_split(model, self.embed(), self.dataset, self.graph, VALIDATION)
         biases = self._biases(targets)
-        shrinkage = choose_shrinkage(predicted, biases, targets.rating, self.world)
-        model.shrinkage.fill_(shrinkage)
-        return model_metrics(model, torch.lerp(biases, predicted, shrinkage), targets, self.graph)
+        self._shrinkage = choose_shrinkage(predicted, biases, targets.rating, self.world)
+        return model_metrics(model, torch.lerp(biases, predicted, self._shrinkage), targets, self.graph)
+
+    def best_weights(self) -> CheckpointState:
+        """Weights with the shrinkage of the last validation; that of the model in training stays 1."""
+        contents = super().best_weights()
+        shrinkage = torch.full_like(self.replicated.shrinkage, self._shrinkage)
+        contents.replicated["model"] = {**contents.replicated["model"], "shrinkage": shrinkage}
+        return contents
 
     @cached_property
     def _biases(self) -> Callable[[Targets], Tensor]:

@@ -122,6 +122,10 @@ class Trainer:
                 group[name if has_rows or module is not self.users else f"users/{name}"] = value
         return CheckpointState(replicated, by_user, self.part, self.users.memory)
 
+    def best_weights(self) -> CheckpointState:
+        """Weights of the best checkpoint, as the last validation measured them."""
+        return self.checkpoint_state().weights()
+
     def restore(self, directory: Path, info: CheckpointInfo) -> None:
         """Restores the state of :meth:`checkpoint_state`, saved on any number of ranks.
 

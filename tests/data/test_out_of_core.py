@@ -151,7 +151,8 @@ def test_killed_run_can_be_started_again(rough, tmp_path, prepared):
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     first = prepared(tmp_path, tmp_path / "memory", engine="memory")
     assert_same_files(first, PreparedDataset(tmp_path / "out", verify=True))
 

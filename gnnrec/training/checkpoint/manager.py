@@ -92,7 +92,7 @@ class CheckpointManager:
     @_timed
     def save_best(self) -> None:
         """Saves the current weights as the best ones."""
-        self._best_to_save = self.trainer.checkpoint_state().weights().copy(self.world), self._info()
+        self._best_to_save = self.trainer.best_weights().copy(self.world), self._info()
         self._begin_best()
 
     def stop(self) -> None:
