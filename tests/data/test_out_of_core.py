@@ -157,6 +157,19 @@ def test_killed_run_can_be_started_again(rough, tmp_path, prepared):
     assert_same_files(first, PreparedDataset(tmp_path / "out", verify=True))
 
 
+def test_a_run_killed_before_its_first_marker_can_be_started_again(rough, tmp_path, prepared):
+    rough.to_csv(tmp_path / "ratings.csv", index=False)
+    (tmp_path / ".out.parts").mkdir()
+    (tmp_path / ".out.parts" / "job.tmp").write_text('{"finger')
+    first = prepared(tmp_path, tmp_path / "out", engine="stream")
+    assert_same_files(first, prepared(tmp_path, tmp_path / "memory", engine="memory"))
+    assert not (tmp_path / ".out.parts").exists()
+    (tmp_path / ".other.parts").mkdir()
+    (tmp_path / ".other.parts" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        prepared(tmp_path, tmp_path / "other", engine="stream")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

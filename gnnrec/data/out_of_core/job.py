@@ -17,7 +17,7 @@ from gnnrec.errors import UserError
 
 #: Options that affect neither the result nor the scratch files.
 _IGNORED_OPTIONS = ("engine", "workers", "scheduler", "scratch", "overwrite", "download_dir", "movies")
-_VERSION = 2
+_VERSION = 3
 _MARKER = "job"
 
 
@@ -56,6 +56,7 @@ class PrepareJob:
         if (marker := self.read_marker(_MARKER)) and marker["fingerprint"] == self._fingerprint():
             return dataclasses.replace(self, plan=Plan(**marker["plan"]), text_ids=frozenset(marker["text_ids"]))
         self.remove_scratch()
+        self._temporary_path(_MARKER).unlink(missing_ok=True)  # of a run that was killed at once
         if self.scratch.exists() and any(self.scratch.iterdir()):
             raise UserError(f"{self.scratch} holds something else: pass an empty directory with --scratch")
         self.scratch.mkdir(parents=True, exist_ok=True)
@@ -84,6 +85,9 @@ class PrepareJob:
         """Path of a task's marker, which is written after all other files of the task."""
         return self.scratch / f"{name}.json"
 
+    def _temporary_path(self, name: str) -> Path:
+        return self.marker_path(name).with_suffix(".tmp")
+
     def read_marker(self, name: str) -> Any:
         """Reads the result of a finished task; returns None if the task is not done."""
         path = self.marker_path(name)
@@ -91,7 +95,7 @@ class PrepareJob:
 
     def write_marker(self, name: str, result: Any) -> Any:
         """Marks a task as done and returns its result."""
-        temporary = self.marker_path(name).with_suffix(".tmp")
+        temporary = self._temporary_path(name)
         temporary.write_text(json.dumps(result), encoding="utf-8")
         os.replace(temporary, self.marker_path(name))
         return result
