@@ -6,11 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.inference.exports import OPTIONS, content, exported
+from tests.inference.made_export import make_dataset, make_export
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> PreparedDataset:
+    """The dataset of :func:`made`; files of tests about runs have their own."""
+    return make_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def made(dataset, tmp_path_factory) -> Path:
+    """An export with vectors that were made up."""
+    return make_export(dataset, tmp_path_factory.mktemp("made") / "export")
 
 
 @pytest.fixture(scope="session")

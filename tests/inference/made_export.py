@@ -18,6 +18,14 @@ USERS, MOVIES, DIM = 40, 29, 5
 GENRES = ["Drama", "Comedy|Drama", "", "Action|Comedy|Thriller"]
 #: Rated everything, and everything but two movies.
 SATED, NEARLY = 9001, 9002
+#: Kind of export -> options of :func:`make_export`.
+KINDS = {
+    "float32": {},
+    "float16": {"dtype": "float16"},
+    "mlp": {"head": "mlp"},
+    "ranking": {"scale": None},
+    "one part": {"part_rows": 1000},
+}
 
 
 def years(movies: int = MOVIES) -> list[int | None]:

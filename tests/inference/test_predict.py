@@ -14,25 +14,7 @@ import gnnrec
 from gnnrec.cli.main import run_command
 from gnnrec.errors import UserError
 from gnnrec.inference import pair_scores
-from tests.inference.made_export import all_scores, make_dataset, make_export
-
-KINDS = {
-    "float32": {},
-    "float16": {"dtype": "float16"},
-    "mlp": {"head": "mlp"},
-    "ranking": {"scale": None},
-    "one part": {"part_rows": 1000},
-}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def made(dataset, tmp_path_factory) -> Path:
-    return make_export(dataset, tmp_path_factory.mktemp("made") / "export")
+from tests.inference.made_export import KINDS, all_scores, make_dataset, make_export
 
 
 def random_pairs(dataset, count: int = 500) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:

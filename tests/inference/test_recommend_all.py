@@ -27,16 +27,6 @@ from tests.inference.made_export import NEARLY, SATED, expected, make_dataset, m
 from tests.inference.recommended import recommend_all
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def made(dataset, tmp_path_factory) -> Path:
-    return make_export(dataset, tmp_path_factory.mktemp("made") / "export")
-
-
 def options_for(out: Path, **options) -> RecommendOptions:
     return RecommendOptions(all=True, out=out, **{"top": 6, "part_rows": 9} | options)
 

@@ -18,26 +18,8 @@ from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
-from tests.inference.made_export import NEARLY, SATED, expected, make_dataset, make_export
+from tests.inference.made_export import KINDS, NEARLY, SATED, expected, make_dataset, make_export
 from tests.inference.recommended import recommend
-
-KINDS = {
-    "float32": {},
-    "float16": {"dtype": "float16"},
-    "mlp": {"head": "mlp"},
-    "ranking": {"scale": None},
-    "one part": {"part_rows": 1000},
-}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def made(dataset, tmp_path_factory) -> Path:
-    return make_export(dataset, tmp_path_factory.mktemp("made") / "export")
 
 
 @pytest.mark.slow

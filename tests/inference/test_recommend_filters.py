@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -24,16 +22,6 @@ FILTERS = {
     "ratings": {"min_ratings": 14},
     "all of them": {"genre": ["Drama"], "min_year": 1984, "max_year": 2003, "min_ratings": 12},
 }
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return make_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def made(dataset, tmp_path_factory) -> Path:
-    return make_export(dataset, tmp_path_factory.mktemp("made") / "export")
 
 
 def passes(dataset, genre=(), min_year=None, max_year=None, min_ratings=0) -> np.ndarray:
