@@ -10,10 +10,7 @@ import pyarrow as pa
 from gnnrec.api.python_names import python_errors
 from gnnrec.api.session import as_file, read_options, session
 from gnnrec.api.training import Run, run_directory
-from gnnrec.data.formats import PAIRS_ROLES
-from gnnrec.data.pairs import PairsFile
-from gnnrec.inference.open_source import is_export, open_source
-from gnnrec.inference.pair_scores import PairScores
+from gnnrec.inference.predict import open_pairs
 from gnnrec.inference.predict_options import PredictOptions
 
 
@@ -56,8 +53,6 @@ def predict(
         values = options | {"pairs": pairs_file, "out": "none.parquet", "ratings": ratings_file, "device": device}
         parsed = read_options(PredictOptions, values)
         with session(parsed.device) as world:
-            is_export(path)
-            file = PairsFile(parsed.pairs, parsed.named_columns(PAIRS_ROLES), parsed.block)
-            scores = PairScores(open_source(path, parsed, world), parsed.chunk)
+            file, scores = open_pairs(path, parsed, world)
             table = pa.concat_tables(scores.tables(file)).to_pandas()
     return table.set_index(pairs.index) if isinstance(pairs, pd.DataFrame) else table

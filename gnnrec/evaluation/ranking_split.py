@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import (
@@ -26,7 +25,7 @@ from gnnrec.graph.interactions import (
     read_interactions,
     slice_users,
 )
-from gnnrec.graph.partition import Partition, partition
+from gnnrec.graph.partition import partition
 from gnnrec.kernels.sums import bag
 
 #: Splits that are known after training that leaves out the test ratings.
@@ -80,13 +79,6 @@ class RankingSplit:
 def known_splits(refit: Refit) -> tuple[int, ...]:
     """Splits that users are embedded from after training: all but the test ratings, which ``all`` includes."""
     return message_splits(refit) if refit == "all" else _KNOWN_SPLITS
-
-
-def known_ratings(
-    dataset: PreparedDataset, part: Partition, splits: tuple[int, ...], relevant: float, device: torch.device
-) -> Interactions:
-    """All relevant ratings of the users of ``part`` in the splits of :func:`known_splits`."""
-    return read_interactions(dataset, part, splits, relevant, device)
 
 
 def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relevant: float) -> RankingSplit:

@@ -89,14 +89,14 @@ def rating_metrics(
         without_time: Standardized predictions that do not use times; None if ``predicted`` does not.
     """
     sums = [torch.tensor(float(rating.numel()), dtype=torch.float64, device=rating.device)]
-    for predictions in (predicted, predicted if without_time is None else without_time):
+    for predictions in (predicted,) if without_time is None else (predicted, without_time):
         error = (unit.clip(predictions).double() - rating.double()) * unit.std
         sums += [error.square().sum(), error.abs().sum()]
-    count, square, absolute, square_without, absolute_without = world.all_reduce_sum_(torch.stack(sums)).tolist()
+    count, *errors = world.all_reduce_sum_(torch.stack(sums)).tolist()
     if count == 0:
         return RatingMetrics(None, None, None, None, 0)
-    rmse, rmse_without = (square / count) ** 0.5, (square_without / count) ** 0.5
-    return RatingMetrics(rmse, absolute / count, rmse_without, absolute_without / count, int(count))
+    figures = [((square / count) ** 0.5, absolute / count) for square, absolute in zip(errors[::2], errors[1::2])]
+    return RatingMetrics(*figures[0], *figures[-1], int(count))
 
 
 @torch.no_grad()
@@ -141,4 +141,4 @@ def predict_split(
         embeddings have their tables.
     """
     targets = held_out(dataset, graph.part, split, graph.world, graph.dtype, embeddings.temporal_bias)
-    return model.score(embeddings, targets, time=False), targets
+    return model.score(embeddings, targets), targets

@@ -83,7 +83,7 @@ def message_statistics(
     user_bias, _ = kernels.bias_sweep(edges, fold, movie_bias, user_total, user_degree, BIAS_SHRINKAGE, sums=False)
 
     user_base, years, windows = user_bias + mean, None, None
-    if graph.clock is not None:
+    if graph.clock is not None and (fold >= 0 or tables):  # messages need no times
         windows = graph.clock.windows
         years = kernels.both_bins(world.all_reduce_sum_(kernels.year_sums(edges, fold, user_base, movie_bias, windows)))
     group, kept, weight = None, None, 1.0

@@ -3,9 +3,9 @@
 Time is divided into two overlapping sets of bins (:class:`gnnrec.kernels.edges.TimeBins`), so that ratings nearby in
 time weigh more. A temporal bias is the shrunken mean of the residuals in the same bins, after the mean, the biases and
 the temporal biases before it (Koren, "Collaborative filtering with temporal dynamics", KDD 2009). A rating is excluded
-from its own temporal bias, so that a target is treated like a message, and a message keeps its difference from ratings
-nearby in time. :func:`gnnrec.kernels.statistics.residuals` computes the temporal biases of edges; this module computes
-those of other ratings.
+from its own temporal bias, like a target, which is in no sum at all. Predictions with time add temporal biases;
+messages keep theirs. :func:`gnnrec.kernels.statistics.residuals` computes the temporal biases of edges; this module
+computes those of other ratings.
 """
 
 from __future__ import annotations

@@ -39,11 +39,7 @@ class Clock:
             time: Seconds since 1970 of this rank's edges, int64 ``[edges]``.
             world: The ranks.
         """
-        return Clock.from_range(*(time.aminmax() if time.numel() else EMPTY), world)
-
-    @staticmethod
-    def from_range(first: Tensor, last: Tensor, world: World) -> Clock:
-        """Creates the clock from the first and the last time of this rank, int64 scalars, or :data:`EMPTY`."""
+        first, last = time.aminmax() if time.numel() else _EMPTY
         before, end = world.all_reduce_max_(torch.stack([-first, last]).to(world.device)).tolist()
         start: int = -before
         span: int = min(end - start, _LATEST)
@@ -69,4 +65,4 @@ class Clock:
 
 _LATEST = 2**31 - 2
 #: First and last time of no ratings.
-EMPTY = torch.tensor(2**63 - 1), torch.tensor(-(2**63 - 1))
+_EMPTY = torch.tensor(2**63 - 1), torch.tensor(-(2**63 - 1))

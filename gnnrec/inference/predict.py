@@ -55,9 +55,7 @@ def write_predictions(path: Path, options: PredictOptions, world: World) -> None
         Stopped: A stop was requested; no file is written.
     """
     started = time.perf_counter()
-    is_export(path)  # an error of the path comes before those of the pairs
-    pairs = PairsFile(options.pairs, options.named_columns(PAIRS_ROLES), options.block)
-    scores = PairScores(open_source(path, options, world), options.chunk)
+    pairs, scores = open_pairs(path, options, world)
     with files.complete_file(options.out, options.overwrite) as aside:
         with _writer(aside, options.out.name, scores.schema(pairs)) as writer:
             for table in scores.tables(pairs):
@@ -67,6 +65,17 @@ def write_predictions(path: Path, options: PredictOptions, world: World) -> None
     empty, seconds = scores.counts.describe_empty(), time.perf_counter() - started
     rate = f"{seconds:.1f} s, {pairs.count / seconds:,.0f} pairs/s"
     world.print(f"{options.out}: {pairs.count:,} {kind}{f', {empty}' if empty else ''}; {rate}")
+
+
+def open_pairs(path: Path, options: PredictOptions, world: World) -> tuple[PairsFile, PairScores]:
+    """Opens the pairs, and the vectors that score them.
+
+    Raises:
+        UserError: Bad input.
+    """
+    is_export(path)  # an error of the path comes before those of the pairs
+    pairs = PairsFile(options.pairs, options.named_columns(PAIRS_ROLES), options.block)
+    return pairs, PairScores(open_source(path, options, world), options.chunk)
 
 
 @contextlib.contextmanager

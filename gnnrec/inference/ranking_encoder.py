@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.evaluation.ranking_split import known_ratings
+from gnnrec.graph.interactions import read_interactions
 from gnnrec.graph.partition import Partition
 from gnnrec.inference.new_users import NewUsers
 from gnnrec.inference.user_encoder import Vectors
@@ -45,7 +45,7 @@ class RankingEncoder:
         device, chunks = self.movies.vector.device, []
         for first in range(rows.start, rows.stop, self.chunk):
             part = Partition((first, min(first + self.chunk, rows.stop)), 0, 1)
-            liked = known_ratings(self.dataset, part, self.splits, self.relevant, device)
+            liked = read_interactions(self.dataset, part, self.splits, self.relevant, device)
             chunks.append(self.model.user_vectors(liked))
         vectors = torch.cat(chunks)
         return Vectors(vectors, vectors.new_zeros(vectors.shape[0]))

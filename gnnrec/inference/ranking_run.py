@@ -12,7 +12,8 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
-from gnnrec.evaluation.ranking_split import known_ratings, known_splits, read_ranking_split
+from gnnrec.evaluation.ranking_split import known_splits, read_ranking_split
+from gnnrec.graph.interactions import read_interactions
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
@@ -46,7 +47,7 @@ class RankingRun(LoadedRun):
 
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         relevant, device = self.config.ranking.relevant, self.world.device
-        return self.model.embed(known_ratings(self.dataset, self.part, self.known_splits, relevant, device))
+        return self.model.embed(read_interactions(self.dataset, self.part, self.known_splits, relevant, device))
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics:
         held_out = read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant)

@@ -152,15 +152,9 @@ class RatingModel(nn.Module):
             head_scale=self.shrinkage,
         )
 
-    def score(self, embeddings: NodeEmbeddings, targets: Targets, time: bool = True) -> Tensor:
-        """Predicts the standardized ratings of targets, not clipped: float ``[targets]``.
-
-        Args:
-            embeddings: The vectors.
-            targets: The pairs.
-            time: Add the temporal biases of targets that have them.
-        """
-        scores = embeddings.offset + self.head(
+    def score(self, embeddings: NodeEmbeddings, targets: Targets) -> Tensor:
+        """Predicts the standardized ratings of targets without their times, not clipped: float ``[targets]``."""
+        return embeddings.offset + self.head(
             embeddings.user,
             embeddings.movie,
             embeddings.user_bias,
@@ -168,10 +162,9 @@ class RatingModel(nn.Module):
             targets,
             embeddings.head_scale,
         )
-        return scores + self.temporal_bias(targets) if time and targets.temporal_bias is not None else scores
 
     def temporal_bias(self, targets: Targets) -> Tensor:
-        """Learned share of the temporal biases of targets, float ``[targets]``."""
+        """Learned share of the temporal biases of targets, which predictions with time add: float ``[targets]``."""
         return targets.temporal_bias @ softplus(self.temporal_bias_scale)
 
     def forward(
@@ -195,7 +188,7 @@ class RatingModel(nn.Module):
         rate = self.options.dropout
         dropout_state = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
         targets = batch.targets
-        error = self.score(self.embed(batch, users, dropout_state, stale_sums), targets, time=False) - targets.rating
+        error = self.score(self.embed(batch, users, dropout_state, stale_sums), targets) - targets.rating
         if targets.temporal_bias is None:
             return error.square().sum()
         return (error.square().sum() + (error + self.temporal_bias(targets)).square().sum()) / 2

@@ -215,7 +215,7 @@ class RatingTrainer(Trainer):
     def breakdown(self, split: int, embeddings: NodeEmbeddings) -> dict[str, list[dict]]:
         """RMSE of a split by the number of training ratings of the user, and of the movie."""
         targets = held_out(self.dataset, self.part, split, self.world, self.graph.dtype)
-        return rmse_by_degree(self.replicated.score(embeddings, targets, time=False), targets, self.graph)
+        return rmse_by_degree(self.replicated.score(embeddings, targets), targets, self.graph)
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Global mean, biases and biased MF, fitted on the same edges."""

@@ -47,7 +47,9 @@ def predictions(trainer: RatingTrainer, fold: int, exclude: bool, change: bool) 
         if trainer.control_variate:
             stale_sums = snapshot(trainer.replicated, trainer.users, loader.graph, loader.statistics(epoch, fold))
         embeddings = trainer.replicated.embed(batch, trainer.users.rows(batch.users), stale_sums=stale_sums)
-        return trainer.replicated.score(embeddings, batch.targets)
+        predicted = trainer.replicated.score(embeddings, batch.targets)
+        timed = batch.targets.temporal_bias is not None
+        return predicted + trainer.replicated.temporal_bias(batch.targets) if timed else predicted
 
 
 @pytest.fixture(params=ARCHITECTURES)

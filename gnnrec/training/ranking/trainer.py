@@ -13,7 +13,7 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import VALIDATION, PreparedDataset, Refit, message_splits
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
-from gnnrec.evaluation.ranking_split import RankingSplit, known_ratings, known_splits, read_ranking_split
+from gnnrec.evaluation.ranking_split import RankingSplit, known_splits, read_ranking_split
 from gnnrec.graph.folds import Step
 from gnnrec.graph.interactions import read_interactions, slice_users, training_splits
 from gnnrec.graph.partition import partition
@@ -166,7 +166,7 @@ class RankingTrainer(Trainer):
     def embed(self) -> NodeEmbeddings:
         """Vectors of this rank's users, from all their known ratings, and of all movies."""
         splits, device = known_splits(self.config.refit), self.world.device
-        return self.replicated.embed(known_ratings(self.dataset, self.part, splits, self.options.relevant, device))
+        return self.replicated.embed(read_interactions(self.dataset, self.part, splits, self.options.relevant, device))
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RankingMetrics:
         """Metrics of a full ranking on one split, over all ranks, from the ratings that the split shows."""
