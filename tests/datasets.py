@@ -54,6 +54,18 @@ def write_dataset(
     return PreparedDataset(directory / "prepared")
 
 
+def write_sparse_dataset(directory: Path, users: int = 1500, movies: int = 300, ratings: int = 4000) -> PreparedDataset:
+    """Few ratings of many users, by movie and noise alone: there is nothing that a factor model could learn."""
+    rng = np.random.default_rng(1)
+    pairs = rng.choice(users * movies, ratings, replace=False)
+    user, movie = np.divmod(pairs, movies)
+    score = 50 + 12 * rng.normal(size=movies)[movie] + 20 * rng.normal(size=ratings)
+    table = pd.DataFrame({"user": user, "item": movie, "score": score.clip(0, 100).round()})
+    table.to_csv(directory / "ratings.csv", index=False)
+    prepare(directory / "prepared", PrepareOptions(ratings=directory / "ratings.csv", validation=0.15))
+    return PreparedDataset(directory / "prepared")
+
+
 def standardized(dataset: PreparedDataset) -> np.ndarray:
     """Ratings as models see them, by NumPy: deviations from the mean of the train ratings, rounded, float64."""
     rating = np.array(dataset.rating, np.float64)

@@ -62,18 +62,23 @@ RANKING_DEFAULTS = {
 class RegularizationOptions:
     """L2 in the loss: ``strength * degree ** degree_power / training ratings * |row|^2`` plus the mean squared error.
 
+    Where ratings are few, ids and messages have more.
+
     Args:
         ids: L2 of id embeddings.
         messages: L2 of message embeddings and rating embeddings.
         biases: L2 of learned biases.
         degree_power: Exponent of the degree of a row's user or movie; rating and genre rows take their number of
             ratings.
+        sparse_degree: Mean training ratings of a user or movie, of those with any, below which the L2 of ids and
+            messages grows in inverse proportion, to 3 times at most.
     """
 
     ids: float = bounded(300.0, least=0)
     messages: float = bounded(120.0, least=0)
     biases: float = bounded(100.0, least=0)
     degree_power: float = -0.25
+    sparse_degree: float = bounded(16.0, least=0, meaning="the same L2 for all data")
 
 
 @dataclasses.dataclass

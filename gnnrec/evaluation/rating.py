@@ -15,6 +15,7 @@ from gnnrec.graph.batch import Targets
 from gnnrec.graph.partition import Partition
 from gnnrec.graph.rank_graph import RankGraph, read_edges
 from gnnrec.graph.temporal_bias import TemporalBiasTables
+from gnnrec.kernels.ragged import segment_sum
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.rating_model import RatingModel
 
@@ -97,6 +98,13 @@ def rating_metrics(
         return RatingMetrics(None, None, None, None, 0)
     figures = [((square / count) ** 0.5, absolute / count) for square, absolute in zip(errors[::2], errors[1::2])]
     return RatingMetrics(*figures[0], *figures[-1], int(count))
+
+
+@torch.no_grad()
+def squared_error_by_user(predicted: Tensor, targets: Targets, unit: RatingUnit) -> Tensor:
+    """Sums of the squared errors of each user's clipped predictions, standardized, float64 ``[users of this rank]``."""
+    error = unit.clip(predicted).double() - targets.rating.double()
+    return segment_sum(error.square(), targets.pointer)
 
 
 @torch.no_grad()

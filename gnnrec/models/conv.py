@@ -192,6 +192,10 @@ class BipartiteConv(nn.Module):
             return MessageInputs(value, residual_value)
         return MessageInputs(value * self.scale, residual_value * self.scale)
 
+    def sender_weight(self, degree: Tensor) -> Tensor:
+        """Fixed weight of the values of senders with these degrees, float64 ``[senders]``, for L2 of what is sent."""
+        return torch.ones_like(degree, dtype=torch.float64)
+
     def partial(
         self,
         inputs: MessageInputs,

@@ -7,6 +7,9 @@ from typing import Literal
 
 from gnnrec.utils.bounds import bounded
 
+#: Least shrinkage: exported vectors keep their directions, which similar movies and maps of movies are about.
+LEAST_SHRINKAGE = 0.01
+
 
 @dataclasses.dataclass
 class ModelOptions:
@@ -31,6 +34,9 @@ class ModelOptions:
         message_dropout: Share of messages dropped at random, drawn again in each pass over the users.
         init_std: Standard deviation of initial message embeddings and user ids.
         movie_id_init_std: Standard deviation of initial movie ids.
+        shrinkage: Factor, in inference, of all of a predicted rating but the mean and its closed-form biases; by
+            default validation chooses it, and a refit, which has no validation, keeps 1: pass the one that the measured
+            run chose.
     """
 
     architecture: str = "sage"
@@ -50,3 +56,4 @@ class ModelOptions:
     message_dropout: float = bounded(0.3, least=0, most=0.9)
     init_std: float = bounded(0.05, least=0)
     movie_id_init_std: float = bounded(0.1, least=0)
+    shrinkage: float | None = bounded(None, least=LEAST_SHRINKAGE, most=1)

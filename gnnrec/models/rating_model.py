@@ -70,8 +70,8 @@ class RatingModel(nn.Module):
         self.offset = nn.Parameter(torch.zeros(()))
         # Factor of the closed-form biases. softplus keeps it positive: a negative one could decode targets from them.
         self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
-        # Not trained: chosen on validation by :mod:`gnnrec.training.shrinkage`.
-        self.shrinkage = nn.Parameter(torch.ones(()), requires_grad=False)
+        # Not trained: given, or chosen on validation by :mod:`gnnrec.training.shrinkage`.
+        self.shrinkage = nn.Parameter(torch.tensor(options.shrinkage or 1.0), requires_grad=False)
         # Factors of the temporal biases, initially 0.5.
         if time:
             self.temporal_bias_scale = nn.Parameter(torch.full((NUM_TEMPORAL_BIASES,), math.log(math.exp(0.5) - 1)))

@@ -16,7 +16,14 @@ from gnnrec.baselines.rating import fit_baselines
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import VALIDATION, PreparedDataset, message_splits
 from gnnrec.distributed.world import World
-from gnnrec.evaluation.rating import RatingMetrics, held_out, model_metrics, predict_split, score_split
+from gnnrec.evaluation.rating import (
+    RatingMetrics,
+    held_out,
+    model_metrics,
+    predict_split,
+    score_split,
+    squared_error_by_user,
+)
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.folds import Epoch, Step
@@ -33,12 +40,13 @@ from gnnrec.models.layerwise import embed_all
 from gnnrec.models.row_memory import row_memory
 from gnnrec.models.stale_sums import StaleSums
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.checkpoint.info import CheckpointInfo
-from gnnrec.training.checkpoint.read import load_weights
+from gnnrec.training.checkpoint.info import CheckpointInfo, user_range
+from gnnrec.training.checkpoint.read import load_weights, read_rows
 from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
 from gnnrec.training.regularization import CoupledL2
 from gnnrec.training.shrinkage import choose_shrinkage
+from gnnrec.training.standard_error import exceeds_standard_error
 from gnnrec.training.trainer import Trainer
 from gnnrec.training.weights import Weights
 
@@ -76,7 +84,9 @@ class RatingTrainer(Trainer):
         )
         self._stale_sums: tuple[tuple[int, int], list[StaleSums]] | None = None
         self._epoch: Epoch | None = None
-        self._shrinkage = 1.0
+        self._shrinkage = config.model.shrinkage or 1.0
+        self._user_errors: Tensor | None = None
+        self._lowest_user_errors: Tensor | None = None
         self._pass_start: tuple[tuple[int, int], Weights] | None = None
         first = self.epoch(0)
         self.steps_an_epoch, self.steps_a_pass = first.num_steps, first.slices
@@ -170,6 +180,8 @@ class RatingTrainer(Trainer):
         if self.control_variate and self.steps_taken % self.steps_a_pass:
             start = self._pass_start[1]
             contents.replicated["pass_model"], contents.by_user["pass_users"] = start.model, start.users
+        if self._lowest_user_errors is not None:
+            contents.by_user["validation"] = {"squared_error": self._lowest_user_errors}
         return contents
 
     def restore(self, directory: Path, info: CheckpointInfo) -> None:
@@ -177,6 +189,10 @@ class RatingTrainer(Trainer):
             load_weights(directory, info, self.replicated, self.users, self.part, prefix="pass_")
             epoch, step = divmod(info.step, self.steps_an_epoch)
             self._pass_start = (epoch, step // self.steps_a_pass), Weights.copy_of(self.replicated, self.users)
+        if any(user_range(name, "validation") for name in info.files):
+            stored = read_rows(directory, "validation", info, self.part)
+            errors = stored.get("squared_error", torch.zeros(0, dtype=torch.float64))  # a rank may have no users
+            self._lowest_user_errors = errors.to(self.graph.device)
         super().restore(directory, info)
 
     def embed(self) -> NodeEmbeddings:
@@ -190,11 +206,25 @@ class RatingTrainer(Trainer):
 
     def validate(self) -> RatingMetrics:
         """RMSE and MAE on validation with the best shrinkage, which the best checkpoint contains."""
-        model = self.replicated
-        predicted, targets = predict_split(model, self.embed(), self.dataset, self.graph, VALIDATION)
-        biases = self._biases(targets)
-        self._shrinkage = choose_shrinkage(predicted, biases, targets.rating, self.world)
-        return model_metrics(model, torch.lerp(biases, predicted, self._shrinkage), targets, self.graph)
+        model, graph = self.replicated, self.graph
+        predicted, targets = predict_split(model, self.embed(), self.dataset, graph, VALIDATION)
+        if self.config.model.shrinkage is None:
+            biases = self._biases(targets)
+            self._shrinkage = choose_shrinkage(predicted, biases, targets.rating, self.world)
+            predicted = torch.lerp(biases, predicted, self._shrinkage)
+        self._user_errors = squared_error_by_user(predicted, targets, graph.rating_unit)
+        return model_metrics(model, predicted, targets, graph)
+
+    def is_best(self, lowest: bool) -> bool:
+        """Chooses the newest weights whose validation error is not above the lowest by more than a standard error.
+
+        Errors are compared user by user, since those of one user go together.
+        """
+        if lowest:
+            self._lowest_user_errors = self._user_errors
+        if lowest or self._lowest_user_errors is None:  # resumed from a checkpoint without them
+            return lowest
+        return not exceeds_standard_error(self._user_errors - self._lowest_user_errors, self.world)
 
     def best_weights(self) -> CheckpointState:
         """Weights with the shrinkage of the last validation; that of the model in training stays 1."""

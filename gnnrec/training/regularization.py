@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor, nn
 
@@ -10,12 +12,15 @@ from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 
+#: Highest factor of L2 on sparse ratings.
+MOST_SPARSE_FACTOR = 3.0
+
 
 class CoupledL2:
     """Adds the derivative of ``sum over rows of strength_row * |row|^2`` to gradients.
 
     Args:
-        options: Strengths.
+        options: Strengths; those of ids and messages are multiplied by :func:`sparse_factor`.
         graph: The rank's graph: degrees and the number of training ratings.
         model: The replicated part.
         users: This rank's user rows.
@@ -31,32 +36,53 @@ class CoupledL2:
         users: NodeTables,
         inclusion_probability: Tensor | None = None,
     ):
-        self.options, self.ratings = options, max(graph.num_edges_global, 1)
+        factor = sparse_factor(options, graph)
+        self.options = dataclasses.replace(options, ids=factor * options.ids, messages=factor * options.messages)
+        self.ratings = max(graph.num_edges_global, 1)
         self.terms: list[tuple[nn.Parameter, Tensor]] = []
-        self._add_tables(dict(users.named_parameters(recurse=False)), graph.user_degree, inclusion_probability)
-        self._add_tables(dict(model.movies.named_parameters(recurse=False)), graph.movie_degree)
+        user_degree, movie_degree = graph.user_degree.double(), graph.movie_degree.double()
+        layer = model.encoder.layers[0] if len(model.encoder.layers) else None
+        user_weight = None if layer is None else layer.to_movies.sender_weight(user_degree).square()
+        movie_weight = None if layer is None else layer.to_users.sender_weight(movie_degree).square()
+        self._add_tables(dict(users.named_parameters(recurse=False)), user_degree, user_weight, inclusion_probability)
+        self._add_tables(dict(model.movies.named_parameters(recurse=False)), movie_degree, movie_weight)
         if model.genres is not None:
-            members = (model.genres.membership > 0).to(torch.float64)
-            self._add_tables(dict(model.genres.tables.items()), graph.movie_degree.to(torch.float64) @ members)
+            members = (model.genres.membership > 0).double()
+            degree = movie_degree @ members
+            weight = None if movie_weight is None else (movie_weight * movie_degree) @ members / degree.clamp(min=1)
+            self._add_tables(dict(model.genres.tables.items()), degree, weight)
         level_counts = torch.bincount(graph.level, minlength=graph.num_levels)
         level_counts = graph.world.all_reduce_sum_(level_counts)
         for name, parameter in model.named_parameters():
             if name.rsplit(".", 1)[-1] == "rating":
-                self._add(parameter, options.messages, level_counts)
+                self._add(parameter, self.options.messages, level_counts)
 
     def _add_tables(
-        self, tables: dict[str, nn.Parameter], degree: Tensor, inclusion_probability: Tensor | None = None
+        self,
+        tables: dict[str, nn.Parameter],
+        degree: Tensor,
+        message_weight: Tensor | None,
+        inclusion_probability: Tensor | None = None,
     ) -> None:
         strengths = {"id_embedding": self.options.ids, "bias": self.options.biases}
         for name, parameter in tables.items():
-            self._add(parameter, strengths.get(name, self.options.messages), degree, inclusion_probability)
+            if name in strengths:
+                self._add(parameter, strengths[name], degree, None, inclusion_probability)
+            else:
+                self._add(parameter, self.options.messages, degree, message_weight, inclusion_probability)
 
     def _add(
-        self, parameter: nn.Parameter, strength: float, degree: Tensor, inclusion_probability: Tensor | None = None
+        self,
+        parameter: nn.Parameter,
+        strength: float,
+        degree: Tensor,
+        weight: Tensor | None = None,
+        inclusion_probability: Tensor | None = None,
     ) -> None:
         if strength <= 0:
             return
-        rows = strength / self.ratings * degree.clamp(min=1).to(torch.float64) ** self.options.degree_power
+        rows = strength / self.ratings * degree.double().clamp(min=1) ** self.options.degree_power
+        rows = rows if weight is None else rows * weight
         rows = (rows if inclusion_probability is None else rows / inclusion_probability).to(parameter)
         self.terms.append((parameter, rows if parameter.dim() == 1 else rows.unsqueeze(1)))
 
@@ -70,3 +96,14 @@ class CoupledL2:
                 gradient.values().addcmul_(parameter[rows], strength[rows], value=2)
             else:
                 parameter.grad.addcmul_(parameter, strength, value=2)
+
+
+def sparse_factor(options: RegularizationOptions, graph: RankGraph) -> float:
+    """Factor of the L2 of ids and messages where ratings are few.
+
+    It is ``sparse_degree / mean degree``, from 1 to :data:`MOST_SPARSE_FACTOR`; the mean degree is the number of
+    training ratings per user or movie that has any. Every rank calls this.
+    """
+    rated = int(graph.world.all_reduce_scalar(int((graph.user_degree > 0).sum()))) + int((graph.movie_degree > 0).sum())
+    mean_degree = 2 * graph.num_edges_global / max(rated, 1)
+    return min(max(options.sparse_degree / max(mean_degree, 1.0), 1.0), MOST_SPARSE_FACTOR)

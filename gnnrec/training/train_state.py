@@ -89,7 +89,7 @@ class TrainState:
         return TrainState(EpochTotals.start(world))
 
     def add_validation(self, loss: float) -> bool:
-        """Counts a validation; returns whether its loss is the lowest so far, which selects the best checkpoint."""
+        """Counts a validation; returns whether its loss is the lowest so far."""
         improved = self.best is None or loss < self.best
         self.best = loss if improved else self.best
         self.validations_since_best = 0 if improved else self.validations_since_best + 1

@@ -95,6 +95,14 @@ class Trainer:
         """Metrics on validation; settings that validation chooses during training are chosen here."""
         return self.evaluate(VALIDATION)
 
+    def is_best(self, lowest: bool) -> bool:
+        """Whether the current weights become the best checkpoint; every rank calls this after each validation.
+
+        Args:
+            lowest: The validation loss is the lowest so far.
+        """
+        return lowest
+
     def chosen(self) -> dict[str, float]:
         """Settings chosen on validation, for the summary."""
         return {}

@@ -55,22 +55,41 @@ def expected_penalty(dataset, model, users, options: RegularizationOptions) -> t
         [sum(d for d, movie_genres in zip(movie_degree, genres) if name in movie_genres) for name in names]
     )
 
-    def term(parameter: torch.Tensor, strength: float, degree: torch.Tensor) -> torch.Tensor:
+    rated = int((user_degree > 0).sum() + (movie_degree > 0).sum())
+    more = min(max(options.sparse_degree * rated / (2 * len(rating)), 1), 3)
+    kinds = {"id_embedding": more * options.ids, "bias": options.biases}
+    messages = more * options.messages
+
+    def sent(degree: torch.Tensor) -> torch.Tensor:
+        """Squared weight of what a node sends; GCN divides by the root of its degree over the mean degree."""
+        if model.options.architecture != "gcn":
+            return torch.ones_like(degree, dtype=torch.float64)
+        divisor = degree + model.options.self_loops
+        return torch.where(divisor > 0, len(rating) / len(degree) / divisor.clamp(min=1), 0.0)
+
+    def term(parameter: torch.Tensor, strength: float | torch.Tensor, degree: torch.Tensor) -> torch.Tensor:
         rows = strength / len(rating) * degree.clamp(min=1).double() ** options.degree_power
         squares = parameter.square()
         return (rows * (squares if parameter.dim() == 1 else squares.sum(1))).sum()
 
-    kinds = {"id_embedding": options.ids, "bias": options.biases}
     total = torch.zeros(())
-    sides = [(users.named_parameters(), user_degree), (model.movies.named_parameters(), movie_degree)]
+    sides = [
+        (users.named_parameters(), user_degree, sent(user_degree)),
+        (model.movies.named_parameters(), movie_degree, sent(movie_degree)),
+    ]
     if model.genres is not None:
-        sides.append((model.genres.tables.items(), genre_degree))
-    for tables, degree in sides:
+        # A genre is sent by its movies: the mean of their weights over its ratings.
+        of_genres = [
+            sum(d * w for d, w, movie_genres in zip(movie_degree, sent(movie_degree), genres) if name in movie_genres)
+            for name in names
+        ]
+        sides.append((model.genres.tables.items(), genre_degree, torch.stack(of_genres) / genre_degree.clamp(min=1)))
+    for tables, degree, weight in sides:
         for name, parameter in tables:
-            total = total + term(parameter, kinds.get(name, options.messages), degree)
+            total = total + term(parameter, kinds[name] if name in kinds else messages * weight, degree)
     for layer in model.encoder.layers:
-        total = total + term(layer.to_users.rating, options.messages, level_degree)
-        total = total + term(layer.to_movies.rating, options.messages, level_degree)
+        total = total + term(layer.to_users.rating, messages, level_degree)
+        total = total + term(layer.to_movies.rating, messages, level_degree)
     return total
 
 
@@ -80,15 +99,17 @@ def expected_penalty(dataset, model, users, options: RegularizationOptions) -> t
         {"layers": 2},
         {"layers": 1, "genres": False},
         {"layers": 1, "architecture": "gat"},
+        {"layers": 1, "architecture": "gcn"},
+        {"layers": 2, "architecture": "gcn", "self_loops": True},
         {"layers": 1, "user_ids": False},
         {"layers": 0},
     ],
     ids=str,
 )
-@pytest.mark.parametrize("degree_power", [-0.25, 0.0, 1.0])
-def test_the_gradient_of_the_penalty_is_added(dataset, model_options, degree_power):
+@pytest.mark.parametrize(("degree_power", "sparse_degree"), [(-0.25, 0.0), (-0.25, 16.0), (0.0, 25.0), (1.0, 100.0)])
+def test_the_gradient_of_the_penalty_is_added(dataset, model_options, degree_power, sparse_degree):
     graph, model, users = parts(dataset, **model_options)
-    options = RegularizationOptions(**STRENGTHS, degree_power=degree_power)
+    options = RegularizationOptions(**STRENGTHS, degree_power=degree_power, sparse_degree=sparse_degree)
     regularization = CoupledL2(options, graph, model, users)
     trained = [(name, leaf) for part in (model, users) for name, leaf in part.named_parameters() if leaf.requires_grad]
     names, leaves = zip(*trained)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from gnnrec.data.prepared import TEST
+from gnnrec.config.training_options import RegularizationOptions
+from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed.world import World
+from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.training.checkpoint.info import find_checkpoint, read_info
+from gnnrec.training.regularization import sparse_factor
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
-from tests.datasets import changed_copy, write_dataset
+from tests.datasets import changed_copy, write_dataset, write_sparse_dataset
+from tests.inference.exports import exported, table_of
+from tests.training.test_shrinkage import noise_config
 
 pytestmark = pytest.mark.slow
 
@@ -21,11 +28,17 @@ def datasets(tmp_path_factory):
     """A dataset, and the same with other test ratings and test times."""
     directory = tmp_path_factory.mktemp("test_ratings")
     dataset = write_dataset(directory / "a", users=61, movies=31, ratings=900)
+    return dataset, with_other_test_ratings(dataset, directory / "b")
+
+
+def with_other_test_ratings(dataset: PreparedDataset, directory: Path) -> PreparedDataset:
     test = np.array(dataset.split) == TEST
-    rating, timestamp = np.array(dataset.rating), np.array(dataset.timestamp)
-    rating[test] = 5.5 - rating[test]
-    timestamp[test] += 12_345_678
-    return dataset, changed_copy(dataset, directory / "b", rating=rating, timestamp=timestamp)
+    rating = np.array(dataset.rating)
+    rating[test] = rating.min() + rating.max() - rating[test]
+    changed = {"rating": rating}
+    if dataset.timestamp is not None:
+        changed["timestamp"] = np.array(dataset.timestamp) + 12_345_678 * test
+    return changed_copy(dataset, directory, **changed)
 
 
 @pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["whole", "sampled"])
@@ -50,3 +63,26 @@ def test_other_test_ratings_change_the_test_score_alone(datasets, tmp_path, arch
         without_test = [{key: value for key, value in r.items() if "test" not in key} for r in (row, changed)]
         assert without_test[0] == without_test[1]
         assert row["test_rmse"] != changed["test_rmse"]
+
+
+def test_scale_shrinkage_l2_and_best_epoch_are_chosen_without_test_ratings(tmp_path):
+    """On sparse ratings each of them matters: the shrinkage is below 1, and L2 above its strength for dense data."""
+    dataset = write_sparse_dataset(tmp_path)
+    other = with_other_test_ratings(dataset, tmp_path / "other")
+    assert dataset.manifest.rating == other.manifest.rating
+    factors = [sparse_factor(RegularizationOptions(), build_rank_graph(data, World())) for data in (dataset, other)]
+    assert factors[0] == factors[1] > 2
+    summaries = []
+    for name, data in (("a", dataset), ("b", other)):
+        summaries.append(train(noise_config(data.directory, tmp_path / name), World()))
+        exported(tmp_path / name, tmp_path / f"{name}-out")
+    one, two = summaries
+    assert one["chosen"] == two["chosen"] and one["chosen"]["shrinkage"] < 0.9
+    assert one["best_epoch"] == two["best_epoch"] and one["test_rmse"] != two["test_rmse"]
+    assert one["validation_rmse"] == two["validation_rmse"]
+    for checkpoint in ("best", "last"):
+        infos = [read_info(find_checkpoint(tmp_path / name, checkpoint)) for name in "ab"]
+        assert infos[0].files == infos[1].files
+    for kind in ("user", "movie"):
+        ours, theirs = (table_of(tmp_path / f"{name}-out", kind) for name in "ab")
+        assert all(np.array_equal(mine, yours) for mine, yours in zip(ours, theirs))

@@ -28,6 +28,9 @@ class BipartiteGCNConv(BipartiteConv):
         super().__init__(*args, **kwargs)
         self.self_loops = self_loops
 
+    def sender_weight(self, degree: Tensor) -> Tensor:
+        return self.scale * self._inverse_sqrt(degree.double())
+
     def partial(
         self,
         inputs: MessageInputs,

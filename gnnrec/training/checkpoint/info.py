@@ -1,11 +1,12 @@
 """Layout of a checkpoint: a directory that is complete or does not exist, readable on any number of ranks.
 
 In ``checkpoints/`` of a run directory, ``step-STEP`` holds the complete state of training, and ``best-STEP`` the
-weights with the best validation. The highest number is the current one. Files:
+weights of the best validation. The highest number is the current one. Files:
 
 - ``checkpoint.json``: :class:`CheckpointInfo`, with a checksum for each other file.
 - ``model.pt``, and ``optimizer.pt`` in ``step-STEP``: the replicated part.
 - ``users-FIRST-LAST.pt``, ``users_optimizer-FIRST-LAST.pt``: the global rows ``FIRST`` to ``LAST - 1`` of users.
+- ``validation-FIRST-LAST.pt``: the squared error of each user where validation was lowest.
 - ``pass_model.pt`` and ``pass_users-FIRST-LAST.pt``, for sampling with a control variate: the weights at the start of
   the pass over the users.
 

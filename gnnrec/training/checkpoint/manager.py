@@ -85,8 +85,8 @@ class CheckpointManager:
         """Saves the current weights if they are the best so far, or the last ones of a run without validation."""
         # Ranks have the same loss except for rounding, but all must save, and stop early, after the same epoch.
         loss = None if validation is None else self.world.broadcast_object(validation.loss)
-        improved = loss is not None and self.state.add_validation(loss)
-        if improved or (self.trainer.finished and self.state.best is None):
+        best = loss is not None and self.world.broadcast_object(self.trainer.is_best(self.state.add_validation(loss)))
+        if best or (self.trainer.finished and self.state.best is None):
             self.save_best()
 
     @_timed
