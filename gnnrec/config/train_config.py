@@ -53,6 +53,8 @@ class TrainConfig:
             host; rows are fetched for each step) or file (memory-mapped files in the run directory, which the system
             can page out). With host and file, steps over some of the users update only the rows in their batch.
         bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
+        wire: Type in which ranks exchange sums of messages and gradients: float32, or bf16 for half the bytes
+            (rounded to 8 bits; statistics are not).
         refit: Train on more than the training ratings, once all choices are made: true adds the validation ratings, and
             nothing is validated; all takes every rating, test included, so the run has no test metrics.
         validate_every: Epochs between validations.
@@ -83,6 +85,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     user_rows: Literal["device", "host", "file"] = "device"
     bf16: bool = True
+    wire: Literal["float32", "bf16"] = "float32"
     refit: Refit = False
     validate_every: int = bounded(1, least=0, meaning="after the last epoch only")
     baselines: bool = True

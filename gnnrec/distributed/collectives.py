@@ -21,6 +21,9 @@ class CollectiveStats:
 
     Attributes:
         cuda: Tensors are on a GPU.
+        wire: Type in which sums of messages and gradients are exchanged; None for their own.
+        gradient_rows: Rows of replicated tables whose gradients are nonzero on any rank, by the address of the table,
+            int64 ``[rows]``, the same on every rank; tables that are absent are exchanged whole.
         in_batch: Set while a batch is made: all-reduces then count into ``batch_seconds``.
         bytes: Bytes of the tensors passed to all-reduces.
         entered: Number of collectives of any kind entered so far.
@@ -29,6 +32,8 @@ class CollectiveStats:
     """
 
     cuda: bool = False
+    wire: torch.dtype | None = None
+    gradient_rows: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     in_batch: bool = False
     bytes: int = 0
     entered: int = 0
@@ -57,20 +62,41 @@ class CollectiveStats:
         self.bytes += whole.numel() * whole.element_size()
         return tensor if whole is tensor else tensor.copy_(whole)
 
+    def sum_on_wire(self, tensor: Tensor) -> Tensor:
+        """All-reduces (sum) a tensor in place, exchanged as :attr:`wire`."""
+        if self.wire is None or not tensor.is_floating_point():
+            return self.all_reduce(tensor)
+        return tensor.copy_(self.all_reduce(tensor.to(self.wire)))
+
     # DDP compares annotations by identity, so it has none.
     def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]
         """Communication hook of DDP that sums gradients over ranks; DDP itself would average them."""
         buffer, tracked, timer = bucket.buffer(), track_collective(self, "all-reduce of gradients"), self._timer
+        rows = [self.gradient_rows.get(parameter.data_ptr()) for parameter in bucket.parameters()]
+        gradients, parts, sent = bucket.gradients(), None, buffer
+        if any(row is not None for row in rows):
+            parts = [
+                gradient if row is None else gradient.index_select(0, row) for gradient, row in zip(gradients, rows)
+            ]
+            sent = torch.cat([part.flatten() for part in parts])
+        sent = sent if self.wire is None else sent.to(self.wire)
 
         def finished(future: torch.futures.Future) -> Tensor:
             tracked.__exit__()
             timer.stop(started)
-            return future.value()[0]
+            summed = future.value()[0]
+            if parts is None:
+                return buffer if self.wire is None else buffer.copy_(summed)
+            sizes = [part.numel() for part in parts]
+            for gradient, row, part, total in zip(gradients, rows, parts, summed.split(sizes)):
+                total = total.view_as(part).to(gradient.dtype)
+                gradient.copy_(total) if row is None else gradient.index_copy_(0, row, total)
+            return buffer
 
         tracked.__enter__()
         started = timer.start()
-        self.bytes += buffer.numel() * buffer.element_size()
-        return dist.all_reduce(buffer, async_op=True).get_future().then(finished)
+        self.bytes += sent.numel() * sent.element_size()
+        return dist.all_reduce(sent, async_op=True).get_future().then(finished)
 
     @property
     def _timer(self) -> Timer:
@@ -110,8 +136,8 @@ class AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, collective_stats: CollectiveStats) -> Tensor:
         ctx.collective_stats = collective_stats
-        return collective_stats.all_reduce(tensor.clone(memory_format=torch.contiguous_format))
+        return collective_stats.sum_on_wire(tensor.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.collective_stats.all_reduce(gradient.clone(memory_format=torch.contiguous_format)), None
+        return ctx.collective_stats.sum_on_wire(gradient.clone(memory_format=torch.contiguous_format)), None

@@ -106,6 +106,8 @@ class Batch:
         movie_bias: Closed-form biases, ``[movies]``.
         temporal_bias: Tables of temporal biases; None if not requested, or without time.
         targets: Supervised ratings; None in inference.
+        used_movies: Movies that send, receive or are targets on any rank, int64 ``[movies]``, the same on every rank:
+            the gradients of all other movie rows are zero. None if not requested.
     """
 
     users: Tensor | None
@@ -117,6 +119,7 @@ class Batch:
     movie_bias: Tensor
     temporal_bias: TemporalBiasTables | None = None
     targets: Targets | None = None
+    used_movies: Tensor | None = None
 
 
 def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:

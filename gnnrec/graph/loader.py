@@ -45,8 +45,8 @@ class RatingLoader(NeighborLoader):
             for whole neighborhoods of all users, without sampling and copying.
         message_dropout: Share of messages dropped in each pass over the users.
         exact_totals: Divide sums by whole degrees, because a control variate makes them sums over whole neighborhoods.
-        active_rows: Compute which movies get messages in a step on any rank; with one layer, draw raters for the
-            movies of the step's targets only.
+        active_rows: Compute which movies a step uses on any rank; with one layer, draw raters for the movies of the
+            step's targets only. Not for whole neighborhoods.
         exclude: Keep the edges of the step's fold out of its messages. Only tests switch this off.
     """
 
@@ -87,6 +87,10 @@ class RatingLoader(NeighborLoader):
             if step.seeds is None:  # seeds come first, so these are all users in row order
                 batch.users = None
         batch.targets = step_targets(statistics, step, batch.user_rows.numel())
+        if self.active_rows and self.graph.world.size > 1:
+            batch.used_movies = self._needed(
+                batch.to_users.lists.entry, batch.to_movies.lists.entry, batch.targets.movie
+            )
         return batch
 
     def statistics(self, epoch: Epoch, fold: int) -> MessageStatistics:
@@ -159,10 +163,11 @@ class RatingLoader(NeighborLoader):
             return self._needed(to_movies.lists.entry)
         return to_movies.total.nonzero().squeeze(1)
 
-    def _needed(self, movies: Tensor) -> Tensor:
+    def _needed(self, *movies: Tensor) -> Tensor:
         """Returns the union of ``movies`` over ranks, ascending, int64 ``[n]``."""
         mask = torch.zeros(self.graph.num_movies, dtype=torch.uint8, device=self.graph.device)
-        mask[movies.to(torch.int64)] = 1
+        for rows in movies:
+            mask[rows.to(torch.int64)] = 1
         return self.graph.world.all_reduce_max_(mask).nonzero().squeeze(1)
 
     def _messages(

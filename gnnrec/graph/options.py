@@ -20,9 +20,9 @@ class LoaderOptions:
         raters_per_movie: Raters sampled for each movie, over all ranks.
         control_variate: Sample only the change since the start of a pass over the users, at which sums over whole
             neighborhoods are taken; only where neighbors are sampled.
-        movie_rows: Movies whose sums sampled steps add up over ranks: all, or active (those that receive a message in
-            the step, on any rank). With one layer, active also samples raters only for the movies among the targets of
-            the step.
+        movie_rows: Movies whose sums and gradients sampled steps add up over ranks: all, or active (those that the step
+            uses on any rank). With one layer, active also samples raters only for the movies among the targets of the
+            step. auto is active where a step has fewer messages to users and targets than half of the movies.
         sampler: Neighbor sampler: builtin (tensor operations on the device of the graph) or pyg (samples on the CPU
             and copies to the device; needs pyg-lib or torch-sparse).
     """
@@ -32,7 +32,7 @@ class LoaderOptions:
     movies_per_user: int = bounded(-1, least=-1, meaning="all")
     raters_per_movie: int = bounded(-1, least=-1, meaning="all")
     control_variate: bool = True
-    movie_rows: Literal["all", "active"] = "all"
+    movie_rows: Literal["auto", "all", "active"] = "auto"
     sampler: Literal["builtin", "pyg"] = "builtin"
 
     @property

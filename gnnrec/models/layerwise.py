@@ -132,7 +132,7 @@ def _sum_over_users(
         partial = conv.partial(inputs, receiver, messages, None, shift)
         total = partial if total is None else total + partial
     # finish() only reads degrees from the messages, and all chunks have the same.
-    return conv.finish(total.reduced(world.reduce), receiver, messages)
+    return conv.finish(total.reduced(world.all_reduce_sum_), receiver, messages)
 
 
 def _chunks(users: NodeTables, graph: RankGraph, statistics: MessageStatistics, chunk: int) -> Iterator[UserChunk]:

@@ -29,6 +29,7 @@ from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.inclusion_probability import inclusion_probability
 from gnnrec.graph.loader import RatingLoader
+from gnnrec.graph.options import LoaderOptions
 from gnnrec.graph.pyg_sampler import PyGSampler
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import BipartiteSampler
@@ -80,7 +81,7 @@ class RatingTrainer(Trainer):
             config.model.message_dropout,
             self.control_variate,
             exclude,
-            config.loader.movie_rows == "active",
+            uses_few_movies(config.loader, self.graph),
         )
         self._stale_sums: tuple[tuple[int, int], list[StaleSums]] | None = None
         self._epoch: Epoch | None = None
@@ -147,9 +148,15 @@ class RatingTrainer(Trainer):
             step_key = rng.key(self.config.seed, "step", step.epoch, step.index)
             squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step))
         with record_function("backward"):
+            self._exchange_only(batch.used_movies)
             (squared_error / batch.targets.count).backward()
         self.regularization.add_to_gradients()
         return squared_error.detach() * self.graph.rating_unit.std**2
+
+    def _exchange_only(self, movies: Tensor | None) -> None:
+        """Sums only these rows of the gradients of movie tables over ranks; None for all."""
+        tables = () if movies is None else self.replicated.movies.parameters()
+        self.world.collective_stats.gradient_rows = {table.data_ptr(): movies for table in tables}
 
     def constrain(self) -> None:
         self.replicated.keep_norms()
@@ -253,7 +260,7 @@ class RatingTrainer(Trainer):
 
     def bytes_a_step(self) -> int:
         """Most bytes that a rank passes to collectives per step: movie sums in both directions, and gradients."""
-        size = torch.finfo(self.graph.dtype).bits // 8
+        size = torch.finfo(self.world.collective_stats.wire or self.graph.dtype).bits // 8
         width = sum(layer.to_movies.out_channels + layer.to_movies.heads for layer in self.replicated.encoder.layers)
         sums = 2 * self.graph.num_movies * width * size
         return sums + sum(
@@ -264,6 +271,17 @@ class RatingTrainer(Trainer):
 def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:
     """Scales of rating embeddings, which are summed together with the message embeddings."""
     return {"to_users.rating": movie_scale, "to_movies.rating": user_scale}
+
+
+def uses_few_movies(options: LoaderOptions, graph: RankGraph) -> bool:
+    """Whether steps sum only the movies that they use over ranks: ``loader.movie_rows``, the same on every rank."""
+    if options.movie_rows != "auto" or not options.samples:
+        return options.movie_rows == "active" and options.samples
+    users = min(options.seed_users or graph.num_users_global, graph.num_users_global)
+    user_degree = graph.mean_degrees[0]
+    sent = user_degree if options.movies_per_user < 0 else min(options.movies_per_user, user_degree)
+    targets = user_degree / options.folds
+    return users * (sent + targets) < graph.num_movies / 2
 
 
 def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | PyGSampler | None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.health.monitor import register_abort_hook
@@ -107,6 +109,7 @@ def build_trainer(
     config: TrainConfig, dataset: PreparedDataset, world: World, info: CheckpointInfo | None = None
 ) -> Trainer:
     """The trainer of the configured objective; ``info`` is the checkpoint that it will be restored from."""
+    world.collective_stats.wire = torch.bfloat16 if config.wire == "bf16" else None
     if config.objective == "ranking":
         return RankingTrainer(config, dataset, world, info.chosen if info else None)
     return RatingTrainer(config, dataset, world)

@@ -10,7 +10,9 @@ import torch
 from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.training.rating_trainer import RatingTrainer
+from gnnrec.graph.options import LoaderOptions
+from gnnrec.graph.rank_graph import build_rank_graph
+from gnnrec.training.rating_trainer import RatingTrainer, uses_few_movies
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -66,8 +68,33 @@ def test_reducing_active_movies_gives_the_same_numbers(trained, case):
     (one,), two = trained[1], trained[2]
     for rank in two:
         everything, active = rank[case]["all"], rank[case]["active"]
-        assert active.pop("users/bytes") < everything.pop("users/bytes")
+        assert active.pop("users/bytes") < 0.8 * everything.pop("users/bytes")
         for name, value in everything.items():
             torch.testing.assert_close(active[name], value, rtol=1e-10, atol=1e-12, msg=lambda text, n=name: n + text)
             if not name.startswith("users"):
                 torch.testing.assert_close(value, one[case]["all"][name], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("loader", "expected"),
+    [
+        ({"seed_users": 3, "movies_per_user": 2}, True),
+        ({"seed_users": 41, "movies_per_user": 2}, False),
+        ({"seed_users": 41, "movies_per_user": 2, "movie_rows": "active"}, True),
+        ({"seed_users": 3, "movies_per_user": 2, "movie_rows": "all"}, False),
+        ({"movie_rows": "active"}, False),  # whole neighborhoods use all movies
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_auto_is_active_where_a_step_uses_few_movies(tmp_path, loader, expected):
+    dataset = write_dataset(tmp_path, users=41, movies=300, ratings=900)
+    graph = build_rank_graph(dataset, World())
+    options = LoaderOptions(**{"folds": 4} | loader)
+    assert uses_few_movies(options, graph) == expected
+    if options.movie_rows == "auto" and options.samples:
+        trainer = RatingTrainer(make_config(dataset.directory, loader={"folds": 4} | loader), dataset, World())
+        trainer.loader.active_rows = False
+        _, batch = trainer.make_batch(0, 0)
+        used = torch.cat([batch.to_users.lists.entry, batch.targets.movie]).numel()
+        assert (used < graph.num_movies / 2) == expected

@@ -60,5 +60,6 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
         levels=len(dataset.manifest.rating["levels"]),
         genres=len(names),
         movie_bins=bins,
-        **drawn,
+        movies_drawn=drawn["movies_drawn"],
+        raters_drawn=drawn["raters_drawn"],
     )

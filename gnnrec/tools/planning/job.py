@@ -20,6 +20,7 @@ class TrainingJob:
         ranks: Ranks.
         model: Options of the model.
         loader: Options of the loader.
+        wire: Type of sums of messages and gradients between ranks: float32 or bf16.
         levels: Rating levels.
         genres: Genres that are features of movies; 0 for none.
         movie_bins: Half bins of time of a movie (:class:`gnnrec.kernels.edges.TimeBins`); 0 without temporal bias.
@@ -33,6 +34,7 @@ class TrainingJob:
     ranks: int = 1
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     loader: LoaderOptions = dataclasses.field(default_factory=LoaderOptions)
+    wire: str = "float32"
     levels: int = 10
     genres: int = 20
     movie_bins: int = 41

@@ -122,7 +122,7 @@ class PlanOptions:
             "genres": self.genres,
         }
         counts = {name: int(value) for name, value in counts.items() if value is not None}
-        job = dataclasses.replace(job, **counts)
+        job = dataclasses.replace(job, wire=config.wire, **counts)
         if self.years is not None:
             job = dataclasses.replace(job, movie_bins=movie_bins(self.years * 31_557_600) if self.years else 0)
         self._check_job(job)

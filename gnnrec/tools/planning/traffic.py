@@ -12,7 +12,7 @@ from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.network import network_of
 
 #: Bytes of a number.
-FLOAT, DOUBLE = 4, 8
+BF16, FLOAT, DOUBLE = 2, 4, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,17 +49,18 @@ def collectives(job: TrainingJob) -> list[Collectives]:
     gat = network.heads > 0
     # With a control variate the shift of its logits is computed once a pass.
     logits = 0 if job.control_variate else network.heads
-    forward = movies * network.summed * FLOAT
+    on_wire = BF16 if job.wire == "bf16" else FLOAT
+    forward = movies * network.summed * on_wire
     parts = [Collectives("sums of messages", 2 * forward, 2 * layers)] if layers else []
     if logits:
         parts.append(Collectives("largest logits", movies * logits * FLOAT, layers))
-    tables = (movies + job.genres) * job.table_width * FLOAT
-    parts.append(Collectives("gradients of movies and weights", tables + network.weights * FLOAT, 1))
+    rows = (movies + job.genres) * job.table_width
+    parts.append(Collectives("gradients of movies and weights", (rows + network.weights) * on_wire, 1))
     of_pass = movies * FLOAT * (1 + 2 * job.movie_bins)
     calls = 2.0 if job.movie_bins else 1.0
     parts.append(Collectives("statistics of a pass", of_pass / job.slices, calls / job.slices))
     if job.control_variate and layers:
-        recorded = forward + movies * network.heads * FLOAT
+        recorded = movies * (network.summed + network.heads) * FLOAT
         calls = layers * (2 if gat else 1)
         parts.append(Collectives("whole sums of a pass", recorded / job.slices, calls / job.slices))
     if job.loader.samples and not job.control_variate:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
+import torch
 
 from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
@@ -28,9 +31,10 @@ CASES = {
 }
 
 
-def count(world: World, data: str) -> dict[str, tuple[int, int]]:
+def count(world: World, data: str, wire: str) -> dict[str, tuple[int, int]]:
     """Counts bytes and collectives of a second epoch, by case."""
     found = {}
+    world.collective_stats.wire = torch.bfloat16 if wire == "bf16" else None
     for name, (model, loader) in CASES.items():
         trainer = RatingTrainer(make_config(data, model=model, loader=loader), PreparedDataset(data), world)
         list(run_epoch(trainer, 0))
@@ -45,9 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_dataset(tmp_path_factory.mktemp("traffic")).directory)
 
 
-@pytest.fixture(scope="module")
-def counted(data: str) -> list[dict[str, tuple[int, int]]]:
-    return run_on_ranks(2, count, data)
+@pytest.fixture(scope="module", params=["float32", "bf16"])
+def counted(request: pytest.FixtureRequest, data: str) -> tuple[str, list[dict[str, tuple[int, int]]]]:
+    return request.param, run_on_ranks(2, count, data, request.param)
 
 
 @pytest.mark.slow
@@ -55,8 +59,9 @@ def counted(data: str) -> list[dict[str, tuple[int, int]]]:
 def test_bytes_and_calls_equal_those_of_a_real_run(name, data, counted):
     model, loader = CASES[name]
     config = make_config(data, model=model, loader=loader)
-    job = job_of_dataset(data, config.model, config.loader, 2)
-    for rank in counted:
+    wire, ranks = counted
+    job = dataclasses.replace(job_of_dataset(data, config.model, config.loader, 2), wire=wire)
+    for rank in ranks:
         sent, entered = rank[name]
         assert bytes_a_step(job) * job.steps == pytest.approx(sent, abs=1e-3)
         assert sum(part.calls for part in collectives(job)) * job.steps == pytest.approx(entered)
