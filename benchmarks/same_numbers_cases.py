@@ -83,7 +83,7 @@ def published(configs: Path) -> list[Case]:
             steps=2,
             export=ranks == 1 or name in ("rating", "ranking"),
             recommend={("rating", 2): "run", ("ranking", 1): "export", ("ranking", 2): "run"}.get((name, ranks), ""),
-            torchrun=name == "quickstart",
+            torchrun=name == "rating",
         )
         for name, content in contents.items()
         for ranks in (1, 2)

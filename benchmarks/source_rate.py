@@ -1,6 +1,6 @@
 """Checks that training is stable at several values of ``optimizer.message_lr_degree`` and several seeds.
 
-    python -m benchmarks.source_rate --data PREPARED --config configs/quickstart.yaml
+    python -m benchmarks.source_rate --data PREPARED
 
 Prints, for every run, the highest mean squared error of an epoch and the best validation RMSE. A run whose loss rises
 far above its first epoch's has diverged, even if it recovers.
@@ -22,7 +22,7 @@ from gnnrec.training.run import train
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="prepared dataset")
-    parser.add_argument("--config", default="configs/quickstart.yaml")
+    parser.add_argument("--config", default="configs/rating.yaml")
     parser.add_argument("--degrees", type=float, nargs="+", default=[0, 200, 100, 50, 25])
     parser.add_argument("--seeds", type=int, default=4)
     options = parser.parse_args()

@@ -83,7 +83,7 @@ elif [[ -n "$movies" ]]; then
 fi
 stage "prepare" gnnrec prepare "$out/data" "${source[@]}" --overwrite
 stage "train" torchrun --standalone --nproc-per-node "$ranks" train_dist.py \
-    --config configs/quickstart.yaml --data "$out/data" --run-dir "$out/run" --overwrite
+    --data "$out/data" --run-dir "$out/run" --overwrite
 stage "export" torchrun --standalone --nproc-per-node "$ranks" -m gnnrec.export "$out/run" \
     --out "$out/export" --overwrite
 if [[ -z "$user" ]]; then # the user whose mean rating is nearest to the mean of all ratings

@@ -76,7 +76,7 @@ def train(
     Args:
         data: A prepared dataset or its directory.
         run_dir: Run directory to create.
-        config: A YAML file of options, such as ``configs/quickstart.yaml``.
+        config: A YAML file of options, such as ``configs/custom.yaml``.
         **options: Options that override those of the file; sections are dictionaries:
             ``model={"architecture": "gat"}``, ``optimizer={"epochs": 10}``, ``overwrite=True``.
 
