@@ -16,6 +16,7 @@ import yaml
 from gnnrec.config.train_config import parse_train_config
 from tests.end_to_end.commands import ROOT
 from tests.end_to_end.conftest import Chain
+from tests.end_to_end.test_documents import commands
 
 SWEEP = yaml.safe_load((ROOT / "configs" / "sweep.yaml").read_text())
 
@@ -67,4 +68,5 @@ def test_the_command_starts_training_in_a_directory_of_its_own(tmp_path: Path, r
     assert words[: words.index("train_dist.py")] == ["--standalone", "--nproc-per-node", ranks or "1"]
     config = parse_train_config(words[words.index("train_dist.py") + 1 :])
     assert config.run_dir == Path("runs/swp/r7") and config.wandb.mode == "online"
-    assert config.model.architecture == "sage" and config.data == Path("prepared")
+    assert config.model.architecture == "sage" and config.data == Path("data/mine")
+    assert ["gnnrec", "prepare", "data/mine"] in [words[:3] for words in commands(ROOT / "README.md")]
