@@ -25,7 +25,7 @@ def test_the_code_runs(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     for block in blocks:
         exec(block, names)
     assert len(names["vectors"].users) == 120 and names["table"]["model"].tolist() == ["global mean", "biases"]
@@ -33,6 +33,8 @@ def test_the_code_runs(tmp_path: Path, monkeypatch, capsys):
     rated = names["ratings"].query("userId == @names['user']")["movieId"]
     assert names["scores"].drop(rated).idxmax() == best
     assert "model.dim=wide: must be a whole number" in capsys.readouterr().out
+    assert "stopped_early" in names["early"].summary and names["early"].config.optimizer.patience == 2
+    assert names["served"].config.refit == "all" and "test_rmse" not in names["served"].summary
     assert isinstance(names["run"].metrics, pd.DataFrame) and (tmp_path / "runs/python/report/report.html").exists()
 
 
