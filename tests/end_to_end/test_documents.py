@@ -129,6 +129,12 @@ def test_own_ratings_are_trained_with_the_defaults():
     assert "--config" not in (ROOT / "launch" / "quickstart.sh").read_text()
 
 
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "benchmarks" / "README.md"], ids=lambda path: path.name)
+def test_what_documents_install_has_tested_versions(document: Path):
+    hints = re.findall(r"pip install [^`\n]*", document.read_text(encoding="utf-8"))
+    assert [hint for hint in hints if "-c launch/constraints.txt" not in hint] == []
+
+
 def test_git_ignores_what_documented_commands_make_and_no_package():
     entries = (ROOT / ".gitignore").read_text().split()
     made = {written(words) for path in DOCUMENTS for words in commands(path)} - {None}
