@@ -93,6 +93,21 @@ def test_a_run_uses_a_dataset_and_makes_a_model(tracked, dataset):
     assert references == {path.resolve().as_uri() for path in best.iterdir()}
 
 
+def test_a_run_on_all_ratings_sends_no_metric_of_held_out_ratings(dataset, tmp_path):
+    run(config_of(dataset, tmp_path / "run", wandb=OFFLINE, refit="all", baselines=True, max_steps=6))
+    records = wandb_records(offline_runs(tmp_path / "run")[0])
+    logged = {}
+    for update in of_kind(records, "summary"):
+        logged |= values(update.update)
+    sent = set(logged) | {name for row in history(records) for name in row}
+    assert {"loss", "step", "training_seconds"} <= sent
+    assert not [name for name in sent if name.startswith(("test", "validation", "rmse_by", "baselines"))]
+    assert logged["no_test_metrics"] == _summary(tmp_path / "run")["no_test_metrics"]
+    assert [record.exit_code for record in of_kind(records, "exit")] == [0] and not of_kind(records, "alert")
+    (made,) = (each for each in of_kind(records, "artifact") if each.type == "model")
+    assert not json.loads(made.metadata)["validation"]
+
+
 @pytest.mark.slow
 def test_weights_are_uploaded_on_request(dataset, tmp_path):
     options = WandbOptions(mode="offline", upload_checkpoints=True)
