@@ -112,16 +112,16 @@ import sys
 
 with open(sys.argv[1]) as file:
     summary = json.load(file)
-names = "test_rmse", "test_rmse_without_time", "test_mae"
+names = "test_rmse_without_time", "test_rmse", "test_mae"
 rows = [(name, *(row[metric] for metric in names)) for name, row in summary["baselines"].items()]
 rows.append(("this model", *(summary[metric] for metric in names)))
 if sys.argv[2]:
     with open(sys.argv[2]) as file:
         floor = json.load(file)["floor"]
     rows.append(("best possible", floor["rmse"], floor["rmse"], floor["mae"]))
-print(f"{'':16}test RMSE  without time  test MAE")
-for name, rmse, without_time, mae in rows:
-    print(f"{name:16}{rmse:9.4f}  {without_time:12.4f} {mae:9.4f}")
+print(f"{'':16}test RMSE without time  test RMSE  test MAE")
+for name, without_time, rmse, mae in rows:
+    print(f"{name:16}{without_time:22.4f}  {rmse:9.4f}  {mae:8.4f}")
 PYTHON
 printf 'data: %s/data   run: %s/run   embeddings: %s/export\n' "$out" "$out" "$out"
 printf 'open in a browser: %s/run/report/report.html\n' "$out"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
+
+#: Ending of errors that are measured without the times of ratings.
+WITHOUT_TIME = "_without_time"
 
 
 class Metrics(Protocol):
@@ -33,3 +37,26 @@ class Metrics(Protocol):
 def prefixed(split: str, metrics: Metrics) -> dict[str, float | None]:
     """Figures under the names that summaries and trackers use: ``test_rmse``."""
     return {f"{split}_{name}": value for name, value in metrics.figures().items()}
+
+
+def in_order(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the metrics of a table in the order of its columns.
+
+    Errors that are measured without the times of ratings come before those with them, since validation chooses by them.
+    They are left out if no row has times, which would make them the same.
+
+    Args:
+        rows: Metric name, with or without the name of a split -> value.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    variants = [name for name in names if name.endswith(WITHOUT_TIME)]
+    timed = any(
+        row[name] != row.get(name.removesuffix(WITHOUT_TIME)) for row in rows for name in variants if name in row
+    )
+    ordered = []
+    for name in names:
+        if timed and name + WITHOUT_TIME in variants:
+            ordered.append(name + WITHOUT_TIME)
+        if name not in variants:
+            ordered.append(name)
+    return ordered

@@ -50,11 +50,19 @@ class RatingMetrics:
 
     @property
     def headline(self) -> str:
-        without = "" if self.rmse == self.rmse_without_time else f" ({self.rmse_without_time:.4f} without time)"
-        return f"RMSE {self.rmse:.4f}{without}"
+        return f"RMSE {_both(self.rmse_without_time, self.rmse)}"
 
     def __str__(self) -> str:
-        return "no ratings" if self.rmse is None else f"{self.headline}  MAE {self.mae:.4f}  {self.count:,} ratings"
+        if self.rmse is None:
+            return "no ratings"
+        return f"{self.headline}  MAE {_both(self.mae_without_time, self.mae)}  {self.count:,} ratings"
+
+
+def _both(without_time: float | None, with_time: float | None) -> str:
+    """Formats an error without the times of ratings and, if it differs, the one with them."""
+    return (
+        f"{with_time:.4f}" if with_time == without_time else f"{without_time:.4f} without time ({with_time:.4f} with)"
+    )
 
 
 def held_out(

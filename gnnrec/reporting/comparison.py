@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gnnrec.evaluation.metrics import in_order
 from gnnrec.reporting.content import Page, Section, Table, Tile
 from gnnrec.reporting.head import describe_model
 from gnnrec.reporting.metric_names import (
@@ -43,9 +44,9 @@ def comparison_page(runs: list[RunRecords]) -> Page:
 
 def _tiles(runs: list[RunRecords]) -> list[Tile]:
     """Returns the main metric of each run."""
-    tiles, first = [], None
+    tiles, first, timed = [], None, any(run.timed for run in runs)
     for run in runs[:8]:
-        name = headline_metric(run.ranking)
+        name = headline_metric(run.ranking, timed)
         value = metrics_of(run.summary, "test").get(name)
         note = "" if first is None or value is None or runs[0].ranking != run.ranking else change(value, first)
         first = value if run is runs[0] else first
@@ -72,7 +73,7 @@ def _scores(runs: list[RunRecords]) -> Section:
     rows = [["model", *(describe_model(run.config).split(" · ")[-1] for run in runs)]]
     for split in ("test", "validation"):
         values = [metrics_of(run.summary, split) for run in runs]
-        for name in dict.fromkeys(name for metrics in values for name in metrics):
+        for name in in_order(values):
             cells = _with_changes([metrics.get(name) for metrics in values], name)
             rows.append([f"{split} {metric_name(name)}", *cells])
     for key, (name, text) in _COSTS.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.evaluation.metrics import in_order
 from gnnrec.reporting.content import Tile
 from gnnrec.reporting.metric_names import (
     compared,
@@ -63,8 +64,8 @@ def tiles(records: RunRecords) -> list[Tile]:
     """Returns test metrics, then the cost of training."""
     summary, tiles = records.summary, []
     test = metrics_of(summary, "test")
-    first = headline_metric(records.ranking)
-    for name in sorted(test, key=lambda name: name != first)[:3]:
+    first = headline_metric(records.ranking, records.timed)
+    for name in sorted(in_order([test]), key=lambda name: name != first)[:3]:
         tiles.append(Tile(four_digits(test[name]), f"test {metric_name(name)}", _against_baselines(records, name)))
     for name, value in metrics_of(summary, "validation").items():
         if name == first:

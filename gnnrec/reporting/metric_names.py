@@ -20,9 +20,14 @@ def lower_is_better(name: str) -> bool:
     return name in _ERRORS
 
 
-def headline_metric(ranking: bool) -> str:
-    """Returns the main metric of the objective."""
-    return "ndcg@100" if ranking else "rmse"
+def headline_metric(ranking: bool, timed: bool) -> str:
+    """Returns the main metric, which selects the best checkpoint.
+
+    Args:
+        ranking: Whether the model ranks movies; otherwise it predicts ratings.
+        timed: Whether its predictions use the times of ratings; the main error is then the one without them.
+    """
+    return "ndcg@100" if ranking else "rmse_without_time" if timed else "rmse"
 
 
 def metrics_of(summary: dict, split: str) -> dict[str, float]:

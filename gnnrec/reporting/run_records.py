@@ -14,6 +14,7 @@ import pandas as pd
 from gnnrec.config.serialize import flat
 from gnnrec.config.train_config import TrainConfig, read_train_config
 from gnnrec.errors import UserError
+from gnnrec.evaluation.metrics import WITHOUT_TIME
 
 
 @dataclasses.dataclass
@@ -50,6 +51,12 @@ class RunRecords:
     def ranking(self) -> bool:
         """Whether the model ranks movies; otherwise it predicts ratings."""
         return self.config.objective == "ranking"
+
+    @cached_property
+    def timed(self) -> bool:
+        """Whether errors differ with and without the times of ratings."""
+        pairs = [(f"{split}_rmse", f"{split}_rmse{WITHOUT_TIME}") for split in ("test", "validation")]
+        return any(row.get(a) != row.get(b) for row in (self.summary, *self.metrics) for a, b in pairs if b in row)
 
     @cached_property
     def began(self) -> str | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.evaluation.metrics import in_order
 from gnnrec.graph.partition import partition
 from gnnrec.reporting import charts
 from gnnrec.reporting.content import Figure, Section, Table
@@ -29,7 +30,7 @@ _PARTS = ("sampling", "compute", "communication", "checkpoints")
 
 def curves(records: list[RunRecords]) -> Section | None:
     """Draws loss, validation metric, learning rate, speed and gradient norm over steps; a line for each run."""
-    metric = headline_metric(records[0].ranking)
+    metric = headline_metric(records[0].ranking, any(run.timed for run in records))
     shapes = [
         ("loss", "Training loss", "loss", "Mean training loss since the previous record.", ".4f"),
         (
@@ -56,8 +57,8 @@ def results(records: RunRecords) -> Section | None:
     test = metrics_of(records.summary, "test")
     if not test:
         return None
-    headline = headline_metric(records.ranking)
-    order = sorted(test, key=lambda name: name != headline)
+    headline = headline_metric(records.ranking, records.timed)
+    order = sorted(in_order([test]), key=lambda name: name != headline)
     baselines = records.summary.get("baselines") or {}
     rows = [
         [name, *(_cell(row.get(f"test_{metric}"), test[metric]) for metric in order)] for name, row in baselines.items()
@@ -81,7 +82,12 @@ def results(records: RunRecords) -> Section | None:
     count = records.summary.get("counts", {}).get(f"test_{unit}")
     text = f"On {count:,} {'held-out users' if records.ranking else 'test ratings'}. " if count else ""
     if baselines:
-        text += "Baselines are tuned on validation and fitted on the same ratings."
+        text += "Baselines are tuned on validation and fitted on the same ratings. "
+    if records.timed:
+        text += (
+            "Without time: predicted without the times of the test ratings, like exported vectors; on validation this "
+            "error selects the best checkpoint."
+        )
     return Section("results", "Results", text.strip(), items)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from gnnrec.data.prepared import TEST, VALIDATION
 from gnnrec.errors import UserError
-from gnnrec.evaluation.metrics import Metrics, prefixed
+from gnnrec.evaluation.metrics import Metrics, in_order, prefixed
 from gnnrec.training.checkpoint.info import find_checkpoint
 from gnnrec.training.checkpoint.read import load_checkpoint
 from gnnrec.training.run_directory import RunLock
@@ -132,9 +132,10 @@ def _log_results(run: Path, test: Metrics | None, baselines: dict) -> None:
     if not test.count:
         logger.info(f"no test ratings to score; summary: {run / 'summary.json'}")
         return
-    names = list(prefixed("test", test))
+    rows = {**baselines, "this model": prefixed("test", test)}
+    names = in_order([prefixed("test", test)])
     logger.info(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
-    for row, values in [*baselines.items(), ("this model", prefixed("test", test))]:
+    for row, values in rows.items():
         logger.info(f"{row:16}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
     logger.info(str(run / "summary.json"))
 

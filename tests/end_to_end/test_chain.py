@@ -81,13 +81,11 @@ def test_both_checkpoints_are_there(chain: Chain):
 
 
 def test_evaluate_on_one_rank_repeats_what_training_found_on_two(chain: Chain):
-    test = re.search(
-        r"test +RMSE ([\d.]+) \(([\d.]+) without time\)  MAE ([\d.]+)  ([\d,]+) ratings", chain.printed["evaluate"]
-    )
-    assert float(test[1]) == pytest.approx(chain.summary["test_rmse"], abs=1e-4)
-    assert float(test[2]) == pytest.approx(chain.summary["test_rmse_without_time"], abs=1e-4)
-    assert float(test[3]) == pytest.approx(chain.summary["test_mae"], abs=1e-4)
-    assert int(test[4].replace(",", "")) == chain.summary["counts"]["test_ratings"]
+    both = r"([\d.]+) without time \(([\d.]+) with\)"
+    test = re.search(rf"test +RMSE {both}  MAE {both}  ([\d,]+) ratings", chain.printed["evaluate"])
+    for number, name in enumerate(("rmse_without_time", "rmse", "mae_without_time", "mae"), 1):
+        assert float(test[number]) == pytest.approx(chain.summary[f"test_{name}"], abs=1e-4)
+    assert int(test[5].replace(",", "")) == chain.summary["counts"]["test_ratings"]
 
 
 def test_export_has_every_user_and_movie_under_its_raw_id(chain: Chain):

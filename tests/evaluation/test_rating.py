@@ -59,6 +59,9 @@ def test_metrics_are_in_the_unit_of_the_dataset():
     assert metrics.rmse_without_time == pytest.approx(root_mean_squared_error(rating, without), rel=1e-9)
     assert metrics.mae_without_time == pytest.approx(mean_absolute_error(rating, without), rel=1e-9)
     assert metrics.loss == metrics.rmse_without_time != metrics.rmse
+    assert metrics.headline == f"RMSE {metrics.rmse_without_time:.4f} without time ({metrics.rmse:.4f} with)"
+    same = rating_metrics((predicted - 3) / 0.5, (torch.from_numpy(rating) - 3) / 0.5, unit, World())
+    assert same.headline == f"RMSE {metrics.rmse:.4f}"
 
 
 def test_predictions_are_clipped_to_the_rating_scale():

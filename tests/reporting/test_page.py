@@ -97,6 +97,17 @@ def test_a_rating_run_has_all_sections(rating_run):
     ]  # fmt: skip
 
 
+def test_errors_without_time_come_first_and_are_explained(rating_run, bare_run):
+    page = page_of(rating_run, users=1)
+    labels = [tile.label for tile in page.tiles]
+    assert labels[:2] == ["test RMSE without time", "test RMSE"] and "validation RMSE without time" in labels
+    assert page.sections[0].items[0].head[1:3] == labels[:2]
+    assert "selects the best checkpoint" in page.sections[0].text
+    bare = page_of(bare_run, users=1)
+    shown = " ".join([*(tile.label for tile in bare.tiles), *bare.sections[0].items[0].head, bare.sections[0].text])
+    assert "test RMSE" in shown and "ithout time" not in shown
+
+
 def test_a_ranking_run(ranking_run):
     page = page_of(ranking_run, users=2)
     assert section_names(page) == [

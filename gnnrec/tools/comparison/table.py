@@ -7,6 +7,8 @@ import io
 import statistics
 from typing import Any
 
+from gnnrec.evaluation.metrics import WITHOUT_TIME, in_order
+
 #: Metric -> column heading.
 _TITLES = {"rmse": "RMSE", "mae": "MAE", "recall@20": "Recall@20", "recall@50": "Recall@50", "ndcg@100": "NDCG@100"}
 _TITLES |= {"mrr": "MRR", "rmse_without_time": "RMSE without time", "mae_without_time": "MAE without time"}
@@ -47,7 +49,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def cells(rows: list[dict]) -> list[list[str]]:
     """Returns head and rows as text."""
-    metrics = list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+    metrics = in_order([row["metrics"] for row in rows])
     head = ["model", *(f"test {_TITLES.get(name, name)}" for name in metrics), "validation loss", "seconds", "GiB"]
     body = [
         [
@@ -88,9 +90,11 @@ def as_markdown(rows: list[dict]) -> str:
 def note(rows: list[dict]) -> str:
     """Describes the columns in a sentence."""
     seeds = sorted({seed for row in rows for seed in row["seeds"]})
+    timed = any(name.endswith(WITHOUT_TIME) for name in in_order([row["metrics"] for row in rows]))
+    without = "; without time: without the times of the test ratings, like exported vectors" if timed else ""
     return (
         f"Mean ± standard deviation over seeds {', '.join(map(str, seeds))}; seconds: mean of one fit, with a "
-        "baseline's search on validation; GiB: peak memory of a rank over all fits."
+        f"baseline's search on validation; GiB: peak memory of a rank over all fits{without}."
     )
 
 

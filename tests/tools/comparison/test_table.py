@@ -47,6 +47,16 @@ def test_text_is_aligned(rows):
     assert "test RMSE" in lines[0] and "0.8500 ± 0.0500" in lines[1] and lines[2].startswith("global mean ")
 
 
+def test_errors_without_time_are_the_first_column_and_explained(rows):
+    assert "without" not in table.as_text(rows) + table.as_markdown(rows)
+    timed = fit(0, 0.8)
+    timed["metrics"] |= {"rmse_without_time": 0.85, "mae_without_time": 0.42}
+    timed = [table.row([timed], data="d", protocol="random", model="sage")]
+    head, line = table.as_text(timed).splitlines()
+    assert head.index("test RMSE without time") < head.index("test RMSE  ") and line.index("0.85") < line.index("0.80")
+    assert "without the times of the test ratings" in table.note(timed)
+
+
 def test_markdown_has_as_many_cells_in_every_line(rows):
     lines = table.as_markdown(rows).split("\n\n")[0].splitlines()
     assert len({line.count("|") for line in lines}) == 1 and len(lines) == 4
