@@ -19,6 +19,9 @@ from gnnrec.kernels.ragged import counting_sort, index_dtype, owners
 from gnnrec.kernels.sorting import sort_within
 from gnnrec.kernels.statistics import time_bins
 
+#: Edges that are read at a time.
+_BLOCK = 1 << 22
+
 
 @dataclasses.dataclass
 class RankGraph:
@@ -104,6 +107,19 @@ class RankGraph:
     def time_bins(self) -> EdgeTimeBins | None:
         """Half-width bins of the edges; None in models without time."""
         return None if self.clock is None else time_bins(self.user_ptr, self.time, self.clock.windows)
+
+    @cached_property
+    def rated_years(self) -> Tensor:
+        """Half-width bins of movies that have a rating on any rank, int64 ``[bins]``, ascending.
+
+        They are positions in a table ``[movies * half-width bins]``, in which most bins of most movies are empty. The
+        first access is a collective.
+        """
+        width = self.clock.windows.num_movie_half_bins
+        rated = torch.zeros(self.num_movies * width, dtype=torch.uint8, device=self.device)
+        for movies, years in zip(self.movie.split(_BLOCK), self.time_bins.year.split(_BLOCK)):
+            rated[movies.long() * width + years] = 1
+        return self.world.all_reduce_max_(rated).nonzero().squeeze(1)
 
     @property
     def movie_ptr(self) -> Tensor:

@@ -85,7 +85,7 @@ def message_statistics(
     user_base, years, windows = user_bias + mean, None, None
     if graph.clock is not None and (fold >= 0 or tables):  # messages need no times
         windows = graph.clock.windows
-        years = kernels.both_bins(world.all_reduce_sum_(kernels.year_sums(edges, fold, user_base, movie_bias, windows)))
+        years = kernels.both_bins(_over_ranks(graph, kernels.year_sums(edges, fold, user_base, movie_bias, windows)))
     group, kept, weight = None, None, 1.0
     if dropout is not None:
         group, (kept, weight) = dropout.group, dropout.kept(fold)
@@ -97,6 +97,14 @@ def message_statistics(
     if tables and years is not None:
         temporal_bias = TemporalBiasTables(graph.clock, years, graph.user_ptr, graph.time, residuals.stages)
     return MessageStatistics(user_degree, movie_degree, mean, user_bias, movie_bias, weight, residuals, temporal_bias)
+
+
+def _over_ranks(graph: RankGraph, sums: Tensor) -> Tensor:
+    """Sums ``[movies, half-width bins, 2]`` over ranks in place; bins without a rating are not exchanged."""
+    if graph.world.size > 1:
+        by_bin, rated = sums.view(-1, sums.shape[2]), graph.rated_years
+        by_bin.index_copy_(0, rated, graph.world.all_reduce_sum_(by_bin.index_select(0, rated)))
+    return sums
 
 
 def _others(by_fold: Tensor, fold: int) -> Tensor:

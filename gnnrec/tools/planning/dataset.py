@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, PreparedDataset
+from gnnrec.distributed.world import World
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.tools.planning.job import TrainingJob
@@ -19,6 +21,20 @@ def movie_bins(seconds: float) -> int:
     span = int(seconds)
     half = max(YEAR[0], -(-(span + 1) // (MOST_MOVIE_BINS - 1))) // 2
     return span // half + 1
+
+
+def rated_years(dataset: PreparedDataset) -> int:
+    """Returns the number of half bins of movies that have a training rating."""
+    from gnnrec.graph.time_bins import Clock
+
+    trained = np.asarray(dataset.split) == TRAIN
+    time = torch.from_numpy(np.asarray(dataset.timestamp)[trained])
+    clock = Clock.from_times(time, World())
+    years = clock.seconds(time) // clock.windows.movie_half_width
+    width = clock.windows.num_movie_half_bins
+    rated = np.zeros(dataset.num_movies * width, dtype=bool)
+    rated[np.asarray(dataset.movie)[trained].astype(np.int64) * width + years.numpy()] = True
+    return int(rated.sum())
 
 
 def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, ranks: int) -> TrainingJob:
@@ -60,6 +76,7 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
         levels=len(dataset.manifest.rating["levels"]),
         genres=len(names),
         movie_bins=bins,
+        rated_years=rated_years(dataset) if bins else 0,
         movies_drawn=drawn["movies_drawn"],
         raters_drawn=drawn["raters_drawn"],
     )

@@ -38,7 +38,7 @@ def collectives(job: TrainingJob) -> list[Collectives]:
     * Sums of messages of movies, forward and backward in every layer
       (:meth:`gnnrec.models.conv.PartialSums.reduced`); with attention, the largest logits before them.
     * Gradients of movie tables, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
-    * Once a pass: raters' biases and, with temporal bias, sums by half bins
+    * Once a pass: raters' biases and, with temporal bias, sums by the half bins that have ratings
       (:func:`gnnrec.graph.statistics.message_statistics`); with a control variate forward sums over whole
       neighborhoods.
     * Once an epoch: numbers and sums by fold in float64 (:class:`gnnrec.graph.folds.Folds`), and numbers of targets.
@@ -56,7 +56,7 @@ def collectives(job: TrainingJob) -> list[Collectives]:
         parts.append(Collectives("largest logits", movies * logits * FLOAT, layers))
     rows = (movies + job.genres) * job.table_width
     parts.append(Collectives("gradients of movies and weights", (rows + network.weights) * on_wire, 1))
-    of_pass = movies * FLOAT * (1 + 2 * job.movie_bins)
+    of_pass = (movies + 2 * job.exchanged_years) * FLOAT
     calls = 2.0 if job.movie_bins else 1.0
     parts.append(Collectives("statistics of a pass", of_pass / job.slices, calls / job.slices))
     if job.control_variate and layers:

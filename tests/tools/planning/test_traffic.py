@@ -72,5 +72,5 @@ def test_one_rank_sends_nothing():
 
 
 def test_bytes_do_not_depend_on_users_ratings_or_ranks():
-    first, second = TrainingJob(100, 50, 1000, ranks=2), TrainingJob(10_000, 50, 90_000, ranks=64)
+    first, second = TrainingJob(100, 50, 4000, ranks=2), TrainingJob(10_000, 50, 90_000, ranks=64)
     assert bytes_a_step(first) == bytes_a_step(second) > 0
