@@ -22,6 +22,8 @@ class CollectiveStats:
     Attributes:
         cuda: Tensors are on a GPU.
         wire: Type in which sums of messages and gradients are exchanged; None for their own.
+        equal_gradients: Addresses of replicated tables whose gradients every rank computes (:class:`UseOnRanks`), and
+            the number of ranks: DDP multiplies them instead of exchanging them.
         gradient_rows: Rows of replicated tables whose gradients are nonzero on any rank, by the address of the table,
             int64 ``[rows]``, the same on every rank; tables that are absent are exchanged whole.
         in_batch: Set while a batch is made: all-reduces then count into ``batch_seconds``.
@@ -33,6 +35,7 @@ class CollectiveStats:
 
     cuda: bool = False
     wire: torch.dtype | None = None
+    equal_gradients: dict[int, int] = dataclasses.field(default_factory=dict)
     gradient_rows: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     in_batch: bool = False
     bytes: int = 0
@@ -72,12 +75,17 @@ class CollectiveStats:
     def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]
         """Communication hook of DDP that sums gradients over ranks; DDP itself would average them."""
         buffer, tracked, timer = bucket.buffer(), track_collective(self, "all-reduce of gradients"), self._timer
-        rows = [self.gradient_rows.get(parameter.data_ptr()) for parameter in bucket.parameters()]
-        gradients, parts, sent = bucket.gradients(), None, buffer
-        if any(row is not None for row in rows):
-            parts = [
-                gradient if row is None else gradient.index_select(0, row) for gradient, row in zip(gradients, rows)
-            ]
+        gradients, addresses = bucket.gradients(), [parameter.data_ptr() for parameter in bucket.parameters()]
+        exchanged, parts, sent = [], [], buffer
+        for gradient, address in zip(gradients, addresses):
+            if address in self.equal_gradients:
+                gradient.mul_(self.equal_gradients[address])
+            else:
+                row = self.gradient_rows.get(address)
+                exchanged.append((gradient, row))
+                parts.append(gradient if row is None else gradient.index_select(0, row))
+        whole = len(parts) == len(gradients) and all(row is None for _, row in exchanged)
+        if not whole:
             sent = torch.cat([part.flatten() for part in parts])
         sent = sent if self.wire is None else sent.to(self.wire)
 
@@ -85,10 +93,9 @@ class CollectiveStats:
             tracked.__exit__()
             timer.stop(started)
             summed = future.value()[0]
-            if parts is None:
+            if whole:
                 return buffer if self.wire is None else buffer.copy_(summed)
-            sizes = [part.numel() for part in parts]
-            for gradient, row, part, total in zip(gradients, rows, parts, summed.split(sizes)):
+            for (gradient, row), part, total in zip(exchanged, parts, summed.split([part.numel() for part in parts])):
                 total = total.view_as(part).to(gradient.dtype)
                 gradient.copy_(total) if row is None else gradient.index_copy_(0, row, total)
             return buffer
@@ -126,18 +133,41 @@ class track_collective:
         self.collective_stats.changed = time.perf_counter()
 
 
-class AllReduceSum(torch.autograd.Function):
-    """All-reduces (sum) in the forward and in the backward pass.
+class SumOverRanks(torch.autograd.Function):
+    """Sum over ranks of what each rank computed from its own edges, the same on every rank afterwards.
 
-    Each rank's loss is its own share of the global loss, and the reduced value enters all of them; the derivative of
-    the global loss by one rank's partial sum is therefore the sum of the derivatives that all ranks hold.
+    The backward pass needs no collective. The gradient of the sum is computed by every rank, from the gradients that
+    :class:`UseOnRanks` has averaged: each rank's own part has that gradient times the number of ranks.
     """
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor, collective_stats: CollectiveStats) -> Tensor:
-        ctx.collective_stats = collective_stats
+    def forward(ctx: Any, tensor: Tensor, collective_stats: CollectiveStats, size: int) -> Tensor:
+        ctx.size = size
         return collective_stats.sum_on_wire(tensor.clone(memory_format=torch.contiguous_format))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return ctx.collective_stats.sum_on_wire(gradient.clone(memory_format=torch.contiguous_format)), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient * ctx.size, None, None
+
+
+class UseOnRanks(torch.autograd.Function):
+    """Marks where ranks use a tensor that all of them have computed, each for its own edges or targets.
+
+    Each rank's loss is its own share of the global loss. The backward pass averages the gradients over ranks. So what
+    every rank computes before this point has the gradient of the global loss over the number of ranks, and the sum over
+    ranks, which DDP takes of all parameters, is right for parameters before this point, after it, and on both sides.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, collective_stats: CollectiveStats, size: int, rows: Tensor | None) -> Tensor:
+        ctx.collective_stats, ctx.size, ctx.rows = collective_stats, size, rows
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        if ctx.rows is None:
+            summed = ctx.collective_stats.sum_on_wire(gradient.clone(memory_format=torch.contiguous_format))
+        else:
+            rows = ctx.collective_stats.sum_on_wire(gradient.index_select(0, ctx.rows))
+            summed = torch.zeros_like(gradient).index_copy_(0, ctx.rows, rows)
+        return summed.div_(ctx.size), None, None, None

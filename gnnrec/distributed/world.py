@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gnnrec.distributed.collectives import AllReduceSum, CollectiveStats, track_collective
+from gnnrec.distributed.collectives import CollectiveStats, SumOverRanks, UseOnRanks, track_collective
 from gnnrec.distributed.shutdown import StopRequest, reason
 from gnnrec.errors import Stopped, UserError
 from gnnrec.utils.log import logger, print_line
@@ -50,10 +50,20 @@ class World:
         return self.rank == 0
 
     def reduce(self, tensor: Tensor) -> Tensor:
-        """Differentiable sum over ranks (see :class:`~gnnrec.distributed.collectives.AllReduceSum`); the identity on
-        one rank.
+        """Differentiable sum over ranks of their own parts (:class:`~gnnrec.distributed.collectives.SumOverRanks`)."""
+        return tensor if self.size == 1 else SumOverRanks.apply(tensor, self.collective_stats, self.size)
+
+    def use(self, tensor: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Marks the use of a tensor that every rank has computed by what differs among ranks.
+
+        Whatever is computed from a :meth:`reduce` needs it before each rank's own edges or targets enter
+        (:class:`~gnnrec.distributed.collectives.UseOnRanks`).
+
+        Args:
+            tensor: The same on every rank, ``[n, ...]``.
+            rows: The rows that any rank uses, int64 ``[rows]``, the same on every rank; None for all.
         """
-        return tensor if self.size == 1 else AllReduceSum.apply(tensor, self.collective_stats)
+        return tensor if self.size == 1 else UseOnRanks.apply(tensor, self.collective_stats, self.size, rows)
 
     def all_reduce_sum_(self, tensor: Tensor) -> Tensor:
         """Sum over ranks in place, without gradient."""
@@ -144,6 +154,7 @@ class World:
         """
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
+        self.collective_stats.equal_gradients, self.collective_stats.gradient_rows = {}, {}
         wrapped = DistributedDataParallel(module, bucket_cap_mb=1 << 20, gradient_as_bucket_view=True)
         wrapped.register_comm_hook(self.collective_stats, CollectiveStats.sum_gradients)
         return wrapped

@@ -132,10 +132,13 @@ class BipartiteConv(nn.Module):
 
     Attributes:
         heads: Attention logits per edge, and columns of denominators; 0 where weights do not depend on parameters.
+        marks_use: ``partial`` itself calls :meth:`~gnnrec.distributed.world.World.use` on what it computes from
+            receivers, which are the same on every rank; otherwise ``forward`` calls it on the receivers.
         receives_message_inputs: The first layer's receivers are their message embeddings, not their id embeddings.
     """
 
     heads: int = 0
+    marks_use: bool = False
     receives_message_inputs: bool = False
 
     def __init__(
@@ -173,7 +176,10 @@ class BipartiteConv(nn.Module):
             Float ``[receivers, out_channels]``, the same on every rank when ``world`` is given.
         """
         inputs = self.transform(inputs)
-        partial = self.partial(inputs, receiver, messages, world, None if stale is None else stale.shift)
+        used = receiver
+        if world is not None and receiver is not None and not self.marks_use:
+            used = world.use(receiver, messages.active_rows)
+        partial = self.partial(inputs, used, messages, world, None if stale is None else stale.shift)
         if stale is not None:
             partial = partial - stale.sampled_sums(messages)
         if world is not None:

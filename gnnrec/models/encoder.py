@@ -117,7 +117,8 @@ class Encoder(nn.Module):
         movie_state = drop(start_state(movies), movie_rows, "movie", "id")
         for number, layer in enumerate(self.layers):
             from_users = layer_inputs(layer, users, user_state)
-            from_movies = layer_inputs(layer, movies, movie_state)
+            used_state = movie_state if layer.first else world.use(movie_state, batch.used_movies)
+            from_movies = layer_inputs(layer, movies, used_state)
             stale = None if stale_sums is None else stale_sums[number].for_users(batch.users)
             to_users = layer.to_users(
                 from_movies,
@@ -137,7 +138,7 @@ class Encoder(nn.Module):
             user_state = torch.addmm(user_state, hidden, layer.user_out.weight.T)
             hidden = tanh_drop(to_movies, movie_rows, "movie", number)
             movie_state = torch.addmm(movie_state, hidden, layer.movie_out.weight.T)
-        return user_state, movie_state
+        return user_state, world.use(movie_state, batch.used_movies)
 
 
 def start_state(tables: dict[str, Tensor]) -> Tensor:

@@ -74,6 +74,8 @@ class RatingTrainer(Trainer):
         )
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
         self.model = world.replicate(model)
+        if "id_embedding" in model.movies.tables():
+            world.collective_stats.equal_gradients = {model.movies.id_embedding.data_ptr(): world.size}
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
             self.graph,
@@ -259,13 +261,18 @@ class RatingTrainer(Trainer):
         return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
 
     def bytes_a_step(self) -> int:
-        """Most bytes that a rank passes to collectives per step: movie sums in both directions, and gradients."""
+        """Most bytes that a rank passes to collectives a step: sums of messages, gradients of states and tables."""
         size = torch.finfo(self.world.collective_stats.wire or self.graph.dtype).bits // 8
-        width = sum(layer.to_movies.out_channels + layer.to_movies.heads for layer in self.replicated.encoder.layers)
-        sums = 2 * self.graph.num_movies * width * size
-        return sums + sum(
-            parameter.numel() * size for parameter in self.replicated.parameters() if parameter.requires_grad
+        convs = [layer.to_movies for layer in self.replicated.encoder.layers]
+        width = sum(conv.out_channels + conv.heads for conv in convs)
+        width += self.config.model.dim * max(len(convs), 1)
+        equal = self.world.collective_stats.equal_gradients
+        exchanged = (
+            parameter.numel()
+            for parameter in self.replicated.parameters()
+            if parameter.requires_grad and parameter.data_ptr() not in equal
         )
+        return (self.graph.num_movies * width + sum(exchanged)) * size
 
 
 def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:

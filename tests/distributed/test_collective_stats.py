@@ -30,7 +30,7 @@ def collect(world: World) -> list[tuple[float, int]]:
         fake_time.sleep(PAUSE)
     world.all_reduce_max_(torch.zeros(3, dtype=torch.float64))
     costs.append((world.collective_stats.seconds - before, world.collective_stats.bytes))
-    world.reduce(torch.zeros(5, requires_grad=True)).sum().backward()
+    world.use(world.reduce(torch.zeros(5, requires_grad=True))).sum().backward()
     costs.append((world.collective_stats.seconds, world.collective_stats.bytes))
     return costs
 
@@ -38,7 +38,7 @@ def collect(world: World) -> list[tuple[float, int]]:
 @pytest.mark.slow
 def test_bytes_and_waiting_are_counted():
     first, second = run_on_ranks(2, collect)
-    # The barrier is a sum of one number of 8 bytes; a reduction goes both ways.
+    # The barrier is a sum of one number of 8 bytes; a reduction that is used goes both ways.
     assert [size for _, size in first] == [size for _, size in second] == [160, 160 + 8 + 24, 160 + 8 + 24 + 2 * 20]
     assert [seconds for seconds, _ in first] == [0, PAUSE, PAUSE] and {seconds for seconds, _ in second} == {0}
 

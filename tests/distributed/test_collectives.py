@@ -27,8 +27,15 @@ def collect(world: World) -> dict[str, torch.Tensor]:
     leaf = filled(world).requires_grad_()
     results["reduced"] = world.reduce(leaf[:, :3] * (1 + world.rank))
     weights = torch.arange(9.0).view(3, 3) + world.rank
-    results["reduced"].backward(weights)
+    world.use(results["reduced"]).backward(weights)
     results["gradient"] = leaf.grad
+    for name, rows in (("used gradient", None), ("gradient of used rows", torch.tensor([0, 2]))):
+        shared = torch.zeros(3, 3, requires_grad=True)
+        used = world.use(shared, rows)
+        assert torch.equal(used, shared)
+        # Rows that no rank uses have no gradient.
+        used.backward(weights if rows is None else weights * torch.tensor([[1.0], [0.0], [1.0]]))
+        results[name] = shared.grad
     results["reduced"] = results["reduced"].detach()
     return results
 
@@ -45,7 +52,11 @@ def test_collectives_on_views_reduce_only_their_elements():
                 assert torch.equal(results[f"{name} {part}"], table)
                 assert torch.equal(results[f"{name} {part} returned"], value[where])
         assert torch.equal(results["reduced"], sum((1 + other) * whole[other, :, :3] for other in range(3)))
-        # The sum of all ranks' gradients, times this rank's factor.
+        # The mean of all ranks' gradients, since each used the sum, times their number and this rank's factor.
         gradient = torch.zeros(3, 4)
         gradient[:, :3] = (1 + rank) * (3 * torch.arange(9.0).view(3, 3) + 3)
         assert torch.equal(results["gradient"], gradient)
+        assert torch.equal(results["used gradient"], torch.arange(9.0).view(3, 3) + 1)
+        some = torch.zeros(3, 3)
+        some[[0, 2]] = torch.arange(9.0).view(3, 3)[[0, 2]] + 1
+        assert torch.equal(results["gradient of used rows"], some)

@@ -28,6 +28,8 @@ class BipartiteGATConv(BipartiteConv):
         receiver_channels: Channels of the receivers' states; None leaves them out of the logits.
     """
 
+    marks_use = True
+
     def __init__(
         self,
         in_channels: int | None,
@@ -64,6 +66,8 @@ class BipartiteGATConv(BipartiteConv):
     ) -> PartialSums:
         """Sums over the edges of this rank; ``shift`` is :meth:`largest_logit` over all ranks, or None."""
         sender, own, rating = self._logits(inputs, receiver)
+        if world is not None and own is not None:
+            own = world.use(own, messages.active_rows)
         lists, slope = messages.lists, self.negative_slope
         if shift is None:
             shift = self._largest(sender, own, rating, messages)

@@ -16,12 +16,14 @@ class Network:
         weights: Number of replicated parameters other than tables of movies and genres.
         summed: Numbers per movie that are summed over ranks in a forward pass: numerators and denominators.
         heads: Attention heads, each with logits whose maximum over ranks is computed first.
+        receiver_heads: Those with logits of receivers, whose gradients are summed over ranks.
         maps: Linear layers per node, of ``dim x dim`` weights each: half of those of both directions.
     """
 
     weights: int
     summed: int
     heads: int
+    receiver_heads: int
     maps: float
 
 
@@ -46,6 +48,7 @@ def _network(architecture: str, model_items: tuple, levels: int, time: bool) -> 
         weights=sum(parameter.numel() for parameter in parameters) + 2 + (NUM_TEMPORAL_BIASES if time else 0),
         summed=sum(conv.out_channels + conv.heads for conv in to_movies),
         heads=sum(conv.heads for conv in to_movies),
+        receiver_heads=sum(conv.heads for conv in to_movies if getattr(conv, "lin_receiver", None) is not None),
         maps=sum(weight.numel() for weight in matrices) / model.dim**2 / 2,
     )
 

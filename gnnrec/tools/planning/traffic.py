@@ -35,9 +35,11 @@ class Collectives:
 def collectives(job: TrainingJob) -> list[Collectives]:
     """Returns the all-reduces of a step. Those of a pass or an epoch are divided by its steps.
 
-    * Sums of messages of movies, forward and backward in every layer
-      (:meth:`gnnrec.models.conv.PartialSums.reduced`); with attention, the largest logits before them.
-    * Gradients of movie tables, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
+    * Sums of messages of movies, forward in every layer (:meth:`gnnrec.models.conv.PartialSums.reduced`); with
+      attention, the largest logits before them.
+    * Gradients of the states of movies where later layers send them and where targets use them, and of the logits of
+      receivers (:meth:`gnnrec.distributed.world.World.use`).
+    * Gradients of movie tables but ids, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
     * Once a pass: raters' biases and, with temporal bias, sums by the half bins that have ratings
       (:func:`gnnrec.graph.statistics.message_statistics`); with a control variate forward sums over whole
       neighborhoods.
@@ -51,10 +53,15 @@ def collectives(job: TrainingJob) -> list[Collectives]:
     logits = 0 if job.control_variate else network.heads
     on_wire = BF16 if job.wire == "bf16" else FLOAT
     forward = movies * network.summed * on_wire
-    parts = [Collectives("sums of messages", 2 * forward, 2 * layers)] if layers else []
+    parts = [Collectives("sums of messages", forward, layers)] if layers else []
+    states = max(layers, 1)
+    used = movies * (states * job.model.dim + network.receiver_heads) * on_wire
+    with_receivers = network.receiver_heads // max(job.model.heads, 1)
+    parts.append(Collectives("gradients of states", used, states + with_receivers))
     if logits:
         parts.append(Collectives("largest logits", movies * logits * FLOAT, layers))
-    rows = (movies + job.genres) * job.table_width
+    ids = movies * job.model.dim if job.model.movie_ids or not layers else 0
+    rows = (movies + job.genres) * job.table_width - ids
     parts.append(Collectives("gradients of movies and weights", (rows + network.weights) * on_wire, 1))
     of_pass = (movies + 2 * job.exchanged_years) * FLOAT
     calls = 2.0 if job.movie_bins else 1.0
