@@ -26,13 +26,11 @@ from gnnrec.evaluation.rating import (
 )
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.graph.batch import Batch, Targets
+from gnnrec.graph.build_sampler import build_sampler, uses_few_movies
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.inclusion_probability import inclusion_probability
 from gnnrec.graph.loader import RatingLoader
-from gnnrec.graph.options import LoaderOptions
-from gnnrec.graph.pyg_sampler import PyGSampler
-from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
-from gnnrec.graph.sampler import BipartiteSampler
+from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.models import layer_file
 from gnnrec.models.build import build_model
 from gnnrec.models.control_variate import snapshot
@@ -79,7 +77,7 @@ class RatingTrainer(Trainer):
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
             self.graph,
-            build_sampler(config, self.graph),
+            build_sampler(config.loader, self.graph, config.model.layers, config.seed),
             config.model.message_dropout,
             self.control_variate,
             exclude,
@@ -278,24 +276,3 @@ class RatingTrainer(Trainer):
 def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:
     """Scales of rating embeddings, which are summed together with the message embeddings."""
     return {"to_users.rating": movie_scale, "to_movies.rating": user_scale}
-
-
-def uses_few_movies(options: LoaderOptions, graph: RankGraph) -> bool:
-    """Whether steps sum only the movies that they use over ranks: ``loader.movie_rows``, the same on every rank."""
-    if options.movie_rows != "auto" or not options.samples:
-        return options.movie_rows == "active" and options.samples
-    users = min(options.seed_users or graph.num_users_global, graph.num_users_global)
-    user_degree = graph.mean_degrees[0]
-    sent = user_degree if options.movies_per_user < 0 else min(options.movies_per_user, user_degree)
-    targets = user_degree / options.folds
-    return users * (sent + targets) < graph.num_movies / 2
-
-
-def build_sampler(config: TrainConfig, graph: RankGraph) -> BipartiteSampler | PyGSampler | None:
-    """The sampler of the loader's options; None for whole neighborhoods of all users."""
-    options, hops = config.loader, config.model.layers
-    if not options.samples:
-        return None
-    if options.sampler == "pyg":
-        return PyGSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)
-    return BipartiteSampler(graph, config.seed, options.movies_per_user, options.raters_per_movie, hops)

@@ -10,9 +10,10 @@ import torch
 from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
+from gnnrec.graph.build_sampler import uses_few_movies
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.graph.rank_graph import build_rank_graph
-from gnnrec.training.rating_trainer import RatingTrainer, uses_few_movies
+from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks

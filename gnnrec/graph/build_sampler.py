@@ -1,0 +1,29 @@
+"""Chooses how the steps of a run sample, from the options of the loader."""
+
+from __future__ import annotations
+
+from gnnrec.graph.options import LoaderOptions
+from gnnrec.graph.pyg_sampler import PyGSampler
+from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.graph.sampler import BipartiteSampler
+
+
+def build_sampler(
+    options: LoaderOptions, graph: RankGraph, hops: int, seed: int
+) -> BipartiteSampler | PyGSampler | None:
+    """The sampler of these options; None for whole neighborhoods of all users."""
+    if not options.samples:
+        return None
+    kind = PyGSampler if options.sampler == "pyg" else BipartiteSampler
+    return kind(graph, seed, options.movies_per_user, options.raters_per_movie, hops)
+
+
+def uses_few_movies(options: LoaderOptions, graph: RankGraph) -> bool:
+    """Whether steps sum only the movies that they use over ranks: ``loader.movie_rows``, the same on every rank."""
+    if options.movie_rows != "auto" or not options.samples:
+        return options.movie_rows == "active" and options.samples
+    users = min(options.seed_users or graph.num_users_global, graph.num_users_global)
+    user_degree = graph.mean_degrees[0]
+    sent = user_degree if options.movies_per_user < 0 else min(options.movies_per_user, user_degree)
+    targets = user_degree / options.folds
+    return users * (sent + targets) < graph.num_movies / 2
