@@ -41,24 +41,41 @@ def counting_sort(keys: Tensor, num_keys: int) -> tuple[Tensor, Tensor]:
         CSR offsets of the keys, int64 ``[num_keys + 1]``, and the order, int32 or int64 ``[n]``: ``keys[order]`` is
         ascending.
     """
-    if keys.device.type != "cpu":
-        pointer = offsets(torch.bincount(keys, minlength=num_keys))
-        return pointer, torch.argsort(keys, stable=True).to(index_dtype(keys.numel()))
+    return transpose(torch.tensor([0, keys.numel()], device=keys.device), keys, num_keys)[:2]
+
+
+def transpose(pointer: Tensor, column: Tensor, num_columns: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Sorts the entries of a sparse matrix stably by column.
+
+    Args:
+        pointer: Start of the entries of each row, int64 ``[rows + 1]``.
+        column: Integers in ``[0, num_columns)``, ``[n]``.
+        num_columns: Number of columns.
+
+    Returns:
+        CSR offsets of the columns, int64 ``[num_columns + 1]``, the order, int32 or int64 ``[n]``, and the row of each
+        entry in this order, int32 or int64 ``[n]``.
+    """
+    rows, entries = pointer.numel() - 1, column.numel()
+    if column.device.type != "cpu":
+        order = torch.argsort(column, stable=True).to(index_dtype(entries))
+        row = owners(pointer, index_dtype(rows), entries).index_select(0, order)
+        return offsets(torch.bincount(column, minlength=num_columns)), order, row
     # scipy's conversion from CSR to CSC is a counting sort, seven times faster than argsort here.
     import numpy as np
     import scipy.sparse
 
-    dtype = np.int32 if index_dtype(keys.numel()) == torch.int32 else np.int64
-    row = scipy.sparse.csr_matrix(
+    dtype = np.int32 if index_dtype(entries) == torch.int32 else np.int64
+    matrix = scipy.sparse.csr_matrix(
         (
-            np.arange(keys.numel(), dtype=dtype),
-            keys.to(torch.int32).numpy().astype(dtype, copy=False),
-            np.array([0, keys.numel()], dtype=dtype),
+            np.arange(entries, dtype=dtype),
+            column.to(torch.int32).numpy().astype(dtype, copy=False),
+            pointer.numpy().astype(dtype),
         ),
-        shape=(1, num_keys),
-    )
-    column = row.tocsc()
-    return torch.from_numpy(column.indptr).to(torch.int64), torch.from_numpy(column.data)
+        shape=(rows, num_columns),
+    ).tocsc()
+    column_pointer, order, row = (torch.from_numpy(array) for array in (matrix.indptr, matrix.data, matrix.indices))
+    return column_pointer.to(torch.int64), order, row.to(index_dtype(rows))
 
 
 def index_dtype(count: int) -> torch.dtype:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.kernels.ragged import counting_sort, index_dtype, offsets, owners, ranges, segment_sum
+from gnnrec.kernels.ragged import counting_sort, index_dtype, offsets, owners, ranges, segment_sum, transpose
 
 COUNTS = [[3, 0, 1, 0, 0, 5], [0], [0, 0, 0], [4], [0, 2], [2, 0], []]
 
@@ -66,6 +66,17 @@ def test_counting_sort_of_keys_in_a_strided_view():
 def test_counting_sort_leaves_keys_that_are_missing_empty():
     pointer, order = counting_sort(torch.tensor([5, 2, 5]), 8)
     assert pointer.tolist() == [0, 0, 0, 1, 1, 1, 3, 3, 3] and order.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0], [3, 0, 5, 1], [40, 60, 0, 30]])
+def test_transpose_sorts_the_entries_of_rows_stably_by_column(counts):
+    column = torch.from_numpy(np.random.default_rng(1).integers(0, 7, sum(counts)).astype(np.int32))
+    pointer, order, row = transpose(offsets(torch.tensor(counts, dtype=torch.int64)), column, 9)
+    expected = np.argsort(column.numpy(), kind="stable")
+    assert order.tolist() == expected.tolist()
+    assert row.tolist() == np.repeat(np.arange(len(counts)), counts)[expected].tolist()
+    assert pointer.tolist() == [0, *np.cumsum(np.bincount(column.numpy(), minlength=9))]
+    assert (pointer.dtype, order.dtype, row.dtype) == (torch.int64, torch.int32, torch.int32)
 
 
 def test_index_dtype_counts_to_two_to_the_31():
