@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 _BLOCK = 1 << 20  # rows
+_LOOK_UP_BLOCK = 1 << 18  # rows
 
 
-def blocks(rows: int) -> list[slice]:
-    """Consecutive slices that cover ``rows`` rows."""
-    return [slice(start, min(start + _BLOCK, rows)) for start in range(0, rows, _BLOCK)]
+def blocks(rows: int, size: int | None = None) -> list[slice]:
+    """Consecutive slices of ``size`` rows, by default a million, that cover ``rows`` rows."""
+    size = size or _BLOCK
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def look_up(table: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -23,6 +25,6 @@ def look_up(table: np.ndarray, positions: np.ndarray) -> np.ndarray:
         The dtype of ``table``, ``[rows]``.
     """
     values = np.empty(len(positions), table.dtype)
-    for block in blocks(len(positions)):
+    for block in blocks(len(positions), _LOOK_UP_BLOCK):
         values[block] = table[positions[block]]
     return values

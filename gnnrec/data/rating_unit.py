@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 #: Standardized ratings are multiples of this number. So their float64 sums are exact in any order, and a rating that
 #: was rounded in another unit is the same number.
 GRID = 2.0**-16
-#: Ratings that are converted at a time.
-_BLOCK = 1 << 20
+#: Ratings that are converted at a time; their temporaries fit into the CPU cache.
+_BLOCK = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,20 +45,18 @@ class RatingUnit:
     @property
     def standardized_scale(self) -> tuple[float, float]:
         """Lowest and highest possible standardized rating."""
-        low, high = self.standardize(torch.tensor(self.scale, dtype=torch.float64), torch.float64).tolist()
+        low, high = self.standardize_(torch.tensor(self.scale, dtype=torch.float64)).tolist()
         return low, high
 
-    def standardize(self, rating: Tensor, dtype: torch.dtype) -> Tensor:
-        """Standardizes ratings.
+    def standardize_(self, rating: Tensor) -> Tensor:
+        """Standardizes ratings in place, computing in float64, and returns them.
 
         Args:
             rating: In the unit of the dataset, float ``[ratings]``.
-            dtype: Floating-point type of the result.
         """
-        out = torch.empty(rating.shape, dtype=dtype, device=rating.device)
-        for source, target in zip(rating.split(_BLOCK), out.split(_BLOCK)):
-            target.copy_(((source.double() - self.mean) / (self.std * GRID)).round_().mul_(GRID))
-        return out
+        for block in rating.split(_BLOCK):
+            block.copy_(block.double().sub_(self.mean).div_(self.std * GRID).round_().mul_(GRID))
+        return rating
 
     def restore(self, standardized: Tensor) -> Tensor:
         """Converts standardized ratings, or predictions, to the unit of the dataset."""
@@ -75,9 +73,10 @@ class RatingUnit:
             standardized: Float ``[ratings]``.
             levels: Ascending, in the unit of the dataset.
         """
-        centers = self.standardize(torch.tensor(levels, dtype=torch.float64), torch.float64)
+        centers = self.standardize_(torch.tensor(levels, dtype=torch.float64))
         level = torch.zeros(standardized.shape, dtype=torch.uint8, device=standardized.device)
         midpoints = ((centers[1:] + centers[:-1]) / 2).tolist()
-        for midpoint in midpoints:  # at most 63; torch.bucketize takes five times as long
-            level += standardized > midpoint + GRID
+        for block, source in zip(level.split(_BLOCK), standardized.split(_BLOCK)):
+            for midpoint in midpoints:  # at most 63; torch.bucketize takes five times as long
+                block += source > midpoint + GRID
         return level

@@ -12,8 +12,9 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Targets
+from gnnrec.graph.dataset_edges import read_edges
 from gnnrec.graph.partition import Partition
-from gnnrec.graph.rank_graph import RankGraph, read_edges
+from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.kernels.ragged import segment_sum
 from gnnrec.models.embeddings import NodeEmbeddings
@@ -75,12 +76,12 @@ def held_out(
 ) -> Targets:
     """Standardized ratings of one split by the users of ``part``, with temporal biases if the tables are given."""
     edges = read_edges(dataset, part, (split,))
-    count = max(int(world.all_reduce_scalar(edges.movie.numel())), 1)
+    count = max(int(world.all_reduce_scalar(edges.edge_id.numel())), 1)
     device = world.device
-    rating = RatingUnit.of(dataset.manifest).standardize(edges.rating, dtype)
-    targets = Targets(edges.user_ptr.to(device), edges.movie.to(device), rating.to(device), count)
+    rating = RatingUnit.of(dataset.manifest).standardize_(edges.rating().to(dtype))
+    targets = Targets(edges.user_ptr.to(device), edges.movie().to(device), rating.to(device), count)
     if temporal_bias is not None:
-        targets.temporal_bias = temporal_bias.bias_at(targets.pointer, targets.movie, edges.time.to(device))
+        targets.temporal_bias = temporal_bias.bias_at(targets.pointer, targets.movie, edges.time().to(device))
     return targets
 
 

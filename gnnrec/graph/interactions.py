@@ -18,8 +18,8 @@ from gnnrec.data.prepared import (
     message_splits,
 )
 from gnnrec.distributed.world import World
+from gnnrec.graph.dataset_edges import read_edges
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.graph.rank_graph import read_edges
 from gnnrec.kernels.ragged import offsets, ranges
 
 
@@ -31,7 +31,7 @@ class Interactions:
         user_ptr: int64 ``[users + 1]``.
         movie: int32 ``[edges]``.
         rating: float32 ``[edges]``.
-        edge_id: int64 ``[edges]``, positions in the prepared arrays, independent of the number of ranks.
+        edge_id: int32 or int64 ``[edges]``, positions in the prepared arrays, independent of the number of ranks.
     """
 
     user_ptr: Tensor
@@ -66,17 +66,12 @@ def read_interactions(
         relevant: Lowest rating to keep; None keeps all.
         device: Device of the result.
     """
-    edges = read_edges(dataset, part, splits)
-    user_ptr: Tensor = edges.user_ptr
-    mask: Tensor | slice = slice(None)
-    if relevant is not None:
-        mask = edges.rating >= torch.tensor(relevant, dtype=torch.float32)
-        user_ptr = offsets(mask)[user_ptr]
+    edges = read_edges(dataset, part, splits, relevant)
     return Interactions(
-        user_ptr=user_ptr.to(device),
-        movie=edges.movie[mask].to(device),
-        rating=edges.rating[mask].to(device),
-        edge_id=edges.edge_id[mask].to(device),
+        user_ptr=edges.user_ptr.to(device),
+        movie=edges.movie().to(device),
+        rating=edges.rating().to(device),
+        edge_id=edges.edge_id.to(device),
     )
 
 
@@ -140,5 +135,5 @@ def candidate_movies(dataset: PreparedDataset, world: World) -> Tensor | None:
         return None
     part = partition(dataset.manifest.shards, world.rank, world.size)
     train = read_edges(dataset, part, (TRAIN,))
-    raters = torch.bincount(train.movie, minlength=dataset.num_movies).to(world.device)
+    raters = torch.bincount(train.movie(), minlength=dataset.num_movies).to(world.device)
     return world.all_reduce_sum_(raters) > 0

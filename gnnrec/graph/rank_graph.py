@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gnnrec.data.prepared import TRAIN, PreparedDataset
 from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
+from gnnrec.graph.dataset_edges import DatasetEdges, read_edges
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.time_bins import Clock
 from gnnrec.kernels.edges import EdgeTimeBins
-from gnnrec.kernels.ragged import counting_sort, index_dtype, owners
+from gnnrec.kernels.ragged import transpose
 from gnnrec.kernels.sorting import sort_within
 from gnnrec.kernels.statistics import time_bins
 
@@ -100,8 +100,8 @@ class RankGraph:
         return self.user_ptr.diff()
 
     @cached_property
-    def _by_movie(self) -> tuple[Tensor, Tensor]:
-        return counting_sort(self.movie, self.num_movies)
+    def _by_movie(self) -> tuple[Tensor, Tensor, Tensor]:
+        return transpose(self.user_ptr, self.movie, self.num_movies)
 
     @cached_property
     def time_bins(self) -> EdgeTimeBins | None:
@@ -131,15 +131,15 @@ class RankGraph:
         """Position by user of each edge by movie, int32 or int64 ``[edges]``."""
         return self._by_movie[1]
 
-    @cached_property
+    @property
     def user(self) -> Tensor:
         """Local user row of each edge by movie, int32 ``[edges]``."""
-        return owners(self.user_ptr, index_dtype(self.num_users))[self.order]
+        return self._by_movie[2]
 
     @cached_property
     def rating_by_movie(self) -> Tensor:
         """float ``[edges]``."""
-        return self.rating[self.order]
+        return self.rating.index_select(0, self.order)
 
     @cached_property
     def mean_degrees(self) -> tuple[float, float]:
@@ -165,13 +165,13 @@ def build_rank_graph(
         time: Sort the edges of a user by time, for temporal biases, if the dataset has times.
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
-    edges = read_edges(dataset, part, splits)
-    clock = None
-    if time and edges.time is not None:
-        clock = Clock.from_times(edges.time, world)
-        edges = edges.by_time(clock)
-    degrees = world.all_gather(torch.bincount(edges.movie, minlength=dataset.num_movies).to(world.device))
-    return _graph(dataset, world, part, edges, clock, dtype, degrees.sum(0), degrees[: world.rank].sum(0))
+    edges, clock, seconds = read_edges(dataset, part, splits), None, None
+    if time and dataset.timestamp is not None:
+        clock, seconds = _sort_by_time(edges, world)
+    movie = edges.movie()
+    degrees = world.all_gather(torch.bincount(movie, minlength=dataset.num_movies).to(world.device))
+    movie_degree, movie_start = degrees.sum(0), degrees[: world.rank].sum(0)
+    return _graph(world, part, edges, movie, dtype, movie_degree, movie_start, clock, seconds)
 
 
 def build_chunk_graph(
@@ -192,82 +192,51 @@ def build_chunk_graph(
     """
     part = Partition((users.start, users.stop), 0, 1)
     edges = read_edges(dataset, part, splits)
-    degree = torch.bincount(edges.movie, minlength=dataset.num_movies).to(device)
-    return _graph(dataset, World(device=device), part, edges, None, dtype, degree, torch.zeros_like(degree))
+    movie = edges.movie()
+    degree = torch.bincount(movie, minlength=dataset.num_movies).to(device)
+    return _graph(World(device=device), part, edges, movie, dtype, degree, torch.zeros_like(degree))
+
+
+def _sort_by_time(edges: DatasetEdges, world: World) -> tuple[Clock, Tensor]:
+    """Sorts edges by user, then time, in place; returns the clock of all ranks and seconds by it, int32 ``[edges]``."""
+    time = edges.time()
+    clock = Clock.from_times(time, world)
+    seconds = clock.seconds(time)
+    del time
+    order = sort_within(edges.user_ptr, seconds)
+    edges.edge_id = edges.edge_id.index_select(0, order)
+    return clock, seconds.index_select(0, order)
 
 
 def _graph(
-    dataset: PreparedDataset,
     world: World,
     part: Partition,
     edges: DatasetEdges,
-    clock: Clock | None,
+    movie: Tensor,
     dtype: torch.dtype,
     movie_degree: Tensor,
     movie_start: Tensor,
+    clock: Clock | None = None,
+    time: Tensor | None = None,
 ) -> RankGraph:
-    levels, unit, device = dataset.manifest.rating["levels"], RatingUnit.of(dataset.manifest), world.device
-    rating = unit.standardize(edges.rating, dtype)
+    manifest, device = edges.dataset.manifest, world.device
+    movie, time = movie.to(device), None if time is None else time.to(device)
+    levels, unit = manifest.rating["levels"], RatingUnit.of(manifest)
+    rating = unit.standardize_(edges.rating().to(dtype))
     return RankGraph(
         world=world,
         part=part,
-        num_users_global=dataset.num_users,
-        num_movies=dataset.num_movies,
+        num_users_global=edges.dataset.num_users,
+        num_movies=edges.dataset.num_movies,
         user_ptr=edges.user_ptr.to(device),
-        movie=edges.movie.to(device),
+        movie=movie,
         rating=rating.to(device),
         level=unit.levels(rating, levels).to(device),
         num_levels=len(levels),
         rating_unit=unit,
-        edge_id=edges.edge_id.to(device, index_dtype(dataset.num_ratings)),
+        edge_id=edges.edge_id.to(device),
         movie_degree=movie_degree,
         movie_start=movie_start,
         clock=clock,
-        time=None if clock is None else edges.time.to(device),
-    )
-
-
-@dataclasses.dataclass
-class DatasetEdges:
-    """Ratings of one rank's users in some of the splits, sorted by user, then movie.
-
-    Attributes:
-        user_ptr: int64 ``[users + 1]``.
-        movie: int32 ``[edges]``.
-        rating: In the unit of the dataset, float32 ``[edges]``.
-        edge_id: int64 ``[edges]``, positions in the prepared arrays.
-        time: Seconds since 1970, int64 ``[edges]``; None if the dataset has no times.
-    """
-
-    user_ptr: Tensor
-    movie: Tensor
-    rating: Tensor
-    edge_id: Tensor
-    time: Tensor | None
-
-    def by_time(self, clock: Clock) -> DatasetEdges:
-        """Sorts the edges by user, then time, and converts times to int32 seconds by ``clock``."""
-        time = clock.seconds(self.time)
-        order = sort_within(self.user_ptr, time)
-        return DatasetEdges(self.user_ptr, self.movie[order], self.rating[order], self.edge_id[order], time[order])
-
-
-def read_edges(dataset: PreparedDataset, part: Partition, splits: tuple[int, ...]) -> DatasetEdges:
-    """Reads the edges of the users of ``part`` in ``splits``."""
-    pointer = torch.from_numpy(np.array(dataset.user_ptr[part.start : part.stop + 1]))
-    first, last = int(pointer[0]), int(pointer[-1])
-    in_splits = np.zeros(256, bool)
-    in_splits[list(splits)] = True
-    mask = in_splits[dataset.split[first:last]]
-    before = np.zeros(last - first + 1, dtype=np.int32 if last - first < 2**31 else np.int64)
-    np.cumsum(mask, out=before[1:])
-    user_ptr = torch.from_numpy(before[(pointer - first).numpy()]).to(torch.int64)
-    del before
-    index = np.flatnonzero(mask)
-    return DatasetEdges(
-        user_ptr=user_ptr,
-        movie=torch.from_numpy(dataset.movie[first:last][mask]),
-        rating=torch.from_numpy(dataset.rating[first:last][mask]),
-        edge_id=torch.from_numpy(index).add_(first),
-        time=None if dataset.timestamp is None else torch.from_numpy(dataset.timestamp[first:last][mask]),
+        time=time,
     )

@@ -80,7 +80,7 @@ def message_weights(stream: int, edge_id: Tensor, rate: float, dtype: torch.dtyp
 
     Args:
         stream: Key from :func:`gnnrec.rng.key`, a new one for every step.
-        edge_id: Global ids of the edges, int64 ``[edges]``.
+        edge_id: Global ids of the edges, int32 or int64 ``[edges]``.
         rate: Dropout rate, in ``[0, 1)``.
         dtype: Type of the result, ``[edges]``.
     """
@@ -113,10 +113,10 @@ class NegativeSampler:
         Args:
             batch: Receives the negatives; its lists have all liked movies of each user, ascending.
             stream: Key from :func:`gnnrec.rng.key`, a new one for every step.
-            edge_id: Global ids of the edges of the batch, int64 ``[edges]``.
+            edge_id: Global ids of the edges of the batch, int32 or int64 ``[edges]``.
         """
         lists, dtype = batch.lists, batch.user_weight.dtype
-        counter = edge_id[:, None] * self.count + torch.arange(self.count, device=edge_id.device)
+        counter = edge_id.to(torch.int64)[:, None] * self.count + torch.arange(self.count, device=edge_id.device)
         owner = lists.owner.long()[:, None] * lists.columns
         liked = owner.squeeze(1) + lists.entry
         movie, new = torch.zeros_like(counter), torch.zeros_like(counter, dtype=torch.bool)

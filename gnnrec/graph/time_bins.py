@@ -60,9 +60,14 @@ class Clock:
         Args:
             time: Seconds since 1970, int64.
         """
-        return (time - self.first).clamp_(-_LATEST, _LATEST).to(torch.int32)
+        seconds = torch.empty(time.shape, dtype=torch.int32, device=time.device)
+        for block, source in zip(seconds.split(_BLOCK), time.split(_BLOCK)):
+            block.copy_((source - self.first).clamp_(-_LATEST, _LATEST))
+        return seconds
 
 
+#: Times that are converted at a time.
+_BLOCK = 1 << 16
 _LATEST = 2**31 - 2
 #: First and last time of no ratings.
 _EMPTY = torch.tensor(2**63 - 1), torch.tensor(-(2**63 - 1))

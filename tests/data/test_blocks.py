@@ -11,6 +11,7 @@ from gnnrec.data import blocks
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(blocks, "_BLOCK", 7)
+    monkeypatch.setattr(blocks, "_LOOK_UP_BLOCK", 7)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 30])

@@ -43,7 +43,7 @@ def test_read_interactions_equals_pandas(dataset, splits, relevant):
         sizes = expected.groupby("user").size().reindex(range(part.start, part.stop), fill_value=0)
         assert actual.user_ptr.diff().tolist() == sizes.tolist()
         types = [getattr(actual, name).dtype for name in ("user_ptr", "movie", "rating", "edge_id")]
-        assert types == [torch.int64, torch.int32, torch.float32, torch.int64]
+        assert types == [torch.int64, torch.int32, torch.float32, torch.int32]
 
 
 def test_a_rating_equal_to_the_threshold_is_kept_after_float32_rounding(dataset, tmp_path):

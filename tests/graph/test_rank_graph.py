@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import torch
@@ -12,7 +13,8 @@ import torch
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.graph.rank_graph import RankGraph, build_rank_graph, read_edges
+from gnnrec.graph.dataset_edges import read_edges
+from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from tests.datasets import ratings_table, standardized, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
@@ -125,6 +127,37 @@ def test_with_times_edges_are_the_same_sorted_by_user_and_time(dataset, graph):
     np.testing.assert_array_equal(timed.user, graph.user)
     np.testing.assert_array_equal(timed.movie_ptr, graph.movie_ptr)
     np.testing.assert_array_equal(timed.movie[timed.order], graph.movie[graph.order])
+
+
+@pytest.mark.parametrize("time", [False, True])
+@pytest.mark.parametrize("splits", [(TRAIN,), (TRAIN, VALIDATION), (TRAIN, VALIDATION, TEST)])
+def test_a_graph_read_in_blocks_equals_pandas(dataset, splits, time, monkeypatch):
+    for name in (
+        "data.blocks._BLOCK",
+        "data.blocks._LOOK_UP_BLOCK",
+        "data.rating_unit._BLOCK",
+        "graph.time_bins._BLOCK",
+    ):
+        monkeypatch.setattr(f"gnnrec.{name}", 19)
+    graph = build_rank_graph(dataset, World(), splits, torch.float64, time)
+    columns = {name: np.array(getattr(dataset, name)) for name in ("movie", "rating", "split", "timestamp")}
+    user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))
+    edges = pd.DataFrame(columns | {"user": user, "standardized": standardized(dataset)})
+    edges = edges[edges.split.isin(splits)].sort_values(["user", "timestamp"] if time else ["user"], kind="stable")
+
+    np.testing.assert_array_equal(graph.edge_id, edges.index)
+    np.testing.assert_array_equal(graph.movie, edges.movie)
+    np.testing.assert_array_equal(graph.rating, edges.standardized)
+    np.testing.assert_array_equal(np.array(dataset.manifest.rating["levels"])[graph.level], edges.rating)
+    np.testing.assert_array_equal(
+        graph.user_degree, edges.groupby("user").size().reindex(range(graph.num_users), fill_value=0)
+    )
+    if time:
+        np.testing.assert_array_equal(graph.time, edges.timestamp - edges.timestamp.min())
+    by_movie = edges.sort_values(["movie", "user"], kind="stable")
+    np.testing.assert_array_equal(graph.user, by_movie.user)
+    np.testing.assert_array_equal(graph.edge_id[graph.order], by_movie.index)
+    assert (graph.edge_id.dtype, graph.movie.dtype, graph.order.dtype, graph.user.dtype) == (torch.int32,) * 4
 
 
 def test_mean_degrees_are_over_the_whole_dataset(dataset, graph):

@@ -11,7 +11,8 @@ import torch
 from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import held_out
-from gnnrec.graph.rank_graph import build_rank_graph, read_edges
+from gnnrec.graph.dataset_edges import read_edges
+from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.graph.time_bins import DAY, SESSION, YEAR
@@ -79,8 +80,8 @@ def test_temporal_biases_of_other_ratings_equal_plain_loops(dataset):
     residual = (graph.rating - actual.mean - bias).numpy()
 
     test = read_edges(dataset, graph.part, (TEST,))
-    test_rows, test_time = {"user": owners(test.user_ptr).numpy(), "movie": test.movie.numpy()}, test.time.numpy()
-    elsewhere = actual.temporal_bias.bias_at(test.user_ptr, test.movie, test.time)
+    test_rows, test_time = {"user": owners(test.user_ptr).numpy(), "movie": test.movie().numpy()}, test.time().numpy()
+    elsewhere = actual.temporal_bias.bias_at(test.user_ptr, test.movie(), test.time())
     # Movies use the nearest bin for times outside all years, so only times inside are compared.
     inside = (test_time >= time.min()) & (test_time <= time.max())
     shared = 0
