@@ -90,7 +90,7 @@ def measured(place: Path) -> dict:
             options = [f"--loader.folds={FOLDS}", *words.split()]
             job = job_of(place / shape, options, ranks)
             channels = [FLOAT * job.model.dim * rows for rows in (job.batch_users, job.movies)]
-            counts = {"work": work_of(job), "ratings": job.local_ratings}
+            counts = {"work": work_of(job)}
             counts |= {"tensor_bytes": total(memory_parts(job, 0.0)), "channel_bytes": channels}
             about = {"shape": shape, "options": words, "ranks": ranks}
             runs.append(about | measure(place / shape, options, ranks) | counts)
@@ -127,7 +127,6 @@ def fit(runs: list[dict], reduces: list[dict]) -> dict:
         "all_reduce_latency": latency,
         "all_reduce_bytes_per_second": 1 / of_bytes,
         **_memory(alone),
-        "read_bytes_per_rating": _slope([(run["ratings"], run["build_peak_bytes"]) for run in alone]),
         "largest": {name: max(run["work"][name] for run in alone) for name in seconds},
         "fit_error": max(map(abs, errors)),
         "mean_fit_error": statistics.mean(map(abs, errors)),
@@ -150,12 +149,6 @@ def _line(reduces: list[dict]) -> tuple[float, float]:
     weights, _ = nnls(rows / seconds[:, None] / size, np.ones(len(rows)))
     latency, of_bytes = weights / size
     return float(latency), float(of_bytes)
-
-
-def _slope(points: list[tuple[float, float]]) -> float:
-    """Slope of the second over the first."""
-    first, second = np.array(points).T
-    return float(np.polyfit(first, second, 1)[0])
 
 
 def all_reduces(rounds: int = 7) -> list[dict]:

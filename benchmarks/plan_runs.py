@@ -78,15 +78,13 @@ def _rank(rank: int, size: int, directory: str, data: Path, options: list[str], 
         dist.init_process_group("gloo", init_method=f"file://{directory}/store", rank=rank, world_size=size)
     world = World(rank, size)
     base = _status("VmRSS")
-    _forget_peak()
     trainer = TimedTrainer(config_of(data, options), PreparedDataset(data), world)
-    build_peak = _status("VmHWM")
     memory.keep_freed()
     _epoch(trainer, 0)
     _forget_peak()
     rows = [_epoch(trainer, 1 + number) for number in range(epochs)]
     found = min(rows, key=lambda row: row["step"])
-    found |= {"base_bytes": base, "build_peak_bytes": build_peak, "peak_bytes": _status("VmHWM")}
+    found |= {"base_bytes": base, "peak_bytes": _status("VmHWM")}
     Path(directory, f"{rank}.json").write_text(json.dumps(found))
     if size > 1:
         dist.barrier()

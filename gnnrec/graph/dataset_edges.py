@@ -63,12 +63,14 @@ def read_edges(
     in_splits = np.zeros(256, bool)
     in_splits[list(splits)] = True
     dtype = np.int32 if index_dtype(dataset.num_ratings) == torch.int32 else np.int64
-    positions = [np.empty(0, dtype)]
+    edge_id, count = np.empty(last - first, dtype), 0
     for block in blocks(last - first):
         mask = in_splits[split[block]]
         if lowest is not None:
             mask &= rating[block] >= np.float32(lowest)
-        positions.append((np.flatnonzero(mask) + (first + block.start)).astype(dtype))
-    edge_id = np.concatenate(positions)
+        positions = np.flatnonzero(mask) + (first + block.start)
+        edge_id[count : count + len(positions)] = positions
+        count += len(positions)
+    edge_id.resize(count, refcheck=False)
     user_ptr = np.searchsorted(edge_id, pointer.astype(dtype))
     return DatasetEdges(dataset, torch.from_numpy(user_ptr), torch.from_numpy(edge_id))

@@ -25,7 +25,6 @@ class Constants:
         base_bytes: Memory of a rank after imports and compilation, with a tiny dataset.
         user_moments: Temporary copies of user states that the formulas do not count, in units of ``users * dim``.
         movie_moments: The same for movies.
-        read_bytes_per_rating: Memory of a rank for each rating while it reads its ratings.
         largest: Largest count of each kind of work that was measured.
         fit_error: Largest relative error of a step among the measured ones.
         mean_fit_error: Mean relative error of the measured steps.
@@ -43,7 +42,6 @@ class Constants:
     base_bytes: float
     user_moments: float
     movie_moments: float
-    read_bytes_per_rating: float
     largest: dict[str, float]
     fit_error: float
     mean_fit_error: float

@@ -8,7 +8,7 @@ from gnnrec.tools.planning import step_time
 from gnnrec.tools.planning.constants import Constants, constants
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.machines import MACHINES, Machine
-from gnnrec.tools.planning.memory import MemoryPart, memory_parts, total
+from gnnrec.tools.planning.memory import MemoryPart, memory_parts, reading_bytes, total
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.step_time import Links, Share
 from gnnrec.tools.planning.traffic import Collectives, bytes_a_step, collectives
@@ -124,5 +124,5 @@ def estimate(job: TrainingJob, place: Deployment, measured: Constants | None = N
     moments = (measured.user_moments, measured.movie_moments) if machine.measured else (0.0, 0.0)
     memory = memory_parts(job, base, not machine.measured, "host" if place.host_rows else "device", moments)
     time = step_time.step_shares(job, machine, measured, network, place.bf16, place.host_rows)
-    reading = measured.base_bytes + measured.read_bytes_per_rating * job.local_ratings
+    reading = measured.base_bytes + reading_bytes(job)
     return Estimate(job, place, memory, collectives(job), time, reading)

@@ -19,6 +19,9 @@ FLOAT = 4
 COPIES = 4
 #: Parts of :data:`~gnnrec.graph.partition.GRAPH_BYTES_PER_EDGE`: times and their bins; groups of message dropout.
 _TIME_BYTES, _GROUP_BYTES = 6, 1
+#: Bytes per rating at the peak of reading. With times: ids, 64-bit times, and the pages of their file. Without: ids,
+#: movies, levels, ratings, and the pages of their file.
+_READ_WITH_TIMES, _READ_WITHOUT_TIMES = 4 + 8 + 8, 4 + 4 + 1 + 4 + 4
 #: Rows x channels that a layer keeps for its backward pass: sums, hidden states, states.
 _KEPT_BY_LAYER = 3
 #: Temporary rows x channels at the peak of a step: gradients of states, of sums and of messages.
@@ -55,6 +58,12 @@ def graph_bytes(job: TrainingJob) -> float:
     pointers = 8 * 3 * users + 8 * 2 * movies  # offsets, degrees, rows; degrees and starts
     folds = job.loader.folds * (12 * users + 16 * movies)
     return job.local_ratings * per_edge + pointers + folds
+
+
+def reading_bytes(job: TrainingJob) -> float:
+    """Peak bytes of host memory while a rank reads its ratings (:func:`gnnrec.graph.rank_graph.build_rank_graph`)."""
+    per_edge = _READ_WITH_TIMES if job.movie_bins else _READ_WITHOUT_TIMES
+    return job.local_ratings * (per_edge + (4 if job.ratings >= 2**31 else 0)) + 8 * job.local_users
 
 
 def pass_bytes(job: TrainingJob) -> float:

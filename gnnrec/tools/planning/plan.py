@@ -60,7 +60,7 @@ def _memory(planned: Estimate) -> list[str]:
         name = part.name + (", on the host" if part.place == "host" else "")
         rows.append((f"  {name}", _gb(part.bytes), COUNTED if part.exact else ESTIMATED))
     rows.append(("  total", _gb(planned.device_bytes), ESTIMATED))
-    rows.append(("  host memory while ratings are read", _gb(planned.reading), MEASURED))
+    rows.append(("  host memory while ratings are read", _gb(planned.reading), ESTIMATED))
     return _table(rows)
 
 
