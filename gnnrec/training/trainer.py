@@ -23,6 +23,7 @@ from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights, read_replicated, read_rows
 from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
+from gnnrec.training.train_state import TrainState
 from gnnrec.utils.timer import Timer
 
 
@@ -95,8 +96,16 @@ class Trainer:
         """Metrics on validation; settings that validation chooses during training are chosen here."""
         return self.evaluate(VALIDATION)
 
+    def becomes_best(self, validation: Metrics, state: TrainState) -> bool:
+        """Counts a validation; whether the current weights become the best ones, the same on every rank.
+
+        Ranks have the same loss except for rounding, but all must save, and stop early, after the same epoch.
+        """
+        loss = self.world.broadcast_object(validation.loss)
+        return self.world.broadcast_object(self.is_best(state.add_validation(loss)))
+
     def is_best(self, lowest: bool) -> bool:
-        """Whether the current weights become the best checkpoint; every rank calls this after each validation.
+        """Whether the weights of the latest validation are better than the best ones so far.
 
         Args:
             lowest: The validation loss is the lowest so far.

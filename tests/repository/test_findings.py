@@ -17,6 +17,7 @@ TEMPLATE = re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.py"))} | {
     "README.md": TEMPLATE
 }
+SHELL_SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.sh"))}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -36,9 +37,21 @@ def test_a_script_says_what_was_seen_and_uses_the_package_alone(name):
     assert packages is not None and all("==" in word for word in re.findall(r'"(.*?)"', packages[1]))
 
 
+@pytest.mark.parametrize("name", SHELL_SCRIPTS)
+def test_a_shell_script_does_too(name):
+    text = SHELL_SCRIPTS[name]
+    top = re.sub(r"^# ?", "", text.split("set -euo pipefail")[0], flags=re.MULTILINE)
+    assert re.search(r"Package: .+ \d.*Seen on \d{4}-\d\d-\d\d.*Behavior: .*Output: ", top, re.DOTALL)
+    assert "mktemp -d" in text and "trap 'rm -rf" in text
+    installed = re.findall(r"pip\"? install ((?:--\S+ )*)(.+)", text)
+    assert installed and all("==" in word for _, words in installed for word in words.split())
+    assert not re.search(r"(?:import|from) gnnrec|-m gnnrec", text)
+    assert subprocess.run(["bash", "-n", FOLDER / name]).returncode == 0
+
+
 def test_the_table_lists_every_script():
-    listed = re.findall(r"^\| \[?`(\w+\.py)`", README, re.MULTILINE)
-    assert listed == [name for name in SCRIPTS if name != "README.md"]
+    listed = re.findall(r"^\| \[?`(\w+\.(?:py|sh))`", README, re.MULTILINE)
+    assert sorted(listed) == sorted({*SCRIPTS, *SHELL_SCRIPTS} - {"README.md"})
 
 
 def test_continuous_integration_runs_none():

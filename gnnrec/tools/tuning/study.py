@@ -136,7 +136,7 @@ class Study:
         """Ends and stores the current trial.
 
         Args:
-            loss: Its lowest validation loss.
+            loss: The validation loss of its best weights.
             epochs: Number of epochs.
             pruned: Whether it was pruned.
         """
@@ -159,11 +159,13 @@ class Study:
             for trial in self.trials:
                 pruned = trial.state.name == "PRUNED"
                 row = [trial.params[name] for name in self.start]
-                writer.writerow([trial.number + 1, *row, lowest(trial), trial.user_attrs["epochs"], pruned])
+                writer.writerow([trial.number + 1, *row, loss_of(trial), trial.user_attrs["epochs"], pruned])
 
 
-def lowest(trial: Any) -> float | None:
-    """Returns the lowest validation loss of a trial; None if none was finite."""
+def loss_of(trial: Any) -> float | None:
+    """Returns the validation loss of a trial's best weights, of a pruned one its lowest; None if none was finite."""
+    if trial.value is not None and math.isfinite(trial.value):
+        return trial.value
     return min(trial.intermediate_values.values(), default=None)
 
 

@@ -14,7 +14,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning.space import Parameter, apply, parameters
-from gnnrec.tools.tuning.study import Study, lowest
+from gnnrec.tools.tuning.study import Study, loss_of
 from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.resolve_config import resolve_config
@@ -155,23 +155,24 @@ def _search(
 def _run_trial(
     config: TrainConfig, dataset: PreparedDataset, world: World, prune: Callable[[int, float, bool], bool]
 ) -> tuple[float, int, bool]:
-    """Trains once; returns lowest validation loss, epochs, and whether it was pruned, the same on every rank."""
+    """Trains once; returns the loss of the best weights, epochs, and whether it was pruned, the same on every rank."""
     trainer = build_trainer(config, dataset, world)
     tracker = Tracker(config.run_dir, config.wandb, {}, active=False)
-    best, epochs = math.inf, 0
+    state, best, epochs = TrainState.start(world), math.inf, 0
 
     def after_epoch(epoch: EpochResult) -> None:
         nonlocal best, epochs
         epochs = epoch.number
         if epoch.validation is None:
             return
-        best = min(best, epoch.validation.loss)
+        if trainer.becomes_best(epoch.validation, state):
+            best = epoch.validation.loss
         if prune(epochs, epoch.validation.loss, trainer.finished):
             raise _Pruned
 
     bar = ProgressBar(trainer.total_steps, active=False)
     try:
-        run_loop(trainer, tracker, bar, TrainState.start(world), world.check_stop, after_epoch)
+        run_loop(trainer, tracker, bar, state, world.check_stop, after_epoch)
     except _Pruned:
         return best, epochs, True
     return best, epochs, False
@@ -183,7 +184,7 @@ class _Pruned(Exception):
 
 def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:
     trial, best = study.trials[-1], study.best
-    loss, pruned = lowest(trial), trial.state.name == "PRUNED"
+    loss, pruned = loss_of(trial), trial.state.name == "PRUNED"
     figures = {"validation_loss": loss, "epochs": trial.user_attrs["epochs"], "pruned": pruned}
     tracker.log(number, **trial.params, **figures, best_validation_loss=best.value if best else None)
     values = "  ".join(f"{name} {value:.4g}" for name, value in trial.params.items())
@@ -205,7 +206,7 @@ def _finish(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple
     if best is None:
         raise UserError(f"no trial of {options.out} has a finite validation loss: lower --set optimizer.lr")
     config = _write_best(study, base, options, chosen)
-    first = lowest(study.trials[0])
+    first = loss_of(study.trials[0])
     print(
         f"best: trial {best.number + 1} of {len(study.trials)}, validation loss {best.value:.4f} "
         f"(without tuning {'none' if first is None else f'{first:.4f}'})"

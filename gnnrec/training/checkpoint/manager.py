@@ -83,9 +83,7 @@ class CheckpointManager:
 
     def after_epoch(self, validation: Metrics | None) -> None:
         """Saves the current weights if they are the best so far, or the last ones of a run without validation."""
-        # Ranks have the same loss except for rounding, but all must save, and stop early, after the same epoch.
-        loss = None if validation is None else self.world.broadcast_object(validation.loss)
-        best = loss is not None and self.world.broadcast_object(self.trainer.is_best(self.state.add_validation(loss)))
+        best = validation is not None and self.trainer.becomes_best(validation, self.state)
         if best or (self.trainer.finished and self.state.best is None):
             self.save_best()
 
