@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 4], help="numbers of hosts (default: 1 2 4)")
     parser.add_argument("--bandwidth", type=float, default=1000, help="Mbit/s of a link, each way (default: 1000)")
     parser.add_argument("--delay", type=float, default=0.2, help="ms between two hosts (default: 0.2)")
+    parser.add_argument("--wire", default="float32", choices=["float32", "bf16"], help="as in training")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with exit_on_user_error("benchmarks.hosts"):
@@ -45,17 +46,19 @@ def main() -> None:
         rows = {}
         for count in options.hosts:
             with tempfile.TemporaryDirectory() as place, Hosts(count, options.bandwidth, options.delay) as hosts:
-                rows[str(count)] = measure(hosts, options.data.resolve(), options.config, Path(place))
+                rows[str(count)] = measure(hosts, options.data.resolve(), options.config, Path(place), options.wire)
             print(json.dumps({count: rows[str(count)]}, indent=1), flush=True)
         figures = {
             "config": options.config,
+            "wire": options.wire,
             "bandwidth_mbit": options.bandwidth,
             "delay_ms": options.delay,
             "threads_a_host": 1,
             "cores": len(os.sched_getaffinity(0)),
             "hosts": rows,
         }
-        print(record.write("hosts", "benchmarks.hosts", figures))
+        name = "hosts" if options.wire == "float32" else f"hosts_{options.wire}"
+        print(record.write(name, "benchmarks.hosts", figures))
 
 
 def check(options: argparse.Namespace) -> None:
@@ -70,7 +73,7 @@ def check(options: argparse.Namespace) -> None:
         raise UserError("--bandwidth must be above 0, and --delay at least 0")
 
 
-def measure(hosts: Hosts, data: Path, config: str, place: Path) -> dict:
+def measure(hosts: Hosts, data: Path, config: str, place: Path, wire: str = "float32") -> dict:
     """Measures one number of hosts; bytes are per rank and step.
 
     Returns:
@@ -82,7 +85,7 @@ def measure(hosts: Hosts, data: Path, config: str, place: Path) -> dict:
         ``round_trip_ms`` of an empty message.
     """
     arguments = ["--config", str(ROOT / "configs" / f"{config}.yaml"), "--data", str(data), "--log-every", str(SHORT)]
-    arguments += ["--validate-every", "0", "--baselines", "false"]
+    arguments += ["--validate-every", "0", "--baselines", "false", "--wire", wire]
     round_trip = hosts.round_trip() if hosts.count > 1 else 0.0
     sent = {}
     for steps in (SHORT, LONG) if hosts.count > 1 else (LONG,):
