@@ -92,7 +92,7 @@ class HelpFormatter(DefaultHelpFormatter):
         facts = [type_words(action._typehint), "" if bound is None else str(bound)]
         if action.required:
             facts.append("required")
-        elif "by default" not in action.help:
+        elif "by default" not in " ".join(action.help.split()):
             facts.append(f"default: {_shown(action.default)}")
         facts = [fact for fact in facts if fact]
         return (action.help or "") + (f" ({', '.join(facts)})" if facts else "")

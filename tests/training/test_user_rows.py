@@ -66,7 +66,7 @@ def test_sampled_gradients_equal_those_on_the_device_and_l2_is_divided_by_the_in
     dataset, tmp_path, control_variate
 ):
     loader, none = SAMPLED | {"control_variate": control_variate}, {"ids": 0.0, "messages": 0.0, "biases": 0.0}
-    for regularization in (none, {}):
+    for regularization in (none, {"sparse_degree": 0.0}):
         dense, sparse = (
             trainer_of(dataset, tmp_path, place, loader=loader, regularization=regularization)
             for place in ("device", "host")
