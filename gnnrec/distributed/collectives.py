@@ -21,7 +21,7 @@ class CollectiveStats:
 
     Attributes:
         cuda: Tensors are on a GPU.
-        wire: Type in which sums of messages and gradients are exchanged; None for their own.
+        wire: Type in which sums of messages and gradients are exchanged; None for their own, at least float32.
         equal_gradients: Addresses of replicated tables whose gradients every rank computes (:class:`UseOnRanks`), and
             the number of ranks: DDP multiplies them instead of exchanging them.
         gradient_rows: Rows of replicated tables whose gradients are nonzero on any rank, by the address of the table,
@@ -67,9 +67,9 @@ class CollectiveStats:
 
     def sum_on_wire(self, tensor: Tensor) -> Tensor:
         """All-reduces (sum) a tensor in place, exchanged as :attr:`wire`."""
-        if self.wire is None or not tensor.is_floating_point():
-            return self.all_reduce(tensor)
-        return tensor.copy_(self.all_reduce(tensor.to(self.wire)))
+        narrow = tensor.dtype in (torch.bfloat16, torch.float16)  # under autocast
+        sent = self.wire or (torch.float32 if narrow else tensor.dtype)
+        return self.all_reduce(tensor) if sent == tensor.dtype else tensor.copy_(self.all_reduce(tensor.to(sent)))
 
     # DDP compares annotations by identity, so it has none.
     def sum_gradients(self, bucket):  # type: ignore[no-untyped-def]

@@ -18,10 +18,12 @@ def build_sampler(
     return kind(graph, seed, options.movies_per_user, options.raters_per_movie, hops)
 
 
-def uses_few_movies(options: LoaderOptions, graph: RankGraph) -> bool:
-    """Whether steps sum only the movies that they use over ranks: ``loader.movie_rows``, the same on every rank."""
+def exchanges_used_movies(options: LoaderOptions, graph: RankGraph, hops: int) -> bool:
+    """Whether ranks exchange only the rows of movies that a step uses (``loader.movie_rows``), equal on all ranks."""
     if options.movie_rows != "auto" or not options.samples:
         return options.movie_rows == "active" and options.samples
+    if hops > 1 or options.sampler != "builtin":  # raters are sampled for all movies, so that most are used
+        return False
     users = min(options.seed_users or graph.num_users_global, graph.num_users_global)
     user_degree = graph.mean_degrees[0]
     sent = user_degree if options.movies_per_user < 0 else min(options.movies_per_user, user_degree)

@@ -22,7 +22,8 @@ class LoaderOptions:
             neighborhoods are taken; only where neighbors are sampled.
         movie_rows: Movies whose sums and gradients sampled steps add up over ranks: all, or active (those that the step
             uses on any rank). With one layer, active also samples raters only for the movies among the targets of the
-            step. auto is active where a step has fewer messages to users and targets than half of the movies.
+            step. auto is active with one layer where a step has fewer messages to users and targets than half of the
+            movies.
         sampler: Neighbor sampler: builtin (tensor operations on the device of the graph) or pyg (samples on the CPU
             and copies to the device; needs pyg-lib or torch-sparse).
     """

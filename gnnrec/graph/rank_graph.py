@@ -19,7 +19,7 @@ from gnnrec.kernels.ragged import transpose
 from gnnrec.kernels.sorting import sort_within
 from gnnrec.kernels.statistics import time_bins
 
-#: Edges that are read at a time.
+#: Edges whose years are marked at a time.
 _BLOCK = 1 << 22
 
 

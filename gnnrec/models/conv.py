@@ -20,6 +20,7 @@ sampled sums at older parameters before step 3 and adds the exact sums at these 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -141,6 +142,11 @@ class BipartiteConv(nn.Module):
     marks_use: bool = False
     receives_message_inputs: bool = False
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "partial" in vars(cls) and "marks_use" not in vars(cls):
+            cls.marks_use = False  # that of a base class is about the partial that this class replaces
+
     def __init__(
         self, in_channels: int | None, out_channels: int, num_levels: int = 0, scale: float = 1.0, bias: bool = True
     ):
@@ -200,7 +206,7 @@ class BipartiteConv(nn.Module):
 
     def sender_weight(self, degree: Tensor) -> Tensor:
         """Fixed weight of the values of senders with these degrees, float64 ``[senders]``, for L2 of what is sent."""
-        return torch.ones_like(degree, dtype=torch.float64)
+        return torch.full_like(degree, self.scale, dtype=torch.float64)
 
     def partial(
         self,

@@ -26,7 +26,7 @@ from gnnrec.evaluation.rating import (
 )
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.graph.batch import Batch, Targets
-from gnnrec.graph.build_sampler import build_sampler, uses_few_movies
+from gnnrec.graph.build_sampler import build_sampler, exchanges_used_movies
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.inclusion_probability import inclusion_probability
 from gnnrec.graph.loader import RatingLoader
@@ -81,7 +81,7 @@ class RatingTrainer(Trainer):
             config.model.message_dropout,
             self.control_variate,
             exclude,
-            uses_few_movies(config.loader, self.graph),
+            exchanges_used_movies(config.loader, self.graph, config.model.layers),
         )
         self._stale_sums: tuple[tuple[int, int], list[StaleSums]] | None = None
         self._epoch: Epoch | None = None
@@ -234,7 +234,7 @@ class RatingTrainer(Trainer):
         return not exceeds_standard_error(self._user_errors - self._lowest_user_errors, self.world)
 
     def best_weights(self) -> CheckpointState:
-        """Weights with the shrinkage of the last validation; that of the model in training stays 1."""
+        """Weights with the shrinkage of the last validation; a model in training keeps 1, or the given one."""
         contents = super().best_weights()
         shrinkage = torch.full_like(self.replicated.shrinkage, self._shrinkage)
         contents.replicated["model"] = {**contents.replicated["model"], "shrinkage": shrinkage}
@@ -264,13 +264,16 @@ class RatingTrainer(Trainer):
         convs = [layer.to_movies for layer in self.replicated.encoder.layers]
         width = sum(conv.out_channels + conv.heads for conv in convs)
         width += self.config.model.dim * max(len(convs), 1)
+        width += sum(conv.heads for conv in convs if getattr(conv, "lin_receiver", None) is not None)
+        logits = 0 if self.control_variate else sum(conv.heads for conv in convs)
         equal = self.world.collective_stats.equal_gradients
         exchanged = (
             parameter.numel()
             for parameter in self.replicated.parameters()
             if parameter.requires_grad and parameter.data_ptr() not in equal
         )
-        return (self.graph.num_movies * width + sum(exchanged)) * size
+        largest_logits = self.graph.num_movies * logits * (torch.finfo(self.graph.dtype).bits // 8)
+        return (self.graph.num_movies * width + sum(exchanged)) * size + largest_logits
 
 
 def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Whether a gain on validation is more than chance."""
+"""Whether a difference on validation is more than chance."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from gnnrec.distributed.world import World
 
 
 @torch.no_grad()
-def exceeds_standard_error(gain: Tensor, world: World) -> bool:
-    """Whether the mean of gains over all ranks is greater than its standard error.
+def exceeds_standard_error(difference: Tensor, world: World) -> bool:
+    """Whether the mean of differences over all ranks is greater than its standard error, or not a number.
 
     Args:
-        gain: By how much the squared error of each of this rank's independent elements falls, float ``[elements]``.
+        difference: Between squared errors of each of this rank's independent elements, float ``[elements]``.
         world: The ranks; every rank calls this and gets the same answer. Fewer than two elements prove nothing.
     """
-    gain = gain.double()
-    sums = torch.stack([gain.sum(), gain.square().sum(), gain.new_tensor(float(gain.numel()))])
+    difference = difference.double()
+    sums = torch.stack([difference.sum(), difference.square().sum(), difference.new_tensor(float(difference.numel()))])
     total, square, count = world.all_reduce_sum_(sums).tolist()
     if count < 2:
         return False
     variance = max(square - total**2 / count, 0.0) / (count - 1)
-    return total / count > (variance / count) ** 0.5
+    return not total / count <= (variance / count) ** 0.5

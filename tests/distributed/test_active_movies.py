@@ -10,7 +10,7 @@ import torch
 from benchmarks.steps import run_epoch
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.graph.build_sampler import uses_few_movies
+from gnnrec.graph.build_sampler import exchanges_used_movies
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.training.rating_trainer import RatingTrainer
@@ -85,17 +85,20 @@ def test_reducing_active_movies_gives_the_same_numbers(trained, case):
         ({"seed_users": 3, "movies_per_user": 2, "movie_rows": "all"}, False),
         ({"movie_rows": "active"}, False),  # whole neighborhoods use all movies
         ({}, False),
+        ({"layers": 2, "seed_users": 3, "movies_per_user": 2}, False),  # raters are sampled for all movies
+        ({"layers": 2, "seed_users": 3, "movies_per_user": 2, "movie_rows": "active"}, True),
     ],
     ids=str,
 )
-def test_auto_is_active_where_a_step_uses_few_movies(tmp_path, loader, expected):
+def test_auto_is_active_where_a_step_exchanges_used_movies(tmp_path, loader, expected):
     dataset = write_dataset(tmp_path, users=41, movies=300, ratings=900)
-    graph = build_rank_graph(dataset, World())
+    graph, loader = build_rank_graph(dataset, World()), dict(loader)
+    layers = loader.pop("layers", 1)
     options = LoaderOptions(**{"folds": 4} | loader)
-    assert uses_few_movies(options, graph) == expected
+    assert exchanges_used_movies(options, graph, layers) == expected
     if options.movie_rows == "auto" and options.samples:
-        trainer = RatingTrainer(make_config(dataset.directory, loader={"folds": 4} | loader), dataset, World())
-        trainer.loader.active_rows = False
+        model, given = {"layers": layers}, {"folds": 4, "movie_rows": "active"} | loader
+        trainer = RatingTrainer(make_config(dataset.directory, model=model, loader=given), dataset, World())
         _, batch = trainer.make_batch(0, 0)
-        used = torch.cat([batch.to_users.lists.entry, batch.targets.movie]).numel()
-        assert (used < graph.num_movies / 2) == expected
+        sent = [batch.to_users.lists.entry, batch.to_movies.lists.entry, batch.targets.movie]
+        assert (torch.cat(sent).unique().numel() < graph.num_movies / 2) == expected

@@ -43,9 +43,11 @@ def test_bytes_and_waiting_are_counted():
     assert [seconds for seconds, _ in first] == [0, PAUSE, PAUSE] and {seconds for seconds, _ in second} == {0}
 
 
-def step_bytes(world: World, data: str) -> tuple[int, int]:
+def step_bytes(world: World, data: str, architecture: str = "sage") -> tuple[int, int]:
     """Bytes of the forward and backward pass of one step, and the bytes per step in the partition report."""
-    trainer = RatingTrainer(make_config(data, model={"layers": 2}), PreparedDataset(data), world)
+    trainer = RatingTrainer(
+        make_config(data, model={"layers": 2, "architecture": architecture}), PreparedDataset(data), world
+    )
     step, batch = trainer.make_batch(0, 0)
     before = world.collective_stats.bytes
     trainer.forward_backward(step, batch)
@@ -53,9 +55,10 @@ def step_bytes(world: World, data: str) -> tuple[int, int]:
 
 
 @pytest.mark.slow
-def test_a_step_reduces_the_bytes_of_the_partition_report(tmp_path):
+@pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
+def test_a_step_reduces_the_bytes_of_the_partition_report(tmp_path, architecture):
     data = write_dataset(tmp_path / "data").directory
-    for measured, reported in run_on_ranks(2, step_bytes, data):
+    for measured, reported in run_on_ranks(2, step_bytes, data, architecture):
         assert measured == reported
 
 

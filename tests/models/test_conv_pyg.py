@@ -273,3 +273,17 @@ def test_gat_logits_of_any_size_stay_finite(edges, to_users):
     with torch.no_grad():
         conv.att_src.fill_(1.0)
     assert conv(MessageInputs(value), None, messages, None).isfinite().all()
+
+
+def test_only_a_layer_that_computes_its_own_sums_marks_the_use_of_receivers():
+    """A sum that replaces the one of GAT may use receivers otherwise; ranks then have to average their gradients."""
+
+    class OtherSums(BipartiteGATConv):
+        def partial(self, inputs, receiver, messages, world, shift=None):
+            raise NotImplementedError
+
+    class OtherEnd(BipartiteGATConv):
+        def finish(self, partial, receiver, messages):
+            raise NotImplementedError
+
+    assert BipartiteGATConv.marks_use and OtherEnd.marks_use and not OtherSums.marks_use

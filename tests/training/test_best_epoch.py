@@ -38,6 +38,7 @@ def test_a_gain_is_compared_with_its_standard_error():
     assert found == [clearly_better(gain) for gain in gains()]
     assert 2 < sum(found) < len(found) - 2
     assert not exceeds_standard_error(torch.ones(1), World()) and not exceeds_standard_error(torch.ones(0), World())
+    assert exceeds_standard_error(torch.tensor([0.0, float("nan"), 0.0]), World())  # NaN never becomes the best
     assert not exceeds_standard_error(torch.zeros(5), World()) and exceeds_standard_error(torch.ones(5), World())
 
 

@@ -23,8 +23,8 @@ def movie_bins(seconds: float) -> int:
     return span // half + 1
 
 
-def rated_years(dataset: PreparedDataset) -> int:
-    """Returns the number of half bins of movies that have a training rating."""
+def rated_years(dataset: PreparedDataset) -> float:
+    """Returns the share of the half bins of movies that have a training rating."""
     from gnnrec.graph.time_bins import Clock
 
     trained = np.asarray(dataset.split) == TRAIN
@@ -34,7 +34,7 @@ def rated_years(dataset: PreparedDataset) -> int:
     width = clock.windows.num_movie_half_bins
     rated = np.zeros(dataset.num_movies * width, dtype=bool)
     rated[np.asarray(dataset.movie)[trained].astype(np.int64) * width + years.numpy()] = True
-    return int(rated.sum())
+    return float(rated.mean())
 
 
 def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, ranks: int) -> TrainingJob:
@@ -76,7 +76,7 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
         levels=len(dataset.manifest.rating["levels"]),
         genres=len(names),
         movie_bins=bins,
-        rated_years=rated_years(dataset) if bins else 0,
+        rated_years=rated_years(dataset) if bins else 0.0,
         movies_drawn=drawn["movies_drawn"],
         raters_drawn=drawn["raters_drawn"],
     )

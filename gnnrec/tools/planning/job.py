@@ -24,7 +24,7 @@ class TrainingJob:
         levels: Rating levels.
         genres: Genres that are features of movies; 0 for none.
         movie_bins: Half bins of time of a movie (:class:`gnnrec.kernels.edges.TimeBins`); 0 without temporal bias.
-        rated_years: Half bins of movies with a training rating, of all movies; None assumes half of them.
+        rated_years: Share of the half bins of movies that have a training rating.
         movies_drawn: Mean number of movies sampled for a user; None assumes that all users have enough.
         raters_drawn: Mean number of raters sampled for a movie; None likewise.
     """
@@ -39,7 +39,7 @@ class TrainingJob:
     levels: int = 10
     genres: int = 20
     movie_bins: int = 41
-    rated_years: int | None = None
+    rated_years: float = 0.5
     movies_drawn: float | None = None
     raters_drawn: float | None = None
 
@@ -56,8 +56,7 @@ class TrainingJob:
     @property
     def exchanged_years(self) -> float:
         """Half bins of movies whose sums ranks exchange."""
-        assumed = min(self.movies * self.movie_bins / 2, self.ratings)
-        return assumed if self.rated_years is None else self.rated_years
+        return min(self.rated_years * self.movies * self.movie_bins, self.ratings)
 
     @property
     def slices(self) -> int:

@@ -164,7 +164,7 @@ class Study:
 
 def loss_of(trial: Any) -> float | None:
     """Returns the validation loss of a trial's best weights, of a pruned one its lowest; None if none was finite."""
-    if trial.value is not None and math.isfinite(trial.value):
+    if trial.state.name != "PRUNED" and trial.value is not None and math.isfinite(trial.value):
         return trial.value
     return min(trial.intermediate_values.values(), default=None)
 
