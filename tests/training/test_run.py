@@ -117,7 +117,7 @@ def test_the_loss_falls(run):
 
 
 def test_the_best_checkpoint_is_of_the_lowest_validation_or_of_a_later_one(run):
-    """Which later one is in test_best_epoch.py."""
+    """The file test_best_epoch.py says which later one."""
     config, summary = run
     validations = [record for record in records(config.run_dir) if "validation_rmse" in record]
     rmse = [record["validation_rmse"] for record in validations]
