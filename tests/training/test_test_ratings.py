@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from gnnrec.config.training_options import RegularizationOptions
+from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import build_rank_graph
@@ -41,6 +43,19 @@ def with_other_test_ratings(dataset: PreparedDataset, directory: Path) -> Prepar
     return changed_copy(dataset, directory, **changed)
 
 
+def prepared_with_other_test_ratings(dataset: PreparedDataset, directory: Path) -> PreparedDataset:
+    """The ratings of ``write_sparse_dataset``, prepared again after the test ratings in their file were changed."""
+    user = np.repeat(np.array(dataset.users["user"]), np.diff(dataset.user_ptr))
+    movie = np.array(dataset.movies["movie"])[np.array(dataset.movie)]
+    test = pd.MultiIndex.from_arrays([user, movie])[np.array(dataset.split) == TEST]
+    table = pd.read_csv(directory / "ratings.csv")
+    held_out = pd.MultiIndex.from_frame(table[["user", "item"]]).isin(test)
+    table.loc[held_out, "score"] = table["score"].min() + table["score"].max() - table["score"]
+    table.to_csv(directory / "others.csv", index=False)
+    prepare(directory / "others", PrepareOptions(ratings=directory / "others.csv", validation=0.15))
+    return PreparedDataset(directory / "others")
+
+
 @pytest.mark.parametrize("loader", [{}, SAMPLED], ids=["whole", "sampled"])
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
 def test_other_test_ratings_change_the_test_score_alone(datasets, tmp_path, architecture, loader):
@@ -68,8 +83,11 @@ def test_other_test_ratings_change_the_test_score_alone(datasets, tmp_path, arch
 def test_scale_shrinkage_l2_and_best_epoch_are_chosen_without_test_ratings(tmp_path):
     """On sparse ratings each of them matters: the shrinkage is below 1, and L2 above its strength for dense data."""
     dataset = write_sparse_dataset(tmp_path)
-    other = with_other_test_ratings(dataset, tmp_path / "other")
-    assert dataset.manifest.rating == other.manifest.rating
+    other = prepared_with_other_test_ratings(dataset, tmp_path)
+    assert dataset.manifest.rating == other.manifest.rating  # mean, standard deviation, levels
+    assert np.array_equal(dataset.split, other.split)
+    same = np.array(dataset.rating) == np.array(other.rating)
+    assert same[np.array(dataset.split) != TEST].all() and not same[np.array(dataset.split) == TEST].all()
     factors = [sparse_factor(RegularizationOptions(), build_rank_graph(data, World())) for data in (dataset, other)]
     assert factors[0] == factors[1] > 2
     summaries = []
