@@ -22,8 +22,8 @@ class CollectiveStats:
     Attributes:
         cuda: Tensors are on a GPU.
         wire: Type in which sums of messages and gradients are exchanged; None for their own, at least float32.
-        equal_gradients: Addresses of replicated tables whose gradients every rank computes (:class:`UseOnRanks`), and
-            the number of ranks: DDP multiplies them instead of exchanging them.
+        equal_gradients: Addresses of replicated tables whose gradients every rank computes (:class:`UseOnRanks`): they
+            are multiplied by the number of ranks instead of exchanged.
         gradient_rows: Rows of replicated tables whose gradients are nonzero on any rank, by the address of the table,
             int64 ``[rows]``, the same on every rank; tables that are absent are exchanged whole.
         in_batch: Set while a batch is made: all-reduces then count into ``batch_seconds``.
@@ -35,7 +35,7 @@ class CollectiveStats:
 
     cuda: bool = False
     wire: torch.dtype | None = None
-    equal_gradients: dict[int, int] = dataclasses.field(default_factory=dict)
+    equal_gradients: set[int] = dataclasses.field(default_factory=set)
     gradient_rows: dict[int, Tensor] = dataclasses.field(default_factory=dict)
     in_batch: bool = False
     bytes: int = 0
@@ -79,7 +79,7 @@ class CollectiveStats:
         exchanged, parts, sent = [], [], buffer
         for gradient, address in zip(gradients, addresses):
             if address in self.equal_gradients:
-                gradient.mul_(self.equal_gradients[address])
+                gradient.mul_(dist.get_world_size())
             else:
                 row = self.gradient_rows.get(address)
                 exchanged.append((gradient, row))

@@ -154,7 +154,7 @@ class World:
         """
         if self.size == 1 or not any(parameter.requires_grad for parameter in module.parameters()):
             return module
-        self.collective_stats.equal_gradients, self.collective_stats.gradient_rows = {}, {}
+        self.collective_stats.equal_gradients, self.collective_stats.gradient_rows = set(), {}
         wrapped = DistributedDataParallel(module, bucket_cap_mb=1 << 20, gradient_as_bucket_view=True)
         wrapped.register_comm_hook(self.collective_stats, CollectiveStats.sum_gradients)
         return wrapped

@@ -133,12 +133,14 @@ class BipartiteConv(nn.Module):
 
     Attributes:
         heads: Attention logits per edge, and columns of denominators; 0 where weights do not depend on parameters.
+        receiver_heads: Those of the heads whose logits depend on receivers.
         marks_use: ``partial`` itself calls :meth:`~gnnrec.distributed.world.World.use` on what it computes from
             receivers, which are the same on every rank; otherwise ``forward`` calls it on the receivers.
         receives_message_inputs: The first layer's receivers are their message embeddings, not their id embeddings.
     """
 
     heads: int = 0
+    receiver_heads: int = 0
     marks_use: bool = False
     receives_message_inputs: bool = False
 

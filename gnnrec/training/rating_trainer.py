@@ -73,7 +73,7 @@ class RatingTrainer(Trainer):
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
         self.model = world.replicate(model)
         if "id_embedding" in model.movies.tables():
-            world.collective_stats.equal_gradients = {model.movies.id_embedding.data_ptr(): world.size}
+            world.collective_stats.equal_gradients = {model.movies.id_embedding.data_ptr()}
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
             self.graph,
@@ -262,9 +262,8 @@ class RatingTrainer(Trainer):
         """Most bytes that a rank passes to collectives a step: sums of messages, gradients of states and tables."""
         size = torch.finfo(self.world.collective_stats.wire or self.graph.dtype).bits // 8
         convs = [layer.to_movies for layer in self.replicated.encoder.layers]
-        width = sum(conv.out_channels + conv.heads for conv in convs)
+        width = sum(conv.out_channels + conv.heads + conv.receiver_heads for conv in convs)
         width += self.config.model.dim * max(len(convs), 1)
-        width += sum(conv.heads for conv in convs if getattr(conv, "lin_receiver", None) is not None)
         logits = 0 if self.control_variate else sum(conv.heads for conv in convs)
         equal = self.world.collective_stats.equal_gradients
         exchanged = (

@@ -51,6 +51,7 @@ class BipartiteGATConv(BipartiteConv):
         self.att_src = nn.Parameter(torch.zeros(heads, width // heads))
         self.lin_receiver = self.att_dst = None
         if receiver_channels is not None:
+            self.receiver_heads = heads
             self.lin_receiver = nn.Linear(receiver_channels, width, bias=False)
             self.att_dst = nn.Parameter(torch.zeros(heads, width // heads))
         self.att_rating = nn.Parameter(torch.zeros(self.num_levels, heads)) if self.num_levels else None

@@ -48,7 +48,7 @@ def _network(architecture: str, model_items: tuple, levels: int, time: bool) -> 
         weights=sum(parameter.numel() for parameter in parameters) + 2 + (NUM_TEMPORAL_BIASES if time else 0),
         summed=sum(conv.out_channels + conv.heads for conv in to_movies),
         heads=sum(conv.heads for conv in to_movies),
-        receiver_heads=sum(conv.heads for conv in to_movies if getattr(conv, "lin_receiver", None) is not None),
+        receiver_heads=sum(conv.receiver_heads for conv in to_movies),
         maps=sum(weight.numel() for weight in matrices) / model.dim**2 / 2,
     )
 
