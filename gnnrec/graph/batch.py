@@ -169,12 +169,14 @@ def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> T
     """Selects the targets of a step. Users of the batch that are not seeds have none."""
     edges, count = statistics.edges, max(step.num_targets, 1)
     if step.seeds is None:
-        return Targets(edges.target_pointer, edges.target_movie, edges.target_rating, count, edges.target_temporal_bias)
+        return Targets(
+            edges.target_pointer, edges.target_movie, edges.target_rating, count, statistics.target_temporal_bias
+        )
     counts = edges.target_pointer.diff()[step.seeds]
     index = ranges(edges.target_pointer[step.seeds], counts)
     pointer = offsets(torch.cat([counts, counts.new_zeros(num_users - counts.numel())]))
-    effect = None if edges.target_temporal_bias is None else edges.target_temporal_bias[index]
-    return Targets(pointer, edges.target_movie[index], edges.target_rating[index], count, effect)
+    biases = None if statistics.target_temporal_bias is None else statistics.target_temporal_bias[index]
+    return Targets(pointer, edges.target_movie[index], edges.target_rating[index], count, biases)
 
 
 def receiver_totals(messages: Messages) -> Tensor:

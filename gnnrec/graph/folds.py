@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from gnnrec import rng
+from gnnrec.graph.fold_biases import FoldBiases, fold_biases, group_of
+from gnnrec.graph.fold_sums import Folds
 from gnnrec.graph.partition import Partition
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.kernels.edges import Edges
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.random import small_integers
-from gnnrec.kernels.statistics import fold_sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,45 +41,6 @@ class Step:
     num_targets: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Folds:
-    """Edges of a rank with their folds, and sums by fold for the statistics of all folds but one.
-
-    Attributes:
-        edges: The edges, with folds.
-        user_count: Edges of local users, int32 ``[folds, users]``.
-        user_sum: Sums of their ratings, float64 ``[folds, users]``.
-        movie_count: Edges of movies on all ranks, float64 ``[folds, movies]``.
-        movie_sum: Sums of their ratings, float64 ``[folds, movies]``.
-    """
-
-    edges: Edges
-    user_count: Tensor
-    user_sum: Tensor
-    movie_count: Tensor
-    movie_sum: Tensor
-
-    @staticmethod
-    def build(graph: RankGraph, fold: Tensor, folds: int) -> Folds:
-        """Computes the sums by fold. Every rank calls this.
-
-        Args:
-            graph: The rank's graph.
-            fold: Fold of each edge, uint8 ``[edges]``.
-            folds: Number of folds.
-        """
-        edges = Edges(graph.user_ptr, graph.movie, graph.rating, graph.level, graph.time_bins, fold, graph.num_movies)
-        user_count, user_sum, movie_count, movie_sum = fold_sums(edges, folds)
-        # float64 sums of counts and half stars are exact in any order, so they do not depend on the number of ranks.
-        movie_sums = torch.stack([movie_count.to(torch.float64), movie_sum]).transpose(1, 2).contiguous()
-        return Folds(edges, user_count, user_sum, *graph.world.all_reduce_sum_(movie_sums))
-
-    @staticmethod
-    def single(graph: RankGraph) -> Folds:
-        """Assigns all edges to one fold. Every rank calls this."""
-        return Folds.build(graph, torch.zeros(graph.num_edges, dtype=torch.uint8, device=graph.device), 1)
-
-
 class Epoch:
     """Folds and steps of one epoch.
 
@@ -97,6 +58,7 @@ class Epoch:
         stream = rng.key(seed, "fold", epoch)
         self.fold = small_integers(stream, graph.edge_id, folds)
         self._pass: tuple[int, list[Tensor | None]] | None = None  # a fold and the seeds of its steps
+        self._biases: FoldBiases | None = None
 
     @property
     def num_steps(self) -> int:
@@ -106,6 +68,13 @@ class Epoch:
     def folds(self) -> Folds:
         """Edges and sums by fold; the first access is a collective."""
         return Folds.build(self.graph, self.fold, self.num_folds)
+
+    def biases(self, fold: int) -> FoldBiases:
+        """Returns biases of a group of folds with this one; the first call for a group is a collective."""
+        if self._biases is None or fold not in self._biases.folds:
+            self._biases = None  # frees the previous group first
+            self._biases = fold_biases(self.graph, self.folds, group_of(self.graph, fold, self.num_folds))
+        return self._biases
 
     @cached_property
     def _targets(self) -> Tensor:

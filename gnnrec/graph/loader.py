@@ -197,4 +197,5 @@ class RatingLoader(NeighborLoader):
 def _with_targets_among_messages(honest: MessageStatistics, leaking: MessageStatistics) -> MessageStatistics:
     """Combines messages over all edges with the targets of one fold."""
     targets = {name: getattr(honest.edges, name) for name in vars(honest.edges) if name.startswith("target_")}
-    return dataclasses.replace(leaking, edges=dataclasses.replace(leaking.edges, **targets))
+    edges = dataclasses.replace(leaking.edges, **targets)
+    return dataclasses.replace(leaking, edges=edges, target_temporal_bias=honest.target_temporal_bias)

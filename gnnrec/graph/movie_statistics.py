@@ -10,11 +10,13 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from gnnrec.graph.folds import Folds
+from gnnrec.graph.fold_biases import BIAS_SHRINKAGE, NO_FOLD
+from gnnrec.graph.fold_sums import Folds
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.graph.statistics import BIAS_SHRINKAGE, MessageStatistics
+from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.graph.user_chunks import UserChunks
-from gnnrec.kernels import statistics as kernels
+from gnnrec.kernels.fold_biases import bias_sweep
+from gnnrec.kernels.statistics import residuals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +59,13 @@ class MovieStatistics:
         folds = Folds.single(graph)
         degree = folds.user_count[0].to(graph.dtype)
         total = (folds.user_sum[0] - self.mean.double() * folds.user_count[0]).to(graph.dtype)
-        return kernels.bias_sweep(folds.edges, -1, self.bias, total, degree, BIAS_SHRINKAGE, sums)
+        columns = [vector.unsqueeze(1) for vector in (self.bias, total, degree)]
+        user_bias, movie_sums = bias_sweep(folds.edges, NO_FOLD, *columns, BIAS_SHRINKAGE, sums)
+        return user_bias.squeeze(1), movie_sums.squeeze(1) if sums else None
 
     def for_chunk(self, graph: RankGraph) -> MessageStatistics:
         """Computes the statistics of the messages of a chunk of users, which may be new users."""
         edges, (user_bias, _) = Folds.single(graph).edges, self.bias_sweep(graph)
         degree, no_targets = graph.user_degree.to(graph.dtype), torch.zeros_like(graph.user_degree)
-        residuals = kernels.residuals(
-            edges, -1, no_targets, user_bias + self.mean, self.bias, None, None, None, None, 1.0
-        )
-        return MessageStatistics(degree, self.degree, self.mean, user_bias, self.bias, 1.0, residuals, None)
+        messages = residuals(edges, -1, no_targets, user_bias + self.mean, self.bias, None, None, 1.0)
+        return MessageStatistics(degree, self.degree, self.mean, user_bias, self.bias, 1.0, messages, None, None)

@@ -105,21 +105,32 @@ class RankGraph:
 
     @cached_property
     def time_bins(self) -> EdgeTimeBins | None:
-        """Half-width bins of the edges; None in models without time."""
-        return None if self.clock is None else time_bins(self.user_ptr, self.time, self.clock.windows)
+        """Half-width bins of the edges; None in models without time. The first access is a collective."""
+        return None if self.clock is None else self._bins[0]
 
-    @cached_property
+    @property
     def rated_years(self) -> Tensor:
-        """Half-width bins of movies that have a rating on any rank, int64 ``[bins]``, ascending.
+        """Half-width bins of movies that have a rating on any rank, int64 ``[cells]``, ascending.
 
         They are positions in a table ``[movies * half-width bins]``, in which most bins of most movies are empty. The
         first access is a collective.
         """
-        width = self.clock.windows.num_movie_half_bins
+        return self._bins[1]
+
+    @cached_property
+    def _bins(self) -> tuple[EdgeTimeBins, Tensor]:
+        year, steps = time_bins(self.user_ptr, self.time, self.clock.windows)
+        width, blocks = self.clock.windows.num_movie_half_bins, (self.movie.split(_BLOCK), year.split(_BLOCK))
         rated = torch.zeros(self.num_movies * width, dtype=torch.uint8, device=self.device)
-        for movies, years in zip(self.movie.split(_BLOCK), self.time_bins.year.split(_BLOCK)):
+        for movies, years in zip(*blocks):
             rated[movies.long() * width + years] = 1
-        return self.world.all_reduce_max_(rated).nonzero().squeeze(1)
+        rated = self.world.all_reduce_max_(rated).nonzero().squeeze(1)
+        number = torch.full((self.num_movies * width,), -1, dtype=torch.int32, device=self.device)
+        number[rated] = torch.arange(rated.numel(), dtype=torch.int32, device=self.device)
+        cell = torch.empty_like(self.movie)
+        for cells, movies, years in zip(cell.split(_BLOCK), *blocks):
+            torch.index_select(number, 0, movies.long() * width + years, out=cells)
+        return EdgeTimeBins(cell, steps), rated
 
     @property
     def movie_ptr(self) -> Tensor:

@@ -12,12 +12,13 @@ class EdgeTimeBins:
     """Half-width bins (:class:`TimeBins`) of edges.
 
     Attributes:
-        year: Half-width bin of the movie, uint8 ``[edges]``.
+        cell: Half-width bin of the movie, numbered among the *cells*, the half-width bins of all movies that have a
+            rating on any rank, in ascending order of movie, then time; int32 ``[edges]``.
         steps: Two bits for each window of users, uint8 ``[edges]``: the edge is the first in its half-width bin; this
             bin is adjacent to the user's previous nonempty one.
     """
 
-    year: Tensor
+    cell: Tensor
     steps: Tensor
 
 
@@ -70,7 +71,7 @@ class TimeBins:
 
 @dataclasses.dataclass(frozen=True)
 class Residuals:
-    """Ratings minus mean and biases, split into messages and targets, and the temporal biases of the targets.
+    """Ratings minus mean and biases, split into messages and targets.
 
     Attributes:
         pointer: Start of the messages of each user, int64 ``[users + 1]``.
@@ -81,9 +82,6 @@ class Residuals:
         target_pointer: Start of the targets of each user, int64 ``[users + 1]``.
         target_movie: int32 ``[targets]``.
         target_rating: float ``[targets]``.
-        target_temporal_bias: float ``[targets, 1 + windows]``; None in models without time.
-        stages: Residuals, less the temporal biases before each window of users, float ``[windows, edges]``; None unless
-            requested.
     """
 
     pointer: Tensor
@@ -94,5 +92,3 @@ class Residuals:
     target_pointer: Tensor
     target_movie: Tensor
     target_rating: Tensor
-    target_temporal_bias: Tensor | None
-    stages: Tensor | None

@@ -100,6 +100,18 @@ def add(typing, left, right):
 
 
 @intrinsic
+def subtract(typing, left, right):
+    """Computes ``left - right``."""
+    return left(left, right), lambda context, builder, signature, arguments: builder.fsub(*arguments, flags=_FAST)
+
+
+@intrinsic
+def divide(typing, left, right):
+    """Computes ``left / right`` lane by lane, rounded correctly."""
+    return left(left, right), lambda context, builder, signature, arguments: builder.fdiv(*arguments)
+
+
+@intrinsic
 def multiply(typing, left, right):
     """Computes ``left * right`` lane by lane."""
     return left(left, right), lambda context, builder, signature, arguments: builder.fmul(*arguments, flags=_FAST)
@@ -111,6 +123,14 @@ def _broadcast(context, builder, vector: Vector, value, kind):
     first = builder.insert_element(undefined, value, ir.Constant(_INDEX, 0))
     return builder.shuffle_vector(
         first, undefined, ir.Constant(ir.VectorType(_INDEX, vector.lanes), [0] * vector.lanes)
+    )
+
+
+@intrinsic
+def fill(typing, value, like):
+    """Returns a vector of the type of ``like`` with ``value`` in all lanes."""
+    return like(value, like), lambda context, builder, signature, arguments: _broadcast(
+        context, builder, like, arguments[0], value
     )
 
 

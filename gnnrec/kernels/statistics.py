@@ -1,7 +1,7 @@
-"""Statistics of edges: sums by fold, closed-form biases, temporal biases and residuals.
+"""Statistics of edges: sums by fold, residuals, rating levels, and bins of time.
 
-Compiled loops on the CPU; :mod:`gnnrec.kernels.statistics_reference` in plain torch elsewhere. ``excluded`` is the fold
-whose edges are excluded from all sums; -1 excludes none.
+Compiled loops on the CPU; :mod:`gnnrec.kernels.statistics_reference` in plain torch elsewhere.
+:mod:`gnnrec.kernels.fold_biases` has the biases from which residuals are computed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, statistics_reference
-from gnnrec.kernels.edges import Edges, EdgeTimeBins, Residuals, TimeBins
+from gnnrec.kernels.edges import Edges, Residuals, TimeBins
 
 _KERNELS = dispatch.KernelTable("statistics", statistics_reference)
 _RESIDUALS = dispatch.KernelTable("residuals", statistics_reference)
@@ -26,72 +26,34 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     return _KERNELS[edges.movie.device.type].fold_sums(edges, folds)
 
 
-def bias_sweep(
-    edges: Edges,
-    excluded: int,
-    movie_bias: Tensor,
-    user_total: Tensor,
-    user_degree: Tensor,
-    shrinkage: float,
-    sums: bool = True,
-) -> tuple[Tensor, Tensor | None]:
-    """Computes user biases ``b_u = (user_total_u - sum of b_m) / (user_degree_u + shrinkage)``.
-
-    Returns:
-        The biases, float ``[users]``, and with ``sums`` their sums over the raters of each movie, float ``[movies]``.
-    """
-    kernels = _KERNELS[edges.movie.device.type]
-    return kernels.bias_sweep(edges, excluded, movie_bias, user_total, user_degree, shrinkage, sums)
-
-
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, windows: TimeBins) -> Tensor:
-    """Sums ``rating - user_base - movie_bias`` and counts edges, float ``[movies, half-width bins, 2]``."""
-    kernels = _KERNELS[edges.movie.device.type]
-    return kernels.year_sums(edges, excluded, user_base, movie_bias, windows.num_movie_half_bins)
-
-
-def both_bins(sums: Tensor) -> Tensor:
-    """Computes sums over both bins (:class:`TimeBins`) from sums over half-width bins, ``[movies, bins, 2]``."""
-    both = 2 * sums
-    both[:, 1:] += sums[:, :-1]
-    both[:, :-1] += sums[:, 1:]
-    return both
-
-
 def residuals(
     edges: Edges,
     excluded: int,
     num_targets: Tensor,
     user_base: Tensor,
     movie_bias: Tensor,
-    years: Tensor | None,
-    windows: TimeBins | None,
     group: Tensor | None,
     kept: Tensor | None,
     scale: float,
     slots: bool = False,
-    stages: bool = False,
 ) -> Residuals:
-    """Computes residuals, split into messages and the targets of the excluded fold, and the targets' temporal biases.
+    """Computes residuals, split into messages and the targets of the excluded fold.
 
     Messages keep what depends on time, so that vectors need no clock.
 
     Args:
         edges: The edges.
-        excluded: The fold.
+        excluded: The fold; -1 for none.
         num_targets: Edges of each user in this fold, ``[users]``.
         user_base: Mean plus bias of each user, float ``[users]``.
         movie_bias: float ``[movies]``.
-        years: Result of :func:`both_bins`; None in models without time.
-        windows: The bins, or None.
         group: Dropout group of each edge, uint8 ``[edges]``; None without message dropout.
         kept: True for groups that carry messages, bool ``[groups]``, or None.
         scale: Factor of the residuals of messages.
         slots: Return the message of each edge.
-        stages: Return the residuals, less the temporal biases before each window of users.
     """
     return _RESIDUALS[edges.movie.device.type].residuals(
-        edges, excluded, num_targets, user_base, movie_bias, years, windows, group, kept, scale, slots, stages
+        edges, excluded, num_targets, user_base, movie_bias, group, kept, scale, slots
     )
 
 
@@ -139,12 +101,15 @@ def window_sums(
     return kernels.window_sums(pointer, time, left, half_width, query_pointer, query_time)
 
 
-def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
+def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> tuple[Tensor, Tensor]:
     """Computes the half-width bins of edges.
 
     Args:
         pointer: Start of the edges of each user, int64 ``[users + 1]``.
         time: Seconds by the clock, at least 0, ascending within a user, int32 ``[edges]``.
         windows: The bins.
+
+    Returns:
+        Half-width bins of movies, uint8 ``[edges]``, and :attr:`gnnrec.kernels.edges.EdgeTimeBins.steps`.
     """
     return _TIME[pointer.device.type].time_bins(pointer, time, windows)

@@ -1,6 +1,6 @@
 """CPU implementation of :mod:`gnnrec.kernels.statistics`: each loop reads all edges once, user by user.
 
-Each thread has its own table for sums over movies. ``excluded`` is the fold whose edges are skipped, -1 for none.
+Each thread has its own table for sums over movies.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges
-from gnnrec.kernels.threads import array, balanced_ranges, num_workers, number_type, run_compiled
+from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled
 
 
 @compiled
@@ -36,62 +36,6 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     read = pointer, edges.movie, edges.rating, edges.fold
     run_compiled(_fold_sums, ranges, read, [user_count, user_sum], [movie_count, movie_sum])
     return user_count, user_sum, movie_count.sum(0, dtype=torch.int32), movie_sum.sum(0)
-
-
-@compiled
-def _bias_sweep(pointer, movie, fold, excluded, movie_bias, user_total, user_degree, shrinkage, first, last, out, sums):
-    for user in range(first, last):
-        others = out.dtype.type(0)
-        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
-            if fold[edge] != excluded:
-                others += movie_bias[np.uint32(movie[edge])]
-        bias = (user_total[user] - others) / (user_degree[user] + shrinkage)
-        out[user] = bias
-        if sums is not None:
-            for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
-                if fold[edge] != excluded:
-                    sums[np.uint32(movie[edge])] += bias
-
-
-def bias_sweep(
-    edges: Edges,
-    excluded: int,
-    movie_bias: Tensor,
-    user_total: Tensor,
-    user_degree: Tensor,
-    shrinkage: float,
-    sums: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """See :func:`gnnrec.kernels.statistics.bias_sweep`."""
-    pointer = array(edges.pointer)
-    ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
-    user_bias = torch.empty_like(user_total)
-    movie_sums = movie_bias.new_zeros(len(ranges), edges.movies) if sums else None
-    shrinkage = number_type(user_total)(shrinkage)
-    read = pointer, edges.movie, edges.fold, excluded, movie_bias, user_total, user_degree, shrinkage
-    run_compiled(_bias_sweep, ranges, read, [user_bias], [movie_sums])
-    return user_bias, movie_sums.sum(0) if sums else None
-
-
-@compiled
-def _year_sums(pointer, movie, rating, year, fold, excluded, user_base, movie_bias, first, last, sums):
-    for user in range(first, last):
-        base = user_base[user]
-        for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
-            if fold[edge] != excluded:
-                m, h = np.uint32(movie[edge]), year[edge]
-                sums[m, h, 0] += rating[edge] - base - movie_bias[m]
-                sums[m, h, 1] += 1
-
-
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, num_half_bins: int) -> Tensor:
-    """See :func:`gnnrec.kernels.statistics.year_sums`."""
-    pointer = array(edges.pointer)
-    ranges = balanced_ranges(pointer, num_workers(edges.movie.numel()))
-    sums = movie_bias.new_zeros(len(ranges), edges.movies, num_half_bins, 2)
-    read = pointer, edges.movie, edges.rating, edges.bins.year, edges.fold, excluded, user_base, movie_bias
-    run_compiled(_year_sums, ranges, read, tables=[sums])
-    return sums[0] if len(ranges) == 1 else sums.sum(0)
 
 
 @compiled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.edges import Edges, EdgeTimeBins, Residuals, TimeBins
+from gnnrec.kernels.edges import Edges, Residuals, TimeBins
 from gnnrec.kernels.ragged import offsets, owners
 
 
@@ -23,66 +23,21 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     return tuple(sums)
 
 
-def bias_sweep(
-    edges: Edges,
-    excluded: int,
-    movie_bias: Tensor,
-    user_total: Tensor,
-    user_degree: Tensor,
-    shrinkage: float,
-    sums: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """See :func:`gnnrec.kernels.statistics.bias_sweep`."""
-    carried = edges.fold != excluded
-    owner, movie = owners(edges.pointer)[carried], edges.movie[carried]
-    others = torch.zeros_like(user_total).index_add_(0, owner, movie_bias[movie])
-    bias = (user_total - others) / (user_degree + shrinkage)
-    return bias, torch.zeros_like(movie_bias).index_add_(0, movie, bias[owner]) if sums else None
-
-
-def year_sums(edges: Edges, excluded: int, user_base: Tensor, movie_bias: Tensor, num_half_bins: int) -> Tensor:
-    """See :func:`gnnrec.kernels.statistics.year_sums`."""
-    carried = edges.fold != excluded
-    left = edges.rating - user_base[owners(edges.pointer)] - movie_bias[edges.movie]
-    cell = (edges.movie.to(torch.int64) * num_half_bins + edges.bins.year)[carried]
-    both = torch.stack([left[carried], torch.ones_like(left[carried])], 1)
-    return (
-        left.new_zeros(edges.movies * num_half_bins, 2).index_add_(0, cell, both).view(edges.movies, num_half_bins, 2)
-    )
-
-
 def residuals(
     edges: Edges,
     excluded: int,
     num_targets: Tensor,
     user_base: Tensor,
     movie_bias: Tensor,
-    years: Tensor | None,
-    windows: TimeBins | None,
     group: Tensor | None,
     kept: Tensor | None,
     scale: float,
     slots: bool,
-    stages: bool,
 ) -> Residuals:
     """See :func:`gnnrec.kernels.statistics.residuals`."""
-    owner, included = owners(edges.pointer), edges.fold != excluded
-    message = left = edges.rating - user_base[owner] - movie_bias[edges.movie]
-    effects, before = [], []
-    if years is not None:
-        # A rating is excluded from its own temporal bias.
-        own = 2 * included.to(left.dtype)
-        total, count = years[edges.movie, edges.bins.year.to(torch.int64)].unbind(1)
-        effects.append((total - own * left) / (count + windows.movie_shrinkage - own))
-        left = left - effects[-1]
-        for window, shrinkage in enumerate(windows.user_shrinkages):
-            before.append(left)
-            values = torch.stack([left * included, included.to(left.dtype)], 1)
-            total, count = _both_bins(edges.bins.steps, window, values).unbind(1)
-            effects.append((total - own * left) / (count + shrinkage - own))
-            left = left - effects[-1]
-    carried = included if group is None else included & kept[group.to(torch.int64)]
-    target = ~included
+    target = edges.fold == excluded if excluded >= 0 else torch.zeros_like(edges.fold, dtype=torch.bool)
+    message = edges.rating - user_base[owners(edges.pointer)] - movie_bias[edges.movie]
+    carried = ~target if group is None else ~target & kept[group.to(torch.int64)]
     slot = None
     if slots:
         slot = torch.where(carried, carried.cumsum(0) - 1, -1).to(torch.int32)
@@ -95,21 +50,7 @@ def residuals(
         target_pointer=offsets(num_targets),
         target_movie=edges.movie[target],
         target_rating=edges.rating[target],
-        target_temporal_bias=torch.stack(effects, 1)[target] if effects else None,
-        stages=torch.stack(before) if before and stages else None,
     )
-
-
-def _both_bins(steps: Tensor, window: int, values: Tensor) -> Tensor:
-    """Sums ``values`` ``[edges, kinds]`` over both bins of the user for each edge, ``[edges, kinds]``."""
-    starts, follows = (steps & (bit << (2 * window)) != 0 for bit in (1, 2))
-    place = starts.cumsum(0) - 1
-    bins = values.new_zeros(int(starts.sum()) + 1, values.shape[1]).index_add_(0, place, values)
-    joined = torch.cat([follows[starts], follows.new_zeros(1)]).to(values.dtype).unsqueeze(1)
-    both = 2 * bins
-    both[1:] += joined[1:] * bins[:-1]
-    both[:-1] += joined[1:] * bins[1:]
-    return both[place]
 
 
 def level_sums(
@@ -146,7 +87,7 @@ def window_sums(
     return both.to(left.dtype).T
 
 
-def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
+def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> tuple[Tensor, Tensor]:
     """See :func:`gnnrec.kernels.statistics.time_bins`."""
     first = torch.zeros(time.numel() + 1, dtype=torch.bool, device=time.device)
     first[pointer[:-1]] = True
@@ -157,4 +98,4 @@ def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
         starts = first | (change != 0)
         follows = (starts & ~first & (change == 1))[starts][starts.cumsum(0) - 1]
         steps |= (starts.to(torch.uint8) | (follows.to(torch.uint8) << 1)) << (2 * window)
-    return EdgeTimeBins(torch.div(time, windows.movie_half_width, rounding_mode="floor").to(torch.uint8), steps)
+    return torch.div(time, windows.movie_half_width, rounding_mode="floor").to(torch.uint8), steps

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
-from gnnrec.kernels.edges import EdgeTimeBins, TimeBins
+from gnnrec.kernels.edges import TimeBins
 from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled
 
 
@@ -61,9 +61,9 @@ def _time_bins(pointer, time, movie_half_width, user_half_widths, first, last, y
             steps[edge] = step
 
 
-def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> EdgeTimeBins:
+def time_bins(pointer: Tensor, time: Tensor, windows: TimeBins) -> tuple[Tensor, Tensor]:
     """See :func:`gnnrec.kernels.statistics.time_bins`."""
     year, steps = torch.empty(time.shape, dtype=torch.uint8), torch.empty(time.shape, dtype=torch.uint8)
     read = pointer, time, np.uint32(windows.movie_half_width), np.array(windows.user_half_widths, np.uint32)
     run_compiled(_time_bins, balanced_ranges(array(pointer), num_workers(time.numel())), read, [year, steps])
-    return EdgeTimeBins(year, steps)
+    return year, steps
