@@ -55,21 +55,28 @@ class FoldBiases:
         return self.temporal_bias[self.target_ptr[row] : self.target_ptr[row + 1]]
 
 
-def group_of(graph: RankGraph, fold: int, num_folds: int) -> range:
-    """Returns the folds whose biases are computed together with those of ``fold``.
+def fold_groups(num_folds: int, bytes_a_fold: float) -> list[range]:
+    """Splits folds into groups whose biases are computed together, as large as loops are compiled for.
 
-    They do not depend on the number of ranks. Groups are as large as loops are compiled for, and as memory allows.
+    Args:
+        num_folds: Folds of an epoch.
+        bytes_a_fold: Sums over time of movies: 2 numbers for each half-width bin of a movie that has a rating.
     """
-    cells = 0 if graph.clock is None else graph.rated_years.numel()
-    bytes_a_fold = 2 * cells * graph.rating.element_size()
     widths = [width for width in kernels.WIDTHS if width * bytes_a_fold <= LARGEST_SUMS] or [1]
-    first = 0
-    while True:
+    groups, first = [], 0
+    while first < num_folds:
         # The narrowest group for all that is left, or else the widest.
         width = min((width for width in widths if width >= num_folds - first), default=max(widths))
-        if fold < first + width:
-            return range(first, first + width)
+        groups.append(range(first, first + width))
         first += width
+    return groups
+
+
+def group_of(graph: RankGraph, fold: int, num_folds: int) -> range:
+    """Returns the group of a fold, which does not depend on the number of ranks."""
+    cells = 0 if graph.clock is None else graph.rated_years.numel()
+    groups = fold_groups(num_folds, 2 * cells * graph.rating.element_size())
+    return next(group for group in groups if fold in group)
 
 
 @torch.no_grad()

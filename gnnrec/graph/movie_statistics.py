@@ -59,8 +59,8 @@ class MovieStatistics:
         folds = Folds.single(graph)
         degree = folds.user_count[0].to(graph.dtype)
         total = (folds.user_sum[0] - self.mean.double() * folds.user_count[0]).to(graph.dtype)
-        columns = [vector.unsqueeze(1) for vector in (self.bias, total, degree)]
-        user_bias, movie_sums = bias_sweep(folds.edges, NO_FOLD, *columns, BIAS_SHRINKAGE, sums)
+        bias, total, degree = (vector.unsqueeze(1) for vector in (self.bias, total, degree))
+        user_bias, movie_sums = bias_sweep(folds.edges, NO_FOLD, bias, total, degree, BIAS_SHRINKAGE, sums)
         return user_bias.squeeze(1), movie_sums.squeeze(1) if sums else None
 
     def for_chunk(self, graph: RankGraph) -> MessageStatistics:

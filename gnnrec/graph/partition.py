@@ -92,9 +92,9 @@ class PartitionReport:
         return [*rows, total]
 
 
-#: Bytes of :class:`gnnrec.graph.rank_graph.RankGraph` per edge: movie, rating, id, time, level, two bytes of time bins,
-#: fold and group of message dropout.
-GRAPH_BYTES_PER_EDGE = 4 + 4 + 4 + 4 + 1 + 2 + 1 + 1
+#: Bytes of :class:`gnnrec.graph.rank_graph.RankGraph` per edge: movie, rating, id, time, level, time bins of the
+#: movie and of the user, fold and group of message dropout.
+GRAPH_BYTES_PER_EDGE = 4 + 4 + 4 + 4 + 1 + 4 + 1 + 1 + 1
 
 
 def partition_report(shards: list[int], user_ptr: np.ndarray, size: int, bytes_a_step: int) -> PartitionReport:

@@ -20,7 +20,7 @@ from gnnrec.kernels.sorting import sort_within
 from gnnrec.kernels.statistics import time_bins
 
 #: Edges whose years are marked at a time.
-_BLOCK = 1 << 22
+_BLOCK = 1 << 16
 
 
 @dataclasses.dataclass

@@ -87,7 +87,7 @@ def test_statistics_equal_dense_computation(graph, mask):
     np.testing.assert_array_equal(edges.target_movie, movie[~carried])
     np.testing.assert_array_equal(edges.target_rating, graph.rating[~carried])
     np.testing.assert_array_equal(edges.target_pointer.diff(), np.bincount(user[~carried], minlength=graph.num_users))
-    assert edges.target_temporal_bias is None and edges.slot is None
+    assert actual.target_temporal_bias is None and edges.slot is None
 
 
 def test_slots_number_the_edges_that_are_not_excluded(graph, mask):

@@ -63,9 +63,7 @@ def test_temporal_biases_of_targets_equal_plain_loops_and_messages_keep_theirs(d
     for column, (window, side) in enumerate(SIDES):
         row = rows[side]
         expected = oracle(row, time, residual, 1.0 - supervised, row, time, True, window, time.min())
-        np.testing.assert_allclose(
-            actual.edges.target_temporal_bias[:, column], expected[supervised], rtol=1e-10, atol=1e-12
-        )
+        np.testing.assert_allclose(actual.target_temporal_bias[:, column], expected[supervised], rtol=1e-10, atol=1e-12)
         assert np.count_nonzero(expected[supervised]) > supervised.sum() // 3
         residual = residual - expected
     np.testing.assert_allclose(actual.edges.residual, message[~supervised], rtol=1e-10, atol=1e-12)
@@ -100,7 +98,7 @@ def test_excluded_ratings_change_no_bit_of_any_temporal_bias(dataset):
 
     def biases(graph, excluded):
         actual = message_statistics(graph, supervising(graph, excluded), SUPERVISED)
-        return actual.edges.target_temporal_bias, actual.edges.residual
+        return actual.target_temporal_bias, actual.edges.residual
 
     changed = dataclasses.replace(graph, rating=torch.where(excluded, 5.5 - graph.rating, graph.rating))
     before, after = biases(graph, excluded), biases(changed, excluded)
@@ -157,7 +155,7 @@ def temporal_biases_on_rank(world, directory):
     actual = message_statistics(graph, supervising(graph, graph.edge_id % 3 == 0), SUPERVISED)
     temporal_bias = message_statistics(graph, tables=True).temporal_bias
     test = held_out(dataset, graph.part, TEST, world, torch.float64, temporal_bias)
-    return world.all_gather_objects((actual.edges.target_temporal_bias, actual.edges.residual, test.temporal_bias))
+    return world.all_gather_objects((actual.target_temporal_bias, actual.edges.residual, test.temporal_bias))
 
 
 @pytest.mark.slow

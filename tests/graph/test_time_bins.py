@@ -56,9 +56,12 @@ def test_an_outlier_in_time_is_counted_like_other_ratings(tmp_path, moved):
     graph = build_rank_graph(PreparedDataset(tmp_path / "b"), World(), (TRAIN,), time=True)
     years = message_statistics(graph, tables=True).temporal_bias.years
     halves = graph.clock.windows.num_movie_half_bins
-    assert graph.time_bins.year.max() < halves and years.shape == (graph.num_movies, halves, 2)
+    year = graph.rated_years[graph.time_bins.cell.long()] % halves
+    assert torch.equal(graph.rated_years[graph.time_bins.cell.long()] // halves, graph.movie.long())
+    assert torch.equal(year, graph.time.long() // graph.clock.windows.movie_half_width)
+    assert years.shape == (graph.num_movies, halves, 2)
     # A rating counts twice in its own half-width bin and once in each adjacent one.
-    adjacent = (graph.time_bins.year > 0).long() + (graph.time_bins.year < halves - 1)
+    adjacent = (year > 0).long() + (year < halves - 1)
     assert years[..., 1].sum() == (2 + adjacent).sum()
 
 

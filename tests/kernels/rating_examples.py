@@ -62,10 +62,21 @@ def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: EdgeTimeBins |
         movie=torch.tensor(column["movie"], dtype=torch.int32),
         rating=torch.tensor(column["rating"], dtype=dtype),
         level=torch.tensor(column["level"], dtype=torch.uint8),
-        bins=time_bins(pointer_of(users), time, WINDOWS) if bins is None else bins,
+        bins=_bins_of(every, pointer_of(users), time) if bins is None else bins,
         fold=torch.tensor(column["fold"], dtype=torch.uint8),
         movies=MOVIES,
     )
+
+
+def cells_of(every: list[Edge]) -> list[tuple[int, int]]:
+    """Returns the movies and half-width bins that have a rating, ascending."""
+    return sorted({(edge.movie, edge.time // WINDOWS.movie_half_width) for edge in every})
+
+
+def _bins_of(every: list[Edge], pointer: torch.Tensor, time: torch.Tensor) -> EdgeTimeBins:
+    number = {cell: place for place, cell in enumerate(cells_of(every))}
+    cell = [number[edge.movie, edge.time // WINDOWS.movie_half_width] for edge in every]
+    return EdgeTimeBins(torch.tensor(cell, dtype=torch.int32), time_bins(pointer, time, WINDOWS)[1])
 
 
 def shared_bins(first: int, second: int, half: int) -> int:

@@ -16,7 +16,6 @@ from tests.kernels.rating_examples import (
     MOVIES,
     WINDOWS,
     as_tensors,
-    effects,
     pointer_of,
     shared_bins,
     some_edges,
@@ -69,91 +68,31 @@ def test_fold_sums_equal_plain_loops(edges):
             assert (movie_count[movie, fold], movie_sum[movie, fold]) == (len(rated), sum(rated))
 
 
-@EXCLUDED
-@pytest.mark.parametrize("sums", [True, False])
-def test_bias_sweep_equals_plain_loops(edges, dtype, excluded, sums):
-    random = np.random.default_rng(6)
-    total = torch.from_numpy(random.normal(0, 3, len(USERS))).to(dtype)
-    degree = torch.from_numpy(random.integers(0, 30, len(USERS))).to(dtype)
-    _, movie_bias = random_biases(dtype)
-    before = movie_bias.clone()
-    user_bias, movie_sums = kernels.bias_sweep(edges, excluded, movie_bias, total, degree, 5.0, sums)
-    expected = []
-    for user, rated in enumerate(USERS):
-        others = sum(float(movie_bias[edge.movie]) for edge in rated if edge.fold != excluded)
-        expected.append((float(total[user]) - others) / (float(degree[user]) + 5.0))
-    assert_near(user_bias, expected, dtype)
-    assert torch.equal(movie_bias, before)
-    if sums:
-        raters = [[edge.user for edge in EVERY if edge.movie == m and edge.fold != excluded] for m in range(MOVIES)]
-        assert_near(movie_sums, [sum(expected[user] for user in users) for users in raters], dtype)
-    else:
-        assert movie_sums is None
-
-
-@EXCLUDED
-def test_year_sums_and_both_bins_equal_plain_loops(edges, dtype, excluded):
-    user_base, movie_bias = random_biases(dtype)
-    sums = kernels.year_sums(edges, excluded, user_base, movie_bias, WINDOWS)
-    expected = np.zeros((MOVIES, WINDOWS.num_movie_half_bins, 2))
-    both = np.zeros_like(expected)
-    for edge in EVERY:
-        if edge.fold != excluded:
-            left = np.array([edge.rating - float(user_base[edge.user]) - float(movie_bias[edge.movie]), 1.0])
-            expected[edge.movie, edge.time // WINDOWS.movie_half_width] += left
-            for half in range(WINDOWS.num_movie_half_bins):
-                both[edge.movie, half] += left * shared_bins(
-                    half * WINDOWS.movie_half_width, edge.time, WINDOWS.movie_half_width
-                )
-    assert_near(sums, expected, dtype)
-    assert_near(kernels.both_bins(sums), both, dtype)
-    assert expected[..., 1].sum() > 50
-
-
 def test_half_width_bins_equal_plain_loops(edges):
+    time = torch.tensor([edge.time for edge in EVERY], dtype=torch.int32)
+    year, steps_of_edges = kernels.time_bins(edges.pointer, time, WINDOWS)
     for place, edge in enumerate(EVERY):
-        assert edges.bins.year[place] == edge.time // WINDOWS.movie_half_width
+        assert year[place] == edge.time // WINDOWS.movie_half_width
         steps = 0
         for window, half in enumerate(WINDOWS.user_half_widths):
             mine = [other.time // half for other in USERS[edge.user]]
             here, position = edge.time // half, next(n for n, e in enumerate(USERS[edge.user]) if e is edge)
             first = position == 0 or mine[position - 1] != here
             steps |= (first + 2 * (here - 1 in mine)) << (2 * window)
-        assert edges.bins.steps[place] == steps
-    assert len(edges.bins.steps.unique()) > 6
+        assert steps_of_edges[place] == steps
+    assert len(steps_of_edges.unique()) > 6
 
 
-def plain_residuals(excluded: int, time: bool, dtype: torch.dtype) -> tuple[list[float], list[list[float]], list[list]]:
-    """Computes the residual of each rating, its temporal biases, and what is left before each window of users."""
-    user_base, movie_bias = (biases.tolist() for biases in random_biases(dtype))
-    message = left = [edge.rating - user_base[edge.user] - movie_bias[edge.movie] for edge in EVERY]
-    actual, stages = [], []
-    if time:
-        sides = [("movie", WINDOWS.movie_half_width, WINDOWS.movie_shrinkage)]
-        sides += [("user", *sizes) for sizes in zip(WINDOWS.user_half_widths, WINDOWS.user_shrinkages)]
-        for side, half, shrinkage in sides:
-            if side == "user":
-                stages.append(left)
-            actual.append(effects(EVERY, left, side, half, shrinkage, excluded))
-            left = [residual - effect for residual, effect in zip(left, actual[-1])]
-    return message, actual, stages
-
-
-def residuals_of(edges: Edges, excluded: int, time: bool, dtype: torch.dtype, **options) -> Residuals:
+def residuals_of(edges: Edges, excluded: int, dtype: torch.dtype, **options) -> Residuals:
     user_base, movie_bias = random_biases(dtype)
-    years = None
-    if time:
-        years = kernels.both_bins(kernels.year_sums(edges, excluded, user_base, movie_bias, WINDOWS))
     targets = torch.tensor([sum(edge.fold == excluded for edge in rated) for rated in USERS], dtype=torch.int32)
     options = {"group": None, "kept": None, "scale": 1.0} | options
-    windows = WINDOWS if time else None
-    return kernels.residuals(edges, excluded, targets, user_base, movie_bias, years, windows, **options)
+    return kernels.residuals(edges, excluded, targets, user_base, movie_bias, **options)
 
 
 @EXCLUDED
-@pytest.mark.parametrize("time", [True, False])
 @pytest.mark.parametrize("dropped", [True, False])
-def test_residuals_equal_plain_loops(edges, dtype, excluded, time, dropped):
+def test_residuals_equal_plain_loops(edges, dtype, excluded, dropped):
     options = {}
     sent = [edge.fold != excluded for edge in EVERY]
     if dropped:
@@ -161,8 +100,9 @@ def test_residuals_equal_plain_loops(edges, dtype, excluded, time, dropped):
         kept = torch.tensor([True, False, True, True, False, True, True, True])
         sent = [carried and bool(kept[int(g)]) for carried, g in zip(sent, group)]
         options = {"group": group, "kept": kept, "scale": 4 / 3}
-    actual = residuals_of(edges, excluded, time, dtype, slots=True, stages=True, **options)
-    message, effect, stages = plain_residuals(excluded, time, dtype)
+    actual = residuals_of(edges, excluded, dtype, slots=True, **options)
+    user_base, movie_bias = (biases.tolist() for biases in random_biases(dtype))
+    message = [edge.rating - user_base[edge.user] - movie_bias[edge.movie] for edge in EVERY]
 
     carried = [place for place, flag in enumerate(sent) if flag]
     assert actual.movie.tolist() == [EVERY[place].movie for place in carried]
@@ -179,17 +119,10 @@ def test_residuals_equal_plain_loops(edges, dtype, excluded, time, dropped):
     assert actual.target_rating.tolist() == [EVERY[place].rating for place in targets]
     per_user = [sum(edge.fold == excluded for edge in rated) for rated in USERS]
     assert actual.target_pointer.diff().tolist() == per_user
-    if time:
-        assert actual.target_temporal_bias.shape == (len(targets), 3)
-        assert_near(actual.target_temporal_bias, [[biases[place] for biases in effect] for place in targets], dtype)
-        assert_near(actual.stages, stages, dtype)
-    else:
-        assert actual.target_temporal_bias is None and actual.stages is None
 
 
-def test_slots_and_stages_are_computed_on_request_only(edges, dtype):
-    actual = residuals_of(edges, 2, True, dtype)
-    assert actual.slot is None and actual.stages is None
+def test_slots_are_computed_on_request_only(edges, dtype):
+    assert residuals_of(edges, 2, dtype).slot is None
 
 
 @pytest.mark.parametrize("to_users", [True, False])
@@ -240,10 +173,5 @@ def test_statistics_of_no_ratings_are_zero(dtype):
     empty = as_tensors([[], [], []], dtype)
     assert all((tensor == 0).all() for tensor in kernels.fold_sums(empty, 2))
     zeros, movies = torch.zeros(3, dtype=dtype), torch.ones(MOVIES, dtype=dtype)
-    bias, movie_sums = kernels.bias_sweep(empty, 0, movies, zeros, zeros, 5.0)
-    years = kernels.year_sums(empty, 0, zeros, movies, WINDOWS)
-    assert (bias == 0).all() and (movie_sums == 0).all() and (years == 0).all()
-    targets = torch.zeros(3, dtype=torch.int32)
-    actual = kernels.residuals(empty, 0, targets, zeros, movies, years, WINDOWS, None, None, 1.0, True, True)
-    assert actual.movie.numel() == actual.target_movie.numel() == 0 and actual.target_temporal_bias.shape == (0, 3)
-    assert actual.stages.shape == (2, 0) and actual.pointer.tolist() == [0, 0, 0, 0]
+    actual = kernels.residuals(empty, 0, torch.zeros(3, dtype=torch.int32), zeros, movies, None, None, 1.0, True)
+    assert actual.movie.numel() == actual.target_movie.numel() == 0 and actual.pointer.tolist() == [0, 0, 0, 0]

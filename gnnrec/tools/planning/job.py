@@ -59,6 +59,13 @@ class TrainingJob:
         return min(self.rated_years * self.movies * self.movie_bins, self.ratings)
 
     @property
+    def fold_groups(self) -> list[range]:
+        """Groups of folds whose biases are computed together (:func:`gnnrec.graph.fold_biases.fold_groups`)."""
+        from gnnrec.graph.fold_biases import fold_groups
+
+        return fold_groups(self.loader.folds, 2 * 4 * self.exchanged_years)
+
+    @property
     def slices(self) -> int:
         """Steps of a pass over the users (:class:`gnnrec.graph.folds.Epoch`)."""
         return math.ceil(self.users / self.loader.seed_users) if self.loader.seed_users > 0 else 1

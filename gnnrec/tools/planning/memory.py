@@ -18,7 +18,7 @@ FLOAT = 4
 #: A value, its gradient, and two moments of Adam.
 COPIES = 4
 #: Parts of :data:`~gnnrec.graph.partition.GRAPH_BYTES_PER_EDGE`: times and their bins; groups of message dropout.
-_TIME_BYTES, _GROUP_BYTES = 6, 1
+_TIME_BYTES, _GROUP_BYTES = 9, 1
 #: Bytes per rating at the peak of reading. With times: ids, 64-bit times, and the pages of their file. Without: ids,
 #: movies, levels, ratings, and the pages of their file.
 _READ_WITH_TIMES, _READ_WITHOUT_TIMES = 4 + 8 + 8, 4 + 4 + 1 + 4 + 4
@@ -67,11 +67,22 @@ def reading_bytes(job: TrainingJob) -> float:
 
 
 def pass_bytes(job: TrainingJob) -> float:
-    """Bytes of :class:`gnnrec.graph.statistics.MessageStatistics`: messages, targets, degrees, biases, levels."""
+    """Bytes of :class:`gnnrec.kernels.edges.Residuals`: messages and targets."""
     messages = job.pass_messages * (4 + FLOAT + 1) + (4 * job.local_ratings if job.loader.samples else 0)
-    targets = job.local_ratings / job.loader.folds * (4 + FLOAT + (3 * FLOAT if job.movie_bins else 0))
-    of_nodes = (job.local_users + job.movies) * FLOAT * 2 + 8 * 2 * job.local_users
-    return messages + targets + of_nodes
+    targets = job.local_ratings / job.loader.folds * (4 + FLOAT)
+    return messages + targets + 8 * 2 * job.local_users
+
+
+def fold_bias_bytes(job: TrainingJob) -> float:
+    """Bytes of :class:`gnnrec.graph.fold_biases.FoldBiases`: degrees and biases by fold, temporal biases of targets."""
+    lanes = len(job.fold_groups[0])
+    targets = job.local_ratings * min(lanes / job.loader.folds, 1) * (3 * FLOAT if job.movie_bins else 0)
+    return lanes * 2 * FLOAT * (job.local_users + job.movies) + targets
+
+
+def _fold_sums_bytes(job: TrainingJob) -> float:
+    """Temporary bytes of :func:`gnnrec.graph.fold_biases.fold_biases`: sums by lane of bins, users and movies."""
+    return len(job.fold_groups[0]) * FLOAT * (2 * 2 * job.exchanged_years + 6 * (job.local_users + job.movies))
 
 
 def tables_bytes(rows: float, width: int, copies: int = COPIES) -> float:
@@ -102,8 +113,7 @@ def memory_parts(
         MemoryPart("libraries", base, exact=False),
         MemoryPart("graph and folds", graph_bytes(job), "ratings"),
         MemoryPart("messages of a pass", pass_bytes(job), "ratings"),
-        # Sums over half bins and over bins while statistics are computed.
-        MemoryPart("sums over times of movies", 2 * movies * job.movie_bins * 2 * FLOAT, "movies", exact=False),
+        MemoryPart("biases of folds", fold_bias_bytes(job), "ratings"),
         MemoryPart("user tables, gradients, Adam", tables_bytes(users, job.user_width), "users", user_rows),
         MemoryPart("movie tables, gradients, Adam", tables_bytes(movies + job.genres, job.table_width), "movies"),
         MemoryPart("L2 weights of rows", FLOAT * (4 * users + 4 * movies), "users"),
@@ -117,14 +127,16 @@ def memory_parts(
     copied = 2 * job.table_width if job.genres else 0
     kept = _KEPT_BY_LAYER * layers + _MOMENTS + 1
     levels = 2 * job.levels * max(network.heads, 1)
-    parts.append(MemoryPart("activations of users", batch * FLOAT * (kept * dim + levels), "users", exact=False))
-    parts.append(
-        MemoryPart("activations of movies", movies * FLOAT * (kept * dim + levels + copied), "movies", exact=False)
-    )
-    of_users, of_movies = moments
-    if of_users or of_movies:
-        parts.append(MemoryPart("moments of users", of_users * FLOAT * batch * dim, "users", exact=False))
-        parts.append(MemoryPart("moments of movies", of_movies * FLOAT * movies * dim, "movies", exact=False))
+    of_users, of_movies = batch * FLOAT * (kept * dim + levels), movies * FLOAT * (kept * dim + levels + copied)
+    parts.append(MemoryPart("activations of users", of_users, "users", exact=False))
+    parts.append(MemoryPart("activations of movies", of_movies, "movies", exact=False))
+    # Both are gone while the biases of folds are computed.
+    beyond = max(_fold_sums_bytes(job) - of_users - of_movies, 0.0)
+    parts.append(MemoryPart("sums by fold beyond activations", beyond, "movies", exact=False))
+    user_copies, movie_copies = moments
+    if user_copies or movie_copies:
+        parts.append(MemoryPart("moments of users", user_copies * FLOAT * batch * dim, "users", exact=False))
+        parts.append(MemoryPart("moments of movies", movie_copies * FLOAT * movies * dim, "movies", exact=False))
     if job.loader.samples:
         # Positions and users by movie, which only sampling needs.
         drawn = 40 * (job.movie_draws + job.rater_draws) + 24 * users + 8 * job.local_ratings

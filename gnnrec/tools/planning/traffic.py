@@ -40,10 +40,11 @@ def collectives(job: TrainingJob) -> list[Collectives]:
     * Gradients of the states of movies where later layers send them and where targets use them, and of the logits of
       receivers (:meth:`gnnrec.distributed.world.World.use`).
     * Gradients of movie tables but ids, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
-    * Once a pass: raters' biases and, with temporal bias, sums by the half bins that have ratings
-      (:func:`gnnrec.graph.statistics.message_statistics`); with a control variate forward sums over whole
-      neighborhoods.
-    * Once an epoch: numbers and sums by fold in float64 (:class:`gnnrec.graph.folds.Folds`), and numbers of targets.
+    * Once a pass, with a control variate: forward sums over whole neighborhoods.
+    * Once for a group of folds: raters' biases and, with temporal bias, sums by the half bins that have ratings
+      (:func:`gnnrec.graph.fold_biases.fold_biases`).
+    * Once an epoch: numbers and sums by fold in float64 (:class:`gnnrec.graph.fold_sums.Folds`), and numbers of
+      targets.
     """
     if job.ranks == 1:
         return []
@@ -63,9 +64,9 @@ def collectives(job: TrainingJob) -> list[Collectives]:
     ids = movies * job.model.dim if job.model.movie_ids or not layers else 0
     rows = (movies + job.genres) * job.table_width - ids
     parts.append(Collectives("gradients of movies and weights", (rows + network.weights) * on_wire, 1))
-    of_pass = (movies + 2 * job.exchanged_years) * FLOAT
-    calls = 2.0 if job.movie_bins else 1.0
-    parts.append(Collectives("statistics of a pass", of_pass / job.slices, calls / job.slices))
+    of_fold = (movies + 2 * job.exchanged_years) * FLOAT
+    calls = (2.0 if job.movie_bins else 1.0) * len(job.fold_groups)
+    parts.append(Collectives("biases of folds", of_fold / job.slices, calls / job.steps))
     if job.control_variate and layers:
         recorded = movies * (network.summed + network.heads) * FLOAT
         calls = layers * (2 if gat else 1)

@@ -14,7 +14,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.tools.planning.dataset import job_of_dataset
 from gnnrec.tools.planning.job import TrainingJob
-from gnnrec.tools.planning.memory import graph_bytes, memory_parts, pass_bytes, tables_bytes, total
+from gnnrec.tools.planning.memory import fold_bias_bytes, graph_bytes, memory_parts, pass_bytes, tables_bytes, total
 from gnnrec.tools.planning.network import network_of
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
@@ -94,9 +94,16 @@ def test_the_graph_with_folds(pair):
 @pytest.mark.slow
 def test_messages_of_a_pass(pair):
     trainer, job = pair
-    statistics = trainer.loader.current
     # Which messages are left out is drawn.
-    assert pass_bytes(job) == pytest.approx(size(statistics), rel=0.03)
+    assert pass_bytes(job) == pytest.approx(size(trainer.loader.current.edges), rel=0.03)
+
+
+@pytest.mark.slow
+def test_biases_of_a_group_of_folds(pair):
+    trainer, job = pair
+    biases = trainer._epoch.biases(0)
+    # The mean of each fold is not counted.
+    assert fold_bias_bytes(job) == pytest.approx(size(biases), abs=4 * len(biases.folds))
 
 
 def test_sampled_batches_have_the_expected_users_and_messages(pair):
