@@ -87,18 +87,20 @@ class BipartiteGATConv(BipartiteConv):
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
         channels = partial.numerator.shape[1] // self.heads
         # A receiver without messages has 0 / 0; the maximum makes every other denominator at least 1 / sampling_scale.
-        denominator = torch.where(partial.denominator > 0, partial.denominator, 1)
-        out = partial.numerator.view(-1, self.heads, channels) / denominator.unsqueeze(2)
+        share = torch.where(partial.denominator > 0, partial.denominator, 1).reciprocal()
+        out = partial.numerator.view(-1, self.heads, channels) * share.unsqueeze(2)
         out = out.flatten(1) if self.concat else out.mean(1)
         degree = messages.degree
         return self.scaled_with_bias(out, degree.sqrt() if self.restore_degree else torch.ones_like(degree))
 
     def _logits(self, inputs: MessageInputs, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Returns the parts of the logits due to senders, receivers and rating levels, float ``[..., heads]``."""
-        channels = self.att_src.shape[1]
-        sender, own = (inputs.value.view(-1, self.heads, channels) * self.att_src).sum(2), None
-        if self.lin_receiver is not None:
-            own = (self.lin_receiver(receiver).view(-1, self.heads, channels) * self.att_dst).sum(2)
+        dtype, own = self.att_src.dtype, None
+        with torch.autocast("cuda", enabled=False):  # logits need more than the eight bits of bfloat16
+            sender = inputs.value.to(dtype) @ _by_head(self.att_src)
+            if self.lin_receiver is not None:
+                # Only the product with the attention vectors is used, so it is not computed channel by channel.
+                own = receiver.to(dtype) @ (self.lin_receiver.weight.T @ _by_head(self.att_dst))
         return sender, own, self.att_rating
 
     @torch.no_grad()
@@ -114,6 +116,13 @@ class BipartiteGATConv(BipartiteConv):
         return largest_logits(
             sender, own, rating, messages.lists, messages.level, self.negative_slope, messages.to_users
         )
+
+
+def _by_head(attention: Tensor) -> Tensor:
+    """Turns a vector per head, float ``[heads, channels]``, into a matrix ``[heads * channels, heads]``."""
+    heads = len(attention)
+    own = torch.eye(heads, dtype=attention.dtype, device=attention.device)
+    return (own.unsqueeze(1) * attention.unsqueeze(2)).view(-1, heads)
 
 
 def build(options: ModelOptions, spec: LayerSpec) -> BipartiteGATConv:
