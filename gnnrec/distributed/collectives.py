@@ -21,7 +21,8 @@ class CollectiveStats:
 
     Attributes:
         cuda: Tensors are on a GPU.
-        wire: Type in which sums of messages and gradients are exchanged; None for their own, at least float32.
+        wire: Type in which sums of messages, of residuals over time, and of gradients are exchanged; None for their
+            own, at least float32.
         equal_gradients: Addresses of replicated tables whose gradients every rank computes (:class:`UseOnRanks`): they
             are multiplied by the number of ranks instead of exchanged.
         gradient_rows: Rows of replicated tables whose gradients are nonzero on any rank, by the address of the table,

@@ -69,6 +69,10 @@ class World:
         """Sum over ranks in place, without gradient."""
         return tensor if self.size == 1 else self.collective_stats.all_reduce(tensor)
 
+    def sum_on_wire_(self, tensor: Tensor) -> Tensor:
+        """Sum over ranks in place, without gradient, exchanged in the type of ``--wire``."""
+        return tensor if self.size == 1 else self.collective_stats.sum_on_wire(tensor)
+
     def all_reduce_max_(self, tensor: Tensor) -> Tensor:
         """Maximum over ranks in place, without gradient."""
         return tensor if self.size == 1 else self.collective_stats.all_reduce(tensor, dist.ReduceOp.MAX)

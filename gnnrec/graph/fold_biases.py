@@ -117,7 +117,7 @@ def fold_biases(graph: RankGraph, sums: Folds, folds: range, tables: bool = Fals
         return result
     windows, user_base = graph.clock.windows, by_user + mean
     half_bins = kernels.year_sums(edges, folds, user_base, by_movie, graph.rated_years.numel())
-    world.all_reduce_sum_(half_bins[:, :, :exchanged])
+    world.sum_on_wire_(half_bins[:, :, :exchanged])
     width = windows.num_movie_half_bins
     years = kernels.both_bins(half_bins, _follows(graph.rated_years, width))
     biases, stages = kernels.temporal_biases(edges, folds, targets, user_base, by_movie, years, windows, stages=tables)

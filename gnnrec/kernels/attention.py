@@ -15,6 +15,7 @@ from torch.nn.functional import leaky_relu
 
 from gnnrec.kernels import attention_reference, dispatch
 from gnnrec.kernels.lists import CSRLists
+from gnnrec.kernels.operators import operator
 
 _KERNELS = dispatch.KernelTable("attention", attention_reference)
 
@@ -122,7 +123,7 @@ def _by_column(lists: CSRLists) -> tuple:
     return lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
 
 
-@torch.library.custom_op("gnnrec::attention_largest", mutates_args=())
+@operator("gnnrec::attention_largest")
 def _largest(
     sender_logit: Tensor,
     rating_logit: Tensor | None,
@@ -139,7 +140,7 @@ def _largest(
     return _KERNELS[sender_logit.device.type].largest(sender_logit, rating_logit, edges, to_users)
 
 
-@torch.library.custom_op("gnnrec::attention_sums", mutates_args=())
+@operator("gnnrec::attention_sums")
 def _forward(
     value: Tensor,
     second: Tensor | None,
@@ -165,7 +166,7 @@ def _forward(
     return tuple(_KERNELS[value.device.type].sums(tables, edges, weight, slope, to_users, kinds))
 
 
-@torch.library.custom_op("gnnrec::attention_gradients", mutates_args=())
+@operator("gnnrec::attention_gradients")
 def _gradients(
     numerator: Tensor,
     sums: Tensor,
@@ -194,19 +195,19 @@ def _gradients(
     return tuple(sums.new_empty(0) if table is None else gradient for gradient, table in zip(gradients, tables[:5]))
 
 
-@_largest.register_fake
+@_largest.dispatched.register_fake
 def _(sender_logit, rating_logit, pointer, *others):
     *_, columns, to_users = others
     return sender_logit.new_empty(pointer.shape[0] - 1 if to_users else columns, sender_logit.shape[1])
 
 
-@_forward.register_fake
+@_forward.dispatched.register_fake
 def _(value, second, sender_logit, receiver_logit, rating_logit, shift, *others):
     (receivers, heads), kinds = shift.shape, others[-1]
     return shift.new_empty(receivers, value.shape[1]), shift.new_empty(receivers, heads, kinds)
 
 
-@_gradients.register_fake
+@_gradients.dispatched.register_fake
 def _(numerator, sums, value, second, sender_logit, receiver_logit, rating_logit, *others):
     tables = value, second, sender_logit, receiver_logit, rating_logit
     return tuple(sums.new_empty(0 if table is None else table.shape) for table in tables)
@@ -220,9 +221,9 @@ def _keep(ctx, inputs, output) -> None:
 def _backward(ctx, numerator: Tensor, sums: Tensor):
     tensors = ctx.saved_tensors
     options = ctx.weight, ctx.columns, ctx.slope, ctx.to_users
-    gradients = _gradients(numerator.contiguous(), sums.contiguous(), *tensors, *options)
+    gradients = _gradients.dispatched(numerator.contiguous(), sums.contiguous(), *tensors, *options)
     pairs = zip(gradients, tensors[:5])
     return *[None if table is None else gradient.to(table.dtype) for gradient, table in pairs], *[None] * 13
 
 
-_forward.register_autograd(_backward, setup_context=_keep)
+_forward.dispatched.register_autograd(_backward, setup_context=_keep)

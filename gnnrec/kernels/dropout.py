@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, dropout_reference
+from gnnrec.kernels.operators import operator
 
 _KERNELS = dispatch.KernelTable("dropout", dropout_reference)
 
@@ -30,17 +31,17 @@ def tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tens
     return _tanh_dropout(states, rows, stream, rate)
 
 
-@torch.library.custom_op("gnnrec::dropout", mutates_args=())
+@operator("gnnrec::dropout")
 def _dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
     return _kernels(states).dropout(states, rows, stream, rate)
 
 
-@torch.library.custom_op("gnnrec::tanh_dropout", mutates_args=())
+@operator("gnnrec::tanh_dropout")
 def _tanh_dropout(states: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
     return _kernels(states).tanh_dropout(states, rows, stream, rate)
 
 
-@torch.library.custom_op("gnnrec::tanh_dropout_backward", mutates_args=())
+@operator("gnnrec::tanh_dropout_backward")
 def _tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: int, rate: float) -> Tensor:
     return _kernels(out).tanh_dropout_backward(gradient, out, rows, stream, rate)
 
@@ -51,17 +52,17 @@ def _kernels(states: Tensor):
     return _KERNELS[states.device.type]
 
 
-@_dropout.register_fake
+@_dropout.dispatched.register_fake
 def _(states, rows, stream, rate):
     return torch.empty_like(states, memory_format=torch.contiguous_format)
 
 
-@_tanh_dropout.register_fake
+@_tanh_dropout.dispatched.register_fake
 def _(states, rows, stream, rate):
     return torch.empty_like(states, memory_format=torch.contiguous_format)
 
 
-@_tanh_dropout_backward.register_fake
+@_tanh_dropout_backward.dispatched.register_fake
 def _(gradient, out, rows, stream, rate):
     return torch.empty_like(out)
 
@@ -78,13 +79,13 @@ def _keep_output(ctx, inputs, output) -> None:
 
 def _backward(ctx, gradient: Tensor):
     (rows,) = ctx.saved_tensors
-    return _dropout(gradient, rows, ctx.stream, ctx.rate), None, None, None
+    return _dropout.dispatched(gradient, rows, ctx.stream, ctx.rate), None, None, None
 
 
 def _backward_through_tanh(ctx, gradient: Tensor):
     rows, out = ctx.saved_tensors
-    return _tanh_dropout_backward(gradient, out, rows, ctx.stream, ctx.rate), None, None, None
+    return _tanh_dropout_backward.dispatched(gradient, out, rows, ctx.stream, ctx.rate), None, None, None
 
 
-_dropout.register_autograd(_backward, setup_context=_keep)
-_tanh_dropout.register_autograd(_backward_through_tanh, setup_context=_keep_output)
+_dropout.dispatched.register_autograd(_backward, setup_context=_keep)
+_tanh_dropout.dispatched.register_autograd(_backward_through_tanh, setup_context=_keep_output)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gnnrec.kernels import dispatch, pairs_reference
 from gnnrec.kernels.lists import CSRLists
+from gnnrec.kernels.operators import operator
 
 _KERNELS = dispatch.KernelTable("pairs", pairs_reference)
 
@@ -37,7 +38,7 @@ def pair_dots(rows: Tensor, columns: Tensor, pointer: Tensor, entry: Tensor) -> 
     return pair_scores(rows, columns, rows.new_zeros(len(rows)), columns.new_zeros(len(columns)), lists)
 
 
-@torch.library.custom_op("gnnrec::pair_scores", mutates_args=())
+@operator("gnnrec::pair_scores")
 def _scores(
     rows: Tensor,
     columns: Tensor,
@@ -52,7 +53,7 @@ def _scores(
     return _KERNELS[rows.device.type].scores(rows, columns, row_bias, column_bias, pointer, entry)
 
 
-@torch.library.custom_op("gnnrec::pair_gradients", mutates_args=())
+@operator("gnnrec::pair_gradients")
 def _gradients(
     gradient: Tensor,
     rows: Tensor,
@@ -67,12 +68,12 @@ def _gradients(
     return tuple(_KERNELS[rows.device.type].gradients(gradient, rows, columns, pointer, entry, by_column))
 
 
-@_scores.register_fake
+@_scores.dispatched.register_fake
 def _(rows, columns, row_bias, column_bias, pointer, entry, *by_column):
     return rows.new_empty(entry.shape[0])
 
 
-@_gradients.register_fake
+@_gradients.dispatched.register_fake
 def _(gradient, rows, columns, *lists):
     return (
         torch.empty_like(rows),
@@ -88,7 +89,7 @@ def _keep(ctx, inputs, output) -> None:
 
 
 def _backward(ctx, gradient: Tensor):
-    return *_gradients(gradient.contiguous(), *ctx.saved_tensors), *[None] * 5
+    return *_gradients.dispatched(gradient.contiguous(), *ctx.saved_tensors), *[None] * 5
 
 
-_scores.register_autograd(_backward, setup_context=_keep)
+_scores.dispatched.register_autograd(_backward, setup_context=_keep)

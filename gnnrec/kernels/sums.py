@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gnnrec.kernels import dispatch, sums_reference
 from gnnrec.kernels.lists import CSRLists
+from gnnrec.kernels.operators import operator
 
 _KERNELS = dispatch.KernelTable("sums", sums_reference)
 
@@ -65,7 +66,7 @@ def _tensors(lists: CSRLists) -> tuple:
     return lists.pointer, lists.entry, lists.factor, lists.row_scale, *by_column, lists.weight, lists.columns
 
 
-@torch.library.custom_op("gnnrec::gather_sums", mutates_args=())
+@operator("gnnrec::gather_sums")
 def _gather(
     value: Tensor,
     second: Tensor | None,
@@ -83,7 +84,7 @@ def _gather(
     return _KERNELS[value.device.type].gather(tables, [pointer, entry, factor, row_scale], weight)[0]
 
 
-@torch.library.custom_op("gnnrec::scatter_sums", mutates_args=())
+@operator("gnnrec::scatter_sums")
 def _scatter(
     value: Tensor,
     second: Tensor | None,
@@ -102,7 +103,7 @@ def _scatter(
     return _KERNELS[value.device.type].scatter(tables, lists, [column_pointer, row, order], weight, columns)[0]
 
 
-@torch.library.custom_op("gnnrec::gather_pair", mutates_args=())
+@operator("gnnrec::gather_pair")
 def _gather_pair(
     gradient: Tensor,
     pointer: Tensor,
@@ -116,7 +117,7 @@ def _gather_pair(
     )
 
 
-@torch.library.custom_op("gnnrec::scatter_pair", mutates_args=())
+@operator("gnnrec::scatter_pair")
 def _scatter_pair(
     gradient: Tensor,
     pointer: Tensor,
@@ -133,23 +134,23 @@ def _scatter_pair(
     return tuple(kernels.scatter([gradient], lists, [column_pointer, row, order], weight, columns, pair=True))
 
 
-@_gather.register_fake
+@_gather.dispatched.register_fake
 def _(value, second, pointer, *others):
     return value.new_empty(pointer.shape[0] - 1, value.shape[1], dtype=torch.promote_types(value.dtype, torch.float32))
 
 
-@_scatter.register_fake
+@_scatter.dispatched.register_fake
 def _(value, second, *others):
     return value.new_empty(others[-1], value.shape[1], dtype=torch.promote_types(value.dtype, torch.float32))
 
 
-@_gather_pair.register_fake
+@_gather_pair.dispatched.register_fake
 def _(gradient, pointer, *others):
     shape = pointer.shape[0] - 1, gradient.shape[1]
     return tuple(gradient.new_empty(shape, dtype=torch.promote_types(gradient.dtype, torch.float32)) for _ in range(2))
 
 
-@_scatter_pair.register_fake
+@_scatter_pair.dispatched.register_fake
 def _(gradient, *others):
     shape = others[-1], gradient.shape[1]
     return tuple(gradient.new_empty(shape, dtype=torch.promote_types(gradient.dtype, torch.float32)) for _ in range(2))
@@ -164,18 +165,18 @@ def _keep(ctx, inputs, output) -> None:
 def _gather_backward(ctx, gradient: Tensor):
     lists, gradient = ctx.saved_tensors, gradient.contiguous()
     if ctx.dtypes[1] is None:
-        gradients = _scatter(gradient, None, *lists, ctx.weight, ctx.columns), None
+        gradients = _scatter.dispatched(gradient, None, *lists, ctx.weight, ctx.columns), None
     else:
-        gradients = _scatter_pair(gradient, *lists, ctx.weight, ctx.columns)
+        gradients = _scatter_pair.dispatched(gradient, *lists, ctx.weight, ctx.columns)
     return *_cast(gradients, ctx.dtypes), *[None] * 9
 
 
 def _scatter_backward(ctx, gradient: Tensor):
     lists, gradient = ctx.saved_tensors, gradient.contiguous()
     if ctx.dtypes[1] is None:
-        gradients = _gather(gradient, None, *lists, ctx.weight, ctx.columns), None
+        gradients = _gather.dispatched(gradient, None, *lists, ctx.weight, ctx.columns), None
     else:
-        gradients = _gather_pair(gradient, *lists[:4], ctx.weight)
+        gradients = _gather_pair.dispatched(gradient, *lists[:4], ctx.weight)
     return *_cast(gradients, ctx.dtypes), *[None] * 9
 
 
@@ -183,5 +184,5 @@ def _cast(gradients: tuple, dtypes: tuple) -> list[Tensor | None]:
     return [None if gradient is None else gradient.to(dtype) for gradient, dtype in zip(gradients, dtypes)]
 
 
-_gather.register_autograd(_gather_backward, setup_context=_keep)
-_scatter.register_autograd(_scatter_backward, setup_context=_keep)
+_gather.dispatched.register_autograd(_gather_backward, setup_context=_keep)
+_scatter.dispatched.register_autograd(_scatter_backward, setup_context=_keep)

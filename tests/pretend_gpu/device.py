@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from gnnrec.kernels import attention, dropout, pairs, sums
+from gnnrec.kernels.operators import Operator
 
 _setup_privateuseone_for_python_backend("pretend")
 # torch.tensor(values, device=...) then makes a CPU tensor and copies it.
@@ -27,10 +28,10 @@ DEVICE = torch.device("pretend", 0)
 _COPIES = ("_to_copy", "copy_", "set_", "lift_fresh")
 #: The package's operators by name: the Python functions that choose kernels by the device of their arguments.
 _OPERATORS: dict[str, Callable] = {
-    operator._qualname: operator._init_fn
+    operator.dispatched._qualname: operator.function
     for module in (attention, dropout, pairs, sums)
     for operator in vars(module).values()
-    if isinstance(operator, torch.library.CustomOpDef)
+    if isinstance(operator, Operator)
 }
 
 

@@ -64,7 +64,7 @@ def collectives(job: TrainingJob) -> list[Collectives]:
     ids = movies * job.model.dim if job.model.movie_ids or not layers else 0
     rows = (movies + job.genres) * job.table_width - ids
     parts.append(Collectives("gradients of movies and weights", (rows + network.weights) * on_wire, 1))
-    of_fold = (movies + 2 * job.exchanged_years) * FLOAT
+    of_fold = movies * FLOAT + 2 * job.exchanged_years * on_wire
     calls = (2.0 if job.movie_bins else 1.0) * len(job.fold_groups)
     parts.append(Collectives("biases of folds", of_fold / job.slices, calls / job.steps))
     if job.control_variate and layers:
