@@ -50,22 +50,22 @@ class MovieStatistics:
         statistics = MovieStatistics(mean, degree, total / (degree + BIAS_SHRINKAGE))
         others = torch.zeros_like(degree)
         for graph in chunks.graphs():
-            others += statistics.bias_sweep(graph, sums=True)[1]
+            others += statistics.bias_sweep(Folds.single(graph), dtype, sums=True)[1]
         bias = (total - world.all_reduce_sum_(others)) / (degree + BIAS_SHRINKAGE)
         return dataclasses.replace(statistics, bias=bias)
 
-    def bias_sweep(self, graph: RankGraph, sums: bool = False) -> tuple[Tensor, Tensor | None]:
+    def bias_sweep(self, folds: Folds, dtype: torch.dtype, sums: bool = False) -> tuple[Tensor, Tensor | None]:
         """Computes the biases of the users of a chunk, and their sums over the raters of each movie."""
-        folds = Folds.single(graph)
-        degree = folds.user_count[0].to(graph.dtype)
-        total = (folds.user_sum[0] - self.mean.double() * folds.user_count[0]).to(graph.dtype)
+        degree = folds.user_count[0].to(dtype)
+        total = (folds.user_sum[0] - self.mean.double() * folds.user_count[0]).to(dtype)
         bias, total, degree = (vector.unsqueeze(1) for vector in (self.bias, total, degree))
         user_bias, movie_sums = bias_sweep(folds.edges, NO_FOLD, bias, total, degree, BIAS_SHRINKAGE, sums)
         return user_bias.squeeze(1), movie_sums.squeeze(1) if sums else None
 
     def for_chunk(self, graph: RankGraph) -> MessageStatistics:
         """Computes the statistics of the messages of a chunk of users, which may be new users."""
-        edges, (user_bias, _) = Folds.single(graph).edges, self.bias_sweep(graph)
+        folds = Folds.single(graph)
+        user_bias, _ = self.bias_sweep(folds, graph.dtype)
         degree, no_targets = graph.user_degree.to(graph.dtype), torch.zeros_like(graph.user_degree)
-        messages = residuals(edges, -1, no_targets, user_bias + self.mean, self.bias, None, None, 1.0)
+        messages = residuals(folds.edges, -1, no_targets, user_bias + self.mean, self.bias, None, None, 1.0)
         return MessageStatistics(degree, self.degree, self.mean, user_bias, self.bias, 1.0, messages, None, None)

@@ -202,6 +202,6 @@ def genre_membership(genres: list[str]) -> Tensor | None:
         return None
     column = {name: number for number, name in enumerate(names)}
     membership = torch.zeros(len(genres_of), len(names))
-    for movie, movie_genres in enumerate(genres_of):
-        membership[movie, [column[name] for name in movie_genres]] = 1
+    pairs = [(movie, column[name]) for movie, movie_genres in enumerate(genres_of) for name in movie_genres]
+    membership[tuple(torch.tensor(pairs).T)] = 1
     return membership
