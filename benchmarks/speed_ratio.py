@@ -1,34 +1,96 @@
-"""Compares the speed of this build with that of an earlier one, the two alternating in one run.
+r"""Compares the speed of this build with that of an earlier one, the two alternating in one run.
 
     git clone . BASE; git -C BASE checkout COMMIT
-    python -m benchmarks.speed_ratio --base BASE --base-data PREPARED_BY_BASE --data PREPARED
+    python -m benchmarks.speed_ratio --base BASE --base-data PREPARED_BY_BASE --data PREPARED --ratings RATINGS \
+        --half HALF
 
-Each round runs every row once with each build: ``train_dist.py`` of that build on the same ratings, which it prepared
-itself. Figures are medians over rounds. Needs two free cores.
+Each round runs every row once with each build: ``train_dist.py``, ``gnnrec prepare`` or ``gnnrec export`` of that
+build, as a user runs them. ``plain`` and ``gat_plain`` are next to the plain PyG recipe at its best
+(:mod:`benchmarks.plain_pyg`) in the same rounds. Figures are medians over rounds; ratios are above 1 where this build
+is faster. Bytes and seconds of other networks are those of ``many_movies.json``, ``hosts.json`` and
+``hosts_bf16.json``. Needs two free cores, and a directory for files of a few gigabytes (``TMPDIR``).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from benchmarks import record
+from benchmarks.plain_pyg import edges_per_second
+from benchmarks.plain_pyg_graph import PlainGraph
 
 ROOT = Path(__file__).parents[1]
-#: Steps of a run, and how many at its end are counted.
-STEPS, COUNTED = 12, 8
-#: Row -> ranks, threads of a rank, and options, which only this build has.
-RUNS: dict[str, tuple[int, int, list[str]]] = {
-    "two threads": (1, 2, []),
-    "one rank": (1, 1, []),
-    "two ranks": (2, 1, []),
-    "two ranks, bf16": (2, 1, ["--wire", "bf16"]),
-}
+#: Steps of a run. The last ones are counted: as many as an epoch has, with all that is computed once an epoch.
+STEPS, COUNTED, EVERY = 24, 20, 4
+GAT = ["--model.architecture", "gat", "--model.layers", "2", "--loader.folds", "10", "--loader.seed-users", "0"]
+GAT += ["--loader.movies-per-user", "10", "--loader.raters-per-movie", "10"]
 FIGURES = ("edges_per_second", "step_seconds", "collective_seconds", "collective_mib")
+#: Validation RMSE to which ``time_to_quality`` trains, on synthetic ratings of ML-20M's size.
+GOAL = 0.77125
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """A checkout and the ratings that it prepared.
+
+    Attributes:
+        root: The checkout.
+        data: A prepared dataset.
+    """
+
+    root: Path
+    data: Path
+
+    def environment(self, threads: int) -> dict[str, str]:
+        number = str(threads)
+        return record.environment_with(OMP_NUM_THREADS=number, MKL_NUM_THREADS=number, PYTHONPATH=str(self.root))
+
+    def run(self, command: list[str], threads: int = 1) -> float:
+        """Runs a command in the checkout; returns its seconds, start-up included."""
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env=self.environment(threads), cwd=self.root)
+        return time.perf_counter() - started
+
+    def train(self, run_dir: Path, ranks: int, threads: int, steps: int, data: Path, words: list[str]) -> None:
+        command = [*record.torchrun(ranks), str(self.root / "train_dist.py")]
+        command += ["--config", str(self.root / "configs" / "ml20m_full.yaml"), "--data", str(data)]
+        command += ["--run-dir", str(run_dir), "--validate-every", "0", "--baselines", "false"]
+        command += ["--wandb.mode", "disabled", "--device", "cpu", "--max-steps", str(steps), *words]
+        self.run([*command, "--log-every", str(EVERY)], threads)
+
+    def steps(self, ranks: int, threads: int, words: list[str], data: Path | None = None) -> dict[str, float]:
+        """Means over the last steps of a short run."""
+        with tempfile.TemporaryDirectory() as place:
+            self.train(Path(place, "run"), ranks, threads, STEPS, data or self.data, words)
+            lines = Path(place, "run", "metrics.jsonl").read_text().splitlines()
+            peak = json.loads(Path(place, "run", "summary.json").read_text())["peak_memory_gib"]
+        records = [line for line in map(json.loads, lines) if "edges_per_second" in line][-COUNTED // EVERY :]
+        found = {key: statistics.mean(line[key] for line in records) for key in FIGURES}
+        found["edges_per_second"] = statistics.harmonic_mean([line["edges_per_second"] for line in records])
+        return found | {"peak_gb": peak * 2**30 / 1e9}
+
+    def quality(self, threads: int) -> dict[str, float]:
+        """Seconds of training, without validation, until an epoch ends at or below :data:`GOAL`."""
+        with tempfile.TemporaryDirectory() as place:
+            self.train(Path(place, "run"), 1, threads, 0, self.data, ["--validate-every", "1"])
+            lines = Path(place, "run", "metrics.jsonl").read_text().splitlines()
+        seconds, before = 0.0, 0
+        for line in map(json.loads, lines):
+            if "step_seconds" in line:
+                seconds, before = seconds + (line["step"] - before) * line["step_seconds"], line["step"]
+            if line.get("validation_rmse", GOAL + 1) <= GOAL:
+                return {"seconds": seconds, "steps": before, "validation_rmse": line["validation_rmse"]}
+        raise SystemExit(f"{self.root}: {lines[-1]} is above {GOAL}")
 
 
 def main() -> None:
@@ -36,69 +98,132 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="a clone of the earlier build")
     parser.add_argument("--base-data", type=Path, required=True, help="the ratings, prepared by it")
     parser.add_argument("--data", type=Path, required=True, help="the same ratings, prepared by this build")
-    parser.add_argument("--config", default="ml20m_full", help="name in configs/ of both builds")
+    parser.add_argument("--ratings", type=Path, required=True, help="the ratings themselves")
+    parser.add_argument("--half", type=Path, required=True, help="data of half as many users, prepared by this build")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quality-rounds", type=int, default=3, help="rounds in which both train to the goal")
     options = parser.parse_args()
-    builds = {"base": (options.base.resolve(), options.base_data), "ours": (ROOT, options.data)}
-    found: dict[str, dict[str, list[dict]]] = {build: {} for build in builds}
-    for number in range(options.rounds):
-        for name, (ranks, threads, words) in RUNS.items():
-            for build, (root, data) in builds.items():
-                if words and build == "base":
-                    continue
-                last = run(root, data.resolve(), options.config, ranks, threads, words)
-                found[build].setdefault(name, []).append(last)
-                print(number, build, name, json.dumps(last), flush=True)
-    print(record.write("speed_ratio", "benchmarks.speed_ratio", figures(options, found)))
+    base, ours = Build(options.base.resolve(), options.base_data.resolve()), Build(ROOT, options.data.resolve())
+    builds = {"base": base, "ours": ours}
+    found: dict[str, dict[str, list[dict[str, float]]]] = {build: {} for build in builds}
+    with tempfile.TemporaryDirectory() as place:
+        for name, build in builds.items():
+            build.train(Path(place, name), 2, 1, 2, build.data, [])
+        rows = rows_of(options, Path(place))
+        for number in range(options.rounds):
+            for row, (measure, both) in rows.items():
+                for name, build in builds.items():
+                    if (both or name == "ours") and (row != "quality" or number < options.quality_rounds):
+                        found[name].setdefault(row, []).append(measure(name, build))
+                        print(number, name, row, json.dumps(found[name][row][-1]), flush=True)
+                write(options, found)
+    print(write(options, found))
 
 
-def figures(options: argparse.Namespace, found: dict[str, dict[str, list[dict]]]) -> dict:
-    """Medians, and ratios of them."""
+Measure = Callable[[str, Build], dict[str, float]]
+
+
+def rows_of(options: argparse.Namespace, place: Path) -> dict[str, tuple[Measure, bool]]:
+    """Returns how each row is measured, and whether with both builds."""
+
+    torch.set_num_threads(2)
+    graph, best = PlainGraph(options.data), json.loads((record.RESULTS / "train_speed.json").read_text())
+
+    def plain(name: str, build: Build) -> dict[str, float]:
+        return {"edges_per_second": edges_per_second(graph, best["plain_batch"], best["plain_workers"], 12.0)}
+
+    def steps(ranks: int, threads: int, words: list[str], data: Path | None = None) -> Measure:
+        return lambda name, build: build.steps(ranks, threads, words, data)
+
+    def prepare(name: str, build: Build) -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as out:
+            command = ["python", "-m", "gnnrec", "prepare", f"{out}/data", "--ratings", str(options.ratings.resolve())]
+            return {"seconds": build.run(command, 2)}
+
+    def export(name: str, build: Build) -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as out:
+            command = [*record.torchrun(2), "-m", "gnnrec.export", str(place / name), "--out", f"{out}/vectors"]
+            return {"seconds": build.run(command)}
+
+    return {
+        "two threads": (steps(1, 2, []), True),
+        "one rank": (steps(1, 1, []), True),
+        "two ranks": (steps(2, 1, []), True),
+        "two ranks, bf16": (steps(2, 1, ["--wire", "bf16"]), False),
+        "one rank, half": (steps(1, 1, [], options.half.resolve()), False),
+        "gat": (steps(1, 2, GAT), True),
+        "plain": (plain, False),
+        "prepare": (prepare, True),
+        "export": (export, True),
+        "quality": (lambda name, build: build.quality(2), True),
+    }
+
+
+def write(options: argparse.Namespace, found: dict) -> Path:
+    """Writes medians of what has been measured so far, and their ratios."""
     median = {
         build: {
-            name: {key: statistics.median(run[key] for run in rounds) for key in FIGURES}
+            name: {key: statistics.median(run[key] for run in rounds) for key in rounds[0]}
             for name, rounds in rows.items()
         }
         for build, rows in found.items()
     }
-    ours, base = median["ours"], median["base"]
 
-    def edges(rows: dict, name: str) -> float:
-        return rows[name]["edges_per_second"]
+    def edges(build: str, row: str) -> float | None:
+        return median[build].get(row, {}).get("edges_per_second")
 
-    return {
+    def ratio(first: float | None, second: float | None) -> float | None:
+        return None if first is None or second is None else first / second
+
+    def faster(row: str) -> float | None:
+        """How often as fast as the build before, by edges per second or by seconds."""
+        if row in ("prepare", "export", "quality"):
+            return ratio(*(median[build].get(row, {}).get("seconds") for build in ("base", "ours")))
+        return ratio(edges("ours", row), edges("base", row))
+
+    def megabytes(build: str, row: str) -> float | None:
+        found = median[build].get(row, {}).get("collective_mib")
+        return None if found is None else found * 2**20 / 1e6
+
+    figures = {
         "base_commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=options.base, capture_output=True, text=True, check=True
         ).stdout.strip(),
-        "config": options.config,
-        "rounds": options.rounds,
-        "edges": edges(ours, "two threads") / edges(base, "two threads"),
-        "edges_one_thread": edges(ours, "one rank") / edges(base, "one rank"),
-        "ranks_strong": edges(ours, "two ranks") / edges(ours, "one rank"),
-        "ranks_strong_base": edges(base, "two ranks") / edges(base, "one rank"),
-        "ranks_strong_bf16": edges(ours, "two ranks, bf16") / edges(ours, "one rank"),
-        "bytes_mb": ours["two ranks"]["collective_mib"] * 2**20 / 1e6,
-        "bytes_mb_base": base["two ranks"]["collective_mib"] * 2**20 / 1e6,
-        "bytes_mb_bf16": ours["two ranks, bf16"]["collective_mib"] * 2**20 / 1e6,
+        "rounds": {row: len(runs) for row, runs in found["ours"].items()},
+        "time_to_quality": faster("quality"),
+        "edges": faster("two threads"),
+        "edges_one_thread": faster("one rank"),
+        "edges_two_ranks": faster("two ranks"),
+        "gat": faster("gat"),
+        "plain": ratio(edges("ours", "two threads"), edges("ours", "plain")),
+        "gat_plain": ratio(edges("ours", "gat"), edges("ours", "plain")),
+        "prepare": faster("prepare"),
+        "export": faster("export"),
+        "ranks_strong": ratio(edges("ours", "two ranks"), edges("ours", "one rank")),
+        "ranks_strong_base": ratio(edges("base", "two ranks"), edges("base", "one rank")),
+        "ranks_strong_bf16": ratio(edges("ours", "two ranks, bf16"), edges("ours", "one rank")),
+        "ranks_weak": ratio(edges("ours", "two ranks"), edges("ours", "one rank, half")),
+        "ranks_weak_bf16": ratio(edges("ours", "two ranks, bf16"), edges("ours", "one rank, half")),
+        "bytes_mb": megabytes("ours", "two ranks"),
+        "bytes_mb_base": megabytes("base", "two ranks"),
+        "bytes_mb_bf16": megabytes("ours", "two ranks, bf16"),
+        "peak_gb_20m": median["ours"].get("two ranks", {}).get("peak_gb"),
+        "peak_gb_20m_base": median["base"].get("two ranks", {}).get("peak_gb"),
+        **of_other_files(),
         "medians": median,
     }
+    return record.write("speed_ratio", "benchmarks.speed_ratio", figures)
 
 
-def run(root: Path, data: Path, config: str, ranks: int, threads: int, words: list[str]) -> dict[str, float]:
-    """The last steps of a short run of a build."""
-    with tempfile.TemporaryDirectory() as directory:
-        command = record.torchrun(ranks)
-        command += [str(root / "train_dist.py"), "--config", str(root / "configs" / f"{config}.yaml")]
-        command += ["--data", str(data), "--run-dir", f"{directory}/run", "--validate-every", "0"]
-        command += ["--baselines", "false", "--wandb.mode", "disabled", "--device", "cpu"]
-        command += ["--max-steps", str(STEPS), "--log-every", str(COUNTED // 2), *words]
-        number = str(threads)
-        environment = record.environment_with(OMP_NUM_THREADS=number, MKL_NUM_THREADS=number, PYTHONPATH=str(root))
-        subprocess.run(command, check=True, capture_output=True, env=environment, cwd=root)
-        lines = Path(directory, "run", "metrics.jsonl").read_text().splitlines()
-    records = [line for line in map(json.loads, lines) if "edges_per_second" in line]
-    last = records[-2:]
-    return {key: statistics.mean(line[key] for line in last) for key in FIGURES}
+def of_other_files() -> dict[str, float]:
+    """Figures of networks that this benchmark does not measure."""
+    most = json.loads((record.RESULTS / "many_movies.json").read_text())["rows"][-1]
+    found = {"many_movies_mib": most["active"]["collective_mib"]}
+    for name, suffix in (("hosts", ""), ("hosts_bf16", "_bf16")):
+        hosts = json.loads((record.RESULTS / f"{name}.json").read_text())["hosts"]
+        for count in ("2", "4"):
+            found[f"seconds_{count}_hosts{suffix}"] = hosts[count]["collective_seconds"]
+    return found
 
 
 if __name__ == "__main__":
