@@ -54,7 +54,7 @@ class TrainConfig:
             can page out). With host and file, steps over some of the users update only the rows in their batch.
         bf16: Autocast matrix products of the rating model to bfloat16 on GPUs.
         wire: Type in which ranks exchange sums of messages and gradients: float32, or bf16 for half the bytes
-            (rounded to 8 bits; statistics are not).
+            (rounded to 8 bits, as are sums over years; closed-form biases are not).
         refit: Train on more than the training ratings, once all choices are made: true adds the validation ratings, and
             nothing is validated; all takes every rating, test included, so the run has no test metrics.
         validate_every: Epochs between validations.
