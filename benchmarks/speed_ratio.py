@@ -176,7 +176,7 @@ def write(options: argparse.Namespace, found: dict) -> Path:
         return None if first is None or second is None else first / second
 
     def faster(row: str) -> float | None:
-        """How often as fast as the build before, by edges per second or by seconds."""
+        """Speed over that of the build before, by edges per second or by seconds."""
         if row in ("prepare", "export", "quality"):
             return ratio(*(median[build].get(row, {}).get("seconds") for build in ("base", "ours")))
         return ratio(edges("ours", row), edges("base", row))
