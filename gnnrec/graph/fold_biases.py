@@ -120,7 +120,9 @@ def fold_biases(graph: RankGraph, sums: Folds, folds: range, tables: bool = Fals
     world.sum_on_wire_(half_bins[:, :, :exchanged])
     width = windows.num_movie_half_bins
     years = kernels.both_bins(half_bins, _follows(graph.rated_years, width))
-    biases, stages = kernels.temporal_biases(edges, folds, targets, user_base, by_movie, years, windows, stages=tables)
+    biases, stages = kernels.temporal_biases(
+        edges, folds, targets, pointer, user_base, by_movie, years, windows, stages=tables
+    )
     if not tables:
         return dataclasses.replace(result, temporal_bias=biases)
     every_bin = half_bins.new_zeros(graph.num_movies * width, 2)

@@ -30,8 +30,9 @@ class MessageDropout:
     """
 
     def __init__(self, graph: RankGraph, seed: int, epoch: int, rate: float):
-        self.key, self.rate = rng.key(seed, "message dropout", epoch), rate
+        self.graph, self.key, self.rate = graph, rng.key(seed, "message dropout", epoch), rate
         self.group = small_integers(self.key, graph.edge_id, GROUPS)
+        self._num_messages: list[int] = []
 
     def kept(self, fold: int) -> tuple[Tensor, float]:
         """Draws the groups that carry messages in the pass that supervises ``fold``.
@@ -39,7 +40,24 @@ class MessageDropout:
         Returns:
             bool ``[GROUPS]``, and the factor of the kept messages that makes up for the dropped ones.
         """
-        groups = torch.arange(GROUPS, device=self.group.device)
-        dropped = round(self.rate * GROUPS)
-        kept = rng.permutation(rng.key(self.key, fold), groups) >= dropped
-        return kept, GROUPS / (GROUPS - dropped)
+        kept = self._kept(fold)
+        return kept.to(self.graph.device, non_blocking=True), GROUPS / (GROUPS - round(self.rate * GROUPS))
+
+    def num_messages(self, fold: int, fold_of_edges: Tensor, num_folds: int) -> int:
+        """Counts the messages of this rank in a pass; the host waits for the device once an epoch.
+
+        Args:
+            fold: Fold of the pass.
+            fold_of_edges: Fold of each edge, uint8 ``[edges]``.
+            num_folds: Folds of the epoch.
+        """
+        if not self._num_messages:
+            cell = fold_of_edges.to(torch.int64) * GROUPS + self.group
+            counts = torch.bincount(cell, minlength=num_folds * GROUPS).view(num_folds, GROUPS).cpu()
+            others = counts.sum(0) - counts
+            self._num_messages = [int(others[fold][self._kept(fold)].sum()) for fold in range(num_folds)]
+        return self._num_messages[fold]
+
+    def _kept(self, fold: int) -> Tensor:
+        """Draws the groups on the host, bool ``[GROUPS]``."""
+        return rng.permutation(rng.key(self.key, fold), torch.arange(GROUPS)) >= round(self.rate * GROUPS)

@@ -67,5 +67,5 @@ class MovieStatistics:
         folds = Folds.single(graph)
         user_bias, _ = self.bias_sweep(folds, graph.dtype)
         degree, no_targets = graph.user_degree.to(graph.dtype), torch.zeros_like(graph.user_degree)
-        messages = residuals(folds.edges, -1, no_targets, user_bias + self.mean, self.bias, None, None, 1.0)
+        messages = residuals(folds.edges, -1, no_targets, None, user_bias + self.mean, self.bias, None, None, 1.0)
         return MessageStatistics(degree, self.degree, self.mean, user_bias, self.bias, 1.0, messages, None, None)

@@ -70,8 +70,11 @@ def message_statistics(
     if tables and fold >= 0:
         raise ValueError("tables of temporal biases are available only without a supervised fold")
     folds = epoch.folds if epoch is not None else Folds.single(graph)
+    sizes = None
     if fold >= 0:
         biases, row = epoch.biases(fold), fold - epoch.biases(fold).folds.start
+        if graph.device.type != "cpu":
+            sizes = _sizes(graph, epoch, fold, dropout)
     else:
         biases, row = fold_biases(graph, folds, NO_FOLD, tables), 0
     group, kept, weight = None, None, 1.0
@@ -79,7 +82,9 @@ def message_statistics(
         group, (kept, weight) = dropout.group, dropout.kept(fold)
     targets = torch.zeros_like(folds.user_count[0]) if fold < 0 else folds.user_count[fold]
     mean, user_bias, movie_bias = biases.mean[row], biases.user_bias[row], biases.movie_bias[row]
-    residuals = kernels.residuals(folds.edges, fold, targets, user_bias + mean, movie_bias, group, kept, weight, slots)
+    residuals = kernels.residuals(
+        folds.edges, fold, targets, sizes, user_bias + mean, movie_bias, group, kept, weight, slots
+    )
     return MessageStatistics(
         user_degree=biases.user_degree[row],
         movie_degree=biases.movie_degree[row],
@@ -91,3 +96,13 @@ def message_statistics(
         target_temporal_bias=None if fold < 0 else biases.targets_of(fold),
         temporal_bias=biases.tables,
     )
+
+
+def _sizes(graph: RankGraph, epoch: Epoch, fold: int, dropout: MessageDropout | None) -> tuple[int, int]:
+    """Returns the numbers of messages and targets of a pass on this rank."""
+    biases = epoch.biases(fold)
+    row = fold - biases.folds.start
+    targets = biases.target_ptr[row + 1] - biases.target_ptr[row]
+    if dropout is None:
+        return graph.num_edges - targets, targets
+    return dropout.num_messages(fold, epoch.fold, epoch.num_folds), targets

@@ -83,6 +83,7 @@ def temporal_biases(
     edges: Edges,
     folds: range,
     num_targets: Tensor,
+    target_ptr: list[int],
     user_base: Tensor,
     movie_bias: Tensor,
     years: Tensor,
@@ -95,6 +96,7 @@ def temporal_biases(
         edges: The edges.
         folds: Folds of the lanes.
         num_targets: Edges of each user in each of the folds, ``[lanes, users]``.
+        target_ptr: Start of the edges of each fold in the result, ``[lanes + 1]``.
         user_base: Mean plus bias of each user, float ``[users, lanes]``.
         movie_bias: float ``[movies, lanes]``.
         years: Result of :func:`both_bins` for :func:`year_sums`.
@@ -106,4 +108,4 @@ def temporal_biases(
         the residuals, float ``[windows, edges]``, or None.
     """
     kernels = _KERNELS[edges.movie.device.type]
-    return kernels.temporal_biases(edges, folds, num_targets, user_base, movie_bias, years, windows, stages)
+    return kernels.temporal_biases(edges, folds, num_targets, target_ptr, user_base, movie_bias, years, windows, stages)

@@ -194,6 +194,7 @@ def temporal_biases(
     edges: Edges,
     folds: range,
     num_targets: Tensor,
+    target_ptr: list[int],
     user_base: Tensor,
     movie_bias: Tensor,
     years: Tensor,
@@ -202,7 +203,7 @@ def temporal_biases(
 ) -> tuple[Tensor, Tensor | None]:
     """See :func:`gnnrec.kernels.fold_biases.temporal_biases`."""
     start = offsets(num_targets.flatten())
-    biases = edges.rating.new_empty(int(start[-1]), 1 + len(windows.user_half_widths))
+    biases = edges.rating.new_empty(target_ptr[-1], 1 + len(windows.user_half_widths))
     before = edges.rating.new_empty(len(windows.user_half_widths), edges.movie.numel()) if stages else None
     number, bins = number_type(edges.rating), edges.bins
     read = (

@@ -73,6 +73,7 @@ def residuals(
     edges: Edges,
     excluded: int,
     num_targets: Tensor,
+    sizes: tuple[int, int] | None,
     user_base: Tensor,
     movie_bias: Tensor,
     group: Tensor | None,
@@ -80,7 +81,7 @@ def residuals(
     scale: float,
     slots: bool,
 ) -> Residuals:
-    """See :func:`gnnrec.kernels.statistics.residuals`."""
+    """See :func:`gnnrec.kernels.statistics.residuals`. ``sizes`` is not used."""
     pointer, count = array(edges.pointer), edges.movie.numel()
     ranges = work_ranges(pointer, count)
     sent = torch.empty(len(pointer) - 1, dtype=torch.int64)

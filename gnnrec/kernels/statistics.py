@@ -30,6 +30,7 @@ def residuals(
     edges: Edges,
     excluded: int,
     num_targets: Tensor,
+    sizes: tuple[int, int] | None,
     user_base: Tensor,
     movie_bias: Tensor,
     group: Tensor | None,
@@ -45,6 +46,7 @@ def residuals(
         edges: The edges.
         excluded: The fold; -1 for none.
         num_targets: Edges of each user in this fold, ``[users]``.
+        sizes: Numbers of messages and of targets; None on the CPU, where counting them costs nothing.
         user_base: Mean plus bias of each user, float ``[users]``.
         movie_bias: float ``[movies]``.
         group: Dropout group of each edge, uint8 ``[edges]``; None without message dropout.
@@ -53,7 +55,7 @@ def residuals(
         slots: Return the message of each edge.
     """
     return _RESIDUALS[edges.movie.device.type].residuals(
-        edges, excluded, num_targets, user_base, movie_bias, group, kept, scale, slots
+        edges, excluded, num_targets, sizes, user_base, movie_bias, group, kept, scale, slots
     )
 
 

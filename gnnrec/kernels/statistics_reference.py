@@ -13,7 +13,7 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     """See :func:`gnnrec.kernels.statistics.fold_sums`."""
     users = edges.pointer.numel() - 1
     fold, rating = edges.fold.to(torch.int64), edges.rating.to(torch.float64)
-    by_user = fold * users + owners(edges.pointer)
+    by_user = fold * users + owners(edges.pointer, entries=fold.numel())
     by_movie = edges.movie.to(torch.int64) * folds + fold
     sums = []
     for cell, shape in ((by_user, (folds, users)), (by_movie, (edges.movies, folds))):
@@ -27,6 +27,7 @@ def residuals(
     edges: Edges,
     excluded: int,
     num_targets: Tensor,
+    sizes: tuple[int, int] | None,
     user_base: Tensor,
     movie_bias: Tensor,
     group: Tensor | None,
@@ -36,20 +37,24 @@ def residuals(
 ) -> Residuals:
     """See :func:`gnnrec.kernels.statistics.residuals`."""
     target = edges.fold == excluded if excluded >= 0 else torch.zeros_like(edges.fold, dtype=torch.bool)
-    message = edges.rating - user_base[owners(edges.pointer)] - movie_bias[edges.movie]
     carried = ~target if group is None else ~target & kept[group.to(torch.int64)]
+    num_messages, targets_of_all = sizes or (int(carried.sum()), int(target.sum()))
+    # The sizes are known, so the host does not wait for the device.
+    sent = torch.nonzero_static(carried, size=num_messages).squeeze(1)
+    held_out = torch.nonzero_static(target, size=targets_of_all).squeeze(1)
+    user, movie = owners(edges.pointer, entries=edges.movie.numel())[sent], edges.movie[sent]
     slot = None
     if slots:
         slot = torch.where(carried, carried.cumsum(0) - 1, -1).to(torch.int32)
     return Residuals(
         pointer=offsets(carried)[edges.pointer],
-        movie=edges.movie[carried],
-        residual=scale * message[carried],
-        level=edges.level[carried],
+        movie=movie,
+        residual=scale * (edges.rating[sent] - user_base[user] - movie_bias[movie]),
+        level=edges.level[sent],
         slot=slot,
         target_pointer=offsets(num_targets),
-        target_movie=edges.movie[target],
-        target_rating=edges.rating[target],
+        target_movie=edges.movie[held_out],
+        target_rating=edges.rating[held_out],
     )
 
 
@@ -63,7 +68,7 @@ def level_sums(
     dtype: torch.dtype,
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.level_sums`."""
-    owner = owners(pointer)
+    owner = owners(pointer, entries=movie.numel())
     receiver, sender = (owner, movie) if to_users else (movie, owner)
     slot = receiver.to(torch.int64) * shape[1] + level
     value = torch.ones(slot.numel(), dtype=dtype, device=slot.device) if scale is None else scale[sender].to(dtype)
@@ -77,11 +82,11 @@ def window_sums(
     # Edges are sorted by user and time, so a half-width bin is a range of edges, and its sum a difference of cumulative
     # sums. Query times can be up to two half-width bins outside those of any edge.
     span, shift = 2**33, 2**32
-    key = owners(pointer).to(torch.int64) * span + time + shift
+    key = owners(pointer, entries=time.numel()).to(torch.int64) * span + time + shift
     running = torch.zeros(2, key.numel() + 1, dtype=torch.float64, device=key.device)
     torch.cumsum(torch.stack([left, torch.ones_like(left)]).to(torch.float64), 1, out=running[:, 1:])
     first = torch.div(query_time.to(torch.int64), half_width, rounding_mode="floor") * half_width
-    base = owners(query_pointer).to(torch.int64) * span + first + shift
+    base = owners(query_pointer, entries=query_time.numel()).to(torch.int64) * span + first + shift
     before, here, after, end = (torch.searchsorted(key, base + step * half_width) for step in (-1, 0, 1, 2))
     both = running[:, end] - running[:, before] + running[:, after] - running[:, here]
     return both.to(left.dtype).T

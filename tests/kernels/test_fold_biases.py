@@ -119,8 +119,10 @@ def test_temporal_biases_equal_plain_loops(edges, dtype, folds):
     user_base, movie_bias = random_biases(len(folds), dtype)
     years = kernels.both_bins(kernels.year_sums(edges, folds, user_base, movie_bias, len(CELLS)), follows())
     targets = torch.tensor([[sum(edge.fold == fold for edge in rated) for rated in USERS] for fold in folds])
-    alone = len(folds) == 1
-    actual, before = kernels.temporal_biases(edges, folds, targets, user_base, movie_bias, years, WINDOWS, stages=alone)
+    alone, pointer = len(folds) == 1, [0, *targets.sum(1).cumsum(0).tolist()]
+    actual, before = kernels.temporal_biases(
+        edges, folds, targets, pointer, user_base, movie_bias, years, WINDOWS, stages=alone
+    )
     sides = [("movie", WINDOWS.movie_half_width, WINDOWS.movie_shrinkage)]
     sides += [("user", *sizes) for sizes in zip(WINDOWS.user_half_widths, WINDOWS.user_shrinkages)]
     expected: list[list[float]] = []
@@ -148,10 +150,10 @@ def test_statistics_of_no_ratings_are_zero(dtype):
     years = kernels.year_sums(empty, folds, zeros, movies, 5)
     assert (bias == 0).all() and (movie_sums == 0).all() and (years == 0).all() and years.shape == (5, 2, 4)
     targets = torch.zeros(4, 3, dtype=torch.int64)
-    actual, before = kernels.temporal_biases(empty, folds, targets, zeros, movies, years, WINDOWS)
+    actual, before = kernels.temporal_biases(empty, folds, targets, [0] * 5, zeros, movies, years, WINDOWS)
     assert actual.shape == (0, 3) and before is None
     _, stages = kernels.temporal_biases(
-        empty, range(-1, 0), targets[:1], zeros[:, :1], movies[:, :1], years[:, :, :1], WINDOWS, stages=True
+        empty, range(-1, 0), targets[:1], [0, 0], zeros[:, :1], movies[:, :1], years[:, :, :1], WINDOWS, stages=True
     )
     assert stages.shape == (2, 0)
 

@@ -87,7 +87,7 @@ def residuals_of(edges: Edges, excluded: int, dtype: torch.dtype, **options) -> 
     user_base, movie_bias = random_biases(dtype)
     targets = torch.tensor([sum(edge.fold == excluded for edge in rated) for rated in USERS], dtype=torch.int32)
     options = {"group": None, "kept": None, "scale": 1.0} | options
-    return kernels.residuals(edges, excluded, targets, user_base, movie_bias, **options)
+    return kernels.residuals(edges, excluded, targets, None, user_base, movie_bias, **options)
 
 
 @EXCLUDED
@@ -173,5 +173,5 @@ def test_statistics_of_no_ratings_are_zero(dtype):
     empty = as_tensors([[], [], []], dtype)
     assert all((tensor == 0).all() for tensor in kernels.fold_sums(empty, 2))
     zeros, movies = torch.zeros(3, dtype=dtype), torch.ones(MOVIES, dtype=dtype)
-    actual = kernels.residuals(empty, 0, torch.zeros(3, dtype=torch.int32), zeros, movies, None, None, 1.0, True)
+    actual = kernels.residuals(empty, 0, torch.zeros(3, dtype=torch.int32), None, zeros, movies, None, None, 1.0, True)
     assert actual.movie.numel() == actual.target_movie.numel() == 0 and actual.pointer.tolist() == [0, 0, 0, 0]

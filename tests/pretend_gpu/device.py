@@ -18,6 +18,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 
 from gnnrec.kernels import attention, dropout, pairs, sums
 from gnnrec.kernels.operators import Operator
+from tests.pretend_gpu.counting import Counts
 
 _setup_privateuseone_for_python_backend("pretend")
 # torch.tensor(values, device=...) then makes a CPU tensor and copies it.
@@ -33,6 +34,8 @@ _OPERATORS: dict[str, Callable] = {
     for operator in vars(module).values()
     if isinstance(operator, Operator)
 }
+#: Counts of :func:`counting`; operators are counted into the last one.
+_counts: list[Counts] = []
 
 
 class PretendTensor(Tensor):
@@ -57,6 +60,8 @@ class PretendTensor(Tensor):
         return f"PretendTensor({self.values})"
 
     def tolist(self) -> list:
+        for counts in _counts[-1:]:
+            counts.wait("tolist")
         return self.values.tolist()
 
     def numpy(self, **kwargs: Any) -> None:
@@ -83,6 +88,16 @@ def pretend_gpu() -> Iterator[torch.device]:
         yield DEVICE
 
 
+@contextlib.contextmanager
+def counting() -> Iterator[Counts]:
+    """Context in which operators on the device are counted; yields the counts."""
+    _counts.append(Counts())
+    try:
+        yield _counts[-1]
+    finally:
+        _counts.pop()
+
+
 def _compute(operator: Any, args: tuple, kwargs: dict) -> Any:
     """Calls an operator with CPU tensors, and returns tensors on the device if its arguments are there."""
     name = operator._schema.name.split("::")[1]
@@ -97,10 +112,14 @@ def _compute(operator: Any, args: tuple, kwargs: dict) -> Any:
         _check_devices(operator, tensors)
     values = tree_map(lambda leaf: leaf.values if isinstance(leaf, PretendTensor) else leaf, (args, kwargs))
     if name == "_to_copy" and target is not None and not _is_device(target):
+        for counts in _counts[-1:]:
+            counts.wait("copy to the host")
         return operator(*values[0], **values[1])
     if _is_device(target):
         values[1]["device"] = torch.device("cpu")
     out = operator(*values[0], **values[1])
+    for counts in _counts[-1:]:
+        counts.add(name, *values, out)
     wrapped = tree_map(lambda leaf: PretendTensor(leaf) if isinstance(leaf, Tensor) else leaf, out)
     return return_and_correct_aliasing(operator, args, kwargs, wrapped)
 
