@@ -89,7 +89,7 @@ class BipartiteSampler(BaseSampler):
         movie, position = draw(rng.key(self.stream, "raters"), movies, degree, self.raters_per_movie)
         movie = movies[movie]
         position -= graph.movie_start[movie]
-        owned = (position >= 0) & (position < graph.movie_ptr.diff()[movie])
+        owned = ((position >= 0) & (position < graph.movie_ptr.diff()[movie])).nonzero().squeeze(1)
         movie, position = movie[owned], position[owned]
         return movie, graph.movie_ptr[movie] + position
 

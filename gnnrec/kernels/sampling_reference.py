@@ -31,8 +31,9 @@ def pick(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """See :func:`gnnrec.kernels.sampling.pick`."""
     slot = slot[edge]
-    carried = slot >= 0
+    carried = (slot >= 0).nonzero().squeeze(1)
     row, order = torch.sort(row[carried], stable=True)
     slot = slot[carried][order]
-    pointer = offsets(torch.bincount(row, minlength=rows))
+    counts = torch.zeros(rows, dtype=torch.int64, device=row.device)
+    pointer = offsets(counts.index_add_(0, row, torch.ones_like(row, dtype=torch.int64)))
     return pointer, movie[slot], residual[slot], level[slot]
