@@ -243,7 +243,7 @@ class BipartiteConv(nn.Module):
         total = sum_values(inputs.value, inputs.residual_value, messages, sender_scale)
         if self.num_levels:
             levels = messages.level_counts if sender_scale is None else messages.level_sums(sender_scale)
-            total.addmm_(levels, self.rating)  # in place: without a copy, and in float32 under autocast
+            total = torch.addmm(total, levels, self.rating)
         return scale_sampled(total, messages)
 
     def scaled_with_bias(self, sums: Tensor, scale: Tensor) -> Tensor:
