@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from gnnrec.distributed.world import Reduce, World
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.sums import gather_sums, scatter_sums
+from gnnrec.models.precision import full_precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +244,8 @@ class BipartiteConv(nn.Module):
         total = sum_values(inputs.value, inputs.residual_value, messages, sender_scale)
         if self.num_levels:
             levels = messages.level_counts if sender_scale is None else messages.level_sums(sender_scale)
-            total = torch.addmm(total, levels, self.rating)
+            with full_precision(total):
+                total = torch.addmm(total, levels, self.rating)
         return scale_sampled(total, messages)
 
     def scaled_with_bias(self, sums: Tensor, scale: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from gnnrec.kernels.attention import attention_sums, largest_logits
 from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums, scale_sampled
 from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
+from gnnrec.models.precision import full_precision
 
 
 class BipartiteGATConv(BipartiteConv):
@@ -81,7 +82,8 @@ class BipartiteGATConv(BipartiteConv):
         )  # fmt: skip
         if self.num_levels:
             per_head = self.rating.view(self.num_levels, self.heads, -1)
-            numerator = numerator + torch.einsum("ihl,lhc->ihc", levels, per_head).flatten(1)
+            with full_precision(numerator):
+                numerator = numerator + torch.einsum("ihl,lhc->ihc", levels, per_head).flatten(1)
         return PartialSums(scale_sampled(numerator, messages), scale_sampled(denominator, messages))
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
@@ -96,7 +98,7 @@ class BipartiteGATConv(BipartiteConv):
     def _logits(self, inputs: MessageInputs, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Returns the parts of the logits due to senders, receivers and rating levels, float ``[..., heads]``."""
         dtype, own = self.att_src.dtype, None
-        with torch.autocast("cuda", enabled=False):  # logits need more than the eight bits of bfloat16
+        with full_precision(inputs.value):
             sender = inputs.value.to(dtype) @ _by_head(self.att_src)
             if self.lin_receiver is not None:
                 # Only the product with the attention vectors is used, so it is not computed channel by channel.
