@@ -1,12 +1,44 @@
-"""Reference implementation of :mod:`gnnrec.kernels.fold_biases` in plain torch, one lane at a time."""
+"""Reference implementation of :mod:`gnnrec.kernels.fold_biases` in plain torch, a lane and block of users at a time."""
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.edges import Edges, TimeBins
+from gnnrec.kernels.edges import Edges, EdgeTimeBins, TimeBins
 from gnnrec.kernels.ragged import owners
+
+#: Most edges of a block; one has about 100 temporary bytes. A user with more is a block alone.
+BLOCK = 1 << 24
+
+
+def _blocks(edges: Edges) -> Iterator[tuple[slice, Edges]]:
+    """Yields blocks of users with their edges; a small graph is one block, for which the host waits for nothing."""
+    users, count = edges.pointer.numel() - 1, edges.movie.numel()
+    if count <= BLOCK:
+        yield slice(0, users), edges
+        return
+    wanted = torch.arange(BLOCK, count, BLOCK, device=edges.pointer.device)
+    bounds = [0, *torch.searchsorted(edges.pointer, wanted).unique().tolist()]
+    for first, last in zip(bounds, [*bounds[1:], users]):
+        begin, end = edges.pointer[[first, last]].tolist()
+        part = slice(begin, end)
+        bins = None if edges.bins is None else EdgeTimeBins(edges.bins.cell[part], edges.bins.steps[part])
+        yield (
+            slice(first, last),
+            dataclasses.replace(
+                edges,
+                pointer=edges.pointer[first : last + 1] - begin,
+                movie=edges.movie[part],
+                rating=edges.rating[part],
+                level=edges.level[part],
+                fold=edges.fold[part],
+                bins=bins,
+            ),
+        )
 
 
 def _carried(edges: Edges, fold: int) -> Tensor:
@@ -31,24 +63,29 @@ def bias_sweep(
     sums: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """See :func:`gnnrec.kernels.fold_biases.bias_sweep`."""
-    user, bias, movie_sums = _owners(edges), torch.empty_like(user_total), torch.zeros_like(movie_bias)
-    for lane, fold in enumerate(folds):
-        carried = _carried(edges, fold)
-        others = torch.zeros_like(user_total[:, lane])
-        others.index_add_(0, user, carried * movie_bias[edges.movie, lane])
-        bias[:, lane] = (user_total[:, lane] - others) / (user_degree[:, lane] + shrinkage)
-        if sums:
-            movie_sums[:, lane].index_add_(0, edges.movie, carried * bias[user, lane])
+    bias, movie_sums = torch.empty_like(user_total), torch.zeros_like(movie_bias)
+    for users, block in _blocks(edges):
+        user = _owners(block)
+        for lane, fold in enumerate(folds):
+            carried = _carried(block, fold)
+            others = torch.zeros_like(user_total[users, lane])
+            others.index_add_(0, user, carried * movie_bias[block.movie, lane])
+            own = (user_total[users, lane] - others) / (user_degree[users, lane] + shrinkage)
+            bias[users, lane] = own
+            if sums:
+                movie_sums[:, lane].index_add_(0, block.movie, carried * own[user])
     return bias, movie_sums if sums else None
 
 
 def year_sums(edges: Edges, folds: range, user_base: Tensor, movie_bias: Tensor, cells: int) -> Tensor:
     """See :func:`gnnrec.kernels.fold_biases.year_sums`."""
-    user, sums = _owners(edges), movie_bias.new_zeros(cells, 2, len(folds))
-    for lane, fold in enumerate(folds):
-        carried = _carried(edges, fold)
-        left = edges.rating - user_base[user, lane] - movie_bias[edges.movie, lane]
-        sums[:, :, lane].index_add_(0, edges.bins.cell, torch.stack([left * carried, carried], 1))
+    sums = movie_bias.new_zeros(cells, 2, len(folds))
+    for users, block in _blocks(edges):
+        user = _owners(block)
+        for lane, fold in enumerate(folds):
+            carried = _carried(block, fold)
+            left = block.rating - user_base[users, lane][user] - movie_bias[block.movie, lane]
+            sums[:, :, lane].index_add_(0, block.bins.cell, torch.stack([left * carried, carried], 1))
     return sums
 
 
@@ -64,24 +101,37 @@ def temporal_biases(
     stages: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """See :func:`gnnrec.kernels.fold_biases.temporal_biases`."""
-    user, biases, before = _owners(edges), [], []
-    for lane, fold in enumerate(folds):
-        carried = _carried(edges, fold)
-        left = edges.rating - user_base[user, lane] - movie_bias[edges.movie, lane]
-        # A rating is excluded from its own temporal bias.
-        own = 2 * carried
-        total, count = years[edges.bins.cell, :, lane].unbind(1)
-        of_lane = [(total - own * left) / (count + windows.movie_shrinkage - own)]
-        left = left - of_lane[0]
-        for window, shrinkage in enumerate(windows.user_shrinkages):
-            before.append(left)
-            values = torch.stack([left * carried, carried], 1)
-            total, count = _both_bins(edges.bins.steps, window, values).unbind(1)
-            of_lane.append((total - own * left) / (count + shrinkage - own))
-            left = left - of_lane[-1]
-        targets = torch.nonzero_static(carried == 0, size=target_ptr[lane + 1] - target_ptr[lane]).squeeze(1)
-        biases.append(torch.stack(of_lane, 1)[targets])
-    return torch.cat(biases), torch.stack(before) if stages else None
+    biases: list[list[Tensor]] = [[] for _ in folds]
+    before = []
+    for users, block in _blocks(edges):
+        user = _owners(block)
+        sizes = [end - begin for begin, end in zip(target_ptr, target_ptr[1:])]
+        if block is not edges:
+            sizes = num_targets[:, users].sum(1).tolist()
+        for lane, fold in enumerate(folds):
+            left = block.rating - user_base[users, lane][user] - movie_bias[block.movie, lane]
+            of_edges, left_before = _of_lane(block, left, _carried(block, fold), years[:, :, lane], windows)
+            targets = torch.nonzero_static(_carried(block, fold) == 0, size=sizes[lane]).squeeze(1)
+            biases[lane].append(of_edges[targets])
+            if stages:
+                before.append(left_before)
+    return torch.cat([part for parts in biases for part in parts]), torch.cat(before, 1) if stages else None
+
+
+def _of_lane(edges: Edges, left: Tensor, carried: Tensor, years: Tensor, windows: TimeBins) -> tuple[Tensor, Tensor]:
+    """Computes the temporal biases of all edges, ``[edges, 1 + windows]``, and residuals before each window."""
+    # A rating is excluded from its own temporal bias.
+    own, before = 2 * carried, []
+    total, count = years[edges.bins.cell].unbind(1)
+    biases = [(total - own * left) / (count + windows.movie_shrinkage - own)]
+    left = left - biases[0]
+    for window, shrinkage in enumerate(windows.user_shrinkages):
+        before.append(left)
+        values = torch.stack([left * carried, carried], 1)
+        total, count = _both_bins(edges.bins.steps, window, values).unbind(1)
+        biases.append((total - own * left) / (count + shrinkage - own))
+        left = left - biases[-1]
+    return torch.stack(biases, 1), torch.stack(before)
 
 
 def _both_bins(steps: Tensor, window: int, values: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.kernels import dispatch
+from gnnrec.kernels import dispatch, fold_biases_reference
 from gnnrec.kernels import fold_biases as kernels
 from gnnrec.kernels.edges import Edges
 from tests.kernels.rating_examples import (
@@ -29,9 +29,11 @@ GROUPS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=["cpu", "reference"], autouse=True)
-def implementation(request, several_threads):
-    with dispatch.forced(request.param):
+@pytest.fixture(params=["cpu", "reference", "reference in blocks"], autouse=True)
+def implementation(request, several_threads, monkeypatch):
+    if request.param == "reference in blocks":
+        monkeypatch.setattr(fold_biases_reference, "BLOCK", 20)  # one user has 90
+    with dispatch.forced(request.param.split()[0]):
         yield
 
 

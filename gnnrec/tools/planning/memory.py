@@ -22,8 +22,9 @@ _TIME_BYTES, _GROUP_BYTES = 9, 1
 #: Bytes per rating at the peak of reading. With times: ids, 64-bit times, and the pages of their file. Without: ids,
 #: movies, levels, ratings, and the pages of their file.
 _READ_WITH_TIMES, _READ_WITHOUT_TIMES = 4 + 8 + 8, 4 + 4 + 1 + 4 + 4
-#: Temporary bytes per rating of :mod:`gnnrec.kernels.fold_biases_reference`, which computes statistics on GPUs.
-_PLAIN_STATISTICS = 100
+#: Temporary bytes per rating of :mod:`gnnrec.kernels.fold_biases_reference`, which computes statistics on GPUs, and the
+#: most ratings at a time.
+_PLAIN_STATISTICS, _PLAIN_BLOCK = 100, 1 << 24
 #: Rows x channels that a layer keeps for its backward pass: sums, hidden states, states.
 _KEPT_BY_LAYER = 3
 #: Temporary rows x channels at the peak of a step: gradients of states, of sums and of messages.
@@ -133,10 +134,10 @@ def memory_parts(
     parts.append(MemoryPart("activations of users", of_users, "users", exact=False))
     parts.append(MemoryPart("activations of movies", of_movies, "movies", exact=False))
     # Both are gone while the biases of folds are computed.
-    of_folds = _fold_sums_bytes(job) + (_PLAIN_STATISTICS * job.local_ratings if gpu else 0)
+    in_plain_torch = _PLAIN_STATISTICS * min(job.local_ratings, _PLAIN_BLOCK)
+    of_folds = _fold_sums_bytes(job) + (in_plain_torch if gpu else 0)
     beyond = max(of_folds - of_users - of_movies, 0.0)
-    grows_with = "ratings" if gpu else "movies"
-    parts.append(MemoryPart("statistics beyond activations", beyond, grows_with, exact=False))
+    parts.append(MemoryPart("statistics beyond activations", beyond, "movies", exact=False))
     user_copies, movie_copies = moments
     if user_copies or movie_copies:
         parts.append(MemoryPart("moments of users", user_copies * FLOAT * batch * dim, "users", exact=False))
