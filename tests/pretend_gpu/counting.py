@@ -37,7 +37,7 @@ INDEXING = frozenset("index index_put index_put_ _index_put_impl_".split())
 
 @dataclasses.dataclass
 class Counts:
-    """What has been counted.
+    """Counts of operators on the device.
 
     Attributes:
         waits: Waits of the host for the device, by line and reason.

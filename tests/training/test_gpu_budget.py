@@ -1,4 +1,4 @@
-"""What steps would cost on a GPU, counted on the pretend GPU: waits of the host, launches, operators."""
+"""Costs of a step on a GPU, counted on the pretend GPU: waits of the host, launches, operators."""
 
 from __future__ import annotations
 
