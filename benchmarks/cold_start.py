@@ -19,7 +19,9 @@ from sklearn.metrics import ndcg_score
 
 from benchmarks.record import write
 from gnnrec.config.train_config import assigned_train_config
-from gnnrec.data.formats import RATINGS_ROLES, detect_layout, locate_ratings
+from gnnrec.data.formats import detect_layout
+from gnnrec.data.layout import RATINGS_ROLES
+from gnnrec.data.locate import locate_ratings
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.data.read import read_ratings

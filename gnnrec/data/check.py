@@ -5,18 +5,18 @@ This pass reads the file row by row in Python (about a minute for 20 million row
 
 from __future__ import annotations
 
-import csv
-import datetime
 import math
-from collections.abc import Iterator
-from typing import Any, NoReturn, TextIO
+from typing import NoReturn
 
-from gnnrec.data.formats import READING_ERRORS, Layout, open_text, unreadable
-from gnnrec.data.ids import is_integer
+from gnnrec.data.ids import is_integral
+from gnnrec.data.layout import ID_ROLES, READING_ERRORS, Layout, as_number, is_missing, shown, unreadable
+from gnnrec.data.reading.rows import MalformedRow, rows
+from gnnrec.data.reading.times import parse_text
 from gnnrec.errors import UserError
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N"]
 _REPAIR = "correct or remove that row"
+#: Share of the ratings below which ids that are no integers are taken for mistakes among integers.
+_MISTAKES = 0.01
 
 
 def raise_first_error(
@@ -33,111 +33,103 @@ def raise_first_error(
     Raises:
         UserError: Always.
     """
-    unit = "row" if layout.kind == "parquet" else "line"
-    number = 0
-    try:
-        for number, row in _rows(layout):
-            if problem := _problem(layout, row, integer_ids, scale):
-                raise UserError(f"{layout.path} {unit} {number}: {problem}")
-    except csv.Error as error:
-        raise UserError(f"{layout.path} {unit} {number + 1}: malformed row ({error}): {_REPAIR}") from None
-    except READING_ERRORS as error:
-        raise unreadable(layout.path, error) from None
-    reason = (reason or "its values cannot be converted").splitlines()[0].rstrip(". ")
+    if error := _first_error(layout, integer_ids, scale):
+        raise error
+    reason = shown((reason or "its values cannot be converted").splitlines()[0].rstrip(". "), 120)
     raise UserError(f"{layout.path} cannot be read ({reason}): correct the file")
 
 
-def text_rows(layout: Layout, file: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """Yields the line number (last line of the row, counted from 1) and the fields of every non-blank row."""
-    if layout.kind == "dat":
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, line.rstrip("\r\n").split("::")
+def refuse_mixed_ids(
+    layouts: list[Layout], role: str, integer_rows: int, total: int, other_ids: tuple[str, ...]
+) -> None:
+    """Refuses ids that are no integers where the others are integers: one such id, or less than 1 % of the ratings.
+
+    In GroupLens layouts none is allowed.
+
+    Args:
+        layouts: All files.
+        role: ``user`` or ``movie``.
+        integer_rows: Number of ratings whose id is an integer.
+        total: Number of ratings.
+        other_ids: At least two of the ids that are no integers, if there are two.
+
+    Raises:
+        UserError: Names the first row with such an id.
+    """
+    if role in layouts[0].text_ids or not integer_rows or not other_ids:
         return
-    reader = csv.reader(file, delimiter=layout.delimiter)
-    header_seen = False
-    for row in reader:
-        if row and header_seen:
-            yield reader.line_num, row
-        header_seen = header_seen or bool(row)
+    few = len(other_ids) == 1 or total - integer_rows < _MISTAKES * total
+    if few or any(layout.grouplens for layout in layouts):
+        for layout in layouts:
+            if error := _first_error(layout, (role,), None):
+                raise error
+        raise UserError(
+            f"{layouts[0].path}: the {role} id {shown(other_ids[0])!r} is not an integer, but other {role} ids are: "
+            "correct it, or pass --ids text"
+        )
 
 
-def _rows(layout: Layout) -> Iterator[tuple[int, list]]:
-    if layout.kind == "parquet":
-        import pyarrow.parquet as pq
-
-        number = 0
-        names = list(layout.columns.values())
-        for batch in pq.ParquetFile(layout.path).iter_batches(columns=names):
-            values = batch.to_pydict()
-            for row in zip(*(values.get(name, [None] * len(batch)) for name in layout.header)):
-                number += 1
-                yield number, list(row)
-        return
-    with open_text(layout.path) as file:
-        yield from text_rows(layout, file)
-
-
-def as_number(value: Any) -> float | None:
-    """Parses a field as a number (NaN and infinities included); returns None if it is not one."""
-    if isinstance(value, str) and "_" in value:
-        return None
+def _first_error(layout: Layout, integer_ids: tuple[str, ...], scale: tuple[float, float] | None) -> UserError | None:
     try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+        for number, row in rows(layout):
+            if problem := _problem(layout, row, integer_ids, scale):
+                return UserError(f"{layout.path} {layout.row_unit} {number}: {problem}")
+    except MalformedRow as error:
+        return UserError(f"{layout.path} {layout.row_unit} {error.line}: malformed row ({shown(error, 80)}): {_REPAIR}")
+    except READING_ERRORS as error:
+        return unreadable(layout.path, error)
+    return None
 
 
 def _problem(layout: Layout, row: list, integer_ids: tuple[str, ...], scale: tuple[float, float] | None) -> str | None:
     if len(row) != len(layout.header):
         return f"malformed row ({len(row)} fields, not {len(layout.header)}): {_REPAIR}"
     values = {role: row[layout.header.index(name)] for role, name in layout.columns.items()}
-    for role in ("user", "movie"):
-        if _is_missing(values[role]):
+    rating = as_number(values.get("rating"))
+    if rating is not None and rating in layout.not_rated:
+        return None
+    for role in ID_ROLES:
+        if is_missing(values[role]):
             return f"the {role} id is missing: {_REPAIR}"
         if isinstance(values[role], str) and any("\ud800" <= letter <= "\udfff" for letter in values[role]):
             return f"the {role} id is not UTF-8 text: convert the file to UTF-8"
-        if role in integer_ids and not is_integer(values[role]):
+        if isinstance(values[role], (bool, list, dict)):
+            return f"the {role} id {shown(values[role])} is neither a number nor text: {_REPAIR}"
+        if role in integer_ids and not is_integral(str(values[role])):
             return (
-                f"the {role} id {values[role]!r} is not an integer, but other {role} ids are: {_REPAIR}, "
-                f"or pass --{role}-column {layout.columns[role]} to read the ids as text"
+                f"the {role} id {shown(values[role])!r} is not an integer, but other {role} ids are: {_REPAIR}, "
+                "or pass --ids text to read all ids as text"
             )
     return _rating_problem(values.get("rating", 0), scale) or _time_problem(values.get("timestamp", 0))
 
 
-def _rating_problem(text: object, scale: tuple[float, float] | None) -> str | None:
-    if _is_missing(text):
+def _rating_problem(value: object, scale: tuple[float, float] | None) -> str | None:
+    if is_missing(value):
         return f"the rating is missing or NaN: {_REPAIR}"
-    rating = as_number(text)
+    rating = as_number(value)
     if rating is None:
-        return f"the rating {text!r} is not a number: {_REPAIR}"
+        return f"the rating {shown(value)!r} is not a number: {_REPAIR}"
     if not math.isfinite(rating):
-        return f"the rating {text!r} is not finite: {_REPAIR}"
+        return f"the rating {shown(value)!r} is not finite: {_REPAIR}"
     if scale and not scale[0] <= rating <= scale[1]:
         return (
-            f"the rating {text} is off the scale {scale[0]:g} to {scale[1]:g}: "
-            'correct it or set the scale with --rating-scale "MIN MAX"'
+            f"the rating {shown(value)} is off the scale {scale[0]:g} to {scale[1]:g}: correct it, set the scale with "
+            f'--rating-scale "MIN MAX", or leave such rows out with --not-rated {shown(value)}'
         )
     return None
 
 
-def _time_problem(text: object) -> str | None:
-    if _is_missing(text):
+def _time_problem(value: object) -> str | None:
+    if is_missing(value):
         return f"the timestamp is missing: {_REPAIR}"
-    number = as_number(text)
+    number = as_number(value)
     if number is not None and not math.isfinite(number):
-        return f"the timestamp {text!r} is not finite: {_REPAIR}"
+        return f"the timestamp {shown(value)!r} is not finite: {_REPAIR}"
     if number is not None and abs(number) >= 2**63:
-        return f"the timestamp {text!r} is out of range for seconds since 1970: {_REPAIR}"
-    if number is None and isinstance(text, str):
+        return f"the timestamp {shown(value)!r} is out of range for seconds since 1970: {_REPAIR}"
+    if number is None and isinstance(value, str):
         try:
-            datetime.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+            parse_text(value)
         except ValueError:
-            return f"the timestamp {text!r} is neither seconds since 1970 nor YYYY-MM-DD HH:MM:SS: {_REPAIR}"
+            return f"the timestamp {shown(value)!r} is neither seconds since 1970 nor YYYY-MM-DD HH:MM:SS: {_REPAIR}"
     return None
-
-
-def _is_missing(value: object) -> bool:
-    if isinstance(value, str):
-        return value.strip() in MISSING
-    return value is None or value != value

@@ -1,239 +1,252 @@
-"""Detects the layout of a ratings file (delimiter, role of each column) and locates its movies file.
+"""Detects the layout of a ratings file or a movies file: its format, its delimiter, and the role of each column.
 
 Known layouts are GroupLens' ``ratings.csv`` / ``movies.csv`` (ml-latest-small, ml-20m, ml-25m, ml-32m), their ``::``
-files (ml-1m, ml-10m) and Kaggle's ``rating.csv`` / ``movie.csv``. Any other CSV or Parquet file works too: its columns
-are guessed from usual names or given by option.
+files (ml-1m, ml-10m), ml-100k, Kaggle's ``rating.csv`` / ``movie.csv``, the Netflix Prize and RecBole's ``.inter`` /
+``.item``. Any other CSV, Parquet file or file with a JSON record on each line works too: its columns are guessed from
+usual names or given by option.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-import glob
-import gzip
 import re
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnnrec.data import ml_100k
+from gnnrec.data.column_names import is_typed, match_columns
+from gnnrec.data.layout import (
+    ID_ROLES,
+    MOVIES_ROLES,
+    RATINGS_ROLES,
+    READING_ERRORS,
+    Layout,
+    as_number,
+    open_text,
+    shown,
+    shown_names,
+    unreadable,
+)
+from gnnrec.data.locate import hive_partition
+from gnnrec.data.reading import times
+from gnnrec.data.reading.rows import MOVIE_LINE, MalformedRow, first_rows, json_records
 from gnnrec.errors import UserError
 
-RATINGS_FILES = ("ratings.csv", "rating.csv", "ratings.dat", "ratings.csv.gz", "rating.csv.gz", "ratings.parquet")
-MOVIES_BESIDE = {  # known ratings file -> movies files looked for in the same directory
-    "ratings.csv": ("movies.csv",),
-    "ratings.csv.gz": ("movies.csv", "movies.csv.gz"),
-    "rating.csv": ("movie.csv",),
-    "rating.csv.gz": ("movie.csv", "movie.csv.gz"),
-    "ratings.dat": ("movies.dat",),
-    "ratings.parquet": ("movies.parquet",),
-}
-RATINGS_ROLES = ("user", "movie", "rating", "timestamp")
-MOVIES_ROLES = ("movie", "title", "genres")
-#: Further columns of a file of pairs are ignored.
-PAIRS_ROLES = ("user", "movie")
-ALL_ROLES = tuple(dict.fromkeys(RATINGS_ROLES + MOVIES_ROLES))
-READING_ERRORS = (OSError, EOFError, zlib.error)
-
-_USUAL_NAMES = {  # compared in lower case, letters only
-    "user": ("userid", "user", "uid", "customerid", "reviewerid", "memberid"),
-    "movie": ("movieid", "movie", "itemid", "item", "iid", "productid", "asin", "parentasin", "bookid"),
-    "rating": ("rating", "ratings", "score", "stars", "overall", "value"),
-    "timestamp": ("timestamp", "time", "ts", "unixreviewtime", "datetime", "date"),
-    "title": ("title", "name", "movietitle"),
-    "genres": ("genres", "genre", "categories", "category"),
-}
-_OPTIONAL = ("timestamp", "title", "genres")
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Layout of one input file.
-
-    Attributes:
-        path: The file.
-        kind: ``csv`` (any delimiter), ``dat`` (``::`` as delimiter, no header) or ``parquet``.
-        columns: Role (``user``, ``movie``, ``rating``, ``timestamp``, ``title``, ``genres``) -> column name.
-        header: All column names in file order.
-        delimiter: One character; ``::`` for ``dat``.
-        grouplens: A GroupLens or Kaggle layout: its rating scale is known and ids of mixed types are an error.
-    """
-
-    path: Path
-    kind: str
-    columns: dict[str, str]
-    header: list[str]
-    delimiter: str = ","
-    grouplens: bool = False
-
-
-def is_gzip(path: Path) -> bool:
-    """Returns whether the file name ends in ``.gz``."""
-    return path.name.endswith(".gz")
-
-
-def open_text(path: Path) -> TextIO:
-    """Opens a text file, decompressed if its name ends in ``.gz``; bytes that are not UTF-8 become surrogates."""
-    opener = gzip.open if is_gzip(path) else open
-    return opener(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="")
-
-
-def locate_ratings(path: Path) -> Path:
-    """Returns the ratings file: ``path`` itself, or the known ratings file in the directory ``path``."""
-    path = Path(path).expanduser()
-    if path.is_dir():
-        for name in RATINGS_FILES:
-            if (path / name).is_file():
-                return path / name
-        raise UserError(
-            f"{path}: none of {', '.join(RATINGS_FILES)} is in this directory: name the file with --ratings"
-        )
-    if not path.exists():
-        raise UserError(f"{path} does not exist: check the path given to --ratings")
-    return path
-
-
-def locate_all_ratings(path: Path) -> list[Path]:
-    """Returns the ratings file, or all of them for a pattern or a directory without a known ratings file.
-
-    Raises:
-        UserError: No file matches.
-    """
-    path = Path(path).expanduser()
-    if path.is_dir() and not any((path / name).is_file() for name in RATINGS_FILES):
-        files = [file for file in sorted(path.iterdir()) if _may_be_ratings(file)]
-        return files or [locate_ratings(path)]
-    if not path.exists() and glob.has_magic(str(path)):
-        files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
-        if not files:
-            raise UserError(f"{path}: no file matches: check the pattern given to --ratings")
-        return files
-    return [locate_ratings(path)]
-
-
-def _may_be_ratings(path: Path) -> bool:
-    """Accepts visible text and Parquet files that are not named like movies files (Spark's ``_SUCCESS`` is hidden)."""
-    is_data = path.name.endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz", ".dat", ".parquet", ".pq"))
-    is_movies = any(path.name in names for names in MOVIES_BESIDE.values())
-    return is_data and not is_movies and not path.name.startswith((".", "_")) and path.is_file()
-
-
-def locate_movies(ratings: Path) -> Path | None:
-    """Returns the known movies file next to a known ratings file, or None."""
-    for name in MOVIES_BESIDE.get(ratings.name, ()):
-        if (ratings.parent / name).is_file():
-            return ratings.parent / name
-    return None
-
-
-def detect_layout(path: Path, roles: tuple[str, ...], named: dict[str, str | None]) -> Layout:
-    """Detects the layout of a file from its name and first line.
-
-    Args:
-        path: A ratings file, a movies file or a file of pairs.
-        roles: :data:`RATINGS_ROLES`, :data:`MOVIES_ROLES` or :data:`PAIRS_ROLES`.
-        named: Role -> column name given by option, or None to guess it.
-
-    Raises:
-        UserError: The file is missing, unreadable or empty, or a column cannot be found.
-    """
-    if path.suffix in (".parquet", ".pq"):
-        header, kind, delimiter = _parquet_header(path), "parquet", ""
-    else:
-        line = _first_line(path)
-        fields, names = line.count("::") + 1, RATINGS_ROLES if roles == PAIRS_ROLES else roles
-        if fields > 1 and len(roles) - 1 <= fields <= len(names):
-            header, kind, delimiter = list(names[:fields]), "dat", "::"
-        else:
-            delimiter = max(",\t;|", key=line.count)
-            header, kind = next(csv.reader([line], delimiter=delimiter)), "csv"
-    columns = _match_columns(path, header, roles, named)
-    any_named = any(named.get(role) for role in roles)
-    grouplens = not any_named and (
-        kind == "dat" or [header[i] for i in range(min(3, len(header)))] == _GROUPLENS_HEADER
-    )
-    return Layout(path, kind, columns, header, delimiter, grouplens)
-
-
 _GROUPLENS_HEADER = ["userId", "movieId", "rating"]
+_NETFLIX_HEADER = ["movie", "user", "rating", "date"]
+_NETFLIX_TITLES = re.compile(r"\d+,(\d{4}|NULL),.+")
 #: Characters at the beginning of a file among which text has no zero byte.
 _START = 8192
 #: Control characters that no header has.
 _CONTROL = re.compile("[\x01-\x08\x0e-\x1f]")
+#: Records of a JSON file whose names are the columns.
+_RECORDS = 100
+#: A column of ``--columns`` that is not read.
+_IGNORED = "-"
 
 
-def _first_line(path: Path) -> str:
+def detect_layout(path: Path, roles: tuple[str, ...], named: Mapping[str, str | None]) -> Layout:
+    """Detects the layout of a file from its name and first rows.
+
+    Args:
+        path: A ratings file, a movies file or a file of pairs.
+        roles: :data:`RATINGS_ROLES`, :data:`MOVIES_ROLES`, :data:`PAIRS_ROLES` or some of the ratings' roles.
+        named: Role -> column name given by option, or None to guess it. ``columns`` is the list of all names, separated
+            by commas, of a file without a header.
+
+    Raises:
+        UserError: The file is missing, unreadable or empty, or a column cannot be found.
+    """
+    partition = hive_partition(path)
+    given = _given_names(named.get("columns"))
+    if path.suffix in (".parquet", ".pq"):
+        layout, first_row = Layout(path, "parquet", {}, _parquet_header(path), "", header_lines=0), None
+        if given:
+            raise UserError(f"{path} has names of columns: omit --columns, and name one with --user-column or the like")
+    else:
+        layout, first_row = _text_layout(path, roles, given)
+    header = [*layout.header, *(name for name in partition if name not in layout.header)]
+    partition = {name: value for name, value in partition.items() if name not in layout.header}
+    columns = match_columns(path, header, roles, dict(named), first_row)
+    any_named = given or any(named.get(role) for role in roles)
+    grouplens = not any_named and (layout.kind == "dat" or header[:3] == _GROUPLENS_HEADER or layout.grouplens)
+    layout = dataclasses.replace(
+        layout, columns=columns, header=header, partition=partition, grouplens=grouplens, typed=is_typed(header)
+    )
+    if given:
+        _refuse_header(layout, roles)
+    return layout if roles == MOVIES_ROLES else _with_types(layout)
+
+
+def with_ids(layouts: list[Layout], ids: str) -> list[Layout]:
+    """Decides which ids of all files are text: those of columns of text, unless another file has integers.
+
+    Args:
+        layouts: The files.
+        ids: ``text`` makes all ids text; ``auto`` goes by the columns' types.
+    """
+    every = frozenset(ID_ROLES)
+    text_ids = frozenset().union(*(layout.text_ids for layout in layouts))
+    text_ids = every if ids == "text" else text_ids.difference(*(layout.integer_ids for layout in layouts))
+    return [dataclasses.replace(layout, text_ids=text_ids) for layout in layouts]
+
+
+def _with_types(layout: Layout) -> Layout:
+    """Adds the unit of times and the types of ids, judging by the schema and the first rows."""
+    text_ids: set[str] = set()
+    integer_ids: set[str] = set()
+    try:
+        sample = first_rows(layout)
+        schema = pq.read_schema(layout.path) if layout.kind == "parquet" else None
+    except (pa.ArrowException, *READING_ERRORS) as error:
+        raise unreadable(layout.path, error) from None
+    values = {role: [row[layout.header.index(name)] for row in sample] for role, name in layout.columns.items()}
+    for role in ID_ROLES:
+        if schema is not None and role in layout.stored:
+            kind = schema.field(layout.columns[role]).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            (integer_ids if pa.types.is_integer(kind) or pa.types.is_floating(kind) else text_ids).add(role)
+        elif layout.kind == "json" and values[role]:
+            (text_ids if any(isinstance(value, str) for value in values[role]) else integer_ids).add(role)
+        elif layout.grouplens and any(re.match(r"\s*0\d", str(value)) for value in values[role]):
+            text_ids.add(role)
+    unit = times.detect_unit(values["timestamp"]) if "timestamp" in values else "s"
+    return dataclasses.replace(layout, time_unit=unit, text_ids=frozenset(text_ids), integer_ids=frozenset(integer_ids))
+
+
+def _text_layout(path: Path, roles: tuple[str, ...], given: list[str]) -> tuple[Layout, list[str] | None]:
+    """The layout of a text file without roles, and the fields of its second line if the first one is a header."""
+    lines, header_lines, has_zero = _first_lines(path)
+    line = lines[0]
+    if line.lstrip().startswith("{"):
+        return Layout(path, "json", {}, _json_header(path), "", header_lines=0), None
+    if line.lstrip().startswith("["):
+        raise UserError(
+            f"{path} is one JSON array: write one record on each line (jq -c '.[]' FILE), and pass that file"
+        )
+    if MOVIE_LINE.fullmatch(line):
+        return Layout(path, "netflix", {}, _NETFLIX_HEADER, header_lines=0, quoted=False), None
+    if roles == MOVIES_ROLES and path.stem == "movie_titles" and _NETFLIX_TITLES.fullmatch(line):
+        return Layout(path, "netflix_titles", {}, ["movie", "year", "title"], header_lines=0, quoted=False), None
+    fields, names = line.count("::") + 1, MOVIES_ROLES if roles == MOVIES_ROLES else RATINGS_ROLES
+    if fields > 1 and (given or len(roles) - 1 <= fields <= len(names)):
+        header = _check_given(path, given, line.split("::")) or list(names[:fields])
+        return Layout(path, "dat", {}, header, "::", header_lines=0, quoted=False), None
+    delimiter = max(",\t;|", key=line.count)
+    if delimiter not in line and " " in line.strip():
+        delimiter = " "
+    known = ml_100k.header(path, line)
+    if known and not given:
+        return Layout(path, "csv", {}, known, delimiter, ml_100k.is_ratings(path), 0, quoted=False), None
+    parsed = [next(csv.reader([text], delimiter=delimiter, skipinitialspace=True)) for text in lines]
+    header = [name.strip() for name in parsed[0]]
+    if given:
+        return Layout(path, "csv", {}, _check_given(path, given, header), delimiter, header_lines=0), None
+    if has_zero and not any(name.isascii() for name in header):
+        raise _binary(path, "binary content")
+    return Layout(path, "csv", {}, header, delimiter, header_lines=header_lines), parsed[-1] if len(parsed) > 1 else []
+
+
+def _given_names(option: str | None) -> list[str]:
+    """The names in ``--columns``; those that are ignored get names that no role has."""
+    if option is None:
+        return []
+    names = [name.strip() for name in option.split(",")]
+    if not all(names):
+        raise UserError(f"--columns {option!r} has an empty name: write {_IGNORED} for a column that is not read")
+    return [f"{_IGNORED}{position}" if name == _IGNORED else name for position, name in enumerate(names)]
+
+
+def _check_given(path: Path, given: list[str], fields: list[str]) -> list[str]:
+    if given and len(given) != len(fields):
+        raise UserError(
+            f"{path} line 1: {len(fields)} fields ({shown_names(fields)}), but --columns has {len(given)} names: "
+            f"name every column, with {_IGNORED} for those that are not read"
+        )
+    return given
+
+
+def _refuse_header(layout: Layout, roles: tuple[str, ...]) -> None:
+    """Refuses ``--columns`` for a file with a header, whose names would become a row."""
+    with open_text(layout.path) as file:
+        line = next(line for line in file if line.strip())
+    fields = [field.strip(" \r\n\"'") for field in line.split(layout.delimiter)]
+    numeric = [role for role in ("rating", "timestamp") if role in layout.columns]
+    positions = [layout.header.index(layout.columns[role]) for role in numeric]
+    words = [fields[position] for position in positions if position < len(fields)]
+    if "rating" in roles and words and not any(as_number(word) is not None or word[:1].isdigit() for word in words):
+        raise UserError(
+            f"{layout.path} line 1: the first line ({shown_names(fields)}) seems to be a header, and --columns is for "
+            "files without one: omit --columns"
+        )
+
+
+def _first_lines(path: Path) -> tuple[list[str], int, bool]:
+    """The first two non-blank lines, the number of the first one, and whether there are zero bytes near them."""
+    lines: list[str] = []
+    number = 0
     try:
         with open_text(path) as file:
             start = file.read(_START)
             file.seek(0)
-            line = next((line for line in file if line.strip()), "")
+            for position, line in enumerate(file, start=1):
+                if line.strip():
+                    number = number or position
+                    lines.append(line.rstrip("\r\n"))
+                if len(lines) == 2 or position > _START:
+                    break
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
     except READING_ERRORS as error:
         raise unreadable(path, error) from None
     if start.startswith("PAR1"):
         raise UserError(f"{path} is a Parquet file under another name: rename it to {path.stem}.parquet")
-    if "\0" in start or _CONTROL.search(line) or start.startswith("PK\3\4"):
-        kind = "an archive or a spreadsheet" if start.startswith("PK") else "binary content"
-        raise UserError(
-            f"{path} is not a CSV or Parquet file ({kind}): unpack it or save it as CSV or Parquet, and pass that file"
-        )
-    if not line:
+    if start.startswith("PK\3\4"):
+        raise _binary(path, "an archive or a spreadsheet")
+    first = lines[0] if lines else ""
+    if "\0" in first or _CONTROL.search(first) or _is_binary(start):
+        raise _binary(path, "binary content")
+    if not lines:
         raise UserError(f"{path} is empty: check that it was copied or downloaded completely")
-    return line.rstrip("\r\n")
+    return lines, number, "\0" in start
+
+
+def _is_binary(start: str) -> bool:
+    """Returns whether there are zero bytes in a text whose first line has no delimiter, or letters of no text."""
+    first = start.splitlines()[0] if start else ""
+    return "\0" in start and (not any(delimiter in first for delimiter in ",\t;|:{") or "\udc89" in first)
+
+
+def _binary(path: Path, kind: str) -> UserError:
+    return UserError(
+        f"{path} is not a CSV or Parquet file ({kind}): unpack it or save it as CSV or Parquet, and pass that file"
+    )
+
+
+def _json_header(path: Path) -> list[str]:
+    names: dict[str, None] = {}
+    try:
+        with open_text(path) as file:
+            for count, (_, record) in enumerate(json_records(file)):
+                names |= dict.fromkeys(record)
+                if count >= _RECORDS:
+                    break
+    except MalformedRow as error:
+        if not names:
+            raise UserError(
+                f"{path} line {error.line}: {shown(error, 80)}: write one JSON record on each line"
+            ) from None
+    return list(names)
 
 
 def _parquet_header(path: Path) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         return pq.read_schema(path).names
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
     except (pa.ArrowException, OSError) as error:
         raise unreadable(path, error) from None
-
-
-def unreadable(path: Path, error: Exception) -> UserError:
-    """Error for a file that the system or the decompressor cannot read."""
-    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-    return UserError(f"{path} cannot be read ({reason}): check that it is complete and that you have permission")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _match_columns(path: Path, header: list[str], roles: tuple[str, ...], named: dict[str, str | None]) -> dict:
-    columns = {}
-    for role in roles:
-        name = named.get(role)
-        guesses = _USUAL_NAMES[role]
-        if role == "movie" and "title" in roles:  # the id column may have another name than in the ratings file
-            name, guesses = name if name in header else None, (*guesses, "id")
-        if name is None:
-            usual = {"".join(filter(str.isalpha, column.lower())): column for column in reversed(header)}
-            name = next((usual[guess] for guess in guesses if guess in usual), None)
-            if name is None and role in _OPTIONAL:
-                continue
-        if name is None or name not in header:
-            if all(_is_number(field) for field in header):
-                raise UserError(
-                    f"{path} line 1: only numbers ({', '.join(header)}) where a header is expected: add a first line "
-                    "with the names of the columns, such as userId,movieId,rating"
-                )
-            missing = f"column {name!r}" if name else f"{role} column"
-            raise UserError(f"{path} line 1: no {missing} among {', '.join(header)}: name it with --{role}-column")
-        if header.count(name) > 1:
-            raise UserError(f"{path} line 1: column {name!r} occurs more than once: rename one of them")
-        columns[role] = name
-    names = list(columns.values())
-    for role, name in columns.items():
-        if names.count(name) > 1:
-            raise UserError(f"{path} line 1: column {name!r} is used for more than one role: set --{role}-column")
-    return columns

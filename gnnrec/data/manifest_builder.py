@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gnnrec.data import order, rating_scale, split_ranking
-from gnnrec.data.formats import ALL_ROLES
+from gnnrec.data.layout import ALL_ROLES
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest
 from gnnrec.data.rating_counts import RatingCounts
@@ -29,8 +29,16 @@ def source(options: PrepareOptions, paths: list[Path], checksums: Iterable[str])
         {"name": path.name, "bytes": path.stat().st_size, "sha256": checksum}
         for path, checksum in zip(paths, checksums)
     ]
-    columns = {f"{role}_column": name for role, name in options.named_columns(ALL_ROLES).items() if name}
-    return {"dataset": options.dataset, "files": entries, "columns": columns}
+    columns = {f"{role}_column": getattr(options, f"{role}_column") for role in ALL_ROLES}
+    columns |= {"columns": options.columns, "movies_columns": options.movies_columns}
+    return {
+        "dataset": options.dataset,
+        "files": entries,
+        "columns": {option: name for option, name in columns.items() if name},
+        "ids": options.ids,
+        "implicit": options.implicit,
+        "not_rated": list(options.not_rated_codes()),
+    }
 
 
 def build_manifest(

@@ -39,6 +39,8 @@ class Archive:
 
 
 _CSV = ("ratings.csv", "movies.csv", "README.txt")
+#: Published splits of ml-100k: five folds, and two with ten ratings of each user held out.
+ML_100K_SPLITS = tuple(f"u{split}.{part}" for split in "12345ab" for part in ("base", "test"))
 ARCHIVES = {
     archive.name: archive
     for archive in (
@@ -51,6 +53,9 @@ ARCHIVES = {
         Archive("ml-20m", _CSV, "cd245b17a1ae2cc31bb14903e1204af3", "ml-20m"),
         Archive("ml-25m", _CSV, "6b51fb2759a8657d3bfcbfc42b592ada", "ml-25m"),
         Archive("ml-32m", _CSV, "d472be332d4daa821edc399621853b57", "ml-32m"),
+        Archive(
+            "ml-100k", ("u.data", "u.item", "README", *ML_100K_SPLITS), "0e33842e24a9c977be4e0107933c0723", "ml-100k"
+        ),
     )
 }
 

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from gnnrec.data import check
-from gnnrec.data.formats import MOVIES_ROLES, READING_ERRORS, Layout, detect_layout, open_text, unreadable
+from gnnrec.data import ml_100k
+from gnnrec.data.column_names import TYPED
+from gnnrec.data.formats import detect_layout
+from gnnrec.data.layout import MOVIES_ROLES, READING_ERRORS, Layout, open_text, shown, unreadable
+from gnnrec.data.reading.rows import MalformedRow, text_rows
 from gnnrec.errors import UserError
 
 _NO_GENRES = "(no genres listed)"
 
 
-def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]) -> pd.DataFrame:
+def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]) -> tuple[pd.DataFrame, int]:
     """Builds the movie table of the prepared dataset.
 
     Args:
         raw: Raw ids of the rated movies in row order, int64 or object (strings).
         path: A movies file, or None.
-        named: Role (``movie``, ``title``, ``genres``) -> column name given by option.
+        named: Role (``movie``, ``title``, ``genres``) -> column name given by option; ``columns`` -> all names.
 
     Returns:
-        Columns ``row``, ``movie``, ``title``, ``genres``. A movie that is not in the file gets its raw id as title
-        and no genres.
+        Columns ``row``, ``movie``, ``title``, ``genres``, and the number of movies that are in the file. A movie that
+        is not in the file gets its raw id as title and no genres.
 
     Raises:
         UserError: The movies file is unreadable, malformed or has no ids.
@@ -36,50 +41,75 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
     text = pd.Index([str(movie) for movie in raw])
     titles: pd.Series = pd.Series(text)
     genres = pd.Series("", index=range(len(raw)))
+    matched = 0
     if path is not None:
-        listed = _read(detect_layout(path, MOVIES_ROLES, named)).sort_values(["movie", "title", "genres"])
-        listed = listed.drop_duplicates("movie").set_index("movie").reindex(text)
+        listed = _read(detect_layout(path, MOVIES_ROLES, named))
+        listed["movie"] = listed["movie"].str.strip()
+        if raw.dtype != object:  # 7.0 is 7
+            listed["movie"] = listed["movie"].str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+        listed = listed.sort_values(["movie", "title", "genres"]).drop_duplicates("movie").set_index("movie")
+        matched = int(text.isin(listed.index).sum())
+        listed = listed.reindex(text)
         titles = pd.Series(np.where(listed["title"] == "", text, listed["title"].fillna(pd.Series(text, index=text))))
         genres = listed["genres"].fillna("").replace(_NO_GENRES, "")
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "row": np.arange(len(raw)),
             "movie": raw if raw.dtype != object else pd.Series(raw, dtype="str"),
             "title": np.asarray(titles, dtype=object),
             "genres": np.asarray(genres, dtype=object),
         }
-    ).astype({"title": "str", "genres": "str"})
+    )
+    return table.astype({"title": "str", "genres": "str"}), matched
 
 
 def _read(layout: Layout) -> pd.DataFrame:
     """Reads all movies of a file as strings; missing titles and genres are ""."""
     try:
         if layout.kind == "parquet":
-            table = pq.read_table(layout.path, columns=list(layout.columns.values()))
+            with pq.ParquetFile(layout.path) as file:
+                table = file.read(columns=list(layout.columns.values()))
+        elif layout.kind == "csv" and layout.header != ml_100k.ITEM_HEADER:
+            table = _read_csv(layout)
         else:
-            table = _read_text(layout)
-        columns = {role: table.column(name).cast(pa.string()) for role, name in layout.columns.items()}
-    except pa.ArrowException as error:
+            table = _read_rows(layout)
+        columns = {role: _text(table.column(name)) for role, name in layout.columns.items()}
+    except (pa.ArrowException, MalformedRow) as error:
         _raise_first_error(layout, str(error))
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None
     if columns["movie"].null_count:
         _raise_first_error(layout)
+    if "genres" in columns:
+        columns["genres"] = _split_tokens(layout, columns["genres"])
+    elif layout.header == ml_100k.ITEM_HEADER:
+        columns["genres"] = table.column("genres")
     empty = pa.chunked_array([pa.array([""] * len(columns["movie"]))])
     return pd.DataFrame({role: columns.get(role, empty).to_pandas().fillna("").astype(object) for role in MOVIES_ROLES})
 
 
-def _read_text(layout: Layout) -> pa.Table:
-    encoding = "utf-8"
-    with open_text(layout.path) as file:  # ml-1m is in latin-1
-        if any("\ud800" <= letter <= "\udfff" for line in file for letter in line if letter > "\u00ff"):
-            encoding = "latin-1"
-    if layout.kind == "dat":
-        return _read_double_colons(layout, encoding)
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Converts a column to strings; elements of lists are joined by ``|``."""
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        column = pc.binary_join(column.cast(pa.list_(pa.string())), "|")
+    return column.cast(pa.string())
+
+
+def _split_tokens(layout: Layout, genres: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Separates the genres of RecBole's files by ``|``; they are separated by blanks there."""
+    match = TYPED.fullmatch(layout.columns["genres"])
+    if match is None or match[2] != "token_seq" or pc.any(pc.match_substring(genres, "|")).as_py():
+        return genres
+    return pc.replace_substring_regex(pc.utf8_trim_whitespace(genres), r"\s+", "|")
+
+
+def _read_csv(layout: Layout) -> pa.Table:
     return pa_csv.read_csv(
         str(layout.path),
-        pa_csv.ReadOptions(encoding=encoding),
-        pa_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+        pa_csv.ReadOptions(encoding=_encoding(layout), column_names=layout.header, skip_rows=layout.header_lines),
+        pa_csv.ParseOptions(
+            delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, newlines_in_values=True
+        ),
         pa_csv.ConvertOptions(
             column_types=dict.fromkeys(layout.columns.values(), pa.string()),
             include_columns=list(layout.columns.values()),
@@ -89,14 +119,34 @@ def _read_text(layout: Layout) -> pa.Table:
     )
 
 
-def _read_double_colons(layout: Layout, encoding: str) -> pa.Table:
-    rows = []
-    with open(layout.path, encoding=encoding, newline="") as file:
-        for number, fields in check.text_rows(layout, file):
+def _encoding(layout: Layout) -> str:
+    with open_text(layout.path) as file:  # ml-100k and ml-1m are in latin-1
+        invalid = any("\ud800" <= letter <= "\udfff" for line in file for letter in line if letter > "\u00ff")
+    return "latin-1" if invalid else "utf-8"
+
+
+def _read_rows(layout: Layout) -> pa.Table:
+    values: dict[str, list[str | None]] = {name: [] for name in layout.columns.values()}
+    is_ml_100k = layout.header == ml_100k.ITEM_HEADER
+    if is_ml_100k:
+        values["genres"] = []
+    encoding = _encoding(layout)
+    with open_text(layout.path) as file:
+        for number, fields in text_rows(layout, file):
             if len(fields) != len(layout.header):
                 raise _malformed(layout, number, fields)
-            rows.append(fields)
-    return pa.table({name: [row[i] for row in rows] for i, name in enumerate(layout.header)})
+            for name in layout.columns.values():
+                values[name].append(_field(fields[layout.header.index(name)], encoding))
+            if is_ml_100k:
+                values["genres"].append(ml_100k.join_genres(fields[-len(ml_100k.GENRES) :]))
+    return pa.table({name: pa.array(column, pa.string()) for name, column in values.items()})
+
+
+def _field(value: Any, encoding: str) -> str | None:
+    if value is None or value == "":
+        return None
+    text = "|".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text.encode("utf-8", "surrogateescape").decode(encoding)
 
 
 def _malformed(layout: Layout, number: int, fields: list[str]) -> UserError:
@@ -108,10 +158,18 @@ def _malformed(layout: Layout, number: int, fields: list[str]) -> UserError:
 
 def _raise_first_error(layout: Layout, reason: str = "a movie id is missing") -> NoReturn:
     if layout.kind != "parquet":
-        with open_text(layout.path) as file:
-            for number, fields in check.text_rows(layout, file):
-                if len(fields) != len(layout.header):
-                    raise _malformed(layout, number, fields)
-                if not fields[layout.header.index(layout.columns["movie"])]:
-                    raise UserError(f"{layout.path} line {number}: the movie id is missing: correct or remove that row")
-    raise UserError(f"{layout.path} cannot be read ({reason.splitlines()[0].rstrip('. ')}): correct the file")
+        try:
+            with open_text(layout.path) as file:
+                for number, fields in text_rows(layout, file):
+                    if len(fields) != len(layout.header):
+                        raise _malformed(layout, number, fields)
+                    if fields[layout.header.index(layout.columns["movie"])] in (None, ""):
+                        raise UserError(
+                            f"{layout.path} line {number}: the movie id is missing: correct or remove that row"
+                        )
+        except MalformedRow as error:
+            raise UserError(
+                f"{layout.path} line {error.line}: malformed row ({shown(error, 80)}): correct or remove that row"
+            ) from None
+    reason = re.sub(r"\s+", " ", reason.splitlines()[0]).rstrip(". ")
+    raise UserError(f"{layout.path} cannot be read ({shown(reason, 120)}): correct the file")

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from gnnrec.data import check, ids
-from gnnrec.data.formats import PAIRS_ROLES, detect_layout
+from gnnrec.data.formats import detect_layout
+from gnnrec.data.layout import PAIRS_ROLES
 from gnnrec.data.out_of_core.input_splits import make_input_splits, read_columns
 from gnnrec.data.read import explain_errors
 from gnnrec.errors import UserError
@@ -22,26 +23,34 @@ class IdIndex:
 
     Args:
         raw: Raw ids in row order, whole numbers or strings.
+
+    Attributes:
+        has_integers: The ids are whole numbers.
     """
 
     def __init__(self, raw: pa.Array) -> None:
         self._index = pd.Index(raw.to_pandas())
-        self._integers = pa.types.is_integer(raw.type)
+        self.has_integers = pa.types.is_integer(raw.type)
 
     def rows(self, encoded: ids.EncodedIds) -> np.ndarray:
         """Returns the row of each pair's id, int64; -1 if it is unknown. The id 7 is the same as number and text."""
-        raw = encoded.raw
-        if self._integers and raw.dtype == object:
-            numbers = ((position, int(text)) for position, text in enumerate(raw) if ids.is_integer(text))
-            fitting = [(position, number) for position, number in numbers if -(2**63) <= number < 2**63]
+        return self.rows_of(encoded.raw)[encoded.codes]
+
+    def rows_of(self, raw: np.ndarray) -> np.ndarray:
+        """Returns the row of each raw id, int64; -1 if it is unknown.
+
+        Args:
+            raw: int64 or object (strings).
+        """
+        if self.has_integers and raw.dtype == object:
+            fitting = [position for position, text in enumerate(raw) if ids.is_integral(text)]
             rows = np.full(len(raw), -1, np.int64)
-            if fitting:
-                positions, values = zip(*fitting)
-                rows[list(positions)] = self._index.get_indexer(np.array(values, np.int64))
-            return rows[encoded.codes]
-        if not self._integers and raw.dtype != object:
+            values = [int(raw[position].strip().split(".")[0]) for position in fitting]
+            rows[fitting] = self._index.get_indexer(np.array(values, np.int64))
+            return rows
+        if not self.has_integers and raw.dtype != object:
             raw = raw.astype(str).astype(object)
-        return self._index.get_indexer(raw)[encoded.codes].astype(np.int64)
+        return self._index.get_indexer(raw).astype(np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,4 +114,5 @@ class PairsFile:
                     if any(column.null_count for column in columns.values()):
                         check.raise_first_error(self._layout)
                     if len(columns["user"]):
-                        yield {role: ids.encode(columns[role]) for role in PAIRS_ROLES}
+                        text = self._layout.text_ids
+                        yield {role: ids.encode(columns[role], role in text) for role in PAIRS_ROLES}

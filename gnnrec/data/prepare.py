@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from pathlib import Path
 
-from gnnrec.data import formats, manifest_builder
+from gnnrec.data import formats, locate, manifest_builder
+from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES, Layout, shown_names
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
 from gnnrec.data.prepare_options import PrepareOptions
@@ -35,13 +37,12 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
     options.check()
     files.check_replaceable(out, options.overwrite, MANIFEST)
     ratings_paths, movies_path = _input_files(options)
-    columns = options.named_columns()
-    layouts = [formats.detect_layout(path, formats.RATINGS_ROLES, columns) for path in ratings_paths]
+    layouts = _layouts(ratings_paths, options)
     open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:
         with one_torch_thread():
             if _use_memory_engine(layouts, options):
-                manifest = prepare_in_memory(open_output, layouts[0], movies_path, options)
+                manifest = prepare_in_memory(open_output, layouts, movies_path, options)
             else:
                 # Imported late because most datasets fit into memory.
                 from gnnrec.data.out_of_core.prepare import prepare_out_of_core
@@ -55,41 +56,56 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
     return manifest
 
 
-def _use_memory_engine(layouts: list[formats.Layout], options: PrepareOptions) -> bool:
+def _use_memory_engine(layouts: list[Layout], options: PrepareOptions) -> bool:
     """Returns whether all ratings are read into memory at once."""
-    if len(layouts) > 1:
-        if options.engine == "memory":
+    if options.engine != "auto" or options.order == "metis":
+        return options.engine in ("auto", "memory")
+    return len(layouts) == 1 and gigabytes_in_memory(layouts[0]) <= memory_limit(options)
+
+
+def _layouts(paths: list[Path], options: PrepareOptions) -> list[Layout]:
+    """Detects the layouts of all ratings files, which must have the same columns."""
+    roles = tuple(role for role in RATINGS_ROLES if role != "rating" or not options.implicit)
+    layouts = [formats.detect_layout(path, roles, options.named_columns()) for path in paths]
+    _check_same_columns(layouts)
+    return [
+        dataclasses.replace(layout, implicit=options.implicit, not_rated=options.not_rated_codes())
+        for layout in formats.with_ids(layouts, options.ids)
+    ]
+
+
+def _check_same_columns(layouts: list[Layout]) -> None:
+    first = layouts[0]
+    for layout in layouts[1:]:
+        if layout.columns.keys() != first.columns.keys():
+            role = sorted(first.columns.keys() ^ layout.columns.keys())[0]
+            without, other = (layout, first) if role in first.columns else (first, layout)
             raise UserError(
-                f"--engine memory takes one ratings file, not {len(layouts)}: omit --engine or concatenate the files"
+                f"{without.path} has no {role} column, but {other.path} has one: give all files the same columns"
             )
-        if options.order == "metis":
-            raise UserError(
-                f"--order metis takes one ratings file, not {len(layouts)}: choose balanced or concatenate the files"
-            )
-    if options.engine != "auto":
-        return options.engine == "memory"
-    fits = options.order == "metis" or gigabytes_in_memory(layouts[0]) <= memory_limit(options)
-    return len(layouts) == 1 and fits
 
 
 def _input_files(options: PrepareOptions) -> tuple[list[Path], Path | None]:
     if options.dataset is not None:
         from gnnrec.data.download import fetch
 
-        ratings = [formats.locate_ratings(fetch(options.dataset, options.download_dir))]
+        place = fetch(options.dataset, options.download_dir)
+        ratings = [locate.locate_ratings(place)]
     else:
-        ratings = formats.locate_all_ratings(options.ratings)
+        assert options.ratings is not None  # PrepareOptions.check
+        place = options.ratings.expanduser()
+        ratings = locate.locate_all_ratings(place)
     if options.movies is not None:
         _check_movies(options.movies, options)
         return ratings, options.movies
-    return ratings, formats.locate_movies(ratings[0]) if len(ratings) == 1 else None
+    return ratings, locate.locate_movies(place, ratings)
 
 
 def _check_movies(path: Path, options: PrepareOptions) -> None:
     """Refuses a movies file without titles and genres, such as a ratings file."""
-    layout = formats.detect_layout(path, formats.MOVIES_ROLES, options.named_columns(formats.MOVIES_ROLES))
+    layout = formats.detect_layout(path, MOVIES_ROLES, options.movies_names())
     if not {"title", "genres"} & set(layout.columns):
         raise UserError(
-            f"--movies {path} line 1: no title or genres column among {', '.join(layout.header)}: name one with "
+            f"--movies {path} line 1: no title or genres column among {shown_names(layout.header)}: name one with "
             "--title-column or --genres-column, or pass another file"
         )

@@ -1,4 +1,4 @@
-"""``gnnrec prepare --engine memory``: prepares one file with all ratings in memory."""
+"""``gnnrec prepare --engine memory``: prepares files with all ratings in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split, split_ranking
 from gnnrec.data.blocks import look_up
-from gnnrec.data.formats import MOVIES_ROLES, Layout
+from gnnrec.data.layout import Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, write_prepared
@@ -21,13 +21,13 @@ from gnnrec.utils.files import DirectoryOpener
 
 
 def prepare_in_memory(
-    open_output: DirectoryOpener, layout: Layout, movies_path: Path | None, options: PrepareOptions
+    open_output: DirectoryOpener, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
 ) -> Manifest:
     """Writes a prepared dataset.
 
     Args:
         open_output: Opens the directory to write into.
-        layout: The ratings file.
+        layouts: The ratings files; of two ratings of a pair at the same time, the one in the later file counts.
         movies_path: The movies file, or None.
         options: The options.
 
@@ -36,13 +36,15 @@ def prepare_in_memory(
     """
     # Checksums are computed during parsing: hashlib releases the GIL.
     with ThreadPoolExecutor(1) as pool:
-        paths = [layout.path, *([movies_path] if movies_path else [])]
+        paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
         checksums = pool.map(files.sha256, paths)
-        ratings = read_ratings(layout)
+        ratings = read_ratings(layouts)
         ratings.movie = ids.by_frequency(ratings.movie)
-        scale = rating_scale.resolve(layout, options.rating_scale, ratings.rating)
+        by_file = np.split(ratings.rating, np.cumsum(ratings.file_rows)[:-1])
+        scale = rating_scale.resolve_all(layouts, options.rating_scale, by_file)
+        del by_file
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
-        movies = movie_table(ratings.movie.raw, movies_path, options.named_columns(MOVIES_ROLES))
+        movies, _ = movie_table(ratings.movie.raw, movies_path, options.movies_names())
         manifest, users, arrays = _arrange(ratings, scale, options)
         manifest.source = manifest_builder.source(options, paths, checksums)
     with open_output() as directory:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Literal
 
 from gnnrec.data import rating_scale, split
 from gnnrec.data.column_options import ColumnOptions
+from gnnrec.data.layout import MOVIES_ROLES, as_number
 from gnnrec.errors import UserError
 from gnnrec.utils.bounds import bounded, check_bounds
 
@@ -26,13 +28,20 @@ class PrepareOptions(ColumnOptions):
     """Options of ``gnnrec prepare``.
 
     Args:
-        dataset: MovieLens dataset to download: ml-latest-small, ml-1m, ml-10m, ml-20m, ml-25m or ml-32m. Give it or
-            ratings.
-        ratings: Ratings file (GroupLens or Kaggle layout, any CSV also gzipped, or Parquet), or many files: a directory
-            or a pattern such as "log/part-*.parquet", which are read in the order of their names.
+        dataset: MovieLens dataset to download: ml-latest-small, ml-100k, ml-1m, ml-10m, ml-20m, ml-25m or ml-32m.
+            Give it or ratings.
+        ratings: Ratings file (CSV with any delimiter, JSON records on lines, Parquet, or the layout of GroupLens,
+            Kaggle, RecBole or the Netflix Prize; text may be gzipped), or many files: a directory or a pattern such as
+            "log/part-*.parquet", which are read in the order of their names.
         movies: File with titles and genres; by default the movies file next to ratings in a known layout, if any.
+        movies_columns: Names of all columns of a movies file without a header, such as movie,title,genres; - is a
+            column that is not read. By default the first line has the names.
         title_column: Column of the titles in the movies file; by default guessed, and may be absent.
         genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
+        ids: Raw ids: auto (integers if all of them are, else text; text if their column has that type) or text.
+        implicit: Rank movies by views, clicks or purchases: each row counts as a rating of 1, and no column of ratings
+            is read.
+        not_rated: Codes in the column of ratings that stand for "not rated", such as 99 or -1; their rows are left out.
         rating_scale: Lowest and highest possible rating; by default 0.5 to 5 or 1 to 5 for GroupLens layouts, else the
             lowest and highest rating in the file.
         protocol: Choice of held-out ratings: random (each rating on its own) or temporal (each user's last ones); for
@@ -63,8 +72,12 @@ class PrepareOptions(ColumnOptions):
     dataset: str | None = None
     ratings: Path | None = None
     movies: Path | None = None
+    movies_columns: str | None = None
     title_column: str | None = None
     genres_column: str | None = None
+    ids: Literal["auto", "text"] = "auto"
+    implicit: bool = False
+    not_rated: list[str] = dataclasses.field(default_factory=list)
     rating_scale: tuple[float, float] | str | None = None
     protocol: Literal["random", "temporal", "strong", "leave-last"] = "random"
     test: float = bounded(0.1, least=0, below=1)
@@ -82,6 +95,22 @@ class PrepareOptions(ColumnOptions):
     scratch: Path | None = None
     download_dir: Path = dataclasses.field(default_factory=cache_directory)
     overwrite: bool = False
+
+    def movies_names(self) -> dict[str, str | None]:
+        """Names of the columns of the movies file, as :func:`gnnrec.data.formats.detect_layout` takes them."""
+        return self.named_columns(MOVIES_ROLES) | {"columns": self.movies_columns}
+
+    def not_rated_codes(self) -> tuple[float, ...]:
+        """The ratings that stand for "not rated".
+
+        Raises:
+            UserError: One is not a number.
+        """
+        codes = {code: as_number(code) for code in self.not_rated}
+        for code, number in codes.items():
+            if number is None or not math.isfinite(number):
+                raise UserError(f"--not-rated {code}: must be a number, such as 99 or -1")
+        return tuple(number for number in codes.values() if number is not None)
 
     def check(self) -> None:
         """Refuses values that cannot work.
@@ -105,4 +134,7 @@ class PrepareOptions(ColumnOptions):
         for name, choices in (("protocol", split.PROTOCOLS), ("order", ("balanced", "metis")), ("engine", engines)):
             if getattr(self, name) not in choices:
                 raise UserError(f"--{name} {getattr(self, name)} is unknown: choose {' or '.join(choices)}")
+        if self.implicit and (self.not_rated or self.rating_column or self.rating_scale):
+            raise UserError("--implicit reads no ratings: leave out --rating-column, --rating-scale and --not-rated")
+        self.not_rated_codes()
         rating_scale.parse(self.rating_scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gnnrec.data import check
-from gnnrec.data.formats import Layout
+from gnnrec.data.layout import Layout
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.errors import UserError
 
@@ -29,14 +29,31 @@ def parse(option: tuple[float, float] | str | None) -> tuple[float, float] | Non
     return low, high
 
 
+def resolve_all(
+    layouts: list[Layout], option: tuple[float, float] | str | None, ratings: list[np.ndarray]
+) -> tuple[float, float]:
+    """Returns the scale that covers the scales of all files.
+
+    Args:
+        layouts: The files.
+        option: ``--rating-scale``.
+        ratings: Ratings of each file, float32: all of them, or those that :func:`resolve` depends on; may be empty.
+
+    Raises:
+        UserError: A rating is off the scale.
+    """
+    scales = [resolve(layout, option, rating) for layout, rating in zip(layouts, ratings) if len(rating)]
+    return min(low for low, _ in scales), max(high for _, high in scales)
+
+
 def resolve(layout: Layout, option: tuple[float, float] | str | None, rating: np.ndarray) -> tuple[float, float]:
     """Returns the rating scale; raises a :class:`UserError` if a rating is off the scale."""
     parsed = parse(option)
     low, high = _decimal(rating.min()), _decimal(rating.max())
     if parsed is not None:
         scale = parsed
-    elif layout.grouplens:
-        whole_stars = layout.kind == "dat" and low >= 1 and bool((rating == np.round(rating)).all())
+    elif layout.grouplens and not layout.implicit:
+        whole_stars = not layout.header_lines and low >= 1 and bool((rating == np.round(rating)).all())
         scale = (1.0 if whole_stars else 0.5, 5.0)
     else:
         scale = (low, high)

@@ -1,67 +1,106 @@
-"""Reads a ratings file into columns: encoded ids, ratings and timestamps in seconds."""
+"""Reads ratings files into columns: encoded ids, ratings and timestamps in seconds."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gzip
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gnnrec.data import check, ids
-from gnnrec.data.formats import READING_ERRORS, Layout, open_text, unreadable
+from gnnrec.data.layout import BYTE_ORDER_MARK, ID_ROLES, MISSING, READING_ERRORS, Layout, is_gzip, unreadable
+from gnnrec.data.reading import delimited, json_lines, netflix, parquet, times
 from gnnrec.errors import UserError
 
-_STRINGS = pa.dictionary(pa.int32(), pa.string())
-_GAP = "gap "  # prefix for the empty columns between two colons
+
+@dataclasses.dataclass
+class RatingColumns:
+    """Checked columns of some rows of a file.
+
+    Attributes:
+        user: Raw user ids: integers, floats, strings or dictionary-encoded strings.
+        movie: Raw movie ids.
+        rating: float32 ``[ratings]``, finite.
+        timestamp: int64 ``[ratings]`` in seconds since 1970, or None.
+        left_out: Number of rows with a rating that stands for "not rated".
+    """
+
+    user: pa.ChunkedArray
+    movie: pa.ChunkedArray
+    rating: np.ndarray
+    timestamp: np.ndarray | None
+    left_out: int = 0
 
 
 @dataclasses.dataclass
 class Ratings:
-    """Columns of a ratings file in row order.
+    """Ratings in row order.
 
     Attributes:
         user: Encoded user ids.
         movie: Encoded movie ids.
         rating: float32 ``[ratings]``, finite.
         timestamp: int64 ``[ratings]`` in seconds since 1970, or None.
+        file_rows: Number of ratings of each file.
+        left_out: Number of rows with a rating that stands for "not rated".
     """
 
     user: ids.EncodedIds
     movie: ids.EncodedIds
     rating: np.ndarray
     timestamp: np.ndarray | None
+    file_rows: list[int]
+    left_out: int = 0
 
 
-def read_ratings(layout: Layout, least_users: int = 2) -> Ratings:
-    """Reads a ratings file and checks it for malformed rows, missing values and infinities.
+def read_ratings(layouts: list[Layout], least_users: int = 2, may_be_mixed: bool = False) -> Ratings:
+    """Reads ratings files and checks them for malformed rows, missing values and infinities.
 
     Args:
-        layout: The file.
+        layouts: The files, with the same text ids (:func:`gnnrec.data.formats.with_ids`).
         least_users: Minimum number of users.
+        may_be_mixed: Accept single ids of text among integers.
 
     Raises:
         UserError: A row is wrong; the message names the file, the line and the problem.
     """
-    with explain_errors(layout):
-        columns = _read_parquet(layout) if layout.kind == "parquet" else read_text(layout)
-        if not len(columns["rating"]):
-            raise no_ratings(layout)
-        ratings = encode_columns(layout, columns)
-        for role, encoded in (("user", ratings.user), ("movie", ratings.movie)):
-            if encoded.mixed and layout.grouplens:
-                check.raise_first_error(layout, integer_ids=(role,))
+    parts = []
+    for layout in layouts:
+        with explain_errors(layout):
+            parts.append(check_columns(layout, read_columns(layout)))
+    ratings = _encode(layouts[0], parts)
+    for role in () if may_be_mixed else ID_ROLES:
+        encoded: ids.EncodedIds = getattr(ratings, role)
+        check.refuse_mixed_ids(layouts, role, encoded.integer_rows, len(ratings.rating), encoded.other_ids)
     if len(ratings.user.raw) < least_users:
-        raise too_few_users(layout)
+        raise too_few_users(layouts[0])
     return ratings
 
 
-def no_ratings(layout: Layout) -> UserError:
-    """Error for a file without rows."""
+def _encode(layout: Layout, parts: list[RatingColumns]) -> Ratings:
+    """Encodes ids and concatenates columns. Empties ``parts`` to free memory early."""
+    left_out, file_rows = sum(part.left_out for part in parts), [len(part.rating) for part in parts]
+    parts[:] = [part for part in parts if len(part.rating)] or parts[:1]
+    if not len(parts[0].rating):
+        raise no_ratings(layout, left_out)
+    rating = parts[0].rating if len(parts) == 1 else np.concatenate([part.rating for part in parts])
+    timestamps = [part.timestamp for part in parts if part.timestamp is not None]
+    timestamp = None if not timestamps else timestamps[0] if len(parts) == 1 else np.concatenate(timestamps)
+    columns = {role: ids.concatenate([getattr(part, role) for part in parts]) for role in ID_ROLES}
+    parts.clear()
+    user, movie = (ids.encode(columns.pop(role), role in layout.text_ids) for role in ID_ROLES)
+    return Ratings(user, movie, rating, timestamp, file_rows, left_out)
+
+
+def no_ratings(layout: Layout, left_out: int = 0) -> UserError:
+    """Error for a file without rows, or without ratings among them."""
+    if left_out:
+        return UserError(f"{layout.path} has no ratings: all {left_out:,} rows have a rating of --not-rated")
     return UserError(f"{layout.path} has no ratings (only a header): check that it is complete")
 
 
@@ -81,89 +120,95 @@ def explain_errors(layout: Layout) -> Iterator[None]:
         raise unreadable(layout.path, error) from None
 
 
-def encode_columns(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> Ratings:
-    """Checks columns for missing values and infinities and encodes ids. Empties ``columns`` to free memory early."""
-    if any(column.null_count for column in columns.values()):
-        check.raise_first_error(layout)
-    rating = columns.pop("rating").to_numpy()
-    if not np.isfinite(rating).all():
-        check.raise_first_error(layout)
-    user, movie = ids.encode(columns.pop("user")), ids.encode(columns.pop("movie"))
-    return Ratings(user, movie, rating, _seconds(columns.pop("timestamp")) if "timestamp" in columns else None)
+def read_columns(layout: Layout) -> dict[str, pa.ChunkedArray]:
+    """Reads the columns of a whole file by role."""
+    if layout.kind == "parquet":
+        with pq.ParquetFile(layout.path) as file:  # read_table would take a directory year=2014 for a column
+            columns = parquet.columns_by_role(layout, file.read(columns=list(layout.stored.values())))
+    elif layout.kind in ("csv", "dat"):
+        columns = delimited.read(layout)
+    else:
+        with gzip.open(layout.path, "rb") if is_gzip(layout.path) else open(layout.path, "rb") as file:
+            columns = read_block(layout, file.read().removeprefix(BYTE_ORDER_MARK), None)[0]
+    return with_partition(layout, columns)
 
 
-def read_text(layout: Layout, block: pa.Buffer | None = None) -> dict[str, pa.ChunkedArray]:
-    """Reads the columns of a text file by role, or of ``block``, some of its rows without the header."""
-    columns = dict(layout.columns)
-    names = None if block is None else layout.header
-    if layout.kind == "dat":  # with ":" as delimiter, a::b has the fields a, "" and b
-        names = [name for role in layout.header for name in (role, _GAP + role)][:-1]
-    gaps = [_GAP + role for role in layout.header[:-1]] if layout.kind == "dat" else []
-    failure = None
-    for id_type in (pa.int32(), pa.int64(), _STRINGS) if layout.grouplens else (_STRINGS,):
-        for time_type in _time_types(layout):
-            types = {"user": id_type, "movie": id_type, "rating": pa.float32(), "timestamp": time_type}
-            try:
-                table = pa_csv.read_csv(
-                    str(layout.path) if block is None else pa.BufferReader(block),
-                    pa_csv.ReadOptions(column_names=names, use_threads=block is None),
-                    pa_csv.ParseOptions(
-                        delimiter=layout.delimiter[0],
-                        quote_char=False if layout.kind == "dat" else '"',
-                        newlines_in_values=not layout.grouplens,
-                    ),
-                    pa_csv.ConvertOptions(
-                        column_types={columns[role]: types[role] for role in columns} | dict.fromkeys(gaps, pa.null()),
-                        include_columns=[*columns.values(), *gaps],
-                        null_values=check.MISSING,
-                        strings_can_be_null=True,
-                    ),
-                )
-                return {role: table.column(name) for role, name in columns.items()}
-            except pa.ArrowInvalid as error:
-                failure = failure or error
-                if "conversion error" not in str(error):
-                    raise
-    raise failure
+def read_block(layout: Layout, block: bytes, movie: bytes | None) -> tuple[dict[str, pa.ChunkedArray], bytes | None]:
+    """Reads the columns of some lines of a text file by role.
+
+    Args:
+        layout: The file.
+        block: Whole rows, without the header.
+        movie: With Netflix's layout, the movie that the block before ended with.
+
+    Returns:
+        The columns, and the movie that the block ends with.
+    """
+    if layout.kind == "netflix":
+        return netflix.read(layout, block, movie)
+    read = json_lines.read if layout.kind == "json" else delimited.read
+    return read(layout, pa.py_buffer(block)), None
 
 
-def _time_types(layout: Layout) -> tuple[pa.DataType, ...]:
-    """Candidate types of the timestamps, judging by the first row."""
-    name = layout.columns.get("timestamp")
-    if name is None:
-        return (pa.int64(),)
-    with open_text(layout.path) as file:
-        rows = check.text_rows(layout, file)
-        first = next((row[layout.header.index(name)] for _, row in rows if len(row) == len(layout.header)), "")
-    if check.as_number(first) is not None:
-        return (pa.int64(), pa.float64())
-    zoned = first.endswith("Z") or "+" in first
-    return (pa.timestamp("us", tz="UTC" if zoned else None),)
-
-
-def _read_parquet(layout: Layout) -> dict[str, pa.ChunkedArray]:
-    return parquet_columns(layout, pq.read_table(layout.path, columns=list(layout.columns.values())))
-
-
-def parquet_columns(layout: Layout, table: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """Columns of a Parquet table by role."""
-    columns = {role: table.column(name) for role, name in layout.columns.items()}
-    if "rating" in columns:
-        columns["rating"] = columns["rating"].cast(pa.float32(), safe=False)
-    for role in ("user", "movie"):
-        if pa.types.is_floating(columns[role].type) or pa.types.is_integer(columns[role].type):
-            columns[role] = columns[role].cast(pa.int64())
+def with_partition(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> dict[str, pa.ChunkedArray]:
+    """Adds the columns whose value is in the name of a directory (Hive)."""
+    rows = len(next(iter(columns.values())))
+    for role, name in layout.columns.items():
+        if name in layout.partition:
+            value = pa.DictionaryArray.from_arrays(
+                pa.array(np.zeros(rows, np.int32)), pa.array([layout.partition[name]], pa.string())
+            )
+            columns[role] = pa.chunked_array([value])
     return columns
 
 
-def _seconds(column: pa.ChunkedArray) -> np.ndarray:
-    """Converts integers, floats, dates, times or ISO 8601 strings to int64 seconds since 1970."""
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_date(kind):
-        column = column.cast(pa.timestamp("us"))
-    if pa.types.is_timestamp(column.type):
-        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
-        return column.cast(pa.int64()).to_numpy() // per_second
+def check_columns(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> RatingColumns:
+    """Checks columns for missing values and infinities, and converts ratings and times. Empties ``columns``.
+
+    Raises:
+        UserError: A value is missing or not finite.
+        pyarrow.ArrowInvalid: A value cannot be converted.
+    """
+    if any(column.null_count for column in columns.values()):
+        check.raise_first_error(layout)
+    rating = _ratings(columns.pop("rating")) if "rating" in columns else np.ones(len(columns["user"]), np.float32)
+    left_out = 0
+    if layout.not_rated:
+        is_rated = ~np.isin(rating, np.array(layout.not_rated, np.float32))
+        left_out = len(rating) - int(is_rated.sum())
+        if left_out:
+            rating, mask = rating[is_rated], pa.array(is_rated)
+            columns.update({role: column.filter(mask) for role, column in columns.items()})
+    if not np.isfinite(rating).all():
+        check.raise_first_error(layout)
+    timestamp = times.seconds(columns.pop("timestamp"), layout.time_unit) if "timestamp" in columns else None
+    user, movie = columns.pop("user"), columns.pop("movie")
+    if _has_missing(user) or _has_missing(movie):
+        check.raise_first_error(layout)
+    return RatingColumns(user, movie, rating, timestamp, left_out)
+
+
+def _ratings(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = pc.utf8_trim_whitespace(column).cast(pa.float64())
+    return column.cast(pa.float32(), safe=False).to_numpy()
+
+
+def _has_missing(column: pa.ChunkedArray) -> bool:
+    """Returns whether there are ids of blanks alone, or a missing value between blanks, or NaN."""
     if pa.types.is_floating(column.type):
-        column = pc.floor(column)
-    return column.cast(pa.int64()).to_numpy()
+        return bool(np.isnan(column.to_numpy()).any())
+    if pa.types.is_integer(column.type):
+        return False
+    missing = pa.array(MISSING)
+    for chunk in column.chunks:
+        values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+        trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
+        is_missing = pc.is_in(trimmed, missing)
+        if pa.types.is_dictionary(chunk.type) and pc.any(is_missing).as_py():
+            is_missing = is_missing.take(chunk.indices)
+        if pc.any(is_missing).as_py():
+            return True
+    return False

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from gnnrec.data import check, edges, formats
+from gnnrec.data import check, edges, formats, locate
+from gnnrec.data.layout import ID_ROLES, RATINGS_ROLES, Layout
+from gnnrec.data.pairs import IdIndex
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, PreparedDataset
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.errors import UserError
@@ -69,7 +72,7 @@ class NewUsers:
 def read_new_users(
     path: Path, columns: dict[str, str | None], dataset: PreparedDataset, splits: tuple[int, ...]
 ) -> NewUsers:
-    """Reads ratings in any layout that ``gnnrec prepare`` reads.
+    """Reads ratings in any layout that ``gnnrec prepare`` reads, in the same way as it read those of the dataset.
 
     A known user also keeps the ratings in the dataset; a new rating of the same movie replaces the old one.
 
@@ -82,19 +85,21 @@ def read_new_users(
     Raises:
         UserError: A malformed file, a rating off the scale, or no movie of the dataset.
     """
-    layout = formats.detect_layout(formats.locate_ratings(path), formats.RATINGS_ROLES, columns)
-    ratings = read_ratings(layout, least_users=1)
+    movies_index, users_index = (IdIndex(pa.array(dataset.movies["movie"])), IdIndex(pa.array(dataset.users["user"])))
+    text_ids = frozenset(role for role, index in zip(ID_ROLES, (users_index, movies_index)) if not index.has_integers)
+    layout = _layout(path, columns, dataset, text_ids)
+    ratings = read_ratings([layout], least_users=1, may_be_mixed=True)
     scale = dataset.manifest.rating
     if ratings.rating.min() < scale["min"] or ratings.rating.max() > scale["max"]:
         check.raise_first_error(layout, scale=(scale["min"], scale["max"]))
-    rows = pd.Index(dataset.movies["movie"]).get_indexer(ratings.movie.raw)
+    rows = movies_index.rows_of(ratings.movie.raw)
     if not (rows >= 0).any():
         example = dataset.movies["movie"].iloc[0]
         raise UserError(
             f"{layout.path}: none of its movies is in the dataset (ids in the dataset look like {example}, in the file "
             f"like {ratings.movie.raw[0]}): use the movie ids that the model was trained on"
         )
-    known_row = pd.Index(dataset.users["user"]).get_indexer(ratings.user.raw)
+    known_row = users_index.rows_of(ratings.user.raw)
     user, movie, rating, time = _known_ratings(known_row, dataset, splits)
     if ratings.timestamp is None or dataset.timestamp is None:
         time = None
@@ -121,6 +126,16 @@ def read_new_users(
         unknown_ratings=int(unknown.sum()),
         fingerprint=files.sha256(layout.path),
     )
+
+
+def _layout(path: Path, columns: dict[str, str | None], dataset: PreparedDataset, text_ids: frozenset[str]) -> Layout:
+    """The layout of the file, with the ids and ratings of the dataset's kind."""
+    source = dataset.manifest.source
+    implicit = source.get("implicit", False)
+    roles = tuple(role for role in RATINGS_ROLES if role != "rating" or not implicit)
+    layout = formats.detect_layout(locate.locate_ratings(path), roles, columns)
+    not_rated = tuple(source.get("not_rated", ()))
+    return dataclasses.replace(layout, text_ids=text_ids, implicit=implicit, not_rated=not_rated)
 
 
 def _known_ratings(

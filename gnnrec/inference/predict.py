@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from gnnrec.data.formats import PAIRS_ROLES
+from gnnrec.data.layout import PAIRS_ROLES
 from gnnrec.data.pairs import PairsFile
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError

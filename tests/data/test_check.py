@@ -40,7 +40,7 @@ BAD_ROWS = {
     "below": ("3,10,0,400", "the rating 0 is off the scale 0.5 to 5"),
     "no time": ("3,10,4.0,", "the timestamp is missing"),
     "time": ("3,10,4.0,soon", "the timestamp 'soon' is neither seconds since 1970 nor YYYY-MM-DD HH:MM:SS"),
-    "text id": ("x3,10,4.0,400", "the user id 'x3' is not an integer, but other user ids are: .* --user-column userId"),
+    "text id": ("x3,10,4.0,400", "the user id 'x3' is not an integer, but other user ids are: .* pass --ids text"),
 }
 
 

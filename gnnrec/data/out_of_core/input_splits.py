@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data import read
-from gnnrec.data.formats import Layout, is_gzip
+from gnnrec.data.layout import BYTE_ORDER_MARK, Layout, is_gzip
 from gnnrec.data.out_of_core.size import bytes_per_row
-
-_BOM = b"\xef\xbb\xbf"
+from gnnrec.data.reading import parquet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,8 @@ class InputSplit:
 
 
 def make_input_splits(layouts: list[Layout], rows: int) -> list[InputSplit]:
-    """Makes splits of about ``rows`` rows; Parquet files are cut between row groups, compressed files are not cut.
+    """Makes splits of about ``rows`` rows; Parquet files are cut between row groups, compressed files and those of the
+    Netflix Prize are not cut.
 
     Raises:
         UserError: A file cannot be read.
@@ -46,7 +46,7 @@ def make_input_splits(layouts: list[Layout], rows: int) -> list[InputSplit]:
         with read.explain_errors(layout):
             if layout.kind == "parquet":
                 bounds: list = _row_groups(layout.path, rows)
-            elif is_gzip(layout.path):
+            elif is_gzip(layout.path) or layout.kind == "netflix":  # its rows need the line of their movie
                 bounds = [0, None]
             else:
                 bounds = _lines(layout, int(rows * bytes_per_row(layout)))
@@ -63,24 +63,22 @@ def read_columns(layout: Layout, split: InputSplit, rows: int) -> Iterator[dict[
     if layout.kind == "parquet":
         groups = range(split.start, split.stop)
         with pq.ParquetFile(layout.path) as file:
-            for batch in file.iter_batches(rows, groups, list(layout.columns.values()), use_threads=False):
-                yield read.parquet_columns(layout, pa.Table.from_batches([batch]))
+            for batch in file.iter_batches(rows, groups, list(layout.stored.values()), use_threads=False):
+                columns = parquet.columns_by_role(layout, pa.Table.from_batches([batch]))
+                yield read.with_partition(layout, columns)
         return
+    movie: bytes | None = None
     with _open(layout.path) as file:
         file.seek(split.start)
-        if not split.start and layout.kind != "dat":
-            _skip_header(file)
-        if split.stop is not None:
-            yield from _parsed(layout, file.read(split.stop - file.tell()))
-            return
-        size = int(rows * bytes_per_row(layout))
-        while block := _block(file, size, _quoted(layout)):
-            yield from _parsed(layout, block)
-
-
-def _parsed(layout: Layout, block: bytes) -> Iterator[dict[str, pa.ChunkedArray]]:
-    if block and not block.isspace():
-        yield read.read_text(layout, pa.py_buffer(block))
+        if not split.start:
+            _skip_header(file, layout)
+        size = int(rows * bytes_per_row(layout)) if split.stop is None else split.stop - file.tell()
+        while block := file.read(size) if split.stop is not None else _block(file, size, _quoted(layout)):
+            if not block.isspace():
+                columns, movie = read.read_block(layout, block, movie)
+                yield read.with_partition(layout, columns)
+            if split.stop is not None:
+                return
 
 
 def _open(path: Path) -> IO[bytes]:
@@ -89,7 +87,7 @@ def _open(path: Path) -> IO[bytes]:
 
 def _quoted(layout: Layout) -> bool:
     """Returns whether quoted fields may contain line breaks."""
-    return not layout.grouplens
+    return layout.kind == "csv" and layout.quoted and not layout.grouplens
 
 
 def _row_groups(path: Path, rows: int) -> list[int]:
@@ -108,8 +106,7 @@ def _lines(layout: Layout, size: int) -> list[int]:
     """Offsets of line ends about ``size`` bytes apart, from the start of the file to its end."""
     total, bounds = layout.path.stat().st_size, [0]
     with open(layout.path, "rb") as file:
-        if layout.kind != "dat":
-            _skip_header(file)
+        _skip_header(file, layout)
         while file.tell() < total:
             if _quoted(layout):
                 _block(file, size, True)
@@ -120,10 +117,12 @@ def _lines(layout: Layout, size: int) -> list[int]:
     return bounds if len(bounds) > 1 else [0, total]
 
 
-def _skip_header(file: IO[bytes]) -> None:
-    """Moves past the first non-blank line."""
-    while (line := file.readline()) and not line.removeprefix(_BOM).strip():
-        pass
+def _skip_header(file: IO[bytes], layout: Layout) -> None:
+    """Moves past the header, or past the byte order mark of a file without one."""
+    for _ in range(layout.header_lines):
+        file.readline()
+    if not layout.header_lines and file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        file.seek(0)
 
 
 def _block(file: IO[bytes], size: int, quoted: bool) -> bytes:

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from gnnrec.data.formats import Layout
+from gnnrec.data.layout import Layout
 from gnnrec.data.out_of_core.size import Plan
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.errors import UserError

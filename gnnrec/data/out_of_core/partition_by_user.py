@@ -17,6 +17,7 @@ from gnnrec import rng
 from gnnrec.data import ids, order, read
 from gnnrec.data.blocks import look_up
 from gnnrec.data.ids import EncodedIds
+from gnnrec.data.layout import ID_ROLES
 from gnnrec.data.out_of_core.arrow_files import write_arrow
 from gnnrec.data.out_of_core.input_splits import InputSplit, read_columns
 from gnnrec.data.out_of_core.job import PrepareJob
@@ -33,8 +34,10 @@ class PartitionedSplit:
         parts: Number of files that its rows were written to.
         rows: Number of rows.
         rating_sample: Lowest and highest rating and, if there is one, a rating that is not a whole number.
-        integer_roles: Roles with ids that are integers.
-        text_roles: Roles with ids that are not integers.
+        integer_rows: Role -> number of ratings whose id is an integer.
+        other_ids: Role -> up to two ids that are no integers.
+        left_out: Number of rows with a rating that stands for "not rated".
+        times: The lowest and the highest timestamp, if there are any.
     """
 
     number: int
@@ -42,8 +45,10 @@ class PartitionedSplit:
     parts: int
     rows: int
     rating_sample: list[float]
-    integer_roles: list[str]
-    text_roles: list[str]
+    integer_rows: dict[str, int]
+    other_ids: dict[str, list[str]]
+    left_out: int
+    times: list[int]
 
 
 class UnexpectedTextIds(Exception):
@@ -59,30 +64,40 @@ def partition_by_user(job: PrepareJob, split: InputSplit) -> PartitionedSplit:
     """
     if (done := job.read_marker(_task_name(split.number))) is not None:
         return PartitionedSplit(**done)
-    layout, parts, rows = job.layouts[split.file], 0, 0
+    layout, parts, rows, left_out = job.layouts[split.file], 0, 0, 0
     rating_sample: set[float] = set()
-    integer_roles: set[str] = set()
-    text_roles: set[str] = set()
+    integer_rows = dict.fromkeys(ID_ROLES, 0)
+    other_ids: dict[str, set[str]] = {role: set() for role in ID_ROLES}
+    times: set[int] = set()
     with read.explain_errors(layout):
         for columns in read_columns(layout, split, job.plan.rows_per_split):
-            if not len(columns["rating"]):
+            checked = read.check_columns(layout, columns)
+            left_out += checked.left_out
+            if not len(checked.rating):
                 continue
-            ratings = read.encode_columns(layout, columns)
-            for role, encoded in (("user", ratings.user), ("movie", ratings.movie)):
-                is_text = encoded.raw.dtype == object
-                if is_text and role not in job.text_ids:
+            user, movie = (ids.encode(getattr(checked, role), role in job.text_ids) for role in ID_ROLES)
+            for role, encoded in (("user", user), ("movie", movie)):
+                if encoded.raw.dtype == object and role not in job.text_ids:
                     raise UnexpectedTextIds(role)
-                (text_roles if is_text else integer_roles).add(role)
-                if encoded.mixed:
-                    integer_roles.add(role)
-            user, movie = (_to_job_type(job, role, getattr(ratings, role)) for role in ("user", "movie"))
-            rows += len(ratings.rating)
-            rating_sample |= _rating_sample(ratings.rating)
-            _write(job, part_path(job, split.number, parts), user, movie, ratings.rating, ratings.timestamp)
+                integer_rows[role] += encoded.integer_rows
+                other_ids[role] |= set(encoded.other_ids)
+            rows += len(checked.rating)
+            rating_sample |= _rating_sample(checked.rating)
+            if checked.timestamp is not None:
+                times |= {int(checked.timestamp.min()), int(checked.timestamp.max())}
+            _write(job, part_path(job, split.number, parts), user, movie, checked.rating, checked.timestamp)
             _write_counts(counts_path(job, split.number, parts), movie)
             parts += 1
     result = PartitionedSplit(
-        split.number, split.file, parts, rows, sorted(rating_sample), sorted(integer_roles), sorted(text_roles)
+        number=split.number,
+        file=split.file,
+        parts=parts,
+        rows=rows,
+        rating_sample=sorted(rating_sample),
+        integer_rows=integer_rows,
+        other_ids={role: sorted(values)[:2] for role, values in other_ids.items()},
+        left_out=left_out,
+        times=sorted({min(times), max(times)}) if times else [],
     )
     job.write_marker(_task_name(split.number), dataclasses.asdict(result))
     return result
@@ -105,13 +120,6 @@ def counts_path(job: PrepareJob, split: int, part: int) -> Path:
 
 def _task_name(split: int) -> str:
     return f"input-{split:06d}"
-
-
-def _to_job_type(job: PrepareJob, role: str, encoded: EncodedIds) -> EncodedIds:
-    """Converts integer ids to text if ids of other splits are text."""
-    if role not in job.text_ids or encoded.raw.dtype == object:
-        return encoded
-    return EncodedIds(encoded.raw.astype(str).astype(object), encoded.codes)
 
 
 def _rating_sample(rating: np.ndarray) -> set[float]:

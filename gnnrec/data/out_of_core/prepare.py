@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from gnnrec.data import check, manifest_builder, order, rating_scale, read, split_ranking
-from gnnrec.data.formats import MOVIES_ROLES, Layout
+from gnnrec.data.layout import ID_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
 from gnnrec.data.out_of_core.engines import Engine, open_engine
@@ -54,9 +54,8 @@ def prepare_out_of_core(
     Raises:
         UserError: Bad input. The scratch directory is removed.
     """
-    _check_same_columns(layouts)
     scratch = options.scratch or out.parent / f".{out.name}.parts"
-    job = PrepareJob(scratch, layouts, options, plan(layouts, options))
+    job = PrepareJob(scratch, layouts, options, plan(layouts, options), layouts[0].text_ids)
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(open_engine(options))
         hashing = ThreadPoolExecutor(1)
@@ -67,7 +66,7 @@ def prepare_out_of_core(
             job, partitioned = _partition_all(job, engine)
             scale = _check_partitioned(job, partitioned)
             movie_ids = make_movie_index(job, partitioned)
-            movies = movie_table(movie_ids, movies_path, options.named_columns(MOVIES_ROLES))
+            movies, _ = movie_table(movie_ids, movies_path, options.movies_names())
             buckets = _sort_all(job, partitioned, scale[0], engine)
             splits = _splits(job, buckets, scale[0], engine)
             with open_output() as directory:
@@ -108,17 +107,6 @@ def _write(
     write_manifest(directory, manifest, checksums)
 
 
-def _check_same_columns(layouts: list[Layout]) -> None:
-    first = layouts[0]
-    for layout in layouts[1:]:
-        if layout.columns.keys() != first.columns.keys():
-            role = sorted(first.columns.keys() ^ layout.columns.keys())[0]
-            without, other = (layout, first) if role in first.columns else (first, layout)
-            raise UserError(
-                f"{without.path} has no {role} column, but {other.path} has one: give all files the same columns"
-            )
-
-
 def _partition_all(job: PrepareJob, engine: Engine) -> tuple[PrepareJob, list[PartitionedSplit]]:
     """Partitions all splits; starts again with text ids if ids turn out not to be integers."""
     while True:
@@ -133,19 +121,19 @@ def _partition_all(job: PrepareJob, engine: Engine) -> tuple[PrepareJob, list[Pa
 
 def _check_partitioned(job: PrepareJob, partitioned: list[PartitionedSplit]) -> tuple[float, float]:
     """Runs the checks that need all splits, and returns the rating scale."""
-    if not sum(split.rows for split in partitioned):
-        raise read.no_ratings(job.layouts[0])
-    for role in ("user", "movie"):
-        with_text = [split for split in partitioned if role in split.text_roles]
-        mixed = with_text and any(role in split.integer_roles for split in partitioned)
-        if mixed and job.layouts[with_text[0].file].grouplens:
-            check.raise_first_error(job.layouts[with_text[0].file], integer_ids=(role,))
-    scale = (np.inf, -np.inf)
-    for number, layout in enumerate(job.layouts):
-        rating_sample = [rating for split in partitioned if split.file == number for rating in split.rating_sample]
-        if rating_sample:
-            low, high = rating_scale.resolve(layout, job.options.rating_scale, np.array(rating_sample, np.float32))
-            scale = (min(scale[0], low), max(scale[1], high))
+    total = sum(split.rows for split in partitioned)
+    if not total:
+        raise read.no_ratings(job.layouts[0], sum(split.left_out for split in partitioned))
+    for role in ID_ROLES:
+        integer_rows = sum(split.integer_rows[role] for split in partitioned)
+        other_ids = sorted({name for split in partitioned for name in split.other_ids[role]})
+        check.refuse_mixed_ids(job.layouts, role, integer_rows, total, tuple(other_ids))
+    samples = [
+        [rating for split in partitioned if split.file == number for rating in split.rating_sample]
+        for number in range(len(job.layouts))
+    ]
+    arrays = [np.array(sample, np.float32) for sample in samples]
+    scale = rating_scale.resolve_all(job.layouts, job.options.rating_scale, arrays)
     split_ranking.check_relevant(job.options.protocol, job.options.relevant, scale)
     return scale
 

@@ -7,7 +7,7 @@ import dataclasses
 import psutil
 import pyarrow.parquet as pq
 
-from gnnrec.data.formats import Layout, is_gzip, open_text
+from gnnrec.data.layout import Layout, is_gzip, open_text
 from gnnrec.data.prepare_options import LEAST_MEMORY, PrepareOptions
 from gnnrec.data.read import explain_errors
 from gnnrec.utils.cores import usable_cores
