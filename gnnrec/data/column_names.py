@@ -17,7 +17,7 @@ _USUAL_NAMES = {  # compared in lower case, letters only
     "movie": (
         "movieid", "movie", "itemid", "item", "iid", "productid", "product", "asin", "parentasin", "bookid", "isbn",
         "animeid", "gameid", "appid", "songid", "trackid", "artistid", "businessid", "gmapid", "articleid", "newsid",
-        "recipeid", "beerid", "jokeid", "videoid", "showid", "filmid", "film", "tconst", "tmdbid", "imdbid", "itemkey",
+        "recipeid", "beerid", "jokeid", "videoid", "showid", "filmid", "tconst", "tmdbid", "imdbid", "itemkey",
     ),
     "rating": (
         "rating", "ratings", "score", "stars", "star", "overall", "value", "rate", "bookrating", "userrating",
@@ -51,7 +51,8 @@ def match_columns(
     header: list[str],
     roles: tuple[str, ...],
     named: dict[str, str | None],
-    first_row: list[str] | None = None,
+    first_row: list[str],
+    is_text: bool,
 ) -> dict[str, str]:
     """Finds the column of each role.
 
@@ -60,14 +61,15 @@ def match_columns(
         header: Names of all columns.
         roles: The roles; times, titles and genres may be absent.
         named: Role -> column name given by option, or None to guess it.
-        first_row: Fields of the row after a header that was read from a text file; None for names of other origin.
+        first_row: Fields of the first row, as far as they are known.
+        is_text: The header is the first line of a text file, which may be a row.
 
     Raises:
         UserError: A column is missing or ambiguous, or the header is a row of ratings.
     """
     columns: dict[str, str] = {}
     of_movies = roles == MOVIES_ROLES
-    line = "" if first_row is None else " line 1"
+    line = " line 1" if is_text else ""
     for role in roles:
         name = _full_name(header, named.get(role))
         if of_movies and role == "movie" and name not in header:  # it may have another name than in the ratings file
@@ -77,7 +79,7 @@ def match_columns(
             if name is None and role in _OPTIONAL:
                 continue
         if name is None or name not in header:
-            _raise_missing(path, header, role, name, first_row, of_movies)
+            _raise_missing(path, header, role, name, first_row, is_text, of_movies)
         if header.count(name) > 1:
             raise UserError(f"{path}{line}: column {shown(name)!r} occurs more than once: rename one of them")
         columns[role] = name
@@ -85,8 +87,10 @@ def match_columns(
     for role, name in columns.items():
         if names.count(name) > 1:
             raise UserError(f"{path}{line}: column {shown(name)!r} is used for more than one role: set --{role}-column")
-        if first_row is not None and not _may_be_header(header, [name]):
+        if is_text and not _may_be_header(header, [name]):
             raise _no_header(path, header, of_movies)
+    if of_movies and is_text and len(columns) == 1 and not _may_be_header(header, header):
+        raise _no_header(path, header, of_movies)
     return columns
 
 
@@ -118,31 +122,31 @@ def _may_be_header(header: list[str], names: list[str]) -> bool:
 
 
 def _raise_missing(
-    path: Path, header: list[str], role: str, name: str | None, first_row: list[str] | None, of_movies: bool
+    path: Path, header: list[str], role: str, name: str | None, first_row: list[str], is_text: bool, of_movies: bool
 ) -> NoReturn:
-    line = "" if first_row is None else " line 1"
+    line = " line 1" if is_text else ""
     if not of_movies and _is_wide(header, first_row):
         raise UserError(
             f"{path}: this seems to be a wide matrix of {len(header)} columns: what is needed is a row for each rating "
             "(reshape it, for example with pandas.melt; codes such as 99 are then left out by --not-rated 99)"
         )
-    if first_row is not None and not _may_be_header(header, header):
+    if is_text and not _may_be_header(header, header):
         raise _no_header(path, header, of_movies)
     missing = f"column {shown(name)!r}" if name else f"{role} column"
     hint = f"name it with --{role}-column"
     if role == "rating" and not name:
         hint += ", or pass --implicit if each row is a view, a click or a purchase"
-    elif first_row is not None and not of_movies:
+    elif is_text and not of_movies:
         hint += f", or if there is no header name all columns with {_COLUMNS_EXAMPLE}"
     raise UserError(f"{path}{line}: no {missing} among {shown_names(header)}: {hint}")
 
 
-def _is_wide(header: list[str], first_row: list[str] | None) -> bool:
+def _is_wide(header: list[str], first_row: list[str]) -> bool:
     """Many columns, most of them named by numbers or filled with numbers, and none with ratings or times."""
     if len(header) <= _WIDE or _guess(header, "rating", False):
         return False
     named = sum(as_number(name) is not None for name in header)
-    filled = sum(not field.strip() or as_number(field) is not None for field in first_row or ())
+    filled = sum(not field.strip() or as_number(field) is not None for field in first_row)
     return max(named, filled) >= 0.8 * (len(header) - 1)
 
 

@@ -64,14 +64,16 @@ def detect_layout(path: Path, roles: tuple[str, ...], named: Mapping[str, str | 
     partition = hive_partition(path)
     given = _given_names(named.get("columns"))
     if path.suffix in (".parquet", ".pq"):
-        layout, first_row = Layout(path, "parquet", {}, _parquet_header(path), "", header_lines=0), None
+        schema = _parquet_schema(path)
+        layout = Layout(path, "parquet", {}, schema.names, "", header_lines=0)
+        first_row = ["0" if _is_number(field.type) else "text" for field in schema]
         if given:
             raise UserError(f"{path} has names of columns: omit --columns, and name one with --user-column or the like")
     else:
         layout, first_row = _text_layout(path, roles, given)
     header = [*layout.header, *(name for name in partition if name not in layout.header)]
     partition = {name: value for name, value in partition.items() if name not in layout.header}
-    columns = match_columns(path, header, roles, dict(named), first_row)
+    columns = match_columns(path, header, roles, dict(named), first_row, layout.header_lines > 0)
     any_named = given or any(named.get(role) for role in roles)
     grouplens = not any_named and (layout.kind == "dat" or header[:3] == _GROUPLENS_HEADER or layout.grouplens)
     layout = dataclasses.replace(
@@ -109,7 +111,7 @@ def _with_types(layout: Layout) -> Layout:
         if schema is not None and role in layout.stored:
             kind = schema.field(layout.columns[role]).type
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-            (integer_ids if pa.types.is_integer(kind) or pa.types.is_floating(kind) else text_ids).add(role)
+            (integer_ids if _is_number(kind) else text_ids).add(role)
         elif layout.kind == "json" and values[role]:
             (text_ids if any(isinstance(value, str) for value in values[role]) else integer_ids).add(role)
         elif layout.grouplens and any(re.match(r"\s*0\d", str(value)) for value in values[role]):
@@ -118,34 +120,34 @@ def _with_types(layout: Layout) -> Layout:
     return dataclasses.replace(layout, time_unit=unit, text_ids=frozenset(text_ids), integer_ids=frozenset(integer_ids))
 
 
-def _text_layout(path: Path, roles: tuple[str, ...], given: list[str]) -> tuple[Layout, list[str] | None]:
-    """The layout of a text file without roles, and the fields of its second line if the first one is a header."""
+def _text_layout(path: Path, roles: tuple[str, ...], given: list[str]) -> tuple[Layout, list[str]]:
+    """The layout of a text file without roles, and the fields of its second line if the first one may be a header."""
     lines, header_lines, has_zero = _first_lines(path)
     line = lines[0]
     if line.lstrip().startswith("{"):
-        return Layout(path, "json", {}, _json_header(path), "", header_lines=0), None
+        return Layout(path, "json", {}, _json_header(path), "", header_lines=0), []
     if line.lstrip().startswith("["):
         raise UserError(
             f"{path} is one JSON array: write one record on each line (jq -c '.[]' FILE), and pass that file"
         )
     if MOVIE_LINE.fullmatch(line):
-        return Layout(path, "netflix", {}, _NETFLIX_HEADER, header_lines=0, quoted=False), None
+        return Layout(path, "netflix", {}, _NETFLIX_HEADER, header_lines=0, quoted=False), []
     if roles == MOVIES_ROLES and path.stem == "movie_titles" and _NETFLIX_TITLES.fullmatch(line):
-        return Layout(path, "netflix_titles", {}, ["movie", "year", "title"], header_lines=0, quoted=False), None
+        return Layout(path, "netflix_titles", {}, ["movie", "year", "title"], header_lines=0, quoted=False), []
     fields, names = line.count("::") + 1, MOVIES_ROLES if roles == MOVIES_ROLES else RATINGS_ROLES
     if fields > 1 and (given or len(roles) - 1 <= fields <= len(names)):
         header = _check_given(path, given, line.split("::")) or list(names[:fields])
-        return Layout(path, "dat", {}, header, "::", header_lines=0, quoted=False), None
+        return Layout(path, "dat", {}, header, "::", header_lines=0, quoted=False), []
     delimiter = max(",\t;|", key=line.count)
     if delimiter not in line and " " in line.strip():
         delimiter = " "
     known = ml_100k.header(path, line)
     if known and not given:
-        return Layout(path, "csv", {}, known, delimiter, ml_100k.is_ratings(path), 0, quoted=False), None
+        return Layout(path, "csv", {}, known, delimiter, ml_100k.is_ratings(path), 0, quoted=False), []
     parsed = [next(csv.reader([text], delimiter=delimiter, skipinitialspace=True)) for text in lines]
     header = [name.strip() for name in parsed[0]]
     if given:
-        return Layout(path, "csv", {}, _check_given(path, given, header), delimiter, header_lines=0), None
+        return Layout(path, "csv", {}, _check_given(path, given, header), delimiter, header_lines=0), []
     if has_zero and not any(name.isascii() for name in header):
         raise _binary(path, "binary content")
     return Layout(path, "csv", {}, header, delimiter, header_lines=header_lines), parsed[-1] if len(parsed) > 1 else []
@@ -243,9 +245,13 @@ def _json_header(path: Path) -> list[str]:
     return list(names)
 
 
-def _parquet_header(path: Path) -> list[str]:
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+
+
+def _parquet_schema(path: Path) -> pa.Schema:
     try:
-        return pq.read_schema(path).names
+        return pq.read_schema(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist: check the path") from None
     except (pa.ArrowException, OSError) as error:
