@@ -10,6 +10,7 @@ from gnnrec.api.session import as_file, read_options
 from gnnrec.data.prepare import PrepareOptions
 from gnnrec.data.prepare import prepare as write
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.errors import UserError
 from gnnrec.utils.log import log_to_console
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def prepare(
     Raises:
         UserError: Bad input, or an unknown option.
     """
+    if options.get("dry_run"):
+        raise UserError("dry_run prepares nothing to return: run gnnrec prepare --dry-run")
     log_to_console(unless_configured=True)
     with as_file(ratings, "ratings") as ratings_file, as_file(movies, "movies") as movies_file:
         source = {"ratings": ratings_file, "movies": movies_file, "dataset": dataset, "overwrite": overwrite}

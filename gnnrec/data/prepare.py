@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from gnnrec.data import formats, locate, manifest_builder
+from gnnrec.data.dry_run import dry_run
 from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES, Layout, shown_names
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
@@ -20,8 +21,8 @@ from gnnrec.utils import files
 __all__ = ["PrepareOptions", "prepare"]
 
 
-def prepare(out: Path, options: PrepareOptions) -> Manifest:
-    """Reads, checks, encodes, splits and writes a dataset, and prints a short summary.
+def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
+    """Reads, checks, encodes, splits and writes a dataset, and prints a summary and how the files were understood.
 
     The result depends on the ratings and the options only, not on the order of the rows in the file or the engine.
 
@@ -29,30 +30,38 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest:
         out: The directory to write; it appears when it is complete.
         options: See :class:`PrepareOptions`.
 
+    Returns:
+        The manifest; None for ``dry_run``.
+
     Raises:
         UserError: Bad options or bad input.
     """
     started = time.perf_counter()
     out = Path(out)
     options.check()
-    files.check_replaceable(out, options.overwrite, MANIFEST)
+    if not options.dry_run:
+        files.check_replaceable(out, options.overwrite, MANIFEST)
     ratings_paths, movies_path = _input_files(options)
     layouts = _layouts(ratings_paths, options)
+    if options.dry_run:
+        dry_run(layouts, movies_path, options)
+        return None
     open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:
         with one_torch_thread():
             if _use_memory_engine(layouts, options):
-                manifest = prepare_in_memory(open_output, layouts, movies_path, options)
+                manifest, report = prepare_in_memory(open_output, layouts, movies_path, options)
             else:
                 # Imported late because most datasets fit into memory.
                 from gnnrec.data.out_of_core.prepare import prepare_out_of_core
 
-                manifest = prepare_out_of_core(out, open_output, layouts, movies_path, options)
+                manifest, report = prepare_out_of_core(out, open_output, layouts, movies_path, options)
     except OSError as error:
         raise UserError(
             f"{out}: cannot write there ({files.error_text(error)}): make room or choose another directory"
         ) from None
     manifest_builder.print_summary(out, manifest, PreparedDataset(out).user_ptr, time.perf_counter() - started)
+    report.log()
     return manifest
 
 

@@ -10,19 +10,20 @@ import pandas as pd
 
 from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split, split_ranking
 from gnnrec.data.blocks import look_up
-from gnnrec.data.layout import Layout
+from gnnrec.data.layout import ID_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, write_prepared
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.read import Ratings, read_ratings
+from gnnrec.data.reading_report import IdSummary, ReadingReport, TimeRange
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
 
 
 def prepare_in_memory(
     open_output: DirectoryOpener, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
-) -> Manifest:
+) -> tuple[Manifest, ReadingReport]:
     """Writes a prepared dataset.
 
     Args:
@@ -30,6 +31,9 @@ def prepare_in_memory(
         layouts: The ratings files; of two ratings of a pair at the same time, the one in the later file counts.
         movies_path: The movies file, or None.
         options: The options.
+
+    Returns:
+        The manifest, and how the files have been understood.
 
     Raises:
         UserError: Bad input.
@@ -44,11 +48,22 @@ def prepare_in_memory(
         scale = rating_scale.resolve_all(layouts, options.rating_scale, by_file)
         del by_file
         split_ranking.check_relevant(options.protocol, options.relevant, scale)
-        movies, _ = movie_table(ratings.movie.raw, movies_path, options.movies_names())
+        movies, titles = movie_table(ratings.movie.raw, movies_path, options.movies_names())
+        report = ReadingReport(
+            layouts=layouts,
+            ids={role: IdSummary.of(getattr(ratings, role)) for role in ID_ROLES},
+            ratings=len(ratings.rating),
+            scale=scale,
+            times=TimeRange.of(ratings.timestamp),
+            left_out=ratings.left_out,
+            movies_path=movies_path,
+            movies=len(movies),
+            titles=titles,
+        )
         manifest, users, arrays = _arrange(ratings, scale, options)
         manifest.source = manifest_builder.source(options, paths, checksums)
     with open_output() as directory:
-        return write_prepared(directory, manifest, users, movies, arrays)
+        return write_prepared(directory, manifest, users, movies, arrays), report
 
 
 def _arrange(

@@ -67,6 +67,7 @@ class PrepareOptions(ColumnOptions):
             by default a hidden directory next to the output.
         download_dir: Directory of downloaded datasets.
         overwrite: Replace the output directory if it exists.
+        dry_run: Print how the files are understood, judging by their first rows, and write nothing.
     """
 
     dataset: str | None = None
@@ -95,6 +96,7 @@ class PrepareOptions(ColumnOptions):
     scratch: Path | None = None
     download_dir: Path = dataclasses.field(default_factory=cache_directory)
     overwrite: bool = False
+    dry_run: bool = False
 
     def movies_names(self) -> dict[str, str | None]:
         """Names of the columns of the movies file, as :func:`gnnrec.data.formats.detect_layout` takes them."""

@@ -73,17 +73,27 @@ def read_ratings(layouts: list[Layout], least_users: int = 2, may_be_mixed: bool
     for layout in layouts:
         with explain_errors(layout):
             parts.append(check_columns(layout, read_columns(layout)))
-    ratings = _encode(layouts[0], parts)
-    for role in () if may_be_mixed else ID_ROLES:
-        encoded: ids.EncodedIds = getattr(ratings, role)
-        check.refuse_mixed_ids(layouts, role, encoded.integer_rows, len(ratings.rating), encoded.other_ids)
+    ratings = join(layouts[0], parts)
+    if not may_be_mixed:
+        refuse_mixed_ids(layouts, ratings)
     if len(ratings.user.raw) < least_users:
         raise too_few_users(layouts[0])
     return ratings
 
 
-def _encode(layout: Layout, parts: list[RatingColumns]) -> Ratings:
-    """Encodes ids and concatenates columns. Empties ``parts`` to free memory early."""
+def refuse_mixed_ids(layouts: list[Layout], ratings: Ratings) -> None:
+    """Refuses single ids of text among integers (:func:`gnnrec.data.check.refuse_mixed_ids`)."""
+    for role in ID_ROLES:
+        encoded: ids.EncodedIds = getattr(ratings, role)
+        check.refuse_mixed_ids(layouts, role, encoded.integer_rows, len(ratings.rating), encoded.other_ids)
+
+
+def join(layout: Layout, parts: list[RatingColumns]) -> Ratings:
+    """Encodes ids and concatenates the columns of several files. Empties ``parts`` to free memory early.
+
+    Raises:
+        UserError: There are no ratings.
+    """
     left_out, file_rows = sum(part.left_out for part in parts), [len(part.rating) for part in parts]
     parts[:] = [part for part in parts if len(part.rating)] or parts[:1]
     if not len(parts[0].rating):

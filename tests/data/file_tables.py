@@ -30,9 +30,13 @@ class Case:
     titles: bool = False
 
 
-@cache
 def ratings() -> pd.DataFrame:
     """900 ratings of 60 users for 40 movies, from 1 to 5, no pair twice, shuffled."""
+    return _ratings().copy()
+
+
+@cache
+def _ratings() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     pairs = np.concatenate([np.arange(60) * 40 + np.arange(60) % 40, rng.permutation(2400)])
     pairs = rng.permutation(pd.unique(pairs)[:900])

@@ -16,8 +16,18 @@ from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.errors import UserError
 
 #: Options that affect neither the result nor the scratch files.
-_IGNORED_OPTIONS = ("engine", "workers", "scheduler", "scratch", "overwrite", "download_dir", "movies")
-_VERSION = 3
+_IGNORED_OPTIONS = (
+    "engine",
+    "workers",
+    "scheduler",
+    "scratch",
+    "overwrite",
+    "download_dir",
+    "movies",
+    "movies_columns",
+    "dry_run",
+)
+_VERSION = 4
 _MARKER = "job"
 
 

@@ -21,6 +21,7 @@ from gnnrec.data.layout import ID_ROLES
 from gnnrec.data.out_of_core.arrow_files import write_arrow
 from gnnrec.data.out_of_core.input_splits import InputSplit, read_columns
 from gnnrec.data.out_of_core.job import PrepareJob
+from gnnrec.data.reading_report import TimeRange
 from gnnrec.kernels.ragged import counting_sort
 
 
@@ -36,8 +37,10 @@ class PartitionedSplit:
         rating_sample: Lowest and highest rating and, if there is one, a rating that is not a whole number.
         integer_rows: Role -> number of ratings whose id is an integer.
         other_ids: Role -> up to two ids that are no integers.
+        examples: Role -> an id; empty without rows.
         left_out: Number of rows with a rating that stands for "not rated".
-        times: The lowest and the highest timestamp, if there are any.
+        times: First time, last time and number of implausible ones of each part, if there are times
+            (:class:`gnnrec.data.reading_report.TimeRange`).
     """
 
     number: int
@@ -47,8 +50,9 @@ class PartitionedSplit:
     rating_sample: list[float]
     integer_rows: dict[str, int]
     other_ids: dict[str, list[str]]
+    examples: dict[str, str]
     left_out: int
-    times: list[int]
+    times: list[list[int]]
 
 
 class UnexpectedTextIds(Exception):
@@ -68,7 +72,8 @@ def partition_by_user(job: PrepareJob, split: InputSplit) -> PartitionedSplit:
     rating_sample: set[float] = set()
     integer_rows = dict.fromkeys(ID_ROLES, 0)
     other_ids: dict[str, set[str]] = {role: set() for role in ID_ROLES}
-    times: set[int] = set()
+    examples: dict[str, str] = {}
+    times: list[TimeRange] = []
     with read.explain_errors(layout):
         for columns in read_columns(layout, split, job.plan.rows_per_split):
             checked = read.check_columns(layout, columns)
@@ -79,12 +84,13 @@ def partition_by_user(job: PrepareJob, split: InputSplit) -> PartitionedSplit:
             for role, encoded in (("user", user), ("movie", movie)):
                 if encoded.raw.dtype == object and role not in job.text_ids:
                     raise UnexpectedTextIds(role)
+                examples.setdefault(role, str(encoded.raw[0]))
                 integer_rows[role] += encoded.integer_rows
                 other_ids[role] |= set(encoded.other_ids)
             rows += len(checked.rating)
             rating_sample |= _rating_sample(checked.rating)
-            if checked.timestamp is not None:
-                times |= {int(checked.timestamp.min()), int(checked.timestamp.max())}
+            if (time_range := TimeRange.of(checked.timestamp)) is not None:
+                times.append(time_range)
             _write(job, part_path(job, split.number, parts), user, movie, checked.rating, checked.timestamp)
             _write_counts(counts_path(job, split.number, parts), movie)
             parts += 1
@@ -96,8 +102,9 @@ def partition_by_user(job: PrepareJob, split: InputSplit) -> PartitionedSplit:
         rating_sample=sorted(rating_sample),
         integer_rows=integer_rows,
         other_ids={role: sorted(values)[:2] for role, values in other_ids.items()},
+        examples=examples,
         left_out=left_out,
-        times=sorted({min(times), max(times)}) if times else [],
+        times=[[part.first, part.last, part.implausible] for part in times],
     )
     job.write_marker(_task_name(split.number), dataclasses.asdict(result))
     return result

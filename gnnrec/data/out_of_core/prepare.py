@@ -34,6 +34,7 @@ from gnnrec.data.out_of_core.sort_bucket import BucketSplit, SortedBucket, sort_
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import Manifest, write_manifest
 from gnnrec.data.rating_counts import RatingCounts
+from gnnrec.data.reading_report import IdSummary, ReadingReport, TimeRange
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
@@ -41,7 +42,7 @@ from gnnrec.utils.files import DirectoryOpener
 
 def prepare_out_of_core(
     out: Path, open_output: DirectoryOpener, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
-) -> Manifest:
+) -> tuple[Manifest, ReadingReport]:
     """Writes a prepared dataset.
 
     Args:
@@ -50,6 +51,9 @@ def prepare_out_of_core(
         layouts: The ratings files; of two ratings of a pair at the same time, the one in the later file counts.
         movies_path: The movies file, or None.
         options: The options.
+
+    Returns:
+        The manifest, and how the files have been understood.
 
     Raises:
         UserError: Bad input. The scratch directory is removed.
@@ -66,7 +70,7 @@ def prepare_out_of_core(
             job, partitioned = _partition_all(job, engine)
             scale = _check_partitioned(job, partitioned)
             movie_ids = make_movie_index(job, partitioned)
-            movies, _ = movie_table(movie_ids, movies_path, options.movies_names())
+            movies, titles = movie_table(movie_ids, movies_path, options.movies_names())
             buckets = _sort_all(job, partitioned, scale[0], engine)
             splits = _splits(job, buckets, scale[0], engine)
             with open_output() as directory:
@@ -77,7 +81,27 @@ def prepare_out_of_core(
             job.remove_scratch()
             raise
     job.remove_scratch()
-    return manifest
+    times = [TimeRange(*part) for split in partitioned for part in split.times]
+    return manifest, ReadingReport(
+        layouts=layouts,
+        ids={role: _id_summary(job, partitioned, role) for role in ID_ROLES},
+        ratings=sum(split.rows for split in partitioned),
+        scale=scale,
+        times=TimeRange.merge(times),
+        left_out=sum(split.left_out for split in partitioned),
+        movies_path=movies_path,
+        movies=len(movies),
+        titles=titles,
+    )
+
+
+def _id_summary(job: PrepareJob, partitioned: list[PartitionedSplit], role: str) -> IdSummary:
+    return IdSummary(
+        is_text=role in job.text_ids,
+        example=next(split.examples[role] for split in partitioned if split.examples),
+        integer_rows=sum(split.integer_rows[role] for split in partitioned),
+        other_ids=tuple(sorted({name for split in partitioned for name in split.other_ids[role]})[:2]),
+    )
 
 
 def _build_manifest(
@@ -125,9 +149,8 @@ def _check_partitioned(job: PrepareJob, partitioned: list[PartitionedSplit]) -> 
     if not total:
         raise read.no_ratings(job.layouts[0], sum(split.left_out for split in partitioned))
     for role in ID_ROLES:
-        integer_rows = sum(split.integer_rows[role] for split in partitioned)
-        other_ids = sorted({name for split in partitioned for name in split.other_ids[role]})
-        check.refuse_mixed_ids(job.layouts, role, integer_rows, total, tuple(other_ids))
+        summary = _id_summary(job, partitioned, role)
+        check.refuse_mixed_ids(job.layouts, role, summary.integer_rows, total, summary.other_ids)
     samples = [
         [rating for split in partitioned if split.file == number for rating in split.rating_sample]
         for number in range(len(job.layouts))

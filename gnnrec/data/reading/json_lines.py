@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 from typing import Any
 
@@ -49,19 +50,25 @@ def _read_slowly(columns: dict[str, str], block: pa.Buffer) -> dict[str, pa.Chun
         for _, record in json_records(io.TextIOWrapper(io.BytesIO(block), "utf-8-sig", "surrogateescape")):
             for role, name in columns.items():
                 values[role].append(record.get(name))
-        return {role: pa.chunked_array([_array(column)]) for role, column in values.items()}
+        return {role: pa.chunked_array([to_array(column)]) for role, column in values.items()}
     except MalformedRow as error:
         raise pa.ArrowInvalid(str(error)) from None
 
 
-def _array(values: list[Any]) -> pa.Array:
-    """Numbers if all values are numbers, else text; missing values are null."""
+def to_array(values: list[Any]) -> pa.Array:
+    """Converts values to numbers if all of them are, to dates and times, or else to text; missing values are null.
+
+    Raises:
+        pyarrow.ArrowInvalid: A value is neither a number, nor a date, nor text.
+    """
     known = [value for value in values if not is_missing(value)]
     if all(type(value) in (int, float) for value in known):
         try:
             return pa.array([None if is_missing(value) else value for value in values])
         except (pa.ArrowInvalid, OverflowError):  # more than 64 bits
             pass
+    if known and all(isinstance(value, datetime.date) for value in known):
+        return pa.array(values)
     if any(isinstance(value, (bool, list, dict)) for value in known):
         raise pa.ArrowInvalid("a value is neither a number nor text")
     try:
