@@ -10,8 +10,10 @@ from typing import NoReturn
 
 from gnnrec.data.ids import is_integral
 from gnnrec.data.layout import ID_ROLES, READING_ERRORS, Layout, as_number, is_missing, shown, unreadable
+from gnnrec.data.prepared import SPLIT_NAMES
 from gnnrec.data.reading.rows import MalformedRow, rows
 from gnnrec.data.reading.times import parse_text
+from gnnrec.data.split_given import parse_split
 from gnnrec.errors import UserError
 
 _REPAIR = "correct or remove that row"
@@ -100,6 +102,8 @@ def _problem(layout: Layout, row: list, integer_ids: tuple[str, ...], scale: tup
                 f"the {role} id {shown(values[role])!r} is not an integer, but other {role} ids are: {_REPAIR}, "
                 "or pass --ids text to read all ids as text"
             )
+    if "split" in values and parse_split(values["split"]) is None:
+        return f"the split {shown(values['split'])!r} is none of {', '.join(SPLIT_NAMES[:3])}: {_REPAIR}"
     return _rating_problem(values.get("rating", 0), scale) or _time_problem(values.get("timestamp", 0))
 
 

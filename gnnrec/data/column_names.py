@@ -31,6 +31,7 @@ _USUAL_NAMES = {  # compared in lower case, letters only
         "title", "name", "movietitle", "booktitle", "moviename", "itemname", "itemtitle", "producttitle", "productname",
         "originaltitle", "primarytitle", "filmtitle", "animename", "trackname", "songtitle",
     ),
+    "split": (),
     "genres": ("genres", "genre", "categories", "category", "class", "moviegenres", "moviegenre", "tags"),
 }  # fmt: skip
 _OPTIONAL = ("timestamp", "title", "genres")

@@ -43,6 +43,7 @@ class Layout:
         time_unit: Unit of the timestamps (see :mod:`gnnrec.data.reading.times`).
         text_ids: Roles whose ids are text even if all of them are digits.
         integer_ids: Roles whose columns have a type of integers (Parquet, JSON).
+        split: The split of all rows, for a file that was given as one; else None.
         implicit: Rows have no rating: each one counts as a rating of 1.
         not_rated: Ratings that stand for "not rated"; their rows are left out.
     """
@@ -60,6 +61,7 @@ class Layout:
     time_unit: str = "s"
     text_ids: frozenset[str] = frozenset()
     integer_ids: frozenset[str] = frozenset()
+    split: int | None = None
     implicit: bool = False
     not_rated: tuple[float, ...] = ()
 

@@ -31,38 +31,45 @@ _NOT_RATINGS = re.compile(r"(movie|item|book|user|tag|link|movie_title)s?\..*|.*
 _HIVE = re.compile(r"([^=]+)=(.*)")
 
 
-def locate_ratings(path: Path) -> Path:
-    """Returns the ratings file: ``path`` itself, or the known ratings file in the directory ``path``."""
+def locate_ratings(path: Path, option: str = "--ratings") -> Path:
+    """Returns the ratings file: ``path`` itself, or the known ratings file in the directory ``path``.
+
+    Args:
+        path: The path.
+        option: The option that named it, for messages.
+    """
     path = Path(path).expanduser()
     if path.is_dir():
         for name in RATINGS_FILES:
             if (path / name).is_file():
                 return path / name
-        raise UserError(
-            f"{path}: none of {', '.join(RATINGS_FILES)} is in this directory: name the file with --ratings"
-        )
+        raise UserError(f"{path}: none of {', '.join(RATINGS_FILES)} is in this directory: name the file with {option}")
     if not path.exists():
-        raise UserError(f"{path} does not exist: check the path given to --ratings")
+        raise UserError(f"{path} does not exist: check the path given to {option}")
     return path
 
 
-def locate_all_ratings(path: Path) -> list[Path]:
+def locate_all_ratings(path: Path, option: str = "--ratings") -> list[Path]:
     """Returns the ratings file, or all of them for a pattern or a directory without a known ratings file.
 
     Directories named ``column=value`` (Hive) are searched too.
+
+    Args:
+        path: The path.
+        option: The option that named it, for messages.
 
     Raises:
         UserError: No file matches.
     """
     path = Path(path).expanduser()
     if path.is_dir() and not any((path / name).is_file() for name in RATINGS_FILES):
-        return sorted(_data_files(path)) or [locate_ratings(path)]
+        return sorted(_data_files(path)) or [locate_ratings(path, option)]
     if not path.exists() and glob.has_magic(str(path)):
         files = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
         if not files:
-            raise UserError(f"{path}: no file matches: check the pattern given to --ratings")
+            raise UserError(f"{path}: no file matches: check the pattern given to {option}")
         return files
-    return [locate_ratings(path)]
+    return [locate_ratings(path, option)]
 
 
 def _data_files(directory: Path) -> list[Path]:

@@ -15,12 +15,13 @@ from gnnrec.data.prepared import SPLIT_NAMES, TEST, Manifest
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.utils.log import logger
 
-_SPLIT_OPTIONS = ("test", "validation", "seed", "relevant", "least_relevant", "held_out")
+_SPLIT_OPTIONS = ("test", "seed", "least_relevant", "held_out")
 
 
 def split_options(options: PrepareOptions) -> dict:
     """Options passed to :class:`gnnrec.data.split_input.SplitInput`."""
-    return {name: getattr(options, name) for name in _SPLIT_OPTIONS}
+    shared = {name: getattr(options, name) for name in _SPLIT_OPTIONS}
+    return shared | {"validation": options.validation_share, "relevant": options.relevant_rating}
 
 
 def source(options: PrepareOptions, paths: list[Path], checksums: Iterable[str]) -> dict:
@@ -65,17 +66,23 @@ def build_manifest(
     mean, std = ratings.moments()
     rating = {"min": scale[0], "max": scale[1], "mean": mean, "std": std, "levels": rating_scale.levels(ratings, scale)}
     by_name = {name: int(number) for name, number in zip(SPLIT_NAMES, split_counts)}
-    split_ranking.check_used(by_name, options.relevant)
+    split_ranking.check_used(by_name, options.relevant_rating)
+    protocol, relevant = options.split_protocol, max(options.relevant_rating, scale[0])
+    names = split_ranking.RANKING_OPTIONS.get(protocol, ())
+    ranking = {name: getattr(options, name) for name in names}
+    if options.stores_relevant:
+        ranking["relevant"] = relevant
+    shares = {} if options.given_split else {"test": options.test}
     return Manifest(
         source={},
         counts=counts,
         rating=rating,
         split={
-            "protocol": options.protocol,
-            "test": options.test,
-            "validation": options.validation,
+            "protocol": protocol,
+            **shares,
+            "validation": options.validation_share,
             "seed": options.seed,
-            **{name: getattr(options, name) for name in split_ranking.RANKING_OPTIONS.get(options.protocol, ())},
+            **ranking,
             "counts": by_name,
         },
         order=options.order,

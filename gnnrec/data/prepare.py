@@ -13,7 +13,8 @@ from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES, Layout, shown_names
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
 from gnnrec.data.prepare_options import PrepareOptions
-from gnnrec.data.prepared import MANIFEST, Manifest, PreparedDataset
+from gnnrec.data.prepared import MANIFEST, SPLIT_NAMES, Manifest, PreparedDataset
+from gnnrec.data.split import check_times
 from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
 from gnnrec.utils import files
@@ -43,6 +44,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
         files.check_replaceable(out, options.overwrite, MANIFEST)
     ratings_paths, movies_path = _input_files(options)
     layouts = _layouts(ratings_paths, options)
+    check_times(options.split_protocol, "timestamp" in layouts[0].columns)
     if options.dry_run:
         dry_run(layouts, movies_path, options)
         return None
@@ -72,10 +74,13 @@ def _use_memory_engine(layouts: list[Layout], options: PrepareOptions) -> bool:
     return len(layouts) == 1 and gigabytes_in_memory(layouts[0]) <= memory_limit(options)
 
 
-def _layouts(paths: list[Path], options: PrepareOptions) -> list[Layout]:
+def _layouts(paths: list[tuple[Path, int | None]], options: PrepareOptions) -> list[Layout]:
     """Detects the layouts of all ratings files, which must have the same columns."""
     roles = tuple(role for role in RATINGS_ROLES if role != "rating" or not options.implicit)
-    layouts = [formats.detect_layout(path, roles, options.named_columns()) for path in paths]
+    names = options.named_columns()
+    if options.split_column is not None:
+        roles, names = (*roles, "split"), names | {"split": options.split_column}
+    layouts = [dataclasses.replace(formats.detect_layout(path, roles, names), split=split) for path, split in paths]
     _check_same_columns(layouts)
     return [
         dataclasses.replace(layout, implicit=options.implicit, not_rated=options.not_rated_codes())
@@ -94,20 +99,28 @@ def _check_same_columns(layouts: list[Layout]) -> None:
             )
 
 
-def _input_files(options: PrepareOptions) -> tuple[list[Path], Path | None]:
+def _input_files(options: PrepareOptions) -> tuple[list[tuple[Path, int | None]], Path | None]:
+    """The ratings files with the split that they were given as, and the movies file."""
+    ratings: list[tuple[Path, int | None]] = []
     if options.dataset is not None:
         from gnnrec.data.download import fetch
 
         place = fetch(options.dataset, options.download_dir)
-        ratings = [locate.locate_ratings(place)]
-    else:
-        assert options.ratings is not None  # PrepareOptions.check
+        ratings = [(locate.locate_ratings(place), None)]
+    elif options.ratings is not None:
         place = options.ratings.expanduser()
-        ratings = locate.locate_all_ratings(place)
+        ratings = [(path, None) for path in locate.locate_all_ratings(place)]
+    else:
+        assert options.train_file is not None  # PrepareOptions.check
+        place = options.train_file.expanduser()
+        for split, given in enumerate((options.train_file, options.validation_file, options.test_file)):
+            if given is not None:
+                option = f"--{SPLIT_NAMES[split]}-file"
+                ratings += [(path, split) for path in locate.locate_all_ratings(given, option)]
     if options.movies is not None:
         _check_movies(options.movies, options)
         return ratings, options.movies
-    return ratings, locate.locate_movies(place, ratings)
+    return ratings, locate.locate_movies(place, [path for path, _ in ratings])
 
 
 def _check_movies(path: Path, options: PrepareOptions) -> None:

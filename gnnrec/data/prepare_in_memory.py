@@ -47,7 +47,7 @@ def prepare_in_memory(
         by_file = np.split(ratings.rating, np.cumsum(ratings.file_rows)[:-1])
         scale = rating_scale.resolve_all(layouts, options.rating_scale, by_file)
         del by_file
-        split_ranking.check_relevant(options.protocol, options.relevant, scale)
+        split_ranking.check_relevant(options.split_protocol, options.relevant_rating, scale)
         movies, titles = movie_table(ratings.movie.raw, movies_path, options.movies_names())
         report = ReadingReport(
             layouts=layouts,
@@ -79,7 +79,8 @@ def _arrange(
     user_ptr = edges.row_pointers(user[kept], len(row_user))
     del user
     columns = {"movie": ratings.movie.codes, "rating": ratings.rating, "timestamp": ratings.timestamp}
-    ratings.movie = ratings.rating = ratings.timestamp = None
+    columns["given"] = ratings.split
+    ratings.movie = ratings.rating = ratings.timestamp = ratings.split = None
     arrays = {name: columns.pop(name)[kept] for name in [*columns] if columns[name] is not None}
     del kept
     if options.order == "metis":
@@ -91,7 +92,8 @@ def _arrange(
     else:
         bounds = order.balanced_shards(user_ptr, options.shards)
     arrays["user_ptr"] = user_ptr
-    arrays["split"] = split.PROTOCOLS[options.protocol](
+    arrays["split"] = split.assign(
+        options.split_protocol,
         split.SplitInput(
             user_ptr=user_ptr,
             movie=arrays["movie"],
@@ -99,8 +101,9 @@ def _arrange(
             timestamp=arrays.get("timestamp"),
             user_hash=user_hash[row_user],
             movie_hash=ids.stable_hash(raw_movies),
+            given=arrays.pop("given", None),
             **manifest_builder.split_options(options),
-        )
+        ),
     )
     counts = {
         "users": len(raw_users),

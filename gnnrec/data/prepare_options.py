@@ -11,9 +11,12 @@ from typing import Literal
 from gnnrec.data import rating_scale, split
 from gnnrec.data.column_options import ColumnOptions
 from gnnrec.data.layout import MOVIES_ROLES, as_number
+from gnnrec.data.split_ranking import RANKING_OPTIONS
 from gnnrec.errors import UserError
 from gnnrec.utils.bounds import bounded, check_bounds
 
+#: Share of the ratings held out for validation, unless the split is given.
+DEFAULT_VALIDATION = 0.05
 #: Gigabytes, of which the libraries take about a third.
 LEAST_MEMORY = 1.0
 
@@ -29,10 +32,15 @@ class PrepareOptions(ColumnOptions):
 
     Args:
         dataset: MovieLens dataset to download: ml-latest-small, ml-100k, ml-1m, ml-10m, ml-20m, ml-25m or ml-32m.
-            Give it or ratings.
+            Give it, ratings or train_file.
         ratings: Ratings file (CSV with any delimiter, JSON records on lines, Parquet, or the layout of GroupLens,
             Kaggle, RecBole or the Netflix Prize; text may be gzipped), or many files: a directory or a pattern such as
             "log/part-*.parquet", which are read in the order of their names.
+        train_file: Ratings to train on, of a split of your own: like ratings. Give it instead of ratings.
+        validation_file: Ratings for validation, of a split of your own; by default none, or the share validation of
+            train_file if that option is set.
+        test_file: Ratings for testing, of a split of your own; by default none.
+        split_column: Column of the ratings file that names the split of each rating: train, validation or test.
         movies: File with titles and genres; by default the movies file next to ratings in a known layout, if any.
         movies_columns: Names of all columns of a movies file without a header, such as movie,title,genres; - is a
             column that is not read. By default the first line has the names.
@@ -44,13 +52,16 @@ class PrepareOptions(ColumnOptions):
         not_rated: Codes in the column of ratings that stand for "not rated", such as 99 or -1; their rows are left out.
         rating_scale: Lowest and highest possible rating; by default 0.5 to 5 or 1 to 5 for GroupLens layouts, else the
             lowest and highest rating in the file.
-        protocol: Choice of held-out ratings: random (each rating on its own) or temporal (each user's last ones); for
-            ranking also strong (whole users, of whose relevant ratings a share is to be found) or leave-last (each
-            user's last relevant rating for testing, the one before it for validation).
-        test: Share of the ratings held out for testing; with strong, share of the users. Not used by leave-last.
+        protocol: Choice of held-out ratings: random (each rating on its own), temporal (each user's last ones) or
+            global-time (the last ones of all users, from one time on); for ranking also strong (whole users, of whose
+            relevant ratings a share is to be found) or leave-last (each user's last relevant rating for testing, the
+            one before it for validation).
+        test: Share of the ratings held out for testing; with strong, share of the users. Not used by leave-last, nor
+            with a split of your own.
         validation: Share of the remaining ratings held out for validation; with strong, share of the remaining users.
-            Not used by leave-last.
-        relevant: Lowest rating of a movie that its user likes; strong and leave-last use no rating below it.
+            Not used by leave-last. By default 0.05, or 0 with a split of your own.
+        relevant: Lowest rating of a movie that its user likes; strong and leave-last use no rating below it. none makes
+            every rating relevant, as does implicit.
         least_relevant: Relevant ratings of a user below which strong leaves the user out.
         held_out: Share of a held-out user's relevant ratings that is to be found (strong).
         seed: Seed of the split and of the order of users.
@@ -72,6 +83,10 @@ class PrepareOptions(ColumnOptions):
 
     dataset: str | None = None
     ratings: Path | None = None
+    train_file: Path | None = None
+    validation_file: Path | None = None
+    test_file: Path | None = None
+    split_column: str | None = None
     movies: Path | None = None
     movies_columns: str | None = None
     title_column: str | None = None
@@ -80,10 +95,10 @@ class PrepareOptions(ColumnOptions):
     implicit: bool = False
     not_rated: list[str] = dataclasses.field(default_factory=list)
     rating_scale: tuple[float, float] | str | None = None
-    protocol: Literal["random", "temporal", "strong", "leave-last"] = "random"
+    protocol: Literal["random", "temporal", "global-time", "strong", "leave-last"] = "random"
     test: float = bounded(0.1, least=0, below=1)
-    validation: float = bounded(0.05, least=0, below=1)
-    relevant: float = 4.0
+    validation: float | None = bounded(None, least=0, below=1)
+    relevant: float | Literal["none"] = 4.0
     least_relevant: int = bounded(5, least=1)
     held_out: float = bounded(0.2, above=0, below=1)
     seed: int = 0
@@ -101,6 +116,43 @@ class PrepareOptions(ColumnOptions):
     def movies_names(self) -> dict[str, str | None]:
         """Names of the columns of the movies file, as :func:`gnnrec.data.formats.detect_layout` takes them."""
         return self.named_columns(MOVIES_ROLES) | {"columns": self.movies_columns}
+
+    @property
+    def given_split(self) -> bool:
+        """The split is the user's own."""
+        return self.train_file is not None or self.split_column is not None
+
+    @property
+    def split_protocol(self) -> str:
+        """Name of the protocol (:data:`gnnrec.data.split.PROTOCOLS`)."""
+        return "given" if self.given_split else self.protocol
+
+    @property
+    def validation_share(self) -> float:
+        """Share of the ratings held out for validation; of a given split, of its train ratings."""
+        if self.validation is not None:
+            return self.validation
+        return 0.0 if self.given_split else DEFAULT_VALIDATION
+
+    @property
+    def relevant_rating(self) -> float:
+        """Lowest relevant rating; minus infinity if all ratings are relevant."""
+        return -math.inf if self.relevant == "none" or self.implicit else float(self.relevant)
+
+    @property
+    def stores_relevant(self) -> bool:
+        """The lowest relevant rating is a constant of the dataset, not an option of training."""
+        return self.split_protocol in RANKING_OPTIONS or self.relevant_rating == -math.inf
+
+    def _check_given_split(self) -> None:
+        files = {f"--{name}-file": getattr(self, f"{name}_file") for name in ("validation", "test")}
+        given = [option for option, path in files.items() if path is not None]
+        if given and self.train_file is None:
+            raise UserError(f"{given[0]} needs the ratings to train on: pass them with --train-file")
+        if self.train_file is not None and self.split_column:
+            raise UserError("--train-file and --split-column both give a split: leave one of them out")
+        if self.given_split and self.protocol != "random":
+            raise UserError(f"--protocol {self.protocol} chooses a split, and the split is given: leave it out")
 
     def not_rated_codes(self) -> tuple[float, ...]:
         """The ratings that stand for "not rated".
@@ -120,11 +172,15 @@ class PrepareOptions(ColumnOptions):
         Raises:
             UserError: Names the option and what it may be.
         """
-        if (self.dataset is None) == (self.ratings is None):
-            raise UserError("give either --dataset NAME or --ratings FILE")
+        if [self.dataset, self.ratings, self.train_file].count(None) != 2:
+            raise UserError("give either --dataset NAME or --ratings FILE, or the files of a split with --train-file")
+        self._check_given_split()
         check_bounds(self)
-        if self.test + self.validation >= 1:
-            shares = f"--test {self.test:g} and --validation {self.validation:g}"
+        if self.relevant != "none" and not isinstance(self.relevant, (int, float)):
+            raise UserError(f"--relevant {self.relevant}: must be a number or none")
+        validation = DEFAULT_VALIDATION if self.validation is None else self.validation
+        if not self.given_split and self.test + validation >= 1:
+            shares = f"--test {self.test:g} and --validation {validation:g}"
             raise UserError(f"{shares} leave nothing to train on: choose shares that add up to less than 1")
         if self.memory and self.memory < LEAST_MEMORY:
             raise UserError(f"--memory {self.memory:g}: must be at least {LEAST_MEMORY:g} gigabytes, or 0")

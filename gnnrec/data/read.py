@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from gnnrec.data import check, ids
 from gnnrec.data.layout import BYTE_ORDER_MARK, ID_ROLES, MISSING, READING_ERRORS, Layout, is_gzip, unreadable
 from gnnrec.data.reading import delimited, json_lines, netflix, parquet, times
+from gnnrec.data.split_given import parse_splits
 from gnnrec.errors import UserError
 
 
@@ -27,6 +28,7 @@ class RatingColumns:
         movie: Raw movie ids.
         rating: float32 ``[ratings]``, finite.
         timestamp: int64 ``[ratings]`` in seconds since 1970, or None.
+        split: uint8 ``[ratings]``, or None if the split is not given.
         left_out: Number of rows with a rating that stands for "not rated".
     """
 
@@ -34,6 +36,7 @@ class RatingColumns:
     movie: pa.ChunkedArray
     rating: np.ndarray
     timestamp: np.ndarray | None
+    split: np.ndarray | None = None
     left_out: int = 0
 
 
@@ -46,6 +49,7 @@ class Ratings:
         movie: Encoded movie ids.
         rating: float32 ``[ratings]``, finite.
         timestamp: int64 ``[ratings]`` in seconds since 1970, or None.
+        split: uint8 ``[ratings]``, or None if the split is not given.
         file_rows: Number of ratings of each file.
         left_out: Number of rows with a rating that stands for "not rated".
     """
@@ -54,6 +58,7 @@ class Ratings:
     movie: ids.EncodedIds
     rating: np.ndarray
     timestamp: np.ndarray | None
+    split: np.ndarray | None
     file_rows: list[int]
     left_out: int = 0
 
@@ -98,13 +103,19 @@ def join(layout: Layout, parts: list[RatingColumns]) -> Ratings:
     parts[:] = [part for part in parts if len(part.rating)] or parts[:1]
     if not len(parts[0].rating):
         raise no_ratings(layout, left_out)
-    rating = parts[0].rating if len(parts) == 1 else np.concatenate([part.rating for part in parts])
-    timestamps = [part.timestamp for part in parts if part.timestamp is not None]
-    timestamp = None if not timestamps else timestamps[0] if len(parts) == 1 else np.concatenate(timestamps)
+    rating = _concatenate([part.rating for part in parts])
+    timestamp, split = (_concatenate([getattr(part, name) for part in parts]) for name in ("timestamp", "split"))
+    assert rating is not None
     columns = {role: ids.concatenate([getattr(part, role) for part in parts]) for role in ID_ROLES}
     parts.clear()
     user, movie = (ids.encode(columns.pop(role), role in layout.text_ids) for role in ID_ROLES)
-    return Ratings(user, movie, rating, timestamp, file_rows, left_out)
+    return Ratings(user, movie, rating, timestamp, split, file_rows, left_out)
+
+
+def _concatenate(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    """Concatenates arrays; None if the first one is, since all files have the same columns."""
+    arrays = [part for part in parts if part is not None]
+    return None if not arrays else arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def no_ratings(layout: Layout, left_out: int = 0) -> UserError:
@@ -192,10 +203,13 @@ def check_columns(layout: Layout, columns: dict[str, pa.ChunkedArray]) -> Rating
     if not np.isfinite(rating).all():
         check.raise_first_error(layout)
     timestamp = times.seconds(columns.pop("timestamp"), layout.time_unit) if "timestamp" in columns else None
+    split = parse_splits(columns.pop("split")) if "split" in columns else None
+    if layout.split is not None:
+        split = np.full(len(rating), layout.split, np.uint8)
     user, movie = columns.pop("user"), columns.pop("movie")
     if _has_missing(user) or _has_missing(movie):
         check.raise_first_error(layout)
-    return RatingColumns(user, movie, rating, timestamp, left_out)
+    return RatingColumns(user, movie, rating, timestamp, split, left_out)
 
 
 def _ratings(column: pa.ChunkedArray) -> np.ndarray:

@@ -12,8 +12,10 @@ import torch
 
 from gnnrec import rng
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
+from gnnrec.data.split_given import given
 from gnnrec.data.split_input import SplitInput
 from gnnrec.data.split_ranking import leave_last, strong
+from gnnrec.data.split_time import global_time
 from gnnrec.errors import UserError
 
 
@@ -37,8 +39,8 @@ def temporal(data: SplitInput) -> np.ndarray:
     for users with few ratings too. The first rating always stays in train. Equal timestamps are ordered by a hash of
     the pair.
     """
-    if data.timestamp is None:
-        raise UserError("--protocol temporal needs timestamps: name their column with --timestamp-column or use random")
+    check_times("temporal", data.timestamp is not None)
+    assert data.timestamp is not None
     split = np.empty(len(data.movie), np.uint8)
     pairs = data.pair_counters()
     ratings = np.diff(data.user_ptr)
@@ -67,6 +69,26 @@ def _round_share(share: float, counts: np.ndarray, stream: int, user_hash: torch
 PROTOCOLS: dict[str, Callable[[SplitInput], np.ndarray]] = {
     "random": random,
     "temporal": temporal,
+    "global-time": global_time,
     "strong": strong,
     "leave-last": leave_last,
 }
+#: Protocols that look at the ratings of all users before they split those of one.
+WHOLE = ("strong", "global-time")
+
+
+def check_times(protocol: str, has_times: bool) -> None:
+    """Raises a :class:`UserError` if a protocol needs times and there are none."""
+    if protocol in ("temporal", "global-time", "leave-last") and not has_times:
+        hint = "name their column with --timestamp-column or use random"
+        raise UserError(f"--protocol {protocol} needs timestamps: {hint}")
+
+
+def assign(protocol: str, data: SplitInput) -> np.ndarray:
+    """Splits ratings by a protocol, or as they were given: uint8 ``[ratings]``.
+
+    Args:
+        protocol: A name in :data:`PROTOCOLS`, or ``given``.
+        data: The ratings.
+    """
+    return given(data) if protocol == "given" else PROTOCOLS[protocol](data)

@@ -32,6 +32,8 @@ class SplitInput:
         held_out: ``strong``: share of a held-out user's relevant ratings that are targets.
         trained: ``strong``: movies with a relevant rating by any train user, bool ``[movies]``, if the input holds some
             of the users only; None computes them from the input.
+        given: ``given``: the split of each rating, uint8 ``[ratings]``.
+        cuts: ``global-time``: first times of validation and of test, if the input holds some of the users only.
     """
 
     user_ptr: np.ndarray
@@ -47,6 +49,8 @@ class SplitInput:
     least_relevant: int = 5
     held_out: float = 0.2
     trained: np.ndarray | None = None
+    given: np.ndarray | None = None
+    cuts: tuple[int, int] | None = None
 
     def key(self, purpose: str) -> int:
         """Key of the random stream for a purpose."""

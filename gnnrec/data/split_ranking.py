@@ -7,6 +7,7 @@ filtering" (WWW 2018, section 4.1): whole users are held out, and the model sees
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +26,11 @@ RANKING_OPTIONS: dict[str, tuple[str, ...]] = {
 _LEAST_FOR_LEAVE_LAST = 3
 
 
+def has_no_ratings(manifest: Manifest) -> bool:
+    """Returns whether a dataset was prepared for ranking alone, so that a model cannot predict its ratings."""
+    return manifest.split["protocol"] in RANKING_OPTIONS or bool(manifest.source.get("implicit"))
+
+
 def relevance(manifest: Manifest) -> float | None:
     """Lowest relevant rating of a dataset prepared for ranking; None for other protocols."""
     return manifest.split.get("relevant")
@@ -32,7 +38,7 @@ def relevance(manifest: Manifest) -> float | None:
 
 def check_relevant(protocol: str, relevant: float, scale: tuple[float, float]) -> None:
     """Raises a :class:`UserError` if a ranking protocol's threshold is off the rating scale."""
-    if protocol in RANKING_OPTIONS and not scale[0] <= relevant <= scale[1]:
+    if protocol in RANKING_OPTIONS and relevant > -math.inf and not scale[0] <= relevant <= scale[1]:
         raise UserError(
             f"--relevant {relevant:g} is not on the rating scale {scale[0]:g} to {scale[1]:g}: "
             "pass the lowest rating of a movie that its user likes"

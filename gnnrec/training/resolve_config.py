@@ -7,7 +7,7 @@ import dataclasses
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.config.training_options import RANKING_DEFAULTS
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.data.split_ranking import RANKING_OPTIONS, relevance
+from gnnrec.data.split_ranking import has_no_ratings, relevance
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 
@@ -34,7 +34,12 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
             "none: prepare it with --validation above 0, or leave the option out"
         )
     if config.objective == "rating":
-        if protocol in RANKING_OPTIONS:
+        if dataset.manifest.source.get("implicit"):
+            raise UserError(
+                f"{dataset.directory} was prepared with --implicit and has no ratings to predict: "
+                "train with --objective ranking"
+            )
+        if has_no_ratings(dataset.manifest):
             raise UserError(
                 f"{dataset.directory} was prepared for ranking (--protocol {protocol}) and holds out no ratings: "
                 "run gnnrec prepare with --protocol random, or train with --objective ranking"
@@ -49,6 +54,7 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
         ranking = dataclasses.replace(ranking, start="random")
     if ranking.dropout is None:
         ranking = dataclasses.replace(ranking, dropout=_DROPOUT[ranking.start])
-    ranking = dataclasses.replace(ranking, relevant=relevance(dataset.manifest) or ranking.relevant)
+    relevant = relevance(dataset.manifest)
+    ranking = dataclasses.replace(ranking, relevant=ranking.relevant if relevant is None else relevant)
     optimizer = config.optimizer.filled(RANKING_DEFAULTS[ranking.start])
     return dataclasses.replace(config, ranking=ranking, optimizer=optimizer)

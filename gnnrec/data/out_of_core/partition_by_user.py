@@ -91,7 +91,7 @@ def partition_by_user(job: PrepareJob, split: InputSplit) -> PartitionedSplit:
             rating_sample |= _rating_sample(checked.rating)
             if (time_range := TimeRange.of(checked.timestamp)) is not None:
                 times.append(time_range)
-            _write(job, part_path(job, split.number, parts), user, movie, checked.rating, checked.timestamp)
+            _write(job, part_path(job, split.number, parts), user, movie, checked)
             _write_counts(counts_path(job, split.number, parts), movie)
             parts += 1
     result = PartitionedSplit(
@@ -134,19 +134,19 @@ def _rating_sample(rating: np.ndarray) -> set[float]:
     return {float(rating.min()), float(rating.max()), *fractional[:1].tolist()}
 
 
-def _write(
-    job: PrepareJob, path: Path, user: EncodedIds, movie: EncodedIds, rating: np.ndarray, timestamp: np.ndarray | None
-) -> None:
+def _write(job: PrepareJob, path: Path, user: EncodedIds, movie: EncodedIds, checked: read.RatingColumns) -> None:
     bucket_of_user = _buckets(user_keys(job.options.seed, user.raw).numpy(), job.plan.log_buckets)
     pointer, by_bucket = counting_sort(torch.from_numpy(look_up(bucket_of_user, user.codes)), job.buckets)
     positions = by_bucket.numpy()
     columns = {
         "user": _raw_ids_at(user, positions),
         "movie": _raw_ids_at(movie, positions),
-        "rating": pa.array(look_up(rating, positions)),
+        "rating": pa.array(look_up(checked.rating, positions)),
     }
-    if timestamp is not None:
-        columns["timestamp"] = pa.array(look_up(_narrow(timestamp), positions))
+    if checked.timestamp is not None:
+        columns["timestamp"] = pa.array(look_up(_narrow(checked.timestamp), positions))
+    if checked.split is not None:
+        columns["given"] = pa.array(look_up(checked.split, positions))
     rows = pa.record_batch(columns)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
         for first, last in zip(pointer[:-1].tolist(), pointer[1:].tolist()):

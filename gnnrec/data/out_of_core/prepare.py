@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gnnrec.data import check, manifest_builder, order, rating_scale, read, split_ranking
+from gnnrec.data import check, manifest_builder, order, rating_scale, read, split_ranking, split_time
 from gnnrec.data.layout import ID_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
@@ -30,11 +30,19 @@ from gnnrec.data.out_of_core.job import PrepareJob
 from gnnrec.data.out_of_core.movie_index import make_movie_index
 from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, UnexpectedTextIds, partition_by_user
 from gnnrec.data.out_of_core.size import plan
-from gnnrec.data.out_of_core.sort_bucket import BucketSplit, SortedBucket, sort_bucket, split_strong, trained_movies
+from gnnrec.data.out_of_core.sort_bucket import (
+    BucketSplit,
+    SortedBucket,
+    count_times,
+    sort_bucket,
+    split_bucket,
+    trained_movies,
+)
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import Manifest, write_manifest
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.reading_report import IdSummary, ReadingReport, TimeRange
+from gnnrec.data.split import WHOLE
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
@@ -157,7 +165,7 @@ def _check_partitioned(job: PrepareJob, partitioned: list[PartitionedSplit]) -> 
     ]
     arrays = [np.array(sample, np.float32) for sample in samples]
     scale = rating_scale.resolve_all(job.layouts, job.options.rating_scale, arrays)
-    split_ranking.check_relevant(job.options.protocol, job.options.relevant, scale)
+    split_ranking.check_relevant(job.options.split_protocol, job.options.relevant_rating, scale)
     return scale
 
 
@@ -169,12 +177,22 @@ def _sort_all(job: PrepareJob, partitioned: list[PartitionedSplit], low: float, 
 
 
 def _splits(job: PrepareJob, buckets: list[SortedBucket], low: float, engine: Engine) -> list[BucketSplit]:
-    """Splits of all buckets, in any order. The protocol ``strong`` reads all buckets before it splits one."""
-    if job.options.protocol == "strong":
-        numbers = range(job.buckets)
-        trained = set().union(*engine.map_unordered(trained_movies, job, items=numbers))
-        return list(engine.map_unordered(split_strong, job, sorted(trained), low, items=numbers))
-    return [bucket.split for bucket in buckets if bucket.split is not None]
+    """Splits of all buckets, in any order. Some protocols read all buckets before they split one."""
+    protocol, numbers = job.options.split_protocol, range(job.buckets)
+    if protocol not in WHOLE:
+        return [bucket.split for bucket in buckets if bucket.split is not None]
+    trained, cuts = None, None
+    if protocol == "strong":
+        trained = sorted(set().union(*engine.map_unordered(trained_movies, job, items=numbers)))
+    else:
+        bins = split_time.merge(engine.map_unordered(count_times, job, None, items=numbers))
+        cuts = split_time.find_cuts(
+            bins,
+            lambda bin_: split_time.merge(engine.map_unordered(count_times, job, bin_, items=numbers)),
+            job.options.test,
+            job.options.validation_share,
+        )
+    return list(engine.map_unordered(split_bucket, job, trained, cuts, low, items=numbers))
 
 
 def _run_all(engine: Engine, step: str, function: Callable[..., Any], *shared: Any, items: Sequence) -> list:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from gnnrec.data import edges, ids, manifest_builder, order, split, split_ranking
+from gnnrec.data import edges, ids, manifest_builder, order, split, split_ranking, split_time
 from gnnrec.data.blocks import look_up
 from gnnrec.data.out_of_core.arrow_files import read_arrow, write_arrow
 from gnnrec.data.out_of_core.job import PrepareJob
@@ -18,6 +18,7 @@ from gnnrec.data.out_of_core.partition_by_user import PartitionedSplit, part_pat
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.split_input import SplitInput
+from gnnrec.data.split_time import Counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,7 @@ def users_path(job: PrepareJob, bucket: int) -> Path:
 
 
 def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], low: float, bucket: int) -> SortedBucket:
-    """Sorts a bucket, applies the split protocol unless it is ``strong``, and writes its part of the arrays.
+    """Sorts a bucket, applies the split protocol unless it waits for all buckets, and writes its part of the arrays.
 
     Args:
         job: The job.
@@ -96,11 +97,14 @@ def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], low: float
     arrays = {"movie": movie_row[kept], "rating": columns.pop("rating").to_numpy()[kept]}
     if timestamp is not None:
         arrays["timestamp"] = timestamp[kept]
+    given = columns.pop("given").to_numpy()[kept] if "given" in columns else None
     del kept, movie_row, timestamp
     bucket_split = None
-    if job.options.protocol != "strong":
+    if job.options.split_protocol not in split.WHOLE:
         data = _split_input(job, user_ptr, arrays, user_hash[row_user], ids.stable_hash(movie_ids))
-        bucket_split = _write_split(job, bucket, split.PROTOCOLS[job.options.protocol](data), arrays["rating"], low)
+        data.given = given
+        splits = split.assign(job.options.split_protocol, data)
+        bucket_split = _write_split(job, bucket, splits, arrays["rating"], low)
     for name, array in (arrays | {"degree": np.diff(user_ptr)}).items():
         array.tofile(array_path(job, bucket, name))
     write_arrow(users_path(job, bucket), pa.table({"user": raw_users}))
@@ -117,12 +121,22 @@ def trained_movies(job: PrepareJob, bucket: int) -> list[int]:
     return job.write_marker(name, movies)
 
 
-def split_strong(job: PrepareJob, trained: list[int], low: float, bucket: int) -> BucketSplit:
-    """Splits a sorted bucket by the protocol ``strong``.
+def count_times(job: PrepareJob, bin_: int | None, bucket: int) -> Counts:
+    """Counts the times of a sorted bucket (protocol ``global-time``): by bin, or those of one bin."""
+    path = array_path(job, bucket, "timestamp")
+    timestamp = np.fromfile(path, np.int64) if path.exists() else np.zeros(0, np.int64)
+    return split_time.count_bins(timestamp) if bin_ is None else split_time.count_in_bin(timestamp, bin_)
+
+
+def split_bucket(
+    job: PrepareJob, trained: list[int] | None, cuts: tuple[int, int] | None, low: float, bucket: int
+) -> BucketSplit:
+    """Splits a sorted bucket by a protocol that has looked at all buckets.
 
     Args:
         job: The job.
-        trained: Rows of movies with a relevant rating by any train user.
+        trained: ``strong``: rows of movies with a relevant rating by any train user.
+        cuts: ``global-time``: first times of validation and of test.
         low: Lowest possible rating.
         bucket: Index of the bucket.
     """
@@ -131,9 +145,12 @@ def split_strong(job: PrepareJob, trained: list[int], low: float, bucket: int) -
         return BucketSplit(**done)
     data, bucket_split = _read_split_input(job, bucket), BucketSplit()
     if data is not None:
-        data.trained = np.zeros(len(data.movie_hash), bool)
-        data.trained[trained] = True
-        bucket_split = _write_split(job, bucket, split_ranking.strong(data), data.rating, low)
+        if trained is not None:
+            data.trained = np.zeros(len(data.movie_hash), bool)
+            data.trained[trained] = True
+        data.cuts = cuts
+        splits = split.assign(job.options.split_protocol, data)
+        bucket_split = _write_split(job, bucket, splits, data.rating, low)
     job.write_marker(name, dataclasses.asdict(bucket_split))
     return bucket_split
 
@@ -176,6 +193,8 @@ def _read_split_input(job: PrepareJob, bucket: int) -> SplitInput | None:
         "movie": np.fromfile(array_path(job, bucket, "movie"), np.int32),
         "rating": np.fromfile(array_path(job, bucket, "rating"), np.float32),
     }
+    if (path := array_path(job, bucket, "timestamp")).exists():
+        arrays["timestamp"] = np.fromfile(path, np.int64)
     users = ids.stable_hash(raw_ids(read_arrow(users_path(job, bucket))["user"]))
     movies = ids.stable_hash(read_movie_index(job))
     return _split_input(job, np.concatenate([[0], np.cumsum(degree)]), arrays, users, movies)

@@ -9,7 +9,7 @@ from gnnrec.baselines.baseline import Baseline
 from gnnrec.baselines.ranking import RANKING_BASELINES
 from gnnrec.baselines.rating import RATING_BASELINES
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.data.split_ranking import RANKING_OPTIONS
+from gnnrec.data.split_ranking import has_no_ratings
 from gnnrec.errors import UserError
 from gnnrec.models.layers import architectures
 from gnnrec.utils.log import logger
@@ -34,7 +34,7 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
     Raises:
         UserError: An unknown name, or models without a common metric.
     """
-    ranked_only = dataset.manifest.split["protocol"] in RANKING_OPTIONS
+    ranked_only = has_no_ratings(dataset.manifest)
     if not requested:
         objective = "ranking" if ranked_only else "rating"
         names = [*BASELINES[objective], *GNNS[objective]]
