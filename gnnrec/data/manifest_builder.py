@@ -68,9 +68,12 @@ def build_manifest(
     by_name = {name: int(number) for name, number in zip(SPLIT_NAMES, split_counts)}
     split_ranking.check_used(by_name, options.relevant_rating)
     protocol, relevant = options.split_protocol, max(options.relevant_rating, scale[0])
-    names = split_ranking.RANKING_OPTIONS.get(protocol, ())
+    holds_out_users = options.given_split and any(by_name[f"{name}_input"] for name in ("validation", "test"))
+    if holds_out_users:
+        protocol = "strong"
+    names = () if options.given_split else split_ranking.RANKING_OPTIONS.get(protocol, ())
     ranking = {name: getattr(options, name) for name in names}
-    if options.stores_relevant:
+    if options.stores_relevant or holds_out_users:
         ranking["relevant"] = relevant
     shares = {} if options.given_split else {"test": options.test}
     return Manifest(

@@ -13,11 +13,12 @@ from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES, Layout, shown_names
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
 from gnnrec.data.prepare_options import PrepareOptions
-from gnnrec.data.prepared import MANIFEST, SPLIT_NAMES, Manifest, PreparedDataset
+from gnnrec.data.prepared import MANIFEST, SPLIT_NAMES, UNUSED, Manifest, PreparedDataset
 from gnnrec.data.split import check_times
 from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.option_names import dashed
 
 __all__ = ["PrepareOptions", "prepare"]
 
@@ -113,10 +114,10 @@ def _input_files(options: PrepareOptions) -> tuple[list[tuple[Path, int | None]]
     else:
         assert options.train_file is not None  # PrepareOptions.check
         place = options.train_file.expanduser()
-        for split, given in enumerate((options.train_file, options.validation_file, options.test_file)):
-            if given is not None:
-                option = f"--{SPLIT_NAMES[split]}-file"
-                ratings += [(path, split) for path in locate.locate_all_ratings(given, option)]
+        for split, name in enumerate(SPLIT_NAMES[:UNUSED]):
+            if (given := getattr(options, f"{name}_file")) is not None:
+                files_of_split = locate.locate_all_ratings(given, dashed(f"{name}_file"))
+                ratings += [(path, split) for path in files_of_split]
     if options.movies is not None:
         _check_movies(options.movies, options)
         return ratings, options.movies

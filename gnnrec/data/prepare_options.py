@@ -11,9 +11,11 @@ from typing import Literal
 from gnnrec.data import rating_scale, split
 from gnnrec.data.column_options import ColumnOptions
 from gnnrec.data.layout import MOVIES_ROLES, as_number
+from gnnrec.data.prepared import SPLIT_NAMES, UNUSED
 from gnnrec.data.split_ranking import RANKING_OPTIONS
 from gnnrec.errors import UserError
 from gnnrec.utils.bounds import bounded, check_bounds
+from gnnrec.utils.option_names import dashed
 
 #: Share of the ratings held out for validation, unless the split is given.
 DEFAULT_VALIDATION = 0.05
@@ -40,7 +42,11 @@ class PrepareOptions(ColumnOptions):
         validation_file: Ratings for validation, of a split of your own; by default none, or the share validation of
             train_file if that option is set.
         test_file: Ratings for testing, of a split of your own; by default none.
-        split_column: Column of the ratings file that names the split of each rating: train, validation or test.
+        validation_input_file: With whole users held out for validation (Mult-VAE's validation_tr.csv): their ratings
+            that the model sees. Those to be found are in validation_file.
+        test_input_file: The same for testing (test_tr.csv).
+        split_column: Column of the ratings file that names the split of each rating: train, validation or test, and
+            with whole users held out validation_input or test_input.
         movies: File with titles and genres; by default the movies file next to ratings in a known layout, if any.
         movies_columns: Names of all columns of a movies file without a header, such as movie,title,genres; - is a
             column that is not read. By default the first line has the names.
@@ -86,6 +92,8 @@ class PrepareOptions(ColumnOptions):
     train_file: Path | None = None
     validation_file: Path | None = None
     test_file: Path | None = None
+    validation_input_file: Path | None = None
+    test_input_file: Path | None = None
     split_column: str | None = None
     movies: Path | None = None
     movies_columns: str | None = None
@@ -145,8 +153,7 @@ class PrepareOptions(ColumnOptions):
         return self.split_protocol in RANKING_OPTIONS or self.relevant_rating == -math.inf
 
     def _check_given_split(self) -> None:
-        files = {f"--{name}-file": getattr(self, f"{name}_file") for name in ("validation", "test")}
-        given = [option for option, path in files.items() if path is not None]
+        given = [dashed(f"{name}_file") for name in SPLIT_NAMES[1:UNUSED] if getattr(self, f"{name}_file") is not None]
         if given and self.train_file is None:
             raise UserError(f"{given[0]} needs the ratings to train on: pass them with --train-file")
         if self.train_file is not None and self.split_column:

@@ -77,7 +77,7 @@ class IdSummary:
 
 @dataclasses.dataclass
 class ReadingReport:
-    """How files have been understood.
+    """The columns, times, ids and titles that were found in files.
 
     Attributes:
         layouts: The ratings files.
