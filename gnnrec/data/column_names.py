@@ -42,6 +42,11 @@ _WIDE = 12
 _COLUMNS_EXAMPLE = "--columns user,movie,rating,timestamp"
 
 
+def is_usual_header(fields: list[str], roles: tuple[str, ...]) -> bool:
+    """Returns whether fields of a line are names that a header has: one for each role that is not optional."""
+    return all(_guess(fields, role, False) for role in roles if role not in _OPTIONAL and role != "split")
+
+
 def is_typed(header: list[str]) -> bool:
     """Returns whether every column of a header has a type, as in ``user_id:token``."""
     return bool(header) and all(TYPED.fullmatch(name) for name in header)
@@ -54,6 +59,7 @@ def match_columns(
     named: dict[str, str | None],
     first_row: list[str],
     is_text: bool,
+    directories: tuple[str, ...] = (),
 ) -> dict[str, str]:
     """Finds the column of each role.
 
@@ -64,6 +70,7 @@ def match_columns(
         named: Role -> column name given by option, or None to guess it.
         first_row: Fields of the first row, as far as they are known.
         is_text: The header is the first line of a text file, which may be a row.
+        directories: Columns whose values are in the names of directories; those of the file are preferred.
 
     Raises:
         UserError: A column is missing or ambiguous, or the header is a row of ratings.
@@ -76,7 +83,8 @@ def match_columns(
         if of_movies and role == "movie" and name not in header:  # it may have another name than in the ratings file
             name = None
         if name is None:
-            name = _guess(header, role, of_movies)
+            own = [column for column in header if column not in directories]
+            name = _guess(own, role, of_movies) or _guess(header, role, of_movies)
             if name is None and role in _OPTIONAL:
                 continue
         if name is None or name not in header:

@@ -32,10 +32,10 @@ def dry_run(layouts: list[Layout], movies_path: Path | None, options: PrepareOpt
         UserError: Bad input in these rows.
     """
     some = layouts[:_FILES]
-    parts = []
+    parts: list[list[read.RatingColumns]] = []
     for layout in some:
         with read.explain_errors(layout):
-            parts.append(read.check_columns(layout, _first_columns(layout)))
+            parts.append([read.check_columns(layout, _first_columns(layout))])
     ratings = read.join(some[0], parts)
     read.refuse_mixed_ids(some, ratings)
     by_file = np.split(ratings.rating, np.cumsum(ratings.file_rows)[:-1])

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data import ml_100k
-from gnnrec.data.column_names import is_typed, match_columns
+from gnnrec.data.column_names import is_typed, is_usual_header, match_columns
 from gnnrec.data.layout import (
     ID_ROLES,
     MOVIES_ROLES,
@@ -67,13 +67,13 @@ def detect_layout(path: Path, roles: tuple[str, ...], named: Mapping[str, str | 
         schema = _parquet_schema(path)
         layout = Layout(path, "parquet", {}, schema.names, "", header_lines=0)
         first_row = ["0" if _is_number(field.type) else "text" for field in schema]
-        if given:
-            raise UserError(f"{path} has names of columns: omit --columns, and name one with --user-column or the like")
     else:
         layout, first_row = _text_layout(path, roles, given)
+    if given and layout.kind not in ("csv", "dat"):
+        raise UserError(f"{path} has names of columns: omit --columns, and name one with --user-column or the like")
     header = [*layout.header, *(name for name in partition if name not in layout.header)]
     partition = {name: value for name, value in partition.items() if name not in layout.header}
-    columns = match_columns(path, header, roles, dict(named), first_row, layout.header_lines > 0)
+    columns = match_columns(path, header, roles, dict(named), first_row, layout.header_lines > 0, tuple(partition))
     any_named = given or any(named.get(role) for role in roles)
     grouplens = not any_named and (layout.kind == "dat" or header[:3] == _GROUPLENS_HEADER or layout.grouplens)
     layout = dataclasses.replace(
@@ -180,7 +180,8 @@ def _refuse_header(layout: Layout, roles: tuple[str, ...]) -> None:
     numeric = [role for role in ("rating", "timestamp") if role in layout.columns]
     positions = [layout.header.index(layout.columns[role]) for role in numeric]
     words = [fields[position] for position in positions if position < len(fields)]
-    if "rating" in roles and words and not any(as_number(word) is not None or word[:1].isdigit() for word in words):
+    no_numbers = not any(as_number(word) is not None or word[:1].isdigit() for word in words)
+    if ("rating" in roles and words and no_numbers) or is_usual_header(fields, roles):
         raise UserError(
             f"{layout.path} line 1: the first line ({shown_names(fields)}) seems to be a header, and --columns is for "
             "files without one: omit --columns"
@@ -246,7 +247,7 @@ def _json_header(path: Path) -> list[str]:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def _parquet_schema(path: Path) -> pa.Schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import urllib.parse
 from pathlib import Path
 
 from gnnrec.errors import UserError
@@ -52,7 +53,7 @@ def locate_ratings(path: Path, option: str = "--ratings") -> Path:
 def locate_all_ratings(path: Path, option: str = "--ratings") -> list[Path]:
     """Returns the ratings file, or all of them for a pattern or a directory without a known ratings file.
 
-    Directories named ``column=value`` (Hive) are searched too.
+    Directories named ``column=value`` (Hive) or ``*.parquet`` (Spark) are searched too.
 
     Args:
         path: The path.
@@ -78,7 +79,7 @@ def _data_files(directory: Path) -> list[Path]:
     for path in directory.iterdir():
         if path.name.startswith((".", "_")):
             continue
-        if path.is_dir() and _HIVE.fullmatch(path.name):
+        if path.is_dir() and (_HIVE.fullmatch(path.name) or path.suffix in (".parquet", ".csv")):  # Spark's, too
             files += _data_files(path)
         elif path.is_file() and _DATA.fullmatch(path.name) and not _NOT_RATINGS.fullmatch(path.name):
             files.append(path)
@@ -88,7 +89,7 @@ def _data_files(directory: Path) -> list[Path]:
 def hive_partition(path: Path) -> dict[str, str]:
     """Column -> value of the directories named ``column=value`` around a file."""
     matches = (_HIVE.fullmatch(part) for part in path.parent.parts)
-    return {match[1]: match[2] for match in matches if match}
+    return {match[1]: urllib.parse.unquote(match[2]) for match in matches if match}
 
 
 def locate_movies(ratings: Path, files: list[Path]) -> Path | None:

@@ -18,6 +18,9 @@ from gnnrec.data.reading import delimited, json_lines, netflix, parquet, times
 from gnnrec.data.split_given import parse_splits
 from gnnrec.errors import UserError
 
+#: Bytes of lines that are parsed at a time.
+_BLOCK = 1 << 26
+
 
 @dataclasses.dataclass
 class RatingColumns:
@@ -74,10 +77,10 @@ def read_ratings(layouts: list[Layout], least_users: int = 2, may_be_mixed: bool
     Raises:
         UserError: A row is wrong; the message names the file, the line and the problem.
     """
-    parts = []
+    parts: list[list[RatingColumns]] = []
     for layout in layouts:
         with explain_errors(layout):
-            parts.append(check_columns(layout, read_columns(layout)))
+            parts.append([check_columns(layout, columns) for columns in read_columns(layout)])
     ratings = join(layouts[0], parts)
     if not may_be_mixed:
         refuse_mixed_ids(layouts, ratings)
@@ -93,15 +96,17 @@ def refuse_mixed_ids(layouts: list[Layout], ratings: Ratings) -> None:
         check.refuse_mixed_ids(layouts, role, encoded.integer_rows, len(ratings.rating), encoded.other_ids)
 
 
-def join(layout: Layout, parts: list[RatingColumns]) -> Ratings:
-    """Encodes ids and concatenates the columns of several files. Empties ``parts`` to free memory early.
+def join(layout: Layout, files: list[list[RatingColumns]]) -> Ratings:
+    """Encodes ids and concatenates the parts of all files. Empties ``files`` to free memory early.
 
     Raises:
         UserError: There are no ratings.
     """
-    left_out, file_rows = sum(part.left_out for part in parts), [len(part.rating) for part in parts]
-    parts[:] = [part for part in parts if len(part.rating)] or parts[:1]
-    if not len(parts[0].rating):
+    file_rows = [sum(len(part.rating) for part in file) for file in files]
+    left_out = sum(part.left_out for file in files for part in file)
+    parts = [part for file in files for part in file if len(part.rating)]
+    files.clear()
+    if not parts:
         raise no_ratings(layout, left_out)
     rating = _concatenate([part.rating for part in parts])
     timestamp, split = (_concatenate([getattr(part, name) for part in parts]) for name in ("timestamp", "split"))
@@ -141,17 +146,21 @@ def explain_errors(layout: Layout) -> Iterator[None]:
         raise unreadable(layout.path, error) from None
 
 
-def read_columns(layout: Layout) -> dict[str, pa.ChunkedArray]:
-    """Reads the columns of a whole file by role."""
+def read_columns(layout: Layout) -> Iterator[dict[str, pa.ChunkedArray]]:
+    """Reads the columns of a whole file by role, in one part or in blocks of lines."""
     if layout.kind == "parquet":
-        with pq.ParquetFile(layout.path) as file:  # read_table would take a directory year=2014 for a column
-            columns = parquet.columns_by_role(layout, file.read(columns=list(layout.stored.values())))
+        with pq.ParquetFile(layout.path) as table:  # read_table would take a directory year=2014 for a column
+            yield with_partition(layout, parquet.columns_by_role(layout, table.read(list(layout.stored.values()))))
     elif layout.kind in ("csv", "dat"):
-        columns = delimited.read(layout)
-    else:
+        yield with_partition(layout, delimited.read(layout))
+    else:  # most of a file of reviews is text that is not kept
+        movie: bytes | None = None
         with gzip.open(layout.path, "rb") if is_gzip(layout.path) else open(layout.path, "rb") as file:
-            columns = read_block(layout, file.read().removeprefix(BYTE_ORDER_MARK), None)[0]
-    return with_partition(layout, columns)
+            block = file.read(_BLOCK).removeprefix(BYTE_ORDER_MARK)
+            while block := block + file.readline():
+                columns, movie = read_block(layout, block, movie)
+                yield with_partition(layout, columns)
+                block = file.read(_BLOCK)
 
 
 def read_block(layout: Layout, block: bytes, movie: bytes | None) -> tuple[dict[str, pa.ChunkedArray], bytes | None]:

@@ -298,6 +298,24 @@ def hive_directories_of_a_column_that_is_read(at: Path) -> Case:
 
 
 @case
+def hive_directories_of_days_in_a_directory_of_spark(at: Path) -> Case:
+    months = pd.to_datetime(ratings().time, unit="s").dt.strftime("%Y-%m-01")
+    for date, group in ratings().groupby(months + " 00%3A00%3A00"):
+        place = at / "user=nobody.parquet" / f"date={date}"
+        place.mkdir(parents=True)
+        group.drop(columns="time").rename(columns={"user": "uid"}).to_parquet(place / "part-0.parquet")
+    return Case(at, ratings().assign(time=(pd.to_datetime(months) - pd.Timestamp(0)) // pd.Timedelta(seconds=1)))
+
+
+@case
+def decimals_in_parquet(at: Path) -> Case:
+    columns = {name: pa.array(ratings()[name]).cast(pa.decimal128(22, 2)) for name in ("user", "movie", "rating")}
+    columns["time"] = pa.array(ratings()["time"]).cast(pa.decimal128(20, 0))
+    pq.write_table(pa.table(columns), at / "a.parquet")
+    return Case(at / "a.parquet", ratings())
+
+
+@case
 def times_with_an_offset(at: Path) -> Case:
     stamps = pd.to_datetime(ratings().time, unit="s", utc=True).dt.tz_convert("America/Bogota")
     ratings().assign(time=stamps.map(pd.Timestamp.isoformat)).to_csv(at / "a.csv", index=False)

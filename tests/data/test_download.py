@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import re
@@ -13,7 +14,10 @@ import pytest
 
 from gnnrec.data import download, movielens
 from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
+from tests.data.file_cases import CASES
+from tests.data.file_tables import movies
 
 NAME = "ml-latest-small"
 
@@ -103,6 +107,20 @@ def fetch(server: Server, directory):
 
 def zip_ranges(server: Server) -> list:
     return [requested for path, requested in server.requests if path.endswith(".zip")]
+
+
+def test_ml_100k_is_downloaded_with_titles_and_published_folds(server, tmp_path, monkeypatch):
+    case = CASES["ml_100k"](tmp_path)
+    files = {f"ml-100k/{name}": (tmp_path / name).read_bytes() for name in ("u.data", "u.item")}
+    files |= {"ml-100k/u1.base": b"1\t2\t3\t4\n", "ml-100k/mku.sh": b"exit 1"}
+    server.files["/ml-100k.zip"] = zipped(files)
+    monkeypatch.setenv(download.URL_VARIABLE, server.url)
+    monkeypatch.setitem(movielens.ARCHIVES, "ml-100k", dataclasses.replace(movielens.ARCHIVES["ml-100k"], md5=None))
+    prepare(tmp_path / "out", PrepareOptions(dataset="ml-100k", download_dir=tmp_path / "cache", shards=2))
+    data = PreparedDataset(tmp_path / "out")
+    assert data.num_ratings == len(case.expected) and data.manifest.rating["min"] == 1.0
+    assert set(data.movies["title"]) == set(movies()["title"])
+    assert {path.name for path in (tmp_path / "cache" / "ml-100k").iterdir()} == {"u.data", "u.item", "u1.base"}
 
 
 def test_prepare_downloads_a_dataset_once(server, tmp_path, monkeypatch, capfd):

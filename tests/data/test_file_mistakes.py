@@ -12,6 +12,7 @@ import pytest
 
 from gnnrec.data.out_of_core import prepare as out_of_core
 from gnnrec.data.out_of_core.size import Plan
+from gnnrec.data.pairs import PairsFile
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.errors import UserError
 from tests.data.file_tables import ratings, text_ids
@@ -48,6 +49,23 @@ def test_columns_are_refused_for_a_file_with_a_header(tmp_path, separator):
     line = refusal(path, columns="user,movie,rating")
     assert f"{path} line 1: the first line (user, movie, rating) seems to be a header" in line
     assert "omit --columns" in line
+
+
+def test_columns_are_refused_for_files_with_names(tmp_path):
+    ratings().to_parquet(tmp_path / "a.parquet")
+    ratings().to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    (tmp_path / "a.txt").write_text("7:\n1,5,2005-09-06\n")
+    for name in ("a.parquet", "a.jsonl", "a.txt"):
+        line = refusal(tmp_path / name, columns="user,movie,rating,timestamp")
+        assert line.startswith(f"{tmp_path / name} has names of columns: omit --columns")
+
+
+def test_columns_are_refused_for_pairs_with_a_header(tmp_path):
+    (tmp_path / "pairs.csv").write_text("user,movie\n1,2\n")
+    with pytest.raises(UserError, match="seems to be a header"):
+        PairsFile(tmp_path / "pairs.csv", {"user": None, "movie": None, "columns": "user,movie"}, 10)
+    (tmp_path / "pairs.csv").write_text("2,1\n3,1\n")
+    assert PairsFile(tmp_path / "pairs.csv", {"columns": "movie,user"}, 10).count == 2
 
 
 @pytest.mark.parametrize("header", ["numbers", "titles", "none"])
