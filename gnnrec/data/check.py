@@ -66,7 +66,7 @@ def refuse_mixed_ids(
             if error := _first_error(layout, (role,), None):
                 raise error
         raise UserError(
-            f"{layouts[0].path}: the {role} id {shown(other_ids[0])!r} is not an integer, but other {role} ids are: "
+            f"{layouts[0].path}: the {role} id '{shown(other_ids[0])}' is not an integer, but other {role} ids are: "
             "correct it, or pass --ids text"
         )
 
@@ -99,11 +99,11 @@ def _problem(layout: Layout, row: list, integer_ids: tuple[str, ...], scale: tup
             return f"the {role} id {shown(values[role])} is neither a number nor text: {_REPAIR}"
         if role in integer_ids and not is_integral(str(values[role])):
             return (
-                f"the {role} id {shown(values[role])!r} is not an integer, but other {role} ids are: {_REPAIR}, "
+                f"the {role} id '{shown(values[role])}' is not an integer, but other {role} ids are: {_REPAIR}, "
                 "or pass --ids text to read all ids as text"
             )
     if "split" in values and parse_split(values["split"]) is None:
-        return f"the split {shown(values['split'])!r} is none of {', '.join(SPLIT_NAMES[:3])}: {_REPAIR}"
+        return f"the split '{shown(values['split'])}' is none of {', '.join(SPLIT_NAMES[:3])}: {_REPAIR}"
     return _rating_problem(values.get("rating", 0), scale) or _time_problem(values.get("timestamp", 0))
 
 
@@ -112,9 +112,9 @@ def _rating_problem(value: object, scale: tuple[float, float] | None) -> str | N
         return f"the rating is missing or NaN: {_REPAIR}"
     rating = as_number(value)
     if rating is None:
-        return f"the rating {shown(value)!r} is not a number: {_REPAIR}"
+        return f"the rating '{shown(value)}' is not a number: {_REPAIR}"
     if not math.isfinite(rating):
-        return f"the rating {shown(value)!r} is not finite: {_REPAIR}"
+        return f"the rating '{shown(value)}' is not finite: {_REPAIR}"
     if scale and not scale[0] <= rating <= scale[1]:
         return (
             f"the rating {shown(value)} is off the scale {scale[0]:g} to {scale[1]:g}: correct it, set the scale with "
@@ -128,12 +128,12 @@ def _time_problem(value: object) -> str | None:
         return f"the timestamp is missing: {_REPAIR}"
     number = as_number(value)
     if number is not None and not math.isfinite(number):
-        return f"the timestamp {shown(value)!r} is not finite: {_REPAIR}"
+        return f"the timestamp '{shown(value)}' is not finite: {_REPAIR}"
     if number is not None and abs(number) >= 2**63:
-        return f"the timestamp {shown(value)!r} is out of range for seconds since 1970: {_REPAIR}"
+        return f"the timestamp '{shown(value)}' is out of range for seconds since 1970: {_REPAIR}"
     if number is None and isinstance(value, str):
         try:
             parse_text(value)
         except ValueError:
-            return f"the timestamp {shown(value)!r} is neither seconds since 1970 nor YYYY-MM-DD HH:MM:SS: {_REPAIR}"
+            return f"the timestamp '{shown(value)}' is neither seconds since 1970 nor YYYY-MM-DD HH:MM:SS: {_REPAIR}"
     return None

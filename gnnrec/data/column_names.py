@@ -90,12 +90,12 @@ def match_columns(
         if name is None or name not in header:
             _raise_missing(path, header, role, name, first_row, is_text, of_movies)
         if header.count(name) > 1:
-            raise UserError(f"{path}{line}: column {shown(name)!r} occurs more than once: rename one of them")
+            raise UserError(f"{path}{line}: column '{shown(name)}' occurs more than once: rename one of them")
         columns[role] = name
     names = list(columns.values())
     for role, name in columns.items():
         if names.count(name) > 1:
-            raise UserError(f"{path}{line}: column {shown(name)!r} is used for more than one role: set --{role}-column")
+            raise UserError(f"{path}{line}: column '{shown(name)}' is used for more than one role: set --{role}-column")
         if is_text and not _may_be_header(header, [name]):
             raise _no_header(path, header, of_movies)
     if of_movies and is_text and len(columns) == 1 and not _may_be_header(header, header):
@@ -141,7 +141,7 @@ def _raise_missing(
         )
     if is_text and not _may_be_header(header, header):
         raise _no_header(path, header, of_movies)
-    missing = f"column {shown(name)!r}" if name else f"{role} column"
+    missing = f"column '{shown(name)}'" if name else f"{role} column"
     hint = f"name it with --{role}-column"
     if role == "rating" and not name:
         hint += ", or pass --implicit if each row is a view, a click or a purchase"

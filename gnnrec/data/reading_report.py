@@ -121,17 +121,17 @@ class ReadingReport:
     def _columns(self) -> list[str]:
         columns = self.layouts[0].columns
         described = [
-            f"{role} {shown(columns[role])!r}: {'text' if self.ids[role].is_text else 'integers'}" for role in ID_ROLES
+            f"{role} '{shown(columns[role])}': {'text' if self.ids[role].is_text else 'integers'}" for role in ID_ROLES
         ]
         low, high = self.scale
-        name = f" {shown(columns['rating'])!r}" if "rating" in columns else ""
+        name = f" '{shown(columns['rating'])}'" if "rating" in columns else ""
         described.append(f"rating{name}: {low:g} to {high:g}" if name else "no ratings (--implicit)")
         if self.times is None:
             described.append("no times")
         else:
             units = sorted({times.UNIT_NAMES[layout.time_unit] for layout in self.layouts})
             span = f"{_date(self.times.first)} to {_date(self.times.last)}"
-            described.append(f"time {shown(columns['timestamp'])!r}: {', '.join(units)}, {span}")
+            described.append(f"time '{shown(columns['timestamp'])}': {', '.join(units)}, {span}")
         return described
 
     def _warnings(self) -> list[str]:
@@ -141,7 +141,7 @@ class ReadingReport:
             if role not in self.layouts[0].text_ids and summary.other_ids and summary.integer_rows:
                 warnings.append(
                     f"{role} ids are of mixed kinds: {summary.integer_rows:,} of {self.ratings:,} ratings have "
-                    f"integers, the others ids such as {shown(summary.other_ids[0])!r}; all are kept as text"
+                    f"integers, the others ids such as '{shown(summary.other_ids[0])}'; all are kept as text"
                 )
         if self.times is not None and self.times.implausible:
             warnings.append(
