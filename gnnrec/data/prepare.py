@@ -6,8 +6,9 @@ import dataclasses
 import functools
 import time
 from pathlib import Path
+from typing import Any
 
-from gnnrec.data import formats, locate, manifest_builder
+from gnnrec.data import formats, locate, manifest_builder, remote
 from gnnrec.data.dry_run import dry_run
 from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES, Layout, shown_names
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
@@ -43,6 +44,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
     options.check()
     if not options.dry_run:
         files.check_replaceable(out, options.overwrite, MANIFEST)
+    options = _with_local_copies(options)
     ratings_paths, movies_path = _input_files(options)
     layouts = _layouts(ratings_paths, options)
     check_times(options.split_protocol, "timestamp" in layouts[0].columns)
@@ -98,6 +100,15 @@ def _check_same_columns(layouts: list[Layout]) -> None:
             raise UserError(
                 f"{without.path} has no {role} column, but {other.path} has one: give all files the same columns"
             )
+
+
+def _with_local_copies(options: PrepareOptions) -> PrepareOptions:
+    """Copies the files at addresses (``https://``, ``s3://``); returns the options with the paths of the copies."""
+    names = ("ratings", "movies", *(f"{name}_file" for name in SPLIT_NAMES[:UNUSED]))
+    paths = {name: getattr(options, name) for name in names}
+    addresses = {name: path for name, path in paths.items() if path is not None and remote.is_remote(path)}
+    copies: dict[str, Any] = {name: remote.local_copy(path, options.download_dir) for name, path in addresses.items()}
+    return dataclasses.replace(options, **copies)
 
 
 def _input_files(options: PrepareOptions) -> tuple[list[tuple[Path, int | None]], Path | None]:

@@ -37,7 +37,8 @@ class PrepareOptions(ColumnOptions):
             Give it, ratings or train_file.
         ratings: Ratings file (CSV with any delimiter, JSON records on lines, Parquet, or the layout of GroupLens,
             Kaggle, RecBole or the Netflix Prize; text may be gzipped), or many files: a directory or a pattern such as
-            "log/part-*.parquet", which are read in the order of their names.
+            "log/part-*.parquet", which are read in the order of their names. Addresses that fsspec opens (https://,
+            s3://) are copied to download_dir first.
         train_file: Ratings to train on, of a split of your own: like ratings. Give it instead of ratings.
         validation_file: Ratings for validation, of a split of your own; by default none, or the share validation of
             train_file if that option is set.
