@@ -11,6 +11,7 @@ from typing import Any
 from gnnrec.data import formats, locate, manifest_builder, remote
 from gnnrec.data.dry_run import dry_run
 from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES, Layout, shown_names
+from gnnrec.data.leakage import audit_split
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
 from gnnrec.data.prepare_in_memory import prepare_in_memory
 from gnnrec.data.prepare_options import PrepareOptions
@@ -19,6 +20,7 @@ from gnnrec.data.split import check_times
 from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.log import logger
 from gnnrec.utils.option_names import dashed
 
 __all__ = ["PrepareOptions", "prepare"]
@@ -65,8 +67,12 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
         raise UserError(
             f"{out}: cannot write there ({files.error_text(error)}): make room or choose another directory"
         ) from None
-    manifest_builder.print_summary(out, manifest, PreparedDataset(out).user_ptr, time.perf_counter() - started)
+    dataset = PreparedDataset(out)
+    manifest_builder.print_summary(out, manifest, dataset.user_ptr, time.perf_counter() - started)
     report.log()
+    if options.audit:
+        for line in audit_split(dataset).lines():
+            logger.info(f"  {line}")
     return manifest
 
 

@@ -85,6 +85,8 @@ class PrepareOptions(ColumnOptions):
             by default a hidden directory next to the output.
         download_dir: Directory of downloaded datasets.
         overwrite: Replace the output directory if it exists.
+        audit: Print what training ratings tell about held-out ones: of the same session, later, at the same time; and
+            cold users and movies.
         dry_run: Print how the files are understood, judging by their first rows, and write nothing.
     """
 
@@ -120,6 +122,7 @@ class PrepareOptions(ColumnOptions):
     scratch: Path | None = None
     download_dir: Path = dataclasses.field(default_factory=cache_directory)
     overwrite: bool = False
+    audit: bool = False
     dry_run: bool = False
 
     def movies_names(self) -> dict[str, str | None]:

@@ -26,6 +26,7 @@ _IGNORED_OPTIONS = (
     "movies",
     "movies_columns",
     "dry_run",
+    "audit",
 )
 _VERSION = 4
 _MARKER = "job"
