@@ -25,6 +25,10 @@ def test_functions_are_not_replaced_by_modules_of_their_names():
         ("finish the run again with --resume auto", 'finish the run again with resume="auto"'),
         ("pass --ratings FILE or --dataset NAME", "pass ratings=FILE or dataset=NAME"),
         ("--similar-to Heat: no movie", "movie=Heat: no movie"),
+        ("or pass --ids text to read", 'or pass ids="text" to read'),
+        ("or pass --implicit if each row", "or pass implicit=True if each row"),
+        ("as in --columns user,movie,rating,timestamp", 'as in columns="user,movie,rating,timestamp"'),
+        ("left out by --not-rated 99", "left out by not_rated=99"),
         ("a - b -- c", "a - b -- c"),
     ],
 )

@@ -13,8 +13,8 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 #: Options without a value on the command line.
-_FLAGS = ("overwrite", "refit", "wandb")
-_OPTION = re.compile(r"(?<![\w-])--([a-z][\w.-]*\w)(?: (auto|all|[A-Z]{2,}\b|-?\d[\d.]*\b))?")
+_FLAGS = ("overwrite", "refit", "wandb", "implicit")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][\w.-]*\w)(?: (auto|all|text|[a-z-]+(?:,[a-z-]+)+|[A-Z]{2,}\b|-?\d[\d.]*\b))?")
 #: An option with its value at the beginning of a message. Other words may follow the option instead of a value.
 _FIRST = re.compile(r"--([a-z][\w.-]*\w) (?!(?:and|or|is|are|has|needs|must|goes|cannot)\b)")
 
@@ -53,7 +53,7 @@ def python_text(text: str, names: dict[str, str]) -> str:
 
     def rewrite(match: re.Match[str]) -> str:
         name, value = argument(match[1]), match[2]
-        if value in ("auto", "all"):
+        if value in ("auto", "all", "text") or (value and "," in value):
             return f'{name}="{value}"'
         if name in _FLAGS or (name == "resume" and value is None):
             return f"{name}=True" + (f" {value}" if value else "")

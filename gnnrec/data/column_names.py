@@ -133,7 +133,6 @@ def _may_be_header(header: list[str], names: list[str]) -> bool:
 def _raise_missing(
     path: Path, header: list[str], role: str, name: str | None, first_row: list[str], is_text: bool, of_movies: bool
 ) -> NoReturn:
-    line = " line 1" if is_text else ""
     if not of_movies and _is_wide(header, first_row):
         raise UserError(
             f"{path}: this seems to be a wide matrix of {len(header)} columns: what is needed is a row for each rating "
@@ -147,7 +146,8 @@ def _raise_missing(
         hint += ", or pass --implicit if each row is a view, a click or a purchase"
     elif is_text and not of_movies:
         hint += f", or if there is no header name all columns with {_COLUMNS_EXAMPLE}"
-    raise UserError(f"{path}{line}: no {missing} among {shown_names(header)}: {hint}")
+    where = f"{path} line 1: no" if is_text else f"{path} has no"
+    raise UserError(f"{where} {missing} among {shown_names(header)}: {hint}")
 
 
 def _is_wide(header: list[str], first_row: list[str]) -> bool:

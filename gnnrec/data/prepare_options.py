@@ -66,7 +66,7 @@ class PrepareOptions(ColumnOptions):
         test: Share of the ratings held out for testing; with strong, share of the users. Not used by leave-last, nor
             with a split of your own.
         validation: Share of the remaining ratings held out for validation; with strong, share of the remaining users.
-            Not used by leave-last. By default 0.05, or 0 with a split of your own.
+            Not used by leave-last; by default 0.05, or 0 with a split of your own.
         relevant: Lowest rating of a movie that its user likes; strong and leave-last use no rating below it. none makes
             every rating relevant, as does implicit.
         least_relevant: Relevant ratings of a user below which strong leaves the user out.

@@ -93,7 +93,7 @@ def test_clicks_name_the_option_for_them(tmp_path):
 def test_whole_records_are_not_printed(tmp_path):
     record = {"who": "A" * 300, "what": "B" * 300, "text": "a review " * 300, **{f"key {k}": "C" for k in range(50)}}
     (tmp_path / "a.jsonl").write_text(json.dumps(record))
-    assert "no user column among who, what, text, key 0" in refusal(tmp_path / "a.jsonl")
+    assert "has no user column among who, what, text, key 0" in refusal(tmp_path / "a.jsonl")
     (tmp_path / "b.csv").write_text(",".join([*map(str, record.values()), "7"]))
     assert "--columns" in refusal(tmp_path / "b.csv")
     (tmp_path / "c.csv").write_text('user,item,rating\n1,2,"' + "a review " * 300 + '"\n')
