@@ -291,3 +291,16 @@ def test_the_example_runs(tmp_path):
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert re.search(r"test RMSE 0\.\d+ after epoch", result.stdout)
+
+
+def test_prepare_takes_codes_clicks_and_files_of_a_split(place, ratings):
+    with_code = ratings.assign(rating=ratings["rating"].where(ratings.index > 0, 99))
+    for codes in (99, [99, -1]):
+        data = gnnrec.prepare(place / "codes", with_code, not_rated=codes, shards=4, overwrite=True)
+        assert data.num_ratings == len(ratings) - 1 and data.manifest.rating["max"] < 99
+    clicks = gnnrec.prepare(place / "clicks", ratings.drop(columns="rating"), implicit=True, shards=4)
+    assert set(clicks.rating) == {1.0}
+    ratings[:400].to_csv(place / "train.csv", index=False)
+    ratings[400:].to_csv(place / "test.csv", index=False)
+    split = gnnrec.prepare(place / "split", train_file=place / "train.csv", test_file=place / "test.csv", shards=4)
+    assert split.manifest.split["counts"]["test"] == len(ratings) - 400

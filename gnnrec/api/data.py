@@ -36,7 +36,7 @@ def prepare(
         dataset: Name of a MovieLens dataset to download instead of ratings, such as ``ml-latest-small`` or ``ml-1m``.
         overwrite: Replace an existing directory.
         **options: Further options of the command, such as ``protocol="strong"``, ``test=0.2``,
-            ``user_column="customer"``.
+            ``user_column="customer"``, ``implicit=True``, ``not_rated=[99, -1]``, ``train_file="train.csv"``.
 
     Returns:
         The prepared dataset; ``gnnrec.PreparedDataset(out)`` opens it again.
@@ -46,6 +46,9 @@ def prepare(
     """
     if options.get("dry_run"):
         raise UserError("dry_run prepares nothing to return: run gnnrec prepare --dry-run")
+    if "not_rated" in options:
+        codes = options["not_rated"]
+        options["not_rated"] = [str(code) for code in (codes if isinstance(codes, (list, tuple)) else [codes])]
     log_to_console(unless_configured=True)
     with as_file(ratings, "ratings") as ratings_file, as_file(movies, "movies") as movies_file:
         source = {"ratings": ratings_file, "movies": movies_file, "dataset": dataset, "overwrite": overwrite}
