@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--name", default="cold_start", help="name of the result file")
     arguments = parser.parse_args()
     layout = detect_layout(locate_ratings(arguments.ratings), RATINGS_ROLES, dict.fromkeys(RATINGS_ROLES))
-    result: dict = {"ratings": len(read_ratings(layout).rating), "share_of_users": SHARE, "runs": []}
+    result: dict = {"ratings": len(read_ratings([layout]).rating), "share_of_users": SHARE, "runs": []}
     for seed in range(arguments.seeds):
         row: dict = {"seed": seed}
         for objective, settings in (("rating", arguments.set), ("ranking", [])):
