@@ -43,10 +43,7 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
     genres = pd.Series("", index=range(len(raw)))
     matched = 0
     if path is not None:
-        listed = _read(detect_layout(path, MOVIES_ROLES, named))
-        listed["movie"] = listed["movie"].str.strip()
-        if raw.dtype != object:  # 7.0 is 7
-            listed["movie"] = listed["movie"].str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
+        listed = _read(detect_layout(path, MOVIES_ROLES, named), raw.dtype != object)
         listed = listed.sort_values(["movie", "title", "genres"]).drop_duplicates("movie").set_index("movie")
         matched = int(text.isin(listed.index).sum())
         listed = listed.reindex(text)
@@ -63,8 +60,8 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
     return table.astype({"title": "str", "genres": "str"}), matched
 
 
-def _read(layout: Layout) -> pd.DataFrame:
-    """Reads all movies of a file as strings; missing titles and genres are ""."""
+def _read(layout: Layout, has_integers: bool) -> pd.DataFrame:
+    """Reads all movies of a file as strings; missing titles and genres are "". With integers, 7.0 is 7."""
     try:
         if layout.kind == "parquet":
             with pq.ParquetFile(layout.path) as file:
@@ -80,6 +77,9 @@ def _read(layout: Layout) -> pd.DataFrame:
         raise unreadable(layout.path, error) from None
     if columns["movie"].null_count:
         _raise_first_error(layout)
+    columns["movie"] = pc.utf8_trim_whitespace(columns["movie"])
+    if has_integers:
+        columns["movie"] = pc.replace_substring_regex(columns["movie"], r"^(-?[0-9]+)\.0+$", r"\1")
     if "genres" in columns:
         columns["genres"] = _split_tokens(layout, columns["genres"])
     elif layout.header == ml_100k.ITEM_HEADER:
