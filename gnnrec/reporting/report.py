@@ -120,5 +120,5 @@ def _model_sections(run: OpenedRun, users: int) -> list[Section | None]:
     if run.split is not None:
         sections += ranking_errors(run) if run.records.ranking else rating_errors(run)
     source = run.source
-    sections.append(movie_map(source.catalog, source.scoring.movies))
+    sections.append(movie_map(source.catalog, source.scoring.own().movies))
     return [*sections, recommendations(source, users), similar_movies(source)]

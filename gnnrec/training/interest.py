@@ -1,0 +1,148 @@
+"""Fits interest after training, with settings chosen on validation: L2, number of factors, weight of the rating."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset, message_splits
+from gnnrec.distributed.world import World
+from gnnrec.evaluation.lists import RatingLists, list_split
+from gnnrec.evaluation.ranking_split import RankingSplit
+from gnnrec.graph.interactions import Interactions, read_interactions
+from gnnrec.graph.partition import partition
+from gnnrec.kernels.sums import bag
+from gnnrec.models.ease import Ease, ease_problem, select_movies
+from gnnrec.models.embeddings import NodeEmbeddings
+from gnnrec.models.interest import Interest
+from gnnrec.models.interest_options import DEFAULT_RATING_WEIGHT, RATING_WEIGHTS
+from gnnrec.models.rating_model import RatingModel
+from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, descend
+
+#: L2 strengths from which validation chooses, and the default without validation.
+L2_GRID, DEFAULT_L2 = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0), 400.0
+#: Most movies with which L2 and the number of factors are chosen: the most rated ones.
+CHOICE_MOVIES = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedInterest:
+    """Interest, and the solution of full rank that its tables approximate, which is EASE.
+
+    Attributes:
+        interest: For lists.
+        ease: For the comparison.
+    """
+
+    interest: Interest
+    ease: Ease
+
+
+def fit_interest(
+    config: TrainConfig, dataset: PreparedDataset, world: World, model: RatingModel, embeddings: NodeEmbeddings
+) -> FittedInterest | None:
+    """Fits interest on the ratings that a rating model is trained on, which are test ratings only with refit ``all``.
+
+    L2 and the number of factors are chosen by the NDCG of interest alone, by fits to the train ratings; then the weight
+    of the predicted rating by the NDCG of lists. A refit trains on validation, so its weight cannot be chosen.
+
+    Args:
+        config: The configuration.
+        dataset: The prepared dataset.
+        world: The ranks; every rank calls this.
+        model: The trained model, without DDP.
+        embeddings: Its embeddings of this rank's users and of all movies.
+
+    Returns:
+        None if interest is switched off, or the dataset has too many movies.
+    """
+    options = config.interest
+    if not options.enabled:
+        return None
+    if dataset.num_movies > options.movies:
+        world.log(
+            f"{dataset.num_movies:,} movies are more than --interest.movies {options.movies:,}: lists are in the order "
+            "of predicted ratings"
+        )
+        return None
+    held_out = list_split(dataset, world, VALIDATION, False, options, config.seed)
+    users = int(world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum())))
+    l2, num_factors = options.l2 or DEFAULT_L2, options.num_factors or options.dim
+    if users:
+        l2, num_factors = _choose_tables(config, dataset, held_out, users)
+    rated = _ratings(dataset, world, message_splits(config.refit))
+    ease = ease_problem(rated, dataset.num_movies, world).solve(l2)
+    embedding, target = _tables(ease, num_factors, world)
+    interest = Interest.of_tables(embedding, target, l2, options.rating_weight or DEFAULT_RATING_WEIGHT)
+    if users and not config.refit and not options.rating_weight:
+        interest = _with_best_weight(interest, model, embeddings, held_out)
+    world.log(f"interest: l2 {l2:g}, {interest.dim} factors, weight of the rating {interest.rating_weight:g}")
+    return FittedInterest(interest, ease)
+
+
+def _tables(ease: Ease, dim: int, world: World) -> tuple[Tensor, Tensor]:
+    """Tables of rank 0, on every rank: those of two ranks would differ by rounding."""
+    embedding, target = world.run_on_rank0(lambda: tuple(table.cpu() for table in ease.tables(dim)))
+    return embedding.to(world.device), target.to(world.device)
+
+
+def _ratings(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) -> Interactions:
+    part = partition(dataset.manifest.shards, world.rank, world.size)
+    return read_interactions(dataset, part, splits, None, world.device)
+
+
+def _choose_tables(
+    config: TrainConfig, dataset: PreparedDataset, held_out: RankingSplit, users: int
+) -> tuple[float, int]:
+    """Chooses L2, then the number of factors, with the most rated movies.
+
+    Fewer factors than all must gain a standard error.
+    """
+    options, world = config.interest, held_out.world
+    rated = _ratings(dataset, world, (TRAIN,))
+    popularity = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=dataset.num_movies))
+    movies = popularity.argsort(descending=True, stable=True)[:CHOICE_MOVIES].sort().values
+    rated, held_out = select_movies(rated, movies, dataset.num_movies), _only(held_out, movies)
+    problem = ease_problem(rated, len(movies), world)
+
+    def loss_of(score: Callable[[Interactions], Tensor]) -> float:  # ranks must choose the same
+        world.check_stop()
+        return world.broadcast_object(held_out.rank(score).loss or 0.0)
+
+    l2 = options.l2 or descend(L2_GRID, DEFAULT_L2, lambda l2: loss_of(problem.solve(l2).scores))
+    if options.num_factors:
+        return l2, options.num_factors
+    embedding, target = _tables(problem.solve(l2), options.dim, world)
+
+    def with_factors(count: int) -> float:
+        own, other = embedding[:, :count].contiguous(), target[:, :count]
+        return loss_of(lambda shown: bag(own, shown.movie, shown.user_ptr) @ other.T)
+
+    losses = {count: with_factors(count) for count in candidate_factors(options.dim)}
+    best = min(losses, key=losses.__getitem__)
+    return l2, best if losses[best] < losses[options.dim] - NOISE / users**0.5 else options.dim
+
+
+def _with_best_weight(
+    interest: Interest, model: RatingModel, embeddings: NodeEmbeddings, held_out: RankingSplit
+) -> Interest:
+    """Chooses the weight of the rating by the lists of validation users."""
+
+    def loss(weight: float) -> float:
+        held_out.world.check_stop()
+        lists = RatingLists(model, embeddings, dataclasses.replace(interest, rating_weight=weight))
+        return held_out.world.broadcast_object(lists.measure(held_out).loss or 0.0)
+
+    return dataclasses.replace(interest, rating_weight=descend(RATING_WEIGHTS, DEFAULT_RATING_WEIGHT, loss))
+
+
+def _only(split: RankingSplit, movies: Tensor) -> RankingSplit:
+    """Restricts a split to some movies, which are numbered by their position."""
+    shown, seen, targets = (
+        select_movies(ratings, movies, split.num_movies) for ratings in (split.shown, split.seen, split.targets)
+    )
+    return dataclasses.replace(split, shown=shown, seen=seen, targets=targets, num_movies=len(movies))
