@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -98,7 +97,7 @@ def _ratings(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) ->
 def _choose_tables(
     config: TrainConfig, dataset: PreparedDataset, held_out: RankingSplit, users: int
 ) -> tuple[float, int]:
-    """Chooses L2, then the number of factors, with the most rated movies.
+    """Chooses L2 with all factors, then the number of factors, with the most rated movies.
 
     Fewer factors than all must gain a standard error.
     """
@@ -109,22 +108,23 @@ def _choose_tables(
     rated, held_out = select_movies(rated, movies, dataset.num_movies), _only(held_out, movies)
     problem = ease_problem(rated, len(movies), world)
 
-    def loss_of(score: Callable[[Interactions], Tensor]) -> float:  # ranks must choose the same
+    tables: dict[float, tuple[Tensor, Tensor]] = {}
+
+    def loss(l2: float, factors: int) -> float:
         world.check_stop()
-        return world.broadcast_object(held_out.rank(score).loss or 0.0)
+        if l2 not in tables:
+            tables[l2] = _tables(problem.solve(l2), options.dim, world)
+        embedding, target = (table[:, :factors].contiguous() for table in tables[l2])
+        metrics = held_out.rank(lambda shown: bag(embedding, shown.movie, shown.user_ptr) @ target.T)
+        return world.broadcast_object(metrics.loss or 0.0)  # ranks must choose the same
 
-    l2 = options.l2 or descend(L2_GRID, DEFAULT_L2, lambda l2: loss_of(problem.solve(l2).scores))
+    most = options.num_factors or options.dim
+    l2 = options.l2 or descend(L2_GRID, DEFAULT_L2, lambda l2: loss(l2, most))
     if options.num_factors:
-        return l2, options.num_factors
-    embedding, target = _tables(problem.solve(l2), options.dim, world)
-
-    def with_factors(count: int) -> float:
-        own, other = embedding[:, :count].contiguous(), target[:, :count]
-        return loss_of(lambda shown: bag(own, shown.movie, shown.user_ptr) @ other.T)
-
-    losses = {count: with_factors(count) for count in candidate_factors(options.dim)}
+        return l2, most
+    losses = {count: loss(l2, count) for count in candidate_factors(most)}
     best = min(losses, key=losses.__getitem__)
-    return l2, best if losses[best] < losses[options.dim] - NOISE / users**0.5 else options.dim
+    return l2, best if losses[best] < losses[most] - NOISE / users**0.5 else most
 
 
 def _with_best_weight(

@@ -96,7 +96,7 @@ def test_l2_and_factors_are_the_best_on_validation(dataset, tmp_path):
     """Each beats its neighbors; fewer factors than all must gain a standard error."""
     chosen = train(config_of(dataset, tmp_path / "run", {"dim": 32}, max_steps=1), World())["chosen"]
     seen, liked = matrix(dataset, (TRAIN,)), matrix(dataset, (VALIDATION,), 4.0)
-    values = {l2: ndcg(dense_ease(seen, l2), seen, liked, 100) for l2 in L2_GRID}
+    values = {l2: ndcg(z_scores(dense_ease(seen, l2), 32), seen, liked, 100) for l2 in L2_GRID}
     position = L2_GRID.index(chosen["interest_l2"])
     neighbors = [values[l2] for l2 in L2_GRID[max(position - 1, 0) : position + 2]]
     assert values[chosen["interest_l2"]] >= max(neighbors) - 1e-9
