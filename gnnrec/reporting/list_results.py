@@ -23,8 +23,8 @@ def list_results(records: RunRecords) -> Section | None:
     head = ["", *(f"test {metric_name(metric)}" for metric in METRICS)]
     text = (
         f"What the lists of recommendations are worth, on the movies that {lists['users']:,} users like among their "
-        f"test ratings. {describe_order(records)} Coverage: share of all movies among the first 20 of any user. Popular "
-        "movies are the hundredth of all movies with the most ratings."
+        f"test ratings. {describe_order(records)} Coverage: share of all movies among the first 20 of any user. "
+        "Popular movies are the hundredth of all movies with the most ratings."
     )
     caption = "Small: this model relative to the baseline." if baselines else "No baselines were fitted."
     table = Table(caption, head, rows, strong=len(rows) - 1, wide=True)
