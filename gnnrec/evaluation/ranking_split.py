@@ -25,10 +25,11 @@ from gnnrec.graph.interactions import (
     candidate_movies,
     ranking_splits,
     read_interactions,
+    select_edges,
     slice_users,
 )
 from gnnrec.graph.partition import partition
-from gnnrec.kernels.ragged import offsets, owners
+from gnnrec.kernels.ragged import owners
 from gnnrec.kernels.sums import bag
 
 #: Splits that are known after training that leaves out the test ratings.
@@ -103,13 +104,7 @@ class RankingSplit:
 
 def only_users(ratings: Interactions, chosen: Tensor) -> Interactions:
     """Removes the interactions of all users but the chosen ones, bool ``[users]``; rows of users stay."""
-    kept = chosen[owners(ratings.user_ptr, torch.int64)]
-    return Interactions(
-        user_ptr=offsets(ratings.user_ptr.diff() * chosen),
-        movie=ratings.movie[kept],
-        rating=ratings.rating[kept],
-        edge_id=ratings.edge_id[kept],
-    )
+    return select_edges(ratings, chosen[owners(ratings.user_ptr, torch.int64)])
 
 
 def known_splits(refit: Refit) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
-from gnnrec.graph.interactions import Interactions
+from gnnrec.graph.interactions import Interactions, select_edges
 from gnnrec.kernels.ragged import offsets, owners
 from gnnrec.kernels.sums import bag
 from gnnrec.models.closed_form import item_weights
@@ -98,10 +98,8 @@ def select_movies(rated: Interactions, movies: Tensor, num_movies: int) -> Inter
     """
     column = torch.full((num_movies,), -1, dtype=torch.int32, device=movies.device)
     column[movies] = torch.arange(movies.numel(), dtype=torch.int32, device=movies.device)
-    movie = column[rated.movie]
-    kept = movie >= 0
-    count = torch.bincount(owners(rated.user_ptr, torch.int64)[kept], minlength=rated.num_users)
-    return Interactions(offsets(count), movie[kept], rated.rating[kept], rated.edge_id[kept])
+    numbered = dataclasses.replace(rated, movie=column[rated.movie])
+    return select_edges(numbered, numbered.movie >= 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,5 +198,5 @@ def _gathered(rated: Interactions, world: World) -> Interactions:
     counts = rated.user_ptr.diff()
     own = counts[counts > 0].cpu().numpy(), rated.movie.cpu().numpy()
     count, movie = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*world.all_gather_objects(own)))
-    empty = torch.zeros(0, device=world.device)
-    return Interactions(offsets(count.to(world.device)), movie.to(world.device), empty, empty)
+    movie = movie.to(world.device)
+    return Interactions(offsets(count.to(world.device)), movie, torch.ones_like(movie), torch.arange(len(movie)))

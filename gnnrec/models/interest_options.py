@@ -31,8 +31,8 @@ class InterestOptions:
 
     enabled: bool = True
     movies: int = bounded(40_000, least=0)
-    l2: float = bounded(0.0, least=0, meaning="chosen on validation")
+    l2: float = bounded(0.0, least=0, meaning="chosen on held-out train ratings")
     dim: int = bounded(256, least=1)
-    num_factors: int = bounded(0, least=0, meaning="chosen on validation")
+    num_factors: int = bounded(0, least=0, meaning="chosen on held-out train ratings")
     rating_weight: float = bounded(0.0, least=0, meaning="chosen on validation")
     relevant: float | None = None

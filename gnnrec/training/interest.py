@@ -1,4 +1,5 @@
-"""Fits interest after training, with settings chosen on validation: L2, number of factors, weight of the rating."""
+"""Fits interest after training. L2 and the number of factors are chosen on train ratings that are held out inside, and
+the weight of the predicted rating on validation."""
 
 from __future__ import annotations
 
@@ -7,12 +8,13 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from gnnrec import rng
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset, message_splits
 from gnnrec.distributed.world import World
-from gnnrec.evaluation.lists import RatingLists, list_split
+from gnnrec.evaluation.lists import MEASURED_USERS, RatingLists, list_split
 from gnnrec.evaluation.ranking_split import RankingSplit
-from gnnrec.graph.interactions import Interactions, read_interactions
+from gnnrec.graph.interactions import Interactions, read_interactions, select_edges
 from gnnrec.graph.partition import partition
 from gnnrec.kernels.sums import bag
 from gnnrec.models.ease import Ease, ease_problem, select_movies
@@ -22,8 +24,10 @@ from gnnrec.models.interest_options import DEFAULT_RATING_WEIGHT, RATING_WEIGHTS
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, descend
 
-#: L2 strengths from which validation chooses, and the default without validation.
-L2_GRID, DEFAULT_L2 = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0), 400.0
+#: L2 strengths to choose from, and the default without ratings to choose on.
+L2_GRID, DEFAULT_L2 = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0), 200.0
+#: Share of the train ratings on which L2 and the number of factors are chosen.
+HELD_OUT = 0.2
 #: Most movies with which L2 and the number of factors are chosen: the most rated ones.
 CHOICE_MOVIES = 4096
 
@@ -46,8 +50,9 @@ def fit_interest(
 ) -> FittedInterest | None:
     """Fits interest on the ratings that a rating model is trained on, which are test ratings only with refit ``all``.
 
-    L2 and the number of factors are chosen by the NDCG of interest alone, by fits to the train ratings; then the weight
-    of the predicted rating by the NDCG of lists. A refit trains on validation, so its weight cannot be chosen.
+    L2 and the number of factors are chosen by the NDCG of interest alone on a fifth of the train ratings, fitted to the
+    others: validation has too few ratings. Then the weight of the predicted rating is chosen by the NDCG of lists on
+    validation. A refit trains on validation, so its weight cannot be chosen.
 
     Args:
         config: The configuration.
@@ -68,17 +73,15 @@ def fit_interest(
             "of predicted ratings"
         )
         return None
-    held_out = list_split(dataset, world, VALIDATION, False, options, config.seed)
-    users = int(world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum())))
-    l2, num_factors = options.l2 or DEFAULT_L2, options.num_factors or options.dim
-    if users:
-        l2, num_factors = _choose_tables(config, dataset, held_out, users)
+    l2, num_factors = _choose_tables(config, dataset, world)
     rated = _ratings(dataset, world, message_splits(config.refit))
     ease = ease_problem(rated, dataset.num_movies, world).solve(l2)
     embedding, target = _tables(ease, num_factors, world)
     interest = Interest.of_tables(embedding, target, l2, options.rating_weight or DEFAULT_RATING_WEIGHT)
-    if users and not config.refit and not options.rating_weight:
-        interest = _with_best_weight(interest, model, embeddings, held_out)
+    if not config.refit and not options.rating_weight:
+        held_out = list_split(dataset, world, VALIDATION, False, options, config.seed)
+        if world.all_reduce_scalar(held_out.targets.num_edges):
+            interest = _with_best_weight(interest, model, embeddings, held_out)
     world.log(f"interest: l2 {l2:g}, {interest.dim} factors, weight of the rating {interest.rating_weight:g}")
     return FittedInterest(interest, ease)
 
@@ -94,15 +97,24 @@ def _ratings(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) ->
     return read_interactions(dataset, part, splits, None, world.device)
 
 
-def _choose_tables(
-    config: TrainConfig, dataset: PreparedDataset, held_out: RankingSplit, users: int
-) -> tuple[float, int]:
+def _choose_tables(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[float, int]:
     """Chooses L2 with all factors, then the number of factors, with the most rated movies.
 
     Fewer factors than all must gain a standard error.
     """
-    options, world = config.interest, held_out.world
+    options = config.interest
+    most = options.num_factors or options.dim
+    if options.l2 and options.num_factors:
+        return options.l2, most
     rated = _ratings(dataset, world, (TRAIN,))
+    drawn = rng.uniform(rng.key(config.seed, "interest"), rated.edge_id) < HELD_OUT
+    rated, targets = select_edges(rated, ~drawn), select_edges(rated, drawn)
+    first_row = partition(dataset.manifest.shards, world.rank, world.size).start
+    held_out = RankingSplit(world, rated, rated, targets, None, dataset.num_movies)
+    held_out = held_out.sampled(MEASURED_USERS, rng.key(config.seed, "interest users"), first_row)
+    users = int(world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum())))
+    if not users:
+        return options.l2 or DEFAULT_L2, most
     popularity = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=dataset.num_movies))
     movies = popularity.argsort(descending=True, stable=True)[:CHOICE_MOVIES].sort().values
     rated, held_out = select_movies(rated, movies, dataset.num_movies), _only(held_out, movies)
@@ -118,7 +130,6 @@ def _choose_tables(
         metrics = held_out.rank(lambda shown: bag(embedding, shown.movie, shown.user_ptr) @ target.T)
         return world.broadcast_object(metrics.loss or 0.0)  # ranks must choose the same
 
-    most = options.num_factors or options.dim
     l2 = options.l2 or descend(L2_GRID, DEFAULT_L2, lambda l2: loss(l2, most))
     if options.num_factors:
         return l2, most

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from gnnrec import rng
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation import lists
 from gnnrec.graph.interactions import read_interactions
+from gnnrec.graph.partition import partition
 from gnnrec.inference.load import load_run
 from gnnrec.models.interest_options import RATING_WEIGHTS
 from gnnrec.training.checkpoint.info import find_checkpoint, read_info
@@ -25,6 +27,7 @@ from tests.datasets import changed_copy, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 USERS, MOVIES, FACTORS = 61, 47, 12
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +91,19 @@ def test_interest_is_ease_on_all_train_ratings(dataset, run):
     loaded = load_run(place, World())
     assert loaded.interest.dim == summary["chosen"]["interest_factors"] == FACTORS
     expected = z_scores(dense_ease(matrix(dataset, (TRAIN,)), loaded.interest.l2), FACTORS)
-    shown = read_interactions(dataset, loaded.part, (TRAIN,), None, torch.device("cpu"))
+    shown = read_interactions(dataset, loaded.part, (TRAIN,), None, CPU)
     np.testing.assert_allclose(loaded.interest.scores(shown).numpy(), expected, atol=1e-4)
 
 
-def test_l2_and_factors_are_the_best_on_validation(dataset, tmp_path):
+def test_l2_and_factors_are_the_best_on_held_out_train_ratings(dataset, tmp_path):
     """Each beats its neighbors; fewer factors than all must gain a standard error."""
     chosen = train(config_of(dataset, tmp_path / "run", {"dim": 32}, max_steps=1), World())["chosen"]
-    seen, liked = matrix(dataset, (TRAIN,)), matrix(dataset, (VALIDATION,), 4.0)
+    train_ratings = read_interactions(dataset, partition(dataset.manifest.shards, 0, 1), (TRAIN,), None, CPU)
+    drawn = (rng.uniform(rng.key(0, "interest"), train_ratings.edge_id) < 0.2).numpy()
+    owner = np.repeat(np.arange(USERS), train_ratings.user_ptr.diff().numpy())
+    seen, liked = np.zeros((2, USERS, MOVIES), bool)
+    for rated, chosen_edges in ((seen, ~drawn), (liked, drawn)):
+        rated[owner[chosen_edges], train_ratings.movie.numpy()[chosen_edges]] = True
     values = {l2: ndcg(z_scores(dense_ease(seen, l2), 32), seen, liked, 100) for l2 in L2_GRID}
     position = L2_GRID.index(chosen["interest_l2"])
     neighbors = [values[l2] for l2 in L2_GRID[max(position - 1, 0) : position + 2]]
@@ -171,7 +179,7 @@ def test_a_refit_fits_the_ratings_that_it_trains_on(dataset, tmp_path, refit):
     assert summary["chosen"]["rating_weight"] == 0.8 and ("lists" in summary) == (refit is True)
     splits = (TRAIN, VALIDATION, TEST) if refit == "all" else (TRAIN, VALIDATION)
     loaded = load_run(tmp_path / "run", World())
-    shown = read_interactions(dataset, loaded.part, splits, None, torch.device("cpu"))
+    shown = read_interactions(dataset, loaded.part, splits, None, CPU)
     expected = z_scores(dense_ease(matrix(dataset, splits), 10.0), FACTORS)
     np.testing.assert_allclose(loaded.interest.scores(shown).numpy(), expected, atol=1e-4)
 
