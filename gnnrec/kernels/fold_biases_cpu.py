@@ -16,17 +16,55 @@ from torch import Tensor
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.edges import Edges, TimeBins
 from gnnrec.kernels.ragged import offsets
-from gnnrec.kernels.simd import add, divide, fill, load, multiply, scale, store, subtract, zeros
+from gnnrec.kernels.simd import add, divide, fill, load, load_like, multiply, scale, store, subtract, zeros
 from gnnrec.kernels.threads import array, balanced_ranges, num_workers, number_type, run_compiled, work_ranges
 
 
+@compiled
+def _lane(fold, first_fold, lanes):
+    return min(np.uint32(np.uint32(fold) - first_fold), np.uint32(lanes))
+
+
+@compiled
+def _sum_bins(steps, window, begin, size, masks, lane, left, place, joined, bins, empty, lanes):
+    """Sums and counts a user's edges in half-width bins of a window, and returns the last one.
+
+    Bins are numbered from 1, so that the one before the first is empty. Sums stay in registers, and the last ones that
+    are stored in a bin remain.
+    """
+    starts, follows, last = np.uint8(1 << (2 * window)), np.uint8(2 << (2 * window)), np.uint32(0)
+    total = count = empty
+    store(bins, 0, 0, empty)
+    store(bins, 0, lanes, empty)
+    for at in range(size):
+        step = steps[begin + at]
+        start = (step & starts) != 0
+        last = np.uint32(last + np.uint32(start))
+        place[at], joined[last] = last, (step & follows) != 0
+        keep, mask = left.dtype.type(not start), load_like(masks, lane[at], 0, empty)
+        total = add(scale(keep, total), multiply(mask, load_like(left, at, 0, empty)))
+        count = add(scale(keep, count), mask)
+        store(bins, last, 0, total)
+        store(bins, last, lanes, count)
+    joined[last + 1] = 0
+    store(bins, last + 1, 0, empty)
+    store(bins, last + 1, lanes, empty)
+    return last
+
+
+@compiled
+def _add_adjacent(bins, bin, column, joined, like):
+    """Sums over both bins of a half-width bin."""
+    here = load_like(bins, bin, column, like)
+    before = scale(joined[bin], load_like(bins, bin - 1, column, like))
+    after = scale(joined[bin + 1], load_like(bins, bin + 1, column, like))
+    return add(add(here, here), add(before, after))
+
+
+# Compiled functions in a closure would be part of the names of cached files, and different in every process.
 @functools.cache
 def kernels(lanes: int) -> SimpleNamespace:
     """Compiles the loops for a number of lanes."""
-
-    @compiled
-    def lane_of(fold, first_fold):
-        return min(np.uint32(np.uint32(fold) - first_fold), np.uint32(lanes))
 
     @compiled
     def bias_sweep(
@@ -36,14 +74,14 @@ def kernels(lanes: int) -> SimpleNamespace:
             begin, end = np.uint64(pointer[user]), np.uint64(pointer[user + 1])
             others = zeros(movie_bias, lanes)
             for edge in range(begin, end):
-                mask = load(masks, lane_of(fold[edge], first_fold), 0, lanes)
+                mask = load(masks, _lane(fold[edge], first_fold, lanes), 0, lanes)
                 others = add(others, multiply(mask, load(movie_bias, np.uint32(movie[edge]), 0, lanes)))
             degree = add(load(user_degree, user, 0, lanes), fill(shrinkage, others))
             bias = divide(subtract(load(user_total, user, 0, lanes), others), degree)
             store(out, user, 0, bias)
             if sums is not None:
                 for edge in range(begin, end):
-                    mask, column = load(masks, lane_of(fold[edge], first_fold), 0, lanes), np.uint32(movie[edge])
+                    mask, column = load(masks, _lane(fold[edge], first_fold, lanes), 0, lanes), np.uint32(movie[edge])
                     store(sums, column, 0, add(load(sums, column, 0, lanes), multiply(mask, bias)))
 
     @compiled
@@ -51,45 +89,11 @@ def kernels(lanes: int) -> SimpleNamespace:
         for user in range(first, last):
             base = load(user_base, user, 0, lanes)
             for edge in range(np.uint64(pointer[user]), np.uint64(pointer[user + 1])):
-                mask = load(masks, lane_of(fold[edge], first_fold), 0, lanes)
+                mask = load(masks, _lane(fold[edge], first_fold, lanes), 0, lanes)
                 own = add(base, load(movie_bias, np.uint32(movie[edge]), 0, lanes))
                 left, row = subtract(fill(rating[edge], base), own), np.uint32(cell[edge])
                 store(sums, row, 0, add(load(sums, row, 0, lanes), multiply(mask, left)))
                 store(sums, row, lanes, add(load(sums, row, lanes, lanes), mask))
-
-    @compiled
-    def sum_bins(steps, window, begin, size, masks, lane, left, place, joined, bins):
-        """Sums and counts a user's edges in half-width bins of a window, and returns the last one.
-
-        Bins are numbered from 1, so that the one before the first is empty. Sums stay in registers, and the last ones
-        that are stored in a bin remain.
-        """
-        starts, follows, last = np.uint8(1 << (2 * window)), np.uint8(2 << (2 * window)), np.uint32(0)
-        total = count = empty = zeros(left, lanes)
-        store(bins, 0, 0, empty)
-        store(bins, 0, lanes, empty)
-        for at in range(size):
-            step = steps[begin + at]
-            start = (step & starts) != 0
-            last = np.uint32(last + np.uint32(start))
-            place[at], joined[last] = last, (step & follows) != 0
-            keep, mask = left.dtype.type(not start), load(masks, lane[at], 0, lanes)
-            total = add(scale(keep, total), multiply(mask, load(left, at, 0, lanes)))
-            count = add(scale(keep, count), mask)
-            store(bins, last, 0, total)
-            store(bins, last, lanes, count)
-        joined[last + 1] = 0
-        store(bins, last + 1, 0, empty)
-        store(bins, last + 1, lanes, empty)
-        return last
-
-    @compiled
-    def add_adjacent(bins, bin, column, joined):
-        """Sums over both bins of a half-width bin."""
-        here = load(bins, bin, column, lanes)
-        before = scale(joined[bin], load(bins, bin - 1, column, lanes))
-        after = scale(joined[bin + 1], load(bins, bin + 1, column, lanes))
-        return add(add(here, here), add(before, after))
 
     @compiled
     def temporal_biases(
@@ -109,7 +113,7 @@ def kernels(lanes: int) -> SimpleNamespace:
             size, shrinkage = np.uint64(pointer[user + 1]) - begin, fill(movie_shrinkage, base)
             for at in range(size):
                 edge = begin + at
-                lane[at] = lane_of(fold[edge], first_fold)
+                lane[at] = _lane(fold[edge], first_fold, lanes)
                 mask = load(masks, lane[at], 0, lanes)
                 residual = subtract(
                     fill(rating[edge], base), add(base, load(movie_bias, np.uint32(movie[edge]), 0, lanes))
@@ -125,11 +129,13 @@ def kernels(lanes: int) -> SimpleNamespace:
                 if stages is not None:
                     for at in range(size):
                         stages[window, begin + at] = left[at, 0]
-                last_bin = sum_bins(steps, window, begin, size, masks, lane, left, place, joined, bins)
+                last_bin = _sum_bins(
+                    steps, window, begin, size, masks, lane, left, place, joined, bins, zeros(left, lanes), lanes
+                )
                 shrinkage = fill(user_shrinkages[window], base)
                 for number in range(1, last_bin + 1):
-                    store(both, number, 0, add_adjacent(bins, number, 0, joined))
-                    store(both, number, lanes, add(add_adjacent(bins, number, lanes, joined), shrinkage))
+                    store(both, number, 0, _add_adjacent(bins, number, 0, joined, base))
+                    store(both, number, lanes, add(_add_adjacent(bins, number, lanes, joined, base), shrinkage))
                 for at in range(size):
                     mask, row, residual = load(masks, lane[at], 0, lanes), place[at], load(left, at, 0, lanes)
                     own = add(mask, mask)

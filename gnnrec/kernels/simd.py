@@ -6,6 +6,8 @@ vector, which stays in registers of any width while rows are added to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
@@ -58,7 +60,16 @@ def _address(context, builder, signature, arguments):
 def load(typing, array, i, j, lanes):
     """Loads ``array[i, j : j + lanes]``."""
     vector = _vector(array, lanes)
+    return vector(array, i, j, lanes), _load(array, vector)
 
+
+@intrinsic
+def load_like(typing, array, i, j, like):
+    """Loads ``array[i, j : j + lanes]`` with as many lanes as ``like``."""
+    return like(array, i, j, like), _load(array, like)
+
+
+def _load(array: types.Array, vector: Vector) -> Callable:
     def generate(context, builder, signature, arguments):
         address = _address(context, builder, signature, arguments)
         if array.dtype != types.uint16:
@@ -68,7 +79,7 @@ def load(typing, array, i, j, lanes):
         bits = builder.zext(builder.load(builder.bitcast(address, halves.as_pointer()), align=2), words)
         return builder.bitcast(builder.shl(bits, ir.Constant(words, [16] * vector.lanes)), vector.llvm)
 
-    return vector(array, i, j, lanes), generate
+    return generate
 
 
 @intrinsic

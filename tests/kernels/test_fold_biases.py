@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.kernels import dispatch, fold_biases_reference
+from gnnrec.kernels import dispatch, fold_biases_cpu, fold_biases_reference, sums_cpu
 from gnnrec.kernels import fold_biases as kernels
 from gnnrec.kernels.edges import Edges
 from tests.kernels.rating_examples import (
@@ -167,3 +167,10 @@ def test_a_fold_above_the_signed_range_has_its_own_lane(dtype):
     assert torch.equal(sums, kernels.year_sums(as_tensors(USERS, dtype), range(FOLDS), *biases, len(CELLS)))
     alone = kernels.year_sums(shifted, range(-1, 0), *(values[:, :1] for values in biases), len(CELLS))
     assert alone[:, 1].sum() == len(EVERY)
+
+
+@pytest.mark.parametrize("kernels_of", [fold_biases_cpu.kernels, sums_cpu.kernels])
+def test_cached_files_have_the_same_names_in_every_process(kernels_of):
+    """numba puts what a function closes over into the names, and a compiled function differs among processes."""
+    for kernel in vars(kernels_of(8)).values():
+        assert [type(cell.cell_contents) for cell in kernel.py_func.__closure__] == [int]
