@@ -14,7 +14,7 @@ from gnnrec.utils import files
 #: Steps before the profile, which compile and allocate.
 SKIPPED = 3
 #: Rows of the table.
-ROWS = 60
+ROWS = 100
 
 
 class StepProfiler(contextlib.AbstractContextManager):

