@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 _BLOCK = 1 << 20  # rows
@@ -28,3 +30,17 @@ def look_up(table: np.ndarray, positions: np.ndarray) -> np.ndarray:
     for block in blocks(len(positions), _LOOK_UP_BLOCK):
         values[block] = table[positions[block]]
     return values
+
+
+def user_blocks(user_ptr: np.ndarray, ratings: int) -> Iterator[tuple[int, int]]:
+    """Yields row ranges ``(first user, end)`` with at most about ``ratings`` ratings and at least one user each.
+
+    Args:
+        user_ptr: Start of the ratings of each user, ``[users + 1]``.
+        ratings: Ratings of a block.
+    """
+    first, users = 0, len(user_ptr) - 1
+    while first < users:
+        end = max(first + 1, int(np.searchsorted(user_ptr, user_ptr[first] + ratings, side="right")) - 1)
+        yield first, end
+        first = end

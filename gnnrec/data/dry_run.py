@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from gnnrec.data import rating_scale, read
-from gnnrec.data.layout import ID_ROLES, Layout
+from gnnrec.data.layout import Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.reading.json_lines import to_array
 from gnnrec.data.reading.rows import SAMPLE, first_rows
-from gnnrec.data.reading_report import IdSummary, ReadingReport, TimeRange
+from gnnrec.data.reading_report import ReadingReport
 from gnnrec.utils.log import logger
 
 #: Files whose first rows are read.
@@ -42,17 +42,7 @@ def dry_run(layouts: list[Layout], movies_path: Path | None, options: PrepareOpt
     scale = rating_scale.resolve_all(some, options.rating_scale, by_file)
     _, titles = movie_table(ratings.movie.raw, movies_path, options.movies_names())
     logger.info(f"dry run, first {len(ratings.rating):,} rows (nothing is written):")
-    ReadingReport(
-        layouts=layouts,
-        ids={role: IdSummary.of(getattr(ratings, role)) for role in ID_ROLES},
-        ratings=len(ratings.rating),
-        scale=scale,
-        times=TimeRange.of(ratings.timestamp),
-        left_out=ratings.left_out,
-        movies_path=movies_path,
-        movies=len(ratings.movie.raw),
-        titles=titles,
-    ).log()
+    ReadingReport.of(layouts, ratings, scale, movies_path, titles).log()
 
 
 def _first_columns(layout: Layout) -> dict[str, pa.ChunkedArray]:

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from gnnrec.data.blocks import user_blocks
 from gnnrec.data.prepared import TEST, TEST_INPUT, TRAIN, VALIDATION, VALIDATION_INPUT, PreparedDataset
 
 #: Seconds between ratings of one session.
@@ -68,9 +69,7 @@ def audit_split(dataset: PreparedDataset) -> SplitAudit:
     user_ptr = np.asarray(dataset.user_ptr)
     trained = np.zeros(dataset.num_movies, bool)
     held_out_of_movie = np.zeros(dataset.num_movies, np.int64)
-    first = 0
-    while first < dataset.num_users:
-        end = max(first + 1, int(np.searchsorted(user_ptr, user_ptr[first] + _BLOCK, side="right")) - 1)
+    for first, end in user_blocks(user_ptr, _BLOCK):
         edges = slice(user_ptr[first], user_ptr[end])
         split, movie = np.asarray(dataset.split[edges]), np.asarray(dataset.movie[edges])
         user = np.repeat(np.arange(end - first), np.diff(user_ptr[first : end + 1]))
@@ -84,7 +83,6 @@ def audit_split(dataset: PreparedDataset) -> SplitAudit:
         audit.cold_user_ratings += int(of_user[is_cold].sum())
         if has_times:
             _count_times(audit, user, np.asarray(dataset.timestamp[edges]), held_out, known)
-        first = end
     is_cold = (held_out_of_movie > 0) & ~trained
     audit.cold_movies, audit.cold_movie_ratings = int(is_cold.sum()), int(held_out_of_movie[is_cold].sum())
     return audit

@@ -10,13 +10,13 @@ import pandas as pd
 
 from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split, split_ranking
 from gnnrec.data.blocks import look_up
-from gnnrec.data.layout import ID_ROLES, Layout
+from gnnrec.data.layout import Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, write_prepared
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.read import Ratings, read_ratings
-from gnnrec.data.reading_report import IdSummary, ReadingReport, TimeRange
+from gnnrec.data.reading_report import ReadingReport
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
 
@@ -49,17 +49,7 @@ def prepare_in_memory(
         del by_file
         split_ranking.check_relevant(options.split_protocol, options.relevant_rating, scale)
         movies, titles = movie_table(ratings.movie.raw, movies_path, options.movies_names())
-        report = ReadingReport(
-            layouts=layouts,
-            ids={role: IdSummary.of(getattr(ratings, role)) for role in ID_ROLES},
-            ratings=len(ratings.rating),
-            scale=scale,
-            times=TimeRange.of(ratings.timestamp),
-            left_out=ratings.left_out,
-            movies_path=movies_path,
-            movies=len(movies),
-            titles=titles,
-        )
+        report = ReadingReport.of(layouts, ratings, scale, movies_path, titles)
         manifest, users, arrays = _arrange(ratings, scale, options)
         manifest.source = manifest_builder.source(options, paths, checksums)
     with open_output() as directory:

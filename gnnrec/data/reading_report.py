@@ -10,6 +10,7 @@ import numpy as np
 
 from gnnrec.data.ids import EncodedIds
 from gnnrec.data.layout import ID_ROLES, Layout, shown
+from gnnrec.data.read import Ratings
 from gnnrec.data.reading import times
 from gnnrec.utils.log import logger
 
@@ -100,6 +101,23 @@ class ReadingReport:
     movies_path: Path | None
     movies: int
     titles: int
+
+    @staticmethod
+    def of(
+        layouts: list[Layout], ratings: Ratings, scale: tuple[float, float], movies_path: Path | None, titles: int
+    ) -> ReadingReport:
+        """The report of ratings in memory; see the attributes."""
+        return ReadingReport(
+            layouts=layouts,
+            ids={role: IdSummary.of(getattr(ratings, role)) for role in ID_ROLES},
+            ratings=len(ratings.rating),
+            scale=scale,
+            times=TimeRange.of(ratings.timestamp),
+            left_out=ratings.left_out,
+            movies_path=movies_path,
+            movies=len(ratings.movie.raw),
+            titles=titles,
+        )
 
     def log(self) -> None:
         """Prints the report, and warnings."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gnnrec import rng
+from gnnrec.data.blocks import user_blocks
 
 _BLOCK = 1 << 17  # ratings per block
 
@@ -57,13 +58,8 @@ class SplitInput:
         return rng.key(self.seed, "split", purpose)
 
     def user_blocks(self) -> Iterator[tuple[int, int]]:
-        """Yields row ranges ``(first user, end)`` with about a hundred thousand ratings and at least one user each."""
-        first, users = 0, len(self.user_ptr) - 1
-        while first < users:
-            end = int(np.searchsorted(self.user_ptr, self.user_ptr[first] + _BLOCK, side="right")) - 1
-            end = max(first + 1, end)
-            yield first, end
-            first = end
+        """Row ranges ``(first user, end)`` with about a hundred thousand ratings and at least one user each."""
+        return user_blocks(self.user_ptr, _BLOCK)
 
     def pair_counters(self) -> Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]:
         """Returns a function from a range of users to each edge's user offset in the range and counter of raw ids."""

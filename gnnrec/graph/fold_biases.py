@@ -47,12 +47,10 @@ class FoldBiases:
     temporal_bias: Tensor | None = None
     tables: TemporalBiasTables | None = None
 
-    def targets_of(self, fold: int) -> Tensor | None:
-        """Temporal biases of the edges of one fold, ``[targets, 3]``; None in models without time."""
-        if self.temporal_bias is None:
-            return None
-        row = fold - self.folds.start
-        return self.temporal_bias[self.target_ptr[row] : self.target_ptr[row + 1]]
+    def edges_of(self, fold: int) -> slice:
+        """Rows of the edges of one fold in ``temporal_bias``."""
+        row = self.folds.index(fold)
+        return slice(self.target_ptr[row], self.target_ptr[row + 1])
 
 
 def fold_groups(num_folds: int, bytes_a_fold: float) -> list[range]:

@@ -70,13 +70,10 @@ def message_statistics(
     if tables and fold >= 0:
         raise ValueError("tables of temporal biases are available only without a supervised fold")
     folds = epoch.folds if epoch is not None else Folds.single(graph)
-    sizes = None
-    if fold >= 0:
-        biases, row = epoch.biases(fold), fold - epoch.biases(fold).folds.start
-        if graph.device.type != "cpu":
-            sizes = _sizes(graph, epoch, fold, dropout)
-    else:
-        biases, row = fold_biases(graph, folds, NO_FOLD, tables), 0
+    biases = epoch.biases(fold) if fold >= 0 else fold_biases(graph, folds, NO_FOLD, tables)
+    row, of_targets, sizes = biases.folds.index(fold), biases.edges_of(fold), None
+    if fold >= 0 and graph.device.type != "cpu":
+        sizes = _sizes(graph, epoch, fold, of_targets.stop - of_targets.start, dropout)
     group, kept, weight = None, None, 1.0
     if dropout is not None:
         group, (kept, weight) = dropout.group, dropout.kept(fold)
@@ -93,16 +90,13 @@ def message_statistics(
         movie_bias=movie_bias,
         weight=weight,
         edges=residuals,
-        target_temporal_bias=None if fold < 0 else biases.targets_of(fold),
+        target_temporal_bias=None if biases.temporal_bias is None else biases.temporal_bias[of_targets],
         temporal_bias=biases.tables,
     )
 
 
-def _sizes(graph: RankGraph, epoch: Epoch, fold: int, dropout: MessageDropout | None) -> tuple[int, int]:
+def _sizes(graph: RankGraph, epoch: Epoch, fold: int, targets: int, dropout: MessageDropout | None) -> tuple[int, int]:
     """Returns the numbers of messages and targets of a pass on this rank."""
-    biases = epoch.biases(fold)
-    row = fold - biases.folds.start
-    targets = biases.target_ptr[row + 1] - biases.target_ptr[row]
     if dropout is None:
         return graph.num_edges - targets, targets
     return dropout.num_messages(fold, epoch.fold, epoch.num_folds), targets

@@ -10,6 +10,7 @@ import torch
 from gnnrec.kernels.edges import Edges, EdgeTimeBins, TimeBins
 from gnnrec.kernels.statistics import time_bins
 
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5}
 MOVIES, FOLDS, LEVELS, LATEST = 7, 4, 10, 1000
 WINDOWS = TimeBins(
     movie_half_width=60,
@@ -95,3 +96,9 @@ def effects(every: list[Edge], left: list[float], side: str, half: int, shrinkag
                 total, count = total + shared * residual, count + shared
         actual.append(total / count)
     return actual
+
+
+def assert_near(actual: torch.Tensor, expected, dtype: torch.dtype) -> None:
+    expected = torch.as_tensor(np.array(expected, dtype=np.float64)).view(actual.shape)
+    assert actual.dtype == dtype
+    torch.testing.assert_close(actual.double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])

@@ -14,6 +14,7 @@ from tests.kernels.rating_examples import (
     MOVIES,
     WINDOWS,
     as_tensors,
+    assert_near,
     cells_of,
     effects,
     shared_bins,
@@ -22,7 +23,6 @@ from tests.kernels.rating_examples import (
 
 USERS, EVERY = some_edges()
 CELLS = cells_of(EVERY)
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5}
 #: No fold, one fold, and groups of folds that start before and reach past the last one.
 GROUPS = pytest.mark.parametrize(
     "folds", [range(-1, 0), range(2, 3), range(0, 4), range(2, 6), range(1, 9), range(0, 16)], ids=str
@@ -52,12 +52,6 @@ def random_biases(lanes: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.T
     random = np.random.default_rng(5)
     user, movie = 3.4 + random.normal(0, 0.4, (len(USERS), lanes)), random.normal(0, 0.4, (MOVIES, lanes))
     return torch.from_numpy(user).to(dtype), torch.from_numpy(movie).to(dtype)
-
-
-def assert_near(actual: torch.Tensor, expected, dtype: torch.dtype) -> None:
-    expected = torch.as_tensor(np.array(expected, dtype=np.float64)).view(actual.shape)
-    assert actual.dtype == dtype
-    torch.testing.assert_close(actual.double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 @GROUPS

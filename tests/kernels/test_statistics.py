@@ -16,13 +16,13 @@ from tests.kernels.rating_examples import (
     MOVIES,
     WINDOWS,
     as_tensors,
+    assert_near,
     pointer_of,
     shared_bins,
     some_edges,
 )
 
 USERS, EVERY = some_edges()
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5}
 EXCLUDED = pytest.mark.parametrize("excluded", [-1, 2])
 
 
@@ -47,12 +47,6 @@ def random_biases(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     random = np.random.default_rng(5)
     user, movie = 3.4 + random.normal(0, 0.4, len(USERS)), random.normal(0, 0.4, MOVIES)
     return torch.from_numpy(user).to(dtype), torch.from_numpy(movie).to(dtype)
-
-
-def assert_near(actual: torch.Tensor, expected, dtype: torch.dtype) -> None:
-    expected = torch.as_tensor(np.array(expected, dtype=np.float64)).view(actual.shape)
-    assert actual.dtype == dtype
-    torch.testing.assert_close(actual.double(), expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
 def test_fold_sums_equal_plain_loops(edges):

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.steps import run_epoch
 from gnnrec.config.train_config import parse_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
@@ -27,16 +28,9 @@ def count(options: list[str], directory: str) -> dict:
     config = parse_train_config([*options, f"--data={directory}", "--run_dir=unused", "--log_every=1000"])
     with pretend_gpu() as device:
         trainer = RatingTrainer(config, PreparedDataset(Path(directory)), World(device=device))
-
-        def run_epoch(epoch: int) -> None:
-            for index in range(trainer.steps_an_epoch):
-                step, batch = trainer.make_batch(epoch, index)
-                trainer.forward_backward(step, batch)
-                trainer.optimizer_step()
-
-        run_epoch(0)
+        list(run_epoch(trainer, 0))
         with counting() as counts:
-            run_epoch(1)
+            list(run_epoch(trainer, 1))
     steps = trainer.steps_an_epoch
     return {
         "steps": steps,

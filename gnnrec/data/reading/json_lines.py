@@ -23,7 +23,9 @@ def read(layout: Layout, block: pa.Buffer) -> dict[str, pa.ChunkedArray]:
         pyarrow.ArrowInvalid: A line is no record.
     """
     columns = layout.stored
-    schema = pa.schema([(name, _type(layout, name)) for name in columns.values()])
+    sample = first_rows(layout, 100)
+    values = {name: [row[layout.header.index(name)] for row in sample] for name in columns.values()}
+    schema = pa.schema([(name, _type(values[name])) for name in columns.values()])
     try:
         table = pa_json.read_json(
             pa.BufferReader(block),
@@ -35,10 +37,8 @@ def read(layout: Layout, block: pa.Buffer) -> dict[str, pa.ChunkedArray]:
         return _read_slowly(columns, block)
 
 
-def _type(layout: Layout, name: str) -> pa.DataType:
-    """The type of a column, judging by the first records."""
-    position = layout.header.index(name)
-    values = [row[position] for row in first_rows(layout, 100)]
+def _type(values: list[Any]) -> pa.DataType:
+    """The type of a column, judging by its first values."""
     if any(isinstance(value, str) for value in values):
         return pa.string()
     return pa.float64() if any(isinstance(value, float) for value in values) else pa.int64()
