@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def train_run(data: Path, config: str, ranks: int, *words: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Trains in a directory that is removed, without validation before the end and without baselines.
+    """Trains in a directory that is removed, without validation before the end, baselines and interest.
 
     Args:
         data: A prepared dataset.
@@ -29,7 +29,17 @@ def train_run(data: Path, config: str, ranks: int, *words: str) -> tuple[list[di
         command = record.torchrun(ranks)
         command += [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
         command += ["--data", str(data), "--run-dir", f"{directory}/run", "--validate-every", "0"]
-        command += ["--baselines", "false", "--wandb.mode", "disabled", "--device", "cpu", *words]
+        command += [
+            "--baselines",
+            "false",
+            "--interest.enabled",
+            "false",
+            "--wandb.mode",
+            "disabled",
+            "--device",
+            "cpu",
+            *words,
+        ]
         environment = record.environment_with(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
         subprocess.run(command, check=True, capture_output=True, env=environment)
         lines = Path(directory, "run", "metrics.jsonl").read_text().splitlines()

@@ -85,5 +85,5 @@ vectors = gnnrec.embed(run)
 predicted = vectors.users.loc[user] @ vectors.movies.T + vectors.movie_bias + vectors.user_bias[user] + vectors.offset
 first = gnnrec.recommend(run, user, top=1).iloc[0]
 scale = data.manifest.rating
-np.testing.assert_allclose(predicted[first["movie"]].clip(scale["min"], scale["max"]), first["score"], rtol=1e-4)
+np.testing.assert_allclose(predicted[first["movie"]].clip(scale["min"], scale["max"]), first["rating"], rtol=1e-4)
 print(f"{vectors.users.shape[0]} users and {vectors.movies.shape[0]} movies, {vectors.users.shape[1]} numbers each")

@@ -7,6 +7,7 @@ from pathlib import Path
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.config.training_options import CheckpointOptions, OptimizerOptions, RegularizationOptions, WandbOptions
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.interest_options import InterestOptions
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.ranking_options import RankingOptions
 
@@ -23,9 +24,10 @@ def make_config(
     regularization: dict | None = None,
     ranking: dict | None = None,
     checkpoint: dict | None = None,
+    interest: dict | None = None,
     **options,
 ) -> TrainConfig:
-    """A small configuration; parts are given as dictionaries of what differs."""
+    """A small configuration; parts are given as dictionaries of what differs. Interest is off unless it is given."""
     config = TrainConfig(
         data=Path(data),
         run_dir=Path(run_dir),
@@ -35,6 +37,7 @@ def make_config(
         regularization=RegularizationOptions(**regularization or {}),
         ranking=RankingOptions(**ranking or {}),
         checkpoint=CheckpointOptions(**checkpoint or {}),
+        interest=InterestOptions(**{"enabled": False} if interest is None else interest),
         **{"wandb": WandbOptions(mode="disabled"), "baselines": False} | options,
     )
     config.check()

@@ -118,23 +118,31 @@ def test_embeddings_equal_those_of_an_export(run, export):
         assert ours.shape == (dim, 8) and (ours.dtypes == np.float32).all()
         file = pd.concat(pd.read_parquet(path) for path in (export / name).glob("*.parquet"))
         file = file.set_index(name.removesuffix("s")).loc[ours.index]
-        np.testing.assert_allclose(ours, np.stack(file["embedding"]), atol=1e-6)
+        interest = getattr(vectors, f"{name.removesuffix('s')}_interest")
+        np.testing.assert_allclose(np.hstack([ours, interest]), np.stack(file["embedding"]), atol=1e-5)
         pd.testing.assert_frame_equal(theirs.loc[ours.index], ours, check_exact=False, atol=1e-6)
     assert vectors.offset == pytest.approx(exported.offset)
 
 
 @pytest.mark.slow
 def test_recommendations_are_the_highest_scores_of_unrated_movies(run, export, ratings, movies):
-    predicted = scores(gnnrec.embed(run)).clip(0.5, 5)
+    vectors = gnnrec.embed(run)
+    predicted = scores(vectors)
+    both = predicted + vectors.user_interest @ vectors.movie_interest.T
     all_users = gnnrec.recommend(run, top=4)
-    assert all_users.columns.tolist() == ["user", "rank", "movie", "title", "score"]
+    assert all_users.columns.tolist() == ["user", "rank", "movie", "title", "score", "rating"]
     titles = movies.set_index("movieId")["title"]
     for user, found in all_users.groupby("user"):
         rated = ratings.loc[ratings["userId"] == user, "movieId"]
-        best = predicted.loc[user].drop(rated).nlargest(4)
+        best = both.loc[user].drop(rated).nlargest(4)
         np.testing.assert_allclose(found["score"], best, rtol=1e-4)
+        ratings_of_best = predicted.loc[user, found["movie"]].clip(0.5, 5)
+        np.testing.assert_allclose(found["rating"], ratings_of_best, rtol=1e-4)
         assert not set(found["movie"]) & set(rated)
         assert found["title"].tolist() == titles[found["movie"]].tolist()
+    by_rating = gnnrec.recommend(run, 7, top=4, order_by="rating")
+    rated = ratings.loc[ratings["userId"] == 7, "movieId"]
+    np.testing.assert_allclose(by_rating["score"], predicted.loc[7].drop(rated).nlargest(4).clip(0.5, 5), rtol=1e-4)
     some = all_users["user"].unique()[[3, 0]]
     for source in (run, export):
         chosen = gnnrec.recommend(source, some, top=4)
@@ -183,8 +191,10 @@ def test_export_of_new_users_and_other_formats(place, run, ratings):
     new = ratings.head(5).assign(userId="new").drop(columns="timestamp")
     out = gnnrec.export(run, place / "new", ratings=new, formats=["npy"], dtype="float16")
     vectors = np.load(out / "users.npy")
-    assert (vectors.shape, vectors.dtype) == ((1, 8), np.float16)
-    np.testing.assert_allclose(vectors, gnnrec.embed(run, ratings=new).users, atol=1e-2)
+    embedded = gnnrec.embed(run, ratings=new)
+    expected = np.hstack([embedded.users, embedded.user_interest])
+    assert (vectors.shape, vectors.dtype) == (expected.shape, np.float16) and embedded.users.shape == (1, 8)
+    np.testing.assert_allclose(vectors, expected, atol=1e-2)
 
 
 @pytest.mark.slow

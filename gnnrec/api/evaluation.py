@@ -9,6 +9,7 @@ import pandas as pd
 from gnnrec.api.python_names import python_errors
 from gnnrec.api.session import read_options, session
 from gnnrec.api.training import Run, run_directory
+from gnnrec.evaluation.metrics import Metrics
 from gnnrec.inference.evaluate import EvaluateOptions
 from gnnrec.inference.evaluate import evaluate as evaluate_run
 
@@ -27,7 +28,7 @@ def evaluate(
 
     Returns:
         A row for ``test``, and for ``validation`` unless the run was trained on it; a column for each metric, such as
-        ``rmse`` and ``mae``, or ``recall@20`` and ``ndcg@100``.
+        ``rmse`` and ``mae``, and ``recall@20`` and ``ndcg@20`` of the lists.
 
     Raises:
         UserError: Bad input.
@@ -35,4 +36,8 @@ def evaluate(
     options = read_options(EvaluateOptions, {"checkpoint": checkpoint, "data": data, "device": device})
     with session(options.device) as world:
         results = evaluate_run(run_directory(run), options, world)
-    return pd.DataFrame({split: metrics.figures() for split, metrics in results.items()}).T
+    return pd.DataFrame({split: _figures(metrics) for split, metrics in results.items()}).T
+
+
+def _figures(metrics: list[Metrics]) -> dict[str, float | None]:
+    return {name: value for part in metrics for name, value in part.figures().items()}

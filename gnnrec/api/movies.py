@@ -12,6 +12,7 @@ from gnnrec.api.python_names import python_errors
 from gnnrec.api.source import open_vectors
 from gnnrec.api.training import Run
 from gnnrec.distributed.world import World
+from gnnrec.inference.list_order import list_order
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_one import RankedMovies, find_similar, recommend_to_user
 from gnnrec.inference.recommend_options import RecommendOptions
@@ -24,6 +25,7 @@ def recommend(
     user: int | str | Iterable[int | str] | None = None,
     *,
     top: int = 10,
+    order_by: str | None = None,
     genre: list[str] | None = None,
     min_year: int | None = None,
     max_year: int | None = None,
@@ -41,6 +43,8 @@ def recommend(
         source: A run, a run directory or an export.
         user: A raw id, several raw ids, or None for all users.
         top: Movies for each user.
+        order_by: Order of the movies: ``interest``, ``rating``, or ``both``, which is the default where a rating run
+            has interest.
         genre: Only movies of one of these genres.
         min_year: Only movies of this year or later, by the year at the end of the title.
         max_year: Only movies of this year or earlier.
@@ -52,15 +56,16 @@ def recommend(
         device: ``auto`` (CUDA if available), ``cpu`` or ``cuda``.
 
     Returns:
-        Columns ``user``, ``rank`` (from 1), ``movie`` (raw id), ``title``, ``score``; the score of a rating model is
-        the predicted rating, clipped to the scale. Users are in the order of the call.
+        Columns ``user``, ``rank`` (from 1), ``movie`` (raw id), ``title``, ``score`` and, unless the scores of a rating
+        model are its predicted ratings, ``rating``: the predicted rating, clipped to the scale. Users are in the order
+        of the call.
 
     Raises:
         UserError: Bad input, or an unknown user.
     """
     users = [user] if isinstance(user, str) or not isinstance(user, Iterable) else list(user)
     options = {"top": top, "genre": genre, "min_year": min_year, "max_year": max_year, "min_ratings": min_ratings}
-    options |= {"user": "", "checkpoint": checkpoint, "data": data, "device": device}
+    options |= {"user": "", "order_by": order_by, "checkpoint": checkpoint, "data": data, "device": device}
     with open_vectors(source, ratings, options, every_user=user is None) as (vectors, parsed, world):
         parsed.check()
         if user is None:
@@ -113,7 +118,8 @@ def _for_one(vectors: VectorSource, options: RecommendOptions, user: str) -> pd.
 def _for_all(vectors: VectorSource, options: RecommendOptions, world: World) -> pd.DataFrame:
     from gnnrec.inference.recommend_all import BestMovies
 
-    best = BestMovies(vectors, allowed_movies(vectors.catalog, options), options.top, world.device)
+    order = list_order(vectors.scoring, options.order_by)
+    best = BestMovies(vectors, allowed_movies(vectors.catalog, options), options.top, world.device, order)
     tables = []
     for first in range(0, vectors.num_users, options.part_rows):
         world.check_stop()
@@ -127,7 +133,8 @@ def _for_all(vectors: VectorSource, options: RecommendOptions, world: World) -> 
 
 def _table(ranked: RankedMovies, score: str) -> pd.DataFrame:
     ranks = range(1, len(ranked.titles) + 1)
-    return pd.DataFrame({"rank": ranks, "movie": ranked.movies, "title": ranked.titles, score: ranked.scores})
+    table = pd.DataFrame({"rank": ranks, "movie": ranked.movies, "title": ranked.titles, score: ranked.scores})
+    return table if ranked.ratings is None else table.assign(rating=ranked.ratings)
 
 
 def _concatenated(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ class Embeddings:
 
     A rating model with the dot head predicts ``offset + user_bias + movie_bias + user vector . movie vector``; a
     ranking model scores a pair by the product alone. For the MLP head the vectors are inputs (docs/export.md).
+    :func:`gnnrec.recommend` orders movies by the predicted rating plus the product of the vectors of interest.
 
     Attributes:
         users: ``[users, dim]``; ``users.to_numpy()`` is the matrix, ``users.loc[42]`` one vector.
@@ -25,6 +26,8 @@ class Embeddings:
         user_bias: ``[users]``.
         movie_bias: ``[movies]``.
         offset: Constant term of every score.
+        user_interest: Vectors of interest, ``[users, interest dim]``; None without interest.
+        movie_interest: ``[movies, interest dim]``; None without interest.
     """
 
     users: pd.DataFrame
@@ -32,6 +35,8 @@ class Embeddings:
     user_bias: pd.Series
     movie_bias: pd.Series
     offset: float
+    user_interest: pd.DataFrame | None = None
+    movie_interest: pd.DataFrame | None = None
 
 
 @python_errors()
@@ -61,11 +66,16 @@ def embed(
         users = vectors.block(range(vectors.num_users))
         user_ids = pd.Index(users.ids.to_pandas(), name="user")
         movie_ids = pd.Index(vectors.catalog.movies.to_pandas(), name="movie")
-        scoring = vectors.scoring
+        scoring, dim = vectors.scoring, vectors.scoring.own_dim
+        interest: dict[str, pd.DataFrame] = {}
+        if scoring.interest_dim:
+            interest["user_interest"] = pd.DataFrame(users.vectors[:, dim:], index=user_ids)
+            interest["movie_interest"] = pd.DataFrame(scoring.movies[:, dim:], index=movie_ids)
         return Embeddings(
-            pd.DataFrame(users.vectors, index=user_ids),
-            pd.DataFrame(scoring.movies, index=movie_ids),
+            pd.DataFrame(users.vectors[:, :dim], index=user_ids),
+            pd.DataFrame(scoring.movies[:, :dim], index=movie_ids),
             pd.Series(users.bias, index=user_ids, name="bias"),
             pd.Series(scoring.bias, index=movie_ids, name="bias"),
             float(scoring.offset),
+            **interest,
         )

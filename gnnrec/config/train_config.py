@@ -24,6 +24,7 @@ from gnnrec.config.training_options import (
 from gnnrec.data.prepared import Refit
 from gnnrec.errors import UserError
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.interest_options import InterestOptions
 from gnnrec.models.layer_file import check_form, is_layer_file
 from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
@@ -41,6 +42,7 @@ class TrainConfig:
         objective: Task: rating (predict ratings) or ranking (find the movies that users like).
         model: The rating model.
         loader: Division of an epoch of the rating model into steps.
+        interest: Lists of the rating model: interest is fitted after training.
         ranking: The ranking model, its start and its loss.
         optimizer: The optimizer and its schedule.
         regularization: L2 of the rating model.
@@ -78,6 +80,7 @@ class TrainConfig:
     optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
     regularization: RegularizationOptions = dataclasses.field(default_factory=RegularizationOptions)
     ranking: RankingOptions = dataclasses.field(default_factory=RankingOptions)
+    interest: InterestOptions = dataclasses.field(default_factory=InterestOptions)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     tensorboard: bool = False

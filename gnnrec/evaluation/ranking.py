@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -13,15 +14,17 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.kernels.ragged import owners
 
-#: Lowest rank at which a movie counts as recommended, for coverage.
+#: Lowest rank at which a movie counts as recommended, for coverage and the share of popular movies.
 _COVERED = 20
+#: Share of the catalog that counts as popular.
+_POPULAR = 0.01
 #: Most scores in memory at a time, unless one user has more.
 _SCORES = 1 << 24
 #: Lower ranks only matter for MRR, which needs one of them per user.
 _LISTED = 100
 
-#: Called with users, as local rows int64 ``[n]``, and their Recall@20, Recall@50, NDCG@100 and reciprocal rank, float64
-#: ``[n, 4]``.
+#: Called with users, as local rows int64 ``[n]``, and float64 ``[n, 5]``: their Recall@20, Recall@50, NDCG@100,
+#: reciprocal rank and NDCG@20.
 OnUsers = Callable[[Tensor, Tensor], None]
 
 
@@ -37,6 +40,9 @@ class RankingMetrics:
         ndcg_at_100: ``sum 1 / log2(1 + rank)`` of the relevant movies among the first 100, over its largest value.
         mrr: One over the rank of the first relevant movie, in the whole ranking.
         coverage: Share of the catalog that is among the first 20 movies of any user.
+        ndcg_at_20: Like ``ndcg_at_100``, among the first 20.
+        popular: Share of popular movies among the first 20 movies of all users. Popular is the hundredth of the catalog
+            with the most ratings that are left out of rankings, which are known ones.
         count: Users, of all ranks.
     """
 
@@ -45,6 +51,8 @@ class RankingMetrics:
     ndcg_at_100: float | None
     mrr: float | None
     coverage: float | None
+    ndcg_at_20: float | None
+    popular: float | None
     count: int
     unit: ClassVar[str] = "users"
 
@@ -56,6 +64,8 @@ class RankingMetrics:
             "ndcg@100": self.ndcg_at_100,
             "mrr": self.mrr,
             "coverage": self.coverage,
+            "ndcg@20": self.ndcg_at_20,
+            "popular": self.popular,
         }
 
     @property
@@ -71,8 +81,9 @@ class RankingMetrics:
         if self.ndcg_at_100 is None:
             return "no users with relevant held-out movies"
         return (
-            f"Recall@20 {self.recall_at_20:.4f}  Recall@50 {self.recall_at_50:.4f}  NDCG@100 {self.ndcg_at_100:.4f}  "
-            f"MRR {self.mrr:.4f}  coverage {self.coverage:.4f}  {self.count:,} users"
+            f"Recall@20 {self.recall_at_20:.4f}  Recall@50 {self.recall_at_50:.4f}  NDCG@20 {self.ndcg_at_20:.4f}  "
+            f"NDCG@100 {self.ndcg_at_100:.4f}  MRR {self.mrr:.4f}  coverage {self.coverage:.4f}  "
+            f"popular {self.popular:.4f}  {self.count:,} users"
         )
 
 
@@ -107,8 +118,9 @@ def evaluate_ranking(
     device = targets.movie.device
     if candidates is None:
         candidates = torch.ones(num_movies, dtype=torch.bool, device=device)
-    sums = torch.zeros(5, dtype=torch.float64, device=device)
+    sums = torch.zeros(8, dtype=torch.float64, device=device)
     covered = torch.zeros(num_movies, dtype=torch.uint8, device=device)
+    popular = _popular(seen, candidates, world)
     users = targets.user_ptr.diff().nonzero().squeeze(1)
     chunk = max(1, min(chunk, _SCORES // num_movies))
     for rows in world.lockstep(torch.split(users, chunk) if users.numel() else []):
@@ -116,17 +128,27 @@ def evaluate_ranking(
         relevant = slice_users(targets, rows)
         ranks = _top_ranks(scores)
         figures = _figures(scores, ranks, relevant)
-        sums += torch.cat([figures.sum(0), figures.new_tensor([len(rows)])])
+        listed = (ranks > 0) & (ranks <= _COVERED)
+        totals = torch.stack([listed[:, popular].sum(), listed.sum(), listed.new_tensor(len(rows), dtype=torch.int64)])
+        sums += torch.cat([figures.sum(0), totals.double()])
         if on_users is not None:
             on_users(rows, figures)
-        covered |= ((ranks > 0) & (ranks <= _COVERED)).any(0)
-    *means, count = world.all_reduce_sum_(sums).tolist()
+        covered |= listed.any(0)
+    *means, popular_listed, all_listed, count = world.all_reduce_sum_(sums).tolist()
     covered = world.all_reduce_max_(covered)
     if count == 0:
-        return RankingMetrics(None, None, None, None, None, 0)
+        return RankingMetrics(None, None, None, None, None, None, None, 0)
     coverage = covered.sum().item() / max(int(candidates.sum()), 1)
-    recall_20, recall_50, ndcg, mrr = (value / count for value in means)
-    return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, int(count))
+    recall_20, recall_50, ndcg, mrr, ndcg_20 = (value / count for value in means)
+    share = popular_listed / max(all_listed, 1)
+    return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, ndcg_20, share, int(count))
+
+
+def _popular(seen: Interactions, candidates: Tensor, world: World) -> Tensor:
+    """Rows of the popular movies of the catalog; ties are broken by row."""
+    ratings = world.all_reduce_sum_(torch.bincount(seen.movie, minlength=candidates.numel()))
+    order = ratings.masked_fill(~candidates, -1).argsort(descending=True, stable=True)
+    return order[: math.ceil(_POPULAR * int(candidates.sum()))]
 
 
 def _allowed_scores(scores: Tensor, seen: Interactions, users: Tensor, candidates: Tensor) -> Tensor:
@@ -163,7 +185,7 @@ def _top_ranks(scores: Tensor) -> Tensor:
 
 
 def _figures(scores: Tensor, top_ranks: Tensor, relevant: Interactions) -> Tensor:
-    """Recall at 20 and 50, NDCG at 100 and reciprocal rank of users: float64 ``[n, 4]``.
+    """Recall at 20 and 50, NDCG at 100, reciprocal rank and NDCG at 20 of users: float64 ``[n, 5]``.
 
     Args:
         scores: Float ``[n, movies]``.
@@ -182,7 +204,11 @@ def _figures(scores: Tensor, top_ranks: Tensor, relevant: Interactions) -> Tenso
         return by_user((rank <= k).double()) / count.clamp(max=k)
 
     gain = 1 / torch.log2(1 + torch.arange(1, _LISTED + 1, dtype=torch.float64, device=rank.device))
-    ndcg = by_user(1 / torch.log2(1 + rank)) / gain.cumsum(0)[count.clamp(max=_LISTED) - 1]
+
+    def ndcg(k: int) -> Tensor:
+        own = torch.where(rank <= k, 1 / torch.log2(1 + rank), 0.0)
+        return by_user(own) / gain.cumsum(0)[count.clamp(max=k) - 1]
+
     first = by_user(rank, "min")
     unlisted = first.isinf().nonzero().squeeze(1)
     if unlisted.numel():
@@ -190,7 +216,7 @@ def _figures(scores: Tensor, top_ranks: Tensor, relevant: Interactions) -> Tenso
         best = by_user(own, "max")
         best_movie = by_user(torch.where(own == best[row], movie.double(), torch.inf), "min")
         first[unlisted] = _rank_in_full(scores[unlisted], best[unlisted].to(scores.dtype), best_movie[unlisted])
-    return torch.stack([recall(20), recall(50), ndcg, 1 / first], 1)
+    return torch.stack([recall(20), recall(50), ndcg(100), 1 / first, ndcg(20)], 1)
 
 
 def _rank_in_full(scores: Tensor, own: Tensor, movie: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
+from gnnrec import rng
 from gnnrec.data.prepared import (
     TEST_INPUT,
     TRAIN,
@@ -23,9 +25,11 @@ from gnnrec.graph.interactions import (
     candidate_movies,
     ranking_splits,
     read_interactions,
+    select_edges,
     slice_users,
 )
 from gnnrec.graph.partition import partition
+from gnnrec.kernels.ragged import owners
 from gnnrec.kernels.sums import bag
 
 #: Splits that are known after training that leaves out the test ratings.
@@ -69,11 +73,38 @@ class RankingSplit:
             score: Maps shown ratings of some users to their scores of all movies, float ``[users, movies]``.
             on_users: Called with each chunk of users.
         """
+        return self.rank_users(lambda users: score(slice_users(self.shown, users)), on_users)
+
+    def rank_users(self, score: Callable[[Tensor], Tensor], on_users: OnUsers | None = None) -> RankingMetrics:
+        """Metrics of any scores; every rank calls this.
+
+        Args:
+            score: Maps local rows of users, int64 ``[n]``, to their scores of all movies, float ``[n, movies]``.
+            on_users: Called with each chunk of users.
+        """
         return evaluate_ranking(
-            lambda users: score(slice_users(self.shown, users)),
-            self.seen, self.targets, self.world, self.num_movies, self.candidates,
-            on_users=on_users,
-        )  # fmt: skip
+            score, self.seen, self.targets, self.world, self.num_movies, self.candidates, on_users=on_users
+        )
+
+    def sampled(self, most: int, key: int, first_row: int) -> RankingSplit:
+        """Restricts the targets to about ``most`` users, drawn at random, the same on any number of ranks.
+
+        Args:
+            most: Number of users over all ranks.
+            key: Key of the draw.
+            first_row: Global row of this rank's first user.
+        """
+        with_targets = self.targets.user_ptr.diff() > 0
+        share = most / max(self.world.all_reduce_scalar(int(with_targets.sum())), 1)
+        if share >= 1:
+            return self
+        rows = torch.arange(first_row, first_row + self.targets.num_users, device=with_targets.device)
+        return dataclasses.replace(self, targets=only_users(self.targets, rng.uniform(key, rows) < share))
+
+
+def only_users(ratings: Interactions, chosen: Tensor) -> Interactions:
+    """Removes the interactions of all users but the chosen ones, bool ``[users]``; rows of users stay."""
+    return select_edges(ratings, chosen[owners(ratings.user_ptr, torch.int64)])
 
 
 def known_splits(refit: Refit) -> tuple[int, ...]:
@@ -98,5 +129,29 @@ def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relev
         seen=read_interactions(dataset, part, shown, None, world.device),
         targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
         candidates=candidate_movies(dataset, world),
+        num_movies=dataset.num_movies,
+    )
+
+
+def read_list_split(
+    dataset: PreparedDataset, world: World, split: int, splits: tuple[int, ...], relevant: float
+) -> RankingSplit:
+    """Reads one held-out split to rank movies from all ratings of some splits, low ones too.
+
+    Args:
+        dataset: The prepared dataset.
+        world: The ranks; every rank calls this.
+        split: VALIDATION or TEST. Rankings for TEST leave out the movies of validation ratings too.
+        splits: Splits that scores are computed from.
+        relevant: Lowest relevant rating.
+    """
+    part = partition(dataset.manifest.shards, world.rank, world.size)
+    known, _ = ranking_splits(dataset.manifest.split["protocol"], split)
+    return RankingSplit(
+        world=world,
+        shown=read_interactions(dataset, part, splits, None, world.device),
+        seen=read_interactions(dataset, part, known, None, world.device),
+        targets=read_interactions(dataset, part, (split,), relevant, world.device),
+        candidates=None,
         num_movies=dataset.num_movies,
     )

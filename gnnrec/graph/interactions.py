@@ -20,7 +20,7 @@ from gnnrec.data.prepared import (
 from gnnrec.distributed.world import World
 from gnnrec.graph.dataset_edges import read_edges
 from gnnrec.graph.partition import Partition, partition
-from gnnrec.kernels.ragged import offsets, ranges
+from gnnrec.kernels.ragged import offsets, owners, ranges
 
 
 @dataclasses.dataclass
@@ -89,6 +89,22 @@ def slice_users(interactions: Interactions, users: Tensor) -> Interactions:
         movie=interactions.movie[index],
         rating=interactions.rating[index],
         edge_id=interactions.edge_id[index],
+    )
+
+
+def select_edges(interactions: Interactions, kept: Tensor) -> Interactions:
+    """Keeps some interactions; the rows of users stay.
+
+    Args:
+        interactions: Interactions of some users.
+        kept: Bool ``[edges]``.
+    """
+    counts = torch.bincount(owners(interactions.user_ptr, torch.int64)[kept], minlength=interactions.num_users)
+    return Interactions(
+        user_ptr=offsets(counts),
+        movie=interactions.movie[kept],
+        rating=interactions.rating[kept],
+        edge_id=interactions.edge_id[kept],
     )
 
 

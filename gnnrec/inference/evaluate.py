@@ -29,8 +29,10 @@ class EvaluateOptions:
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Metrics]:
+def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, list[Metrics]]:
     """Returns metrics by split name: test, and validation unless the run was trained on it.
+
+    Of a rating run they are those of its predicted ratings, then those of its lists.
 
     Args:
         run: Run directory of ``train_dist.py``.
@@ -46,7 +48,11 @@ def evaluate(run: Path, options: EvaluateOptions, world: World) -> dict[str, Met
     embeddings = loaded.embed()
     results = {}
     for split in (TEST,) if loaded.config.refit else (VALIDATION, TEST):
-        metrics = loaded.evaluate(split, embeddings)
-        results[SPLIT_NAMES[split]] = metrics
-        world.print(f"{SPLIT_NAMES[split]:11} {metrics}")
+        name = SPLIT_NAMES[split]
+        results[name] = [loaded.evaluate(split, embeddings)]
+        world.print(f"{name:11} {results[name][0]}")
+        lists = loaded.evaluate_lists(split, embeddings)
+        if lists is not None:
+            results[name].append(lists)
+            world.print(f"{'':11} lists: {lists}")
     return results

@@ -129,6 +129,7 @@ def _identity(
         "model": loaded.info.fingerprint,
         "dataset": loaded.dataset.fingerprint,
         "users": source.fingerprint,
+        "interest": loaded.interest_fingerprint,
         "dtype": options.dtype,
         "part_rows": options.part_rows,
         "formats": ",".join(formats),
@@ -193,7 +194,7 @@ def _write_users(
 
 
 def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) -> None:
-    """Writes one Parquet file with the columns raw id, ``embedding`` and ``bias``."""
+    """Writes one Parquet file with the columns raw id, ``embedding``, ``bias`` and maybe ``interest_norm``."""
     block = vectors.vector.cpu().numpy().astype(dtype)
     table = pa.table(
         {
@@ -202,6 +203,8 @@ def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) 
             "bias": pa.array(vectors.bias.cpu().numpy().astype(np.float32)),
         }
     )
+    if vectors.interest_norm is not None:
+        table = table.append_column("interest_norm", pa.array(vectors.interest_norm.cpu().numpy()))
     pq.write_table(table, path)
 
 
@@ -228,6 +231,7 @@ def _manifest(
         "offset": float(encoder.offset),
         "model_fingerprint": loaded.info.fingerprint,
         "dataset_fingerprint": dataset.fingerprint,
+        "interest_fingerprint": loaded.interest_fingerprint,
         "run": str(loaded.directory.parents[1].resolve()),
         "data": str(dataset.directory.resolve()),
         **ratings,

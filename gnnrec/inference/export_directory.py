@@ -13,7 +13,7 @@ from typing import ClassVar
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 
-FORMAT, FORMAT_VERSION = "gnnrec-export", 2
+FORMAT, FORMAT_VERSION = "gnnrec-export", 3
 MANIFEST = "manifest.json"
 #: Directory with the checksum of each finished part while the export is unfinished.
 _STATE = ".unfinished"

@@ -17,7 +17,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id, numbers
 from gnnrec.inference.ratings_file import RatingsFile
-from gnnrec.inference.scoring import Scoring
+from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class ExportVectors:
             with np.load(self._checked("head.npz")) as arrays:
                 head = {name: arrays[name].astype(np.float32) for name in arrays.files}
         scale = self.manifest.get("rating_scale")
-        return Scoring(vectors, bias, self.manifest["offset"], tuple(scale) if scale else None, head)
+        scale = tuple(scale) if scale else None
+        return Scoring(vectors, bias, self.manifest["offset"], scale, head, *interest_entries(self.manifest))
 
     @property
     def identity(self) -> dict:
@@ -69,6 +70,7 @@ class ExportVectors:
             "model": self.manifest["model_fingerprint"],
             "dataset": self.manifest["dataset_fingerprint"],
             "users": self.catalog.ratings.fingerprint,
+            "interest": self.manifest.get("interest_fingerprint"),
         }
 
     def find(self, user: str) -> int:

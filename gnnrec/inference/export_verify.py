@@ -103,7 +103,7 @@ class _Export:
         for part in parts:
             path = self.directory / part.name
             self._check_schema(path, singular, len(part.rows))
-            for column in ("embedding", "bias"):
+            for column in self._columns(singular):
                 if not all(np.isfinite(values).all() for values in read_numbers([path], column)):
                     raise UserError(f"{path}: {column} has NaN or infinite values: train again, then {_AGAIN}")
             ids = pa.chunked_array(read_column([path], singular)).to_pandas()
@@ -121,12 +121,18 @@ class _Export:
         dim, dtype = self.manifest["dim"], {"float32": pa.float32(), "float16": pa.float16()}[self.manifest["dtype"]]
         with pq.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
-        if schema.names != [singular, "embedding", "bias"]:
+        if schema.names != [singular, *self._columns(singular)]:
             raise UserError(f"{path} has columns {', '.join(schema.names)}: {_AGAIN}")
-        if schema.field("embedding").type != pa.list_(dtype, dim) or schema.field("bias").type != pa.float32():
+        others = {schema.field(name).type for name in schema.names[2:]}
+        if schema.field("embedding").type != pa.list_(dtype, dim) or others != {pa.float32()}:
             raise UserError(f"{path}: embeddings are {schema.field('embedding').type}, not {dim} x {dtype}: {_AGAIN}")
         if count != rows:
             raise UserError(f"{path} has {count} rows, not {rows}: {_AGAIN}")
+
+    def _columns(self, singular: str) -> list[str]:
+        """Names of the columns of numbers."""
+        has_norm = singular == "user" and "interest" in self.manifest
+        return ["embedding", "bias", *(["interest_norm"] if has_norm else [])]
 
     def check_arrays(self, kind: str) -> None:
         """Checks arrays and ids by row, where the export has them."""

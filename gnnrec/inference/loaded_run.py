@@ -12,6 +12,7 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.metrics import Metrics
+from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.inference.user_encoder import UserEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
@@ -76,6 +77,10 @@ class LoadedRun:
         """Returns metrics on one split, over all ranks."""
         raise NotImplementedError
 
+    def evaluate_lists(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics | None:
+        """Returns metrics of the lists of a rating model on one split, over all ranks; None for other models."""
+        return None
+
     def exported_movies(self, vectors: Tensor) -> Tensor:
         """Returns movie vectors for export, float ``[movies, dim]``, multiplied with the weights of a linear head."""
         return vectors
@@ -83,6 +88,11 @@ class LoadedRun:
     def head_arrays(self) -> dict[str, np.ndarray]:
         """Returns further weights for the export, by name."""
         return {}
+
+    @property
+    def interest_fingerprint(self) -> str | None:
+        """SHA-256 of the interest of the run, on which vectors depend besides the model; None without interest."""
+        return None
 
     def scoring(self) -> dict:
         """Returns the manifest entries about scoring a pair."""

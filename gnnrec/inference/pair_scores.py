@@ -64,7 +64,8 @@ class PairScores:
     def __init__(self, source: VectorSource, chunk: int) -> None:
         self.source, self.counts = source, PairCounts()
         self.column = "score" if source.scoring.scale is None else "prediction"
-        self._chunk, self._columns = chunk, source.scoring.columns()
+        self._chunk, self._scoring = chunk, source.scoring.own()
+        self._columns = self._scoring.columns()
         self._users, self._movies = IdIndex(source.catalog.users), IdIndex(source.catalog.movies)
 
     def schema(self, pairs: PairsFile) -> pa.Schema:
@@ -104,22 +105,14 @@ class PairScores:
         scores = np.empty(len(user), np.float32)
         for rows in _ranges(ordered, self._chunk):
             users = self.source.block(rows)
-            factors = self.source.scoring.rows(users.vectors)
+            factors = self._scoring.rows(users.vectors[:, : self._scoring.own_dim])
             first, last = np.searchsorted(ordered, (rows.start, rows.stop))
             for start in range(first, last, _PAIRS):
                 pairs = order[start : min(start + _PAIRS, last)]
                 own = user[pairs] - rows.start
-                products = self._products(factors[own], movie[pairs])
-                scores[pairs] = self.source.scoring.complete(products, users.bias[own])
+                products = self._scoring.pair_scores(factors[own], self._columns, movie[pairs])
+                scores[pairs] = self._scoring.complete(products, users.bias[own])
         return scores
-
-    def _products(self, factors: np.ndarray, movie: np.ndarray) -> np.ndarray:
-        """Returns scores without offset and user bias, from a row of factors for each pair."""
-        scoring = self.source.scoring
-        columns = self._columns[movie]
-        if scoring.weight is not None:
-            return np.maximum(factors + columns, 0) @ scoring.weight + scoring.bias[movie]
-        return np.einsum("pd,pd->p", factors, columns) + scoring.bias[movie]
 
 
 def _ranges(ordered: np.ndarray, chunk: int) -> Iterator[range]:

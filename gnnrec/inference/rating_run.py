@@ -13,9 +13,12 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset, message_splits
 from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
+from gnnrec.evaluation.lists import RatingLists, list_split
+from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.rating import RatingMetrics, score_split
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.user_chunks import UserChunks
+from gnnrec.inference.list_encoder import ListEncoder
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.rating_encoder import RatingEncoder
 from gnnrec.inference.user_rows import UserRows
@@ -23,12 +26,13 @@ from gnnrec.models import layer_file
 from gnnrec.models.build import build_replicated, mean_degrees
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.head import DotHead
+from gnnrec.models.interest import Interest
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.checkpoint.info import CheckpointInfo
-from gnnrec.training.checkpoint.read import load_model, load_users
+from gnnrec.training.checkpoint.info import INTEREST, CheckpointInfo, checkpoints, find_checkpoint, read_info
+from gnnrec.training.checkpoint.read import load_model, load_users, read_replicated
 
 
 class RatingRun(LoadedRun):
@@ -69,12 +73,33 @@ class RatingRun(LoadedRun):
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         return embed_all(self.model, self.users, self.graph, chunk)
 
-    def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder:
+    @cached_property
+    def interest(self) -> Interest | None:
+        """Interest of the run, which its best checkpoint has once the run has finished; None without interest."""
+        if self.interest_fingerprint is None:
+            return None
+        directory = find_checkpoint(self.directory.parents[1], "best")
+        return Interest.of_state(read_replicated(directory, INTEREST, read_info(directory)), self.world.device)
+
+    @cached_property
+    def interest_fingerprint(self) -> str | None:
+        best = checkpoints(self.directory.parents[1], "best")
+        return read_info(best[0]).files.get(f"{INTEREST}.pt") if best else None
+
+    def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder | ListEncoder:
         chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), chunk)
-        return RatingEncoder(self.model, UserRows(self.directory, self.info, self.world.device), chunks, state)
+        rating = RatingEncoder(self.model, UserRows(self.directory, self.info, self.world.device), chunks, state)
+        if self.interest is None:
+            return rating
+        return ListEncoder(rating, self.interest, self.dataset, self.known_splits, chunk)
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RatingMetrics:
         return score_split(self.model, embeddings, self.dataset, self.graph, split)
+
+    def evaluate_lists(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics | None:
+        config = self.config
+        held_out = list_split(self.dataset, self.world, split, config.refit, config.interest, config.seed)
+        return RatingLists(self.model, embeddings, self.interest).measure(held_out)
 
     @property
     def rating_unit(self) -> RatingUnit:
@@ -83,8 +108,10 @@ class RatingRun(LoadedRun):
 
     @torch.no_grad()
     def exported_movies(self, vectors: Tensor) -> Tensor:
-        head = self.model.head
-        return vectors * head.linear.weight * self._head_scale if isinstance(head, DotHead) else vectors
+        head, dim = self.model.head, self.config.model.dim
+        if not isinstance(head, DotHead):
+            return vectors
+        return torch.cat([vectors[:, :dim] * head.linear.weight * self._head_scale, vectors[:, dim:]], 1)
 
     @property
     def _head_scale(self) -> float:
@@ -99,15 +126,35 @@ class RatingRun(LoadedRun):
         return arrays | {"out.weight": arrays["out.weight"] * np.float32(self._head_scale)}
 
     def scoring(self) -> dict:
-        score = "offset + user.bias + movie.bias + dot(user.embedding, movie.embedding)"
-        if not isinstance(self.model.head, DotHead):
-            score = (
-                "offset + user.bias + movie.bias + out_weight @ relu(user_weight @ user.embedding + user_bias"
-                " + movie_weight @ movie.embedding), with the arrays of head.npz"
-            )
+        formulas, interest = {"score": self._formula("")}, {}
+        if self.interest is not None:
+            dim, whole = self.config.model.dim, self.config.model.dim + self.interest.dim
+            rating, product = self._formula(f"[:{dim}]"), f"dot(user.embedding[{dim}:], movie.embedding[{dim}:])"
+            dot = isinstance(self.model.head, DotHead)
+            formulas = {"score": self._formula("") if dot else f"rating + {product}", "rating": rating}
+            scale = self.rating_unit.std / self.interest.rating_weight
+            interest = {
+                "interest": {
+                    "columns": [dim, whole],
+                    "interest": f"{product} / scale, in standard deviations over all movies; times user.interest_norm "
+                    "it is the score of EASE less its mean over all movies",
+                    "scale": scale,
+                    **self.interest.chosen(),
+                }
+            }
         return {
             "head": self.config.model.head,
-            "score": score,
+            **formulas,
             "rating_scale": list(self.rating_unit.scale),
+            **interest,
             "message_splits": {False: "train", True: "train and validation", "all": "all"}[self.config.refit],
         }
+
+    def _formula(self, columns: str) -> str:
+        """Describes how the given columns of embeddings, such as ``[:64]``, are scored by the head."""
+        if isinstance(self.model.head, DotHead):
+            return f"offset + user.bias + movie.bias + dot(user.embedding{columns}, movie.embedding{columns})"
+        return (
+            f"offset + user.bias + movie.bias + out_weight @ relu(user_weight @ user.embedding{columns} + user_bias"
+            f" + movie_weight @ movie.embedding{columns}), with the arrays of head.npz"
+        )

@@ -13,6 +13,7 @@ import torch
 
 from gnnrec.distributed.world import World
 from gnnrec.inference.export_directory import ExportDirectory, split_into_parts
+from gnnrec.inference.list_order import ListOrder, list_order
 from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.recommend_filters import allowed_movies, describe
 from gnnrec.inference.recommend_options import RecommendOptions
@@ -33,9 +34,9 @@ class RecommendationDirectory(ExportDirectory):
 def write_recommendations(source: VectorSource, options: RecommendOptions, world: World) -> dict:
     """Writes ``recommendations/part-*.parquet`` and, once these are complete, ``manifest.json``.
 
-    Columns: ``user`` (raw id), ``rank`` (int32, from 1), ``movie`` (raw id), ``score`` (float32; for a rating model the
-    predicted rating, clipped to the scale). Movies that a user has rated are left out, so users who have rated nearly
-    all movies have fewer rows.
+    Columns: ``user`` (raw id), ``rank`` (int32, from 1), ``movie`` (raw id), ``score`` (float32) and, in the order of
+    interest or both, ``rating`` (float32, the predicted rating, clipped to the scale). In the order of ratings these
+    are the scores. Movies that a user has rated are left out, so users who have rated nearly all have fewer rows.
 
     Args:
         source: The vectors.
@@ -50,7 +51,8 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
         Stopped: A rank was asked to stop; the same call resumes.
     """
     started = time.perf_counter()
-    best = BestMovies(source, allowed_movies(source.catalog, options), options.top, world.device)
+    order = list_order(source.scoring, options.order_by)
+    best = BestMovies(source, allowed_movies(source.catalog, options), options.top, world.device, order)
     directory = RecommendationDirectory(options.out)
     if world.run_on_rank0(lambda: _open(directory, source, options)):
         world.log(f"{options.out} is already complete")
@@ -67,7 +69,7 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
         lambda part: len(part.rows),
     )
     facts = {"top": options.top, "filters": describe(options), "users": source.num_users, "movies": best.count}
-    facts |= {"score": source.scoring.name, "source": source.identity}
+    facts |= {"score": order.name, "source": source.identity}
     manifest = world.run_on_rank0(lambda: directory.finish([part.name for part in parts], facts))
     seconds, users = time.perf_counter() - started, sum(len(part.rows) for part in missing)
     reused = len(parts) - len(missing)
@@ -81,6 +83,7 @@ def write_recommendations(source: VectorSource, options: RecommendOptions, world
 
 def _open(directory: RecommendationDirectory, source: VectorSource, options: RecommendOptions) -> bool:
     identity = source.identity | {"top": options.top, "filters": describe(options), "part_rows": options.part_rows}
+    identity |= {"order_by": list_order(source.scoring, options.order_by).name}
     return directory.open(identity, options.overwrite)
 
 
@@ -92,10 +95,13 @@ class BestMovies:
         allowed: Movies that may be recommended, bool ``[movies]``; None for all.
         top: Movies for a user.
         device: Device that computes scores.
+        order: Order of the movies.
     """
 
-    def __init__(self, source: VectorSource, allowed: np.ndarray | None, top: int, device: torch.device):
-        self.source, self.top, self.device = source, top, device
+    def __init__(
+        self, source: VectorSource, allowed: np.ndarray | None, top: int, device: torch.device, order: ListOrder
+    ):
+        self.source, self.top, self.device, self.order = source, top, device, order
         movies = len(source.scoring.bias)
         self._rows = np.arange(movies) if allowed is None else np.flatnonzero(allowed)
         self._columns = None
@@ -103,34 +109,34 @@ class BestMovies:
             self._columns = np.full(movies, -1, np.int32)
             self._columns[self._rows] = np.arange(len(self._rows))
         self.count = len(self._rows)
-        scoring = source.scoring
+        scoring = order.first
         vectors, bias = scoring.columns()[self._rows], scoring.bias[self._rows]
         self._movies = ColumnScorer(
             *(None if array is None else self._tensor(array) for array in (vectors, bias, scoring.weight))
         )
 
     def table(self, rows: range) -> pa.Table:
-        """Returns the columns ``user``, ``rank``, ``movie``, ``score`` for users by global rows."""
+        """Returns ``user``, ``rank``, ``movie``, ``score`` and maybe ``rating`` for users by global rows."""
         users = self.source.block(rows)
-        scores, movies = self._best(rows, users)
+        scores, movies, ratings = self.order.lists(users, *self._best(rows, users), self.top)
         user, position = np.nonzero(movies >= 0)
-        complete = self.source.scoring.complete(scores[user, position], users.bias[user])
-        return pa.table(
-            {
-                "user": users.ids.take(pa.array(user)),
-                "rank": pa.array((position + 1).astype(np.int32)),
-                "movie": self.source.catalog.movies.take(pa.array(movies[user, position])),
-                "score": pa.array(complete),
-            }
-        )
+        columns = {
+            "user": users.ids.take(pa.array(user)),
+            "rank": pa.array((position + 1).astype(np.int32)),
+            "movie": self.source.catalog.movies.take(pa.array(movies[user, position])),
+            "score": pa.array(scores[user, position]),
+        }
+        if ratings is not None:
+            columns["rating"] = pa.array(ratings[user, position])
+        return pa.table(columns)
 
     def best(self, rows: range) -> tuple[np.ndarray, np.ndarray]:
-        """Returns scores, without offset and user bias, and movie rows, -1 for none: both ``[users, top]``."""
+        """Returns the first scores, without offset and user bias, and movie rows, -1 for none: ``[users, found]``."""
         return self._best(rows, self.source.block(rows))
 
     def _best(self, rows: range, users: UserBlock) -> tuple[np.ndarray, np.ndarray]:
-        factors = self._tensor(self.source.scoring.rows(users.vectors))
-        best = self._movies.best(factors, *self._rated(rows), self.top)
+        factors = self._tensor(self.order.first.rows(users.vectors[:, self.order.columns]))
+        best = self._movies.best(factors, *self._rated(rows), self.order.wanted(self.top))
         scores, columns = (tensor.cpu().numpy() for tensor in best)
         return scores, np.where(columns >= 0, self._rows[columns], -1)
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from gnnrec.inference.list_order import list_order
 from gnnrec.inference.movie_catalog import find_movie
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
@@ -24,7 +25,8 @@ class RankedMovies:
         movies: Raw ids.
         titles: Titles.
         scores: float32.
-        name: Kind of score: ``rating``, ``score`` or ``similarity``.
+        name: Kind of score: ``rating``, ``interest``, ``score`` or ``similarity``.
+        ratings: Predicted ratings, float32; None if the scores are ratings, or there are none.
     """
 
     heading: list[str]
@@ -32,12 +34,16 @@ class RankedMovies:
     titles: list[str]
     scores: np.ndarray
     name: str
+    ratings: np.ndarray | None = None
 
     def lines(self) -> list[str]:
         """Formats the heading and the list, one line per entry."""
         digits = 2 if self.name == "rating" else 4
-        numbered = enumerate(zip(self.scores, self.titles), 1)
-        return self.heading + [f"{rank:4}  {score:.{digits}f}  {title}" for rank, (score, title) in numbered]
+        ratings = [""] * len(self.titles) if self.ratings is None else [f"  {rating:.2f}" for rating in self.ratings]
+        numbered = enumerate(zip(self.scores, ratings, self.titles), 1)
+        return self.heading + [
+            f"{rank:4}  {score:.{digits}f}{rating}  {title}" for rank, (score, rating, title) in numbered
+        ]
 
 
 def recommend_one(source: VectorSource, options: RecommendOptions) -> RankedMovies:
@@ -50,21 +56,24 @@ def recommend_to_user(source: VectorSource, options: RecommendOptions) -> Ranked
 
     Args:
         source: The vectors.
-        options: ``user``, ``top`` and filters.
+        options: ``user``, ``top``, ``order_by`` and filters.
     """
-    catalog, scoring = source.catalog, source.scoring
+    catalog, order = source.catalog, list_order(source.scoring, options.order_by)
     row = source.find(options.user)
     user = source.block(range(row, row + 1))
     allowed = allowed_movies(catalog, options)
-    candidates = np.ones(len(scoring.bias), dtype=bool) if allowed is None else allowed.copy()
+    candidates = np.ones(len(catalog.titles), dtype=bool) if allowed is None else allowed.copy()
     candidates[catalog.rated(row)] = False
-    scores = scoring.scores(user.vectors[0])
-    best = _highest(scores, candidates, options.top)
+    scores = order.first.scores(user.vectors[0, order.columns])
+    found = _highest(scores, candidates, order.wanted(options.top))
+    chosen, best, ratings = order.lists(user, scores[None, found], found[None], options.top)
     favorites = [f"{title} ({rating:g})" for title, rating in catalog.favorites(row, _FAVORITES)]
     heading = [f"for user {options.user}"]
     if favorites:
         heading.append(f"who rated highest: {'; '.join(favorites)}")
-    return _ranked(source, heading, best, scoring.complete(scores[best], user.bias[0]), scoring.name)
+    if ratings is not None:
+        heading.append(f"rank, {order.name}, predicted rating, title")
+    return _ranked(source, heading, best[0], chosen[0], order.name, None if ratings is None else ratings[0])
 
 
 def find_similar(source: VectorSource, options: RecommendOptions) -> RankedMovies:
@@ -74,7 +83,7 @@ def find_similar(source: VectorSource, options: RecommendOptions) -> RankedMovie
         source: The vectors.
         options: ``similar_to``, ``top`` and filters.
     """
-    catalog, vectors = source.catalog, source.scoring.movies
+    catalog, vectors = source.catalog, source.scoring.own().movies
     row = find_movie(catalog, options.similar_to)
     allowed = allowed_movies(catalog, options)
     candidates = np.ones(len(vectors), dtype=bool) if allowed is None else allowed.copy()
@@ -91,7 +100,14 @@ def _highest(scores: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarr
     return rows[np.argsort(-scores[rows], kind="stable")[:count]]
 
 
-def _ranked(source: VectorSource, heading: list[str], rows: np.ndarray, scores: np.ndarray, name: str) -> RankedMovies:
+def _ranked(
+    source: VectorSource,
+    heading: list[str],
+    rows: np.ndarray,
+    scores: np.ndarray,
+    name: str,
+    ratings: np.ndarray | None = None,
+) -> RankedMovies:
     catalog = source.catalog
     movies = [catalog.movies[row].as_py() for row in rows.tolist()]
-    return RankedMovies(heading, movies, [catalog.titles[row] for row in rows], scores, name)
+    return RankedMovies(heading, movies, [catalog.titles[row] for row in rows], scores, name, ratings)

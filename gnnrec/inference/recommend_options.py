@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.inference.list_order import OrderBy
 from gnnrec.inference.source_options import SourceOptions
 from gnnrec.utils.bounds import bounded, check_bounds
 
@@ -19,6 +20,8 @@ class RecommendOptions(SourceOptions):
         similar_to: Movie to print similar ones for: a raw id, a title, or the beginning of one title.
         all: Recommend movies to all users, into Parquet files, on any number of ranks.
         top: Movies for each user.
+        order_by: Order of the movies: interest (how likely the user is to rate a movie at all), rating (the predicted
+            rating) or both; by default both, where a rating run has interest.
         out: Directory to make, with --all. An interrupted call is resumed.
         genre: Genres to recommend from; by default all.
         min_year: Earliest year of a movie, by the year at the end of its title as in Heat (1995); by default any.
@@ -32,6 +35,7 @@ class RecommendOptions(SourceOptions):
     similar_to: str | None = None
     all: bool = False
     top: int = bounded(10, least=1)
+    order_by: OrderBy | None = None
     out: Path | None = None
     genre: list[str] = dataclasses.field(default_factory=list)
     min_year: int | None = None
@@ -53,5 +57,7 @@ class RecommendOptions(SourceOptions):
         if self.out is not None and not self.all:
             raise UserError("--out is for --all: add that, or leave it out")
         check_bounds(self)
+        if self.order_by is not None and self.similar_to is not None:
+            raise UserError(f"--order-by {self.order_by} is for --user and --all: leave it out with --similar-to")
         if self.min_year is not None and self.max_year is not None and self.min_year > self.max_year:
             raise UserError(f"--min-year {self.min_year} is after --max-year {self.max_year}")

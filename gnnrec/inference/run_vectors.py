@@ -12,7 +12,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
 from gnnrec.inference.ratings_file import RatingsFile
-from gnnrec.inference.scoring import Scoring
+from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
 
 
@@ -45,12 +45,14 @@ class RunVectors:
             float(self._encoder.offset),
             tuple(scale) if scale else None,
             {name: value.astype(np.float32) for name, value in self._loaded.head_arrays().items()},
+            *interest_entries(self._loaded.scoring()),
         )
         self.identity = {
             "source": "run",
             "model": self._loaded.info.fingerprint,
             "dataset": dataset.fingerprint,
             "users": self.catalog.ratings.fingerprint,
+            "interest": self._loaded.interest_fingerprint,
         }
 
     def find(self, user: str) -> int:

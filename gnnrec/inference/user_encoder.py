@@ -17,10 +17,13 @@ class Vectors:
     Attributes:
         vector: Float ``[rows, dim]``.
         bias: Float ``[rows]``.
+        interest_norm: Lengths of the interest vectors of users before they were standardized, float ``[rows]``; None
+            for movies, and without interest.
     """
 
     vector: Tensor
     bias: Tensor
+    interest_norm: Tensor | None = None
 
 
 class UserEncoder(Protocol):

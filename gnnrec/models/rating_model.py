@@ -163,6 +163,33 @@ class RatingModel(nn.Module):
             embeddings.head_scale,
         )
 
+    def score_all(self, embeddings: NodeEmbeddings, users: Tensor) -> Tensor:
+        """Predicts the standardized ratings of all movies by some users: float ``[n, movies]``.
+
+        Args:
+            embeddings: The embeddings.
+            users: Local rows, int64 ``[n]``.
+        """
+        scores = self.head.all_movies(embeddings.user[users], embeddings.movie)
+        if embeddings.head_scale is not None:
+            scores = scores * embeddings.head_scale
+        return scores + (embeddings.offset + embeddings.user_bias[users])[:, None] + embeddings.movie_bias
+
+    def score_pairs(self, embeddings: NodeEmbeddings, users: Tensor, pointer: Tensor, movies: Tensor) -> Tensor:
+        """Predicts the standardized ratings of given movies by some users: float ``[pairs]``.
+
+        Args:
+            embeddings: The embeddings.
+            users: Local rows, int64 ``[n]``.
+            pointer: Offsets of the movies of each user, int64 ``[n + 1]``.
+            movies: Rows of movies, ascending for each user, ``[pairs]``.
+        """
+        chosen = dataclasses.replace(
+            embeddings, user=embeddings.user[users], user_bias=embeddings.user_bias[users], temporal_bias=None
+        )
+        movies = movies.to(torch.int32)
+        return self.score(chosen, Targets(pointer, movies, movies.to(embeddings.user.dtype), max(movies.numel(), 1)))
+
     def temporal_bias(self, targets: Targets) -> Tensor:
         """Learned share of the temporal biases of targets, which predictions with time add: float ``[targets]``."""
         return targets.temporal_bias @ softplus(self.temporal_bias_scale)

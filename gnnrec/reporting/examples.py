@@ -40,15 +40,14 @@ def recommendations(source: VectorSource, users: int) -> Section | None:
     if not items:
         return None
     score = "predicted rating" if source.scoring.scale else "score, of which only the order matters"
+    if source.scoring.interest_dim:
+        score = "sum of interest and weighted predicted rating, with the predicted rating"
     text = (
         f"A few users, from those with few ratings to those with many. Left: their highest ratings. Right: the movies "
         f"that they have not rated with the highest {score}."
     )
-    if source.scoring.scale:
-        text += (
-            " This model predicts ratings, and its lists are ordered by predicted rating: Recall and NDCG of them are "
-            "not measured. A model with objective=ranking is trained and measured for rankings."
-        )
+    if source.scoring.scale and not source.scoring.interest_dim:
+        text += " Lists in the order of predicted ratings leave out what a user is likely to rate at all."
     return Section("recommendations", "Recommendations", text, items)
 
 
@@ -93,8 +92,10 @@ def _genres(catalog: MovieCatalog, row: int) -> str:
 
 
 def _entries(ranked: RankedMovies, catalog: MovieCatalog, row_of: dict) -> list[Entry]:
-    digits = 3 if ranked.name == "score" else 2
+    values, digits = ranked.scores, 3 if ranked.name == "score" else 2
+    if ranked.ratings is not None:
+        values, digits = ranked.ratings, 2
     return [
-        Entry(title, _genres(catalog, row_of[movie]), f"{score:.{digits}f}")
-        for movie, title, score in zip(ranked.movies, ranked.titles, ranked.scores)
+        Entry(title, _genres(catalog, row_of[movie]), f"{value:.{digits}f}")
+        for movie, title, value in zip(ranked.movies, ranked.titles, values)
     ]

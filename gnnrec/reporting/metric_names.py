@@ -5,7 +5,8 @@ from __future__ import annotations
 #: Metric -> name on the page.
 _METRICS = {"rmse": "RMSE", "mae": "MAE", "mrr": "MRR", "ndcg@100": "NDCG@100", "coverage": "coverage"}
 _METRICS |= {"rmse_without_time": "RMSE without time", "mae_without_time": "MAE without time"}
-_METRICS |= {"recall@20": "Recall@20", "recall@50": "Recall@50"}
+_METRICS |= {"recall@20": "Recall@20", "recall@50": "Recall@50", "ndcg@20": "NDCG@20"}
+_METRICS |= {"popular": "share of popular movies"}
 #: Metrics for which lower is better.
 _ERRORS = ("rmse", "mae", "rmse_without_time", "mae_without_time")
 

@@ -13,11 +13,9 @@ from gnnrec import rng
 from gnnrec.baselines.popularity import popularity_scorer
 from gnnrec.data.prepared import message_splits
 from gnnrec.evaluation.ranking import OnUsers
-from gnnrec.evaluation.ranking_split import RankingSplit, read_ranking_split
+from gnnrec.evaluation.ranking_split import RankingSplit, only_users, read_ranking_split
 from gnnrec.evaluation.rating_buckets import EDGES
-from gnnrec.graph.interactions import Interactions
 from gnnrec.inference.ranking_run import RankingRun
-from gnnrec.kernels.ragged import offsets, owners
 from gnnrec.reporting import charts
 from gnnrec.reporting.content import Figure, Section
 from gnnrec.reporting.opened_run import OpenedRun
@@ -90,15 +88,4 @@ def sample_users(split: RankingSplit, most: int, seed: int) -> RankingSplit:
     drawn = users[rng.permutation(rng.key(seed, "report"), users)[:most]]
     chosen = torch.zeros(split.targets.num_users, dtype=torch.bool, device=users.device)
     chosen[drawn] = True
-    return dataclasses.replace(split, targets=_only(split.targets, chosen))
-
-
-def _only(ratings: Interactions, chosen: Tensor) -> Interactions:
-    """Removes the interactions of all users but the chosen ones, bool ``[users]``."""
-    kept = chosen[owners(ratings.user_ptr, torch.int64)]
-    return Interactions(
-        user_ptr=offsets(ratings.user_ptr.diff() * chosen),
-        movie=ratings.movie[kept],
-        rating=ratings.rating[kept],
-        edge_id=ratings.edge_id[kept],
-    )
+    return dataclasses.replace(split, targets=only_users(split.targets, chosen))

@@ -13,6 +13,7 @@ from gnnrec.reporting.comparison import comparison_page
 from gnnrec.reporting.content import Page, Section
 from gnnrec.reporting.examples import recommendations, similar_movies
 from gnnrec.reporting.head import facts, notices, subtitle, tiles
+from gnnrec.reporting.list_results import list_results
 from gnnrec.reporting.movie_map import movie_map
 from gnnrec.reporting.opened_run import OpenedRun, open_run
 from gnnrec.reporting.packages import require_packages
@@ -100,7 +101,7 @@ def write_report(runs: list[Path], options: ReportOptions, world: World) -> list
 def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
     """Creates the page about one run."""
     opened = open_run(records, world, options.data)
-    sections: list[Section | None] = [results(records), curves([records])]
+    sections: list[Section | None] = [results(records), list_results(records), curves([records])]
     sections += _model_sections(opened, options.users) if opened and not opened.diverged else []
     dataset = opened.loaded.dataset if opened else None
     sections += [partition_section(records, dataset), time_section(records), configuration(records)]
@@ -120,5 +121,5 @@ def _model_sections(run: OpenedRun, users: int) -> list[Section | None]:
     if run.split is not None:
         sections += ranking_errors(run) if run.records.ranking else rating_errors(run)
     source = run.source
-    sections.append(movie_map(source.catalog, source.scoring.movies))
+    sections.append(movie_map(source.catalog, source.scoring.own().movies))
     return [*sections, recommendations(source, users), similar_movies(source)]

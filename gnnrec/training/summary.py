@@ -14,8 +14,12 @@ import torch
 from gnnrec.data.prepared import TEST, VALIDATION
 from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics, in_order, prefixed
-from gnnrec.training.checkpoint.info import find_checkpoint
+from gnnrec.models.embeddings import NodeEmbeddings
+from gnnrec.training.checkpoint.add import add_tensors
+from gnnrec.training.checkpoint.info import INTEREST, CheckpointInfo, find_checkpoint
 from gnnrec.training.checkpoint.read import load_checkpoint
+from gnnrec.training.interest import FittedInterest
+from gnnrec.training.lists import LIST_METRICS, list_records
 from gnnrec.training.run_directory import RunLock
 from gnnrec.training.tracking.artifacts import model_artifact
 from gnnrec.training.tracking.tracker import Tracker
@@ -40,14 +44,20 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     peak = peak_memory_gib()
     best = find_checkpoint(config.run_dir, "best")
     info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
-    test, scores, counts = _score(trainer, state) if config.refit != "all" else (None, {"no_test_metrics": NO_TEST}, {})
+    embeddings = trainer.embed()
+    fitted, info = _fit_interest(trainer, state, embeddings, best, info)
+    test: Metrics | None = None
+    scores: dict[str, Any] = {"no_test_metrics": NO_TEST}
+    counts: dict[str, int] = {}
+    if config.refit != "all":
+        test, scores, counts = _score(trainer, state, embeddings, fitted)
     summary = {
         **scores,
         "best_epoch": info.epoch,
         "epochs": state.epoch,
         "stopped_early": stopped_early(trainer, state),
         "steps": trainer.steps_taken,
-        "chosen": trainer.chosen(),
+        "chosen": trainer.chosen() | (fitted.interest.chosen() if fitted else {}),
         "edges_per_second": state.targets / max(state.seconds, 1e-9),
         "training_seconds": state.seconds,
         "seconds": dataclasses.asdict(state.times),
@@ -64,14 +74,14 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     }
     world.run_on_rank0(run_lock.check)
     if test is not None and test.count:
-        tracker.log(trainer.steps_taken, **prefixed("test", test))
+        tracker.log(trainer.steps_taken, **prefixed("test", test), **list_records(scores.get("lists", {})))
     tracker.summary(summary)
     tracker.log_artifact(
         lambda: model_artifact(best, info, tracker.wandb_run, config.wandb.upload_checkpoints), aliases=["best"]
     )
     world.run_on_rank0(lambda: _write(config.run_dir / "summary.json", summary, tracker))
     if world.is_main:
-        _log_results(config.run_dir, test, scores.get("baselines", {}))
+        _log_results(config.run_dir, test, scores)
     return summary
 
 
@@ -80,13 +90,28 @@ def stopped_early(trainer: Trainer, state: TrainState) -> bool:
     return not trainer.finished and state.out_of_patience(trainer.config.optimizer.patience)
 
 
-def _score(trainer: Trainer, state: TrainState) -> tuple[Metrics, dict[str, Any], dict[str, int]]:
+def _fit_interest(
+    trainer: Trainer, state: TrainState, embeddings: NodeEmbeddings, best: Path, info: CheckpointInfo
+) -> tuple[FittedInterest | None, CheckpointInfo]:
+    """Fits interest and adds it to the best checkpoint; returns it and the description of this checkpoint."""
+    timer = Timer()
+    with timer:
+        fitted = trainer.fit_interest(embeddings)
+        if fitted is not None:
+            info = trainer.world.run_on_rank0(lambda: add_tensors(best, INTEREST, fitted.interest.state()))
+    state.times.interest += timer.seconds
+    return fitted, info
+
+
+def _score(
+    trainer: Trainer, state: TrainState, embeddings: NodeEmbeddings, fitted: FittedInterest | None
+) -> tuple[Metrics, dict[str, Any], dict[str, int]]:
     """Returns test metrics, all scores for the summary, and numbers of held-out ratings or users."""
     config, evaluating, fitting = trainer.config, Timer(), Timer()
     with evaluating:
-        embeddings = trainer.embed()
         test = trainer.evaluate(TEST, embeddings)
         validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
+        lists = trainer.measure_lists(embeddings, fitted)
     with fitting:
         baselines = trainer.fit_baselines() if config.baselines else {}
     state.times.evaluation += evaluating.seconds
@@ -95,6 +120,7 @@ def _score(trainer: Trainer, state: TrainState) -> tuple[Metrics, dict[str, Any]
         **prefixed("test", test),
         **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
         "baselines": baselines,
+        **({"lists": lists} if lists else {}),
         **trainer.breakdown(TEST, embeddings),
     }
     counts = {f"validation_{test.unit}": validation.count if validation else 0, f"test_{test.unit}": test.count}
@@ -125,21 +151,30 @@ def _write(path: Path, summary: dict, tracker: Tracker) -> None:
         ) from None
 
 
-def _log_results(run: Path, test: Metrics | None, baselines: dict) -> None:
+def _log_results(run: Path, test: Metrics | None, scores: dict) -> None:
     if test is None:
         logger.info(f"no test metrics: {NO_TEST}; summary: {run / 'summary.json'}")
         return
     if not test.count:
         logger.info(f"no test ratings to score; summary: {run / 'summary.json'}")
         return
-    rows = {**baselines, "this model": prefixed("test", test)}
-    names = in_order([prefixed("test", test)])
-    logger.info(" " * 16 + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
+    rows = {**scores["baselines"], "this model": prefixed("test", test)}
+    _log_table("", rows, in_order([prefixed("test", test)]))
+    lists = scores.get("lists", {})
+    if lists.get("users"):
+        _log_table("lists", {**lists["baselines"], "this model": lists}, list(LIST_METRICS))
+    logger.info(str(run / "summary.json"))
+
+
+def _log_table(heading: str, rows: dict[str, dict], names: list[str]) -> None:
+    logger.info(f"{heading:16}" + "".join(f"{_title(name):>{len(name) + 2}}" for name in names))
     for row, values in rows.items():
         logger.info(f"{row:16}" + "".join(f"{values[name]:{len(name) + 2}.4f}" for name in names))
-    logger.info(str(run / "summary.json"))
 
 
 def _title(name: str) -> str:
     """Column header of a metric: ``test RMSE`` for ``test_rmse``."""
-    return name.replace("_", " ").replace("rmse", "RMSE").replace("mae", "MAE").replace("ndcg", "NDCG")
+    spelling = {"_": " ", "rmse": "RMSE", "mae": "MAE", "ndcg": "NDCG", "recall": "Recall"}
+    for written, shown in spelling.items():
+        name = name.replace(written, shown)
+    return name

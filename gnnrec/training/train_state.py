@@ -21,6 +21,7 @@ class TimeTotals:
         evaluation: Validation, and the scores of the summary.
         checkpoints: Waiting of training for checkpoints, which are written in the background.
         baselines: Fitting the baselines of the summary.
+        interest: Fitting interest after training.
     """
 
     sampling: float = 0.0
@@ -29,6 +30,7 @@ class TimeTotals:
     evaluation: float = 0.0
     checkpoints: float = 0.0
     baselines: float = 0.0
+    interest: float = 0.0
 
 
 @dataclasses.dataclass

@@ -22,6 +22,7 @@ from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights, read_replicated, read_rows
 from gnnrec.training.checkpoint.write import CheckpointState
+from gnnrec.training.interest import FittedInterest
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
 from gnnrec.training.train_state import TrainState
 from gnnrec.utils.timer import Timer
@@ -123,6 +124,17 @@ class Trainer:
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Test metrics of the baselines on the same split: name -> metrics."""
         raise NotImplementedError
+
+    def fit_interest(self, embeddings: NodeEmbeddings) -> FittedInterest | None:
+        """Interest, by which lists of the best weights are ordered too; None for models that rank by their own scores.
+
+        Every rank calls this once the best weights are loaded.
+        """
+        return None
+
+    def measure_lists(self, embeddings: NodeEmbeddings, fitted: FittedInterest | None) -> dict[str, Any]:
+        """Test metrics of lists next to those of simple lists, for the summary; empty if the test metrics are those."""
+        return {}
 
     def bytes_a_step(self) -> int:
         """Bytes that a rank passes to collectives per step."""

@@ -81,19 +81,24 @@ def expected_scores(name: str, train: np.ndarray, shown: np.ndarray) -> np.ndarr
 
 
 def expected_figures(scores: np.ndarray, seen: np.ndarray, wanted: np.ndarray, candidates: np.ndarray) -> dict:
-    rows, covered = [], set()
+    rows, covered, listed = [], set(), []
+    seen_by = np.where(candidates, (seen > 0).sum(0), -1)
+    popular = set(np.lexsort((np.arange(len(seen_by)), -seen_by))[: int(np.ceil(candidates.sum() / 100))])
     for user in np.flatnonzero(wanted.any(1)):
         allowed = np.flatnonzero(candidates & (seen[user] == 0))
         order = allowed[np.lexsort((allowed, -scores[user, allowed]))]
         places = 1 + np.flatnonzero(wanted[user, order])
         count = int(wanted[user].sum())
-        ideal = (1 / np.log2(1 + np.arange(1, min(count, 100) + 1))).sum()
-        gain = (1 / np.log2(1 + places[places <= 100])).sum()
+        ndcg = []
+        for k in (100, 20):
+            ideal = (1 / np.log2(1 + np.arange(1, min(count, k) + 1))).sum()
+            ndcg.append((1 / np.log2(1 + places[places <= k])).sum() / ideal)
         recall = [(places <= k).sum() / min(count, k) for k in (20, 50)]
-        rows.append([*recall, gain / ideal, 1 / places[0]])
+        rows.append([*recall, ndcg[0], 1 / places[0], ndcg[1]])
         covered |= set(order[:20])
-    names = ("recall@20", "recall@50", "ndcg@100", "mrr")
-    return dict(zip(names, np.mean(rows, 0))) | {"coverage": len(covered) / candidates.sum()}
+        listed += list(order[:20])
+    figures = dict(zip(("recall@20", "recall@50", "ndcg@100", "mrr", "ndcg@20"), np.mean(rows, 0)))
+    return figures | {"coverage": len(covered) / candidates.sum(), "popular": np.isin(listed, list(popular)).mean()}
 
 
 @pytest.mark.parametrize("split", [VALIDATION, TEST])

@@ -67,7 +67,8 @@ def test_every_option_is_explained(parser: Parser, action: Action):
     assert bound is None or str(bound) in text
     if hasattr(action, "_typehint"):
         assert re.search(r"default: \S|by default |required", text), f"--{action.dest} does not show its default"
-        assert re.match(words.removesuffix("|default|required"), facts) or "{" in action.metavar
+        is_choice = action.metavar is not None and "{" in action.metavar
+        assert is_choice or re.match(words.removesuffix("|default|required"), facts)
         assert "default: none" not in text or not takes_number(action), text
 
 

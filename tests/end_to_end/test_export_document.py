@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.data.prepared import TRAIN
 from gnnrec.distributed.world import World
+from gnnrec.graph.interactions import read_interactions
+from gnnrec.inference.load import load_run
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table
@@ -41,15 +45,20 @@ def runs(tmp_path_factory) -> dict[str, Path]:
     for head in ("dot", "mlp"):
         made[head] = directory / head
         model = {"head": head, "head_dim": 5}
-        train(make_config(directory / "prepared", made[head], model=model, optimizer={"lr": 0.05}), World())
+        config = make_config(directory / "prepared", made[head], model=model, optimizer={"lr": 0.05}, interest={})
+        train(config, World())
     return made
 
 
-def export_of(run: Path, place: Path, *formats: str) -> pd.Series:
-    """Exports to where the document has it; returns the model's own scores of the user, by movie."""
+def export_of(run: Path, place: Path, *formats: str) -> tuple[pd.Series, pd.Series]:
+    """Exports to where the document has it; returns the model's ratings by the user, and its scores, by movie."""
     exported(run, place / "export" / "mine", formats=list(formats), part_rows=13)
     users, movies = (table_of(place / "export" / "mine", kind)[0] for kind in ("user", "movie"))
-    return pd.Series(model_scores(run)[list(users).index(USER)], movies)
+    row, loaded = list(users).index(USER), load_run(run, World())
+    train_ratings = read_interactions(loaded.dataset, loaded.part, (TRAIN,), None, torch.device("cpu"))
+    interest = loaded.interest.scores(train_ratings)[row].double().numpy()
+    ratings = pd.Series(model_scores(run)[row], movies)
+    return ratings, ratings + interest * loaded.rating_unit.std / loaded.interest.rating_weight
 
 
 def run_example(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
@@ -70,15 +79,18 @@ def test_every_way_that_the_document_names_is_there():
 
 @pytest.mark.parametrize("name", RUN)
 def test_an_example_finds_the_best_movies(runs, tmp_path, monkeypatch, name):
-    expected = export_of(runs["dot"], tmp_path, "npy", "faiss").nlargest(10)
+    ratings, scores = export_of(runs["dot"], tmp_path, "npy", "faiss")
+    expected = scores.nlargest(10)
     assert expected.diff().abs().min() > 1e-5, "their order is not certain"
     found = run_example(name, tmp_path, monkeypatch)
     assert movies_of(found["best"]) == list(expected.index)
     scores = found["best"]["score"].to_numpy() if hasattr(found["best"], "columns") else found["best"].to_numpy()
-    if name in ("pandas", "FAISS"):
-        np.testing.assert_allclose(scores, expected if name == "FAISS" else expected.clip(0.5, 5), rtol=1e-5)
+    if name == "FAISS":
+        np.testing.assert_allclose(scores, expected, rtol=1e-5)
     else:  # without what is the same for all movies
         np.testing.assert_allclose(scores - scores[0], expected - expected.iloc[0], rtol=1e-4, atol=1e-5)
+    if name == "pandas":
+        np.testing.assert_allclose(found["shown"], ratings[expected.index].clip(0.5, 5), rtol=1e-5)
 
 
 def test_the_batches_of_pyarrow_are_all_users(runs, tmp_path, monkeypatch):
@@ -89,7 +101,7 @@ def test_the_batches_of_pyarrow_are_all_users(runs, tmp_path, monkeypatch):
 
 
 def test_the_example_of_an_mlp_head(runs, tmp_path, monkeypatch):
-    expected = export_of(runs["mlp"], tmp_path).nlargest(10)
+    expected = export_of(runs["mlp"], tmp_path)[0].nlargest(10)
     found = run_example("How to score a pair", tmp_path, monkeypatch)["best"]
     assert list(found.index) == list(expected.index)
     np.testing.assert_allclose(found, expected.clip(0.5, 5), rtol=1e-5)

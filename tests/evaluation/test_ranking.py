@@ -53,19 +53,31 @@ def sorted_rankings(scores, seen, candidates=None) -> list[list[int]]:
     ]
 
 
-def from_rankings(rankings, wanted, catalog_size: int) -> RankingMetrics:
+def popular_movies(seen, candidates=None) -> set[int]:
+    """The hundredth of the catalog that was seen most often, by Python's sort."""
+    candidates = range(MOVIES) if candidates is None else candidates.nonzero().squeeze(1).tolist()
+    seen_by = seen.sum(0).tolist()
+    return set(sorted(candidates, key=lambda movie: (-seen_by[movie], movie))[: -(-len(candidates) // 100)])
+
+
+def from_rankings(rankings, wanted, catalog_size: int, popular: set[int]) -> RankingMetrics:
     """Metrics by their definitions, one user at a time."""
-    rows, covered = [], set()
+    rows, covered, listed = [], set(), []
     for user, order in enumerate(rankings):
         targets = set(wanted[user].nonzero().squeeze(1).tolist())
         if targets:
             hits = [place for place, movie in enumerate(order, 1) if movie in targets]
             recall = [sum(place <= k for place in hits) / min(k, len(targets)) for k in (20, 50)]
-            ideal = sum(1 / np.log2(1 + place) for place in range(1, min(100, len(targets)) + 1))
-            gain = sum(1 / np.log2(1 + place) for place in hits if place <= 100)
-            rows.append([*recall, gain / ideal, 1 / hits[0] if hits else 0.0])
+            ndcg = []
+            for k in (100, 20):
+                ideal = sum(1 / np.log2(1 + place) for place in range(1, min(k, len(targets)) + 1))
+                ndcg.append(sum(1 / np.log2(1 + place) for place in hits if place <= k) / ideal)
+            rows.append([*recall, ndcg[0], 1 / hits[0] if hits else 0.0, ndcg[1]])
             covered |= set(order[:20])
-    return RankingMetrics(*np.mean(rows, 0), len(covered) / catalog_size, len(rows))
+            listed += order[:20]
+    *means, ndcg_20 = np.mean(rows, 0)
+    share = sum(movie in popular for movie in listed) / len(listed)
+    return RankingMetrics(*means, len(covered) / catalog_size, ndcg_20, share, len(rows))
 
 
 def assert_same(metrics: RankingMetrics, expected: RankingMetrics) -> None:
@@ -77,7 +89,7 @@ def assert_same(metrics: RankingMetrics, expected: RankingMetrics) -> None:
 def test_metrics_match_their_definitions(chunk):
     scores, seen, wanted = case(most_targets=120)
     assert wanted.sum(1).max() > 100  # NDCG's ideal is cut there
-    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
+    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES, popular_movies(seen))
     assert 0.05 < expected.recall_at_20 < 0.9 and expected.count < USERS
     assert_same(measured(scores, seen, wanted, chunk=chunk), expected)
 
@@ -85,7 +97,8 @@ def test_metrics_match_their_definitions(chunk):
 def test_only_candidates_are_ranked():
     scores, seen, wanted = case(most_targets=30)
     candidates = torch.arange(MOVIES) % 3 != 0
-    expected = from_rankings(sorted_rankings(scores, seen, candidates), wanted, int(candidates.sum()))
+    rankings = sorted_rankings(scores, seen, candidates)
+    expected = from_rankings(rankings, wanted, int(candidates.sum()), popular_movies(seen, candidates))
     assert_same(measured(scores, seen, wanted, candidates=candidates), expected)
 
 
@@ -94,7 +107,7 @@ def test_seen_movies_are_not_covered_if_few_others_are_left():
     scores, seen, wanted = (part[:3] for part in case(most_targets=5))
     seen = ~wanted
     seen[0, 7] = False
-    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
+    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES, popular_movies(seen))
     assert_same(measured(scores, seen, wanted), expected)
 
 
@@ -102,8 +115,10 @@ def test_ndcg_matches_scikit_learn():
     scores, seen, wanted = case(most_targets=120)
     asked = wanted.any(1)
     allowed = scores.masked_fill(seen, -100)
-    expected = ndcg_score(wanted[asked].numpy(), allowed[asked].numpy(), k=100)
-    assert measured(scores, seen, wanted).ndcg_at_100 == pytest.approx(expected, rel=1e-12)
+    metrics = measured(scores, seen, wanted)
+    for k, value in ((100, metrics.ndcg_at_100), (20, metrics.ndcg_at_20)):
+        expected = ndcg_score(wanted[asked].numpy(), allowed[asked].numpy(), k=k)
+        assert value == pytest.approx(expected, rel=1e-12)
 
 
 def test_metrics_match_pyg():
@@ -129,7 +144,7 @@ def test_ties_are_ranked_by_movie_row(levels):
     scores, seen, wanted = case(most_targets=40)
     scores = (scores * levels / 10).round()
     scores = torch.zeros_like(scores) if levels == 1 else scores
-    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES)
+    expected = from_rankings(sorted_rankings(scores, seen), wanted, MOVIES, popular_movies(seen))
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         assert_same(measured(scores.to(dtype), seen, wanted), expected)
 
@@ -142,7 +157,7 @@ def test_equal_scores_are_no_better_than_chance():
 def test_nan_is_ranked_last_but_above_seen_movies():
     scores, seen, wanted = case(most_targets=5)
     with_nan = torch.where(wanted, torch.nan, scores)
-    expected = from_rankings(sorted_rankings(scores - 100 * wanted, seen), wanted, MOVIES)
+    expected = from_rankings(sorted_rankings(scores - 100 * wanted, seen), wanted, MOVIES, popular_movies(seen))
     assert expected.recall_at_50 == 0 and expected.mrr > 1 / MOVIES
     assert_same(measured(with_nan, seen, wanted), expected)
     assert_same(measured(torch.where(wanted, -torch.inf, scores), seen, wanted), expected)
@@ -157,8 +172,9 @@ def test_metrics_without_users_are_none():
 
 
 def test_metrics_have_names_a_headline_and_a_text():
-    metrics = RankingMetrics(0.1, 0.2, 0.3, 0.4, 0.5, 1234)
-    assert metrics.figures() == {"recall@20": 0.1, "recall@50": 0.2, "ndcg@100": 0.3, "mrr": 0.4, "coverage": 0.5}
+    metrics = RankingMetrics(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 1234)
+    names = ["recall@20", "recall@50", "ndcg@100", "mrr", "coverage", "ndcg@20", "popular"]
+    assert metrics.figures() == dict(zip(names, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]))
     assert (metrics.loss, metrics.headline, metrics.unit) == (-0.3, "NDCG@100 0.3000", "users")
     assert "Recall@20 0.1000" in str(metrics) and "1,234 users" in str(metrics)
 

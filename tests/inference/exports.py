@@ -23,7 +23,8 @@ def table_of(out: Path, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns raw ids, embeddings and biases in the order of file names."""
     tables = [pq.read_table(path) for path in sorted((out / f"{kind}s").iterdir())]
     table = pa.concat_tables(tables)
-    assert table.column_names == [kind, "embedding", "bias"]
+    assert table.column_names[:3] == [kind, "embedding", "bias"]
+    assert table.column_names[3:] in ([], ["interest_norm"])
     return table[kind].to_pandas().to_numpy(), np.stack(table["embedding"].to_pandas()), table["bias"].to_numpy()
 
 

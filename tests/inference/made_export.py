@@ -25,7 +25,11 @@ KINDS = {
     "mlp": {"head": "mlp"},
     "ranking": {"scale": None},
     "one part": {"part_rows": 1000},
+    "interest": {"interest": 3},
+    "interest, mlp": {"interest": 3, "head": "mlp"},
 }
+#: Factor of interest in scores, a power of two.
+SCALE = 2.0
 
 
 def years(movies: int = MOVIES) -> list[int | None]:
@@ -63,20 +67,23 @@ def make_export(
     part_rows: int = 7,
     seed: int = 0,
     first_bias: float = 1.0,
+    interest: int = 0,
 ) -> Path:
-    """Writes an export of small whole numbers in the format of docs/export.md."""
-    rng = np.random.default_rng(seed)
+    """Writes an export of small whole numbers in the format of docs/export.md, with so many columns of interest."""
+    rng, dim = np.random.default_rng(seed), DIM + interest
     out.mkdir(parents=True)
     names = []
     for kind, ids in (("user", dataset.users["user"]), ("movie", dataset.movies["movie"])):
         (out / f"{kind}s").mkdir()
-        vectors, bias = rng.integers(-2, 3, (len(ids), DIM)), rng.integers(-2, 3, len(ids)).astype(np.float32)
+        vectors, bias = rng.integers(-2, 3, (len(ids), dim)), rng.integers(-2, 3, len(ids)).astype(np.float32)
         bias[0] = first_bias
         for first in range(0, len(ids), part_rows):
             rows = slice(first, first + part_rows)
             flat = pa.array(vectors[rows].reshape(-1).astype(dtype))
-            embedding = pa.FixedSizeListArray.from_arrays(flat, DIM)
+            embedding = pa.FixedSizeListArray.from_arrays(flat, dim)
             table = pa.table({kind: pa.array(ids[rows]), "embedding": embedding, "bias": bias[rows]})
+            if interest and kind == "user":
+                table = table.append_column("interest_norm", pa.array(np.ones(len(table), np.float32)))
             names.append(f"{kind}s/part-{first:010d}.parquet")
             pq.write_table(table, out / names[-1], row_group_size=4)
     if head == "mlp":
@@ -84,11 +91,13 @@ def make_export(
         np.savez(out / "head.npz", **{name: rng.integers(-2, 3, shape) for name, shape in shapes.items()})
         names.append("head.npz")
     manifest = {
-        "format": "gnnrec-export", "format_version": 2, "dim": DIM, "dtype": dtype, "head": head, "offset": 1.0,
+        "format": "gnnrec-export", "format_version": 3, "dim": dim, "dtype": dtype, "head": head, "offset": 1.0,
         "users": dataset.num_users, "movies": dataset.num_movies, "model_fingerprint": f"model {seed}",
         "dataset_fingerprint": dataset.fingerprint, "data": str(dataset.directory), "identity": {"model": "any"},
         "files": {name: {"bytes": (out / name).stat().st_size} for name in names},
     }  # fmt: skip
+    if interest:
+        manifest["interest"] = {"columns": [DIM, dim], "scale": SCALE}
     if scale is not None:
         manifest["rating_scale"] = list(scale)
     (out / "manifest.json").write_text(json.dumps(manifest))
@@ -101,9 +110,16 @@ def read(out: Path, kind: str) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(table["embedding"]).astype(np.float64), table["bias"].to_numpy(np.float64)
 
 
+def interest_product(out: Path) -> np.ndarray:
+    """Computes the products of the columns of interest, float64 ``[users, movies]``."""
+    (users, _), (movies, _) = read(out, "user"), read(out, "movie")
+    return users[:, DIM:] @ movies[:, DIM:].T
+
+
 def all_scores(out: Path, clipped: bool = False) -> np.ndarray:
-    """Computes the scores of all pairs in float64, ``[users, movies]``, by the formula of the manifest."""
+    """Computes the scores of the model itself for all pairs in float64, ``[users, movies]``."""
     manifest, (users, user_bias), (movies, movie_bias) = read_manifest(out), read(out, "user"), read(out, "movie")
+    users, movies = users[:, :DIM], movies[:, :DIM]
     if manifest["head"] == "mlp":
         head = np.load(out / "head.npz")
         hidden = (users @ head["user.weight"].T + head["user.bias"])[:, None] + movies @ head["movie.weight"].T
@@ -118,16 +134,27 @@ def read_manifest(out: Path) -> dict:
     return json.loads((out / "manifest.json").read_text())
 
 
-def expected(dataset: PreparedDataset, out: Path, top: int, allowed: np.ndarray | None = None) -> pd.DataFrame:
-    """Returns ``user``, ``rank``, ``movie``, ``score`` of all users by a stable sort of all scores."""
-    scores, shown = all_scores(out), all_scores(out, clipped=True)
+def expected(
+    dataset: PreparedDataset, out: Path, top: int, allowed: np.ndarray | None = None, order_by: str | None = None
+) -> pd.DataFrame:
+    """Returns ``user``, ``rank``, ``movie``, ``score`` of all users by a stable sort of all scores.
+
+    With interest and an order other than ``rating`` there is a column ``rating`` too.
+    """
+    scores, ratings = all_scores(out), all_scores(out, clipped=True)
+    shown = ratings
+    with_ratings = "interest" in read_manifest(out) and order_by != "rating"
+    if with_ratings:
+        product = interest_product(out)
+        shown = scores = product / SCALE if order_by == "interest" else scores + product
     rows = []
     for user in range(dataset.num_users):
         rated = set(dataset.movie[dataset.user_ptr[user] : dataset.user_ptr[user + 1]].tolist())
         order = np.argsort(-scores[user], kind="stable")
         order = [each for each in order if each not in rated and (allowed is None or allowed[each])][:top]
-        rows += [(user, rank, movie, shown[user, movie]) for rank, movie in enumerate(order, 1)]
-    frame = pd.DataFrame(rows, columns=["user", "rank", "movie", "score"])
+        rows += [(user, rank, movie, shown[user, movie], ratings[user, movie]) for rank, movie in enumerate(order, 1)]
+    frame = pd.DataFrame(rows, columns=["user", "rank", "movie", "score", "rating"])
+    frame = frame if with_ratings else frame.drop(columns="rating")
     frame["user"] = dataset.users["user"].to_numpy()[frame["user"]]
     frame["movie"] = dataset.movies["movie"].to_numpy()[frame["movie"]]
     return frame

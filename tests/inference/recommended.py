@@ -14,11 +14,12 @@ from gnnrec.inference.recommend_options import RecommendOptions
 
 
 def recommend(path: Path, options: RecommendOptions) -> pd.DataFrame:
-    """Returns the columns ``rank``, ``movie``, ``title`` and ``rating``, ``score`` or ``similarity``."""
+    """Returns ``rank``, ``movie``, ``title``, ``rating``, ``interest``, ``score`` or ``similarity``, and ratings."""
     options.check()
     ranked = recommend_one(open_source(path, options), options)
     ranks = range(1, len(ranked.titles) + 1)
-    return pd.DataFrame({"rank": ranks, "movie": ranked.movies, "title": ranked.titles, ranked.name: ranked.scores})
+    table = pd.DataFrame({"rank": ranks, "movie": ranked.movies, "title": ranked.titles, ranked.name: ranked.scores})
+    return table if ranked.ratings is None else table.assign(rating=ranked.ratings)
 
 
 def recommend_all(path: Path, options: RecommendOptions, world: World) -> dict:

@@ -14,16 +14,18 @@ import pytest
 import torch
 
 from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.prepared import TRAIN, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.graph.batch import Targets
 from gnnrec.inference.load import load_run
+from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table, write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.inference.exports import exported, names, table_of
+from tests.inference.recommended import recommend
 
 USERS, MOVIES, DIM = 37, 29, 8
 
@@ -60,12 +62,13 @@ def model_scores(run: Path) -> np.ndarray:
     return scores.view(users, movies).double().numpy()
 
 
-def exported_scores(out: Path) -> np.ndarray:
-    """Scores of all pairs from the exported files, by the formula of the manifest."""
+def own_scores(out: Path) -> np.ndarray:
+    """Ratings of all pairs from the exported files, by the formula of the manifest, without the columns of interest."""
     manifest = json.loads((out / "manifest.json").read_text())
     _, user, user_bias = table_of(out, "user")
     _, movie, movie_bias = table_of(out, "movie")
-    user, movie = user.astype(np.float64), movie.astype(np.float64)
+    dim = manifest.get("interest", {"columns": [manifest["dim"]]})["columns"][0]
+    user, movie = user[:, :dim].astype(np.float64), movie[:, :dim].astype(np.float64)
     biases = manifest["offset"] + user_bias[:, None] + movie_bias[None]
     if manifest["head"] == "dot":
         assert "dot(user.embedding, movie.embedding)" in manifest["score"]
@@ -80,7 +83,63 @@ def test_scores_from_the_files_equal_those_of_the_model(run, tmp_path):
     exported(run, tmp_path / "out", chunk=5)
     expected = model_scores(run)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(exported_scores(tmp_path / "out"), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(own_scores(tmp_path / "out"), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["dot", "mlp"])
+@pytest.mark.parametrize("ratings", [False, True], ids=["users of the dataset", "users of a file"])
+def test_the_order_of_the_files_is_that_of_interest_and_rating(dataset, tmp_path, head, ratings):
+    """Interest is computed here by NumPy from the ratings alone: EASE, standardized for each user."""
+    model = {"head": head, "head_dim": 5}
+    fixed = {"l2": 5.0, "num_factors": 6, "rating_weight": 0.6}
+    train(make_config(dataset.directory, tmp_path / "run", model=model, interest=fixed), World())
+    table = ratings_table(USERS, MOVIES, 431).iloc[::2].assign(userId=lambda rows: rows["userId"] + 1_000_000)
+    table.to_csv(tmp_path / "new.csv", index=False)
+    options = {"ratings": tmp_path / "new.csv"} if ratings else {}
+    manifest = exported(tmp_path / "run", tmp_path / "out", chunk=5, part_rows=10, **options)
+
+    train_rated = np.zeros((USERS, MOVIES))
+    owner = np.repeat(np.arange(USERS), np.diff(dataset.user_ptr))
+    known = np.array(dataset.split) == TRAIN
+    train_rated[owner[known], dataset.movie[known]] = 1
+    inverse = np.linalg.inv(train_rated.T @ train_rated + 5.0 * np.eye(MOVIES))
+    weights = np.eye(MOVIES) - inverse / np.diag(inverse)
+    right = np.linalg.svd(train_rated @ weights)[2][:6]
+    ids, users, user_bias = table_of(tmp_path / "out", "user")
+    shown = train_rated
+    if ratings:
+        rows, columns = pd.Index(ids), pd.Index(dataset.movies["movie"])
+        shown = np.zeros((len(ids), MOVIES))
+        shown[rows.get_indexer(table["userId"]), columns.get_indexer(table["movieId"])] = 1
+    scores = shown @ weights @ right.T @ right
+    centered = scores - scores.mean(1, keepdims=True)
+    deviation = np.where(shown.any(1), scores.std(1), 1)[:, None]
+
+    _, movies, movie_bias = table_of(tmp_path / "out", "movie")
+    assert manifest["dim"] == DIM + 6 and manifest["interest"]["columns"] == [DIM, DIM + 6]
+    product = users[:, DIM:] @ movies[:, DIM:].T
+    np.testing.assert_allclose(product / manifest["interest"]["scale"], centered / deviation, atol=1e-4)
+    norm = pd.read_parquet(tmp_path / "out" / "users")["interest_norm"].to_numpy()[:, None]
+    np.testing.assert_allclose(product / manifest["interest"]["scale"] * norm, centered, atol=1e-4)
+    predicted = own_scores(tmp_path / "out")  # the columns of the rating give the rating
+    if not ratings:
+        np.testing.assert_allclose(predicted, model_scores(tmp_path / "run"), rtol=1e-5, atol=1e-5)
+    if head == "dot":
+        one_product = manifest["offset"] + user_bias[:, None] + movie_bias + users @ movies.T
+        np.testing.assert_allclose(one_product, predicted + product, rtol=1e-4, atol=1e-4)
+    std = dataset.manifest.rating["std"]
+    order = np.argsort(-(centered / deviation + 0.6 * predicted / std), axis=1, kind="stable")
+    options |= {"top": MOVIES}
+    for row in range(0, len(ids), 7):
+        found = recommend(tmp_path / "out", RecommendOptions(str(ids[row]), **options))
+        rated = (
+            set(dataset.movie[dataset.user_ptr[row] : dataset.user_ptr[row + 1]])
+            if not ratings
+            else set(np.flatnonzero(shown[row]))
+        )
+        expected = dataset.movies["movie"].to_numpy()[[movie for movie in order[row] if movie not in rated]]
+        assert (found["movie"].to_numpy() == expected).mean() > 0.9  # float32 swaps near ties
 
 
 def test_every_raw_id_occurs_once_in_row_order(dataset, dot_run, tmp_path):
@@ -149,7 +208,7 @@ def test_float16_is_float32_rounded(dot_run, tmp_path):
     for kind in ("user", "movie"):
         half, single = (table_of(tmp_path / dtype, kind)[1] for dtype in ("float16", "float32"))
         np.testing.assert_array_equal(half, single.astype(np.float16))
-    np.testing.assert_allclose(exported_scores(tmp_path / "float16"), model_scores(dot_run), atol=5e-3)
+    np.testing.assert_allclose(own_scores(tmp_path / "float16"), model_scores(dot_run), atol=5e-3)
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ def test_new_users_have_predictions_from_their_ratings(dataset, run):
     new = pd.DataFrame({"userId": ["new"] * 3, "movieId": dataset.movies["movie"][:3], "rating": [5.0, 1.0, 4.0]})
     pairs = pd.DataFrame({"customer": ["new", "new"], "movieId": dataset.movies["movie"][3:5]})
     found = gnnrec.predict(run, pairs, ratings=new.rename(columns={"userId": "customer"}), user_column="customer")
-    wanted = gnnrec.recommend(run, "new", ratings=new, top=100).set_index("movie")["score"]
+    wanted = gnnrec.recommend(run, "new", ratings=new, top=100).set_index("movie")["rating"]
     np.testing.assert_allclose(found["prediction"], wanted[found["movie"]], atol=1e-5)
 
 

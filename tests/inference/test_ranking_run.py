@@ -91,7 +91,7 @@ def test_evaluate_repeats_the_summary(run):
     found = evaluate(run, EvaluateOptions(), World())
     summary = json.loads((run / "summary.json").read_text())
     for split in ("test", "validation"):
-        for name, value in found[split].figures().items():
+        for name, value in found[split][0].figures().items():
             assert value == pytest.approx(summary[f"{split}_{name}"], rel=1e-6)
 
 

@@ -26,6 +26,9 @@ from tests.distributed.ranks import run_on_ranks
 from tests.inference.made_export import NEARLY, SATED, expected, make_dataset, make_export
 from tests.inference.recommended import recommend_all
 
+#: Exports with interest, which a dot head sums and an MLP head ranks.
+INTERESTED = [{"interest": 3}, {"interest": 3, "head": "mlp"}]
+
 
 def options_for(out: Path, **options) -> RecommendOptions:
     return RecommendOptions(all=True, out=out, **{"top": 6, "part_rows": 9} | options)
@@ -45,7 +48,9 @@ def contents(out: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "kind", [{}, {"dtype": "float16"}, {"head": "mlp"}, {"scale": None}, {"part_rows": 1000}], ids=str
+    "kind",
+    [{}, {"dtype": "float16"}, {"head": "mlp"}, {"scale": None}, {"part_rows": 1000}, *INTERESTED],
+    ids=str,
 )
 @pytest.mark.parametrize("options", [{}, {"top": 100}, {"genre": ["Comedy"], "part_rows": 1000}], ids=str)
 def test_every_user_gets_the_best_unrated_movies(dataset, tmp_path, kind, options):
@@ -56,7 +61,22 @@ def test_every_user_gets_the_best_unrated_movies(dataset, tmp_path, kind, option
     pd.testing.assert_frame_equal(found, expected(dataset, place, options.get("top", 6), allowed), check_dtype=False)
     assert not (found["user"] == SATED).any() and (found["user"] == NEARLY).sum() <= 2
     schema = pq.read_schema(tmp_path / "out" / "recommendations" / "part-0000000000.parquet")
-    assert [schema.field(name).type for name in schema.names] == [pa.int64(), pa.int32(), pa.int64(), pa.float32()]
+    ratings = [pa.float32()] * ("interest" in kind)
+    types = [schema.field(name).type for name in schema.names]
+    assert types == [pa.int64(), pa.int32(), pa.int64(), pa.float32(), *ratings]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order_by", ["rating", "interest", "both"])
+@pytest.mark.parametrize("kind", INTERESTED, ids=str)
+def test_lists_have_the_requested_order(dataset, tmp_path, kind, order_by):
+    place = make_export(dataset, tmp_path / "export", **kind)
+    manifest = write(place, tmp_path / "out", order_by=order_by)
+    found = pd.read_parquet(tmp_path / "out" / "recommendations")
+    pd.testing.assert_frame_equal(found, expected(dataset, place, 6, order_by=order_by), check_dtype=False)
+    assert manifest["score"] == {"both": "score"}.get(order_by, order_by)
+    with pytest.raises(UserError, match="holds recommendations with order_by"):
+        write(place, tmp_path / "out", order_by="rating" if order_by != "rating" else "both")
 
 
 def test_string_ids(tmp_path):

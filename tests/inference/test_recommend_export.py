@@ -14,11 +14,21 @@ import pytest
 from gnnrec.cli.main import run_command
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
+from gnnrec.inference import list_order
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.training.run import train
 from tests.configs import make_config
-from tests.inference.made_export import KINDS, NEARLY, SATED, expected, make_dataset, make_export
+from tests.inference.made_export import (
+    KINDS,
+    NEARLY,
+    SATED,
+    all_scores,
+    expected,
+    interest_product,
+    make_dataset,
+    make_export,
+)
 from tests.inference.recommended import recommend
 
 
@@ -32,7 +42,46 @@ def test_every_user_gets_the_best_unrated_movies(dataset, tmp_path, kind):
         mine = wanted[wanted["user"] == user]
         assert found["movie"].tolist() == mine["movie"].tolist()
         assert found.iloc[:, 3].tolist() == mine["score"].tolist()
-        assert found.columns[3] == ("score" if kind == "ranking" else "rating")
+        has_ratings = "interest" in kind
+        assert found.columns[3] == ("score" if kind == "ranking" or has_ratings else "rating")
+        assert not has_ratings or found["rating"].tolist() == mine["rating"].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order_by", ["rating", "interest", "both"])
+@pytest.mark.parametrize("kind", ["interest", "interest, mlp"])
+def test_lists_have_the_requested_order(dataset, tmp_path, kind, order_by):
+    out = make_export(dataset, tmp_path / "export", **KINDS[kind])
+    wanted = expected(dataset, out, 6, order_by=order_by)
+    for user in dataset.users["user"]:
+        found = recommend(out, RecommendOptions(str(user), top=6, order_by=order_by))
+        mine = wanted[wanted["user"] == user]
+        assert found["movie"].tolist() == mine["movie"].tolist()
+        assert found.iloc[:, 3].tolist() == mine["score"].tolist()
+        assert found.columns[3] == ("score" if order_by == "both" else order_by)
+        assert found["rating"].tolist() == mine["score" if order_by == "rating" else "rating"].tolist()
+
+
+def test_an_mlp_head_ranks_the_movies_with_the_highest_interest(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(list_order, "PROPOSALS", 4)
+    out = make_export(dataset, tmp_path / "export", **KINDS["interest, mlp"])
+    product, scores = interest_product(out), all_scores(out)
+    for row, user in enumerate(dataset.users["user"]):
+        found = recommend(out, RecommendOptions(str(user), top=2))
+        unrated = np.setdiff1d(
+            np.arange(dataset.num_movies), dataset.movie[dataset.user_ptr[row] : dataset.user_ptr[row + 1]]
+        )
+        proposed = unrated[np.argsort(-product[row, unrated], kind="stable")[:4]]
+        order = proposed[np.lexsort((proposed, -(scores + product)[row, proposed]))[:2]]
+        assert found["movie"].tolist() == dataset.movies["movie"].to_numpy()[order].tolist()
+
+
+def test_orders_that_the_vectors_do_not_have_are_refused(dataset, made, tmp_path):
+    for order_by in ("interest", "both"):
+        assert refused(made, order_by=order_by).startswith(f"--order-by {order_by}: there is no interest here")
+    ranking = make_export(dataset, tmp_path / "ranking", scale=None)
+    assert "predicts no ratings" in refused(ranking, order_by="rating")
+    assert "leave it out with --similar-to" in refused(made, user=None, similar_to="Film 2", order_by="rating")
 
 
 def test_users_who_rated_nearly_everything_get_what_is_left(made):

@@ -46,7 +46,7 @@ def section_names(page: Page) -> list[str]:
 
 @pytest.fixture(scope="session")
 def rating_run(tmp_path_factory) -> Path:
-    """Rating model of a dataset with titles, genres and baselines; one title has markup."""
+    """Rating model of a dataset with titles, genres, baselines and interest; one title has markup."""
     place = tmp_path_factory.mktemp("rating")
     write_dataset(place / "first", users=60, movies=50, ratings=1400)
     movies = pd.read_csv(place / "first" / "movies.csv")
@@ -55,7 +55,7 @@ def rating_run(tmp_path_factory) -> Path:
     movies.to_csv(place / "first" / "movies.csv", index=False)
     prepare(place / "data", PrepareOptions(ratings=place / "first" / "ratings.csv", validation=0.1, test=0.2, shards=8))
     config = make_config(
-        place / "data", place / "run", optimizer={"epochs": 4, "lr": 0.05}, baselines=True, log_every=1
+        place / "data", place / "run", optimizer={"epochs": 4, "lr": 0.05}, baselines=True, log_every=1, interest={}
     )
     train(config, World())
     return place / "run"

@@ -111,14 +111,30 @@ def test_curves_are_the_records(page, rating_run):
 @pytest.mark.parametrize("user", range(3))
 def test_recommendations_equal_those_of_recommend(page, rating_run, user):
     (section,) = [section for section in page.sections if section.anchor == "recommendations"]
-    assert "ordered by predicted rating" in section.text
+    assert "sum of interest and weighted predicted rating" in section.text
     lists = section.items[user]
     identity, count = lists.title.removeprefix("User ").removesuffix(" ratings").split(" · ")
     found = recommend(rating_run, RecommendOptions(identity, top=8))
-    assert [entry.title for entry in dict(lists.lists)["Recommended"]] == found["title"].tolist()
+    recommended = dict(lists.lists)["Recommended"]
+    assert [entry.title for entry in recommended] == found["title"].tolist()
+    assert [entry.value for entry in recommended] == [f"{rating:.2f}" for rating in found["rating"]]
     liked = [float(entry.value) for entry in dict(lists.lists)["Liked best"]]
     ratings = pd.read_csv(rating_run.parent / "first" / "ratings.csv").query(f"userId == {identity}")["rating"]
     assert liked == ratings.nlargest(8).tolist() and int(count) == len(ratings)
+
+
+def test_lists_are_compared_with_popularity_and_ease(page, rating_run):
+    summary = json.loads((rating_run / "summary.json").read_text())
+    (section,) = [section for section in page.sections if section.anchor == "lists"]
+    (table,) = section.items
+    assert table.head[1:3] == ["test Recall@20", "test NDCG@20"] and [row[0] for row in table.rows] == [
+        "popularity", "EASE", "this model"
+    ]  # fmt: skip
+    rows = [*summary["lists"]["baselines"].values(), summary["lists"]]
+    for row, values in zip(table.rows, rows):
+        names = ("recall@20", "ndcg@20", "coverage", "popular")
+        assert [cell.split("\n")[0] for cell in row[1:]] == [f"{values[f'test_{name}']:.4f}" for name in names]
+    assert f"plus {summary['chosen']['rating_weight']:g} times the predicted rating" in section.text
 
 
 def test_similar_movies_equal_those_of_recommend(page, rating_run):

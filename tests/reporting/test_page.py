@@ -66,7 +66,7 @@ def test_every_link_of_the_page_has_a_target(report):
     found = Resources(report / "report.html")
     anchors = re.findall(r'<section id="(\w+)"', (report / "report.html").read_text())
     assert [f"#{anchor}" for anchor in anchors] == found.links
-    assert len(set(anchors)) == len(anchors) == 9
+    assert len(set(anchors)) == len(anchors) == 10
 
 
 def test_each_chart_has_a_png(report):
@@ -93,7 +93,7 @@ def test_the_head_describes_the_run(report, rating_run):
 
 def test_a_rating_run_has_all_sections(rating_run):
     assert section_names(page_of(rating_run)) == [
-        "results", "curves", "fails", "calibration", "map", "recommendations", "similar", "time", "options",
+        "results", "lists", "curves", "fails", "calibration", "map", "recommendations", "similar", "time", "options",
     ]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_a_run_that_diverged_still_has_its_curves(rating_run, tmp_path):
     (tmp_path / "run" / "metrics.jsonl").open("a").write(line + "\n")
     page = page_of(tmp_path / "run")
     assert "diverged" in page.notices[0]
-    assert section_names(page) == ["results", "curves", "time", "options"]
+    assert section_names(page) == ["results", "lists", "curves", "time", "options"]
     assert data(figure(page, "curve_loss"))["value"].notna().all()
 
 

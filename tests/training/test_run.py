@@ -136,15 +136,15 @@ def test_evaluate_reproduces_the_summary(run):
     config, summary = run
     best = evaluate(config.run_dir, EvaluateOptions(), World())
     assert set(best) == {"validation", "test"}
-    for name, metrics in best.items():
+    for name, (metrics, _) in best.items():
         assert metrics.rmse == pytest.approx(summary[f"{name}_rmse"], rel=1e-6)
         assert metrics.mae == pytest.approx(summary[f"{name}_mae"], rel=1e-6)
         assert metrics.count == summary["counts"][f"{name}_ratings"]
     last = evaluate(config.run_dir, EvaluateOptions(checkpoint="last"), World())
     # The best checkpoint alone contains the shrinkage that its validation chose; the last one is the state of training.
     recorded = info_of(config.run_dir, "last").validation["rmse_without_time"]
-    assert summary["chosen"]["shrinkage"] < 1 and last["validation"].rmse_without_time > recorded
-    assert last["test"].rmse != best["test"].rmse
+    assert summary["chosen"]["shrinkage"] < 1 and last["validation"][0].rmse_without_time > recorded
+    assert last["test"][0].rmse != best["test"][0].rmse
 
 
 def test_another_dataset_is_refused(run, tmp_path):

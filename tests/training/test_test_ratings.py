@@ -64,15 +64,22 @@ def test_other_test_ratings_change_the_test_score_alone(datasets, tmp_path, arch
     summaries = []
     for name, dataset in zip("ab", datasets):
         config = make_config(
-            dataset.directory, tmp_path / name, model={"architecture": architecture}, loader=loader, baselines=True
+            dataset.directory,
+            tmp_path / name,
+            model={"architecture": architecture},
+            loader=loader,
+            baselines=True,
+            interest={},
         )
         summaries.append(train(config, World()))
     torch.set_num_threads(threads)
     for checkpoint in ("best", "last"):
         infos = [read_info(find_checkpoint(tmp_path / name, checkpoint)) for name in "ab"]
         assert infos[0].files == infos[1].files and infos[0].validation == infos[1].validation
+        assert ("interest.pt" in infos[0].files) == (checkpoint == "best")
     one, other = summaries
     assert one["validation_rmse"] == other["validation_rmse"] and one["test_rmse"] != other["test_rmse"]
+    assert one["chosen"] == other["chosen"] and one["lists"] != other["lists"]
     for name, row in one["baselines"].items():
         changed = other["baselines"][name]
         without_test = [{key: value for key, value in r.items() if "test" not in key} for r in (row, changed)]

@@ -235,7 +235,7 @@ def test_a_run_is_evaluated_as_at_its_end(tmp_path, place):
     config = make_config(dataset.directory, tmp_path / "run", loader=loader, user_rows=place, log_every=1)
     summary = train(config, World())
     metrics = evaluate(tmp_path / "run", EvaluateOptions(), World())
-    assert metrics["test"].rmse == pytest.approx(summary["test_rmse"], rel=1e-6)
+    assert metrics["test"][0].rmse == pytest.approx(summary["test_rmse"], rel=1e-6)
     assert not [path for path in (tmp_path / "run").rglob("*") if "user-rows" in path.name]
 
 

@@ -47,7 +47,8 @@ class FitJob:
 
     def train_config(self) -> TrainConfig:
         """Creates the training configuration, with the options of the GNN."""
-        fixed = ["wandb.mode=disabled", "baselines=false", "overwrite=true", *GNNS[self.objective].get(self.model, [])]
+        fixed = ["wandb.mode=disabled", "baselines=false", "interest.enabled=false", "overwrite=true"]
+        fixed += [*GNNS[self.objective].get(self.model, [])]
         config = None if self.config is None else Path(self.config)
         return assigned_train_config(
             config, [*self.assignments, *fixed], data=self.data, run_dir=self.run_dir, seed=self.seed

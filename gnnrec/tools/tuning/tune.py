@@ -26,7 +26,17 @@ from gnnrec.utils.bounds import bounded, check_bounds
 from gnnrec.utils.log import logger
 
 #: Options that do not affect the result of a trial.
-_IRRELEVANT = ("data", "run_dir", "wandb", "device", "overwrite", "log_every", "baselines", "validate_every")
+_IRRELEVANT = (
+    "data",
+    "run_dir",
+    "wandb",
+    "device",
+    "overwrite",
+    "log_every",
+    "baselines",
+    "validate_every",
+    "interest",
+)
 
 
 @dataclasses.dataclass

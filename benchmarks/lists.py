@@ -1,0 +1,109 @@
+"""Lists of default rating runs: Recall@20 and NDCG@20 of liked test ratings, next to popularity, EASE and older lists.
+
+    python -m benchmarks.lists --ratings ml-latest-small --name ml-latest-small
+
+Each split is prepared and trained twice, with and without interest. Lists without it are in the order of predicted
+ratings. EASE is fitted on the same ratings, of the train split, with the L2 that is best for itself on validation; the
+row ``ease_with_validation`` is fitted on the validation ratings too and computes scores from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import record
+from gnnrec.data.prepare import PrepareOptions, prepare
+from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
+from gnnrec.distributed.world import World
+from gnnrec.evaluation.lists import liked_from
+from gnnrec.evaluation.ranking_split import read_list_split
+from gnnrec.models.ease import ease_problem
+from gnnrec.models.interest_options import InterestOptions
+from gnnrec.training.interest import L2_GRID
+
+ROOT = Path(__file__).parents[1]
+METRICS = {"recall20": "test_recall@20", "ndcg20": "test_ndcg@20"}
+
+
+def trained(data: Path, run: Path, *words: str) -> dict:
+    """Trains by default settings; returns the summary."""
+    command = [sys.executable, str(ROOT / "train_dist.py"), "--data", str(data), "--run-dir", str(run)]
+    command += ["--wandb.mode", "disabled", "--device", "cpu", *words]
+    subprocess.run(command, check=True, capture_output=True, env=record.environment_with(PYTHONPATH=str(ROOT)))
+    return json.loads((run / "summary.json").read_text())
+
+
+def tuned_ease(data: Path) -> tuple[dict, dict]:
+    """Test metrics of EASE of full rank, fitted on the train ratings, and on these and the validation ratings."""
+    dataset, world = PreparedDataset(data), World()
+    liked = liked_from(dataset, InterestOptions())
+
+    def metrics(split: int, splits: tuple[int, ...], l2: float) -> dict:
+        held_out = read_list_split(dataset, world, split, splits, liked)
+        found = held_out.rank(ease_problem(held_out.shown, dataset.num_movies, world).solve(l2).scores)
+        return {f"test_{name}": value for name, value in found.figures().items()} | {"l2": l2}
+
+    l2 = max(L2_GRID, key=lambda l2: metrics(VALIDATION, (TRAIN,), l2)["test_ndcg@100"])
+    return metrics(TEST, (TRAIN,), l2), metrics(TEST, (TRAIN, VALIDATION), l2)
+
+
+def measure(ratings: Path, seed: int, place: Path) -> dict[str, dict]:
+    """Rows of one split: name -> metrics."""
+    prepare(place / "data", PrepareOptions(ratings=ratings, seed=seed))
+    ours = trained(place / "data", place / "run")
+    ease, with_validation = tuned_ease(place / "data")
+    older = trained(place / "data", place / "older", "--interest.enabled", "false", "--baselines", "false")
+    return {
+        "ours": ours["lists"],
+        "popularity": ours["lists"]["baselines"]["popularity"],
+        "ease": ease,
+        "ease_with_validation": with_validation,
+        "by_rating": older["lists"],
+        "rmse": {name: ours[name] - older[name] for name in ("test_rmse", "test_rmse_without_time")},
+        "chosen": ours["chosen"],
+        "seconds": {"training": ours["training_seconds"], "interest": ours["seconds"]["interest"]},
+    }
+
+
+def standard_error(differences: list[float]) -> float:
+    """Standard error of the mean of paired differences."""
+    return float(np.std(differences, ddof=1) / math.sqrt(len(differences)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ratings", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--splits", type=int, default=3)
+    options = parser.parse_args()
+    splits = []
+    for seed in range(options.splits):
+        with tempfile.TemporaryDirectory() as directory:
+            splits.append(measure(options.ratings, seed, Path(directory)))
+        print(json.dumps(splits[-1]), flush=True)
+    rows = ("ours", "popularity", "ease", "ease_with_validation", "by_rating")
+    figures: dict = {}
+    for name, metric in METRICS.items():
+        figures[name] = {options.name: {row: float(np.mean([split[row][metric] for split in splits])) for row in rows}}
+        over = {row: [split["ours"][metric] - split[row][metric] for split in splits] for row in rows[2:]}
+        figures[f"{name}_gain"] = {
+            options.name: {
+                row: {"mean": float(np.mean(gains)), "standard_error": standard_error(gains)}
+                for row, gains in over.items()
+            }
+        }
+    figures["rmse_change"] = max((value for split in splits for value in split["rmse"].values()), key=abs)
+    figures["splits"] = {options.name: splits}
+    print(record.write("lists", "benchmarks.lists", figures))
+
+
+if __name__ == "__main__":
+    main()

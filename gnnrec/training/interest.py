@@ -1,0 +1,159 @@
+"""Fits interest after training. L2 and the number of factors are chosen on train ratings that are held out inside, and
+the weight of the predicted rating on validation."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from gnnrec import rng
+from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.prepared import TRAIN, VALIDATION, PreparedDataset, message_splits
+from gnnrec.distributed.world import World
+from gnnrec.evaluation.lists import MEASURED_USERS, RatingLists, list_split
+from gnnrec.evaluation.ranking_split import RankingSplit
+from gnnrec.graph.interactions import Interactions, read_interactions, select_edges
+from gnnrec.graph.partition import partition
+from gnnrec.kernels.sums import bag
+from gnnrec.models.ease import Ease, ease_problem, select_movies
+from gnnrec.models.embeddings import NodeEmbeddings
+from gnnrec.models.interest import Interest
+from gnnrec.models.interest_options import DEFAULT_RATING_WEIGHT, RATING_WEIGHTS
+from gnnrec.models.rating_model import RatingModel
+from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, descend
+
+#: L2 strengths to choose from, and the default without ratings to choose on.
+L2_GRID, DEFAULT_L2 = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0), 200.0
+#: Share of the train ratings on which L2 and the number of factors are chosen.
+HELD_OUT = 0.2
+#: Most movies with which L2 and the number of factors are chosen: the most rated ones.
+CHOICE_MOVIES = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedInterest:
+    """Interest, and the solution of full rank that its tables approximate, which is EASE.
+
+    Attributes:
+        interest: For lists.
+        ease: For the comparison.
+    """
+
+    interest: Interest
+    ease: Ease
+
+
+def fit_interest(
+    config: TrainConfig, dataset: PreparedDataset, world: World, model: RatingModel, embeddings: NodeEmbeddings
+) -> FittedInterest | None:
+    """Fits interest on the ratings that a rating model is trained on, which are test ratings only with refit ``all``.
+
+    L2 and the number of factors are chosen by the NDCG of interest alone on a fifth of the train ratings, fitted to the
+    others: validation has too few ratings. Then the weight of the predicted rating is chosen by the NDCG of lists on
+    validation. A refit trains on validation, so its weight cannot be chosen.
+
+    Args:
+        config: The configuration.
+        dataset: The prepared dataset.
+        world: The ranks; every rank calls this.
+        model: The trained model, without DDP.
+        embeddings: Its embeddings of this rank's users and of all movies.
+
+    Returns:
+        None if interest is switched off, or the dataset has too many movies.
+    """
+    options = config.interest
+    if not options.enabled:
+        return None
+    if dataset.num_movies > options.movies:
+        world.log(
+            f"{dataset.num_movies:,} movies are more than --interest.movies {options.movies:,}: lists are in the order "
+            "of predicted ratings"
+        )
+        return None
+    l2, num_factors = _choose_tables(config, dataset, world)
+    rated = _ratings(dataset, world, message_splits(config.refit))
+    ease = ease_problem(rated, dataset.num_movies, world).solve(l2)
+    embedding, target = _tables(ease, num_factors, world)
+    interest = Interest.of_tables(embedding, target, l2, options.rating_weight or DEFAULT_RATING_WEIGHT)
+    if not config.refit and not options.rating_weight:
+        held_out = list_split(dataset, world, VALIDATION, False, options, config.seed)
+        if world.all_reduce_scalar(held_out.targets.num_edges):
+            interest = _with_best_weight(interest, model, embeddings, held_out)
+    world.log(f"interest: l2 {l2:g}, {interest.dim} factors, weight of the rating {interest.rating_weight:g}")
+    return FittedInterest(interest, ease)
+
+
+def _tables(ease: Ease, dim: int, world: World) -> tuple[Tensor, Tensor]:
+    """Tables of rank 0, on every rank: those of two ranks would differ by rounding."""
+    embedding, target = world.run_on_rank0(lambda: tuple(table.cpu() for table in ease.tables(dim)))
+    return embedding.to(world.device), target.to(world.device)
+
+
+def _ratings(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) -> Interactions:
+    part = partition(dataset.manifest.shards, world.rank, world.size)
+    return read_interactions(dataset, part, splits, None, world.device)
+
+
+def _choose_tables(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[float, int]:
+    """Chooses L2 with all factors, then the number of factors, with the most rated movies.
+
+    Fewer factors than all must gain a standard error.
+    """
+    options = config.interest
+    most = options.num_factors or options.dim
+    if options.l2 and options.num_factors:
+        return options.l2, most
+    rated = _ratings(dataset, world, (TRAIN,))
+    drawn = rng.uniform(rng.key(config.seed, "interest"), rated.edge_id) < HELD_OUT
+    rated, targets = select_edges(rated, ~drawn), select_edges(rated, drawn)
+    first_row = partition(dataset.manifest.shards, world.rank, world.size).start
+    held_out = RankingSplit(world, rated, rated, targets, None, dataset.num_movies)
+    held_out = held_out.sampled(MEASURED_USERS, rng.key(config.seed, "interest users"), first_row)
+    users = int(world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum())))
+    if not users:
+        return options.l2 or DEFAULT_L2, most
+    popularity = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=dataset.num_movies))
+    movies = popularity.argsort(descending=True, stable=True)[:CHOICE_MOVIES].sort().values
+    rated, held_out = select_movies(rated, movies, dataset.num_movies), _only(held_out, movies)
+    problem = ease_problem(rated, len(movies), world)
+
+    tables: dict[float, tuple[Tensor, Tensor]] = {}
+
+    def loss(l2: float, factors: int) -> float:
+        world.check_stop()
+        if l2 not in tables:
+            tables[l2] = _tables(problem.solve(l2), options.dim, world)
+        embedding, target = (table[:, :factors].contiguous() for table in tables[l2])
+        metrics = held_out.rank(lambda shown: bag(embedding, shown.movie, shown.user_ptr) @ target.T)
+        return world.broadcast_object(metrics.loss or 0.0)  # ranks must choose the same
+
+    l2 = options.l2 or descend(L2_GRID, DEFAULT_L2, lambda l2: loss(l2, most))
+    if options.num_factors:
+        return l2, most
+    losses = {count: loss(l2, count) for count in candidate_factors(most)}
+    best = min(losses, key=losses.__getitem__)
+    return l2, best if losses[best] < losses[most] - NOISE / users**0.5 else most
+
+
+def _with_best_weight(
+    interest: Interest, model: RatingModel, embeddings: NodeEmbeddings, held_out: RankingSplit
+) -> Interest:
+    """Chooses the weight of the rating by the lists of validation users."""
+
+    def loss(weight: float) -> float:
+        held_out.world.check_stop()
+        lists = RatingLists(model, embeddings, dataclasses.replace(interest, rating_weight=weight))
+        return held_out.world.broadcast_object(lists.measure(held_out).loss or 0.0)
+
+    return dataclasses.replace(interest, rating_weight=descend(RATING_WEIGHTS, DEFAULT_RATING_WEIGHT, loss))
+
+
+def _only(split: RankingSplit, movies: Tensor) -> RankingSplit:
+    """Restricts a split to some movies, which are numbered by their position."""
+    shown, seen, targets = (
+        select_movies(ratings, movies, split.num_movies) for ratings in (split.shown, split.seen, split.targets)
+    )
+    return dataclasses.replace(split, shown=shown, seen=seen, targets=targets, num_movies=len(movies))
