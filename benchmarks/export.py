@@ -68,7 +68,8 @@ def export_ml20m(data: Path, ranks: int, runs: int, place: Path) -> list[float]:
     torchrun = record.torchrun(ranks)
     run, out, environment = place / "run", place / "out", record.environment_with(OMP_NUM_THREADS="1")
     train = [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--data", str(data)]
-    train += ["--run-dir", str(run), "--max-steps", "20", "--baselines", "false", "--wandb.mode", "disabled"]
+    train += ["--run-dir", str(run), "--max-steps", "20", "--baselines", "false", "--interest.enabled", "false"]
+    train += ["--wandb.mode", "disabled"]
     subprocess.run(torchrun + train, check=True, env=environment)
     found = []
     for _ in range(runs):

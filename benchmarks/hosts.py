@@ -85,7 +85,7 @@ def measure(hosts: Hosts, data: Path, config: str, place: Path, wire: str = "flo
         ``round_trip_ms`` of an empty message.
     """
     arguments = ["--config", str(ROOT / "configs" / f"{config}.yaml"), "--data", str(data), "--log-every", str(SHORT)]
-    arguments += ["--validate-every", "0", "--baselines", "false", "--wire", wire]
+    arguments += ["--validate-every", "0", "--baselines", "false", "--interest.enabled", "false", "--wire", wire]
     round_trip = hosts.round_trip() if hosts.count > 1 else 0.0
     sent = {}
     for steps in (SHORT, LONG) if hosts.count > 1 else (LONG,):

@@ -29,6 +29,7 @@ def run_one(directory: Path, rows: str, dim: int) -> dict[str, float]:
     command = record.torchrun(2)
     command += [str(ROOT / "train_dist.py"), "--data", str(directory / "prepared"), "--run-dir", str(run)]
     command += ["--max-steps", str(STEPS), "--log-every", "1", "--validate-every", "0", "--baselines", "false"]
+    command += ["--interest.enabled", "false"]
     command += ["--wandb.mode", "disabled", "--device", "cpu", "--model.dim", str(dim), "--model.time", "false"]
     command += ["--loader.seed-users", "1000", "--loader.movies-per-user", "20", "--loader.raters-per-movie", "10"]
     command += ["--loader.control-variate", "false", "--loader.folds", "5", "--loader.movie-rows", rows]

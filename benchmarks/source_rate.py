@@ -35,6 +35,7 @@ def _row(options: argparse.Namespace, degree: float, seed: int) -> dict:
         run = Path(directory) / "run"
         arguments = ["--config", options.config, "--data", options.data, "--run-dir", str(run), "--seed", str(seed)]
         arguments += ["--optimizer.message-lr-degree", str(degree), "--wandb.mode", "disabled", "--baselines", "false"]
+        arguments += ["--interest.enabled", "false"]
         summary = train(parse_train_config(arguments), World())
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     row = {

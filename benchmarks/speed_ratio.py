@@ -66,6 +66,8 @@ class Build:
         command += ["--config", str(self.root / "configs" / "ml20m_full.yaml"), "--data", str(data)]
         command += ["--run-dir", str(run_dir), "--validate-every", "0", "--baselines", "false"]
         command += ["--wandb.mode", "disabled", "--device", "cpu", "--max-steps", str(steps), *words]
+        if (self.root / "gnnrec" / "models" / "interest_options.py").exists():  # the earlier build has none
+            command += ["--interest.enabled", "false"]
         self.run([*command, "--log-every", str(EVERY)], threads)
 
     def steps(self, ranks: int, threads: int, words: list[str], data: Path | None = None) -> dict[str, float]:

@@ -38,7 +38,7 @@ def main() -> None:
         run, out = options.directory / f"run-{config}", options.directory / f"export-{config}"
         train = [str(ROOT / "train_dist.py"), "--config", str(ROOT / "configs" / f"{config}.yaml")]
         train += ["--data", str(data), "--run-dir", str(run), "--overwrite", "--optimizer.epochs", "1"]
-        train += ["--wandb.mode", "disabled", "--baselines", "false"]
+        train += ["--wandb.mode", "disabled", "--baselines", "false", "--interest.enabled", "false"]
         shutil.rmtree(out, ignore_errors=True)
         row = {"train_one_epoch": _alone(torchrun + train)}
         summary = json.loads((run / "summary.json").read_text())
