@@ -48,16 +48,21 @@ class EaseProblem(Protocol):
         """Solves for one strength."""
 
 
-def ease_problem(rated: Interactions, num_movies: int, world: World) -> EaseProblem:
+def ease_problem(rated: Interactions, num_movies: int, world: World, most: int | None = None) -> EaseProblem:
     """Sums the ratings of all ranks for EASE; every rank calls this.
+
+    Memory grows with the square of the movies and time with their cube. Movies that are left out have no weights, as
+    those without ratings.
 
     Args:
         rated: Ratings of this rank's users; their values do not matter.
         num_movies: Movies of the dataset.
         world: The ranks.
+        most: Number of movies to solve for, the most rated ones; None for all.
     """
     counts = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=num_movies))
-    movies = _RatedMovies(counts.nonzero().squeeze(1), num_movies)
+    by_count = counts.argsort(descending=True, stable=True)[: int((counts > 0).sum())]
+    movies = _RatedMovies(by_count[:most].sort().values, num_movies)
     active = int(world.all_reduce_scalar(int((rated.user_ptr.diff() > 0).sum())))
     size = movies.row.numel()
     if _MOVIES_PER_USER * active <= size and active * size <= _ELEMENTS:
@@ -67,7 +72,7 @@ def ease_problem(rated: Interactions, num_movies: int, world: World) -> EaseProb
 
 @dataclasses.dataclass(frozen=True)
 class _RatedMovies:
-    """Movies with ratings, which alone have weights.
+    """The movies that have weights.
 
     Attributes:
         row: Their rows, int64 ``[n]``, ascending.

@@ -17,8 +17,8 @@ class InterestOptions:
     Args:
         enabled: Fit interest, and order lists by interest + rating_weight * predicted rating; false orders them by
             predicted rating.
-        movies: Movies up to which interest is fitted (it inverts a dense matrix over all pairs of movies that have
-            ratings); with more, lists are ordered by predicted rating.
+        movies: Most movies for which interest is fitted, the most rated ones (it inverts a dense matrix over all pairs
+            of them). Interest in all others is that in a movie that has nothing in common with the rated ones.
         l2: L2 of the movie-to-movie weights.
         dim: Most channels of a user's and a movie's interest vector.
         num_factors: Singular vectors of the movie-to-movie weights to keep, at most dim.
@@ -30,7 +30,7 @@ class InterestOptions:
     """
 
     enabled: bool = True
-    movies: int = bounded(40_000, least=0)
+    movies: int = bounded(10_000, least=1)
     l2: float = bounded(0.0, least=0, meaning="chosen on held-out train ratings")
     dim: int = bounded(256, least=1)
     num_factors: int = bounded(0, least=0, meaning="chosen on held-out train ratings")

@@ -62,20 +62,18 @@ def fit_interest(
         embeddings: Its embeddings of this rank's users and of all movies.
 
     Returns:
-        None if interest is switched off, or the dataset has too many movies.
+        None if interest is switched off.
     """
     options = config.interest
     if not options.enabled:
         return None
     if dataset.num_movies > options.movies:
         world.log(
-            f"{dataset.num_movies:,} movies are more than --interest.movies {options.movies:,}: lists are in the order "
-            "of predicted ratings"
+            f"interest: of {dataset.num_movies:,} movies the {options.movies:,} most rated ones (--interest.movies)"
         )
-        return None
     l2, num_factors = _choose_tables(config, dataset, world)
     rated = _ratings(dataset, world, message_splits(config.refit))
-    ease = ease_problem(rated, dataset.num_movies, world).solve(l2)
+    ease = ease_problem(rated, dataset.num_movies, world, options.movies).solve(l2)
     embedding, target = _tables(ease, num_factors, world)
     interest = Interest.of_tables(embedding, target, l2, options.rating_weight or DEFAULT_RATING_WEIGHT)
     if not config.refit and not options.rating_weight:
@@ -116,7 +114,7 @@ def _choose_tables(config: TrainConfig, dataset: PreparedDataset, world: World) 
     if not users:
         return options.l2 or DEFAULT_L2, most
     popularity = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=dataset.num_movies))
-    movies = popularity.argsort(descending=True, stable=True)[:CHOICE_MOVIES].sort().values
+    movies = popularity.argsort(descending=True, stable=True)[: min(CHOICE_MOVIES, options.movies)].sort().values
     rated, held_out = select_movies(rated, movies, dataset.num_movies), _only(held_out, movies)
     problem = ease_problem(rated, len(movies), world)
 

@@ -184,10 +184,23 @@ def test_a_refit_fits_the_ratings_that_it_trains_on(dataset, tmp_path, refit):
     np.testing.assert_allclose(loaded.interest.scores(shown).numpy(), expected, atol=1e-4)
 
 
-def test_many_movies_leave_lists_in_the_order_of_ratings(dataset, tmp_path, caplog):
+def test_of_many_movies_interest_takes_the_most_rated_ones(dataset, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        summary = train(config_of(dataset, tmp_path / "run", {"movies": 10}, baselines=True), World())
-    assert "47 movies are more than --interest.movies 10: lists are in the order of predicted ratings" in caplog.text
+        fixed = {"movies": 10, "l2": 10.0, "num_factors": FACTORS}
+        summary = train(config_of(dataset, tmp_path / "run", fixed, baselines=True), World())
+    assert "interest: of 47 movies the 10 most rated ones (--interest.movies)" in caplog.text
+    assert summary["lists"]["order"] == "interest and rating"
+    rated = matrix(dataset, (TRAIN,))
+    most = np.sort(np.argsort(-rated.sum(0), kind="stable")[:10])
+    scores = np.zeros(rated.shape)
+    scores[:, most] = dense_ease(rated[:, most], 10.0)
+    loaded = load_run(tmp_path / "run", World())
+    shown = read_interactions(dataset, loaded.part, (TRAIN,), None, CPU)
+    np.testing.assert_allclose(loaded.interest.scores(shown).numpy(), z_scores(scores, FACTORS), atol=1e-4)
+
+
+def test_without_interest_lists_are_in_the_order_of_ratings(dataset, tmp_path):
+    summary = train(config_of(dataset, tmp_path / "run", {"enabled": False}, baselines=True), World())
     assert summary["lists"]["order"] == "rating" and set(summary["lists"]["baselines"]) == {"popularity"}
     assert load_run(tmp_path / "run", World()).interest is None
     seen, liked = matrix(dataset, (TRAIN, VALIDATION)), matrix(dataset, (TEST,), 4.0)
