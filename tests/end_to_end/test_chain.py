@@ -64,7 +64,9 @@ def test_training_prints_partition_epochs_and_results(chain: Chain):
     lines = chain.printed["train"].splitlines()
     assert [line.split(":")[0] for line in lines[:2]] == ["rank 0", "rank 1"]
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/4", "2/4", "3/4"]
-    assert f"{chain.summary['test_rmse']:.4f}" in lines[-2] and "summary.json" in lines[-1]
+    of_ratings, of_lists = (line for line in lines if line.startswith("this model"))
+    assert f"{chain.summary['test_rmse']:.4f}" in of_ratings
+    assert f"{chain.summary['lists']['test_recall@20']:.4f}" in of_lists and "summary.json" in lines[-1]
 
 
 def test_the_resolved_configuration_is_kept(chain: Chain):
@@ -93,10 +95,12 @@ def test_export_has_every_user_and_movie_under_its_raw_id(chain: Chain):
     users, movies = read_parts(chain.export / "users"), read_parts(chain.export / "movies")
     assert users["user"].tolist() == dataset.users["user"].tolist()
     assert movies["movie"].tolist() == dataset.movies["movie"].tolist()
-    assert (manifest["users"], manifest["movies"], manifest["dim"]) == (len(users), len(movies), 8)
+    assert (manifest["users"], manifest["movies"]) == (len(users), len(movies))
+    dim = 8 + chain.summary["chosen"]["interest_factors"]
+    assert manifest["dim"] == dim and manifest["interest"]["columns"] == [8, dim]
     for table in (users, movies):
         vectors = np.stack(table["embedding"])
-        assert vectors.shape == (len(table), 8) and vectors.dtype == np.float32 and np.isfinite(vectors).all()
+        assert vectors.shape == (len(table), dim) and vectors.dtype == np.float32 and np.isfinite(vectors).all()
     assert len(list((chain.export / "users").iterdir())) > 4, "--part-rows 25"
     assert manifest["dataset_fingerprint"] == chain.summary["dataset_fingerprint"]
     assert manifest["model_fingerprint"] == chain.summary["model_fingerprint"]
@@ -104,13 +108,14 @@ def test_export_has_every_user_and_movie_under_its_raw_id(chain: Chain):
         assert hashlib.sha256((chain.export / name).read_bytes()).hexdigest() == entry["sha256"]
 
 
-def score_from_export(export: Path, user: int) -> pd.Series:
-    """Predicted ratings of one user by raw movie id, from the exported files alone."""
+def score_from_export(export: Path, user: int) -> tuple[pd.Series, pd.Series]:
+    """Scores and predicted ratings of one user by raw movie id, from the exported files alone."""
     manifest = json.loads((export / "manifest.json").read_text())
     users, movies = read_parts(export / "users").set_index("user"), read_parts(export / "movies").set_index("movie")
-    dots = np.stack(movies["embedding"]) @ users.loc[user, "embedding"]
-    scores = manifest["offset"] + users.loc[user, "bias"] + movies["bias"] + dots
-    return scores.clip(*manifest["rating_scale"])
+    products = np.stack(movies["embedding"]) * users.loc[user, "embedding"]
+    rest = manifest["offset"] + users.loc[user, "bias"] + movies["bias"]
+    ratings = rest + products[:, : manifest["interest"]["columns"][0]].sum(1)
+    return rest + products.sum(1), ratings.clip(*manifest["rating_scale"])
 
 
 def test_recommendations_are_the_best_unrated_movies_by_the_exported_vectors(chain: Chain):
@@ -120,11 +125,12 @@ def test_recommendations_are_the_best_unrated_movies_by_the_exported_vectors(cha
         rated = dataset.movie[dataset.user_ptr[row] : dataset.user_ptr[row + 1]]
         rated = dataset.movies["movie"].iloc[np.asarray(rated)]
         table = recommend(chain.run, RecommendOptions(user=str(user), top=5))
-        scores = score_from_export(chain.export, user)
+        scores, ratings = score_from_export(chain.export, user)
         assert not set(table["movie"]) & set(rated)
-        np.testing.assert_allclose(table["rating"], scores[table["movie"]], atol=1e-4)
+        np.testing.assert_allclose(table["score"], scores[table["movie"]], atol=1e-4)
+        np.testing.assert_allclose(table["rating"], ratings[table["movie"]], atol=1e-4)
         best = scores.drop(rated).sort_values(ascending=False)[: len(table)]
-        np.testing.assert_allclose(table["rating"], best, atol=1e-4)
+        np.testing.assert_allclose(table["score"], best, atol=1e-4)
 
 
 def test_recommend_prints_titles(chain: Chain):
@@ -132,6 +138,7 @@ def test_recommend_prints_titles(chain: Chain):
     table = recommend(chain.run, RecommendOptions(user=user, top=3))
     lines = succeed([*GNNREC, "recommend", chain.run, "--user", user, "--top", 3]).splitlines()
     assert lines[0] == f"for user {user}" and lines[1].startswith("who rated highest: ")
-    for line, row in zip(lines[2:], table.itertuples(), strict=True):
-        assert line.split(None, 2) == [str(row.rank), f"{row.rating:.2f}", row.title]
+    assert lines[2] == "rank, score, predicted rating, title"
+    for line, row in zip(lines[3:], table.itertuples(), strict=True):
+        assert line.split(None, 3) == [str(row.rank), f"{row.score:.4f}", f"{row.rating:.2f}", row.title]
         assert row.title != str(row.movie)

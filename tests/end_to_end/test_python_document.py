@@ -29,9 +29,10 @@ def test_the_code_runs(tmp_path: Path, monkeypatch, capsys):
     for block in blocks:
         exec(block, names)
     assert len(names["vectors"].users) == 120 and names["table"]["model"].tolist() == ["global mean", "biases"]
-    best = gnnrec.recommend(names["out"], names["user"], top=1)["movie"].iloc[0]
     rated = names["ratings"].query("userId == @names['user']")["movieId"]
-    assert names["scores"].drop(rated).idxmax() == best
+    for order, values in (("both", "scores"), ("rating", "predicted")):
+        best = gnnrec.recommend(names["out"], names["user"], top=1, order_by=order)["movie"].iloc[0]
+        assert names[values].drop(rated).idxmax() == best
     assert "model.dim=wide: must be a whole number" in capsys.readouterr().out
     assert "stopped_early" in names["early"].summary and names["early"].config.optimizer.patience == 2
     assert names["served"].config.refit == "all" and "test_rmse" not in names["served"].summary
