@@ -12,7 +12,9 @@ from torch import Tensor
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions, slice_users
+from gnnrec.kernels import top_reference
 from gnnrec.kernels.ragged import owners
+from gnnrec.kernels.top import best_columns
 
 #: Lowest rank at which a movie counts as recommended, for coverage and the share of popular movies.
 _COVERED = 20
@@ -124,16 +126,17 @@ def evaluate_ranking(
     users = targets.user_ptr.diff().nonzero().squeeze(1)
     chunk = max(1, min(chunk, _SCORES // num_movies))
     for rows in world.lockstep(torch.split(users, chunk) if users.numel() else []):
-        scores = _allowed_scores(score(rows), seen, rows, candidates)
-        relevant = slice_users(targets, rows)
-        ranks = _top_ranks(scores)
-        figures = _figures(scores, ranks, relevant)
-        listed = (ranks > 0) & (ranks <= _COVERED)
-        totals = torch.stack([listed[:, popular].sum(), listed.sum(), listed.new_tensor(len(rows), dtype=torch.int64)])
-        sums += torch.cat([figures.sum(0), totals.double()])
+        scores, known = score(rows), slice_users(seen, rows)
+        listed = _listed(scores, known, candidates)
+        figures = _figures(scores, listed, known, candidates, slice_users(targets, rows))
+        first = listed[:, :_COVERED]
+        first = first[first >= 0]
+        sums[:5] += figures.sum(0)
+        sums[5] += popular[first].sum()
+        sums[6:] += sums.new_tensor([first.numel(), len(rows)])
         if on_users is not None:
             on_users(rows, figures)
-        covered |= listed.any(0)
+        covered[first] = 1
     *means, popular_listed, all_listed, count = world.all_reduce_sum_(sums).tolist()
     covered = world.all_reduce_max_(covered)
     if count == 0:
@@ -145,57 +148,50 @@ def evaluate_ranking(
 
 
 def _popular(seen: Interactions, candidates: Tensor, world: World) -> Tensor:
-    """Rows of the popular movies of the catalog; ties are broken by row."""
+    """The popular movies of the catalog, bool ``[movies]``; ties are broken by row."""
     ratings = world.all_reduce_sum_(torch.bincount(seen.movie, minlength=candidates.numel()))
     order = ratings.masked_fill(~candidates, -1).argsort(descending=True, stable=True)
-    return order[: math.ceil(_POPULAR * int(candidates.sum()))]
+    popular = torch.zeros_like(candidates)
+    popular[order[: math.ceil(_POPULAR * int(candidates.sum()))]] = True
+    return popular
 
 
-def _allowed_scores(scores: Tensor, seen: Interactions, users: Tensor, candidates: Tensor) -> Tensor:
+def _listed(scores: Tensor, seen: Interactions, candidates: Tensor) -> Tensor:
+    """Rows of each user's first 100 movies, best first, -1 after the last one: int64 ``[n, 100 or less]``."""
+    movie, _ = best_columns(scores, candidates, seen.user_ptr, seen.movie, _LISTED)
+    known = torch.segment_reduce(candidates[seen.movie.long()].double(), "sum", offsets=seen.user_ptr)
+    wanted = (int(candidates.sum()) - known).clamp(max=movie.shape[1])
+    short = ((movie >= 0).sum(1) < wanted).nonzero().squeeze(1)
+    if short.numel():  # scores that are not finite are ranked too, last
+        allowed = _allowed_scores(scores[short], slice_users(seen, short), candidates)
+        movie[short] = top_reference.best_columns(allowed, None, seen.user_ptr[:1], seen.movie[:0], movie.shape[1])[0]
+    return movie.long()
+
+
+def _allowed_scores(scores: Tensor, seen: Interactions, candidates: Tensor) -> Tensor:
     """Copies scores, with minus infinity for exactly the movies that are not ranked."""
     lowest, highest = torch.finfo(scores.dtype).min, torch.finfo(scores.dtype).max
     scores = scores.nan_to_num(nan=lowest, neginf=lowest, posinf=highest)
-    seen = slice_users(seen, users)
     scores[owners(seen.user_ptr, torch.int64), seen.movie.long()] = -torch.inf
     return scores.masked_fill_(~candidates, -torch.inf)
 
 
-def _top_ranks(scores: Tensor) -> Tensor:
-    """Ranks of each user's first 100 movies, from 1; 0 for other movies and those that are not ranked.
-
-    Args:
-        scores: Float ``[n, movies]``.
-
-    Returns:
-        int16 ``[n, movies]``.
-    """
-    listed = min(_LISTED, scores.shape[1])
-    values, movie = scores.topk(listed, 1)
-    movie, by_movie = movie.sort(1)
-    values, by_score = values.gather(1, by_movie).sort(dim=1, descending=True, stable=True)
-    movie = movie.gather(1, by_score)
-    # If equal scores extend beyond the list, topk has chosen any of them.
-    tied = ((scores >= values[:, -1:]).sum(1) > listed).nonzero().squeeze(1)
-    if tied.numel():
-        whole = scores[tied].sort(dim=1, descending=True, stable=True)
-        values[tied], movie[tied] = whole.values[:, :listed], whole.indices[:, :listed]
-    ranks = torch.arange(1, listed + 1, dtype=torch.int16, device=scores.device).expand_as(movie)
-    ranks = ranks.masked_fill(values == -torch.inf, 0)
-    return torch.zeros_like(scores, dtype=torch.int16).scatter_(1, movie, ranks)
-
-
-def _figures(scores: Tensor, top_ranks: Tensor, relevant: Interactions) -> Tensor:
+def _figures(
+    scores: Tensor, listed: Tensor, seen: Interactions, candidates: Tensor, relevant: Interactions
+) -> Tensor:
     """Recall at 20 and 50, NDCG at 100, reciprocal rank and NDCG at 20 of users: float64 ``[n, 5]``.
 
     Args:
         scores: Float ``[n, movies]``.
-        top_ranks: Ranks of the first movies, see :func:`_top_ranks`.
+        listed: The first movies, see :func:`_listed`.
+        seen: Ratings of these users whose movies are left out.
+        candidates: The catalog, bool ``[movies]``.
         relevant: Relevant held-out movies of these users, at least one each.
     """
     row, movie = owners(relevant.user_ptr, torch.int64), relevant.movie.long()
     count = relevant.user_ptr.diff()
-    rank = top_ranks[row, movie].double()
-    rank[rank == 0] = torch.inf
+    found = listed[row] == movie[:, None]
+    rank = torch.where(found.any(1), found.int().argmax(1) + 1.0, torch.inf).double()
 
     def by_user(values: Tensor, reduce: str = "sum") -> Tensor:
         return torch.segment_reduce(values, reduce, offsets=relevant.user_ptr)
@@ -212,21 +208,23 @@ def _figures(scores: Tensor, top_ranks: Tensor, relevant: Interactions) -> Tenso
     first = by_user(rank, "min")
     unlisted = first.isinf().nonzero().squeeze(1)
     if unlisted.numel():
-        own = scores[row, movie].double()
-        best = by_user(own, "max")
-        best_movie = by_user(torch.where(own == best[row], movie.double(), torch.inf), "min")
-        first[unlisted] = _rank_in_full(scores[unlisted], best[unlisted].to(scores.dtype), best_movie[unlisted])
+        allowed = _allowed_scores(scores[unlisted], slice_users(seen, unlisted), candidates)
+        first[unlisted] = _first_in_full(allowed, slice_users(relevant, unlisted))
     return torch.stack([recall(20), recall(50), ndcg(100), 1 / first, ndcg(20)], 1)
 
 
-def _rank_in_full(scores: Tensor, own: Tensor, movie: Tensor) -> Tensor:
-    """Rank of one movie of each user in the full ranking, float64 ``[n]``; infinite if it is not ranked.
+def _first_in_full(scores: Tensor, relevant: Interactions) -> Tensor:
+    """Rank of each user's first relevant movie in the full ranking, float64 ``[n]``; infinite if none is ranked.
 
     Args:
-        scores: Float ``[n, movies]``.
-        own: Score of the movie, float ``[n]``.
-        movie: Its row, ``[n]``.
+        scores: Float ``[n, movies]``, minus infinity for movies that are not ranked.
+        relevant: Relevant movies of these users, at least one each.
     """
-    row = torch.arange(scores.shape[1], device=scores.device)
-    ahead = (scores > own[:, None]) | ((scores == own[:, None]) & (row < movie[:, None]))
-    return (ahead.sum(1) + 1).double().masked_fill(own == -torch.inf, torch.inf)
+    row, movie = owners(relevant.user_ptr, torch.int64), relevant.movie.long()
+    own = scores[row, movie]
+    best = torch.segment_reduce(own, "max", offsets=relevant.user_ptr)
+    place = torch.where(own == best[row], movie, scores.shape[1]).double()
+    place = torch.segment_reduce(place, "min", offsets=relevant.user_ptr)
+    column = torch.arange(scores.shape[1], device=scores.device)
+    ahead = (scores > best[:, None]) | ((scores == best[:, None]) & (column < place[:, None]))
+    return (ahead.sum(1) + 1).double().masked_fill(best == -torch.inf, torch.inf)

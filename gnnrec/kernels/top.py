@@ -1,4 +1,4 @@
-"""Exact top-k columns of each row, with excluded columns, without a matrix of all scores."""
+"""Exact top-k columns of each row, with excluded columns: of a product without its matrix, or of a matrix of scores."""
 
 from __future__ import annotations
 
@@ -40,3 +40,23 @@ class ColumnScorer:
             infinity are no scores.
         """
         return self._kernels.best(rows, self._columns, pointer, excluded, min(k, self.count))
+
+
+def best_columns(
+    scores: Tensor, allowed: Tensor | None, pointer: Tensor, excluded: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Computes the top-k columns of each row of a matrix, best first; ties go to the lower column.
+
+    Args:
+        scores: float32 or float64 ``[rows, columns]``.
+        allowed: Columns that are listed, bool ``[columns]``; None for all.
+        pointer: int64 ``[rows + 1]``: row ``r`` excludes ``excluded[pointer[r] : pointer[r + 1]]``.
+        excluded: int32 columns, ascending within a row.
+        k: Columns per row.
+
+    Returns:
+        int32 ``[rows, min(k, columns)]`` and the scores there. Columns are -1 after a row's last one; NaN and minus
+        infinity are no scores.
+    """
+    kernels = choose(scores.device, "top", top_reference)
+    return kernels.best_columns(scores, allowed, pointer, excluded, min(k, scores.shape[1]))

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnnrec.kernels import top_reference
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.simd_products import LOWEST, ROWS, WIDTH, any_above, score_tile
-from gnnrec.kernels.threads import array, run_threads
+from gnnrec.kernels.threads import array, equal_ranges, num_workers, run_compiled, run_threads
 
 #: Tiles of a panel: with 64 dimensions their columns stay in the L2 cache while a block of rows is scored.
 PANEL = 16
@@ -47,6 +48,15 @@ def _sift(scores, columns, size):
         scores[place], columns[place] = scores[child], columns[child]
         place = child
     scores[place], columns[place] = score, column
+
+
+@exactly
+def _sort_heap(scores, columns):
+    """Sorts a heap, worst on top, to best first."""
+    for size in range(len(scores) - 1, 0, -1):
+        scores[0], scores[size] = scores[size], scores[0]
+        columns[0], columns[size] = columns[size], columns[0]
+        _sift(scores, columns, size)
 
 
 @exactly
@@ -86,10 +96,31 @@ def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, top
                                     _sift(listed_scores, listed, k)
                                     bound = listed_scores[0]
         for row in range(block, stop):
-            for size in range(k - 1, 0, -1):
-                scores[row, 0], scores[row, size] = scores[row, size], scores[row, 0]
-                top_columns[row, 0], top_columns[row, size] = top_columns[row, size], top_columns[row, 0]
-                _sift(scores[row], top_columns[row], size)
+            _sort_heap(scores[row], top_columns[row])
+
+
+@exactly
+def _best_columns(scores, allowed, pointer, excluded, first, last, top_columns, values):
+    """Fills ``top_columns`` and ``values`` of the rows ``first`` to ``last``, best first."""
+    k, whole = values.shape[1], scores.shape[1] - scores.shape[1] % WIDTH
+    for row in range(first, last):
+        values[row, :], top_columns[row, :] = LOWEST, -1
+        listed_values, listed, at = values[row], top_columns[row], pointer[row]
+        bound = listed_values[0]
+        for start in range(0, scores.shape[1], WIDTH):
+            if start < whole and not any_above(scores, row, start, bound):
+                continue
+            for column in range(start, min(start + WIDTH, scores.shape[1])):
+                score = scores[row, column]
+                if not score > bound or (allowed is not None and not allowed[column]):
+                    continue
+                while at < pointer[row + 1] and excluded[at] < column:
+                    at += 1
+                if at == pointer[row + 1] or excluded[at] != column:
+                    listed_values[0], listed[0] = score, column
+                    _sift(listed_values, listed, k)
+                    bound = listed_values[0]
+        _sort_heap(listed_values, listed)
 
 
 class PackedColumns(NamedTuple):
@@ -124,3 +155,16 @@ def best(rows: Tensor, columns: PackedColumns, pointer: Tensor, excluded: Tensor
     if k and ranges:
         run_threads(lambda number, first, last: _best(*read, first, last, scores, top_columns), ranges)
     return torch.from_numpy(scores), torch.from_numpy(top_columns)
+
+
+def best_columns(
+    scores: Tensor, allowed: Tensor | None, pointer: Tensor, excluded: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """See :func:`gnnrec.kernels.top.best_columns`."""
+    if scores.dtype != torch.float32:
+        return top_reference.best_columns(scores, allowed, pointer, excluded, k)
+    columns, values = torch.empty(len(scores), k, dtype=torch.int32), torch.empty(len(scores), k)
+    if k:
+        ranges = equal_ranges(len(scores), 4 * num_workers(scores.numel()))
+        run_compiled(_best_columns, ranges, (scores.contiguous(), allowed, pointer, excluded), (columns, values))
+    return columns, values.masked_fill_(columns < 0, -torch.inf)

@@ -27,12 +27,22 @@ def best(rows: Tensor, columns: Columns, pointer: Tensor, excluded: Tensor, k: i
     for first in range(0, len(rows) if k else 0, block):
         some = slice(first, min(first + block, len(rows)))
         bounds = pointer[some.start : some.stop + 1]
-        block_scores = _scores(rows[some], columns).nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-        block_excluded = excluded[int(bounds[0]) : int(bounds[-1])].long()
-        block_scores[owners(bounds - bounds[0], torch.int64), block_excluded] = -torch.inf
-        scores[some], place = _highest(block_scores, k)
-        top_columns[some] = place.masked_fill(scores[some] == -torch.inf, -1).int()
+        block_excluded = excluded[int(bounds[0]) : int(bounds[-1])]
+        found = best_columns(_scores(rows[some], columns), None, bounds - bounds[0], block_excluded, k)
+        top_columns[some], scores[some] = found
     return scores, top_columns
+
+
+def best_columns(
+    scores: Tensor, allowed: Tensor | None, pointer: Tensor, excluded: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """See :func:`gnnrec.kernels.top.best_columns`."""
+    scores = scores.nan_to_num(nan=-torch.inf, neginf=-torch.inf, posinf=torch.inf)
+    scores[owners(pointer, torch.int64), excluded.long()] = -torch.inf
+    if allowed is not None:
+        scores.masked_fill_(~allowed, -torch.inf)
+    values, column = _highest(scores, k)
+    return column.masked_fill_(values == -torch.inf, -1).int(), values
 
 
 def _scores(rows: Tensor, columns: Columns) -> Tensor:
