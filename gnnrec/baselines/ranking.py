@@ -5,20 +5,26 @@ from __future__ import annotations
 from gnnrec.baselines.baseline import Baseline, fit_best
 from gnnrec.baselines.ease import EASE
 from gnnrec.baselines.implicit_als import IMPLICIT_ALS
-from gnnrec.baselines.popularity import POPULARITY
+from gnnrec.baselines.item_knn import ITEM_KNN
+from gnnrec.baselines.popularity import POPULARITY, RECENT_POPULARITY
 from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed.world import World
 
 #: Name -> baseline, the simplest first.
-RANKING_BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in (POPULARITY, EASE, IMPLICIT_ALS)}
-#: Most movies with which EASE is in the summary of every run: it inverts a dense matrix once for every setting.
-MOST_MOVIES_FOR_EASE = 10_000
+RANKING_BASELINES: dict[str, Baseline] = {
+    baseline.name: baseline for baseline in (POPULARITY, RECENT_POPULARITY, ITEM_KNN, EASE, IMPLICIT_ALS)
+}
+#: Most movies with which item-kNN and EASE are in the summary of every run: they have a dense matrix over pairs of
+#: movies for every setting.
+MOST_MOVIES_FOR_PAIRS = 10_000
 
 
 def fit_baselines(
     dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int
 ) -> dict[str, dict[str, float | None]]:
-    """Test metrics of popularity and, for few movies, of EASE, tuned on validation (see :func:`fit_best`).
+    """Test metrics of baselines that are tuned on validation (see :func:`fit_best`).
+
+    Popularity, where there are times that of the last days, and for few movies item-kNN and EASE.
 
     Args:
         dataset: The prepared dataset.
@@ -29,10 +35,11 @@ def fit_baselines(
     Returns:
         Name -> ``test_`` metrics and the chosen setting.
     """
-    baselines = [POPULARITY, EASE]
-    if dataset.num_movies > MOST_MOVIES_FOR_EASE:
-        world.log(f"EASE is left out: {dataset.num_movies:,} movies, more than {MOST_MOVIES_FOR_EASE:,}")
-        baselines.remove(EASE)
+    baselines = [POPULARITY] if dataset.timestamp is None else [POPULARITY, RECENT_POPULARITY]
+    if dataset.num_movies <= MOST_MOVIES_FOR_PAIRS:
+        baselines += [ITEM_KNN, EASE]
+    else:
+        world.log(f"item kNN and EASE are left out: {dataset.num_movies:,} movies, more than {MOST_MOVIES_FOR_PAIRS:,}")
     rows = {}
     for baseline in baselines:
         chosen = fit_best(baseline, dataset, world, splits, seed)

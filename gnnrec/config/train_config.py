@@ -61,7 +61,7 @@ class TrainConfig:
             nothing is validated; all takes every rating, test included, so the run has no test metrics.
         validate_every: Epochs between validations.
         baselines: Fit simple models on the same split for the summary: global mean, biases and biased MF for ratings,
-            popularity and EASE for rankings.
+            popularity, item-kNN and EASE for rankings and lists.
         log_every: Steps between records of the training loss.
         max_steps: Steps after which the run ends.
         max_minutes: Minutes after which the run is saved and stops, to be resumed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from gnnrec.data.prepared import PreparedDataset, Refit, message_splits
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import RankingSplit, read_list_split
-from gnnrec.graph.interactions import slice_users
+from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.graph.partition import partition
 from gnnrec.kernels.ragged import offsets, owners
 from gnnrec.models.embeddings import NodeEmbeddings
@@ -49,10 +50,24 @@ class RatingLists:
         """Scores all movies for some users, float ``[n, movies]``; minus infinity for movies that are not proposed."""
         if self.interest is None:
             return self.model.score_all(self.embeddings, users)
-        interest = self.interest.scores(slice_users(split.shown, users))
+        shown = slice_users(split.shown, users)
         if isinstance(self.model.head, DotHead):
-            return interest + self.interest.rating_weight * self.model.score_all(self.embeddings, users)
-        return self._scores_of_proposals(interest, users, split)
+            return self._products(shown, users)
+        return self._scores_of_proposals(self.interest.scores(shown), users, split)
+
+    def _products(self, shown: Interactions, users: Tensor) -> Tensor:
+        """Scores of both in one product, but for terms that all movies of a user share."""
+        columns, bias = self._columns
+        scale, weight = self.embeddings.head_scale, self.interest.rating_weight
+        rated = self.embeddings.user[users] * (weight if scale is None else weight * scale)
+        return torch.addmm(bias, torch.cat([self.interest.user_vectors(shown)[0].to(rated), rated], 1), columns.T)
+
+    @cached_property
+    def _columns(self) -> tuple[Tensor, Tensor]:
+        """Targets of interest beside movie vectors for the dot head, and weighted movie biases."""
+        movies = self.embeddings.movie * self.model.head.linear.weight
+        columns = torch.cat([self.interest.target.to(movies), movies], 1)
+        return columns, self.interest.rating_weight * self.embeddings.movie_bias
 
     def _scores_of_proposals(self, interest: Tensor, users: Tensor, split: RankingSplit) -> Tensor:
         seen = slice_users(split.seen, users)

@@ -22,16 +22,21 @@ from gnnrec.kernels.sums import bag
 from gnnrec.models.closed_form import item_weights
 from gnnrec.models.closed_form_start import ItemModel
 from gnnrec.models.gram import weighted_gram
+from gnnrec.models.neighbors import cosine_neighbors
 
 #: The inverse is over users if movies are at least this many times as many, and ``X`` has at most so many elements.
 _MOVIES_PER_USER, _ELEMENTS = 2, 50_000_000
 
 
-class Ease(Protocol):
-    """Solution for one L2 strength."""
+class ItemScores(Protocol):
+    """Linear scores of movies from the movies that users have rated."""
 
     def scores(self, rated: Interactions) -> Tensor:
         """Computes ``x B`` for the movies that users have rated, float ``[users, movies]``; no collective."""
+
+
+class Ease(ItemScores, Protocol):
+    """Solution for one L2 strength."""
 
     def tables(self, dim: int) -> tuple[Tensor, Tensor]:
         """Computes ``B V`` and ``V``, float ``[movies, dim]``, on rank 0.
@@ -47,8 +52,13 @@ class EaseProblem(Protocol):
     def solve(self, l2: float) -> Ease:
         """Solves for one strength."""
 
+    def neighbors(self, count: int) -> ItemScores:
+        """Returns the scores of item-kNN on the same ratings, see :mod:`gnnrec.models.neighbors`."""
 
-def ease_problem(rated: Interactions, num_movies: int, world: World, most: int | None = None) -> EaseProblem:
+
+def ease_problem(
+    rated: Interactions, num_movies: int, world: World, most: int | None = None, dtype: torch.dtype | None = None
+) -> EaseProblem:
     """Sums the ratings of all ranks for EASE; every rank calls this.
 
     Memory grows with the square of the movies and time with their cube. Movies that are left out have no weights, as
@@ -59,6 +69,7 @@ def ease_problem(rated: Interactions, num_movies: int, world: World, most: int |
         num_movies: Movies of the dataset.
         world: The ranks.
         most: Number of movies to solve for, the most rated ones; None for all.
+        dtype: Type of a matrix over movies; None for that of :func:`gnnrec.models.gram.weighted_gram`.
     """
     counts = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=num_movies))
     by_count = counts.argsort(descending=True, stable=True)[: int((counts > 0).sum())]
@@ -67,7 +78,7 @@ def ease_problem(rated: Interactions, num_movies: int, world: World, most: int |
     size = movies.row.numel()
     if _MOVIES_PER_USER * active <= size and active * size <= _ELEMENTS:
         return _ByUsers(_gathered(movies.only(rated), world), movies)
-    return _ByMovies(weighted_gram(movies.only(rated), size, None, world), movies, world)
+    return _ByMovies(weighted_gram(movies.only(rated), size, None, world, dtype), movies, world)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,20 +134,28 @@ class _ByMovies:
 
         self.world.run_on_rank0(invert)  # ranks would differ by rounding
         weights = self.world.all_reduce_sum_(weights)
-        return _WeightsOfMovies(ItemModel(self.gram, weights, self.movies.row, self.movies.num_movies), self.movies)
+        return _EaseOfMovies(weights, self.movies, self.gram)
+
+    def neighbors(self, count: int) -> _WeightsOfMovies:
+        return _WeightsOfMovies(cosine_neighbors(self.gram, count), self.movies)
 
 
 @dataclasses.dataclass(frozen=True)
 class _WeightsOfMovies:
-    model: ItemModel
+    weights: Tensor
     movies: _RatedMovies
 
     def scores(self, rated: Interactions) -> Tensor:
         known = self.movies.only(rated)
-        return self.movies.expand(bag(self.model.weights, known.movie, known.user_ptr), 1)
+        return self.movies.expand(bag(self.weights, known.movie, known.user_ptr), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _EaseOfMovies(_WeightsOfMovies):
+    gram: Tensor
 
     def tables(self, dim: int) -> tuple[Tensor, Tensor]:
-        return self.model.tables(dim)
+        return ItemModel(self.gram, self.weights, self.movies.row, self.movies.num_movies).tables(dim)
 
 
 class _ByUsers:
@@ -155,6 +174,9 @@ class _ByUsers:
     def solve(self, l2: float) -> _WeightsOfUsers:
         inverse = torch.linalg.inv(self.products + l2 * torch.eye(len(self.products)).to(self.products))
         return _WeightsOfUsers(self.matrix, inverse, l2, self.movies)
+
+    def neighbors(self, count: int) -> _WeightsOfMovies:
+        return _WeightsOfMovies(cosine_neighbors((self.matrix.T @ self.matrix).float(), count), self.movies)
 
 
 class _WeightsOfUsers:

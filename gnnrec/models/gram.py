@@ -9,6 +9,8 @@ from torch import Tensor
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions
+from gnnrec.kernels.gram import pair_sums
+from gnnrec.kernels.lists import CSRLists
 
 #: Most movies for which the Gram matrix, and all computations with it, are float64.
 FLOAT64_MOVIES = 5_000
@@ -17,32 +19,39 @@ _BLOCK = 1 << 25
 
 
 @torch.no_grad()
-def weighted_gram(interactions: Interactions, num_movies: int, weight_per_user: Tensor | None, world: World) -> Tensor:
+def weighted_gram(
+    interactions: Interactions,
+    num_movies: int,
+    weight_per_user: Tensor | None,
+    world: World,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     """Computes ``X' diag(w) X``, where ``X[user, movie]`` is 1 for each interaction. Every rank calls this.
 
-    Sparse products on the CPU, one block of movies at a time, which bounds memory to the result and one block.
+    Summed on the CPU, one block of movies at a time, which bounds memory to the result and one block.
 
     Args:
         interactions: Interactions of this rank's users.
         num_movies: Movies of the dataset.
         weight_per_user: Float ``[users of this rank]``; None for ones.
         world: The ranks.
+        dtype: Type of the result; None for float64 up to :data:`FLOAT64_MOVIES` movies, float32 above.
 
     Returns:
-        ``[movies, movies]`` on the rank's device, equal on all ranks: float64 up to :data:`FLOAT64_MOVIES` movies,
-        float32 above. All sums are in float64.
+        ``[movies, movies]`` on the rank's device, equal on all ranks. All sums are in float64.
     """
-    dtype = torch.float64 if num_movies <= FLOAT64_MOVIES else torch.float32
-    rated = sparse_matrix(interactions, num_movies)
-    weighted = rated
-    if weight_per_user is not None:
-        weighted = scipy.sparse.diags_array(weight_per_user.double().cpu().numpy()) @ rated
-    by_movie = rated.T.tocsr()
+    dtype = dtype or (torch.float64 if num_movies <= FLOAT64_MOVIES else torch.float32)
+    lists = CSRLists(interactions.user_ptr.cpu(), interactions.movie.cpu(), num_movies)
+    weight = None if weight_per_user is None else weight_per_user.double().cpu()
     gram = torch.empty(num_movies, num_movies, dtype=dtype, device=world.device)
-    rows = max(1, _BLOCK // num_movies)
+    rows = max(1, _BLOCK // max(num_movies, 1))
     for first in range(0, num_movies, rows):
-        block = (by_movie[first : first + rows] @ weighted).toarray()
-        gram[first : first + rows] = world.all_reduce_sum_(torch.from_numpy(block).to(world.device))
+        last = min(first + rows, num_movies)
+        block = world.all_reduce_sum_(pair_sums(lists, weight, first, last).to(world.device))
+        square = block[:, : last - first]
+        gram[first:last, first:last] = square + square.triu(1).T
+        gram[first:last, last:] = block[:, last - first :]
+        gram[last:, first:last] = block[:, last - first :].T
     return gram
 
 

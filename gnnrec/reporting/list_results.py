@@ -1,4 +1,4 @@
-"""Measures of the lists of a rating run, next to those of popularity and EASE."""
+"""Measures of the lists of a rating run, next to those of baselines."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ from gnnrec.evaluation.lists import MEASURED_USERS, RatingLists, list_split
 from gnnrec.evaluation.ranking_split import RankingSplit
 from gnnrec.graph.interactions import Interactions, read_interactions, select_edges
 from gnnrec.graph.partition import partition
-from gnnrec.kernels.sums import bag
-from gnnrec.models.ease import Ease, ease_problem, select_movies
+from gnnrec.models.ease import Ease, EaseProblem, ease_problem, select_movies
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.interest import Interest
 from gnnrec.models.interest_options import DEFAULT_RATING_WEIGHT, RATING_WEIGHTS
@@ -28,8 +27,9 @@ from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, 
 L2_GRID, DEFAULT_L2 = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0), 200.0
 #: Share of the train ratings on which L2 and the number of factors are chosen.
 HELD_OUT = 0.2
-#: Most movies with which L2 and the number of factors are chosen: the most rated ones.
-CHOICE_MOVIES = 4096
+#: Most movies with which L2 and the number of factors are chosen: the most rated ones. The search for L2 starts with
+#: the first of these.
+CHOICE_MOVIES, FIRST_MOVIES = 4096, 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +39,12 @@ class FittedInterest:
     Attributes:
         interest: For lists.
         ease: For the comparison.
+        problem: The ratings that both are fitted on.
     """
 
     interest: Interest
     ease: Ease
+    problem: EaseProblem
 
 
 def fit_interest(
@@ -73,7 +75,8 @@ def fit_interest(
         )
     l2, num_factors = _choose_tables(config, dataset, world)
     rated = _ratings(dataset, world, message_splits(config.refit))
-    ease = ease_problem(rated, dataset.num_movies, world, options.movies).solve(l2)
+    problem = ease_problem(rated, dataset.num_movies, world, options.movies)
+    ease = problem.solve(l2)
     embedding, target = _tables(ease, num_factors, world)
     interest = Interest.of_tables(embedding, target, l2, options.rating_weight or DEFAULT_RATING_WEIGHT)
     if not config.refit and not options.rating_weight:
@@ -81,7 +84,7 @@ def fit_interest(
         if world.all_reduce_scalar(held_out.targets.num_edges):
             interest = _with_best_weight(interest, model, embeddings, held_out)
     world.log(f"interest: l2 {l2:g}, {interest.dim} factors, weight of the rating {interest.rating_weight:g}")
-    return FittedInterest(interest, ease)
+    return FittedInterest(interest, ease, problem)
 
 
 def _tables(ease: Ease, dim: int, world: World) -> tuple[Tensor, Tensor]:
@@ -98,7 +101,7 @@ def _ratings(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) ->
 def _choose_tables(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[float, int]:
     """Chooses L2 with all factors, then the number of factors, with the most rated movies.
 
-    Fewer factors than all must gain a standard error.
+    The search for L2 starts at the best one for fewer movies. Fewer factors than all must gain a standard error.
     """
     options = config.interest
     most = options.num_factors or options.dim
@@ -114,26 +117,47 @@ def _choose_tables(config: TrainConfig, dataset: PreparedDataset, world: World) 
     if not users:
         return options.l2 or DEFAULT_L2, most
     popularity = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=dataset.num_movies))
-    movies = popularity.argsort(descending=True, stable=True)[: min(CHOICE_MOVIES, options.movies)].sort().values
-    rated, held_out = select_movies(rated, movies, dataset.num_movies), _only(held_out, movies)
-    problem = ease_problem(rated, len(movies), world)
+    by_popularity = popularity.argsort(descending=True, stable=True)[: options.movies]
 
-    tables: dict[float, tuple[Tensor, Tensor]] = {}
+    def best_l2(movies: int, start: float) -> tuple[_Choice, float]:
+        choice = _Choice(rated, held_out, by_popularity[:movies].sort().values, options.dim)
+        return choice, options.l2 or descend(L2_GRID, start, lambda l2: choice.loss(l2, most))
 
-    def loss(l2: float, factors: int) -> float:
-        world.check_stop()
-        if l2 not in tables:
-            tables[l2] = _tables(problem.solve(l2), options.dim, world)
-        embedding, target = (table[:, :factors].contiguous() for table in tables[l2])
-        metrics = held_out.rank(lambda shown: bag(embedding, shown.movie, shown.user_ptr) @ target.T)
-        return world.broadcast_object(metrics.loss or 0.0)  # ranks must choose the same
-
-    l2 = options.l2 or descend(L2_GRID, DEFAULT_L2, lambda l2: loss(l2, most))
+    l2 = options.l2 or DEFAULT_L2
+    if not options.l2 and len(by_popularity) > FIRST_MOVIES:
+        _, l2 = best_l2(FIRST_MOVIES, l2)
+    choice, l2 = best_l2(CHOICE_MOVIES, l2)
     if options.num_factors:
         return l2, most
-    losses = {count: loss(l2, count) for count in candidate_factors(most)}
+    losses = {count: choice.loss(l2, count) for count in candidate_factors(most)}
     best = min(losses, key=losses.__getitem__)
     return l2, best if losses[best] < losses[most] - NOISE / users**0.5 else most
+
+
+class _Choice:
+    """Losses of interest in some movies.
+
+    Args:
+        rated: Ratings to fit on.
+        held_out: Ratings to find.
+        movies: Rows of the movies, int64 ``[n]``, ascending.
+        dim: Most factors.
+    """
+
+    def __init__(self, rated: Interactions, held_out: RankingSplit, movies: Tensor, dim: int):
+        self.world, self.dim, self.held_out = held_out.world, dim, _only(held_out, movies)
+        own = select_movies(rated, movies, held_out.num_movies)
+        self.problem = ease_problem(own, len(movies), self.world, dtype=torch.float32)
+        self.tables: dict[float, tuple[Tensor, Tensor]] = {}
+
+    def loss(self, l2: float, factors: int) -> float:
+        """Loss of the lists of interest alone; every rank calls this and gets the same."""
+        self.world.check_stop()
+        if l2 not in self.tables:
+            self.tables[l2] = _tables(self.problem.solve(l2), self.dim, self.world)
+        embedding, target = (table[:, :factors].contiguous() for table in self.tables[l2])
+        metrics = self.held_out.evaluate(embedding, target)
+        return self.world.broadcast_object(metrics.loss or 0.0)
 
 
 def _with_best_weight(

@@ -1,4 +1,4 @@
-"""Measures of the lists of a rating run, next to those of popularity and EASE, for its summary and records."""
+"""Measures of the lists of a rating run, next to those of simple baselines, for its summary and records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from gnnrec.baselines.item_knn import NEIGHBORS
+from gnnrec.baselines.popularity import DAYS, recent_raters
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import TEST, PreparedDataset
 from gnnrec.distributed.world import World
@@ -40,7 +42,8 @@ def measure_lists(
 
     Returns:
         ``test_`` metrics of the model; ``users``, the number of users measured; ``order``; and in ``baselines`` the
-        metrics of popularity and, with interest, of EASE, whose scores are those that interest approximates.
+        metrics of popularity, where there are times that of the last year, and with interest of item-kNN and of EASE,
+        whose scores are those that interest approximates.
     """
     split = list_split(dataset, world, TEST, config.refit, config.interest, config.seed)
     interest = fitted.interest if fitted else None
@@ -49,7 +52,11 @@ def measure_lists(
     if config.baselines:
         raters = world.all_reduce_sum_(torch.bincount(split.shown.movie, minlength=dataset.num_movies)).double()
         rows["popularity"] = split.rank(lambda shown: raters.expand(shown.num_users, -1))
+        if dataset.timestamp is not None:
+            recent = recent_raters(split.shown, dataset, world, DAYS[0])
+            rows["recent popularity"] = split.rank(lambda shown: recent.expand(shown.num_users, -1))
         if fitted:
+            rows["item kNN"] = split.rank(fitted.problem.neighbors(NEIGHBORS[0]).scores)
             rows["EASE"] = split.rank(fitted.ease.scores)
     return {
         **_figures(metrics),

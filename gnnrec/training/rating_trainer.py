@@ -266,7 +266,7 @@ class RatingTrainer(Trainer):
         return fit_interest(self.config, self.dataset, self.world, self.replicated, embeddings)
 
     def measure_lists(self, embeddings: NodeEmbeddings, fitted: FittedInterest | None) -> dict[str, Any]:
-        """Test metrics of lists by interest and predicted rating, next to popularity and EASE on the same ratings."""
+        """Test metrics of lists by interest and predicted rating, next to baselines on the same ratings."""
         return measure_lists(self.config, self.dataset, self.world, self.replicated, embeddings, fitted)
 
     def bytes_a_step(self) -> int:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
+from sklearn.metrics.pairwise import cosine_similarity
 
 from gnnrec.baselines import ease
 from gnnrec.baselines.baseline import Baseline, fit_best
-from gnnrec.baselines.ranking import RANKING_BASELINES
+from gnnrec.baselines.ranking import RANKING_BASELINES, fit_baselines
+from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import (
     TEST,
     TEST_INPUT,
@@ -26,17 +28,19 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.kernels import dispatch
 from gnnrec.models import closed_form
-from tests.datasets import changed_copy, write_dataset
+from tests.datasets import changed_copy, ratings_table, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 PROTOCOLS = ("strong", "leave-last", "random")
 SETTINGS = {
     "popularity": {},
+    "recent popularity": {"days": 900},
+    "item kNN": {"neighbors": 10},
     "EASE": {"penalty": 20.0},
     "implicit ALS": {"factors": 4, "alpha": 3.0, "regularization": 0.5},
 }
 #: Relative differences of metrics due to the rounding of scores.
-ROUNDING = {"popularity": 1e-6, "EASE": 1e-3, "implicit ALS": 3e-4}
+ROUNDING = {"popularity": 1e-6, "recent popularity": 1e-6, "item kNN": 1e-3, "EASE": 1e-3, "implicit ALS": 3e-4}
 #: Splits that are shown when a split is scored.
 SHOWN = {"strong": {VALIDATION: [VALIDATION_INPUT], TEST: [TEST_INPUT]}}
 SHOWN |= {protocol: {VALIDATION: [TRAIN], TEST: [TRAIN, VALIDATION]} for protocol in PROTOCOLS[1:]}
@@ -57,11 +61,22 @@ def dense(dataset: PreparedDataset, splits: list[int], relevant: float = 4.0) ->
     return table
 
 
-def expected_scores(name: str, train: np.ndarray, shown: np.ndarray) -> np.ndarray:
+def expected_scores(name: str, train: np.ndarray, shown: np.ndarray, dataset: PreparedDataset) -> np.ndarray:
     """Scores ``[users, movies]`` by the formulas of the papers."""
     setting = SETTINGS[name]
     if name == "popularity":
         return np.tile(train.sum(0), (len(shown), 1))
+    if name == "recent popularity":
+        liked = np.isin(dataset.split, [TRAIN]) & (np.asarray(dataset.rating) >= 4)
+        time, movie = np.asarray(dataset.timestamp)[liked], np.asarray(dataset.movie)[liked]
+        recent = np.bincount(movie[time > time.max() - setting["days"] * 86400], minlength=train.shape[1])
+        assert 0 < recent.sum() < liked.sum()
+        return np.tile(recent + train.sum(0) / (1 + train.sum()), (len(shown), 1))
+    if name == "item kNN":
+        similarity = cosine_similarity(train.T)
+        np.fill_diagonal(similarity, 0)
+        lowest = np.sort(similarity, 0)[-setting["neighbors"]]
+        return shown @ np.where(similarity >= lowest, similarity, 0)
     if name == "EASE":
         inverse = np.linalg.inv(train.T @ train + setting["penalty"] * np.eye(train.shape[1]))
         weights = np.eye(train.shape[1]) - inverse / np.diag(inverse)  # I - P diag(1 / diag P)
@@ -109,7 +124,7 @@ def test_baselines_match_the_formulas_of_the_papers(datasets, name, protocol, sp
     train = dense(dataset, [TRAIN])
     candidates = train.any(0) if protocol == "strong" else np.ones(dataset.num_movies, bool)
     expected = expected_figures(
-        expected_scores(name, train, dense(dataset, shown_splits)),
+        expected_scores(name, train, dense(dataset, shown_splits), dataset),
         seen=dense(dataset, shown_splits, relevant=0),
         wanted=dense(dataset, [split]),
         candidates=candidates,
@@ -185,7 +200,7 @@ def test_ease_has_the_same_metrics_with_compiled_kernels_and_in_plain_torch(data
 
 
 def test_grids_have_the_settings_of_each_ranking_baseline():
-    assert list(RANKING_BASELINES) == ["popularity", "EASE", "implicit ALS"]
+    assert list(RANKING_BASELINES) == list(SETTINGS)
     for name, baseline in RANKING_BASELINES.items():
         assert isinstance(baseline, Baseline) and (baseline.name, baseline.objective) == (name, "ranking")
         assert baseline.grid and all(setting.keys() == SETTINGS[name].keys() for setting in baseline.grid)
@@ -198,3 +213,14 @@ def test_missing_packages_and_too_many_movies_are_errors(datasets, monkeypatch):
     monkeypatch.setattr(closed_form, "MOST_MOVIES", 50)
     with pytest.raises(UserError, match="baseline EASE: .* 60 movies.* leave out this baseline"):
         RANKING_BASELINES["EASE"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["EASE"])
+    with pytest.raises(UserError, match="baseline item kNN: .* 60 movies.* leave out this baseline"):
+        RANKING_BASELINES["item kNN"].fit(datasets["strong"], World(), (TRAIN,), 0, SETTINGS["item kNN"])
+
+
+def test_data_without_times_have_no_recent_popularity(tmp_path):
+    ratings_table(37, 29, 431, 0).drop(columns="timestamp").to_csv(tmp_path / "ratings.csv", index=False)
+    prepare(tmp_path / "data", PrepareOptions(ratings=tmp_path / "ratings.csv", validation=0.2))
+    dataset = PreparedDataset(tmp_path / "data")
+    with pytest.raises(UserError, match="baseline recent popularity: .* has no times: leave it out"):
+        RANKING_BASELINES["recent popularity"].fit(dataset, World(), (TRAIN,), 0, {"days": 7})
+    assert "recent popularity" not in fit_baselines(dataset, World(), (TRAIN,), 0)

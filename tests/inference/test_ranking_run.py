@@ -68,7 +68,7 @@ def test_the_summary_has_ranking_metrics_beside_those_of_baselines(run):
     names = {"recall@20", "recall@50", "ndcg@100", "mrr", "coverage"}
     for split in ("test", "validation"):
         assert all(0 < summary[f"{split}_{name}"] <= 1 for name in names)
-    assert set(summary["baselines"]) == {"popularity", "EASE"}
+    assert set(summary["baselines"]) == {"popularity", "recent popularity", "item kNN", "EASE"}
     assert all(0 < row[f"test_{name}"] <= 1 for row in summary["baselines"].values() for name in names)
     assert summary["counts"]["test_users"] > 5 and summary["steps"] > 5
 

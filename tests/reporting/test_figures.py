@@ -123,12 +123,12 @@ def test_recommendations_equal_those_of_recommend(page, rating_run, user):
     assert liked == ratings.nlargest(8).tolist() and int(count) == len(ratings)
 
 
-def test_lists_are_compared_with_popularity_and_ease(page, rating_run):
+def test_lists_are_compared_with_baselines(page, rating_run):
     summary = json.loads((rating_run / "summary.json").read_text())
     (section,) = [section for section in page.sections if section.anchor == "lists"]
     (table,) = section.items
     assert table.head[1:3] == ["test Recall@20", "test NDCG@20"] and [row[0] for row in table.rows] == [
-        "popularity", "EASE", "this model"
+        "popularity", "recent popularity", "item kNN", "EASE", "this model"
     ]  # fmt: skip
     rows = [*summary["lists"]["baselines"].values(), summary["lists"]]
     for row, values in zip(table.rows, rows):

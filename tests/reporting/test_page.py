@@ -115,7 +115,8 @@ def test_a_ranking_run(ranking_run):
     ]  # fmt: skip
     assert page.tiles[0].label == "test NDCG@100" and not page.notices
     assert len(page.sections[4].items) == 2
-    assert data(figure(page, "results"))["name"].tolist()[:3] == ["popularity", "EASE", "this model"]
+    names = data(figure(page, "results"))["name"].tolist()[:5]
+    assert names == ["popularity", "recent popularity", "item kNN", "EASE", "this model"]
 
 
 def test_a_run_without_titles_genres_times_and_baselines(bare_run):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics.pairwise import cosine_similarity
 
 from gnnrec import rng
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
@@ -130,6 +131,14 @@ def test_the_weight_is_the_best_on_validation(dataset, run):
     assert values[position] >= max(neighbors) - 1e-9 and len(set(values)) > 3
 
 
+def recent_popularity(dataset: PreparedDataset) -> np.ndarray:
+    """Ratings of each movie in the last year of train ratings, then all of them, ``[users, movies]``."""
+    train = dataset.split == TRAIN
+    time, movie = np.array(dataset.timestamp)[train], np.array(dataset.movie)[train]
+    recent = np.bincount(movie[time > time.max() - 365 * 86400], minlength=MOVIES)
+    return np.tile(recent + np.bincount(movie, minlength=MOVIES) / 1e6, (USERS, 1))
+
+
 def test_the_summary_says_what_lists_are_worth(dataset, run):
     place, summary = run
     chosen, found = summary["chosen"], summary["lists"]
@@ -138,8 +147,12 @@ def test_the_summary_says_what_lists_are_worth(dataset, run):
     seen, liked = matrix(dataset, (TRAIN, VALIDATION)), matrix(dataset, (TEST,), 4.0)
     raters = np.tile(matrix(dataset, (TRAIN,)).sum(0), (USERS, 1))
     rows = {"this model": found, **found["baselines"]}
-    assert set(rows) == {"this model", "popularity", "EASE"} and found["users"] == liked.any(1).sum()
-    for name, values in (("this model", scores), ("popularity", raters), ("EASE", ease)):
+    expected = {"this model": scores, "popularity": raters, "recent popularity": recent_popularity(dataset)}
+    similarity = cosine_similarity(matrix(dataset, (TRAIN,)).T)
+    np.fill_diagonal(similarity, 0)
+    expected |= {"item kNN": matrix(dataset, (TRAIN,)) @ similarity, "EASE": ease}
+    assert set(rows) == set(expected) and found["users"] == liked.any(1).sum()
+    for name, values in expected.items():
         assert rows[name]["test_ndcg@20"] == pytest.approx(ndcg(values, seen, liked, 20), abs=1e-6), name
         tops = np.argsort(np.where(seen, np.inf, -values), kind="stable", axis=1)[:, :20]
         recalls = [liked[user, tops[user]].sum() / min(20, liked[user].sum()) for user in np.flatnonzero(liked.any(1))]

@@ -22,13 +22,15 @@ GNNS: dict[str, dict[str, list[str]]] = {
 }
 #: Baselines that need an optional package.
 _PACKAGES = {"implicit ALS": "implicit"}
+#: Baselines that need times of ratings.
+_NEED_TIMES = {"recent popularity"}
 
 
 def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[str]]:
     """Returns the objective and names of the models to compare.
 
     Args:
-        requested: Names; empty for all installed models of the protocol of the dataset.
+        requested: Names; empty for all installed models of the protocol of the dataset that its columns allow.
         dataset: The prepared dataset. A ranking protocol excludes rating models.
 
     Raises:
@@ -41,6 +43,8 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
         missing = {name for name in names if not _installed(name)}
         for name in sorted(missing):
             logger.info(f"{name} is not installed and left out: pip install 'gnnrec[{_PACKAGES[name]}]'")
+        if dataset.timestamp is None:
+            missing |= _NEED_TIMES
         return objective, [name for name in names if name not in missing]
     known = {name: objective for objective in BASELINES for name in (*BASELINES[objective], *GNNS[objective])}
     for name in requested:
@@ -50,6 +54,8 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
             raise UserError(f"--models: {name} is not a model ({hint})")
         if ranked_only and known[name] == "rating":
             raise UserError(f"--models: {name} predicts ratings, and {dataset.directory} was prepared for ranking")
+        if name in _NEED_TIMES and dataset.timestamp is None:
+            raise UserError(f"--models: {name} needs times, and {dataset.directory} has none")
         if not _installed(name):
             raise UserError(f"--models: {name} is not installed: pip install 'gnnrec[{_PACKAGES[name]}]'")
     objectives = {known[name] for name in requested}
