@@ -35,17 +35,17 @@ def dataset(tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_takes_two_steps(path, dataset):
+def test_takes_steps(path, dataset):
     config = parse_train_config(
-        ["--config", str(path), "--data", str(dataset.directory), "--run-dir", "unused", "--max-steps", "2"]
+        ["--config", str(path), "--data", str(dataset.directory), "--run-dir", "unused", "--max-steps", "6"]
     )
     trainer = build_trainer(config, dataset, World())
-    results = [result for epoch in range(2) for result in run_epoch(trainer, epoch)]
-    assert [result.update.number for result in results] == [1, 2]
+    results = [result for epoch in range(6) for result in run_epoch(trainer, epoch)]
+    assert [result.update.number for result in results] == [1, 2, 3, 4, 5, 6]
     # Better than nothing known at all: the ratings themselves have a mean square of over 10.
     assert all(0 < result.loss / max(result.step.num_targets, 1) < 10 for result in results)
     test = trainer.evaluate(TEST)
-    assert test.ndcg_at_100 > 0.1 if config.objective == "ranking" else test.rmse < 3
+    assert test.ndcg_at_100 > 0.1 if config.objective == "ranking" else test.rmse < 1.5
 
 
 @pytest.mark.parametrize("architecture", ["gcn", "sage", "gat"])
