@@ -176,9 +176,7 @@ def _allowed_scores(scores: Tensor, seen: Interactions, candidates: Tensor) -> T
     return scores.masked_fill_(~candidates, -torch.inf)
 
 
-def _figures(
-    scores: Tensor, listed: Tensor, seen: Interactions, candidates: Tensor, relevant: Interactions
-) -> Tensor:
+def _figures(scores: Tensor, listed: Tensor, seen: Interactions, candidates: Tensor, relevant: Interactions) -> Tensor:
     """Recall at 20 and 50, NDCG at 100, reciprocal rank and NDCG at 20 of users: float64 ``[n, 5]``.
 
     Args:

@@ -1,7 +1,8 @@
 """CPU implementation of :mod:`gnnrec.kernels.top`.
 
 Scores never leave the cache: a few rows are scored with a panel of columns, and each score above the lowest of the
-row's top k so far enters this list, a heap with the worst on top.
+row's top k so far enters this list, a heap with the worst on top. Columns are in the order of their lengths. A dot
+product is at most the product of two lengths, so the panels of short columns are skipped where no row can list them.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from torch import Tensor
 from gnnrec.kernels import top_reference
 from gnnrec.kernels.compiled import compiled
 from gnnrec.kernels.simd_products import LOWEST, ROWS, WIDTH, any_above, score_tile
+from gnnrec.kernels.sorting import sort_within
 from gnnrec.kernels.threads import array, equal_ranges, num_workers, run_compiled, run_threads
 
 #: Tiles of a panel: with 64 dimensions their columns stay in the L2 cache while a block of rows is scored.
 PANEL = 16
+#: Share by which the largest possible score of a panel is raised: more than sums of many products are rounded by.
+_SLACK = np.float32(1e-3)
 #: Rows that are scored with a panel before the next panel.
 BLOCK = 32 * ROWS
 
@@ -60,7 +64,13 @@ def _sort_heap(scores, columns):
 
 
 @exactly
-def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, top_columns):
+def _just_below(bound):
+    """Returns the number before a bound: a score that ties with it may be of a lower column."""
+    return bound if bound == LOWEST else np.nextafter(bound, np.float32(-np.inf))
+
+
+@exactly
+def _best(rows, norm, columns, bias, weight, ids, longest, highest, pointer, masked, first, last, scores, top_columns):
     """Fills ``scores`` and ``top_columns`` of the rows ``first`` to ``last``, best first."""
     tiles = columns.shape[0]
     k = scores.shape[1]
@@ -76,23 +86,30 @@ def _best(rows, columns, bias, weight, pointer, masked, first, last, scores, top
             panel_stop = min(panel + PANEL, tiles)
             start, end = panel * WIDTH, panel_stop * WIDTH
             for group in range(block, stop, ROWS):
+                reached = False
+                for row in range(group, min(group + ROWS, stop)):
+                    # Not if NaN: rows of NaN are scored.
+                    reached |= not norm[row] * longest[panel // PANEL] + highest[panel // PANEL] < scores[row, 0]
+                if not reached:
+                    continue
                 for tile in range(panel, panel_stop):
                     score_tile(rows, group, columns, tile, bias, weight, panel_scores, (tile - panel) * WIDTH)
                 for row in range(group, min(group + ROWS, stop)):
                     own = row - group
                     at = cursor[row - block]
                     while at < pointer[row + 1] and masked[at] < end:
-                        panel_scores[own, masked[at] - start] = LOWEST
+                        if masked[at] >= start:
+                            panel_scores[own, masked[at] - start] = LOWEST
                         at += 1
                     cursor[row - block] = at
                     listed_scores, listed = scores[row], top_columns[row]
                     bound = listed_scores[0]
                     for tile in range(0, end - start, WIDTH):
-                        if any_above(panel_scores, own, tile, bound):
+                        if any_above(panel_scores, own, tile, _just_below(bound)):
                             for column in range(tile, tile + WIDTH):
-                                score = panel_scores[own, column]
-                                if score > bound:
-                                    listed_scores[0], listed[0] = score, start + column
+                                score, identity = panel_scores[own, column], ids[start + column]
+                                if score > bound or (score == bound and score > LOWEST and identity < listed[0]):
+                                    listed_scores[0], listed[0] = score, identity
                                     _sift(listed_scores, listed, k)
                                     bound = listed_scores[0]
         for row in range(block, stop):
@@ -124,11 +141,24 @@ def _best_columns(scores, allowed, pointer, excluded, first, last, top_columns, 
 
 
 class PackedColumns(NamedTuple):
-    """Columns in tiles: see :func:`gnnrec.kernels.simd_products.score_tile`."""
+    """Columns in tiles: see :func:`gnnrec.kernels.simd_products.score_tile`.
+
+    Attributes:
+        packed: The tiles, by falling length of the columns.
+        bias: Biases of the columns in tiles.
+        weight: Weights of hidden units, or None for dot products.
+        ids: Column at each place.
+        longest: Largest length of each panel; infinite for hidden units.
+        highest: Highest bias of each panel. Both are raised by more than sums are rounded by.
+        count: Number of columns.
+    """
 
     packed: np.ndarray
     bias: np.ndarray
     weight: np.ndarray | None
+    ids: np.ndarray
+    longest: np.ndarray
+    highest: np.ndarray
     count: int
 
 
@@ -136,12 +166,26 @@ def lay_out(vectors: Tensor, bias: Tensor, weight: Tensor | None) -> PackedColum
     """Packs columns into tiles; the padding of the last tile scores below all columns."""
     count, dim = vectors.shape
     tiles = max(-(-count // WIDTH), 1)
+    length = np.linalg.norm(array(vectors), axis=1) if weight is None else np.full(count, np.inf, np.float32)
+    ids = np.argsort(-length, kind="stable").astype(np.int32)
     padded = np.zeros((tiles * WIDTH, dim), np.float32)
-    padded[:count] = array(vectors)
+    padded[:count] = array(vectors)[ids]
     packed = np.ascontiguousarray(padded.reshape(tiles, WIDTH, dim).transpose(0, 2, 1))
-    lowest = np.full((tiles, WIDTH), LOWEST, np.float32)
-    lowest.reshape(-1)[:count] = array(bias)
-    return PackedColumns(packed, lowest, None if weight is None else array(weight.float()), count)
+    biases, lengths = np.full(tiles * WIDTH, LOWEST, np.float32), np.zeros(tiles * WIDTH, np.float32)
+    biases[:count], lengths[:count] = array(bias)[ids], length[ids]
+    raised = np.full(tiles * WIDTH, -np.inf, np.float32)
+    with np.errstate(invalid="ignore"):  # an infinite bias gives NaN, and its panel is scored
+        raised[:count] = biases[:count] + _SLACK * np.abs(biases[:count])
+    panels = np.arange(0, tiles * WIDTH, PANEL * WIDTH)
+    return PackedColumns(
+        packed,
+        biases.reshape(tiles, WIDTH),
+        None if weight is None else array(weight.float()),
+        np.append(ids, np.full(tiles * WIDTH - count, count, np.int32)),
+        np.maximum.reduceat(lengths * (1 + _SLACK), panels),
+        np.maximum.reduceat(raised, panels),
+        count,
+    )
 
 
 def best(rows: Tensor, columns: PackedColumns, pointer: Tensor, excluded: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -150,7 +194,12 @@ def best(rows: Tensor, columns: PackedColumns, pointer: Tensor, excluded: Tensor
     padded = np.zeros((-(-count // ROWS) * ROWS, rows.shape[1]), np.float32)
     padded[:count] = array(rows)
     scores, top_columns = np.empty((count, k), np.float32), np.empty((count, k), np.int32)
-    read = padded, columns.packed, columns.bias, columns.weight, array(pointer), array(excluded)
+    place = np.empty(len(columns.ids), np.int32)
+    place[columns.ids[: columns.count]] = np.arange(columns.count)
+    own = pointer - pointer[0]
+    masked = torch.from_numpy(place[array(excluded)[int(pointer[0]) : int(pointer[-1])]])
+    masked = masked[sort_within(own, masked).long()]
+    read = padded, np.linalg.norm(padded, axis=1), *columns[:-1], array(own), array(masked)
     ranges = [(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK)]
     if k and ranges:
         run_threads(lambda number, first, last: _best(*read, first, last, scores, top_columns), ranges)

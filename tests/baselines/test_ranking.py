@@ -76,7 +76,7 @@ def expected_scores(name: str, train: np.ndarray, shown: np.ndarray, dataset: Pr
         similarity = cosine_similarity(train.T)
         np.fill_diagonal(similarity, 0)
         lowest = np.sort(similarity, 0)[-setting["neighbors"]]
-        return shown @ np.where(similarity >= lowest, similarity, 0)
+        return shown @ np.where(similarity >= lowest * (1 - 1e-6), similarity, 0)
     if name == "EASE":
         inverse = np.linalg.inv(train.T @ train + setting["penalty"] * np.eye(train.shape[1]))
         weights = np.eye(train.shape[1]) - inverse / np.diag(inverse)  # I - P diag(1 / diag P)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.kernels import dispatch, threads
+from gnnrec.kernels import dispatch, threads, top_cpu
 from gnnrec.kernels.simd_products import ROWS, WIDTH
 from gnnrec.kernels.top import ColumnScorer
 from gnnrec.kernels.top_cpu import BLOCK, PANEL
@@ -127,6 +127,37 @@ def test_long_vectors_agree_with_torch():
     best = (rows.double() @ vectors.double().T + bias).topk(10)
     torch.testing.assert_close(scores.double(), best.values, rtol=1e-5, atol=1e-5)
     assert (columns == best.indices).all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 3.0])
+def test_columns_that_cannot_be_listed_are_left_out(spread, monkeypatch):
+    """Lengths differ much, and short columns tie with long ones; the result is that of all scores."""
+    rng = np.random.default_rng(3)
+    rows, vectors, bias, _, left_out = case(ROWS + 5, 3 * PANEL * WIDTH + 9, 6, False)
+    vectors *= np.exp2(np.round(spread * rng.normal(size=(len(vectors), 1)))).astype(np.float32)
+    vectors[rng.random(len(vectors)) < 0.3] = 0
+    inputs = rows, vectors, np.round(bias), None, left_out
+    assert top_columns(*inputs, 7) == expected(*inputs, 7)
+    if dispatch._forced[-1] == "cpu" and spread == 3:
+        scored = []
+        compiled_best = top_cpu._best
+        lengths = np.linalg.norm(vectors, axis=1)
+        monkeypatch.setattr(top_cpu, "_best", lambda *values: scored.append(values) or compiled_best(*values))
+        top_columns(*inputs, 7)
+        longest = scored[0][6]
+        assert longest[0] >= lengths.max() and longest[-1] == 0 and (np.diff(longest) <= 0).all()
+
+
+def test_large_biases_are_not_rounded_away():
+    rng = np.random.default_rng(4)
+    vectors = rng.normal(size=(2 * PANEL * WIDTH, 8)).astype(np.float32)
+    vectors[PANEL * WIDTH :] *= np.float32(1e-3)
+    bias = np.where(np.arange(len(vectors)) < PANEL * WIDTH, 0, 30).astype(np.float32)
+    rows = rng.normal(size=(20, 8)).astype(np.float32)
+    scores = rows.astype(np.float64) @ vectors.T + bias
+    found = top_columns(rows, vectors, bias, None, [[]] * 20, 5)
+    values = np.array([[score for score, _ in row] for row in found])
+    np.testing.assert_allclose(values, -np.sort(-scores, 1)[:, :5], atol=1e-5)
 
 
 def test_scores_do_not_depend_on_blocks():

@@ -47,7 +47,7 @@ def dense_weights(rated: np.ndarray, l2: float) -> np.ndarray:
 def test_scores_are_those_of_ridge_regressions(shape):
     rated = ratings(*shape)
     solution = ease_problem(interactions(rated), shape[1], World()).solve(3.0)
-    assert type(solution).__name__ == ("_WeightsOfMovies" if shape[0] > shape[1] else "_WeightsOfUsers")
+    assert type(solution).__name__ == ("_EaseOfMovies" if shape[0] > shape[1] else "_WeightsOfUsers")
     expected = rated @ dense_weights(rated, 3.0)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(solution.scores(interactions(rated)).numpy(), expected, atol=1e-9)
@@ -100,7 +100,7 @@ def test_many_elements_are_not_made_dense(monkeypatch):
     monkeypatch.setattr(ease, "_ELEMENTS", 100)
     rated = ratings(12, 70)
     solution = ease_problem(interactions(rated), 70, World()).solve(3.0)
-    assert type(solution).__name__ == "_WeightsOfMovies"
+    assert type(solution).__name__ == "_EaseOfMovies"
     np.testing.assert_allclose(solution.scores(interactions(rated)), rated @ dense_weights(rated, 3.0), atol=1e-9)
 
 
