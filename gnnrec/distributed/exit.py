@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from gnnrec.distributed.health.monitor import abort
 from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
-from gnnrec.utils.log import log_to_console
+from gnnrec.utils.log import log_to_console, printable
 from gnnrec.utils.resource_errors import describe_resource_error
 
 #: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
@@ -60,7 +60,7 @@ def _exit_with(program: str, problem: str) -> NoReturn:
     if rank > 0:
         time.sleep(_WAIT_FOR_RANK_0)
         program = f"{program}: rank {rank}"
-    print(f"{program}: error: {problem}", file=sys.stderr, flush=True)
+    print(f"{program}: error: {printable(' '.join(problem.splitlines()))}", file=sys.stderr, flush=True)
     sys.exit(USER_ERROR_EXIT_CODE)
 
 

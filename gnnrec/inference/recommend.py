@@ -13,6 +13,7 @@ from gnnrec.inference.open_source import is_export, open_source
 from gnnrec.inference.recommend_one import recommend_one
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
+from gnnrec.utils.log import print_line, printable
 
 
 def run_recommend(path: Path, options: RecommendOptions) -> None:
@@ -40,4 +41,4 @@ def run_recommend(path: Path, options: RecommendOptions) -> None:
 
 
 def _print(source: VectorSource, options: RecommendOptions) -> None:
-    print("\n".join(recommend_one(source, options).lines()))
+    print_line("\n".join(map(printable, recommend_one(source, options).lines())))

@@ -35,11 +35,11 @@ class RankingOptions:
     closed_form_movies: int = bounded(40_000, least=0)
     l2: float = bounded(0.0, least=0, meaning="chosen on validation")
     num_factors: int = bounded(0, least=0, meaning="chosen on validation")
-    popularity_exponent: float = -1.0
+    popularity_exponent: float = bounded(-1.0, least=-10, most=10)
     loss: Literal["squared", "softmax", "sampled_softmax", "bpr"] = "squared"
     negatives: int = bounded(8, least=1)
-    negative_power: float = 0.5
-    user_power: float = -0.5
+    negative_power: float = bounded(0.5, least=-10, most=10)
+    user_power: float = bounded(-0.5, least=-10, most=10)
     table_l2: float = bounded(0.0, least=0)
     dropout: float | None = bounded(None, least=0, below=1)
     users_a_step: int = bounded(500, least=0, meaning="all")

@@ -72,7 +72,7 @@ def bounds_of(kind: type) -> Iterator[tuple[str, Bound]]:
 
 
 def check_bounds(options: Any) -> None:
-    """Refuses values outside of their bounds.
+    """Refuses values outside of their bounds, and NaN everywhere.
 
     Args:
         options: A dataclass of options.
@@ -85,3 +85,16 @@ def check_bounds(options: Any) -> None:
         if value is not None and not bound.allows(value):
             finite = "" if math.isfinite(value) else ", and finite"
             raise UserError(f"{dashed(name)} {value}: must be {bound}{finite}")
+    for name, value in _numbers(options):
+        if math.isnan(value):
+            raise UserError(f"{dashed(name)} {value}: must be a number")
+
+
+def _numbers(options: Any) -> Iterator[tuple[str, float]]:
+    """Dotted names and values of the floats of a dataclass and of the dataclasses in it."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from ((f"{field.name}.{name}", number) for name, number in _numbers(value))
+        elif isinstance(value, float):
+            yield field.name, value

@@ -7,24 +7,34 @@ command is printed. ``logging.getLogger("gnnrec").setLevel("ERROR")`` silences a
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import TextIO
 
 logger = logging.getLogger("gnnrec")
 
+#: Control characters but the tab, which a terminal obeys; separators of lines; marks that turn the direction of the
+#: text after them, so that it reads as something else; and halves of characters, which cannot be printed.
+_HARMFUL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Returns text of users, such as a title, as one line that no terminal obeys: ESC becomes ``\\x1b``."""
+    return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 def print_line(text: str, stream: TextIO | None = None) -> None:
-    """Prints a line at once, or loses it: output on a full disk must not end the work that it reports.
+    """Prints lines at once, or loses them: output on a full disk must not end the work that it reports.
 
     Args:
-        text: The line.
+        text: The lines; what a terminal would obey in them is printed as an escape.
         stream: By default the standard output.
 
     Raises:
         BrokenPipeError: The reader has closed the pipe.
     """
     try:
-        print(text, file=stream or sys.stdout, flush=True)
+        print("\n".join(map(printable, text.split("\n"))), file=stream or sys.stdout, flush=True)
     except BrokenPipeError:
         raise
     except OSError:

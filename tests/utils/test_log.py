@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.distributed.world import World
-from gnnrec.utils.log import ConsoleHandler, log_to_console, logger
+from gnnrec.utils.log import ConsoleHandler, log_to_console, logger, printable
 from tests.datasets import ratings_table
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,17 @@ def test_rank_0_alone_logs(capsys):
         World(rank=rank, size=2).warn(f"warned by {rank}")
     streams = capsys.readouterr()
     assert (streams.out, streams.err) == ("from 0\n", "warning: warned by 0\n")
+
+
+def test_text_of_users_is_one_harmless_line():
+    title = "Alien\x1b[31m\a\r\n\u2028\u202e (1979) é 映画\t\u200d\udc80"
+    assert printable(title) == "Alien\\x1b[31m\\x07\\r\\n\\u2028\\u202e (1979) é 映画\t\u200d\\udc80"
+
+
+def test_what_is_printed_keeps_its_lines(capsys):
+    log_to_console()
+    logger.info("one\ntwo \x1b[2J")
+    assert capsys.readouterr().out == "one\ntwo \\x1b[2J\n"
 
 
 class Failing:
@@ -92,7 +103,7 @@ def test_library_code_prints_nothing_but_results():
         if any(line.lstrip().startswith("print(") for line in path.read_text(encoding="utf-8").splitlines())
     }
     assert printing == {
-        "cli/main.py", "data/synth.py", "distributed/exit.py", "inference/export_verify.py", "inference/recommend.py",
+        "cli/main.py", "data/synth.py", "distributed/exit.py", "inference/export_verify.py",
         "tools/comparison/compare.py", "tools/tuning/tune.py", "utils/log.py",
     }  # fmt: skip
 

@@ -13,6 +13,7 @@ from gnnrec.errors import STOPPED_EXIT_CODE, RanksLost, Stopped
 from gnnrec.training.tracking.metrics_file import MetricsFile
 from gnnrec.training.tracking.tensorboard_files import TensorBoardFiles
 from gnnrec.training.tracking.wandb_run import WandbRun
+from gnnrec.utils import strict_json
 
 if TYPE_CHECKING:
     from wandb import Artifact
@@ -80,7 +81,7 @@ class Tracker:
         if not self.active:
             return
         record = {"step": step, "time": round(time.time(), 3), **values}
-        self._file.write(json.dumps(record))
+        self._file.write(strict_json.dumps(record))
         if self._wandb is not None:
             self._wandb.log(record)
         if self._tensorboard is not None:
