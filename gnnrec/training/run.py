@@ -16,14 +16,23 @@ from gnnrec.distributed.process_group import is_of_backend
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.evaluation.metrics import Metrics
-from gnnrec.training.checkpoint.info import CheckpointInfo, read_info
+from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, checkpoints, read_info
 from gnnrec.training.checkpoint.manager import CheckpointManager
+from gnnrec.training.checkpoint.read import find_damage
+from gnnrec.training.checkpoint.write import remove_checkpoint
 from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.resolve_config import resolve_config
-from gnnrec.training.run_directory import RunLock, finished_summary, note_stop, open_run_directory
+from gnnrec.training.run_directory import (
+    RunLock,
+    finished_summary,
+    note_stop,
+    open_run_directory,
+    remove_replaced,
+    restore_replaced,
+)
 from gnnrec.training.summary import NO_TEST, describe, stopped_early, summarize
 from gnnrec.training.tracking.artifacts import dataset_artifact
 from gnnrec.training.tracking.tracker import Tracker
@@ -53,7 +62,7 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
     world.stop.limit(config.max_minutes)
     dataset = PreparedDataset(config.data)
     config = resolve_config(config, dataset, world)
-    summary = finished_summary(config, world)
+    summary = finished_summary(config, dataset, world)
     if summary is not None:
         world.log(f"{config.run_dir} finished at step {summary['steps']}: nothing left to do")
         return summary
@@ -62,6 +71,10 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
         return _run(config, dataset, world, checkpoint, run_lock, on_validation)
     except Stopped as stopped:
         reason = str(stopped)
+    except Exception:
+        if world.is_main:
+            restore_replaced(config.run_dir)
+        raise
     raise Stopped(world.run_on_rank0(lambda: note_stop(config.run_dir, reason)))
 
 
@@ -81,6 +94,7 @@ def _run(
         trainer.restore(checkpoint, info)
         state = TrainState.from_dict(info.train_state, world)
         world.log(f"resumed at step {info.step} of {config.run_dir}")
+        _replace_lost_best(config.run_dir, state, world)
     for line in trainer.partition_report().lines():
         world.log(line)
     if config.refit == "all":
@@ -103,6 +117,20 @@ def _run(
         raise
     tracker.close()
     return summary
+
+
+def _replace_lost_best(run: Path, state: TrainState, world: World) -> None:
+    """Notices best weights that are damaged or missing: the best ones from now on are kept instead."""
+    if state.best is None:
+        return
+    best = world.run_on_rank0(lambda: checkpoints(run, "best"))
+    damage = find_damage(best[0], world) if best else f"{run} has no best checkpoint any more"
+    if damage is None:
+        return
+    damage = damage.removesuffix(USE_ANOTHER)
+    world.warn(f"{damage}: the best weights will be those of the epochs that are left, or else the last ones")
+    state.best, state.validations_since_best, state.lost_best = None, 0, damage
+    world.run_on_rank0(lambda: [remove_checkpoint(directory) for directory in best])
 
 
 def build_trainer(
@@ -133,8 +161,13 @@ def _train_and_save(
         if epoch.validation is not None and on_validation is not None:
             on_validation(epoch.number, epoch.validation)
 
+    def after_step() -> None:
+        if trainer.steps_taken == steps_before + 1 and trainer.world.is_main:
+            remove_replaced(trainer.config.run_dir)
+        checkpoints.after_step()
+
     try:
-        run_loop(trainer, tracker, bar, state, checkpoints.after_step, after_epoch)
+        run_loop(trainer, tracker, bar, state, after_step, after_epoch)
     except Stopped:
         checkpoints.stop()
         raise
@@ -145,6 +178,8 @@ def _train_and_save(
             f"stopped early after {state.epoch} of {trainer.config.optimizer.epochs} epochs: the last "
             f"{state.validations_since_best} validations are not better than the best one (--optimizer.patience)"
         )
+    if trainer.world.is_main:
+        remove_replaced(trainer.config.run_dir)
     checkpoints.end()
 
 

@@ -16,11 +16,12 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
 from gnnrec.models.layer_file import COPY, changed_since, is_layer_file, keep_copy, read_builder
-from gnnrec.training.checkpoint.info import TRAIN_AGAIN, USE_ANOTHER, checkpoints, read_info, step_of
+from gnnrec.training.checkpoint.info import TRAIN_AGAIN, USE_ANOTHER, CheckpointInfo, checkpoints, read_info, step_of
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.write import is_leftover, remove_checkpoint, remove_leftovers
 from gnnrec.utils import files
 from gnnrec.utils.log import logger
+from gnnrec.utils.option_names import dashed
 
 #: Options that a resumed run may change: they do not affect what it learns, except for rounding.
 _MAY_CHANGE = (
@@ -78,20 +79,61 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
     candidates = world.run_on_rank0(lambda: _find(config, "auto" if restarted else config.resume))
     checkpoint = _choose(candidates, config, world) if candidates else None
     if checkpoint is not None:
-        world.run_on_rank0(lambda: _check_same(checkpoint, config, dataset))
+        world.run_on_rank0(lambda: _check_same(read_info(checkpoint), config, dataset))
     start = world.run_on_rank0(lambda: _make(config, checkpoint))
     return checkpoint, RunLock(config.run_dir, start)
 
 
-def finished_summary(config: TrainConfig, world: World) -> dict | None:
-    """The summary of a run that is to be resumed but has finished, else None; every rank calls this."""
+def finished_summary(config: TrainConfig, dataset: PreparedDataset, world: World) -> dict | None:
+    """The summary of a run that is to be resumed but has finished, else None; every rank calls this.
+
+    Args:
+        config: The resolved configuration.
+        dataset: The prepared dataset.
+        world: The ranks.
+
+    Raises:
+        UserError: The run that has finished is one with other data or another configuration.
+    """
 
     def read() -> dict | None:
         path = config.run_dir / "summary.json"
         resumes = config.resume != "never" or _restarted(config.run_dir)
-        return _read(path) if resumes and path.exists() else None
+        if not resumes or not path.exists():
+            return None
+        best = checkpoints(config.run_dir, "best")
+        if best:
+            _check_same(read_info(best[0]), config, dataset)
+        return _read(path)
 
     return world.run_on_rank0(read)
+
+
+def _put_aside(run: Path) -> None:
+    """Moves a run that is overwritten out of the way. On rank 0."""
+    if _aside(run).exists():  # the run in the directory has taken no step
+        shutil.rmtree(run)
+    else:
+        os.replace(run, _aside(run))
+        logger.info(f"the run before is kept in {_aside(run)} until the first step of this one")
+
+
+def remove_replaced(run: Path) -> None:
+    """Removes the run that was overwritten, once the new one has taken its first step. On rank 0."""
+    if _aside(run).exists():
+        shutil.rmtree(_aside(run), ignore_errors=True)
+
+
+def restore_replaced(run: Path) -> None:
+    """Brings the run back that was overwritten by one that failed before its first step. On rank 0."""
+    if _aside(run).exists():
+        shutil.rmtree(run, ignore_errors=True)
+        os.replace(_aside(run), run)
+        logger.info(f"{run} is the run before again: the new one has not taken a step")
+
+
+def _aside(run: Path) -> Path:
+    return run.parent / f".{run.name}.replaced"
 
 
 def note_stop(run: Path, stopped: str) -> str:
@@ -183,20 +225,19 @@ def _choose(candidates: list[Path], config: TrainConfig, world: World) -> Path:
     raise UserError(f"{damages[0]}, and no older checkpoint is sound: start again with --overwrite")
 
 
-def _check_same(checkpoint: Path, config: TrainConfig, dataset: PreparedDataset) -> None:
+def _check_same(info: CheckpointInfo, config: TrainConfig, dataset: PreparedDataset) -> None:
     """Refuses to resume with another configuration or other data. On rank 0."""
-    info = read_info(checkpoint)
     if info.dataset != dataset.fingerprint:
         raise UserError(
             f"{dataset.directory} is not the dataset that {config.run_dir} was started with: "
-            "pass the right one with --data"
+            "pass the right one with --data, or choose another --run-dir for other data"
         )
     before, now = flat(info.config), flat(json.loads(json.dumps(config.as_dict())))
     for name, value in now.items():
         fixed = name.split(".")[0] not in _MAY_CHANGE
         if fixed and name in before and before[name] != value:
             raise UserError(
-                f"--{name} {value}: the run of {config.run_dir} was started with {before[name]}: "
+                f"{dashed(name)} {value}: the run of {config.run_dir} was started with {before[name]}: "
                 "keep that value, or choose another --run-dir"
             )
 
@@ -214,7 +255,7 @@ def _make(config: TrainConfig, checkpoint: Path | None) -> str:
     try:
         if checkpoint is None:
             if run.exists() and any(run.iterdir()):
-                shutil.rmtree(run)
+                _put_aside(run)
             run.mkdir(parents=True, exist_ok=True)
             files.write_text(run / "config.yaml", config.yaml())
             if own_layer:

@@ -64,6 +64,7 @@ class TrainState:
         validation: Metrics of a validation after the latest step; empty without one.
         best: Lowest validation loss so far.
         validations_since_best: Validations after the one with the lowest loss.
+        lost_best: What was wrong with the best weights when the run was resumed; empty if they were sound.
         seconds: Time of the steps of finished epochs.
         targets: Supervised ratings of all ranks in finished epochs.
         totals: Totals of the current epoch.
@@ -78,6 +79,7 @@ class TrainState:
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
     validations_since_best: int = 0
+    lost_best: str = ""
     seconds: float = 0.0
     targets: int = 0
     times: TimeTotals = dataclasses.field(default_factory=TimeTotals)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,10 @@ from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.evaluate import EvaluateOptions, evaluate
+from gnnrec.training import run as run_module
 from gnnrec.training.checkpoint.info import CheckpointInfo, checkpoint_path, find_checkpoint, read_info
 from gnnrec.training.run import train
+from gnnrec.training.run_directory import remove_replaced
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
 from tests.training.test_resume import CLOCK
@@ -240,12 +244,85 @@ def test_overwrite_replaces_a_run(dataset, tmp_path):
     assert [record["step"] for record in records(tmp_path / "run") if "loss" in record] == [2]
 
 
+def test_overwrite_keeps_the_old_run_until_the_first_step(dataset, tmp_path, monkeypatch):
+    config = make_config(dataset.directory, tmp_path / "run", max_steps=2)
+    train(config, World())
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()}
+    again = dataclasses.replace(config, overwrite=True, seed=3)
+
+    def refuse(*arguments):
+        raise UserError("9 ranks on 8 shards")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "build_trainer", refuse)
+        for _ in range(2):
+            with pytest.raises(UserError, match="9 ranks"):
+                train(again, World())
+            assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    aside = tmp_path / ".run.replaced"
+    seen = []
+    monkeypatch.setattr(run_module, "remove_replaced", lambda run: seen.append(aside.exists()) or remove_replaced(run))
+    train(again, World())
+    assert seen == [True, False] and not aside.exists()
+    assert read_train_config(tmp_path / "run" / "config.yaml").seed == 3
+
+
+def test_an_old_run_outlives_a_new_one_that_was_killed_before_its_first_step(dataset, tmp_path):
+    config = make_config(dataset.directory, tmp_path / "run", max_steps=2)
+    train(config, World())
+    (tmp_path / "run").rename(tmp_path / ".run.replaced")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(config.yaml())
+    with pytest.raises(UserError, match="holds a run already"):
+        train(config, World())
+    assert (tmp_path / ".run.replaced" / "summary.json").exists()
+    train(dataclasses.replace(config, overwrite=True), World())
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_overwrite_does_not_touch_a_directory_without_a_run(dataset, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("x")
     with pytest.raises(UserError, match="thesis is not a run directory"):
         run_of(dataset, tmp_path / "thesis", overwrite=True)
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter"]
+
+
+def test_a_finished_run_is_not_taken_for_another_one(dataset, tmp_path):
+    config = make_config(dataset.directory, tmp_path / "run", max_steps=2)
+    train(config, World())
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    again = dataclasses.replace(config, resume="auto", log_every=3)
+    assert train(again, World()) == json.loads(before)
+    others = write_dataset(tmp_path / "others", seed=1)
+    for changed, message in (
+        (dataclasses.replace(again, data=others.directory), "is not the dataset .* choose another --run-dir"),
+        (dataclasses.replace(again, seed=5), "--seed 5: the run of .* was started with 0"),
+        (dataclasses.replace(again, max_steps=3), "--max-steps 3: the run of .* was started with 2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train(changed, World())
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_lost_best_weights_are_replaced_by_the_last_ones(dataset, tmp_path, damage, caplog):
+    config = make_config(dataset.directory, tmp_path / "run", max_steps=4)
+    train(config, World())
+    (tmp_path / "run" / "summary.json").unlink()
+    best = find_checkpoint(tmp_path / "run", "best")
+    if damage == "changed":
+        (best / "model.pt").write_bytes(b"something else")
+    else:
+        shutil.rmtree(best)
+    with caplog.at_level("WARNING", logger="gnnrec"):
+        summary = train(dataclasses.replace(config, resume="auto"), World())
+    assert "does not match its checksum" in summary["lost_best"] or damage == "missing"
+    assert "the best weights will be those of the epochs that are left" in caplog.text
+    assert summary["best_epoch"] == summary["epochs"] and summary["test_rmse"] > 0
+    scores = evaluate(tmp_path / "run", EvaluateOptions(device="cpu", checkpoint="last"), World())
+    assert scores["test"][0].rmse == pytest.approx(summary["test_rmse"], abs=1e-6)
 
 
 def test_an_empty_directory_is_used(dataset, tmp_path):

@@ -109,6 +109,10 @@ class CheckpointManager:
             UserError: The state cannot be saved.
         """
         self._finish()
+        run = self.trainer.config.run_dir
+        if self._best_to_save is None and not self.world.run_on_rank0(lambda: checkpoints(run, "best")):
+            # The best weights were lost, and no validation has followed.
+            self._best_to_save = self.trainer.best_weights().copy(self.world), self._info()
         try:
             self._begin_best(required=True)
             self._finish(required=True)
