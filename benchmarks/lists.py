@@ -1,25 +1,27 @@
 """Lists of default rating runs: Recall@20 and NDCG@20 of liked test ratings, next to popularity, EASE and older lists.
 
-    python -m benchmarks.lists --ratings ml-latest-small --name ml-latest-small
+    python -m benchmarks.lists --ratings ml-latest-small --name ml-latest-small --large DATA
 
 Each split is prepared and trained twice, with and without interest. Lists without it are in the order of predicted
 ratings. EASE is fitted on the same ratings, of the train split, with the L2 that is best for itself on validation; the
-row ``ease_with_validation`` is fitted on the validation ratings too and computes scores from them.
+row ``ease_with_validation`` is fitted on the validation ratings too and computes scores from them. Then rankings of the
+last movie of each user (:mod:`benchmarks.next_movie`), and times at MovieLens 20M's size.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import record
+from benchmarks import next_movie, record
+from benchmarks.train_default import ROOT, standard_error, trained
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
@@ -29,16 +31,7 @@ from gnnrec.models.ease import ease_problem
 from gnnrec.models.interest_options import InterestOptions
 from gnnrec.training.interest import L2_GRID
 
-ROOT = Path(__file__).parents[1]
 METRICS = {"recall20": "test_recall@20", "ndcg20": "test_ndcg@20"}
-
-
-def trained(data: Path, run: Path, *words: str) -> dict:
-    """Trains by default settings; returns the summary."""
-    command = [sys.executable, str(ROOT / "train_dist.py"), "--data", str(data), "--run-dir", str(run)]
-    command += ["--wandb.mode", "disabled", "--device", "cpu", *words]
-    subprocess.run(command, check=True, capture_output=True, env=record.environment_with(PYTHONPATH=str(ROOT)))
-    return json.loads((run / "summary.json").read_text())
 
 
 def tuned_ease(data: Path) -> tuple[dict, dict]:
@@ -73,16 +66,28 @@ def measure(ratings: Path, seed: int, place: Path) -> dict[str, dict]:
     }
 
 
-def standard_error(differences: list[float]) -> float:
-    """Standard error of the mean of paired differences."""
-    return float(np.std(differences, ddof=1) / math.sqrt(len(differences)))
+def at_20m(data: Path, place: Path) -> dict:
+    """Seconds of interest and of the top 20 of all users, at MovieLens 20M's size."""
+    config = ["--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--max-steps", "20"]
+    summary = trained(data, place / "run", *config)
+    command = [sys.executable, "-m", "gnnrec", "recommend", str(place / "run"), "--all", "--top", "20"]
+    started = time.perf_counter()
+    subprocess.run(
+        [*command, "--out", str(place / "lists"), "--device", "cpu"], check=True, env=record.environment_with()
+    )
+    return {
+        "interest_seconds_20m": summary["seconds"]["interest"],
+        "top20_seconds_20m": time.perf_counter() - started,
+        "of_20m": {"chosen": summary["chosen"], "lists": summary["lists"], "seconds": summary["seconds"]},
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ratings", type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--large", type=Path, help="prepared dataset of MovieLens 20M's size, for times")
     options = parser.parse_args()
     splits = []
     for seed in range(options.splits):
@@ -102,6 +107,10 @@ def main() -> None:
         }
     figures["rmse_change"] = max((value for split in splits for value in split["rmse"].values()), key=abs)
     figures["splits"] = {options.name: splits}
+    figures |= next_movie.figures(options.ratings, options.name, options.splits)
+    if options.large:
+        with tempfile.TemporaryDirectory() as directory:
+            figures |= at_20m(options.large, Path(directory))
     print(record.write("lists", "benchmarks.lists", figures))
 
 

@@ -9,6 +9,7 @@ from gnnrec.config.training_options import CheckpointOptions, OptimizerOptions, 
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.interest_options import InterestOptions
 from gnnrec.models.options import ModelOptions
+from gnnrec.models.order_options import OrderOptions
 from gnnrec.models.ranking_options import RankingOptions
 
 #: Sampled mini-batches that divide nothing evenly.
@@ -25,9 +26,12 @@ def make_config(
     ranking: dict | None = None,
     checkpoint: dict | None = None,
     interest: dict | None = None,
+    order: dict | None = None,
     **options,
 ) -> TrainConfig:
-    """A small configuration; parts are given as dictionaries of what differs. Interest is off unless it is given."""
+    """A small configuration; parts are given as dictionaries of what differs. Interest and the order of
+    likes are off unless they are given.
+    """
     config = TrainConfig(
         data=Path(data),
         run_dir=Path(run_dir),
@@ -38,6 +42,7 @@ def make_config(
         ranking=RankingOptions(**ranking or {}),
         checkpoint=CheckpointOptions(**checkpoint or {}),
         interest=InterestOptions(**{"enabled": False} if interest is None else interest),
+        order=OrderOptions(**{"enabled": False} if order is None else order),
         **{"wandb": WandbOptions(mode="disabled"), "baselines": False} | options,
     )
     config.check()

@@ -28,6 +28,7 @@ from gnnrec.models.interest_options import InterestOptions
 from gnnrec.models.layer_file import check_form, is_layer_file
 from gnnrec.models.layers import architectures
 from gnnrec.models.options import ModelOptions
+from gnnrec.models.order_options import OrderOptions
 from gnnrec.models.ranking_options import RankingOptions
 from gnnrec.utils.bounds import bounded, check_bounds
 
@@ -43,6 +44,7 @@ class TrainConfig:
         model: The rating model.
         loader: Division of an epoch of the rating model into steps.
         interest: Lists of the rating model: interest is fitted after training.
+        order: Order of likes in rankings, fitted after training.
         ranking: The ranking model, its start and its loss.
         optimizer: The optimizer and its schedule.
         regularization: L2 of the rating model.
@@ -81,6 +83,7 @@ class TrainConfig:
     regularization: RegularizationOptions = dataclasses.field(default_factory=RegularizationOptions)
     ranking: RankingOptions = dataclasses.field(default_factory=RankingOptions)
     interest: InterestOptions = dataclasses.field(default_factory=InterestOptions)
+    order: OrderOptions = dataclasses.field(default_factory=OrderOptions)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     tensorboard: bool = False

@@ -112,7 +112,9 @@ def known_splits(refit: Refit) -> tuple[int, ...]:
     return message_splits(refit) if refit == "all" else _KNOWN_SPLITS
 
 
-def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relevant: float) -> RankingSplit:
+def read_ranking_split(
+    dataset: PreparedDataset, world: World, split: int, relevant: float, places: bool = False
+) -> RankingSplit:
     """Reads one held-out split.
 
     Args:
@@ -120,12 +122,13 @@ def read_ranking_split(dataset: PreparedDataset, world: World, split: int, relev
         world: The ranks; every rank calls this.
         split: VALIDATION or TEST.
         relevant: Lowest relevant rating.
+        places: Whether to number the shown ratings of a user by time.
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
     shown, to_find = ranking_splits(dataset.manifest.split["protocol"], split)
     return RankingSplit(
         world=world,
-        shown=read_interactions(dataset, part, shown, relevant, world.device),
+        shown=read_interactions(dataset, part, shown, relevant, world.device, places),
         seen=read_interactions(dataset, part, shown, None, world.device),
         targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
         candidates=candidate_movies(dataset, world),

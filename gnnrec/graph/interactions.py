@@ -20,6 +20,7 @@ from gnnrec.data.prepared import (
 from gnnrec.distributed.world import World
 from gnnrec.graph.dataset_edges import read_edges
 from gnnrec.graph.partition import Partition, partition
+from gnnrec.graph.places import places_from_newest
 from gnnrec.kernels.ragged import offsets, owners, ranges
 
 
@@ -32,12 +33,15 @@ class Interactions:
         movie: int32 ``[edges]``.
         rating: float32 ``[edges]``.
         edge_id: int32 or int64 ``[edges]``, positions in the prepared arrays, independent of the number of ranks.
+        place: Number of each rating from the newest one of its user, which is 1: int32 ``[edges]``; None if it was not
+            asked for, or without times.
     """
 
     user_ptr: Tensor
     movie: Tensor
     rating: Tensor
     edge_id: Tensor
+    place: Tensor | None = None
 
     @property
     def num_users(self) -> int:
@@ -56,6 +60,7 @@ def read_interactions(
     splits: tuple[int, ...],
     relevant: float | None,
     device: torch.device,
+    places: bool = False,
 ) -> Interactions:
     """Reads the ratings of the users of ``part`` in some splits.
 
@@ -65,13 +70,18 @@ def read_interactions(
         splits: The splits.
         relevant: Lowest rating to keep; None keeps all.
         device: Device of the result.
+        places: Whether to number the ratings of a user by time, if the dataset has times.
     """
     edges = read_edges(dataset, part, splits, relevant)
+    movie = edges.movie()
+    in_time = places and dataset.timestamp is not None
+    place = places_from_newest(edges.user_ptr, edges.time(), movie).to(device) if in_time else None
     return Interactions(
         user_ptr=edges.user_ptr.to(device),
-        movie=edges.movie().to(device),
+        movie=movie.to(device),
         rating=edges.rating().to(device),
         edge_id=edges.edge_id.to(device),
+        place=place,
     )
 
 
@@ -89,11 +99,12 @@ def slice_users(interactions: Interactions, users: Tensor) -> Interactions:
         movie=interactions.movie[index],
         rating=interactions.rating[index],
         edge_id=interactions.edge_id[index],
+        place=None if interactions.place is None else interactions.place[index],
     )
 
 
 def select_edges(interactions: Interactions, kept: Tensor) -> Interactions:
-    """Keeps some interactions; the rows of users stay.
+    """Keeps some interactions; the rows of users stay, and places are left out.
 
     Args:
         interactions: Interactions of some users.

@@ -91,7 +91,7 @@ class LoadedRun:
 
     @property
     def interest_fingerprint(self) -> str | None:
-        """SHA-256 of the interest of the run, on which vectors depend besides the model; None without interest."""
+        """SHA-256 of what vectors depend on besides the model: interest, or the order of likes; None without."""
         return None
 
     def scoring(self) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,14 +13,15 @@ from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
-from gnnrec.evaluation.ranking_split import known_splits, read_ranking_split
-from gnnrec.graph.interactions import read_interactions
+from gnnrec.evaluation.ranking_split import RankingSplit, known_splits, read_ranking_split
+from gnnrec.graph.interactions import Interactions
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
-from gnnrec.training.checkpoint.info import CheckpointInfo
-from gnnrec.training.checkpoint.read import load_model
+from gnnrec.models.sequential import HALF_LIFE, SequentialTables
+from gnnrec.training.checkpoint.info import ORDER, CheckpointInfo
+from gnnrec.training.checkpoint.read import load_model, read_replicated
 
 
 @dataclasses.dataclass
@@ -38,20 +40,41 @@ class RankingRun(LoadedRun):
         load_model(directory, info, model)
         return cls(config, dataset, world, directory, info, model.eval())
 
+    @cached_property
+    def order(self) -> SequentialTables | None:
+        """Order of likes, which the best checkpoint has once the run has finished; None where it was not fitted."""
+        if self.interest_fingerprint is None:
+            return None
+        return SequentialTables.of_state(read_replicated(self.directory, ORDER, self.info), self.world.device)
+
+    @property
+    def interest_fingerprint(self) -> str | None:
+        return self.info.files.get(f"{ORDER}.pt")
+
     @property
     def known_splits(self) -> tuple[int, ...]:
         return known_splits(self.config.refit)
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RankingEncoder:
-        return RankingEncoder(self.model, self.dataset, self.known_splits, self.config.ranking.relevant, chunk)
+        relevant = self.config.ranking.relevant
+        return RankingEncoder(self.model, self.order, self.dataset, self.known_splits, relevant, chunk)
 
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
-        relevant, device = self.config.ranking.relevant, self.world.device
-        return self.model.embed(read_interactions(self.dataset, self.part, self.known_splits, relevant, device))
+        encoder = self.encoder(chunk)
+        users = encoder.users(range(self.part.start, self.part.stop))
+        return NodeEmbeddings(users.vector, encoder.movies.vector, users.bias, encoder.movies.bias, encoder.offset)
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics:
-        held_out = read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant)
-        return held_out.evaluate(self.model.message_embedding.detach(), embeddings.movie)
+        return self.held_out(split).rank(self.scores)
+
+    def held_out(self, split: int) -> RankingSplit:
+        """Reads one held-out split; every rank calls this."""
+        places = self.order is not None
+        return read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant, places)
+
+    def scores(self, shown: Interactions) -> Tensor:
+        """Computes the scores of all movies from shown ratings, float ``[users, movies]``."""
+        return (self.order or self.model).scores(shown)
 
     def scoring(self) -> dict:
         return {
@@ -59,5 +82,6 @@ class RankingRun(LoadedRun):
             "score": "dot(user.embedding, movie.embedding)",
             "relevant": self.config.ranking.relevant,
             "popularity_discount": round(float(self.model.popularity_exponent), 6),
+            **({} if self.order is None else {"order_of_likes": self.order.chosen() | {"half_life": HALF_LIFE}}),
             "message_splits": "all" if self.config.refit == "all" else "all but test",
         }

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnnrec.graph.interactions import Interactions
 from gnnrec.kernels.sums import bag
+from gnnrec.models.standardized_tables import standardize_tables, unit_vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,15 +42,7 @@ class Interest:
             l2: See :class:`Interest`.
             rating_weight: See :class:`Interest`.
         """
-        message_embedding, target = message_embedding.double(), target.double()
-        centered = target - target.mean(0)
-        variance, axes = torch.linalg.eigh(centered.T @ centered / max(len(target), 1))
-        variance, axes = variance.flip(0), axes.flip(1)
-        kept = variance > variance[:1] * 10 * torch.finfo(torch.float32).eps
-        axes, deviation = axes[:, kept], variance[kept].sqrt()
-        return Interest(
-            (message_embedding @ axes * deviation).float(), (centered @ axes / deviation).float(), l2, rating_weight
-        )
+        return Interest(*standardize_tables(message_embedding, target), l2, rating_weight)
 
     @property
     def dim(self) -> int:
@@ -67,9 +60,7 @@ class Interest:
         Returns:
             Float32 ``[users, dim]`` and ``[users]``.
         """
-        vectors = bag(self.message_embedding, rated.movie, rated.user_ptr)
-        length = vectors.norm(dim=1)
-        return vectors / length.clamp(min=torch.finfo(length.dtype).tiny)[:, None], length
+        return unit_vectors(bag(self.message_embedding, rated.movie, rated.user_ptr))
 
     def scores(self, rated: Interactions) -> Tensor:
         """Computes the interest of users in all movies from rated movies, float32 ``[users, movies]``."""

@@ -89,12 +89,22 @@ class RankingModel(nn.Module):
     @torch.no_grad()
     def movie_vectors(self) -> Tensor:
         """Returns target rows divided by the power of popularity: float ``[movies, dim]``."""
-        return self.target * self.popularity.add(POPULARITY_OFFSET).pow(-self.popularity_exponent)[:, None]
+        return self.target * self.popularity_discount()[:, None]
+
+    @torch.no_grad()
+    def popularity_discount(self) -> Tensor:
+        """Returns the factor of the scores of each movie: float ``[movies]``."""
+        return self.popularity.add(POPULARITY_OFFSET).pow(-self.popularity_exponent)
 
     @torch.no_grad()
     def user_vectors(self, liked: Interactions) -> Tensor:
         """Computes user vectors from liked movies: float ``[users, dim]``, zero for a user without liked movies."""
         return bag(self.message_embedding, liked.movie, liked.user_ptr)
+
+    @torch.no_grad()
+    def scores(self, liked: Interactions) -> Tensor:
+        """Computes the scores of all movies, float ``[users, movies]``."""
+        return self.user_vectors(liked) @ self.movie_vectors().T
 
     def embed(self, liked: Interactions) -> NodeEmbeddings:
         """Computes vectors whose dot products are the scores."""

@@ -13,7 +13,7 @@ from gnnrec import rng
 from gnnrec.baselines.popularity import popularity_scorer
 from gnnrec.data.prepared import message_splits
 from gnnrec.evaluation.ranking import OnUsers
-from gnnrec.evaluation.ranking_split import RankingSplit, only_users, read_ranking_split
+from gnnrec.evaluation.ranking_split import RankingSplit, only_users
 from gnnrec.evaluation.rating_buckets import EDGES
 from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.reporting import charts
@@ -29,7 +29,8 @@ _METRICS = {"recall": (0, "Recall@20"), "ndcg": (2, "NDCG@100")}
 def ranking_errors(run: OpenedRun) -> list[Section]:
     """Shows Recall@20 and NDCG@100 by the number of known liked movies of a user, next to popularity."""
     loaded, config = run.loaded, run.loaded.config
-    whole = read_ranking_split(loaded.dataset, loaded.world, run.split, config.ranking.relevant)
+    assert isinstance(loaded, RankingRun)
+    whole = loaded.held_out(run.split)
     split = sample_users(whole, MOST_USERS, config.seed)
     by_user = figures_by_user(run, split)
     if by_user.empty:
@@ -75,7 +76,7 @@ def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
         return take
 
     with torch.no_grad():
-        split.evaluate(loaded.model.message_embedding.detach(), run.embeddings.movie, collect("this model"))
+        split.rank(loaded.scores, collect("this model"))
         split.rank(popular, collect("popularity"))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

@@ -4,6 +4,7 @@ the weight of the predicted rating on validation."""
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.interest import Interest
 from gnnrec.models.interest_options import DEFAULT_RATING_WEIGHT, RATING_WEIGHTS
 from gnnrec.models.rating_model import RatingModel
+from gnnrec.training.checkpoint.info import INTEREST
 from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, descend
 
 #: L2 strengths to choose from, and the default without ratings to choose on.
@@ -45,6 +47,15 @@ class FittedInterest:
     interest: Interest
     ease: Ease
     problem: EaseProblem
+    stem: ClassVar[str] = INTEREST
+
+    def chosen(self) -> dict[str, float]:
+        """Returns settings that validation chose or the options fixed, for the summary."""
+        return self.interest.chosen()
+
+    def state(self) -> dict[str, Tensor]:
+        """Returns the tensors of a checkpoint."""
+        return self.interest.state()
 
 
 def fit_interest(

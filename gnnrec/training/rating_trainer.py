@@ -43,6 +43,7 @@ from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint.info import CheckpointInfo, user_range
 from gnnrec.training.checkpoint.read import load_weights, read_rows
 from gnnrec.training.checkpoint.write import CheckpointState
+from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.interest import FittedInterest, fit_interest
 from gnnrec.training.lists import measure_lists
 from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
@@ -261,13 +262,14 @@ class RatingTrainer(Trainer):
         """Global mean, biases and biased MF, fitted on the same edges."""
         return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
 
-    def fit_interest(self, embeddings: NodeEmbeddings) -> FittedInterest | None:
+    def fit_lists(self, embeddings: NodeEmbeddings) -> FittedInterest | None:
         """Interest, fitted on the ratings that the model is trained on."""
         return fit_interest(self.config, self.dataset, self.world, self.replicated, embeddings)
 
-    def measure_lists(self, embeddings: NodeEmbeddings, fitted: FittedInterest | None) -> dict[str, Any]:
+    def measure_lists(self, embeddings: NodeEmbeddings, fitted: FittedLists | None) -> dict[str, Any]:
         """Test metrics of lists by interest and predicted rating, next to baselines on the same ratings."""
-        return measure_lists(self.config, self.dataset, self.world, self.replicated, embeddings, fitted)
+        interest = fitted if isinstance(fitted, FittedInterest) else None
+        return measure_lists(self.config, self.dataset, self.world, self.replicated, embeddings, interest)
 
     def bytes_a_step(self) -> int:
         """Most bytes that a rank passes to collectives a step: sums of messages, gradients of states and tables."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,16 @@ from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics, in_order, prefixed
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.training.checkpoint.add import add_tensors
-from gnnrec.training.checkpoint.info import INTEREST, CheckpointInfo, find_checkpoint
+from gnnrec.training.checkpoint.info import CheckpointInfo, find_checkpoint
 from gnnrec.training.checkpoint.read import load_checkpoint
-from gnnrec.training.interest import FittedInterest
+from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.lists import LIST_METRICS, list_records
 from gnnrec.training.run_directory import RunLock
 from gnnrec.training.tracking.artifacts import model_artifact
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
-from gnnrec.utils import files
+from gnnrec.utils import files, strict_json
 from gnnrec.utils.code_version import code_version
 from gnnrec.utils.log import logger
 from gnnrec.utils.memory import peak_memory_gib
@@ -45,7 +44,7 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     best = find_checkpoint(config.run_dir, "best")
     info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
     embeddings = trainer.embed()
-    fitted, info = _fit_interest(trainer, state, embeddings, best, info)
+    fitted, info = _fit_lists(trainer, state, embeddings, best, info)
     test: Metrics | None = None
     scores: dict[str, Any] = {"no_test_metrics": NO_TEST}
     counts: dict[str, int] = {}
@@ -56,8 +55,9 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
         "best_epoch": info.epoch,
         "epochs": state.epoch,
         "stopped_early": stopped_early(trainer, state),
+        **({"lost_best": state.lost_best} if state.lost_best else {}),
         "steps": trainer.steps_taken,
-        "chosen": trainer.chosen() | (fitted.interest.chosen() if fitted else {}),
+        "chosen": trainer.chosen() | (fitted.chosen() if fitted else {}),
         "edges_per_second": state.targets / max(state.seconds, 1e-9),
         "training_seconds": state.seconds,
         "seconds": dataclasses.asdict(state.times),
@@ -90,21 +90,21 @@ def stopped_early(trainer: Trainer, state: TrainState) -> bool:
     return not trainer.finished and state.out_of_patience(trainer.config.optimizer.patience)
 
 
-def _fit_interest(
+def _fit_lists(
     trainer: Trainer, state: TrainState, embeddings: NodeEmbeddings, best: Path, info: CheckpointInfo
-) -> tuple[FittedInterest | None, CheckpointInfo]:
-    """Fits interest and adds it to the best checkpoint; returns it and the description of this checkpoint."""
+) -> tuple[FittedLists | None, CheckpointInfo]:
+    """Fits what orders lists and adds it to the best checkpoint; returns it and the description of this checkpoint."""
     timer = Timer()
     with timer:
-        fitted = trainer.fit_interest(embeddings)
+        fitted = trainer.fit_lists(embeddings)
         if fitted is not None:
-            info = trainer.world.run_on_rank0(lambda: add_tensors(best, INTEREST, fitted.interest.state()))
+            info = trainer.world.run_on_rank0(lambda: add_tensors(best, fitted.stem, fitted.state()))
     state.times.interest += timer.seconds
     return fitted, info
 
 
 def _score(
-    trainer: Trainer, state: TrainState, embeddings: NodeEmbeddings, fitted: FittedInterest | None
+    trainer: Trainer, state: TrainState, embeddings: NodeEmbeddings, fitted: FittedLists | None
 ) -> tuple[Metrics, dict[str, Any], dict[str, int]]:
     """Returns test metrics, all scores for the summary, and numbers of held-out ratings or users."""
     config, evaluating, fitting = trainer.config, Timer(), Timer()
@@ -144,7 +144,7 @@ def _write(path: Path, summary: dict, tracker: Tracker) -> None:
     try:
         if tracker.unrecorded:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        files.write_text(path, json.dumps(summary, indent=1) + "\n")
+        files.write_text(path, strict_json.dumps(summary, indent=1) + "\n")
     except OSError as error:
         raise UserError(
             f"{path}: cannot write it ({error.strerror}): make room, then resume with --resume auto"

@@ -22,7 +22,7 @@ from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights, read_replicated, read_rows
 from gnnrec.training.checkpoint.write import CheckpointState
-from gnnrec.training.interest import FittedInterest
+from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
 from gnnrec.training.train_state import TrainState
 from gnnrec.utils.timer import Timer
@@ -125,14 +125,14 @@ class Trainer:
         """Test metrics of the baselines on the same split: name -> metrics."""
         raise NotImplementedError
 
-    def fit_interest(self, embeddings: NodeEmbeddings) -> FittedInterest | None:
-        """Interest, by which lists of the best weights are ordered too; None for models that rank by their own scores.
+    def fit_lists(self, embeddings: NodeEmbeddings) -> FittedLists | None:
+        """Fits what lists of the best weights are ordered by too; None for models that rank by their own scores alone.
 
         Every rank calls this once the best weights are loaded.
         """
         return None
 
-    def measure_lists(self, embeddings: NodeEmbeddings, fitted: FittedInterest | None) -> dict[str, Any]:
+    def measure_lists(self, embeddings: NodeEmbeddings, fitted: FittedLists | None) -> dict[str, Any]:
         """Test metrics of lists next to those of simple lists, for the summary; empty if the test metrics are those."""
         return {}
 

@@ -214,7 +214,9 @@ def test_of_many_movies_interest_takes_the_most_rated_ones(dataset, tmp_path, ca
 
 def test_without_interest_lists_are_in_the_order_of_ratings(dataset, tmp_path):
     summary = train(config_of(dataset, tmp_path / "run", {"enabled": False}, baselines=True), World())
-    assert summary["lists"]["order"] == "rating" and set(summary["lists"]["baselines"]) == {"popularity"}
+    assert summary["lists"]["order"] == "rating" and set(summary["lists"]["baselines"]) == {
+        "popularity", "recent popularity"
+    }  # fmt: skip
     assert load_run(tmp_path / "run", World()).interest is None
     seen, liked = matrix(dataset, (TRAIN, VALIDATION)), matrix(dataset, (TEST,), 4.0)
     expected = ndcg(predicted(tmp_path / "run"), seen, liked, 20)

@@ -36,6 +36,7 @@ _IRRELEVANT = (
     "baselines",
     "validate_every",
     "interest",
+    "order",
 )
 
 

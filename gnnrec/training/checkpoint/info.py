@@ -7,6 +7,7 @@ weights of the best validation. The highest number is the current one. Files:
 - ``model.pt``, and ``optimizer.pt`` in ``step-STEP``: the replicated part.
 - ``users-FIRST-LAST.pt``, ``users_optimizer-FIRST-LAST.pt``: the global rows ``FIRST`` to ``LAST - 1`` of users.
 - ``interest.pt``, in ``best-STEP`` of a finished rating run: :class:`gnnrec.models.interest.Interest`.
+- ``order.pt``, in that of a finished ranking run: :class:`gnnrec.models.sequential.SequentialTables`.
 - ``validation-FIRST-LAST.pt``: the squared error of each user where validation was lowest.
 - ``pass_model.pt`` and ``pass_users-FIRST-LAST.pt``, for sampling with a control variate: the weights at the start of
   the pass over the users.
@@ -30,8 +31,8 @@ from gnnrec.errors import UserError
 Tensors = dict[str, Tensor]
 
 DESCRIPTION = "checkpoint.json"
-#: Stem of the file with interest.
-INTEREST = "interest"
+#: Stems of the files with interest, and with the order of likes.
+INTEREST, ORDER = "interest", "order"
 #: Version of the layout and of the names in it, in ``checkpoint.json``; files without a version have format 1.
 FORMAT_VERSION = 3
 #: Endings of messages about checkpoints that cannot be read.

@@ -33,6 +33,7 @@ from gnnrec.training.ranking.closed_form_start import (
     start_from_closed_form,
 )
 from gnnrec.training.ranking.penalty import TablePenalty
+from gnnrec.training.ranking.sequential import FittedOrder, fit_sequential
 from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.trainer import Trainer
 
@@ -57,6 +58,7 @@ class RankingTrainer(Trainer):
         self.part = partition(dataset.manifest.shards, world.rank, world.size)
         self.training = self._training(config.refit)
         self.users = NoTables()
+        self._order: FittedOrder | None = None
         model = RankingModel(options, self.training.popularity, config.seed).to(world.device)
         if chosen is None:
             self._start(model)
@@ -118,8 +120,8 @@ class RankingTrainer(Trainer):
         split = self._split(VALIDATION)
         return split if self.world.all_reduce_scalar(split.targets.num_edges) else None
 
-    def _split(self, split: int) -> RankingSplit:
-        return read_ranking_split(self.dataset, self.world, split, self.options.relevant)
+    def _split(self, split: int, places: bool = False) -> RankingSplit:
+        return read_ranking_split(self.dataset, self.world, split, self.options.relevant, places)
 
     def make_batch(self, epoch: int, index: int) -> tuple[Step, RankingBatch]:
         """Movies of this rank's users of a step, the weights of their messages, and sampled negatives."""
@@ -163,6 +165,12 @@ class RankingTrainer(Trainer):
             "popularity_exponent": round(float(self.replicated.popularity_exponent), 6),
         }
 
+    def fit_lists(self, embeddings: NodeEmbeddings) -> FittedOrder | None:
+        """Order of likes, which the test metrics are then those of; None where it is not fitted."""
+        tables = fit_sequential(self.config, self.dataset, self.world, self.replicated, self.l2)
+        self._order = None if tables is None else FittedOrder(tables)
+        return self._order
+
     def embed(self) -> NodeEmbeddings:
         """Vectors of this rank's users, from all their known ratings, and of all movies."""
         splits, device = known_splits(self.config.refit), self.world.device
@@ -170,6 +178,8 @@ class RankingTrainer(Trainer):
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RankingMetrics:
         """Metrics of a full ranking on one split, over all ranks, from the ratings that the split shows."""
+        if self._order is not None:
+            return self._split(split, places=True).rank(self._order.tables.scores)
         held_out = self.validation if split == VALIDATION and self.validation else self._split(split)
         return held_out.evaluate(self.replicated.message_embedding, self.replicated.movie_vectors())
 
