@@ -65,6 +65,7 @@ class RatingLists:
     @cached_property
     def _columns(self) -> tuple[Tensor, Tensor]:
         """Targets of interest beside movie vectors for the dot head, and weighted movie biases."""
+        assert isinstance(self.model.head, DotHead)
         movies = self.embeddings.movie * self.model.head.linear.weight
         columns = torch.cat([self.interest.target.to(movies), movies], 1)
         return columns, self.interest.rating_weight * self.embeddings.movie_bias

@@ -126,7 +126,7 @@ class _ByMovies:
     movies: _RatedMovies
     world: World
 
-    def solve(self, l2: float) -> _WeightsOfMovies:
+    def solve(self, l2: float) -> _EaseOfMovies:
         weights = self.gram.clone() if self.world.is_main else torch.zeros_like(self.gram)
 
         def invert() -> None:

@@ -86,6 +86,7 @@ class SequentialTables:
     @staticmethod
     def of_state(state: dict[str, Tensor], device: torch.device) -> SequentialTables:
         """Restores the result of :meth:`state`."""
-        return SequentialTables(
-            **{name: value.to(device) if value.dim() else value.item() for name, value in state.items()}
+        liked, following = (
+            (state[f"{kind}_embedding"].to(device), state[f"{kind}_target"].to(device)) for kind in ("liked", "next")
         )
+        return SequentialTables(*liked, *following, state["exponent"].item(), state["next_weight"].item())

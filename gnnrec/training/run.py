@@ -130,7 +130,12 @@ def _replace_lost_best(run: Path, state: TrainState, world: World) -> None:
     damage = damage.removesuffix(USE_ANOTHER)
     world.warn(f"{damage}: the best weights will be those of the epochs that are left, or else the last ones")
     state.best, state.validations_since_best, state.lost_best = None, 0, damage
-    world.run_on_rank0(lambda: [remove_checkpoint(directory) for directory in best])
+
+    def remove() -> None:
+        for directory in best:
+            remove_checkpoint(directory)
+
+    world.run_on_rank0(remove)
 
 
 def build_trainer(

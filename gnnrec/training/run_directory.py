@@ -101,10 +101,10 @@ def finished_summary(config: TrainConfig, dataset: PreparedDataset, world: World
         resumes = config.resume != "never" or _restarted(config.run_dir)
         if not resumes or not path.exists():
             return None
-        best = checkpoints(config.run_dir, "best")
+        summary, best = _read(path), checkpoints(config.run_dir, "best")
         if best:
             _check_same(read_info(best[0]), config, dataset)
-        return _read(path)
+        return summary
 
     return world.run_on_rank0(read)
 

@@ -62,7 +62,7 @@ def plain(world: World, words: list[str]) -> None:
 
 def test_hosts_train_the_same_and_send_what_the_formula_says(data, tmp_path):
     words = ["--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--data", str(data), "--max-steps", "12"]
-    words += ["--log-every", "4", "--validate-every", "0", "--baselines", "false"]
+    words += ["--log-every", "4", "--validate-every", "0", "--baselines", "false", "--interest.enabled", "false"]
     with Hosts(2, bandwidth=1000, delay=0.2) as hosts:
         before = [hosts.sent(number) for number in (1, 2)]
         benchmark.train(hosts, tmp_path / "hosts", words)

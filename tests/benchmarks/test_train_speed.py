@@ -19,5 +19,5 @@ def test_quick_prints_every_row_and_writes_no_file(monkeypatch, capsys):
     said = capsys.readouterr().out
     for name in ("GraphSAGE, 2 layers", "GCN, 2 layers", "GAT, 2 layers", "plain PyG, batch", "whole neighbourhoods"):
         assert name in said
-    assert "validation RMSE" in said and "ours to the end: 160 steps" in said
+    assert "validation RMSE" in said and "ours to the end: 140 steps" in said
     assert not written
