@@ -2,7 +2,7 @@
 
 A part of :mod:`benchmarks.lists`. Protocol leave-last, every rating counts as a like, default settings. Each split is
 trained twice, with and without the order of likes; splits differ in the order of ratings of the same time, and runs in
-their seed. The other rows are those of the summary.
+their seed. Baselines are those of the summary, of the first split.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def measure(ratings: Path, seed: int, place: Path) -> dict:
     """Means over users of one split, and the paired difference."""
     prepare(place / "data", PrepareOptions(ratings=ratings, seed=seed, protocol="leave-last", relevant="none"))
     words = ["--objective", "ranking", "--seed", str(seed)]
-    ours = trained(place / "data", place / "run", *words)
+    ours = trained(place / "data", place / "run", *words, "--baselines", str(seed == 0).lower())
     trained(place / "data", place / "older", *words, "--order.enabled", "false", "--baselines", "false")
     with_order, without = at_10(place / "run"), at_10(place / "older")
     gain = with_order[:, 0] - without[:, 0]

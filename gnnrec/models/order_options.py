@@ -34,4 +34,4 @@ class OrderOptions:
     exponent: float | None = bounded(None, least=0)
     next_weight: float | None = bounded(None, least=0)
     l2: float = bounded(0.0, least=0, meaning="chosen on validation")
-    movies: int = bounded(10_000, least=1)
+    movies: int = bounded(4096, least=1)
