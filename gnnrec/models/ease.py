@@ -71,9 +71,7 @@ def ease_problem(
         most: Number of movies to solve for, the most rated ones; None for all.
         dtype: Type of a matrix over movies; None for that of :func:`gnnrec.models.gram.weighted_gram`.
     """
-    counts = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=num_movies))
-    by_count = counts.argsort(descending=True, stable=True)[: int((counts > 0).sum())]
-    movies = _RatedMovies(by_count[:most].sort().values, num_movies)
+    movies = RatedMovies.most_rated(rated, num_movies, world, most)
     active = int(world.all_reduce_scalar(int((rated.user_ptr.diff() > 0).sum())))
     size = movies.row.numel()
     if _MOVIES_PER_USER * active <= size and active * size <= _ELEMENTS:
@@ -82,8 +80,8 @@ def ease_problem(
 
 
 @dataclasses.dataclass(frozen=True)
-class _RatedMovies:
-    """The movies that have weights.
+class RatedMovies:
+    """The movies that have weights, among all of a dataset.
 
     Attributes:
         row: Their rows, int64 ``[n]``, ascending.
@@ -92,6 +90,20 @@ class _RatedMovies:
 
     row: Tensor
     num_movies: int
+
+    @staticmethod
+    def most_rated(rated: Interactions, num_movies: int, world: World, most: int | None) -> RatedMovies:
+        """Returns the most rated movies over all ranks, of those with ratings; every rank calls this.
+
+        Args:
+            rated: Ratings of this rank's users.
+            num_movies: Movies of the dataset.
+            world: The ranks.
+            most: Number of movies; None for all that have ratings.
+        """
+        counts = world.all_reduce_sum_(torch.bincount(rated.movie, minlength=num_movies))
+        by_count = counts.argsort(descending=True, stable=True)[: int((counts > 0).sum())]
+        return RatedMovies(by_count[:most].sort().values, num_movies)
 
     def only(self, rated: Interactions) -> Interactions:
         """Numbers movies among these, and removes the ratings of all others."""
@@ -123,7 +135,7 @@ class _ByMovies:
     """Gram matrix of movies with ratings."""
 
     gram: Tensor
-    movies: _RatedMovies
+    movies: RatedMovies
     world: World
 
     def solve(self, l2: float) -> _EaseOfMovies:
@@ -143,7 +155,7 @@ class _ByMovies:
 @dataclasses.dataclass(frozen=True)
 class _WeightsOfMovies:
     weights: Tensor
-    movies: _RatedMovies
+    movies: RatedMovies
 
     def scores(self, rated: Interactions) -> Tensor:
         known = self.movies.only(rated)
@@ -166,7 +178,7 @@ class _ByUsers:
         movies: The movies that have ratings.
     """
 
-    def __init__(self, rated: Interactions, movies: _RatedMovies):
+    def __init__(self, rated: Interactions, movies: RatedMovies):
         self.movies = movies
         self.matrix = _dense(rated, movies.row.numel())
         self.products = self.matrix @ self.matrix.T
@@ -189,7 +201,7 @@ class _WeightsOfUsers:
         movies: The movies that have ratings.
     """
 
-    def __init__(self, matrix: Tensor, inverse: Tensor, l2: float, movies: _RatedMovies):
+    def __init__(self, matrix: Tensor, inverse: Tensor, l2: float, movies: RatedMovies):
         self.matrix, self.inverse, self.l2, self.movies = matrix, inverse, l2, movies
         self.diagonal = (1 - (matrix * (inverse @ matrix)).sum(0)) / l2
 

@@ -23,7 +23,7 @@ from gnnrec.models.interest import Interest
 from gnnrec.models.interest_options import DEFAULT_RATING_WEIGHT, RATING_WEIGHTS
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.training.checkpoint.info import INTEREST
-from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, descend
+from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, descend, tables_of_rank_0
 
 #: L2 strengths to choose from, and the default without ratings to choose on.
 L2_GRID, DEFAULT_L2 = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0), 200.0
@@ -88,7 +88,7 @@ def fit_interest(
     rated = _ratings(dataset, world, message_splits(config.refit))
     problem = ease_problem(rated, dataset.num_movies, world, options.movies)
     ease = problem.solve(l2)
-    embedding, target = _tables(ease, num_factors, world)
+    embedding, target = tables_of_rank_0(world, lambda: ease.tables(num_factors))
     interest = Interest.of_tables(embedding, target, l2, options.rating_weight or DEFAULT_RATING_WEIGHT)
     if not config.refit and not options.rating_weight:
         held_out = list_split(dataset, world, VALIDATION, False, options, config.seed)
@@ -96,12 +96,6 @@ def fit_interest(
             interest = _with_best_weight(interest, model, embeddings, held_out)
     world.log(f"interest: l2 {l2:g}, {interest.dim} factors, weight of the rating {interest.rating_weight:g}")
     return FittedInterest(interest, ease, problem)
-
-
-def _tables(ease: Ease, dim: int, world: World) -> tuple[Tensor, Tensor]:
-    """Tables of rank 0, on every rank: those of two ranks would differ by rounding."""
-    embedding, target = world.run_on_rank0(lambda: tuple(table.cpu() for table in ease.tables(dim)))
-    return embedding.to(world.device), target.to(world.device)
 
 
 def _ratings(dataset: PreparedDataset, world: World, splits: tuple[int, ...]) -> Interactions:
@@ -165,7 +159,8 @@ class _Choice:
         """Loss of the lists of interest alone; every rank calls this and gets the same."""
         self.world.check_stop()
         if l2 not in self.tables:
-            self.tables[l2] = _tables(self.problem.solve(l2), self.dim, self.world)
+            ease = self.problem.solve(l2)
+            self.tables[l2] = tables_of_rank_0(self.world, lambda: ease.tables(self.dim))
         embedding, target = (table[:, :factors].contiguous() for table in self.tables[l2])
         metrics = self.held_out.evaluate(embedding, target)
         return self.world.broadcast_object(metrics.loss or 0.0)

@@ -144,6 +144,12 @@ def start_from_closed_form(
     return chosen
 
 
+def tables_of_rank_0(world: World, compute: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Computes two tables on rank 0 and returns them on every rank: those of two ranks would differ by rounding."""
+    embedding, target = world.run_on_rank0(lambda: tuple(table.cpu() for table in compute()))
+    return embedding.to(world.device), target.to(world.device)
+
+
 def candidate_factors(dim: int) -> list[int]:
     """Numbers of singular vectors from which validation chooses: ``dim``, half of it, and so on to a 32nd."""
     return sorted({max(1, dim >> shift) for shift in range(6)})

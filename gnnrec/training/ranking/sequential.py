@@ -17,8 +17,8 @@ from gnnrec.graph.history import in_order, windows
 from gnnrec.graph.interactions import Interactions, read_interactions, training_splits
 from gnnrec.graph.partition import partition
 from gnnrec.kernels.order_sums import order_sums
-from gnnrec.kernels.ragged import offsets, owners
 from gnnrec.models.closed_form_start import item_model, top_eigenvectors
+from gnnrec.models.ease import RatedMovies
 from gnnrec.models.gram import FLOAT64_MOVIES, weighted_gram
 from gnnrec.models.order_options import (
     DEFAULT_EXPONENT,
@@ -31,7 +31,7 @@ from gnnrec.models.order_options import (
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.sequential import HALF_LIFE, SequentialTables
 from gnnrec.training.checkpoint.info import ORDER
-from gnnrec.training.ranking.closed_form_start import NOISE, descend, ranking_data
+from gnnrec.training.ranking.closed_form_start import NOISE, descend, ranking_data, tables_of_rank_0
 
 #: Protocols whose held-out movies come after those that are shown.
 LATER_PROTOCOLS = ("leave-last", "global-time")
@@ -176,7 +176,7 @@ def _window_tables(
     cut, _ = windows(liked, WINDOW, STEP)
     data = ranking_data(cut, dataset.num_movies, config.ranking.user_power, world)
     gram = weighted_gram(cut, dataset.num_movies, data.user_weight, world)
-    embedding, target = _on_rank_0(world, lambda: item_model(gram, l2).tables(config.ranking.dim))
+    embedding, target = tables_of_rank_0(world, lambda: item_model(gram, l2).tables(config.ranking.dim))
     return embedding, target * model.popularity_discount().to(target)[:, None]
 
 
@@ -184,18 +184,13 @@ def _next_tables(
     config: TrainConfig, dataset: PreparedDataset, world: World, liked: Interactions
 ) -> Callable[[float], Tables]:
     """Returns the tables of the next movie by L2 of the ridge regression from histories of liked movies."""
-    raters = world.all_reduce_sum_(torch.bincount(liked.movie, minlength=dataset.num_movies))
-    by_count = raters.argsort(descending=True, stable=True)[: min(config.order.movies, int((raters > 0).sum()))]
-    movies = by_count.sort().values
-    column = torch.full((dataset.num_movies,), -1, dtype=torch.int32, device=movies.device)
-    column[movies] = torch.arange(movies.numel(), dtype=torch.int32, device=movies.device)
-    sequence = column[in_order(liked).long()]
-    owner = owners(liked.user_ptr, torch.int64)[sequence >= 0]
-    pointer = offsets(torch.bincount(owner, minlength=liked.num_users))
+    movies = RatedMovies.most_rated(liked, dataset.num_movies, world, config.order.movies)
+    own = movies.only(dataclasses.replace(liked, movie=in_order(liked)))
     weight = ranking_data(liked, dataset.num_movies, config.ranking.user_power, world).user_weight.double()
-    dtype = torch.float64 if movies.numel() <= FLOAT64_MOVIES else torch.float32
-    own = pointer.cpu(), sequence[sequence >= 0].cpu(), weight.cpu()
-    sums = order_sums(*own, movies.numel(), 2 ** (-1 / HALF_LIFE), REACH, dtype)
+    size = movies.row.numel()
+    dtype = torch.float64 if size <= FLOAT64_MOVIES else torch.float32
+    read = own.user_ptr.cpu(), own.movie.cpu(), weight.cpu()
+    sums = order_sums(*read, size, 2 ** (-1 / HALF_LIFE), REACH, dtype)
     products, successors = (world.all_reduce_sum_(table.to(world.device)) for table in sums)
 
     def solve(l2: float) -> Tables:
@@ -203,15 +198,6 @@ def _next_tables(
         ridge.diagonal().add_(l2)
         weights = torch.cholesky_solve(successors, torch.linalg.cholesky(ridge))
         target = top_eigenvectors(products, weights, config.ranking.dim)
-        expanded = [table.new_zeros(dataset.num_movies, table.shape[1]) for table in (target, target)]
-        for table, values in zip(expanded, (weights @ target, target)):
-            table[movies] = values
-        return expanded[0], expanded[1]
+        return movies.expand(weights @ target, 0), movies.expand(target, 0)
 
-    return lambda l2: _on_rank_0(world, lambda: solve(l2))
-
-
-def _on_rank_0(world: World, compute: Callable[[], Tables]) -> Tables:
-    """Tables of rank 0, on every rank: those of two ranks would differ by rounding."""
-    embedding, target = world.run_on_rank0(lambda: tuple(table.cpu() for table in compute()))
-    return embedding.to(world.device), target.to(world.device)
+    return lambda l2: tables_of_rank_0(world, lambda: solve(l2))
