@@ -38,12 +38,14 @@ class Baseline:
             empty dict if there is nothing to choose.
         fit: ``(dataset, world, splits, seed, setting) -> Fitted``; every rank calls it. It may read validation ratings
             only if ``setting`` comes from the grid, and never test ratings.
+        needs_times: The ratings must have times.
     """
 
     name: str
     objective: Literal["rating", "ranking"]
     grid: tuple[dict, ...]
     fit: Callable[[PreparedDataset, World, tuple[int, ...], int, dict], Fitted]
+    needs_times: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

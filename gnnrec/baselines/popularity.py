@@ -66,4 +66,6 @@ def _fit_recent(dataset: PreparedDataset, world: World, splits: tuple[int, ...],
 
 
 POPULARITY = Baseline("popularity", "ranking", ({},), _fit)
-RECENT_POPULARITY = Baseline("recent popularity", "ranking", tuple({"days": days} for days in DAYS), _fit_recent)
+RECENT_POPULARITY = Baseline(
+    "recent popularity", "ranking", tuple({"days": days} for days in DAYS), _fit_recent, needs_times=True
+)

@@ -22,8 +22,6 @@ GNNS: dict[str, dict[str, list[str]]] = {
 }
 #: Baselines that need an optional package.
 _PACKAGES = {"implicit ALS": "implicit"}
-#: Baselines that need times of ratings.
-_NEED_TIMES = {"recent popularity"}
 
 
 def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[str]]:
@@ -43,8 +41,7 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
         missing = {name for name in names if not _installed(name)}
         for name in sorted(missing):
             logger.info(f"{name} is not installed and left out: pip install 'gnnrec[{_PACKAGES[name]}]'")
-        if dataset.timestamp is None:
-            missing |= _NEED_TIMES
+        missing |= {name for name in names if _lacks_times(name, dataset)}
         return objective, [name for name in names if name not in missing]
     known = {name: objective for objective in BASELINES for name in (*BASELINES[objective], *GNNS[objective])}
     for name in requested:
@@ -54,7 +51,7 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
             raise UserError(f"--models: {name} is not a model ({hint})")
         if ranked_only and known[name] == "rating":
             raise UserError(f"--models: {name} predicts ratings, and {dataset.directory} was prepared for ranking")
-        if name in _NEED_TIMES and dataset.timestamp is None:
+        if _lacks_times(name, dataset):
             raise UserError(f"--models: {name} needs times, and {dataset.directory} has none")
         if not _installed(name):
             raise UserError(f"--models: {name} is not installed: pip install 'gnnrec[{_PACKAGES[name]}]'")
@@ -62,6 +59,12 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
     if len(objectives) > 1:
         raise UserError("--models: rating and ranking models have no common metric: choose models of one kind")
     return objectives.pop(), list(dict.fromkeys(requested))
+
+
+def _lacks_times(name: str, dataset: PreparedDataset) -> bool:
+    """Whether a model needs times that the dataset does not have."""
+    needing = {baseline.name for kind in BASELINES.values() for baseline in kind.values() if baseline.needs_times}
+    return dataset.timestamp is None and name in needing
 
 
 def _installed(name: str) -> bool:
