@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--half", type=Path, required=True, help="data of half as many users, prepared by this build")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quality-rounds", type=int, default=3, help="rounds in which both train to the goal")
+    parser.add_argument("--rows", nargs="+", help="measure these rows again and keep the others of the published file")
     options = parser.parse_args()
     base, ours = Build(options.base.resolve(), options.base_data.resolve()), Build(ROOT, options.data.resolve())
     builds = {"base": base, "ours": ours}
@@ -111,7 +112,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         for name, build in builds.items():
             build.train(Path(place, name), 2, 1, 2, build.data, [])
-        rows = rows_of(options, Path(place))
+        rows = {row: how for row, how in rows_of(options, Path(place)).items() if row in (options.rows or [row])}
         for number in range(options.rounds):
             for row, (measure, both) in rows.items():
                 for name, build in builds.items():
@@ -163,8 +164,11 @@ def rows_of(options: argparse.Namespace, place: Path) -> dict[str, tuple[Measure
 
 def write(options: argparse.Namespace, found: dict) -> Path:
     """Writes medians of what has been measured so far, and their ratios."""
+    path = record.RESULTS / "speed_ratio.json"
+    kept: dict = json.loads(path.read_text()) if options.rows else {"rounds": {}, "commits": {}, "medians": {}}
     median = {
-        build: {
+        build: kept["medians"].get(build, {})
+        | {
             name: {key: statistics.median(run[key] for run in rounds) for key in rounds[0]}
             for name, rounds in rows.items()
         }
@@ -191,7 +195,8 @@ def write(options: argparse.Namespace, found: dict) -> Path:
         "base_commit": subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=options.base, capture_output=True, text=True, check=True
         ).stdout.strip(),
-        "rounds": {row: len(runs) for row, runs in found["ours"].items()},
+        "rounds": kept["rounds"] | {row: len(runs) for row, runs in found["ours"].items()},
+        "commits": kept["commits"] | dict.fromkeys(found["ours"], record.COMMIT),
         "time_to_quality": faster("quality"),
         "edges": faster("two threads"),
         "edges_one_thread": faster("one rank"),
