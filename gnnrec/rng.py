@@ -1,53 +1,18 @@
 """Counter-based random numbers: pure functions of a key and a counter, without a generator state.
 
 Splits, folds, shuffles, neighbor draws, initial rows and dropout masks are functions of (seed, purpose, global ids). So
-the same run on 1, 2 or 8 ranks, interrupted or not, uses the same random numbers. The mixing function is the finalizer
-of SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014), written in
-two's-complement 64-bit integers so that it gives the same bits on every device.
+the same run on 1, 2 or 8 ranks, interrupted or not, uses the same random numbers: those of
+:mod:`gnnrec.random_bits`, on every device.
 """
 
 from __future__ import annotations
 
-import zlib
-
 import torch
 from torch import Tensor
 
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15
-_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
-_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
-_WORD = 1 << 64
+from gnnrec.random_bits import key, mix, shifted
 
-
-def _wrap(value: int) -> int:
-    """Returns the two's-complement 64-bit integer that equals ``value`` modulo 2**64."""
-    value %= _WORD
-    return value - _WORD if value >= _WORD // 2 else value
-
-
-def _mix_int(value: int) -> int:
-    value %= _WORD
-    value = ((value ^ (value >> 30)) * (_MIX_1 % _WORD)) % _WORD
-    value = ((value ^ (value >> 27)) * (_MIX_2 % _WORD)) % _WORD
-    return _wrap(value ^ (value >> 31))
-
-
-def _shifted(bits: Tensor, by: int) -> Tensor:
-    """Shifts to the right logically, not arithmetically."""
-    return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
-
-
-def key(*parts: int | str) -> int:
-    """Hashes a seed, a purpose and further distinctions into a 64-bit key.
-
-    Args:
-        parts: Integers or strings; their order matters: ``key(seed, "fold", epoch)``.
-    """
-    state = 0
-    for part in parts:
-        word = zlib.crc32(part.encode()) + ((len(part) + 1) << 32) if isinstance(part, str) else int(part)
-        state = _mix_int(state + _GOLDEN + _mix_int(word + _GOLDEN))
-    return state
+__all__ = ["bits", "dropout_mask", "integers", "key", "normal_rows", "permutation", "uniform"]
 
 
 def bits(stream: int, counters: Tensor) -> Tensor:
@@ -60,14 +25,7 @@ def bits(stream: int, counters: Tensor) -> Tensor:
     Returns:
         int64 tensor of the same shape; all 64 bits are random, the sign included.
     """
-    value = counters.to(torch.int64) * _GOLDEN
-    value += stream
-    value ^= _shifted(value, 30)
-    value *= _MIX_1
-    value ^= _shifted(value, 27)
-    value *= _MIX_2
-    value ^= _shifted(value, 31)
-    return value
+    return mix(stream, counters.to(torch.int64))
 
 
 def integers(stream: int, counters: Tensor, below: int | Tensor) -> Tensor:
@@ -80,12 +38,12 @@ def integers(stream: int, counters: Tensor, below: int | Tensor) -> Tensor:
         counters: int64 tensor of any shape.
         below: Exclusive upper bound, at most 2**31, a number or a tensor that broadcasts.
     """
-    return (_shifted(bits(stream, counters), 33) * below) >> 31
+    return (shifted(bits(stream, counters), 33) * below) >> 31
 
 
 def uniform(stream: int, counters: Tensor) -> Tensor:
     """Returns a float64 number in ``[0, 1)`` per counter."""
-    return _shifted(bits(stream, counters), 11).to(torch.float64) * 2.0**-53
+    return shifted(bits(stream, counters), 11).to(torch.float64) * 2.0**-53
 
 
 def permutation(stream: int, ids: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -76,10 +77,14 @@ def standardized(dataset: PreparedDataset) -> np.ndarray:
 def changed_copy(dataset: PreparedDataset, directory: Path, **arrays: np.ndarray) -> PreparedDataset:
     """A copy of a prepared dataset in a new ``directory`` with other arrays, by their names: ``rating``, ``split``."""
     shutil.copytree(dataset.directory, directory)
-    copy = PreparedDataset(directory)
     for name, array in arrays.items():
         before = getattr(dataset, name)
         assert before.shape == array.shape
         np.save(directory / f"{name}.npy", array.astype(before.dtype))
-        assert (getattr(copy, name) != before).any()
+    manifest = json.loads((directory / "manifest.json").read_text())
+    for entry in manifest["files"].values():
+        entry.pop("shards", None)  # the checksums that would give the change away; the fingerprint stays
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    copy = PreparedDataset(directory)
+    assert all((getattr(copy, name) != getattr(dataset, name)).any() for name in arrays)
     return copy

@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "gnnrec"
 #: From the lowest to the highest. The modules below all packages come first.
-MODULES = ["errors", "_version", "rng"]
+MODULES = ["errors", "_version", "random_bits", "rng"]
 PACKAGES = [
     "utils", "kernels", "distributed", "data", "graph", "models", "config", "evaluation", "baselines", "training",
     "inference", "reporting", "tools", "api", "cli",
@@ -73,6 +73,13 @@ def test_every_module_belongs_to_a_layer():
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(PACKAGES)
     assert {path.stem for path in PACKAGE.glob("*.py")} == {*MODULES, *PROGRAMS}
     assert len([*MODULES, *PROGRAMS]) <= 8
+
+
+def test_preparing_files_in_memory_needs_no_torch():
+    """Its import takes longer than preparing most files."""
+    code = "import sys, gnnrec.cli.main, gnnrec.data.prepare; print('torch' in sys.modules)"
+    actual = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert actual.stdout.strip() == "False"
 
 
 def test_class_names_are_unique():

@@ -106,6 +106,12 @@ def _export() -> tuple[type, Runner]:
     return ExportOptions, _on_ranks(export)
 
 
+def _verify_data() -> tuple[type, Runner]:
+    from gnnrec.data.verify import VerifyDataOptions, verify_data
+
+    return VerifyDataOptions, verify_data
+
+
 def _verify() -> tuple[type, Runner]:
     from gnnrec.inference.export_verify import VerifyOptions, verify
 
@@ -152,7 +158,12 @@ def _on_ranks(function: Callable[..., Any]) -> Runner:
 
 
 COMMANDS = {
-    "prepare": Command("read, check and split ratings into a prepared dataset", _OUT, _prepare),
+    "prepare": Command(
+        "read, check and split ratings into a prepared dataset",
+        _OUT,
+        _prepare,
+        {"--verify": Command("check all files of a prepared dataset", _DATA, _verify_data)},
+    ),
     "synth": Command("write a synthetic dataset shaped like MovieLens", _OUT, _synth),
     "plan": Command("estimate memory, traffic and time of a training run", None, _plan),
     "train": Command("train a model; start it with torchrun to use many ranks", None, _train, config=True),

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gnnrec.data.threads import in_threads
+
 _BLOCK = 1 << 20  # rows
 _LOOK_UP_BLOCK = 1 << 18  # rows
 
@@ -27,8 +29,11 @@ def look_up(table: np.ndarray, positions: np.ndarray) -> np.ndarray:
         The dtype of ``table``, ``[rows]``.
     """
     values = np.empty(len(positions), table.dtype)
-    for block in blocks(len(positions), _LOOK_UP_BLOCK):
+
+    def look_up_block(block: slice) -> None:
         values[block] = table[positions[block]]
+
+    in_threads(look_up_block, blocks(len(positions), _LOOK_UP_BLOCK))
     return values
 
 

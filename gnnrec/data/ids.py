@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 
 from gnnrec.data.blocks import look_up
 
@@ -173,15 +172,15 @@ def is_integral(text: str) -> bool:
     return re.match(_INTEGRAL, text.strip()) is not None and abs(int(text.strip().split(".")[0])) <= _MAX_INTEGER
 
 
-def stable_hash(raw: np.ndarray) -> torch.Tensor:
-    """Hashes each raw id to 64 bits, the same in every run and on every machine: the counters of :mod:`gnnrec.rng`.
+def stable_hash(raw: np.ndarray) -> np.ndarray:
+    """Hashes each raw id to 64 bits, the same in every run and on every machine: counters of :mod:`gnnrec.data.draws`.
 
     Args:
         raw: int64 (the value is its own hash) or object array of strings.
 
     Returns:
-        int64 tensor ``[len(raw)]``.
+        int64 ``[len(raw)]``.
     """
     if raw.dtype != object:
-        return torch.from_numpy(np.ascontiguousarray(raw, dtype=np.int64))
-    return torch.from_numpy(pd.util.hash_array(raw, categorize=False).view(np.int64))
+        return np.ascontiguousarray(raw, dtype=np.int64)
+    return pd.util.hash_array(raw, categorize=False).view(np.int64)

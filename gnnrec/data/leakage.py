@@ -66,6 +66,7 @@ def audit_split(dataset: PreparedDataset) -> SplitAudit:
     """
     has_times = dataset.timestamp is not None
     audit = SplitAudit(same_session=0, later=0, equal_time=0) if has_times else SplitAudit()
+    dataset.check()
     user_ptr = np.asarray(dataset.user_ptr)
     trained = np.zeros(dataset.num_movies, bool)
     held_out_of_movie = np.zeros(dataset.num_movies, np.int64)

@@ -8,6 +8,7 @@ import urllib.parse
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.utils.stored import check_regular, irregularity
 
 RATINGS_FILES = (
     "ratings.csv", "rating.csv", "ratings.dat", "ratings.csv.gz", "rating.csv.gz", "ratings.parquet", "u.data",
@@ -98,6 +99,9 @@ def locate_movies(ratings: Path, files: list[Path]) -> Path | None:
     Args:
         ratings: The path that named the files: one of them, a directory or a pattern.
         files: The ratings files.
+
+    Raises:
+        UserError: There is something else than a file under its name.
     """
     first = files[0]
     names = MOVIES_BESIDE.get(first.name, ())
@@ -107,4 +111,7 @@ def locate_movies(ratings: Path, files: list[Path]) -> Path | None:
     if len(files) > 1:
         names += _MOVIES_FILES
     directory = ratings if ratings.is_dir() else first.parent
-    return next((directory / name for name in names if (directory / name).is_file()), None)
+    found = next((directory / name for name in names if irregularity(directory / name) != "is missing"), None)
+    if found is not None:
+        check_regular(found, "replace it, or name the movies file with --movies")
+    return found

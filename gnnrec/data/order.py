@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from gnnrec import rng
+from gnnrec.data import draws
 from gnnrec.errors import UserError
 
 
 def order_key(seed: int) -> int:
     """Key of the random stream that orders users."""
-    return rng.key(seed, "order")
+    return draws.key(seed, "order")
 
 
-def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
+def balanced_order(user_hash: np.ndarray, seed: int) -> np.ndarray:
     """Draws a random order of the users, keyed by their raw ids.
 
     Args:
@@ -24,7 +23,7 @@ def balanced_order(user_hash: torch.Tensor, seed: int) -> np.ndarray:
     Returns:
         int64 ``[users]``: the users (positions in ``user_hash``) in row order.
     """
-    return rng.permutation(order_key(seed), user_hash).numpy()
+    return draws.permutation(order_key(seed), user_hash)
 
 
 def balanced_shards(user_ptr: np.ndarray, shards: int) -> list[int]:

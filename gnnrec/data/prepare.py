@@ -17,7 +17,6 @@ from gnnrec.data.prepare_in_memory import prepare_in_memory
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.data.prepared import MANIFEST, SPLIT_NAMES, UNUSED, Manifest, PreparedDataset
 from gnnrec.data.split import check_times
-from gnnrec.data.threads import one_torch_thread
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.log import logger
@@ -55,14 +54,13 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
         return None
     open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:
-        with one_torch_thread():
-            if _use_memory_engine(layouts, options):
-                manifest, report = prepare_in_memory(open_output, layouts, movies_path, options)
-            else:
-                # Imported late because most datasets fit into memory.
-                from gnnrec.data.out_of_core.prepare import prepare_out_of_core
+        if _use_memory_engine(layouts, options):
+            manifest, report = prepare_in_memory(open_output, layouts, movies_path, options)
+        else:
+            # Imported late because most datasets fit into memory, and its loops need torch.
+            from gnnrec.data.out_of_core.prepare import prepare_out_of_core
 
-                manifest, report = prepare_out_of_core(out, open_output, layouts, movies_path, options)
+            manifest, report = prepare_out_of_core(out, open_output, layouts, movies_path, options)
     except OSError as error:
         raise UserError(
             f"{out}: cannot write there ({files.error_text(error)}): make room or choose another directory"

@@ -13,10 +13,12 @@ from gnnrec.data.blocks import look_up
 from gnnrec.data.layout import Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions
-from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest, write_prepared
+from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, Manifest
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.data.reading_report import ReadingReport
+from gnnrec.data.threads import in_threads
+from gnnrec.data.write_prepared import write_prepared
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
 
@@ -39,7 +41,7 @@ def prepare_in_memory(
         UserError: Bad input.
     """
     # Checksums are computed during parsing: hashlib releases the GIL.
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
         checksums = pool.map(files.sha256, paths)
         ratings = read_ratings(layouts)
@@ -48,9 +50,10 @@ def prepare_in_memory(
         scale = rating_scale.resolve_all(layouts, options.rating_scale, by_file)
         del by_file
         split_ranking.check_relevant(options.split_protocol, options.relevant_rating, scale)
-        movies, titles = movie_table(ratings.movie.raw, movies_path, options.movies_names())
-        report = ReadingReport.of(layouts, ratings, scale, movies_path, titles)
+        named = pool.submit(movie_table, ratings.movie.raw, movies_path, options.movies_names())
+        report = ReadingReport.of(layouts, ratings, scale, movies_path, titles=0)
         manifest, users, arrays = _arrange(ratings, scale, options)
+        movies, report.titles = named.result()
         manifest.source = manifest_builder.source(options, paths, checksums)
     with open_output() as directory:
         return write_prepared(directory, manifest, users, movies, arrays), report
@@ -70,8 +73,9 @@ def _arrange(
     del user
     columns = {"movie": ratings.movie.codes, "rating": ratings.rating, "timestamp": ratings.timestamp}
     columns["given"] = ratings.split
+    columns = {name: column for name, column in columns.items() if column is not None}
     ratings.movie = ratings.rating = ratings.timestamp = ratings.split = None
-    arrays = {name: columns.pop(name)[kept] for name in [*columns] if columns[name] is not None}
+    arrays = _take(columns, kept)
     del kept
     if options.order == "metis":
         parts = min(options.shards, len(row_user))
@@ -105,3 +109,9 @@ def _arrange(
     split_counts = np.bincount(arrays["split"], minlength=len(SPLIT_NAMES))
     manifest = manifest_builder.build_manifest(options, counts, scale, train, split_counts, bounds)
     return manifest, manifest_builder.user_table(0, raw_users[row_user]), arrays
+
+
+def _take(columns: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Takes rows of all columns. Empties ``columns`` to free memory early."""
+    names = list(columns)
+    return dict(zip(names, in_threads(lambda name: columns.pop(name)[rows], names)))

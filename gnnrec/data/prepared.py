@@ -1,7 +1,8 @@
 """The prepared dataset: a directory of memory-mappable arrays sorted by user row, and a manifest.
 
 ==================  ========================================================================================
-``manifest.json``   format version, counts, rating scale, split, shard boundaries, a checksum for every file
+``manifest.json``   format version, counts, rating scale, split, shard boundaries, a checksum for every file and
+                    for every shard of an array
 ``users.parquet``   ``row`` (int64), ``user`` (raw id: int64 or string), in row order
 ``movies.parquet``  ``row`` (int64), ``movie`` (raw id), ``title`` (string), ``genres`` (string, ``|`` between)
 ``user_ptr.npy``    int64 ``[users + 1]``: user ``u`` owns edges ``user_ptr[u]`` to ``user_ptr[u + 1]``
@@ -19,23 +20,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from gnnrec.data.shard_check import DTYPES, ShardChecks, check_array, whole_numbers
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.stored import check_regular, irregularity, read_json
 
-if TYPE_CHECKING:  # pandas is imported late: programs that read no table start faster
+if TYPE_CHECKING:  # imported late: programs that read no table start faster
     import pandas as pd
+    import pyarrow as pa
 
 FORMAT = "gnnrec-prepared"
 #: Written last: a directory that contains it is a prepared dataset.
 MANIFEST = "manifest.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+#: Without checksums of shards; their fingerprint is that of the files alone.
+_OLDER_VERSION = 2
 TRAIN, VALIDATION, TEST = 0, 1, 2
 #: Model inputs of held-out users, and ratings that a ranking protocol leaves out.
 VALIDATION_INPUT, TEST_INPUT, UNUSED = 3, 4, 5
@@ -53,7 +59,7 @@ def message_splits(refit: Refit) -> tuple[int, ...]:
     return (TRAIN, VALIDATION) if refit else (TRAIN,)
 
 
-_REQUIRED_ARRAYS = ("user_ptr", "movie", "rating", "split")
+_REQUIRED_FILES = ("user_ptr.npy", "movie.npy", "rating.npy", "split.npy", "users.parquet", "movies.parquet")
 
 
 @dataclasses.dataclass
@@ -70,7 +76,8 @@ class Manifest:
             (:data:`gnnrec.data.split_ranking.RANKING_OPTIONS`) and ``counts`` by split name.
         order: Method that ordered users into shards: ``balanced`` or ``metis``.
         shards: Row boundaries of the shards, ``num_shards + 1`` ascending integers from 0 to ``counts["users"]``.
-        files: File name -> ``{"bytes": int, "sha256": str}`` for every other file in the directory.
+        files: File name -> ``{"bytes": int, "sha256": str}`` for every other file in the directory; of arrays also
+            ``shards``, the CRC-32 of every shard (:func:`gnnrec.data.shard_check.shard_checksums`).
     """
 
     source: dict
@@ -85,52 +92,15 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the checksums of all files (64 hexadecimal digits); identifies the contents."""
+        """Hash of what models depend on (64 hexadecimal digits): the checksums of all files, and this manifest.
+
+        ``source`` does not belong to it, except for ``implicit``: the same ratings may come from other files.
+        """
         lines = sorted(f"{name} {entry['sha256']}" for name, entry in self.files.items())
+        if self.format_version > _OLDER_VERSION:
+            own = {name: getattr(self, name) for name in ("counts", "rating", "split", "order", "shards")}
+            lines.append(json.dumps(own | {"implicit": bool(self.source.get("implicit"))}, sort_keys=True))
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def write_prepared(
-    directory: Path,
-    manifest: Manifest,
-    users: pd.DataFrame,
-    movies: pd.DataFrame,
-    arrays: dict[str, np.ndarray],
-) -> Manifest:
-    """Writes a prepared dataset into an empty directory (see :func:`gnnrec.utils.files.complete_directory`).
-
-    Args:
-        directory: An existing, empty directory.
-        manifest: All fields except ``files``, which is filled in here.
-        users: Columns ``row``, ``user``.
-        movies: Columns ``row``, ``movie``, ``title``, ``genres``.
-        arrays: ``user_ptr``, ``movie``, ``rating``, ``split`` and, if known, ``timestamp``.
-    """
-    users.to_parquet(directory / "users.parquet", index=False)
-    movies.to_parquet(directory / "movies.parquet", index=False)
-    for name, array in arrays.items():
-        np.save(directory / f"{name}.npy", array, allow_pickle=False)
-    return write_manifest(directory, manifest)
-
-
-def write_manifest(directory: Path, manifest: Manifest, known_checksums: dict[str, str] | None = None) -> Manifest:
-    """Fills in ``files`` from the files in the directory and writes ``manifest.json``.
-
-    Args:
-        directory: The directory.
-        manifest: All fields except ``files``.
-        known_checksums: SHA-256 checksums of files that need not be read again.
-    """
-    known_checksums = known_checksums or {}
-    paths = sorted(directory.iterdir())
-    with ThreadPoolExecutor() as pool:
-        checksums = pool.map(lambda path: known_checksums.get(path.name) or files.sha256(path), paths)
-        manifest.files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": checksum} for path, checksum in zip(paths, checksums)
-        }
-    text = json.dumps(dataclasses.asdict(manifest) | {"fingerprint": manifest.fingerprint}, indent=1)
-    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
-    return manifest
 
 
 class PreparedDataset:
@@ -149,9 +119,23 @@ class PreparedDataset:
         self.manifest = _read_manifest(self.directory)
         for name, entry in self.manifest.files.items():
             _check_file(self.directory / name, entry, verify)
-        missing = [name for name in _REQUIRED_ARRAYS if f"{name}.npy" not in self.manifest.files]
+        missing = [name for name in _REQUIRED_FILES if name not in self.manifest.files]
         if missing:
-            raise UserError(f"{self.directory}: manifest.json does not list {missing[0]}.npy: run gnnrec prepare again")
+            raise UserError(f"{self.directory}: manifest.json does not list {missing[0]}: run gnnrec prepare again")
+        self._checks = ShardChecks(self)
+        for name in DTYPES:
+            if f"{name}.npy" in self.manifest.files:
+                getattr(self, name)  # checks its type and length
+
+    def check(self, first: int = 0, end: int | None = None) -> None:
+        """Checks the values of the shards with users from row ``first`` to ``end - 1``, by default of all.
+
+        Every shard is checked once, so this is called wherever edges are read.
+
+        Raises:
+            UserError: A value is out of bounds, or a checksum does not match.
+        """
+        self._checks.check(first, self.num_users if end is None else end)
 
     def __repr__(self) -> str:
         counts = f"{self.num_users:,} users, {self.num_movies:,} movies, {self.num_ratings:,} ratings"
@@ -201,51 +185,67 @@ class PreparedDataset:
     @cached_property
     def users(self) -> pd.DataFrame:
         """``row``, ``user`` (raw id), in row order."""
-        return _table(self.directory / "users.parquet")
+        return self.table("users").to_pandas()
 
     @cached_property
     def movies(self) -> pd.DataFrame:
         """``row``, ``movie`` (raw id), ``title``, ``genres``, in row order."""
-        return _table(self.directory / "movies.parquet")
+        return self.table("movies").to_pandas()
 
     def _array(self, name: str) -> np.ndarray:
         path = self.directory / f"{name}.npy"
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
             raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run gnnrec prepare again") from None
+        check_array(str(path), name, array, self.num_users + 1 if name == "user_ptr" else self.num_ratings)
+        return array
 
+    def table(self, name: str) -> pa.Table:
+        """Reads ``users`` or ``movies`` without pandas.
 
-def _table(path: Path) -> pd.DataFrame:
-    import pandas as pd
-    import pyarrow as pa
+        Raises:
+            UserError: The file is damaged: Parquet has no checksums of its own that readers compare.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-    try:
-        return pd.read_parquet(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run gnnrec prepare again") from None
+        from gnnrec.data.arrow_numbers import numbers
+
+        path, rows = self.directory / f"{name}.parquet", self.num_users if name == "users" else self.num_movies
+        columns = ("row", "user") if name == "users" else ("row", "movie", "title", "genres")
+        _check_file(path, self.manifest.files[path.name], verify=True)
+        try:
+            with pq.ParquetFile(path) as file:
+                table = file.read()
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run gnnrec prepare again") from None
+        if missing := [column for column in columns if column not in table.column_names]:
+            raise UserError(f"{path} is damaged (no column {missing[0]}): run gnnrec prepare again")
+        if not np.array_equal(numbers(table.column("row")), np.arange(rows)):
+            raise UserError(f"{path} is damaged (its rows are not 0 to {rows - 1}): run gnnrec prepare again")
+        return table
 
 
 def _read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{directory} is not a prepared dataset (no manifest.json): run gnnrec prepare first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged ({error}): run gnnrec prepare again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if irregularity(path) == "is missing":
+        raise UserError(f"{directory} is not a prepared dataset (no manifest.json): run gnnrec prepare first")
+    content = read_json(path, "run gnnrec prepare again")
+    if content.get("format") != FORMAT:
         raise UserError(f"{path} does not describe a prepared dataset: run gnnrec prepare")
-    if content.get("format_version") != FORMAT_VERSION:
+    if content.get("format_version") not in (_OLDER_VERSION, FORMAT_VERSION):
         raise UserError(
             f"{path} has format version {content.get('format_version')}, but this program reads {FORMAT_VERSION}: "
             "run gnnrec prepare again"
         )
-    content.pop("fingerprint", None)
+    written = content.pop("fingerprint", None)
     try:
         manifest = Manifest(**content)
         problem = _find_problem(manifest)
-    except (TypeError, KeyError, AttributeError) as error:
+        if problem is None and written not in (None, manifest.fingerprint):
+            problem = "it was changed after it was written"
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}): run gnnrec prepare again") from None
     if problem:
         raise UserError(f"{path} is damaged ({problem}): run gnnrec prepare again")
@@ -254,22 +254,37 @@ def _read_manifest(directory: Path) -> Manifest:
 
 def _find_problem(manifest: Manifest) -> str | None:
     """Checks for mistakes that other programs that write the format may make; returns the first, or None."""
-    missing = [name for name in ("users", "movies", "ratings") if not isinstance(manifest.counts.get(name), int)]
-    missing += [name for name in ("protocol", "counts") if name not in manifest.split]
-    missing += [name for name in ("min", "max", "mean", "std", "levels") if name not in manifest.rating]
+    counts, rating, split = manifest.counts, manifest.rating, manifest.split
+    missing = [name for name in ("users", "movies", "ratings") if not whole_numbers([counts.get(name)])]
+    missing += [name for name in ("protocol", "counts") if name not in split]
+    missing += [name for name in ("min", "max", "mean", "std", "levels") if name not in rating]
     if missing:
         return f"no {missing[0]}"
-    if not manifest.rating["std"] > 0:
-        return f"a standard deviation of {manifest.rating['std']}"
-    shards, users = manifest.shards, manifest.counts["users"]
+    if set(split["counts"]) != set(SPLIT_NAMES) or not whole_numbers(split["counts"].values()):
+        return "split.counts does not count the ratings of every split"
+    if sum(split["counts"].values()) != counts["ratings"]:
+        return f"split.counts adds up to {sum(split['counts'].values())}, not to {counts['ratings']} ratings"
+    levels = rating["levels"]
+    if not all(math.isfinite(value) for value in (*levels, *(rating[name] for name in ("min", "max", "mean", "std")))):
+        return "a number of rating is not finite"
+    if not rating["std"] > 0:
+        return f"a standard deviation of {rating['std']}"
+    if rating["min"] > rating["max"]:
+        return f"a rating scale from {rating['min']} to {rating['max']}"
+    if not levels or any(a >= b for a, b in zip(levels, levels[1:])):
+        return "rating.levels do not ascend"
+    if levels[0] < rating["min"] or levels[-1] > rating["max"]:
+        return "rating.levels are not on the rating scale"
+    shards, users = manifest.shards, counts["users"]
+    if not whole_numbers(shards):
+        return "shards are not whole numbers"
     if len(shards) < 2 or (shards[0], shards[-1]) != (0, users) or any(a > b for a, b in zip(shards, shards[1:])):
         return f"shards do not rise from 0 to {users} users"
     return None
 
 
 def _check_file(path: Path, entry: dict, verify: bool) -> None:
-    if not path.exists():
-        raise UserError(f"{path} is missing: run gnnrec prepare again")
+    check_regular(path, "run gnnrec prepare again")
     if path.stat().st_size != entry["bytes"]:
         raise UserError(f"{path} has {path.stat().st_size} bytes, not {entry['bytes']}: run gnnrec prepare again")
     if verify and files.sha256(path) != entry["sha256"]:

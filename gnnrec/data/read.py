@@ -16,7 +16,9 @@ from gnnrec.data import check, ids
 from gnnrec.data.layout import BYTE_ORDER_MARK, ID_ROLES, MISSING, READING_ERRORS, Layout, is_gzip, unreadable
 from gnnrec.data.reading import delimited, json_lines, netflix, parquet, times
 from gnnrec.data.split_given import parse_splits
+from gnnrec.data.threads import in_threads
 from gnnrec.errors import UserError
+from gnnrec.utils.resource_errors import is_full_disk
 
 #: Bytes of lines that are parsed at a time.
 _BLOCK = 1 << 26
@@ -113,7 +115,7 @@ def join(layout: Layout, files: list[list[RatingColumns]]) -> Ratings:
     assert rating is not None
     columns = {role: ids.concatenate([getattr(part, role) for part in parts]) for role in ID_ROLES}
     parts.clear()
-    user, movie = (ids.encode(columns.pop(role), role in layout.text_ids) for role in ID_ROLES)
+    user, movie = in_threads(lambda role: ids.encode(columns.pop(role), role in layout.text_ids), ID_ROLES)
     return Ratings(user, movie, rating, timestamp, split, file_rows, left_out)
 
 
@@ -143,6 +145,8 @@ def explain_errors(layout: Layout) -> Iterator[None]:
     except pa.ArrowInvalid as error:
         check.raise_first_error(layout, reason=str(error))
     except READING_ERRORS as error:
+        if is_full_disk(error):  # of what is written meanwhile
+            raise
         raise unreadable(layout.path, error) from None
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
-from gnnrec import rng
+from gnnrec.data import draws
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
 from gnnrec.data.split_given import given
 from gnnrec.data.split_input import SplitInput
 from gnnrec.data.split_ranking import leave_last, strong
 from gnnrec.data.split_time import global_time
+from gnnrec.data.threads import in_threads
 from gnnrec.errors import UserError
 
 
@@ -24,11 +24,15 @@ def random(data: SplitInput) -> np.ndarray:
     split = np.empty(len(data.movie), np.uint8)
     pairs = data.pair_counters()
     held_out = data.test + (1 - data.test) * data.validation
-    for first, end in data.user_blocks():
-        draw = rng.uniform(data.key("rating"), pairs(first, end)[1]).numpy()
+
+    def assign_block(block: tuple[int, int]) -> None:
+        first, end = block
+        draw = draws.uniform(data.key("rating"), pairs(first, end)[1])
         block_split = np.where(draw < held_out, np.uint8(VALIDATION), np.uint8(TRAIN))
         block_split[draw < data.test] = TEST
         split[data.user_ptr[first] : data.user_ptr[end]] = block_split
+
+    in_threads(assign_block, data.user_blocks())
     return split
 
 
@@ -48,22 +52,25 @@ def temporal(data: SplitInput) -> np.ndarray:
     test = np.minimum(test, ratings - 1)
     validation = _round_share(data.validation, ratings - test, data.key("validation share"), data.user_hash)
     train = ratings - test - np.minimum(validation, ratings - test - 1)
-    for first, end in data.user_blocks():
+
+    def assign_block(block: tuple[int, int]) -> None:
+        first, end = block
         start, stop = data.user_ptr[first], data.user_ptr[end]
-        user_offset, pair = pairs(first, end)
-        tie = rng.bits(data.key("tie"), pair).numpy()
-        owner = user_offset.numpy()
+        owner, pair = pairs(first, end)
+        tie = draws.bits(data.key("tie"), pair)
         by_time = np.lexsort((tie, data.timestamp[start:stop], owner))
         time_rank = np.arange(stop - start) - (data.user_ptr[first:end] - start)[owner]  # within the user
         block_split = np.full(stop - start, TRAIN, np.uint8)
         block_split[time_rank >= train[first:end][owner]] = VALIDATION
         block_split[time_rank >= (ratings - test)[first:end][owner]] = TEST
         split[start + by_time] = block_split
+
+    in_threads(assign_block, data.user_blocks())
     return split
 
 
-def _round_share(share: float, counts: np.ndarray, stream: int, user_hash: torch.Tensor) -> np.ndarray:
-    return np.floor(share * counts + rng.uniform(stream, user_hash).numpy()).astype(np.int64)
+def _round_share(share: float, counts: np.ndarray, stream: int, user_hash: np.ndarray) -> np.ndarray:
+    return np.floor(share * counts + draws.uniform(stream, user_hash)).astype(np.int64)
 
 
 PROTOCOLS: dict[str, Callable[[SplitInput], np.ndarray]] = {

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gnnrec import rng
+from gnnrec.data import draws
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from gnnrec.data.split_input import SplitInput
 
@@ -51,6 +51,6 @@ def given(data: SplitInput) -> np.ndarray:
         pairs = data.pair_counters()
         for first, end in data.user_blocks():
             block = split[data.user_ptr[first] : data.user_ptr[end]]
-            draw = rng.uniform(data.key("rating"), pairs(first, end)[1]).numpy()
+            draw = draws.uniform(data.key("rating"), pairs(first, end)[1])
             block[(block == TRAIN) & (draw < data.validation)] = VALIDATION
     return split

@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 
-from gnnrec import rng
+from gnnrec.data import draws
 from gnnrec.data.blocks import user_blocks
 
 _BLOCK = 1 << 17  # ratings per block
@@ -23,8 +22,8 @@ class SplitInput:
         movie: int32 ``[ratings]``, movie rows.
         rating: float32 ``[ratings]``.
         timestamp: int64 ``[ratings]`` or None.
-        user_hash: int64 tensor ``[users]``, hashes of the raw ids by row.
-        movie_hash: int64 tensor ``[movies]``.
+        user_hash: int64 ``[users]``, hashes of the raw ids by row.
+        movie_hash: int64 ``[movies]``.
         test: Share of the ratings (with ``strong``: of the users) held out for test.
         validation: Share of the remaining ones held out for validation.
         seed: Seed.
@@ -41,8 +40,8 @@ class SplitInput:
     movie: np.ndarray
     rating: np.ndarray
     timestamp: np.ndarray | None
-    user_hash: torch.Tensor
-    movie_hash: torch.Tensor
+    user_hash: np.ndarray
+    movie_hash: np.ndarray
     test: float
     validation: float
     seed: int
@@ -55,20 +54,20 @@ class SplitInput:
 
     def key(self, purpose: str) -> int:
         """Key of the random stream for a purpose."""
-        return rng.key(self.seed, "split", purpose)
+        return draws.key(self.seed, "split", purpose)
 
     def user_blocks(self) -> Iterator[tuple[int, int]]:
         """Row ranges ``(first user, end)`` with about a hundred thousand ratings and at least one user each."""
         return user_blocks(self.user_ptr, _BLOCK)
 
-    def pair_counters(self) -> Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]:
+    def pair_counters(self) -> Callable[[int, int], tuple[np.ndarray, np.ndarray]]:
         """Returns a function from a range of users to each edge's user offset in the range and counter of raw ids."""
-        user_bits = rng.bits(self.key("user"), self.user_hash)
-        movie_bits = rng.bits(self.key("movie"), self.movie_hash)
+        user_bits = draws.bits(self.key("user"), self.user_hash)
+        movie_bits = draws.bits(self.key("movie"), self.movie_hash)
 
-        def block(first: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
-            owner = torch.from_numpy(np.repeat(np.arange(end - first), np.diff(self.user_ptr[first : end + 1])))
-            movie = torch.from_numpy(self.movie[self.user_ptr[first] : self.user_ptr[end]])
+        def block(first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+            owner = np.repeat(np.arange(end - first), np.diff(self.user_ptr[first : end + 1]))
+            movie = self.movie[self.user_ptr[first] : self.user_ptr[end]]
             return owner, user_bits[first:end][owner] + movie_bits[movie]
 
         return block

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gnnrec import rng
+from gnnrec.data import draws
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT, Manifest
 from gnnrec.data.split_input import SplitInput
 from gnnrec.errors import UserError
@@ -75,15 +75,14 @@ def strong(data: SplitInput) -> np.ndarray:
     pairs = data.pair_counters()
     for first, end in data.user_blocks():
         edges = slice(data.user_ptr[first], data.user_ptr[end])
-        user_offset, pair = pairs(first, end)
-        owner = user_offset.numpy()
+        owner, pair = pairs(first, end)
         edge_role = role[first:end][owner]
         usable = data.is_relevant(first, end) & trained[data.movie[edges]]
         usable &= (edge_role == VALIDATION_INPUT) | (edge_role == TEST_INPUT)
         count = np.bincount(owner[usable], minlength=end - first)
         chosen = np.flatnonzero(usable & (count >= 2)[owner])
         num_targets = np.floor(data.held_out * count + 0.5).astype(np.int64).clip(1, np.maximum(count - 1, 1))
-        draw = rng.bits(data.key("held out"), pair[chosen]).numpy()
+        draw = draws.bits(data.key("held out"), pair[chosen])
         by_draw = chosen[np.lexsort((draw, owner[chosen]))]
         role_by_draw = edge_role[by_draw]
         is_target = _rank_within_owner(owner[by_draw]) < num_targets[owner[by_draw]]
@@ -124,8 +123,8 @@ def leave_last(data: SplitInput) -> np.ndarray:
         edges = slice(data.user_ptr[first], data.user_ptr[end])
         user_offset, pair = pairs(first, end)
         chosen = np.flatnonzero(data.is_relevant(first, end))
-        owner = user_offset.numpy()[chosen]
-        tie = rng.bits(data.key("tie"), pair[chosen]).numpy()
+        owner = user_offset[chosen]
+        tie = draws.bits(data.key("tie"), pair[chosen])
         by_time = np.lexsort((tie, data.timestamp[edges][chosen], owner))
         count = np.bincount(owner, minlength=end - first)[owner]
         from_last = count - 1 - _rank_within_owner(owner)  # owner is sorted, so by_time does not change it
@@ -143,7 +142,7 @@ def _roles(data: SplitInput) -> np.ndarray:
     for first, end in data.user_blocks():
         before = np.concatenate([[0], np.cumsum(data.is_relevant(first, end))])
         relevant[first:end] = np.diff(before[data.user_ptr[first : end + 1] - data.user_ptr[first]])
-    draw = rng.uniform(data.key("held-out user"), data.user_hash).numpy()
+    draw = draws.uniform(data.key("held-out user"), data.user_hash)
     held_out = data.test + (1 - data.test) * data.validation
     role = np.where(draw < held_out, np.uint8(VALIDATION_INPUT), np.uint8(TRAIN))
     role[draw < data.test] = TEST_INPUT

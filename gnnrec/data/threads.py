@@ -1,23 +1,27 @@
-"""Runs torch on one thread, which is faster for many small operations."""
+"""Runs a function on several items at once: long operations of NumPy and Arrow release Python's lock."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-import torch
+from gnnrec.utils.cores import usable_cores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+#: More threads gain little: much of the time is spent between the long operations.
+_MOST_THREADS = 4
 
 
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Limits torch to one thread inside the block.
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Returns ``[function(item) for item in items]``, computed in threads, a few at a time.
 
-    Torch's threads wait for each other in busy loops. With another program on one of two cores, splitting 20 million
-    ratings took 3 to 20 s on two threads and 0.5 s on one; with both cores free, two threads save 0.2 s.
+    Raises:
+        Exception: What the function raised for the first of the items with an error.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    items = list(items)
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(_MOST_THREADS, usable_cores())) as pool:
+        return list(pool.map(function, items))

@@ -56,7 +56,11 @@ def read_edges(
         part: The users.
         splits: The splits.
         lowest: Lowest rating of an edge; None for all ratings.
+
+    Raises:
+        UserError: The arrays hold values out of bounds, or do not match their checksums.
     """
+    dataset.check(part.start, part.stop)
     pointer = np.array(dataset.user_ptr[part.start : part.stop + 1])
     first, last = int(pointer[0]), int(pointer[-1])
     split, rating = dataset.split[first:last], dataset.rating[first:last]

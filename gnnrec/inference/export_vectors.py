@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import json
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
-from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id, numbers
+from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
+from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
@@ -130,10 +131,8 @@ class ExportVectors:
     def _checked(self, name: str) -> Path:
         """Returns the path of a file after checking its size."""
         path, expected = self.directory / name, self.manifest["files"][name]["bytes"]
-        try:
-            size = path.stat().st_size
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}): export again") from None
+        check_regular(path, "export again")
+        size = path.stat().st_size
         if size != expected:
             raise UserError(f"{path} has {size} bytes, not {expected}: export again")
         return path
@@ -163,13 +162,10 @@ def read_manifest(directory: Path, advice: str = "pass a run directory or an exp
         UserError: It is damaged, not of an export, or of another version.
     """
     path = directory / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{directory} is not a complete export (no {MANIFEST}): {advice}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): run gnnrec export again") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if irregularity(path) == "is missing":
+        raise UserError(f"{directory} is not a complete export (no {MANIFEST}): {advice}")
+    content = read_json(path, "run gnnrec export again")
+    if content.get("format") != FORMAT:
         raise UserError(f"{path} does not describe an export: {advice}")
     if content.get("format_version") != FORMAT_VERSION:
         raise UserError(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 
@@ -64,6 +64,7 @@ class MovieCatalog:
     @cached_property
     def counts(self) -> np.ndarray:
         """Number of ratings of each movie, int64."""
+        self.dataset.check()
         return np.bincount(self.dataset.movie, minlength=self.dataset.num_movies)
 
     @cached_property
@@ -71,8 +72,7 @@ class MovieCatalog:
         """Raw ids of all users, in row order."""
         if self.ratings is not self.dataset:
             return pa.array(self.ratings.users["user"])
-        table = pq.ParquetFile(self.dataset.directory / "users.parquet").read(columns=["user"])
-        return table.column("user").combine_chunks()
+        return self.dataset.table("users").column("user").combine_chunks()
 
     def rated(self, row: int) -> np.ndarray:
         """Returns the movies that a user has rated, int32 rows, ascending."""
@@ -85,11 +85,12 @@ class MovieCatalog:
         return [(self.titles[movies[index]], float(ratings[index])) for index in highest]
 
     def _edges(self, row: int) -> slice:
+        self.ratings.check(row, row + 1)
         return slice(int(self.ratings.user_ptr[row]), int(self.ratings.user_ptr[row + 1]))
 
     @cached_property
     def _table(self) -> pa.Table:
-        return pq.ParquetFile(self.dataset.directory / "movies.parquet").read()
+        return self.dataset.table("movies")
 
 
 def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:
@@ -113,14 +114,6 @@ def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:
 def example_ids(ids: pa.Array | pa.ChunkedArray) -> str:
     """Returns the three lowest of the first thousand raw ids, for messages: numbers by value, strings by letter."""
     return ", ".join(map(str, heapq.nsmallest(3, ids.slice(0, 1000).to_pylist())))
-
-
-def numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """Converts numbers without nulls to NumPy; pyarrow's own conversion imports pandas if it is installed."""
-    chunks = values.chunks if isinstance(values, pa.ChunkedArray) else [values]
-    kind = np.dtype(values.type.to_pandas_dtype())
-    arrays = [np.frombuffer(chunk.buffers()[1], kind, len(chunk), chunk.offset * kind.itemsize) for chunk in chunks]
-    return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays])
 
 
 def find_movie(catalog: MovieCatalog, text: str) -> int:

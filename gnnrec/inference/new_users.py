@@ -60,6 +60,9 @@ class NewUsers:
     def num_ratings(self) -> int:
         return len(self.movie)
 
+    def check(self, first: int = 0, end: int | None = None) -> None:
+        """Does nothing: the ratings were checked when the file was read."""
+
     def report(self) -> str:
         """Summarizes the file in one line."""
         known = int((self.known_row >= 0).sum())
@@ -143,6 +146,8 @@ def _known_ratings(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """Returns user (position in ``known_row``), movie, rating and time of the known users' ratings in the dataset."""
     known = np.flatnonzero(known_row >= 0)
+    for row in known_row[known].tolist():
+        dataset.check(row, row + 1)
     starts, stops = dataset.user_ptr[known_row[known]], dataset.user_ptr[known_row[known] + 1]
     count = stops - starts
     ends = np.cumsum(count)

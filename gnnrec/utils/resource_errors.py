@@ -5,7 +5,13 @@ from __future__ import annotations
 import errno
 import os
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_DISK_ERRORS = {*_FULL_DISK, errno.EACCES, errno.EPERM}
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error can come only from writing: no space, a quota, a limit of sizes, or a disk that is read-only."""
+    return isinstance(error, OSError) and error.errno in _FULL_DISK
 
 
 def describe_resource_error(error: BaseException) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -14,17 +13,15 @@ from gnnrec.baselines.baseline import fit_best
 from gnnrec.baselines.rating import RATING_BASELINES
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
+from tests.datasets import changed_copy
 
 
 @pytest.fixture(scope="module")
 def other(small, tmp_path_factory) -> PreparedDataset:
     """The same dataset with every test rating reversed on the scale."""
-    directory = tmp_path_factory.mktemp("other") / "prepared"
-    shutil.copytree(small.directory, directory)
     rating, test = np.array(small.rating), np.array(small.split) == TEST
     rating[test] = small.manifest.rating["min"] + small.manifest.rating["max"] - rating[test]
-    np.save(directory / "rating.npy", rating)
-    return PreparedDataset(directory)
+    return changed_copy(small, tmp_path_factory.mktemp("other") / "prepared", rating=rating)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gnnrec.data.locate import hive_partition, locate_all_ratings, locate_movies
+from gnnrec.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,13 @@ def test_files_of_a_directory(tmp_path, files, ratings, movies):
     located = locate_all_ratings(tmp_path)
     assert [str(path.relative_to(tmp_path)) for path in located] == ratings.split()
     assert locate_movies(tmp_path, located) == (movies and tmp_path / movies)
+
+
+def test_what_lies_in_place_of_a_movies_file_is_named(tmp_path):
+    (tmp_path / "ratings.csv").touch()
+    (tmp_path / "movies.csv").symlink_to("movies.csv")
+    with pytest.raises(UserError, match=r"movies\.csv cannot be read .*: replace it, or name .* with --movies$"):
+        locate_movies(tmp_path, [tmp_path / "ratings.csv"])
 
 
 def test_the_movies_file_next_to_one_of_the_published_splits(tmp_path):

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from gnnrec.data import split, split_input
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
@@ -28,8 +27,8 @@ def data() -> split.SplitInput:
         movie=np.concatenate([np.sort(rng.choice(300, n, False)) for n in ratings]).astype(np.int32),
         rating=np.full(ratings.sum(), 5, np.float32),
         timestamp=rng.integers(0, 50, ratings.sum()),  # many ties
-        user_hash=torch.from_numpy(rng.permutation(10**6)[:2000]),
-        movie_hash=torch.arange(300) * 3,
+        user_hash=rng.permutation(10**6)[:2000],
+        movie_hash=np.arange(300) * 3,
         test=0.1,
         validation=0.05,
         seed=0,

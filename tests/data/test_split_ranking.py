@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from gnnrec.data import split_input
 from gnnrec.data.prepared import SPLIT_NAMES, TEST, TEST_INPUT, TRAIN, UNUSED, VALIDATION, VALIDATION_INPUT
@@ -36,8 +35,8 @@ def data() -> SplitInput:
         movie=np.concatenate(movies).astype(np.int32),
         rating=(rng.integers(1, 11, ratings.sum()) / 2).astype(np.float32),
         timestamp=rng.integers(0, 20, ratings.sum()),  # many ties
-        user_hash=torch.from_numpy(rng.permutation(10**6)[:2000]),
-        movie_hash=torch.arange(800) * 3,
+        user_hash=rng.permutation(10**6)[:2000],
+        movie_hash=np.arange(800) * 3,
         test=0.2,
         validation=0.1,
         seed=0,

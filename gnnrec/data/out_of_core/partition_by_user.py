@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from gnnrec import rng
-from gnnrec.data import ids, order, read
+from gnnrec.data import draws, ids, order, read
 from gnnrec.data.blocks import look_up
 from gnnrec.data.ids import EncodedIds
 from gnnrec.data.layout import ID_ROLES
@@ -110,9 +109,9 @@ def partition_by_user(job: PrepareJob, split: InputSplit) -> PartitionedSplit:
     return result
 
 
-def user_keys(seed: int, raw: np.ndarray) -> torch.Tensor:
+def user_keys(seed: int, raw: np.ndarray) -> np.ndarray:
     """Sort keys of users (:func:`gnnrec.data.order.balanced_order`), int64 ``[users]``."""
-    return rng.bits(order.order_key(seed), ids.stable_hash(raw))
+    return draws.bits(order.order_key(seed), ids.stable_hash(raw))
 
 
 def part_path(job: PrepareJob, split: int, part: int) -> Path:
@@ -135,7 +134,7 @@ def _rating_sample(rating: np.ndarray) -> set[float]:
 
 
 def _write(job: PrepareJob, path: Path, user: EncodedIds, movie: EncodedIds, checked: read.RatingColumns) -> None:
-    bucket_of_user = _buckets(user_keys(job.options.seed, user.raw).numpy(), job.plan.log_buckets)
+    bucket_of_user = _buckets(user_keys(job.options.seed, user.raw), job.plan.log_buckets)
     pointer, by_bucket = counting_sort(torch.from_numpy(look_up(bucket_of_user, user.codes)), job.buckets)
     positions = by_bucket.numpy()
     columns = {

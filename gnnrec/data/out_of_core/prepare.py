@@ -39,10 +39,11 @@ from gnnrec.data.out_of_core.sort_bucket import (
     trained_movies,
 )
 from gnnrec.data.prepare_options import PrepareOptions
-from gnnrec.data.prepared import Manifest, write_manifest
+from gnnrec.data.prepared import Manifest
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.reading_report import IdSummary, ReadingReport, TimeRange
 from gnnrec.data.split import WHOLE
+from gnnrec.data.write_prepared import write_manifest
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener

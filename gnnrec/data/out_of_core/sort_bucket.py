@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from gnnrec.data import edges, ids, manifest_builder, order, split, split_ranking, split_time
 from gnnrec.data.blocks import look_up
@@ -170,8 +169,8 @@ def _split_input(
     job: PrepareJob,
     user_ptr: np.ndarray,
     arrays: dict[str, np.ndarray],
-    user_hash: torch.Tensor,
-    movie_hash: torch.Tensor,
+    user_hash: np.ndarray,
+    movie_hash: np.ndarray,
 ) -> SplitInput:
     return SplitInput(
         user_ptr=user_ptr,

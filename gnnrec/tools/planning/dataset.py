@@ -27,6 +27,7 @@ def rated_years(dataset: PreparedDataset) -> float:
     """Returns the share of the half bins of movies that have a training rating."""
     from gnnrec.graph.time_bins import Clock
 
+    dataset.check()
     trained = np.asarray(dataset.split) == TRAIN
     time = torch.from_numpy(np.asarray(dataset.timestamp)[trained])
     clock = Clock.from_times(time, World())
@@ -59,6 +60,7 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
     users, movies = dataset.num_users, dataset.num_movies
     drawn: dict[str, float | None] = {"movies_drawn": None, "raters_drawn": None}
     if loader.samples:
+        dataset.check()
         trained = np.asarray(dataset.split) == TRAIN
         pointer = np.concatenate([[0], np.cumsum(trained)])[np.asarray(dataset.user_ptr)]
         raters = np.bincount(np.asarray(dataset.movie)[trained], minlength=movies)

@@ -21,7 +21,7 @@ from gnnrec.tools.tuning import tune as tuning
 from gnnrec.tools.tuning.tune import TuneOptions, first_rung, tune
 from gnnrec.training.run import train
 from gnnrec.training.tracking.tracker import WandbOptions
-from tests.datasets import write_dataset
+from tests.datasets import changed_copy, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 SMALL = ["model.dim=4", "loader.folds=2", "optimizer.epochs=4", "device=cpu"]
@@ -164,12 +164,11 @@ def test_every_rank_raises_the_error(dataset, study):
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_test_ratings_change_nothing(prepared, study_of, protocol, tmp_path):
     source, whole = prepared(protocol), study_of(protocol)
-    shutil.copytree(source.directory, tmp_path / "changed")
-    rating, split = np.load(source.directory / "rating.npy"), np.load(source.directory / "split.npy")
+    rating, split = np.array(source.rating), np.array(source.split)
     hidden = (split == TEST) | (split == TEST_INPUT)
     assert hidden.sum() > 20
     rating[hidden] = 5.5 - rating[hidden]
-    np.save(tmp_path / "changed" / "rating.npy", rating)
+    changed_copy(source, tmp_path / "changed", rating=rating)
     tune(tmp_path / "changed", options(tmp_path / "study", **OF_PROTOCOL[protocol]), World())
     assert (tmp_path / "study" / "trials.csv").read_text() == (whole / "trials.csv").read_text()
 
