@@ -69,7 +69,7 @@ def init(device: str = "auto", timeout_minutes: float = 30) -> World:
         ) from None
     health_store = dist.PrefixStore("gnnrec", store)
     status = RankStatus.of_this_process().to_json()
-    name = startup_barrier(health_store, rank, size, status, timeouts.stall, check_stop)
+    name = startup_barrier(health_store, rank, size, status, timeouts.stall, timeouts.lost, check_stop)
     _monitors.append(HealthMonitor(health_store, name, rank, size, collective_stats, timeouts, asynchronous=on_gpu))
     _monitors[-1].start()
     with track_collective(collective_stats, "init_process_group"):

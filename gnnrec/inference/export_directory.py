@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 FORMAT, FORMAT_VERSION = "gnnrec-export", 3
 MANIFEST = "manifest.json"
@@ -123,15 +124,16 @@ class ExportDirectory:
 
     def manifest(self) -> dict:
         """Reads the manifest of a complete export."""
-        return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        return read_json(self.path / MANIFEST, "choose another directory")
 
     def has(self, name: str) -> bool:
         """Returns whether a file was written completely and has not changed since."""
         record, path = self._record(name), self.path / name
         try:
-            expected = json.loads(record.read_text(encoding="utf-8"))
+            expected = read_json(record, "")
+            check_regular(path, "")
             return path.stat().st_size == expected["bytes"] and files.sha256(path) == expected["sha256"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (UserError, OSError, KeyError):
             return False
 
     def write(self, name: str, writer: Callable[[Path], None]) -> None:
@@ -152,6 +154,10 @@ class ExportDirectory:
             record = {"bytes": aside.stat().st_size, "sha256": files.sha256(aside)}
             os.replace(aside, path)
             files.write_text(self._record(name), json.dumps(record) + "\n")
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path} was finished or removed by another program: check it with gnnrec export --verify"
+            ) from None
         except OSError as error:
             reason = error.strerror or str(error).splitlines()[0]
             raise UserError(f"{path}: cannot write it ({reason}): make room, and run the same command again") from None
@@ -169,8 +175,9 @@ class ExportDirectory:
             UserError: A file is missing, or the manifest cannot be written.
         """
         try:
-            records = {name: json.loads(self._record(name).read_text(encoding="utf-8")) for name in names}
-            identity = json.loads((self._state / _IDENTITY).read_text(encoding="utf-8"))
+            again = "run the same command again"
+            records = {name: read_json(self._record(name), again) for name in names}
+            identity = read_json(self._state / _IDENTITY, again)
             manifest = {"format": self.format, "format_version": FORMAT_VERSION, **manifest, "identity": identity}
             manifest["files"] = records
             for folder in {(self.path / name).parent for name in [*names, MANIFEST]}:
@@ -188,13 +195,10 @@ class ExportDirectory:
     def _identity(self) -> dict | None:
         """Reads the identity of a complete or unfinished export; None without one."""
         for path in (self.path / MANIFEST, self._state / _IDENTITY):
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-            except (FileNotFoundError, NotADirectoryError):
+            if irregularity(path) == "is missing":
                 continue
-            except ValueError as error:
-                raise UserError(f"{path} is damaged ({error}): choose another directory") from None
-            if not isinstance(content, dict) or content.get("format") != self.format:
+            content = read_json(path, "choose another directory")
+            if content.get("format") != self.format:
                 return None
             return content.get("identity", {}) if path.name == MANIFEST else content
         return None

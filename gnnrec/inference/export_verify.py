@@ -18,6 +18,7 @@ from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.utils import files
+from gnnrec.utils.stored import check_regular
 
 _AGAIN = "write it again with gnnrec export --overwrite"
 
@@ -179,6 +180,7 @@ def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedData
 
 
 def _open_array(path: Path) -> np.ndarray:
+    check_regular(path, _AGAIN)
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -11,8 +11,8 @@ from gnnrec.errors import UserError
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_run import RankingRun
 from gnnrec.inference.rating_run import RatingRun
-from gnnrec.training.checkpoint.info import find_checkpoint, read_info
-from gnnrec.training.checkpoint.read import find_damage
+from gnnrec.training.checkpoint.opened import open_checkpoint
+from gnnrec.training.same_options import find_changed
 
 _RUNS: dict[str, type[LoadedRun]] = {"rating": RatingRun, "ranking": RankingRun}
 
@@ -31,14 +31,13 @@ def load_run(run: Path, world: World, checkpoint: str = "best", data: Path | Non
     """
     run = Path(run)
     config = read_train_config(run / "config.yaml")
-    directory = find_checkpoint(run, checkpoint)
-    info = read_info(directory)
+    opened = open_checkpoint(run, checkpoint, world)
+    if (changed := find_changed(opened.info.config, config)) is not None:
+        name, value, before = changed
+        raise UserError(f"{run / 'config.yaml'} has {name}: {value}, but the run was trained with {before}: restore it")
     dataset = PreparedDataset(data or config.data)
-    if dataset.fingerprint != info.dataset:
+    if dataset.fingerprint != opened.info.dataset:
         raise UserError(
             f"{dataset.directory} is not the dataset that {run} was trained on: pass the right one with --data"
         )
-    damage = find_damage(directory, world)
-    if damage:
-        raise UserError(damage)
-    return _RUNS[config.objective].load(config, dataset, world, directory, info)
+    return _RUNS[config.objective].load(config, dataset, world, opened)

@@ -17,6 +17,7 @@ from gnnrec.graph.partition import Partition, partition
 from gnnrec.inference.user_encoder import UserEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.training.checkpoint.info import CheckpointInfo
+from gnnrec.training.checkpoint.opened import OpenedCheckpoint
 
 
 @dataclasses.dataclass
@@ -27,24 +28,32 @@ class LoadedRun:
         config: The run's configuration.
         dataset: The prepared dataset.
         world: The ranks.
-        directory: The checkpoint.
-        info: Description of the checkpoint.
+        checkpoint: The checkpoint.
         model: Parameters that are replicated on all ranks.
     """
 
     config: TrainConfig
     dataset: PreparedDataset
     world: World
-    directory: Path
-    info: CheckpointInfo
+    checkpoint: OpenedCheckpoint
     model: nn.Module
 
     @classmethod
     def load(
-        cls, config: TrainConfig, dataset: PreparedDataset, world: World, directory: Path, info: CheckpointInfo
+        cls, config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: OpenedCheckpoint
     ) -> LoadedRun:
         """Opens a checkpoint."""
         raise NotImplementedError
+
+    @property
+    def directory(self) -> Path:
+        """Directory of the checkpoint, which training may have removed."""
+        return self.checkpoint.directory
+
+    @property
+    def info(self) -> CheckpointInfo:
+        """Description of the checkpoint."""
+        return self.checkpoint.info
 
     @property
     def part(self) -> Partition:
@@ -73,12 +82,23 @@ class LoadedRun:
         """
         raise NotImplementedError
 
-    def evaluate(self, split: int, embeddings: NodeEmbeddings) -> Metrics:
-        """Returns metrics on one split, over all ranks."""
+    def evaluate(self, split: int, embeddings: NodeEmbeddings, lengths: tuple[int, ...] = ()) -> Metrics:
+        """Returns metrics on one split, over all ranks.
+
+        Args:
+            split: VALIDATION or TEST.
+            embeddings: Those of :meth:`embed`.
+            lengths: Lengths of lists at which rankings have further metrics.
+        """
         raise NotImplementedError
 
-    def evaluate_lists(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics | None:
-        """Returns metrics of the lists of a rating model on one split, over all ranks; None for other models."""
+    def evaluate_lists(
+        self, split: int, embeddings: NodeEmbeddings, lengths: tuple[int, ...] = ()
+    ) -> RankingMetrics | None:
+        """Returns metrics of the lists of a rating model on one split, over all ranks; None for other models.
+
+        Arguments are those of :meth:`evaluate`.
+        """
         return None
 
     def exported_movies(self, vectors: Tensor) -> Tensor:

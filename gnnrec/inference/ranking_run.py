@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,8 +19,9 @@ from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.sequential import HALF_LIFE, SequentialTables
-from gnnrec.training.checkpoint.info import ORDER, CheckpointInfo
-from gnnrec.training.checkpoint.read import load_model, read_replicated
+from gnnrec.training.checkpoint.info import ORDER
+from gnnrec.training.checkpoint.opened import OpenedCheckpoint
+from gnnrec.training.checkpoint.tensors import check_kinds
 
 
 @dataclasses.dataclass
@@ -32,20 +32,22 @@ class RankingRun(LoadedRun):
 
     @classmethod
     def load(
-        cls, config: TrainConfig, dataset: PreparedDataset, world: World, directory: Path, info: CheckpointInfo
+        cls, config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: OpenedCheckpoint
     ) -> RankingRun:
         """Opens a checkpoint."""
         popularity = torch.zeros(dataset.num_movies, device=world.device)  # the checkpoint has it
         model = RankingModel(config.ranking, popularity, config.seed).to(world.device)
-        load_model(directory, info, model)
-        return cls(config, dataset, world, directory, info, model.eval())
+        checkpoint.load_model(model)
+        return cls(config, dataset, world, checkpoint, model.eval())
 
     @cached_property
     def order(self) -> SequentialTables | None:
         """Order of likes, which the best checkpoint has once the run has finished; None where it was not fitted."""
-        if self.interest_fingerprint is None:
+        if ORDER not in self.checkpoint.lists:
             return None
-        return SequentialTables.of_state(read_replicated(self.directory, ORDER, self.info), self.world.device)
+        state = self.checkpoint.lists[ORDER]
+        check_kinds(self.directory / f"{ORDER}.pt", state, SequentialTables.kinds(state, self.dataset.num_movies))
+        return SequentialTables.of_state(state, self.world.device)
 
     @property
     def interest_fingerprint(self) -> str | None:
@@ -64,8 +66,8 @@ class RankingRun(LoadedRun):
         users = encoder.users(range(self.part.start, self.part.stop))
         return NodeEmbeddings(users.vector, encoder.movies.vector, users.bias, encoder.movies.bias, encoder.offset)
 
-    def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics:
-        return self.held_out(split).rank(self.scores)
+    def evaluate(self, split: int, embeddings: NodeEmbeddings, lengths: tuple[int, ...] = ()) -> RankingMetrics:
+        return dataclasses.replace(self.held_out(split), lengths=lengths).rank(self.scores)
 
     def held_out(self, split: int) -> RankingSplit:
         """Reads one held-out split; every rank calls this."""

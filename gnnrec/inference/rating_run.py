@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,26 +31,39 @@ from gnnrec.models.layerwise import embed_all
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
-from gnnrec.training.checkpoint.info import INTEREST, CheckpointInfo, checkpoints, find_checkpoint, read_info
-from gnnrec.training.checkpoint.read import load_model, load_users, read_replicated
+from gnnrec.training.checkpoint.info import INTEREST, checkpoints
+from gnnrec.training.checkpoint.opened import OpenedCheckpoint, open_checkpoint
+from gnnrec.training.checkpoint.rows import RowFiles
+from gnnrec.training.checkpoint.tensors import check_kinds
 
 
+@dataclasses.dataclass
 class RatingRun(LoadedRun):
-    """A rating model."""
+    """A rating model.
+
+    Attributes:
+        best: The best checkpoint, which has interest once the run has finished; None before the first validation.
+    """
 
     model: RatingModel
+    best: OpenedCheckpoint | None = None
 
     @classmethod
     def load(
-        cls, config: TrainConfig, dataset: PreparedDataset, world: World, directory: Path, info: CheckpointInfo
+        cls, config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: OpenedCheckpoint
     ) -> RatingRun:
         """Opens a checkpoint."""
         degrees = mean_degrees(dataset, message_splits(config.refit))
         time = config.model.time and dataset.timestamp is not None
-        options = layer_file.of_run(config.model, directory.parents[1])
+        options = layer_file.of_run(config.model, checkpoint.directory.parents[1])
         model = build_replicated(options, dataset, degrees, time, world, config.seed)
-        load_model(directory, info, model)
-        return cls(config, dataset, world, directory, info, model.eval())
+        checkpoint.load_model(model)
+        best: OpenedCheckpoint | None = checkpoint
+        path = checkpoint.directory.parents[1]
+        if not checkpoint.directory.name.startswith("best"):
+            has_best = world.run_on_rank0(lambda: bool(checkpoints(path, "best")))
+            best = open_checkpoint(path, "best", world) if has_best else None
+        return cls(config, dataset, world, checkpoint, model.eval(), best)
 
     @property
     def known_splits(self) -> tuple[int, ...]:
@@ -67,39 +80,53 @@ class RatingRun(LoadedRun):
         """This rank's user rows."""
         memory = row_memory(self.config.user_rows, self.directory.parent)
         users = self.model.user_tables(self.graph, memory)
-        load_users(self.directory, self.info, users, self.part)
+        stored = self._rows.read(self.part, users.memory.host_memory)
+        with torch.no_grad():
+            for name, rows in stored.items():
+                users.tables()[name].copy_(rows)
         return users
+
+    @property
+    def _rows(self) -> RowFiles:
+        """The user rows of the checkpoint, after a check that they are those of the model."""
+        rows = self.checkpoint.users
+        rows.check({name: (shape, torch.get_default_dtype()) for name, shape in self.model.user_row_shapes.items()})
+        return rows
 
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         return embed_all(self.model, self.users, self.graph, chunk)
 
     @cached_property
     def interest(self) -> Interest | None:
-        """Interest of the run, which its best checkpoint has once the run has finished; None without interest."""
-        if self.interest_fingerprint is None:
+        """Interest of the run; None without interest."""
+        if self.best is None or INTEREST not in self.best.lists:
             return None
-        directory = find_checkpoint(self.directory.parents[1], "best")
-        return Interest.of_state(read_replicated(directory, INTEREST, read_info(directory)), self.world.device)
+        state, path = self.best.lists[INTEREST], self.best.directory / f"{INTEREST}.pt"
+        check_kinds(path, state, Interest.kinds(state, self.dataset.num_movies))
+        return Interest.of_state(state, self.world.device)
 
-    @cached_property
+    @property
     def interest_fingerprint(self) -> str | None:
-        best = checkpoints(self.directory.parents[1], "best")
-        return read_info(best[0]).files.get(f"{INTEREST}.pt") if best else None
+        return None if self.best is None else self.best.info.files.get(f"{INTEREST}.pt")
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder | ListEncoder:
         chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), chunk)
-        rating = RatingEncoder(self.model, UserRows(self.directory, self.info, self.world.device), chunks, state)
+        rating = RatingEncoder(self.model, UserRows(self._rows, self.world.device), chunks, state)
         if self.interest is None:
             return rating
         return ListEncoder(rating, self.interest, self.dataset, self.known_splits, chunk)
 
-    def evaluate(self, split: int, embeddings: NodeEmbeddings) -> RatingMetrics:
+    def evaluate(self, split: int, embeddings: NodeEmbeddings, lengths: tuple[int, ...] = ()) -> RatingMetrics:
         return score_split(self.model, embeddings, self.dataset, self.graph, split)
 
-    def evaluate_lists(self, split: int, embeddings: NodeEmbeddings) -> RankingMetrics | None:
+    def evaluate_lists(
+        self, split: int, embeddings: NodeEmbeddings, lengths: tuple[int, ...] = ()
+    ) -> RankingMetrics | None:
         config = self.config
         held_out = list_split(self.dataset, self.world, split, config.refit, config.interest, config.seed)
-        return RatingLists(self.model, embeddings, self.interest).measure(held_out)
+        return RatingLists(self.model, embeddings, self.interest).measure(
+            dataclasses.replace(held_out, lengths=lengths)
+        )
 
     @property
     def rating_unit(self) -> RatingUnit:

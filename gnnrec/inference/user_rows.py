@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gnnrec.graph.partition import Partition
-from gnnrec.training.checkpoint.info import CheckpointInfo
-from gnnrec.training.checkpoint.read import pick_rows, read_rows
+from gnnrec.training.checkpoint.rows import RowFiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,24 +17,21 @@ class UserRows:
     """Rows in a checkpoint whose checksums have been verified.
 
     Attributes:
-        directory: The checkpoint.
-        info: Description of the checkpoint.
+        files: The files of the checkpoint.
         device: Device of the rows.
     """
 
-    directory: Path
-    info: CheckpointInfo
+    files: RowFiles
     device: torch.device
 
     def read(self, users: range) -> dict[str, Tensor]:
         """Reads a range of users by global rows."""
         part = Partition((users.start, users.stop), 0, 1)
-        rows = read_rows(self.directory, "users", self.info, part, verified=True)
-        return {name: table.to(self.device) for name, table in rows.items()}
+        return {name: table.to(self.device) for name, table in self.files.read(part).items()}
 
     def pick(self, users: np.ndarray) -> dict[str, Tensor]:
         """Reads arbitrary users by global rows, int64 ``[n]``."""
-        rows = pick_rows(self.directory, "users", self.info, torch.from_numpy(users))
+        rows = self.files.pick(torch.from_numpy(users))
         return {name: table.to(self.device) for name, table in rows.items()}
 
 

@@ -80,6 +80,14 @@ class Interest:
         }
 
     @staticmethod
+    def kinds(state: dict[str, Tensor], movies: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Returns the shapes and types that the tensors of a state must have, given those of its first table."""
+        target = state.get("target")
+        width = target.shape[-1] if target is not None and target.dim() else 0
+        tables = dict.fromkeys(("message_embedding", "target"), ((movies, width), torch.float32))
+        return {**tables, **dict.fromkeys(("l2", "rating_weight"), ((), torch.float64))}
+
+    @staticmethod
     def of_state(state: dict[str, Tensor], device: torch.device) -> Interest:
         """Restores the result of :meth:`state`."""
         embedding, target = (state[name].to(device) for name in ("message_embedding", "target"))

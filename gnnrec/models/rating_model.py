@@ -21,7 +21,7 @@ from gnnrec.models.fetched_tables import FetchedTables
 from gnnrec.models.head import DotHead, MLPHead
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.row_memory import RowMemory
-from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights
+from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights, row_shapes
 
 if TYPE_CHECKING:
     from gnnrec.models.stale_sums import StaleSums
@@ -92,6 +92,12 @@ class RatingModel(nn.Module):
         if isinstance(tables, FetchedTables):
             tables.compute_device = graph.device
         return tables
+
+    @property
+    def user_row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Table -> shape of the row of one user (:meth:`user_tables`)."""
+        options = self.options
+        return row_shapes(options.dim, ids=options.user_ids or not options.layers, messages=options.layers > 0)
 
     def keep_norms(self) -> None:
         """Restores the norms of linear layers after an optimizer step.

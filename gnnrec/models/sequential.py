@@ -84,6 +84,16 @@ class SequentialTables:
         }
 
     @staticmethod
+    def kinds(state: dict[str, Tensor], movies: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Returns the shapes and types that the tensors of a state must have, given the widths of its tables."""
+        kinds: dict[str, tuple[tuple[int, ...], torch.dtype]] = {}
+        for kind in ("liked", "next"):
+            target = state.get(f"{kind}_target")
+            width = target.shape[-1] if target is not None and target.dim() else 0
+            kinds |= {f"{kind}_{table}": ((movies, width), torch.float32) for table in ("embedding", "target")}
+        return kinds | dict.fromkeys(("exponent", "next_weight"), ((), torch.float64))
+
+    @staticmethod
     def of_state(state: dict[str, Tensor], device: torch.device) -> SequentialTables:
         """Restores the result of :meth:`state`."""
         liked, following = (

@@ -89,6 +89,12 @@ class NodeTables(nn.Module):
         return {name: table.index_select(0, index) for name, table in tables.items()}
 
 
+def row_shapes(dim: int, ids: bool, messages: bool) -> dict[str, tuple[int, ...]]:
+    """Returns table -> shape of one row of :class:`NodeTables` with these arguments."""
+    names = [*(("message_embedding", "residual_embedding") if messages else ()), *(("id_embedding",) if ids else ())]
+    return {**dict.fromkeys(names, (dim,)), "bias": ()}
+
+
 class NoTables(nn.Module):
     """User tables of a model in which users have no rows."""
 

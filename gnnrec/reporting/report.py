@@ -84,6 +84,7 @@ def write_report(runs: list[Path], options: ReportOptions, world: World) -> list
 
     Raises:
         UserError: Bad input, or a missing package.
+        Stopped: The process was asked to stop; nothing was written.
     """
     check_bounds(options)
     if len(runs) > 1 and options.out is None:
@@ -95,15 +96,18 @@ def write_report(runs: list[Path], options: ReportOptions, world: World) -> list
     page = comparison_page(records) if len(runs) > 1 else run_page(records[0], options, world)
     with files.complete_directory(out, options.overwrite, HTML) as aside:
         written = write_page(page, aside)
+        world.check_stop()
     return [out / path.name for path in written]
 
 
 def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
     """Creates the page about one run."""
     opened = open_run(records, world, options.data)
+    world.check_stop()
     sections: list[Section | None] = [results(records), list_results(records), curves([records])]
     sections += _model_sections(opened, options.users) if opened and not opened.diverged else []
     dataset = opened.loaded.dataset if opened else None
+    world.check_stop()
     sections += [partition_section(records, dataset), time_section(records), configuration(records)]
     return Page(
         title=records.name,

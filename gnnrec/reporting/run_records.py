@@ -15,6 +15,7 @@ from gnnrec.config.serialize import flat
 from gnnrec.config.train_config import TrainConfig, read_train_config
 from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import WITHOUT_TIME
+from gnnrec.utils.stored import irregularity, read_json, read_text
 
 
 @dataclasses.dataclass
@@ -108,20 +109,15 @@ def distinct_names(runs: list[Path]) -> list[str]:
 
 
 def _read_json(path: Path) -> dict:
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        raise UserError(f"{path} is damaged: finish the run again with --resume auto") from None
+    return {} if irregularity(path) == "is missing" else read_json(path, "finish the run again with --resume auto")
 
 
 def _read_lines(path: Path) -> list[dict]:
     """Reads complete lines; a run that is still running may be writing one."""
-    if not path.exists():
+    if irregularity(path) == "is missing":
         return []
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path, "move it away, then resume with --resume auto").splitlines():
         try:
             row = json.loads(line)
         except ValueError:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from gnnrec.config.training_options import OptimizerOptions
 from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.training.lazy_adam import LazyAdam
 
 #: Parameters of layers past the first.
 _UPPER_LAYERS = re.compile(r"encoder\.layers\.[1-9]")
+#: State of a parameter in Adam, the only optimizer here that has one.
+_ADAM = {"step", "exp_avg", "exp_avg_sq"}
+_TRY = "resume from another checkpoint"
 #: Adam's epsilon times the targets of a step, if ``eps`` is 0.
 EPS_TIMES_TARGETS = 5e-4
 
@@ -111,10 +116,37 @@ def optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict
     }
 
 
-def set_optimizer_state(optimizer: torch.optim.Optimizer, module: nn.Module, state: dict[str, Tensor]) -> None:
-    """Sets the state of an optimizer from :func:`optimizer_state`."""
+def set_optimizer_state(
+    optimizer: torch.optim.Optimizer, module: nn.Module, state: dict[str, Tensor], place: Path
+) -> None:
+    """Sets the state of an optimizer from :func:`optimizer_state`.
+
+    Args:
+        optimizer: The optimizer.
+        module: Its parameters.
+        state: The state.
+        place: The checkpoint that it is from, for the message.
+
+    Raises:
+        UserError: A tensor belongs to no parameter, has another shape or type than it, or is missing.
+    """
     parameters = dict(module.named_parameters())
-    optimizer.state.clear()
+    by_parameter: dict[str, dict[str, Tensor]] = {}
     for path, value in state.items():
-        name, key = path.rsplit("/", 1)
-        optimizer.state[parameters[name]][key] = value.to(parameters[name].device)
+        name, _, key = path.rpartition("/")
+        by_parameter.setdefault(name, {})[key] = value
+    optimizer.state.clear()
+    for name, values in by_parameter.items():
+        parameter = parameters.get(name)
+        if parameter is not None and not parameter.numel():  # a rank without users
+            continue
+        if parameter is None or values.keys() != _ADAM or not _fits(values, parameter):
+            raise UserError(f"{place}: the optimizer state of {name} does not fit the model of config.yaml: {_TRY}")
+        optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in values.items()}
+
+
+def _fits(values: dict[str, Tensor], parameter: nn.Parameter) -> bool:
+    """Whether Adam's state has the shapes and the type of its parameter."""
+    moments = [value for key, value in values.items() if key != "step"]
+    same = all((value.shape, value.dtype) == (parameter.shape, parameter.dtype) for value in moments)
+    return same and values["step"].dim() == 0 and values["step"].is_floating_point()

@@ -42,6 +42,7 @@ from gnnrec.models.stale_sums import StaleSums
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint.info import CheckpointInfo, user_range
 from gnnrec.training.checkpoint.read import load_weights, read_rows
+from gnnrec.training.checkpoint.tensors import Kind
 from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.interest import FittedInterest, fit_interest
@@ -201,7 +202,8 @@ class RatingTrainer(Trainer):
             epoch, step = divmod(info.step, self.steps_an_epoch)
             self._pass_start = (epoch, step // self.steps_a_pass), Weights.copy_of(self.replicated, self.users)
         if any(user_range(name, "validation") for name in info.files):
-            stored = read_rows(directory, "validation", info, self.part)
+            kind: dict[str, Kind] = {"squared_error": ((), torch.float64)}
+            stored = read_rows(directory, "validation", info, self.part, expected=kind)
             errors = stored.get("squared_error", torch.zeros(0, dtype=torch.float64))  # a rank may have no users
             self._lowest_user_errors = errors.to(self.graph.device)
         super().restore(directory, info)

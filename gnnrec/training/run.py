@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,25 +13,27 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.health.monitor import register_abort_hook
 from gnnrec.distributed.process_group import is_of_backend
 from gnnrec.distributed.world import World
-from gnnrec.errors import Stopped, UserError
+from gnnrec.errors import Stopped
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, checkpoints, read_info
 from gnnrec.training.checkpoint.manager import CheckpointManager
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.write import remove_checkpoint
+from gnnrec.training.finite import NotFinite
+from gnnrec.training.go_back import go_back, keep_best, lr_scale
 from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.resolve_config import resolve_config
 from gnnrec.training.run_directory import (
-    RunLock,
     finished_summary,
     note_stop,
     open_run_directory,
     remove_replaced,
     restore_replaced,
 )
+from gnnrec.training.run_lock import RunLock
 from gnnrec.training.summary import NO_TEST, describe, stopped_early, summarize
 from gnnrec.training.tracking.artifacts import dataset_artifact
 from gnnrec.training.tracking.tracker import Tracker
@@ -75,6 +76,8 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
         if world.is_main:
             restore_replaced(config.run_dir)
         raise
+    finally:
+        run_lock.release()
     raise Stopped(world.run_on_rank0(lambda: note_stop(config.run_dir, reason)))
 
 
@@ -86,15 +89,47 @@ def _run(
     run_lock: RunLock,
     on_validation: OnValidation | None,
 ) -> dict:
-    """Runs from the start or a checkpoint to the summary."""
+    """Runs from the start or a checkpoint to the summary, and goes back to a checkpoint where it has to."""
+    returns: list[dict] = read_info(checkpoint).train_state.get("returns", []) if checkpoint else []
+    wandb_run, came_back = None, False
+    while True:
+        trainer, state = _restored(config, dataset, world, checkpoint, returns, came_back)
+        state.wandb_run = state.wandb_run or wandb_run
+        try:
+            return _run_once(trainer, state, run_lock, on_validation, came_back)
+        except NotFinite as error:
+            problem, wandb_run = str(error), state.wandb_run
+        del trainer, state  # its memory is needed for the next one
+        checkpoint, came_back = go_back(config, world, problem, returns), True
+
+
+def _restored(
+    config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: Path | None, returns: list, came_back: bool
+) -> tuple[Trainer, TrainState]:
+    """A trainer and the state of the run, from a checkpoint or from the start."""
     info = read_info(checkpoint) if checkpoint else None
     trainer = build_trainer(config, dataset, world, info)
     state = TrainState.start(world)
-    if info is not None:
+    if checkpoint is not None and info is not None:
         trainer.restore(checkpoint, info)
-        state = TrainState.from_dict(info.train_state, world)
+        state = TrainState.from_dict(info.train_state, world, checkpoint)
         world.log(f"resumed at step {info.step} of {config.run_dir}")
         _replace_lost_best(config.run_dir, state, world)
+    state.returns, trainer.lr_scale = returns, lr_scale(returns)
+    if came_back:
+        keep_best(config.run_dir, state, trainer.steps_taken, world)
+    return trainer, state
+
+
+def _run_once(
+    trainer: Trainer, state: TrainState, run_lock: RunLock, on_validation: OnValidation | None, came_back: bool
+) -> dict:
+    """Runs from the current step to the summary.
+
+    Raises:
+        NotFinite: A number is not finite: the run has to go back.
+    """
+    config, dataset, world = trainer.config, trainer.dataset, trainer.world
     for line in trainer.partition_report().lines():
         world.log(line)
     if config.refit == "all":
@@ -109,7 +144,9 @@ def _run(
     try:
         tracker.use_artifact(lambda: dataset_artifact(dataset))
         memory.keep_freed()
-        _train_and_save(trainer, tracker, state, run_lock, on_validation)
+        if came_back:
+            tracker.log(trainer.steps_taken, returns=len(state.returns), lr_scale=trainer.lr_scale)
+        _train_and_save(trainer, tracker, state, run_lock, on_validation, came_back)
         summary = summarize(trainer, tracker, state, run_lock)
     except BaseException as problem:
         if not is_of_backend(problem):  # lost ranks are reported when this process leaves the process group
@@ -124,7 +161,7 @@ def _replace_lost_best(run: Path, state: TrainState, world: World) -> None:
     if state.best is None:
         return
     best = world.run_on_rank0(lambda: checkpoints(run, "best"))
-    damage = find_damage(best[0], world) if best else f"{run} has no best checkpoint any more"
+    damage = find_damage(best[0], world, finite=True) if best else f"{run} has no best checkpoint any more"
     if damage is None:
         return
     damage = damage.removesuffix(USE_ANOTHER)
@@ -149,15 +186,21 @@ def build_trainer(
 
 
 def _train_and_save(
-    trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: RunLock, on_validation: OnValidation | None
+    trainer: Trainer,
+    tracker: Tracker,
+    state: TrainState,
+    run_lock: RunLock,
+    on_validation: OnValidation | None,
+    came_back: bool,
 ) -> None:
     """Trains all epochs and saves checkpoints."""
     checkpoints = CheckpointManager(trainer, tracker, state, run_lock)
+    if came_back:
+        checkpoints.save_step()  # with the return, so that a resumed run knows of it
     bar = ProgressBar(trainer.total_steps, trainer.world.is_main, trainer.steps_taken)
     began, steps_before = time.perf_counter(), trainer.steps_taken
 
     def after_epoch(epoch: EpochResult) -> None:
-        _refuse_divergence(epoch, trainer.config)
         checkpoints.after_epoch(epoch.validation)
         if epoch.number:
             seconds_per_step = (time.perf_counter() - began) / max(trainer.steps_taken - steps_before, 1)
@@ -173,11 +216,19 @@ def _train_and_save(
 
     try:
         run_loop(trainer, tracker, bar, state, after_step, after_epoch)
+        _end(trainer, state, checkpoints)
     except Stopped:
         checkpoints.stop()
         raise
+    except NotFinite:
+        checkpoints.abandon()
+        raise
     finally:
         bar.close()
+
+
+def _end(trainer: Trainer, state: TrainState, checkpoints: CheckpointManager) -> None:
+    """Saves the last step of a run."""
     if stopped_early(trainer, state):
         trainer.world.log(
             f"stopped early after {state.epoch} of {trainer.config.optimizer.epochs} epochs: the last "
@@ -186,14 +237,6 @@ def _train_and_save(
     if trainer.world.is_main:
         remove_replaced(trainer.config.run_dir)
     checkpoints.end()
-
-
-def _refuse_divergence(epoch: EpochResult, config: TrainConfig) -> None:
-    if not math.isfinite(epoch.loss):
-        raise UserError(
-            f"training diverged: the loss is {epoch.loss} in epoch {epoch.number}; choose an --optimizer.lr below "
-            f"{config.optimizer.lr:g} and start again with --overwrite"
-        )
 
 
 def _line(epoch: EpochResult, epochs: int, seconds_left: float) -> str:

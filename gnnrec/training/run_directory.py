@@ -10,7 +10,6 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from gnnrec.config.serialize import flat
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
@@ -19,43 +18,14 @@ from gnnrec.models.layer_file import COPY, changed_since, is_layer_file, keep_co
 from gnnrec.training.checkpoint.info import TRAIN_AGAIN, USE_ANOTHER, CheckpointInfo, checkpoints, read_info, step_of
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.write import is_leftover, remove_checkpoint, remove_leftovers
+from gnnrec.training.run_lock import STARTED, RunLock, owner, wait_for_lease
+from gnnrec.training.same_options import find_changed
 from gnnrec.utils import files
 from gnnrec.utils.log import logger
 from gnnrec.utils.option_names import dashed
+from gnnrec.utils.stored import read_json
 
-#: Options that a resumed run may change: they do not affect what it learns, except for rounding.
-_MAY_CHANGE = (
-    *("data", "run_dir", "device", "user_rows", "log_every", "profile", "baselines", "overwrite", "max_minutes"),
-    *("resume", "checkpoint", "wandb", "tensorboard"),
-)
-_STARTED, _STOPPED = "started.json", "stopped.json"
-
-
-class RunLock:
-    """Lock on a run directory, which belongs to the job that opened it last: two jobs must not write into one.
-
-    That happens when a job is submitted twice, or when torchrun gives up a node that is still alive.
-
-    Args:
-        run: The run directory.
-        start: Id of the start that opened it.
-    """
-
-    def __init__(self, run: Path, start: str):
-        self.run, self.start = run, start
-
-    def check(self) -> None:
-        """Checks that this job holds the lock; called on rank 0 before files are published.
-
-        Raises:
-            UserError: Another job has opened the directory since.
-        """
-        try:
-            latest_start = _read(self.run / _STARTED)["start"]
-        except OSError:
-            latest_start = None
-        if latest_start != self.start:
-            raise UserError(f"{self.run} was taken over by another job: this job ends, and the other one continues")
+_STOPPED = "stopped.json"
 
 
 def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: World) -> tuple[Path | None, RunLock]:
@@ -76,12 +46,14 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
     restarted = world.run_on_rank0(lambda: _restarted(config.run_dir))
     if restarted and world.run_on_rank0(lambda: _restarted_after_stop(config.run_dir)):
         raise Stopped("before torchrun restarted it")
+    if not restarted:
+        world.run_on_rank0(lambda: wait_for_lease(config.run_dir))
     candidates = world.run_on_rank0(lambda: _find(config, "auto" if restarted else config.resume))
     checkpoint = _choose(candidates, config, world) if candidates else None
     if checkpoint is not None:
         world.run_on_rank0(lambda: _check_same(read_info(checkpoint), config, dataset))
     start = world.run_on_rank0(lambda: _make(config, checkpoint))
-    return checkpoint, RunLock(config.run_dir, start)
+    return checkpoint, RunLock(config.run_dir, start, renews=world.is_main)
 
 
 def finished_summary(config: TrainConfig, dataset: PreparedDataset, world: World) -> dict | None:
@@ -152,10 +124,10 @@ def _restarted(run: Path) -> bool:
 
     After a process that failed before that, or was refused, the options decide whether the run is resumed.
     """
-    path = run / _STARTED
+    path = run / STARTED
     if _restarts() == 0 or not path.exists():
         return False
-    return _read(path)["torchrun"] == _torchrun()
+    return _read(path).get("torchrun") == _torchrun()
 
 
 def _restarted_after_stop(run: Path) -> bool:
@@ -164,15 +136,12 @@ def _restarted_after_stop(run: Path) -> bool:
     When nodes join, torchrun itself stops the ranks and starts them again, without counting a restart.
     """
     path = run / _STOPPED
-    return path.exists() and _read(path)["restarts"] < _restarts()
+    return path.exists() and int(_read(path).get("restarts", 0)) < _restarts()
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Reads a JSON file that this program wrote."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): remove it, then resume with --resume auto") from None
+    return read_json(path, "remove it, then resume with --resume auto")
 
 
 def _restarts() -> int:
@@ -214,7 +183,7 @@ def _choose(candidates: list[Path], config: TrainConfig, world: World) -> Path:
     """The first sound checkpoint of some."""
     damages = []
     for checkpoint in candidates:
-        damage = find_damage(checkpoint, world)
+        damage = find_damage(checkpoint, world, finite=True)
         if damage is None:
             return checkpoint
         damages.append(damage.removesuffix(USE_ANOTHER).removesuffix(TRAIN_AGAIN))
@@ -232,14 +201,12 @@ def _check_same(info: CheckpointInfo, config: TrainConfig, dataset: PreparedData
             f"{dataset.directory} is not the dataset that {config.run_dir} was started with: "
             "pass the right one with --data, or choose another --run-dir for other data"
         )
-    before, now = flat(info.config), flat(json.loads(json.dumps(config.as_dict())))
-    for name, value in now.items():
-        fixed = name.split(".")[0] not in _MAY_CHANGE
-        if fixed and name in before and before[name] != value:
-            raise UserError(
-                f"{dashed(name)} {value}: the run of {config.run_dir} was started with {before[name]}: "
-                "keep that value, or choose another --run-dir"
-            )
+    if (changed := find_changed(info.config, config)) is not None:
+        name, value, before = changed
+        raise UserError(
+            f"{dashed(name)} {value}: the run of {config.run_dir} was started with {before}: "
+            "keep that value, or choose another --run-dir"
+        )
 
 
 def _make(config: TrainConfig, checkpoint: Path | None) -> str:
@@ -263,14 +230,19 @@ def _make(config: TrainConfig, checkpoint: Path | None) -> str:
         elif own_layer and changed_since(config.model.architecture, run):
             logger.warning(f"{config.model.architecture} has changed: the run continues with its copy, {run / COPY}")
         # From here on another job that still runs publishes nothing.
-        files.write_text(run / _STARTED, json.dumps({"torchrun": _torchrun(), "start": start}) + "\n")
+        files.write_text(run / STARTED, json.dumps({"torchrun": _torchrun(), "start": start} | owner()) + "\n")
         if checkpoint is not None:
             for parent in (run, run / "checkpoints"):
                 remove_leftovers(parent)
-            for later in checkpoints(run, "step"):
-                if step_of(later) > step_of(checkpoint):
-                    remove_checkpoint(later)
+            remove_later(run, checkpoint)
         (run / _STOPPED).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {run}: cannot write there ({error.strerror}): choose another directory") from None
     return start
+
+
+def remove_later(run: Path, checkpoint: Path | None) -> None:
+    """Removes the step checkpoints after one; all of them for None. On rank 0."""
+    for later in checkpoints(run, "step"):
+        if checkpoint is None or step_of(later) > step_of(checkpoint):
+            remove_checkpoint(later)

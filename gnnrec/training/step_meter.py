@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
+from gnnrec.training.finite import NotFinite
 from gnnrec.training.train_state import TrainState
 from gnnrec.utils.memory import memory_gib
 from gnnrec.utils.timer import Timer
@@ -90,6 +91,9 @@ class StepMeter:
 
         Returns:
             The values that a progress bar shows; empty where nothing was logged.
+
+        Raises:
+            NotFinite: A loss or gradient since the last record is not finite.
         """
         due = update.number % self.log_every == 0
         values = self._recent_loss_and_norms(update) if due else {}
@@ -112,9 +116,15 @@ class StepMeter:
         }
 
     def epoch_totals(self) -> tuple[float, int]:
-        """Mean loss per target and number of targets, over all ranks."""
+        """Mean loss per target and number of targets, over all ranks.
+
+        Raises:
+            NotFinite: The loss is not finite.
+        """
         totals = self.state.totals
         loss = self.world.all_reduce_sum_(totals.loss[0].clone()).item()
+        if not math.isfinite(loss):
+            raise NotFinite(f"the loss of epoch {self.state.epoch + 1} is not finite")
         return loss / max(totals.targets, 1), totals.targets
 
     def _recent_loss_and_norms(self, update: OptimizerUpdate) -> dict[str, float]:
@@ -122,7 +132,10 @@ class StepMeter:
         totals = self.state.totals
         replicated, users = update.squared_gradient_norms
         summed = self.world.all_reduce_sum_(torch.stack([totals.loss[1], users]))
-        loss, users, replicated = torch.cat([summed, replicated[None]]).tolist()
+        own = torch.stack([replicated, update.skipped.to(replicated)])
+        loss, users, replicated, skipped = torch.cat([summed, own]).tolist()
+        if skipped or not math.isfinite(loss):
+            raise NotFinite(f"a loss or its gradient is not finite in a step up to {update.number}")
         mean = loss / max(totals.recent_targets, 1)
         totals.loss[1], totals.recent_targets = 0.0, 0
         return {"loss": mean, "gradient_norm": math.sqrt(replicated), "user_gradient_norm": math.sqrt(users)}

@@ -19,7 +19,7 @@ from gnnrec.training.checkpoint.info import CheckpointInfo, find_checkpoint
 from gnnrec.training.checkpoint.read import load_checkpoint
 from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.lists import LIST_METRICS, list_records
-from gnnrec.training.run_directory import RunLock
+from gnnrec.training.run_lock import RunLock
 from gnnrec.training.tracking.artifacts import model_artifact
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
@@ -56,6 +56,7 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
         "epochs": state.epoch,
         "stopped_early": stopped_early(trainer, state),
         **({"lost_best": state.lost_best} if state.lost_best else {}),
+        **({"returns": state.returns} if state.returns else {}),
         "steps": trainer.steps_taken,
         "chosen": trainer.chosen() | (fitted.chosen() if fitted else {}),
         "edges_per_second": state.targets / max(state.seconds, 1e-9),

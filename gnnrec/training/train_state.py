@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
 
 
 @dataclasses.dataclass
@@ -64,6 +66,8 @@ class TrainState:
         validation: Metrics of a validation after the latest step; empty without one.
         best: Lowest validation loss so far.
         validations_since_best: Validations after the one with the lowest loss.
+        returns: For each time that the run went back because a number was not finite: ``step`` and ``problem``, ``to``
+            (the step that it went back to) and ``lr_scale``, the factor of learning rates from then on.
         lost_best: What was wrong with the best weights when the run was resumed; empty if they were sound.
         seconds: Time of the steps of finished epochs.
         targets: Supervised ratings of all ranks in finished epochs.
@@ -79,6 +83,7 @@ class TrainState:
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
     validations_since_best: int = 0
+    returns: list[dict] = dataclasses.field(default_factory=list)
     lost_best: str = ""
     seconds: float = 0.0
     targets: int = 0
@@ -118,12 +123,27 @@ class TrainState:
         return values | {"totals": totals, "times": dataclasses.asdict(self.times)}
 
     @staticmethod
-    def from_dict(state: dict, world: World) -> TrainState:
-        """Restores a state from :meth:`as_dict`. On another number of ranks, rank 0 takes the losses of all."""
-        losses = torch.tensor(state["totals"]["loss"], dtype=torch.float64, device=world.device)
-        if losses.shape[0] == world.size:
-            loss = losses[world.rank]
-        else:
-            loss = losses.sum(0) if world.is_main else torch.zeros_like(losses[0])
-        totals, times = EpochTotals(**state["totals"] | {"loss": loss}), TimeTotals(**state["times"])
-        return TrainState(**state | {"totals": totals, "times": times})
+    def from_dict(state: dict, world: World, place: Path) -> TrainState:
+        """Restores a state from :meth:`as_dict`. On another number of ranks, rank 0 takes the losses of all.
+
+        Args:
+            state: The values.
+            world: The ranks.
+            place: The checkpoint that they are from, for the message.
+
+        Raises:
+            UserError: Values are missing or of another type.
+        """
+        try:
+            losses = torch.tensor(state["totals"]["loss"], dtype=torch.float64, device=world.device)
+            if losses.dim() != 2 or losses.shape[1] != 2:
+                raise ValueError("totals.loss does not hold two numbers of each rank")
+            if losses.shape[0] == world.size:
+                loss = losses[world.rank]
+            else:
+                loss = losses.sum(0) if world.is_main else torch.zeros_like(losses[0])
+            totals, times = EpochTotals(**state["totals"] | {"loss": loss}), TimeTotals(**state["times"])
+            return TrainState(**state | {"totals": totals, "times": times})
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            text = f"{type(error).__name__}: {error}"
+            raise UserError(f"{place}: the state of the run is damaged ({text}): resume from another") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.read import load_weights, read_replicated, read_rows
 from gnnrec.training.checkpoint.write import CheckpointState
+from gnnrec.training.finite import StepGuard
 from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
 from gnnrec.training.train_state import TrainState
@@ -35,12 +37,14 @@ class OptimizerUpdate:
     Attributes:
         number: Steps of the run taken, this one included.
         lr: Learning rate.
+        skipped: Updates of the run so far that a GPU skipped because their gradients were not finite, a float32 scalar.
         squared_gradient_norms: Before the update, coupled L2 included, float64 ``[2]``: of the replicated part, and of
             this rank's user rows; None in steps that are not logged.
     """
 
     number: int
     lr: float
+    skipped: Tensor
     squared_gradient_norms: Tensor | None = None
 
 
@@ -55,6 +59,7 @@ class Trainer:
         num_edges: Supervised ratings of an epoch, over all ranks.
         steps_an_epoch: Steps of an epoch.
         steps_taken: Steps of the run so far.
+        lr_scale: Factor of all learning rates; below 1 after the run has gone back.
         batch_timer: Times batch construction: statistics of a pass, neighbor sampling, targets.
         starts_fitted: The model is fitted before the first step, so its initial weights are validated and saved too.
     """
@@ -69,7 +74,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World):
         self.config, self.dataset, self.world = config, dataset, world
-        self.steps_taken = 0
+        self.steps_taken, self.lr_scale = 0, 1.0
         self.batch_timer = Timer(world.device.type == "cuda")
 
     def make_batch(self, epoch: int, index: int) -> tuple[Step, Any]:
@@ -166,7 +171,7 @@ class Trainer:
         by_user = {name.removeprefix("users/"): shared.pop(name) for name in list(shared) if name[:6] == "users/"}
         by_user |= read_rows(directory, "users_optimizer", info, self.part, memory=self.users.memory.host_memory)
         for module, optimizer, state in zip((self.replicated, self.users), self.optimizers, (shared, by_user)):
-            set_optimizer_state(optimizer, module, state)
+            set_optimizer_state(optimizer, module, state, directory)
         self.steps_taken = info.step
 
     @property
@@ -186,13 +191,22 @@ class Trainer:
         return self.steps_taken >= self.total_steps
 
     def optimizer_step(self) -> OptimizerUpdate:
-        """Updates both parts of the model with the gradients that :meth:`forward_backward` left."""
-        lr = learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
+        """Updates both parts of the model with the gradients that :meth:`forward_backward` left.
+
+        Raises:
+            NotFinite: The gradients are not finite, and nothing was changed (:class:`StepGuard`).
+        """
+        lr = self.lr_scale * learning_rate(self.config.optimizer, self.steps_taken, self.total_steps)
+        self._guard.check(self.replicated, self.steps_taken + 1)
         logged = (self.steps_taken + 1) % self.config.log_every == 0
         norms = self.squared_gradient_norms() if logged else None
         self.update(lr)
         self.steps_taken += 1
-        return OptimizerUpdate(self.steps_taken, lr, norms)
+        return OptimizerUpdate(self.steps_taken, lr, self._guard.skipped, norms)
+
+    @cached_property
+    def _guard(self) -> StepGuard:
+        return StepGuard(self.world.device, self.optimizers)
 
     def update(self, lr: float) -> None:
         """Updates both parts of the model at a learning rate."""

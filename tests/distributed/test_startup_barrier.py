@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from torch.distributed import HashStore
 
@@ -18,7 +20,7 @@ def start_all(fake_time: FakeTime, store: HashStore, pauses: list[float]) -> lis
 
     def arrive(rank: int) -> None:
         fake_time.sleep(pauses[rank])
-        names[rank] = startup_barrier(store, rank, SIZE, f"status of {rank}", seconds=20, check=lambda: None)
+        names[rank] = startup_barrier(store, rank, SIZE, f"status of {rank}", seconds=20, lost=5, check=lambda: None)
 
     threads = [fake_time.Thread(target=arrive, args=(rank,)) for rank in range(SIZE)]
     for thread in threads:
@@ -43,7 +45,7 @@ def test_ranks_that_do_not_start_are_named(fake_time):
     store = HashStore()
     start_all(fake_time, store, [0, 0, 0])  # leaves greetings of dead ranks
     with pytest.raises(RanksLost, match=r"rank 1, 2 did not start within 0\.2 s"):
-        startup_barrier(store, 0, SIZE, "", seconds=0.2, check=lambda: None)
+        startup_barrier(store, 0, SIZE, "", seconds=0.2, lost=5, check=lambda: None)
 
 
 def test_a_stop_request_ends_the_wait():
@@ -52,4 +54,53 @@ def test_a_stop_request_ends_the_wait():
 
     for rank in (0, 1):
         with pytest.raises(Stopped):
-            startup_barrier(HashStore(), rank, SIZE, "", seconds=20, check=stop)
+            startup_barrier(HashStore(), rank, SIZE, "", seconds=20, lost=5, check=stop)
+
+
+def test_a_rank_that_dies_before_the_others_have_joined_is_named(fake_time):
+    store, problems = HashStore(), {}
+
+    def arrive(rank: int, check) -> None:
+        try:
+            startup_barrier(store, rank, SIZE, "", seconds=600, lost=5, check=check)
+        except RanksLost as problem:
+            problems[rank] = str(problem), fake_time.monotonic()
+        except SystemExit:
+            pass
+
+    def killed() -> None:
+        if fake_time.monotonic() > 3:
+            raise SystemExit
+
+    threads = [fake_time.Thread(target=arrive, args=arguments) for arguments in ((0, lambda: None), (1, killed))]
+    for thread in threads:  # rank 2 never starts
+        thread.start()
+    for thread in threads:
+        thread.join()
+    text, when = problems[0]
+    assert re.match(r"rank 1 has sent no heartbeat for [56] s, before all ranks had joined", text)
+    assert 8 < when < 12
+
+
+def test_rank_0_that_dies_before_the_others_have_joined_is_named(fake_time):
+    store, problems = HashStore(), {}
+
+    def killed() -> None:
+        if fake_time.monotonic() > 3:
+            raise SystemExit
+
+    def arrive(rank: int, check) -> None:
+        try:
+            startup_barrier(store, rank, SIZE, "", seconds=600, lost=5, check=check)
+        except RanksLost as problem:
+            problems[rank] = str(problem)
+        except SystemExit:
+            pass
+
+    threads = [fake_time.Thread(target=arrive, args=arguments) for arguments in ((0, killed), (1, lambda: None))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert list(problems) == [1]
+    assert re.fullmatch(r"rank 0 has sent no heartbeat for [56] s, before all ranks had joined", problems[1])

@@ -169,6 +169,10 @@ WORDS: dict[str, list[str]] = {
     "gnnrec predict {run} --pairs {files}/good.csv --out {out}": ["--out", "its name must end in .csv"],
     "gnnrec predict {empty} --pairs {files}/good.csv --out {out}.csv": ["{empty} is not a run directory"],
     "gnnrec predict {unfinished} --pairs {files}/good.csv --out {out}.csv": ["has no checkpoint (best)", "train first"],
+    "gnnrec evaluate {run} --k 0 10": ["--k 0 10", "at least 1"],
+    "gnnrec evaluate {run} --k ten": ["--k", "ten"],
+    "gnnrec prepare --verify {files}/nothing": ["{files}/nothing is not a prepared dataset", "gnnrec prepare"],
+    "gnnrec prepare --verify {run}": ["{run} is not a prepared dataset", "gnnrec prepare"],
     "gnnrec export --verify {files}/nothing": ["{files}/nothing", "gnnrec export"],
     "gnnrec export --verify {data}": ["{data}/manifest.json does not describe an export", "gnnrec export has written"],
     "gnnrec tune {data} --out {out} --trials 0": ["--trials 0", "at least 1"],
@@ -178,5 +182,4 @@ WORDS: dict[str, list[str]] = {
     TRAIN + "{data} --device cuda": ["--device cuda: torch sees no CUDA device", "--device cpu"],
     "gnnrec evaluate {run} --device cuda": ["--device cuda: torch sees no CUDA device", "--device cpu"],
     TRAIN + "{data} --wandb.mode online": ["--wandb.mode online", "wandb login", "offline"],
-    TRAIN + "{data} --optimizer.lr 1e30 --max-steps 20": ["training diverged", "--optimizer.lr"],
 }

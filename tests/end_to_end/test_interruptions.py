@@ -187,10 +187,43 @@ def test_usr1_stops_and_wandb_goes_on_with_the_same_run(place, tmp_path):
     assert codes == [[75], [0]]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_usr1_through_torchrun(place, tmp_path):
+    """Without the option, SIGUSR1 would end torchrun alone, and the ranks would train on."""
+    run = tmp_path / "run"
+    options = ("--standalone", "--signals-to-handle", "SIGTERM,SIGINT,SIGUSR1")
+    with started(torchrun(ROOT / "train_dist.py", *training(place, run), options=options), tmp_path / "log") as program:
+        program.wait_until(lambda: steps_taken(run) >= 20)
+        ranks = program.ranks()
+        program.process.send_signal(signal.SIGUSR1)
+        assert program.end() != 0
+        assert len(ranks) == RANKS and not any(rank.is_running() for rank in ranks)
+    assert "stopped by SIG" in program.output and (run / "stopped.json").exists()
+
+
+def test_a_second_job_is_refused_while_the_first_one_lives(place, undisturbed, tmp_path):
+    run = tmp_path / "run"
+    more = training(place, run, "--optimizer.epochs", "1000")
+    with forked(["train_dist.py", *more], tmp_path / "first.txt") as first:
+        first.wait_until(lambda: steps_taken(run) >= 20)
+        for overwrite in ([], ["--resume", "never", "--overwrite"]):
+            with forked(["train_dist.py", *more, *overwrite], tmp_path / "second.txt") as second:
+                assert second.end() == 2
+            (line,) = second.output.splitlines()
+            assert f"{run} is in use by a job that is alive (host {socket.gethostname()}, process" in line
+        before = steps_taken(run)
+        first.wait_until(lambda: steps_taken(run) >= before + 5)
+        first.process.kill()
+        first.end()
+    with forked(["train_dist.py", *training(place, run, "--optimizer.epochs", "1000", "--max-steps", "1")],
+                tmp_path / "third.txt") as third:  # fmt: skip
+        assert third.end() == 2  # another configuration, found at once: the first job is dead
+    assert "--max-steps" in third.output
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export", "report"])
 def test_other_commands_stop_and_leave_nothing_half_done(undisturbed, tmp_path, command):
     out, note = tmp_path / "out", tmp_path / "stopped"
-    options = ["--out", out, "--part-rows", 1, "--chunk", 1] if command == "export" else []
+    options = {"export": ["--out", out, "--part-rows", 1, "--chunk", 1], "report": ["--out", out]}.get(command, [])
     before = {path: path.stat().st_mtime_ns for path in undisturbed.rglob("*")}
     whole = ["gnnrec", command, undisturbed, "--device", "cpu", *options]
     with forked(whole, tmp_path / "log.txt", GNNREC_STOPPED_FILE=str(note)) as program:
@@ -206,6 +239,8 @@ def test_other_commands_stop_and_leave_nothing_half_done(undisturbed, tmp_path, 
         with forked(whole, tmp_path / "again.txt") as program:
             assert program.end() == 0, program.output
         assert (out / "manifest.json").exists() and not list(out.rglob(".*"))
+    elif command == "report":
+        assert not out.exists() and not list(tmp_path.glob(".*"))
 
 
 def test_a_second_interrupt_means_it(place, tmp_path):

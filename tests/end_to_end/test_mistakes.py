@@ -138,7 +138,10 @@ DAMAGED_RUNS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no weights": (lambda run: (best(run) / "model.pt").unlink(), ["model.pt is missing", "another checkpoint"]),
     "other weights": (lambda run: zeros(best(run) / "model.pt"), ["model.pt does not match its checksum"]),
     "half a description": (lambda run: (best(run) / "checkpoint.json").write_text("{"), ["checkpoint.json is damaged"]),
-    "another model": (lambda run: widened(run / "config.yaml"), ["does not fit the model of config.yaml"]),
+    "another model": (
+        lambda run: widened(run / "config.yaml"),
+        ["config.yaml has model.dim: 16", "was trained with 8: restore it"],
+    ),
 }
 
 

@@ -102,7 +102,7 @@ def test_validations_are_counted():
     found = [(state.add_validation(loss), state.out_of_patience(2)) for loss in (3.0, 2.0, 2.0, 1.0, 1.5, 1.0, 0.5)]
     expected = [(1, 0), (1, 0), (0, 0), (1, 0), (0, 0), (0, 1), (1, 0)]
     assert [tuple(map(int, pair)) for pair in found] == expected
-    again = TrainState.from_dict(json.loads(json.dumps(state.as_dict(World()))), World())
+    again = TrainState.from_dict(json.loads(json.dumps(state.as_dict(World()))), World(), Path("step-1"))
     assert (again.best, again.validations_since_best) == (0.5, 0) and not state.out_of_patience(0)
 
 

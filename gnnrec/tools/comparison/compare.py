@@ -21,6 +21,7 @@ from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.utils import files
 from gnnrec.utils.bounds import bounded, check_bounds
 from gnnrec.utils.log import logger
+from gnnrec.utils.stored import read_json
 
 
 @dataclasses.dataclass
@@ -114,10 +115,7 @@ def _result(out: Path, model: str, seed: int) -> Path:
 
 
 def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): remove it and pass --resume") from None
+    return read_json(path, "remove it and pass --resume")
 
 
 def _prepare(data: Path, options: CompareOptions, models: list[str], world: World) -> None:

@@ -15,6 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning.space import Parameter, apply, parameters
 from gnnrec.tools.tuning.study import Study, loss_of
+from gnnrec.training.finite import NotFinite
 from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.resolve_config import resolve_config
@@ -185,6 +186,8 @@ def _run_trial(
     try:
         run_loop(trainer, tracker, bar, state, world.check_stop, after_epoch)
     except _Pruned:
+        return best, epochs, True
+    except NotFinite:
         return best, epochs, True
     return best, epochs, False
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from torch import Tensor
 
 from gnnrec.errors import UserError
+from gnnrec.utils.stored import irregularity, read_json
 
 #: Name -> tensor: the contents of one file.
 Tensors = dict[str, Tensor]
@@ -79,6 +80,9 @@ class CheckpointInfo:
         return json.dumps(values | {"checksum": _checksum(values)}, indent=1) + "\n"
 
 
+_EXAMPLE = CheckpointInfo(epoch=0, step=0, validation={}, dataset="")
+
+
 def checkpoint_path(run: Path, kind: str, step: int) -> Path:
     """Directory of the checkpoint of a kind, ``step`` or ``best``, at a step."""
     return run / "checkpoints" / f"{kind}-{step:010d}"
@@ -87,7 +91,7 @@ def checkpoint_path(run: Path, kind: str, step: int) -> Path:
 def checkpoints(run: Path, kind: str) -> list[Path]:
     """Complete checkpoints of a kind, ``step`` or ``best``, the latest first."""
     paths = (run / "checkpoints").glob(f"{kind}-*")
-    return sorted((path for path in paths if _NAME.fullmatch(path.name)), reverse=True)
+    return sorted((path for path in paths if _NAME.fullmatch(path.name) and path.is_dir()), reverse=True)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -114,8 +118,10 @@ def read_info(directory: Path) -> CheckpointInfo:
         UserError: The file is missing or damaged, or has another format.
     """
     path = directory / DESCRIPTION
+    if irregularity(path) == "is missing":
+        raise UserError(f"{directory} is not a checkpoint (no {DESCRIPTION}): train first")
+    values = read_json(path, USE_ANOTHER.removeprefix(": "))
     try:
-        values = dict(json.loads(path.read_text(encoding="utf-8")))
         if values.pop("checksum", None) != _checksum(values):
             raise ValueError("its checksum does not match")
         version = values.pop("format_version", 1)
@@ -124,9 +130,12 @@ def read_info(directory: Path) -> CheckpointInfo:
                 f"{path} was written by another version of gnnrec (format {version}; this version reads "
                 f"{FORMAT_VERSION}){TRAIN_AGAIN}"
             )
-        return CheckpointInfo(**values)
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{directory} is not a checkpoint (no {DESCRIPTION}): train first") from None
+        info = CheckpointInfo(**values)
+        for field in dataclasses.fields(CheckpointInfo):
+            expected, value = type(getattr(_EXAMPLE, field.name)), getattr(info, field.name)
+            if type(value) is not expected:
+                raise ValueError(f"{field.name} is no {expected.__name__}")
+        return info
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error}){USE_ANOTHER}") from None
 

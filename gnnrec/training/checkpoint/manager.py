@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gnnrec.distributed.shutdown import reason
@@ -13,7 +15,8 @@ from gnnrec.errors import Stopped, UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.training.checkpoint.info import CheckpointInfo, checkpoint_path, checkpoints
 from gnnrec.training.checkpoint.write import CheckpointState, CheckpointWriter, SaveFailed, remove_checkpoint
-from gnnrec.training.run_directory import RunLock
+from gnnrec.training.finite import NotFinite
+from gnnrec.training.run_lock import RunLock
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
@@ -95,12 +98,27 @@ class CheckpointManager:
 
     def stop(self) -> None:
         """Saves the state of the run before it stops."""
-        self._finish()
-        if self.trainer.steps_taken != self._saved_step:
-            self._begin_step()
-        else:
-            self._begin_best()
-        self._finish()
+        try:
+            self._finish()
+            if self.trainer.steps_taken != self._saved_step:
+                self._begin_step()
+            else:
+                self._begin_best()
+            self._finish()
+        except NotFinite as problem:
+            self.world.warn(f"{problem}: nothing was saved, and the run will be resumed from its last checkpoint")
+
+    def save_step(self) -> None:
+        """Saves the current state, in the background."""
+        self._begin_step()
+
+    def abandon(self) -> None:
+        """Waits for what is being written and exchanged, before the run goes back to a checkpoint."""
+        self._flags.wait()
+        try:
+            self._finish()
+        except NotFinite as problem:
+            self.world.warn(str(problem))
 
     def end(self) -> None:
         """Saves the final state of the run.
@@ -175,16 +193,30 @@ class CheckpointManager:
             self._saved_step = writer.info.step
         elif self._best_to_save is not None and self._best_to_save[1] is writer.info:
             self._best_to_save = None
-        self._remove_older(kind, 1 if kind == "best" else self.options.keep)
+        self._remove_others(kind, writer.directory)
 
-    def _remove_older(self, kind: str, keep: int) -> None:
-        if self.world.is_main:
-            for directory in checkpoints(self.trainer.config.run_dir, kind)[keep:]:
-                remove_checkpoint(directory)
+    def _remove_others(self, kind: str, newest: Path) -> None:
+        """Removes all best weights but the newest, and step checkpoints past those to keep."""
+        if not self.world.is_main:
+            return
+        present = checkpoints(self.trainer.config.run_dir, kind)
+        # A run that went back may save better weights of an earlier step.
+        for directory in (
+            [path for path in present if path != newest] if kind == "best" else present[self.options.keep :]
+        ):
+            remove_checkpoint(directory)
 
     def _info(self) -> CheckpointInfo:
+        """Description of a checkpoint of the current state.
+
+        Raises:
+            NotFinite: A loss since the last record is not finite.
+        """
         trainer, state = self.trainer, self.state
         state.recorded_bytes, state.unrecorded = self.tracker.recorded_bytes, self.tracker.unrecorded
+        values = state.as_dict(self.world)
+        if not all(math.isfinite(loss) for losses in values["totals"]["loss"] for loss in losses):
+            raise NotFinite(f"a loss up to step {trainer.steps_taken} is not finite")
         return CheckpointInfo(
             epoch=state.epoch,
             step=trainer.steps_taken,
@@ -193,7 +225,7 @@ class CheckpointManager:
             world_size=self.world.size,
             config=trainer.config.as_dict(),
             chosen=trainer.chosen(),
-            train_state=state.as_dict(self.world),
+            train_state=values,
         )
 
     def _warn(self, failure: SaveFailed) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -13,7 +13,10 @@ from gnnrec.graph.partition import Partition
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, Tensors, read_info, user_range
+from gnnrec.training.checkpoint.rows import RowFiles
+from gnnrec.training.checkpoint.tensors import Kind, check_finite, check_kinds, kinds_of, load_tensors
 from gnnrec.utils import files
+from gnnrec.utils.stored import irregularity
 
 
 @torch.no_grad()
@@ -43,41 +46,24 @@ def load_weights(
     part: Partition,
     prefix: str = "",
 ) -> None:
-    """Reads the files ``PREFIXmodel.pt`` and ``PREFIXusers-*.pt``; arguments as in :func:`load_checkpoint`."""
-    load_model(directory, info, model, prefix)
-    load_users(directory, info, users, part, prefix)
+    """Reads the files ``PREFIXmodel.pt`` and ``PREFIXusers-*.pt``; arguments as in :func:`load_checkpoint`.
 
-
-def load_model(directory: Path, info: CheckpointInfo, model: nn.Module, prefix: str = "") -> None:
-    """Reads the replicated part alone, see :func:`load_weights`."""
-    state = read_replicated(directory, f"{prefix}model", info)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        path = directory / f"{prefix}model.pt"
-        raise UserError(f"{path} does not fit the model of config.yaml: {reason}") from None
-
-
-@torch.no_grad()
-def load_users(
-    directory: Path, info: CheckpointInfo, users: NodeTables | NoTables, part: Partition, prefix: str = ""
-) -> None:
-    """Reads the user rows alone, see :func:`load_weights`."""
+    All of them are checked before anything is loaded.
+    """
+    path, state = directory / f"{prefix}model.pt", read_replicated(directory, f"{prefix}model", info)
+    check_kinds(path, state, kinds_of(model.state_dict()))
     tables = users.tables()
-    stored = read_rows(directory, f"{prefix}users", info, part, memory=users.memory.host_memory)
-    shapes = {key: (part.num_users, *table.shape[1:]) for key, table in tables.items()}
-    stored_shapes = {key: tuple(table.shape) for key, table in stored.items()}
-    if part.num_users and stored_shapes != shapes:
-        raise UserError(f"{directory}: users-*.pt hold tables {stored_shapes}; the model of config.yaml has {shapes}")
-    for key, table in tables.items():
-        table.copy_(stored[key])
+    kinds = {name: (shape[1:], dtype) for name, (shape, dtype) in kinds_of(tables).items()}
+    stored = read_rows(directory, f"{prefix}users", info, part, users.memory.host_memory, kinds)
+    model.load_state_dict(state)
+    for name, rows in stored.items():
+        tables[name].copy_(rows)
 
 
 def read_replicated(directory: Path, stem: str, info: CheckpointInfo) -> Tensors:
     """The tensors of ``STEM.pt``."""
     _verify(directory, f"{stem}.pt", info)
-    return torch.load(directory / f"{stem}.pt", map_location="cpu", weights_only=True)
+    return load_tensors(directory / f"{stem}.pt")
 
 
 def read_rows(
@@ -85,8 +71,8 @@ def read_rows(
     stem: str,
     info: CheckpointInfo,
     part: Partition,
-    verified: bool = False,
     memory: RowMemory | None = None,
+    expected: dict[str, Kind] | None = None,
 ) -> Tensors:
     """Reads the rows of ``part`` from the files ``STEM-*.pt`` of any number of ranks.
 
@@ -95,72 +81,46 @@ def read_rows(
         stem: Name of the tables.
         info: Its description.
         part: The users to read.
-        verified: Checksums have been compared before (:func:`find_damage`); then only these rows are read.
         memory: Memory for the rows; None for host memory.
+        expected: Table -> shape and type of one row; None takes those of the first file.
 
     Raises:
-        UserError: The files do not hold all rows, or are damaged.
+        UserError: The files do not hold all rows, are damaged, or hold other tables.
     """
-    tensors: Tensors = {}
-    memory = memory or RowMemory(torch.device("cpu"))
-    covered = 0
     for name in sorted(info.files):
         first, last = user_range(name, stem) or (0, 0)
-        start, stop = max(first, part.start), min(last, part.stop)
-        if start >= stop:
-            continue
-        if not verified:
+        if max(first, part.start) < min(last, part.stop):
             _verify(directory, name, info)
-        for key, table in _map(directory / name).items():
-            if key not in tensors:
-                tensors[key] = memory.zeros((part.num_users, *table.shape[1:]), table.dtype)
-            tensors[key][start - part.start : stop - part.start] = table[start - first : stop - first]
-        covered += stop - start
-    if covered != part.num_users:
-        raise UserError(f"{directory} holds {covered} of {part.num_users} users of this rank{USE_ANOTHER}")
-    return tensors
+    return RowFiles(directory, stem, info, expected).read(part, memory)
 
 
-def pick_rows(directory: Path, stem: str, info: CheckpointInfo, rows: Tensor) -> Tensors:
-    """Reads single rows from the files ``STEM-*.pt``, whose checksums have been compared before.
+def find_damage(directory: Path, world: World, finite: bool = False) -> str | None:
+    """Describes the damage of a checkpoint in one line; None for a sound one. The ranks divide the files.
 
     Args:
         directory: The checkpoint.
-        stem: Name of the tables.
-        info: Its description.
-        rows: Global rows, int64 ``[n]``.
+        world: The ranks; every rank calls this.
+        finite: Take numbers that are not finite for damage too.
     """
-    tensors: Tensors = {}
-    for name in sorted(info.files):
-        first, last = user_range(name, stem) or (0, 0)
-        in_file = (rows >= first) & (rows < last)
-        if in_file.any():
-            for key, table in _map(directory / name).items():
-                picked = tensors.setdefault(key, table.new_empty(rows.numel(), *table.shape[1:]))
-                picked[in_file] = table[rows[in_file] - first]
-    return tensors
-
-
-def find_damage(directory: Path, world: World) -> str | None:
-    """Describes the damage of a checkpoint in one line; None for a sound one. The ranks divide the files."""
     damage = None
     try:
         info = read_info(directory)
         for name in sorted(info.files)[world.rank :: world.size]:
             _verify(directory, name, info)
+            if finite:
+                check_finite(directory / name, load_tensors(directory / name, mapped=True))
     except UserError as error:
         damage = str(error)
     return next((text for text in world.all_gather_objects(damage) if text), None)
 
 
-def _map(path: Path) -> Tensors:
-    """Memory-maps the tensors of a file: only rows that are accessed are read."""
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-
-
 def _verify(directory: Path, name: str, info: CheckpointInfo) -> None:
     path = directory / name
-    if not path.exists():
-        raise UserError(f"{path} is missing{USE_ANOTHER}")
-    if files.sha256(path) != info.files.get(name):
+    if (problem := irregularity(path)) is not None:
+        raise UserError(f"{path} {problem}{USE_ANOTHER}")
+    try:
+        matches = files.sha256(path) == info.files.get(name)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}){USE_ANOTHER}") from None
+    if not matches:
         raise UserError(f"{path} does not match its checksum{USE_ANOTHER}")

@@ -15,6 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.training.checkpoint.info import DESCRIPTION, CheckpointInfo, Tensors, by_user_name
+from gnnrec.training.finite import NotFinite, is_finite
 from gnnrec.utils import files
 
 
@@ -86,6 +87,7 @@ class CheckpointWriter:
         """Waits for all ranks and gives the directory its final name.
 
         Raises:
+            NotFinite: A tensor holds NaN or infinite values.
             SaveFailed: A rank could not write.
         """
         checksums, problem = self._written.result()
@@ -98,19 +100,23 @@ class CheckpointWriter:
                 shutil.rmtree(self._aside, ignore_errors=True)
         _raise_if_any(self.world.broadcast_object(problem))
 
-    def _write(self) -> tuple[dict[str, str], str | None]:
+    def _write(self) -> tuple[dict[str, str], Exception | None]:
         checksums: dict[str, str] = {}
         for name, tensors in self.contents.files().items():
             path = self._aside / name
+            for key, tensor in tensors.items():
+                if not is_finite(tensor):
+                    text = f"{key} of {name} is not finite in the checkpoint of step {self.info.step}"
+                    return {}, NotFinite(text)
             try:
                 torch.save(tensors, path)
                 files.sync(path)
                 checksums[name] = files.sha256(path)
             except (OSError, RuntimeError) as error:  # torch's writer raises RuntimeError on a full disk
-                return {}, _problem(path, error)
+                return {}, SaveFailed(_problem(path, error))
         return checksums, None
 
-    def _publish(self, checksums: dict[str, str]) -> str | None:
+    def _publish(self, checksums: dict[str, str]) -> SaveFailed | None:
         self.info.files = dict(sorted(checksums.items()))
         path = self._aside / DESCRIPTION
         try:
@@ -120,7 +126,7 @@ class CheckpointWriter:
             files.replace_directory(self._aside, self.directory)
             files.sync(self.directory.parent)
         except OSError as error:
-            return _problem(path, error)
+            return SaveFailed(_problem(path, error))
         return None
 
 
@@ -144,12 +150,12 @@ def is_leftover(path: Path) -> bool:
     return re.fullmatch(r"\..+\.(tmp|old)(-\w+)?", path.name) is not None
 
 
-def _make_directory(path: Path) -> str | None:
+def _make_directory(path: Path) -> SaveFailed | None:
     try:
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
     except OSError as error:
-        return _problem(path, error)
+        return SaveFailed(_problem(path, error))
     return None
 
 
@@ -163,9 +169,9 @@ def _problem(path: Path, error: Exception) -> str:
     return f"{path.parent.with_name(path.parent.name[1:].removesuffix('.tmp'))}: cannot write {path.name} ({reason})"
 
 
-def _raise_if_any(problem: str | None) -> None:
-    if problem:
-        raise SaveFailed(problem)
+def _raise_if_any(problem: Exception | None) -> None:
+    if problem is not None:
+        raise problem
 
 
 def _copies(groups: dict[str, Tensors], memory: RowMemory) -> dict[str, Tensors]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnnrec.errors import UserError
 from gnnrec.utils.log import logger
+from gnnrec.utils.stored import check_regular, irregularity
 
 
 class MetricsFile:
@@ -20,10 +21,15 @@ class MetricsFile:
 
     Attributes:
         dropped: Complete lines among the dropped bytes.
+
+    Raises:
+        UserError: The path is no file.
     """
 
     def __init__(self, path: Path, size: int = 0, waiting: str = ""):
         self.path = path
+        if irregularity(path) not in (None, "is missing"):
+            check_regular(path, "move it away, then resume with --resume auto")
         self._file = open(path, "ab", buffering=0)
         self._waiting, self._warned = waiting.encode(), False
         self.dropped: list[str] = []

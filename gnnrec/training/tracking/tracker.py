@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnrec.config.training_options import WandbOptions
 from gnnrec.errors import STOPPED_EXIT_CODE, RanksLost, Stopped
+from gnnrec.training.finite import NotFinite
 from gnnrec.training.tracking.metrics_file import MetricsFile
 from gnnrec.training.tracking.tensorboard_files import TensorBoardFiles
 from gnnrec.training.tracking.wandb_run import WandbRun
@@ -117,7 +118,7 @@ class Tracker:
 
         Args:
             problem: The exception that ended the run early. W&B sends an alert, except for a stop on request, after
-                which the W&B run can be resumed.
+                which the W&B run can be resumed. After :class:`NotFinite` it will be, in this process.
         """
         if self._file is not None:
             self._file.close()
@@ -131,7 +132,9 @@ class Tracker:
     def _finish(self, run: WandbRun | None, problem: BaseException | None) -> None:
         if run is None:
             return
-        if isinstance(problem, Stopped):
+        if isinstance(problem, NotFinite):
+            run.alert(f"{self.run.name} goes back", f"{self.run}: {problem}: it goes back to its last checkpoint")
+        if isinstance(problem, (Stopped, NotFinite)):
             run.finish(STOPPED_EXIT_CODE, stopped=True)
             return
         if isinstance(problem, Exception):

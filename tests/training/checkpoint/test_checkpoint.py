@@ -129,7 +129,7 @@ def test_a_checkpoint_replaces_the_previous_one(dataset, checkpoint):
 
 
 @pytest.mark.parametrize(
-    "failing", ["torch.save", "gnnrec.training.checkpoint.info.json.dumps", "gnnrec.utils.files.sync"]
+    "failing", ["torch.save", "gnnrec.training.checkpoint.info.CheckpointInfo.text", "gnnrec.utils.files.sync"]
 )
 def test_a_failed_save_keeps_the_previous_checkpoint(dataset, checkpoint, monkeypatch, failing):
     before = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
