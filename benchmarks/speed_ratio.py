@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import statistics
 import subprocess
 import tempfile
@@ -35,6 +36,7 @@ STEPS, COUNTED, EVERY = 24, 20, 4
 GAT = ["--model.architecture", "gat", "--model.layers", "2", "--loader.folds", "10", "--loader.seed-users", "0"]
 GAT += ["--loader.movies-per-user", "10", "--loader.raters-per-movie", "10"]
 FIGURES = ("edges_per_second", "step_seconds", "collective_seconds", "collective_mib")
+_LINE = re.compile(r"(\d+) (base|ours) (.+?) (\{.*\})")
 #: Validation RMSE to which ``time_to_quality`` trains, on synthetic ratings of ML-20M's size.
 GOAL = 0.77125
 
@@ -104,16 +106,17 @@ def main() -> None:
     parser.add_argument("--half", type=Path, required=True, help="data of half as many users, prepared by this build")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quality-rounds", type=int, default=3, help="rounds in which both train to the goal")
+    parser.add_argument("--log", type=Path, help="output of an interrupted run of these builds, which is continued")
     parser.add_argument("--rows", nargs="+", help="measure these rows again and keep the others of the published file")
     options = parser.parse_args()
     base, ours = Build(options.base.resolve(), options.base_data.resolve()), Build(ROOT, options.data.resolve())
     builds = {"base": base, "ours": ours}
-    found: dict[str, dict[str, list[dict[str, float]]]] = {build: {} for build in builds}
+    found, begun = read_log(options.log)
     with tempfile.TemporaryDirectory() as place:
         for name, build in builds.items():
             build.train(Path(place, name), 2, 1, 2, build.data, [])
         rows = {row: how for row, how in rows_of(options, Path(place)).items() if row in (options.rows or [row])}
-        for number in range(options.rounds):
+        for number in range(begun, options.rounds):
             for row, (measure, both) in rows.items():
                 for name, build in builds.items():
                     if (both or name == "ours") and (row != "quality" or number < options.quality_rounds):
@@ -121,6 +124,20 @@ def main() -> None:
                         print(number, name, row, json.dumps(found[name][row][-1]), flush=True)
                 write(options, found)
     print(write(options, found))
+
+
+def read_log(path: Path | None) -> tuple[dict[str, dict[str, list[dict[str, float]]]], int]:
+    """Figures of the whole rounds in the output of a run, by build and row, and the number of these rounds."""
+    found: dict[str, dict[str, list[dict[str, float]]]] = {"base": {}, "ours": {}}
+    lines = [] if path is None else [_LINE.fullmatch(line) for line in path.read_text().splitlines()]
+    rounds: dict[int, list[re.Match]] = {}
+    for match in filter(None, lines):
+        rounds.setdefault(int(match[1]), []).append(match)
+    rows = {match[3] for match in rounds.get(0, [])} - {"quality"}  # which is not measured in every round
+    whole = [number for number in sorted(rounds) if rows <= {match[3] for match in rounds[number]}]
+    for match in (match for number in whole for match in rounds[number]):
+        found[match[2]].setdefault(match[3], []).append(json.loads(match[4]))
+    return found, len(whole)
 
 
 Measure = Callable[[str, Build], dict[str, float]]

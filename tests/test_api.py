@@ -178,6 +178,9 @@ def test_evaluate_repeats_the_summary(run):
     for split, row in results.iterrows():
         for name in ("rmse", "mae"):
             assert row[name] == pytest.approx(run.summary[f"{split}_{name}"], rel=1e-5)
+    longer = gnnrec.evaluate(run, k=[10])
+    assert 0 < longer.loc["test", "hit_rate@10"] <= 1
+    pd.testing.assert_frame_equal(longer[results.columns], results)
 
 
 def test_export_writes_what_the_command_writes(place, run, export):

@@ -14,7 +14,7 @@ from gnnrec.api.session import drop_none, session
 from gnnrec.config.serialize import words_of
 from gnnrec.config.train_config import TrainConfig, parse_train_config, read_train_config
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.errors import UserError
+from gnnrec.utils.stored import read_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +47,9 @@ class Run:
         return pd.DataFrame([json.loads(line) for line in self._read("metrics.jsonl").splitlines()])
 
     def _read(self, name: str) -> str:
-        path = self.directory / name
-        try:
-            return path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(
-                f"{path} is missing: it is written at the end of training, by gnnrec.train or train_dist.py"
-            ) from None
+        return read_text(
+            self.directory / name, "it is written at the end of training, by gnnrec.train or train_dist.py"
+        )
 
 
 def run_directory(run: Run | Path | str) -> Path:

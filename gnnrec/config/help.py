@@ -49,7 +49,7 @@ def metavar(kind: Any) -> str | None:
     if get_origin(first) is Literal:
         return "{" + ",".join(map(str, get_args(first))) + "}"
     if get_origin(first) is list:
-        return "WORD ..."
+        return "N ..." if get_args(first) == (int,) else "WORD ..."
     return '"MIN MAX"' if get_origin(first) is tuple else _METAVARS[first]
 
 

@@ -157,6 +157,13 @@ class Parser(ArgumentParser):
                 self._check_section(path, value, f"{name}.")
             elif has_options:
                 raise UserError(f"--config {path}: {name} has options of its own, and cannot be {_short(value)}")
+            elif value is None and not self._may_be_null(name):
+                raise UserError(f"--config {path}: {name} has no value: write one, or leave the line out")
+
+    def _may_be_null(self, name: str) -> bool:
+        """Whether an option without a value, ``seed: null``, is one; a required one may be on the command line."""
+        option = self.option(name)
+        return getattr(option, "required", False) or type(None) in get_args(getattr(option, "_typehint", None))
 
 
 def us_keys(content: Any) -> Any:
@@ -193,7 +200,7 @@ def normalize(parser: Parser, args: list[str]) -> list[str]:
         options = aliased(typed[2:], known)
         if not options:
             raise UserError(f"{typed} is not an option{suggestion(typed[2:], known)}")
-        taking = options[0] if hints[options[0]] == list[str] else None
+        taking = options[0] if hints[options[0]] in (list[str], list[int]) else None
         if taking:
             words = json.loads(value) if value.startswith("[") else [value]
             lists.setdefault(taking, []).extend(words if equals else [])
@@ -208,7 +215,15 @@ def normalize(parser: Parser, args: list[str]) -> list[str]:
                 raise UserError(f"{typed} needs a value")
             equals, value, value_taken = "=", following, True
         result += [dashed(option) + equals + value for option in options]
-    return result + [f"{dashed(name)}={json.dumps(words)}" for name, words in lists.items()]
+    for name, words in lists.items():
+        values = [_integer(word) for word in words] if hints[name] == list[int] else words
+        result.append(f"{dashed(name)}={json.dumps(values)}")
+    return result
+
+
+def _integer(word: str) -> int | str:
+    """The number that a word is, or the word."""
+    return int(word) if re.fullmatch(r"-?[0-9]+", str(word)) else word
 
 
 def choose(choices: list[str], value: str) -> str:

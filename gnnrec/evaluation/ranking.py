@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
+from gnnrec.evaluation.list_metrics import ListTotals
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.kernels import top_reference
 from gnnrec.kernels.ragged import owners
@@ -46,6 +47,7 @@ class RankingMetrics:
         popular: Share of popular movies among the first 20 movies of all users. Popular is the hundredth of the catalog
             with the most ratings that are left out of rankings, which are known ones.
         count: Users, of all ranks.
+        at: Metrics at further lengths that were asked for (:mod:`gnnrec.evaluation.list_metrics`).
     """
 
     recall_at_20: float | None
@@ -56,6 +58,7 @@ class RankingMetrics:
     ndcg_at_20: float | None
     popular: float | None
     count: int
+    at: dict[str, float] = dataclasses.field(default_factory=dict)
     unit: ClassVar[str] = "users"
 
     def figures(self) -> dict[str, float | None]:
@@ -99,6 +102,7 @@ def evaluate_ranking(
     candidates: Tensor | None = None,
     chunk: int = 1024,
     on_users: OnUsers | None = None,
+    lengths: Sequence[int] = (),
 ) -> RankingMetrics:
     """Metrics of a full ranking, computed for chunks of users.
 
@@ -116,19 +120,25 @@ def evaluate_ranking(
         candidates: The catalog, bool ``[movies]`` (:func:`gnnrec.graph.interactions.candidate_movies`); None for all.
         chunk: Most users scored at a time; with many movies there are fewer.
         on_users: Called with each chunk of users.
+        lengths: Lengths of lists at which further metrics are computed.
     """
     device = targets.movie.device
     if candidates is None:
         candidates = torch.ones(num_movies, dtype=torch.bool, device=device)
     sums = torch.zeros(8, dtype=torch.float64, device=device)
     covered = torch.zeros(num_movies, dtype=torch.uint8, device=device)
-    popular = _popular(seen, candidates, world)
+    ratings = world.all_reduce_sum_(torch.bincount(seen.movie, minlength=num_movies))
+    popular = _popular(ratings, candidates)
+    raters = int(world.all_reduce_scalar(int((seen.user_ptr.diff() > 0).sum()))) if lengths else 0
+    totals = ListTotals(lengths, ratings, popular, candidates, raters)
+    depth = max((_LISTED, *lengths))
     users = targets.user_ptr.diff().nonzero().squeeze(1)
     chunk = max(1, min(chunk, _SCORES // num_movies))
     for rows in world.lockstep(torch.split(users, chunk) if users.numel() else []):
         scores, known = score(rows), slice_users(seen, rows)
-        listed = _listed(scores, known, candidates)
-        figures = _figures(scores, listed, known, candidates, slice_users(targets, rows))
+        listed, relevant = _listed(scores, known, candidates, depth), slice_users(targets, rows)
+        figures = _figures(scores, listed[:, :_LISTED], known, candidates, relevant)
+        totals.add(listed, relevant)
         first = listed[:, :_COVERED]
         first = first[first >= 0]
         sums[:5] += figures.sum(0)
@@ -144,21 +154,21 @@ def evaluate_ranking(
     coverage = covered.sum().item() / max(int(candidates.sum()), 1)
     recall_20, recall_50, ndcg, mrr, ndcg_20 = (value / count for value in means)
     share = popular_listed / max(all_listed, 1)
-    return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, ndcg_20, share, int(count))
+    at = totals.figures(world)
+    return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, ndcg_20, share, int(count), at)
 
 
-def _popular(seen: Interactions, candidates: Tensor, world: World) -> Tensor:
-    """The popular movies of the catalog, bool ``[movies]``; ties are broken by row."""
-    ratings = world.all_reduce_sum_(torch.bincount(seen.movie, minlength=candidates.numel()))
+def _popular(ratings: Tensor, candidates: Tensor) -> Tensor:
+    """The popular movies of the catalog, by their ratings: bool ``[movies]``; ties are broken by row."""
     order = ratings.masked_fill(~candidates, -1).argsort(descending=True, stable=True)
     popular = torch.zeros_like(candidates)
     popular[order[: math.ceil(_POPULAR * int(candidates.sum()))]] = True
     return popular
 
 
-def _listed(scores: Tensor, seen: Interactions, candidates: Tensor) -> Tensor:
-    """Rows of each user's first 100 movies, best first, -1 after the last one: int64 ``[n, 100 or less]``."""
-    movie, _ = best_columns(scores, candidates, seen.user_ptr, seen.movie, _LISTED)
+def _listed(scores: Tensor, seen: Interactions, candidates: Tensor, depth: int) -> Tensor:
+    """Rows of each user's first movies, best first, -1 after the last one: int64 ``[n, depth or less]``."""
+    movie, _ = best_columns(scores, candidates, seen.user_ptr, seen.movie, depth)
     known = torch.segment_reduce(candidates[seen.movie.long()].double(), "sum", offsets=seen.user_ptr)
     wanted = (int(candidates.sum()) - known).clamp(max=movie.shape[1])
     short = ((movie >= 0).sum(1) < wanted).nonzero().squeeze(1)

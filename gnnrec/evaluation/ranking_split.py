@@ -47,6 +47,7 @@ class RankingSplit:
         targets: Relevant held-out ratings.
         candidates: The catalog, bool ``[movies]``, or None for all movies.
         num_movies: Movies of the dataset.
+        lengths: Lengths of lists at which further metrics are computed.
     """
 
     world: World
@@ -55,6 +56,7 @@ class RankingSplit:
     targets: Interactions
     candidates: Tensor | None
     num_movies: int
+    lengths: tuple[int, ...] = ()
 
     def evaluate(self, source: Tensor, movies: Tensor, on_users: OnUsers | None = None) -> RankingMetrics:
         """Metrics of the scores ``sum of shown source rows . movie vector``; every rank calls this.
@@ -83,7 +85,14 @@ class RankingSplit:
             on_users: Called with each chunk of users.
         """
         return evaluate_ranking(
-            score, self.seen, self.targets, self.world, self.num_movies, self.candidates, on_users=on_users
+            score,
+            self.seen,
+            self.targets,
+            self.world,
+            self.num_movies,
+            self.candidates,
+            on_users=on_users,
+            lengths=self.lengths,
         )
 
     def sampled(self, most: int, key: int, first_row: int) -> RankingSplit:

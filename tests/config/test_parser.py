@@ -56,7 +56,7 @@ def test_every_option_is_explained(parser: Parser, action: Action):
     text = help_of(parser, action)
     if action.dest in ("help", "print_config"):
         return
-    words = r"whole number|number|true\|false|text|path|list of words|2 numbers|default|required"
+    words = r"whole number|number|true\|false|text|path|list of (?:words|whole numbers)|2 numbers|default|required"
     explained, facts = re.match(rf"(.*?)(?: \(((?:{words})\b.*)\))?$", text).groups()
     assert len(explained) > len("Project"), f"--{action.dest} has no help"
     assert not re.search(
@@ -126,6 +126,8 @@ def test_wrong_values_of_training(typed: list[str], says: str):
         ("model: {architecture: sagee}", "(did you mean sage?)"),
         ("model: {dim: wide}", "--model.dim wide: must be a whole number"),
         ("optimizer: 3", "c.yaml: optimizer has options of its own, and cannot be 3"),
+        ("seed: null", "c.yaml: seed has no value: write one, or leave the line out"),
+        ("model: {dim: }", "c.yaml: model.dim has no value: write one, or leave the line out"),
         ("wandb: {name: 3}", "--wandb.name 3: must be text (in a file, between quotes)"),
         ("model:\n  dim: [1", "c.yaml line 3: is not YAML"),
         ("method: grid\nparameters: {model.dim: {values: [8]}}", "c.yaml: is a W&B sweep, not a configuration"),

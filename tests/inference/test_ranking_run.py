@@ -95,6 +95,18 @@ def test_evaluate_repeats_the_summary(run):
             assert value == pytest.approx(summary[f"{split}_{name}"], rel=1e-6)
 
 
+def test_evaluate_prints_metrics_at_any_length(run, capsys):
+    found = evaluate(run, EvaluateOptions(k=[5, 20]), World())
+    shown = capsys.readouterr().out.splitlines()
+    for metrics in (found["test"][0], found["validation"][0]):
+        assert metrics.at["recall@20"] == pytest.approx(metrics.recall_at_20)
+        assert metrics.at["ndcg@20"] == pytest.approx(metrics.ndcg_at_20)
+        assert metrics.at["coverage@20"] == pytest.approx(metrics.coverage)
+        assert 0 < metrics.at["hit_rate@5"] <= metrics.at["hit_rate@20"] <= 1
+    assert shown.count(f"{'at':16}{5:12}{20:12}") == 2
+    assert f"{'map_all':16}{found['test'][0].at['map_all@5']:12.4f}{found['test'][0].at['map_all@20']:12.4f}" in shown
+
+
 def test_the_manifest_describes_scores(run, exported, dataset):
     manifest = json.loads((exported / "manifest.json").read_text())
     assert (manifest["objective"], manifest["score"]) == ("ranking", "dot(user.embedding, movie.embedding)")

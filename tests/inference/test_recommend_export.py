@@ -204,7 +204,7 @@ def test_unfinished_damaged_and_other_directories(dataset, tmp_path):
     part.write_bytes(bytes(len(content)))
     assert f"{part} is damaged" in refused(out)
     part.unlink()
-    assert f"{part} cannot be read" in refused(out)
+    assert f"{part} is missing: export again" in refused(out)
     (out / "manifest.json").unlink()
     assert "no manifest.json: run the same gnnrec export again to finish it" in refused(out)
     assert "not a run directory" in refused(tmp_path) and "nowhere does not exist" in refused(tmp_path / "nowhere")
@@ -223,7 +223,7 @@ def test_other_versions_and_values_that_are_not_numbers(dataset, tmp_path):
     change(out, format_version=99)
     assert "format version 99" in refused(out)
     (out / "manifest.json").write_text("{")
-    assert "cannot be read" in refused(out)
+    assert "manifest.json is damaged" in refused(out)
     made = make_export(dataset, tmp_path / "mad", first_bias=np.nan)
     assert "has NaN or infinite values" in refused(made)
 
