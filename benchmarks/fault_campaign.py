@@ -24,6 +24,8 @@ from benchmarks.poison import KINDS, poisoned
 
 #: Files whose contents have no checksum: other ones are other input. They are put out of the way, not changed.
 _UNCHECKED = ("ratings", "metrics.jsonl", "summary.json", "started.json")
+#: Files that say which job a run belongs to, and how it ended: every job that begins renews them.
+_OF_THE_JOB = ("run/started.json", "run/stopped.json", "log")
 #: Largest distance of the test RMSE of a run that has recovered from that of the undisturbed one.
 _NOISE = 0.05
 
@@ -105,7 +107,7 @@ class Campaign:
             fault.wrong["traceback"] = outcome.output[-600:]
         if outcome.code or not command.continues:
             after = contents(place)
-            gone = [name for name in before if after.get(name) != before[name] and not name.startswith("log")]
+            gone = [name for name in before if after.get(name) != before[name] and name not in _OF_THE_JOB]
             if gone:
                 fault.wrong["lost"] = ", ".join(gone[:3])
 

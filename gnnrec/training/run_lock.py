@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import threading
@@ -14,10 +13,9 @@ from typing import Any
 import psutil
 
 from gnnrec.errors import UserError
-from gnnrec.utils import files
 from gnnrec.utils.stored import read_json
 
-#: File that says which job the directory belongs to; a job that is alive renews its time.
+#: File that says which job the directory belongs to; a job that is alive renews its time, and sets it to 0 at its end.
 STARTED = "started.json"
 #: Seconds between two renewals, and seconds without one after which a job on another machine counts as dead.
 RENEWAL, LAPSE = 5.0, 20.0
@@ -62,9 +60,8 @@ class RunLock:
             return
         self._released.set()
         with contextlib.suppress(OSError, UserError):
-            content = read_json(self.run / STARTED, "")
-            if content.get("start") == self.start:
-                files.write_text(self.run / STARTED, json.dumps(content | {"ended": True}) + "\n")
+            if read_json(self.run / STARTED, "").get("start") == self.start:
+                os.utime(self.run / STARTED, (0, 0))  # its contents may be those of another job by now
 
     def _renew(self) -> None:
         while not self._released.wait(RENEWAL):
@@ -98,11 +95,10 @@ def wait_for_lease(run: Path, seconds: float = LAPSE) -> None:
     path = run / STARTED
     if not path.exists():
         return
-    holder = read_json(path, _WAY_OUT)
-    if "host" not in holder or holder.get("ended"):
+    holder, renewed = read_json(path, _WAY_OUT), _renewed(path)
+    if "host" not in holder or not renewed:
         return
-    here = holder["host"] == socket.gethostname()
-    deadline, renewed = time.monotonic() + seconds, _renewed(path)
+    here, deadline = holder["host"] == socket.gethostname(), time.monotonic() + seconds
     while True:
         late = time.monotonic() >= deadline
         if here and not _lives(holder) or late and not here:
@@ -116,7 +112,7 @@ def wait_for_lease(run: Path, seconds: float = LAPSE) -> None:
 
 
 def _renewed(path: Path) -> float:
-    """When a lease was last renewed, by the clock of the file system; 0 without one."""
+    """When a lease was last renewed, by the clock of the file system; 0 after its end and without one."""
     try:
         return path.stat().st_mtime
     except OSError:
