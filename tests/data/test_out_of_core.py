@@ -103,6 +103,19 @@ def test_users_have_the_row_groups_of_a_table_written_at_once(rough, tmp_path, p
     assert filecmp.cmp(tmp_path / "at_once.parquet", tmp_path / "out" / "users.parquet", shallow=False)
 
 
+def test_a_full_disk_is_not_blamed_on_the_input(rough, tmp_path, prepared, small_splits, monkeypatch):
+    """It fills up while the rows of a file are read and written to their buckets."""
+    rough.to_csv(tmp_path / "ratings.csv", index=False)
+
+    def disk_full(*columns):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(partition_by_user, "_write", disk_full)
+    with pytest.raises(UserError, match=r"out: cannot write there \(No space left on device\): make room") as problem:
+        prepared(tmp_path, tmp_path / "out", engine="stream", workers=1)
+    assert "ratings.csv" not in str(problem.value)
+
+
 @pytest.mark.parametrize("ids", ["integers", "text"])
 def test_interrupted_run_resumes(rough, tmp_path, prepared, small_splits, monkeypatch, ids):
     if ids == "text":

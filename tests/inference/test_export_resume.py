@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,12 @@ def test_other_directories_are_never_changed(run, tmp_path, overwrite):
         with pytest.raises(UserError, match=f"{place}.*{message}.*: choose another directory"):
             exported(run, place, overwrite=overwrite)
         assert before is None or content(place) == before
+
+
+def test_the_loser_of_two_exports_learns_what_has_happened(tmp_path):
+    """The other one has finished, and removed the records of parts."""
+    directory = ExportDirectory(tmp_path / "out")
+    directory.open({"model": "a"}, overwrite=False)
+    shutil.rmtree(directory.path / ".unfinished")
+    with pytest.raises(UserError, match=r"out was finished or removed by another program: check it with .* --verify$"):
+        directory.write("movies.txt", lambda path: path.write_text("x") and None)

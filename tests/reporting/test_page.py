@@ -237,3 +237,19 @@ def test_runs_of_different_objectives_share_no_charts(rating_run, ranking_run, t
 def test_names_of_runs_are_unique():
     assert distinct_names([Path("/a/one"), Path("/a/two")]) == ["one", "two"]
     assert distinct_names([Path("/a/run"), Path("/b/run")]) == ["a/run", "b/run"]
+
+
+def test_text_that_cannot_be_drawn_is_escaped(monkeypatch, tmp_path):
+    import vl_convert
+
+    from gnnrec.reporting.content import Figure
+    from gnnrec.reporting.page import _write_png
+
+    drawn = []
+    monkeypatch.setattr(vl_convert, "vegalite_to_png", lambda spec, **options: drawn.append(spec) or b"png")
+    rows = [{"title": "An \x1b[31mE\x07S\x00C", "value": 3.5}, {"title": "\tgood \u00e9\n\U0001f600", "value": None}]
+    _write_png(Figure("f", "Title", "", {"datasets": {"a": rows}, "mark": "bar"}), tmp_path)
+    assert drawn[0]["datasets"]["a"] == [
+        {"title": "An \\u001b[31mE\\u0007S\\u0000C", "value": 3.5},
+        {"title": "\tgood \u00e9\n\U0001f600", "value": None},
+    ]
