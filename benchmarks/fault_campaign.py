@@ -92,8 +92,7 @@ class Campaign:
         place.mkdir(parents=True, exist_ok=True)
         for source in {*command.reads, *(("data",) if "export" in command.reads else ())}:
             copy(self.base / source, place / ("run" if source == "stopped" else source))
-        for source in (self.base / "pairs.csv",):
-            (place / source.name).write_bytes(source.read_bytes())
+        shutil.copy(self.base / "pairs.csv", place)
         return place
 
     def judge(

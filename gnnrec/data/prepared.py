@@ -122,7 +122,7 @@ class PreparedDataset:
         missing = [name for name in _REQUIRED_FILES if name not in self.manifest.files]
         if missing:
             raise UserError(f"{self.directory}: manifest.json does not list {missing[0]}: run gnnrec prepare again")
-        self._checks = ShardChecks(self)
+        self._checks = ShardChecks(self, len(SPLIT_NAMES))
         for name in DTYPES:
             if f"{name}.npy" in self.manifest.files:
                 getattr(self, name)  # checks its type and length

@@ -22,8 +22,6 @@ DTYPES = {
     "user_ptr": np.dtype("int64"), "movie": np.dtype("int32"), "rating": np.dtype("float32"),
     "split": np.dtype("uint8"), "timestamp": np.dtype("int64"),
 }  # fmt: skip
-#: Highest position in :data:`gnnrec.data.prepared.SPLIT_NAMES`.
-LAST_SPLIT = 5
 AGAIN = "run gnnrec prepare again"
 
 
@@ -61,10 +59,11 @@ class ShardChecks:
 
     Args:
         dataset: The dataset.
+        num_splits: Number of splits: their values are below it.
     """
 
-    def __init__(self, dataset: PreparedArrays):
-        self.dataset = dataset
+    def __init__(self, dataset: PreparedArrays, num_splits: int):
+        self.dataset, self.num_splits = dataset, num_splits
         self._sound: set[int] = set()
 
     def check(self, first: int, end: int) -> None:
@@ -101,8 +100,8 @@ class ShardChecks:
                 raise self._damaged("movie", number, f"are not all in 0 to {dataset.num_movies - 1}")
             if not (rating.min() >= low and rating.max() <= high):  # NaN is neither
                 raise self._damaged("rating", number, f"are not all on the scale {low:g} to {high:g}")
-            if split.max() > LAST_SPLIT:
-                raise self._damaged("split", number, f"are not all in 0 to {LAST_SPLIT}")
+            if split.max() >= self.num_splits:
+                raise self._damaged("split", number, f"are not all in 0 to {self.num_splits - 1}")
         for name, part in parts.items():
             expected = dataset.manifest.files[f"{name}.npy"].get("shards")
             if expected is not None and _checksum(part) != expected[number]:

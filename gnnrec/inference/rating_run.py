@@ -33,7 +33,7 @@ from gnnrec.models.row_memory import row_memory
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.checkpoint.info import INTEREST, checkpoints
 from gnnrec.training.checkpoint.opened import OpenedCheckpoint, open_checkpoint
-from gnnrec.training.checkpoint.rows import RowFiles
+from gnnrec.training.checkpoint.rows import RowFiles, copy_rows
 from gnnrec.training.checkpoint.tensors import check_kinds
 
 
@@ -80,10 +80,7 @@ class RatingRun(LoadedRun):
         """This rank's user rows."""
         memory = row_memory(self.config.user_rows, self.directory.parent)
         users = self.model.user_tables(self.graph, memory)
-        stored = self._rows.read(self.part, users.memory.host_memory)
-        with torch.no_grad():
-            for name, rows in stored.items():
-                users.tables()[name].copy_(rows)
+        copy_rows(self._rows.read(self.part, users.memory.host_memory), users)
         return users
 
     @property

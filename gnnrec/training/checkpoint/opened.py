@@ -48,7 +48,7 @@ class OpenedCheckpoint:
         return OpenedCheckpoint(
             directory,
             info,
-            load_tensors(directory / "model.pt"),
+            load_tensors(directory / "model.pt", mapped=True),  # the model gets a copy
             RowFiles(directory, "users", info),
             {stem: load_tensors(directory / f"{stem}.pt") for stem in stems},
         )

@@ -13,7 +13,7 @@ from gnnrec.graph.partition import Partition
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, Tensors, read_info, user_range
-from gnnrec.training.checkpoint.rows import RowFiles
+from gnnrec.training.checkpoint.rows import RowFiles, copy_rows
 from gnnrec.training.checkpoint.tensors import Kind, check_finite, check_kinds, kinds_of, load_tensors
 from gnnrec.utils import files
 from gnnrec.utils.stored import irregularity
@@ -52,12 +52,10 @@ def load_weights(
     """
     path, state = directory / f"{prefix}model.pt", read_replicated(directory, f"{prefix}model", info)
     check_kinds(path, state, kinds_of(model.state_dict()))
-    tables = users.tables()
-    kinds = {name: (shape[1:], dtype) for name, (shape, dtype) in kinds_of(tables).items()}
+    kinds = {name: (shape[1:], dtype) for name, (shape, dtype) in kinds_of(users.tables()).items()}
     stored = read_rows(directory, f"{prefix}users", info, part, users.memory.host_memory, kinds)
     model.load_state_dict(state)
-    for name, rows in stored.items():
-        tables[name].copy_(rows)
+    copy_rows(stored, users)
 
 
 def read_replicated(directory: Path, stem: str, info: CheckpointInfo) -> Tensors:

@@ -10,8 +10,17 @@ from torch import Tensor
 from gnnrec.errors import UserError
 from gnnrec.graph.partition import Partition
 from gnnrec.models.row_memory import RowMemory
+from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, Tensors, by_user_name, user_range
 from gnnrec.training.checkpoint.tensors import Kind, check_kinds, kinds_of, load_tensors
+
+
+@torch.no_grad()
+def copy_rows(rows: Tensors, users: NodeTables | NoTables) -> None:
+    """Copies rows that were read into the tables of the same names; a rank without users has none."""
+    tables = users.tables()
+    for name, values in rows.items():
+        tables[name].copy_(values)
 
 
 class RowFiles:
