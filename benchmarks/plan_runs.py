@@ -54,7 +54,7 @@ def job_of(data: Path, options: list[str], ranks: int) -> TrainingJob:
     return job_of_dataset(data, config.model, config.loader, ranks)
 
 
-def measure(data: Path, options: list[str], ranks: int = 1, epochs: int = 3) -> dict[str, float]:
+def measure(data: Path, options: list[str], ranks: int = 1, epochs: int = 8) -> dict[str, float]:
     """Measures seconds of a step by stage, bytes of all-reduces and peak memory, of the slowest or largest rank.
 
     Every rank is a separate process with one thread. One epoch compiles and fills caches; the fastest of the next

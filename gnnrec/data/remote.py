@@ -16,6 +16,7 @@ from typing import Any
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.log import logger
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 #: A path keeps one slash of the two.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
@@ -55,6 +56,7 @@ def local_copy(path: Path, directory: Path) -> Path:
     except FileNotFoundError:
         raise UserError(f"{address} does not exist: check the address") from None
     except Exception as error:  # each file system has errors of its own
+        reraise_out_of_memory(error)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{address} cannot be read ({reason[:120]}): check the address and your credentials") from None
 
