@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from gnnrec.errors import UserError
 
@@ -155,6 +155,25 @@ def _locked(path: Path) -> Iterator[bool]:
         yield acquired
     finally:
         os.close(descriptor)
+
+
+def lock_file(path: Path) -> TextIO | None:
+    """Opens and locks a file; the system releases the lock when the process ends.
+
+    On a file system without locks the file is not locked.
+
+    Returns:
+        The open file, or None if another process has locked it.
+    """
+    file = open(path, "a")  # noqa: SIM115
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:
+        pass
+    return file
 
 
 def replace_directory(temporary: Path, target: Path) -> None:

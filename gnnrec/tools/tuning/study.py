@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import math
 import warnings
 from pathlib import Path
@@ -14,6 +13,7 @@ from gnnrec import rng
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning.space import Parameter
+from gnnrec.utils import files
 
 #: One in this many trials that reach a rung continues (successive halving).
 REDUCTION = 2
@@ -176,11 +176,9 @@ def _locked(directory: Path) -> TextIO:
         if names - {_LOCK} and _JOURNAL not in names:
             raise UserError(f"--out {directory} holds something else than a study: choose another directory")
         directory.mkdir(parents=True, exist_ok=True)
-        file = open(directory / _LOCK, "w")  # noqa: SIM115
+        file = files.lock_file(directory / _LOCK)
     except OSError as error:
         raise UserError(f"--out {directory}: cannot write there ({error.strerror}): choose another directory") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"another gnnrec tune uses {directory}: wait for it, or choose another --out") from None
+    if file is None:
+        raise UserError(f"another gnnrec tune uses {directory}: wait for it, or choose another --out")
     return file
