@@ -7,8 +7,8 @@ r"""Compares the speed of this build with that of an earlier one, the two altern
 Each round runs every row once with each build: ``train_dist.py``, ``gnnrec prepare`` or ``gnnrec export`` of that
 build, as a user runs them. ``plain`` and ``gat_plain`` are next to the plain PyG recipe at its best
 (:mod:`benchmarks.plain_pyg`) in the same rounds. Figures are medians over rounds; ratios are above 1 where this build
-is faster. Bytes and seconds of other networks are those of ``many_movies.json``, ``hosts.json`` and
-``hosts_bf16.json``. Needs two free cores, and a directory for files of a few gigabytes (``TMPDIR``).
+is faster. Bytes and seconds of other networks, and the peak with 200 million ratings, are those of
+``many_movies.json``, ``hosts.json``, ``hosts_bf16.json`` and ``scale_throughput.json``. Needs two free cores, and a directory for files of a few gigabytes (``TMPDIR``).
 """
 
 from __future__ import annotations
@@ -240,13 +240,14 @@ def write(options: argparse.Namespace, found: dict) -> Path:
 
 
 def of_other_files() -> dict[str, float]:
-    """Figures of networks that this benchmark does not measure."""
+    """Figures that this benchmark does not measure: of networks, and of 200 million ratings."""
     most = json.loads((record.RESULTS / "many_movies.json").read_text())["rows"][-1]
     found = {"many_movies_mib": most["active"]["collective_mib"]}
     for name, suffix in (("hosts", ""), ("hosts_bf16", "_bf16")):
         hosts = json.loads((record.RESULTS / f"{name}.json").read_text())["hosts"]
         for count in ("2", "4"):
             found[f"seconds_{count}_hosts{suffix}"] = hosts[count]["collective_seconds"]
+    found["peak_gb_200m"] = json.loads((record.RESULTS / "scale_throughput.json").read_text())["rows"][-1]["peak_gb"]
     return found
 
 
