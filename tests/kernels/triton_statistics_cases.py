@@ -1,0 +1,179 @@
+"""Compares Triton kernels for statistics with plain torch: ``python -m tests.kernels.triton_statistics_cases cpu``.
+
+Takes ``cpu``, ``cuda`` or ``compiler``, as :mod:`tests.kernels.triton_cases`, and prints a JSON object with the error
+of each case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnnrec.kernels import dispatch
+from gnnrec.kernels import fold_biases as biases
+from gnnrec.kernels import statistics as kernels
+from gnnrec.kernels.edge_orders import EdgeOrders
+from gnnrec.kernels.edges import Edges, EdgeTimeBins, TimeBins
+from gnnrec.kernels.ragged import offsets
+from tests.kernels.ragged_examples import assert_near
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+MOVIES, LEVELS, FOLDS = 11, 10, 6
+WINDOWS = TimeBins(
+    movie_half_width=60,
+    num_movie_half_bins=17,
+    movie_shrinkage=7.1,
+    user_half_widths=(20, 3),
+    user_shrinkages=(5.3, 1.7),
+)
+#: Edges of the users; the interpreter is slow.
+COUNTS = {"cpu": [3, 0, 1, 41, 12, 0, 7, 2, 0], "cuda": [3, 0, 1, 700, 1400, 12, 0, *range(300), 0]}
+#: Folds of the lanes: none, one, and groups that start before and reach past the last one.
+GROUPS = {"no fold": range(-1, 0), "one fold": range(2, 3), "4 folds": range(3, 7), "16 folds": range(0, 16)}
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+@dataclasses.dataclass
+class Example:
+    """Random edges and their times.
+
+    Attributes:
+        edges: The edges.
+        time: int32 ``[edges]``.
+        cells: Number of cells.
+        follows: Whether each cell is adjacent to the one before, bool ``[cells]``.
+    """
+
+    edges: Edges
+    time: Tensor
+    cells: int
+    follows: Tensor
+
+
+def example(counts: list[int], dtype: torch.dtype, device: str) -> Example:
+    """Draws edges in sessions, some of them adjacent; half of them are of one movie, and the last has none."""
+    random, size = np.random.default_rng(len(counts)), sum(counts)
+    time = np.concatenate([np.sort(random.choice([0, 30, 500, 900], n) + random.integers(0, 25, n)) for n in counts])
+    movie = np.where(random.random(size) < 0.5, 2, random.integers(0, MOVIES - 1, size))
+    width = WINDOWS.num_movie_half_bins
+    years = torch.from_numpy(movie * width + time // WINDOWS.movie_half_width)
+    rated = torch.unique(torch.cat([years, torch.tensor([MOVIES * width - 1])]))
+    columns = {
+        "pointer": offsets(torch.tensor(counts)),
+        "movie": torch.from_numpy(movie).to(torch.int32),
+        "rating": torch.from_numpy(random.normal(size=size)).to(dtype),
+        "level": torch.from_numpy(random.integers(0, LEVELS, size)).to(torch.uint8),
+        "fold": torch.from_numpy(random.integers(0, FOLDS, size)).to(torch.uint8),
+    }
+    columns = {name: values.to(device) for name, values in columns.items()}
+    seconds, rated = torch.from_numpy(time).to(torch.int32).to(device), rated.to(device)
+    with dispatch.forced("reference"):
+        steps = kernels.time_bins(columns["pointer"], seconds, WINDOWS)[1]
+    cell = torch.searchsorted(rated, years.to(device)).to(torch.int32)
+    orders = EdgeOrders(columns["pointer"], columns["movie"], MOVIES, cell, rated, width)
+    edges = Edges(**columns, bins=EdgeTimeBins(cell, steps), movies=MOVIES, orders=orders)
+    follows = torch.diff(rated, prepend=rated.new_full((1,), -2)).eq(1) & (rated % width != 0)
+    return Example(edges, seconds, rated.numel(), follows)
+
+
+def compare(function: Callable[[], tuple], tolerance: float) -> None:
+    """Compares both implementations, and two runs of Triton's bit for bit."""
+    results = []
+    for name in ("reference", "triton", "triton"):
+        with dispatch.forced(name):
+            results.append(function())
+    for expected, actual, again in zip(*results, strict=True):
+        if expected is None:
+            assert actual is None
+            continue
+        assert actual.dtype == expected.dtype and actual.device == expected.device
+        assert torch.equal(actual, again), "two runs differ"
+        assert_near(actual, expected, tolerance)
+
+
+def random_tables(rows: list[int], lanes: int, dtype: torch.dtype, device: str) -> list[Tensor]:
+    random = np.random.default_rng(lanes)
+    return [torch.from_numpy(random.normal(size=(count, lanes))).to(dtype).to(device) for count in rows]
+
+
+def sweep(folds: range, sums: bool, dtype: torch.dtype, given: Example, device: str) -> None:
+    edges = given.edges
+    users, lanes = edges.pointer.numel() - 1, len(folds)
+    movie_bias, total, degree = random_tables([MOVIES, users, users], lanes, dtype, device)
+    arguments = edges, folds, movie_bias, total, degree.abs(), 5.1, sums
+    compare(lambda: biases.bias_sweep(*arguments), TOLERANCE[dtype])
+
+
+def temporal(folds: range, dtype: torch.dtype, given: Example, device: str) -> None:
+    edges = given.edges
+    users, lanes = edges.pointer.numel() - 1, len(folds)
+    tables = random_tables([users, MOVIES], lanes, dtype, device)
+    compare(lambda: (biases.year_sums(edges, folds, *tables, given.cells),), TOLERANCE[dtype])
+    with dispatch.forced("reference"):
+        years = biases.both_bins(biases.year_sums(edges, folds, *tables, given.cells), given.follows)
+        counts = kernels.fold_sums(edges, max(FOLDS, folds.stop))[0]
+    targets = torch.zeros(lanes, users, dtype=torch.int64, device=device)
+    if folds.start >= 0:
+        targets[:] = counts[folds.start : folds.stop]
+    pointer = [0, *targets.sum(1).cumsum(0).tolist()]
+    arguments = edges, folds, targets, pointer, *tables, years, WINDOWS, lanes == 1
+    compare(lambda: biases.temporal_biases(*arguments), 10 * TOLERANCE[dtype])
+
+
+def temporal_in_blocks(dtype: torch.dtype, given: Example, device: str) -> None:
+    from gnnrec.kernels import temporal_biases_triton
+
+    before, temporal_biases_triton.TABLE_BYTES = temporal_biases_triton.TABLE_BYTES, 1 << 10
+    try:
+        temporal(range(0, 4), dtype, given, device)
+        temporal(range(-1, 0), dtype, given, device)
+    finally:
+        temporal_biases_triton.TABLE_BYTES = before
+
+
+def run_cases(device: str) -> dict[str, Callable[[], None]]:
+    cases: dict[str, Callable[[], None]] = {}
+    for kind, dtype in DTYPES.items():
+        given = example(COUNTS[device], dtype, device)
+        empty = example([0, 0, 0], dtype, device)
+        for group, folds in GROUPS.items():
+            for sums in (True, False):
+                name = f"{'both sweeps' if sums else 'sweep of users'} {group} {kind}"
+                cases[name] = functools.partial(sweep, folds, sums, dtype, given, device)
+            cases[f"temporal biases {group} {kind}"] = functools.partial(temporal, folds, dtype, given, device)
+        cases[f"temporal biases in blocks {kind}"] = functools.partial(temporal_in_blocks, dtype, given, device)
+        for group in ("no fold", "4 folds"):
+            cases[f"no edges {group} {kind}"] = functools.partial(no_edges, GROUPS[group], dtype, empty, device)
+    return cases
+
+
+def no_edges(folds: range, dtype: torch.dtype, given: Example, device: str) -> None:
+    sweep(folds, True, dtype, given, device)
+    temporal(folds, dtype, given, device)
+
+
+def main(where: str) -> None:
+    from gnnrec.kernels import chunks_triton, lanes_triton
+
+    if where == "cpu":
+        chunks_triton.CHUNK, lanes_triton.TILE, lanes_triton.LONGEST = 16, 64, 8
+    actual = {}
+    for name, case in run_cases(where).items():
+        try:
+            case()
+            actual[name] = ""
+        except Exception:
+            actual[name] = traceback.format_exc(limit=-4)
+    print(json.dumps(actual))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
