@@ -31,7 +31,7 @@ def bias_sweep(
     """See :func:`gnnrec.kernels.fold_biases.bias_sweep`."""
     users, lanes = user_total.shape
     movie_bias, user_total, user_degree = (table.contiguous() for table in (movie_bias, user_total, user_degree))
-    bias, tile = torch.empty_like(user_total), (lanes, tile_rows(lanes))
+    bias, tile = torch.empty_like(user_total), (lanes, tile_rows(lanes, user_total.dtype))
     with torch.cuda.device_of(bias):
         if users:
             _user_biases[(users,)](
@@ -95,7 +95,7 @@ def year_sums(edges: Edges, folds: range, user_base: Tensor, movie_bias: Tensor,
             extras,
             reading.chunk,
             lanes,
-            tile_rows(lanes),
+            tile_rows(lanes, sums.dtype),
             num_warps=1,
         )
         return add_extra_rows(sums, extra_pointer, lists).view(cells, 2, lanes)

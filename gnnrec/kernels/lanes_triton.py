@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 
-#: Numbers of a tile of edges x lanes that a program holds at a time: 16 per thread of a warp.
-TILE = 512
+#: Bytes of a tile of edges x lanes that a program holds at a time: 64 per thread of a warp.
+TILE = 2048
 #: Most edges of a tile: most users have fewer.
 LONGEST = 128
 
 
-def tile_rows(columns: int) -> int:
+def tile_rows(columns: int, dtype: torch.dtype) -> int:
     """Returns the edges of a tile, a power of two, for a power of two of columns."""
-    return max(1, min(LONGEST, TILE // columns))
+    return max(1, min(LONGEST, TILE // (columns * dtype.itemsize)))
 
 
 @triton.jit

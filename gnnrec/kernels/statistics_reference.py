@@ -19,7 +19,8 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     for cell, shape in ((by_user, (folds, users)), (by_movie, (edges.movies, folds))):
         size = shape[0] * shape[1]
         sums.append(torch.bincount(cell, minlength=size).to(torch.int32).view(shape))
-        sums.append(torch.bincount(cell, weights=rating, minlength=size).view(shape))
+        # Without edges, the result is integral.
+        sums.append(torch.bincount(cell, weights=rating, minlength=size).to(torch.float64).view(shape))
     return tuple(sums)
 
 

@@ -86,7 +86,7 @@ def _category_sums(
                 extras,
                 categories,
                 reading.chunk,
-                tile_rows(columns),
+                tile_rows(columns, dtype),
                 columns,
                 num_warps=1,
             )

@@ -45,7 +45,7 @@ def lane_temporal_biases(
     tables_of = user_base.contiguous(), movie_bias.contiguous(), years.contiguous()
     shrinkages = windows.user_shrinkages, windows.movie_shrinkage
     of_edges = edges.pointer, edges.movie, edges.rating, edges.bins.cell, edges.bins.steps, edges.fold, folds.start
-    tile = lanes, tile_rows(lanes)
+    tile = lanes, tile_rows(lanes, rating.dtype)
     with torch.cuda.device_of(rating):
         for users, part in blocks:
             if not part:

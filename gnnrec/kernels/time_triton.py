@@ -9,12 +9,12 @@ from torch import Tensor
 
 from gnnrec.kernels.edges import TimeBins
 
-#: Query times, or edges, that a program processes at a time.
+#: Edges that a program processes at a time.
 _ROWS = 64
 #: Edges that a program sums at a time for each of its query times.
 _ENTRIES = 16
 #: Query times that a program sums at a time.
-_QUERIES = 32
+_QUERIES = 16
 
 
 def window_sums(
