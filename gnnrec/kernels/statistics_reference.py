@@ -69,9 +69,9 @@ def level_sums(
     dtype: torch.dtype,
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.level_sums`."""
-    owner = owners(pointer, entries=movie.numel())
-    receiver, sender = (owner, movie) if to_users else (movie, owner)
-    slot = receiver.to(torch.int64) * shape[1] + level
+    owner = owners(pointer, torch.int64 if to_users else torch.int32, movie.numel())
+    receiver, sender = (owner, movie) if to_users else (movie.to(torch.int64), owner)
+    slot = torch.add(level, receiver, alpha=shape[1])
     value = torch.ones(slot.numel(), dtype=dtype, device=slot.device) if scale is None else scale[sender].to(dtype)
     return torch.zeros(shape[0] * shape[1], dtype=dtype, device=slot.device).index_add_(0, slot, value).view(shape)
 
