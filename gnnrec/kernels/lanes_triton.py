@@ -12,9 +12,15 @@ TILE = 2048
 LONGEST = 128
 
 
-def tile_rows(columns: int, dtype: torch.dtype) -> int:
-    """Returns the edges of a tile, a power of two, for a power of two of columns."""
-    return max(1, min(LONGEST, TILE // (columns * dtype.itemsize)))
+def tile_rows(columns: int, dtype: torch.dtype, tiles: int = 1) -> int:
+    """Returns the edges of a tile, a power of two.
+
+    Args:
+        columns: Columns of the tile, a power of two.
+        dtype: Type of its numbers.
+        tiles: Tiles that share the registers, a power of two: more in kernels with more numbers for each edge and lane.
+    """
+    return max(1, min(LONGEST, TILE // (columns * dtype.itemsize)) // tiles)
 
 
 @triton.jit

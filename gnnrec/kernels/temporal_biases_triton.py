@@ -45,7 +45,6 @@ def lane_temporal_biases(
     tables_of = user_base.contiguous(), movie_bias.contiguous(), years.contiguous()
     shrinkages = windows.user_shrinkages, windows.movie_shrinkage
     of_edges = edges.pointer, edges.movie, edges.rating, edges.bins.cell, edges.bins.steps, edges.fold, folds.start
-    tile = lanes, tile_rows(lanes, rating.dtype)
     with torch.cuda.device_of(rating):
         for users, part in blocks:
             if not part:
@@ -61,7 +60,8 @@ def lane_temporal_biases(
                     before if before is None else before[window],
                     window,
                     *shrinkages,
-                    *tile,
+                    lanes,
+                    tile_rows(lanes, rating.dtype, 2),
                     num_warps=1,
                 )
             if targets:
@@ -77,7 +77,8 @@ def lane_temporal_biases(
                     biases,
                     kinds,
                     *shrinkages,
-                    *tile,
+                    lanes,
+                    tile_rows(lanes, rating.dtype),
                     num_warps=1,
                 )
     return biases, before

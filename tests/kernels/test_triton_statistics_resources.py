@@ -11,6 +11,6 @@ pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
 
 def test_kernels_fit_into_the_registers_of_gpus(tmp_path):
     actual = run_program("triton_statistics_resources", [], tmp_path, False)
-    assert len(actual) >= 32
+    assert len(actual) >= 33
     assert {name: taken for name, taken in actual.items() if taken["spills"]} == {}
     assert all(0 < taken["registers"] < 256 and taken["shared"] <= 2048 for taken in actual.values())

@@ -27,15 +27,15 @@ TYPES = {
 OF_NAME = {name: kind for kind, names in TYPES.items() for name in names.split()}
 
 
-def lanes_of(lanes: int, dtype: torch.dtype = torch.float32) -> dict[str, int]:
-    return {"LANES": lanes, "ROWS": tile_rows(lanes, dtype)}
+def lanes_of(lanes: int, dtype: torch.dtype = torch.float32, tiles: int = 1) -> dict[str, int]:
+    return {"LANES": lanes, "ROWS": tile_rows(lanes, dtype, tiles)}
 
 
 def kernels() -> dict[str, tuple[Any, dict, dict]]:
     """Returns the kernels, values of their constants, and types of arguments that do not follow from their names."""
     widest = lanes_of(max(WIDTHS))
     shrinkages = {"SHRINKAGES": (10.0, 2.0), "MOVIE_SHRINKAGE": 100.0}
-    second_window = {**widest, **shrinkages, "WINDOW": 1, "stage": None}
+    second_window = {**lanes_of(max(WIDTHS), tiles=2), **shrinkages, "WINDOW": 1, "stage": None}
     folds = {"WIDTH": 16, "COLUMNS": 16, "ROWS": tile_rows(16, torch.float64), "CHUNK": CHUNK}
     windows = {"QUERIES": time_triton._QUERIES, "ENTRIES": time_triton._ENTRIES}
     bins = {"HALF_WIDTHS": (43_200, 120), "ROWS": time_triton._ROWS}
@@ -55,7 +55,7 @@ def kernels() -> dict[str, tuple[Any, dict, dict]]:
 
 
 def main() -> None:
-    """Compiles all kernels for all GPUs, and the largest one also for one lane and in float64."""
+    """Compiles all kernels for all GPUs, and the largest one also for fewer lanes and in float64."""
     result = {}
     for name, (kernel, constants, others) in kernels().items():
         names = [argument for argument in kernel.arg_names if argument not in constants]
@@ -63,11 +63,12 @@ def main() -> None:
         for capability in CAPABILITIES:
             result[f"{name} {capability}"] = resources(kernel, types, constants, capability)
         if name == "bins":
-            alone = {**constants, **lanes_of(1)}
+            alone = {**constants, **lanes_of(1, tiles=2)}
             del alone["stage"]
             result["bins of one lane"] = resources(kernel, types | {"stage": "*fp32"}, alone, 90)
+            result["bins of four lanes"] = resources(kernel, types, constants | lanes_of(4, tiles=2), 100)
             exact = {argument: kind.replace("fp32", "fp64") for argument, kind in types.items()}
-            large = constants | lanes_of(max(WIDTHS), torch.float64)
+            large = constants | lanes_of(max(WIDTHS), torch.float64, 2)
             result["bins in float64"] = resources(kernel, exact, large, 100)
     print(json.dumps(result))
 
