@@ -55,12 +55,20 @@ class Messages:
         """Sum of the weights of each receiver's messages at each rating level: float ``[receivers, levels]``."""
         return self.level_sums(None)
 
+    @cached_property
+    def _level_by_column(self) -> Tensor:
+        return self.level.index_select(0, self.lists.by_column[2])
+
     def level_sums(self, sender_scale: Tensor | None) -> Tensor:
         """Computes :attr:`level_counts` with each message times the scale of its sender, float ``[senders]``."""
         lists, shape = self.lists, (self.num_receivers, self.num_levels)
-        return lists.weight * level_sums(
-            lists.pointer, lists.entry, self.level, shape, sender_scale, self.to_users, self.degree.dtype
-        )
+        if self.to_users or lists.entry.device.type == "cpu":
+            messages = lists.pointer, lists.entry, self.level, shape, sender_scale, self.to_users
+        else:
+            # The lists by column are sorted once for all sums over movies, which are those of list owners then.
+            pointer, user, _ = lists.by_column
+            messages = pointer, user, self._level_by_column, shape, sender_scale, True
+        return lists.weight * level_sums(*messages, self.degree.dtype)
 
     def reversed(self) -> Messages:
         """Returns the same edges in the other direction; only without sampling."""

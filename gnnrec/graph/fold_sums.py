@@ -39,7 +39,16 @@ class Folds:
             fold: Fold of each edge, uint8 ``[edges]``.
             folds: Number of folds.
         """
-        edges = Edges(graph.user_ptr, graph.movie, graph.rating, graph.level, graph.time_bins, fold, graph.num_movies)
+        edges = Edges(
+            graph.user_ptr,
+            graph.movie,
+            graph.rating,
+            graph.level,
+            graph.time_bins,
+            fold,
+            graph.num_movies,
+            graph.edge_orders,
+        )
         user_count, user_sum, movie_count, movie_sum = fold_sums(edges, folds)
         # float64 sums of counts and half stars are exact in any order, so they do not depend on the number of ranks.
         movie_sums = torch.stack([movie_count.to(torch.float64), movie_sum]).transpose(1, 2).contiguous()

@@ -14,6 +14,7 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.dataset_edges import DatasetEdges, read_edges
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.time_bins import Clock
+from gnnrec.kernels.edge_orders import EdgeOrders
 from gnnrec.kernels.edges import EdgeTimeBins
 from gnnrec.kernels.ragged import transpose
 from gnnrec.kernels.sorting import sort_within
@@ -101,7 +102,18 @@ class RankGraph:
 
     @cached_property
     def _by_movie(self) -> tuple[Tensor, Tensor, Tensor]:
-        return transpose(self.user_ptr, self.movie, self.num_movies)
+        if self.clock is not None:
+            return transpose(self.user_ptr, self.movie, self.num_movies)
+        shared = self.edge_orders.by_movie
+        return shared.movie_pointer, shared.order, shared.user
+
+    @cached_property
+    def edge_orders(self) -> EdgeOrders:
+        """Orders of the edges for statistics on GPUs. The first access is a collective in models with time."""
+        if self.clock is None:
+            return EdgeOrders(self.user_ptr, self.movie, self.num_movies)
+        cell, width = self._bins[0].cell, self.clock.windows.num_movie_half_bins
+        return EdgeOrders(self.user_ptr, self.movie, self.num_movies, cell, self.rated_years, width)
 
     @cached_property
     def time_bins(self) -> EdgeTimeBins | None:

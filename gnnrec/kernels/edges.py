@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 from torch import Tensor
+
+from gnnrec.kernels.edge_orders import EdgeOrders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Edges:
         bins: Half-width bins of time; None in models without time.
         fold: uint8 ``[edges]``.
         movies: Number of movies.
+        orders: Orders of the edges for kernels on GPUs.
     """
 
     pointer: Tensor
@@ -43,6 +47,12 @@ class Edges:
     bins: EdgeTimeBins | None
     fold: Tensor
     movies: int
+    orders: EdgeOrders
+
+    @cached_property
+    def fold_by_movie(self) -> Tensor:
+        """Folds in the order of :attr:`EdgeOrders.by_movie`, uint8 ``[edges]``."""
+        return self.fold.index_select(0, self.orders.by_movie.order)
 
 
 @dataclasses.dataclass(frozen=True)

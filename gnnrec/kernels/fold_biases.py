@@ -5,7 +5,8 @@ several folds: each is a *lane* of all sums, and an edge is in every lane but th
 folds of the lanes, of which there are one of :data:`WIDTHS`. Lanes past the last fold, and the lane of fold -1, exclude
 no edge.
 
-Compiled loops on the CPU; :mod:`gnnrec.kernels.fold_biases_reference` in plain torch elsewhere.
+Loops compiled by numba on CPUs, Triton kernels on GPUs, and :mod:`gnnrec.kernels.fold_biases_reference` in plain torch
+elsewhere.
 """
 
 from __future__ import annotations

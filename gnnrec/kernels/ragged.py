@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Most entries that are sorted at a time on a GPU: torch sorts fewer than 2^31, with 24 temporary bytes an entry.
+SORTED_AT_ONCE = 1 << 27
+
 
 def offsets(counts: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
     """Computes the CSR offsets ``[n + 1]`` of lists with ``counts`` ``[n]`` entries."""
@@ -58,9 +61,8 @@ def transpose(pointer: Tensor, column: Tensor, num_columns: int) -> tuple[Tensor
     """
     rows, entries = pointer.numel() - 1, column.numel()
     if column.device.type != "cpu":
-        order = torch.argsort(column, stable=True).to(index_dtype(entries))
-        row = owners(pointer, index_dtype(rows), entries).index_select(0, order)
-        return offsets(torch.bincount(column, minlength=num_columns)), order, row
+        column_pointer, order = _sorted_in_blocks(column, num_columns)
+        return column_pointer, order, owners(pointer, index_dtype(rows), entries).index_select(0, order)
     # scipy's conversion from CSR to CSC is a counting sort, seven times faster than argsort here.
     import numpy as np
     import scipy.sparse
@@ -76,6 +78,24 @@ def transpose(pointer: Tensor, column: Tensor, num_columns: int) -> tuple[Tensor
     ).tocsc()
     column_pointer, order, row = (torch.from_numpy(array) for array in (matrix.indptr, matrix.data, matrix.indices))
     return column_pointer.to(torch.int64), order, row.to(index_dtype(rows))
+
+
+def _sorted_in_blocks(column: Tensor, num_columns: int) -> tuple[Tensor, Tensor]:
+    """Sorts entries stably by column: CSR offsets of the columns, and the order."""
+    entries = column.numel()
+    pointer, dtype = offsets(torch.bincount(column, minlength=num_columns)), index_dtype(entries)
+    if entries <= SORTED_AT_ONCE:
+        return pointer, torch.argsort(column, stable=True).to(dtype)
+    order, free = torch.empty(entries, dtype=dtype, device=column.device), pointer[:-1].clone()
+    for first, block in zip(range(0, entries, SORTED_AT_ONCE), column.split(SORTED_AT_ONCE)):
+        keys, places = torch.sort(block, stable=True)
+        counts = torch.bincount(block, minlength=num_columns)
+        # Entry i of the sorted block is entry i - start of its column in this block.
+        target = (free - offsets(counts)[:-1]).index_select(0, keys)
+        target += torch.arange(keys.numel(), device=keys.device)
+        order[target] = (places + first).to(dtype)
+        free += counts
+    return pointer, order
 
 
 def index_dtype(count: int) -> torch.dtype:

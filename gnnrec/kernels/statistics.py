@@ -1,6 +1,7 @@
 """Statistics of edges: sums by fold, residuals, rating levels, and bins of time.
 
-Compiled loops on the CPU; :mod:`gnnrec.kernels.statistics_reference` in plain torch elsewhere.
+Loops compiled by numba on CPUs, Triton kernels on GPUs, and :mod:`gnnrec.kernels.statistics_reference` in plain torch
+elsewhere.
 :mod:`gnnrec.kernels.fold_biases` has the biases from which residuals are computed.
 """
 

@@ -19,7 +19,8 @@ def fold_sums(edges: Edges, folds: int) -> tuple[Tensor, Tensor, Tensor, Tensor]
     for cell, shape in ((by_user, (folds, users)), (by_movie, (edges.movies, folds))):
         size = shape[0] * shape[1]
         sums.append(torch.bincount(cell, minlength=size).to(torch.int32).view(shape))
-        sums.append(torch.bincount(cell, weights=rating, minlength=size).view(shape))
+        # Without edges, the result is integral.
+        sums.append(torch.bincount(cell, weights=rating, minlength=size).to(torch.float64).view(shape))
     return tuple(sums)
 
 
@@ -68,9 +69,9 @@ def level_sums(
     dtype: torch.dtype,
 ) -> Tensor:
     """See :func:`gnnrec.kernels.statistics.level_sums`."""
-    owner = owners(pointer, entries=movie.numel())
-    receiver, sender = (owner, movie) if to_users else (movie, owner)
-    slot = receiver.to(torch.int64) * shape[1] + level
+    owner = owners(pointer, torch.int64 if to_users else torch.int32, movie.numel())
+    receiver, sender = (owner, movie) if to_users else (movie.to(torch.int64), owner)
+    slot = torch.add(level, receiver, alpha=shape[1])
     value = torch.ones(slot.numel(), dtype=dtype, device=slot.device) if scale is None else scale[sender].to(dtype)
     return torch.zeros(shape[0] * shape[1], dtype=dtype, device=slot.device).index_add_(0, slot, value).view(shape)
 

@@ -84,6 +84,24 @@ def list_sums(
     return [total[:lists] for total in sums + totals]
 
 
+def add_extra_rows(sums: Tensor, extra_pointer: Tensor, lists: int) -> Tensor:
+    """Adds the sums of chunks after the first to those of their lists, and returns the sums of lists.
+
+    Args:
+        sums: ``[lists + extra chunks, width]``; changed.
+        extra_pointer: Offsets of each list's chunks after the first, int64 ``[lists + 1]``.
+        lists: Number of lists.
+    """
+    width = sums.shape[1]
+    if lists and len(sums) > lists:
+        tile = tiles(min(width, WIDEST))
+        with torch.cuda.device_of(sums):
+            _add_to_lists[(lists, column_blocks(width))](
+                extra_pointer, sums, None, None, lists, width, *tile, num_warps=1
+            )
+    return sums[:lists]
+
+
 @triton.jit(do_not_specialize=["lists", "extras"])
 def _add_chunks(
     value,

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
+from gnnrec.kernels.edge_orders import EdgeOrders
 from gnnrec.kernels.edges import Edges, EdgeTimeBins, TimeBins
 from gnnrec.kernels.statistics import time_bins
 
@@ -57,15 +58,19 @@ def as_tensors(users: list[list[Edge]], dtype: torch.dtype, bins: EdgeTimeBins |
     """Converts edges to the arguments of kernels; computes half-width bins by default."""
     every = [edge for rated in users for edge in rated]
     column = {name: [getattr(edge, name) for edge in every] for name in ("movie", "rating", "level", "fold", "time")}
-    time = torch.tensor(column["time"], dtype=torch.int32)
+    time, movie = torch.tensor(column["time"], dtype=torch.int32), torch.tensor(column["movie"], dtype=torch.int32)
+    bins = _bins_of(every, pointer_of(users), time) if bins is None else bins
+    width = WINDOWS.num_movie_half_bins
+    rated_years = torch.tensor([movie * width + year for movie, year in cells_of(every)], dtype=torch.int64)
     return Edges(
         pointer=pointer_of(users),
-        movie=torch.tensor(column["movie"], dtype=torch.int32),
+        movie=movie,
         rating=torch.tensor(column["rating"], dtype=dtype),
         level=torch.tensor(column["level"], dtype=torch.uint8),
-        bins=_bins_of(every, pointer_of(users), time) if bins is None else bins,
+        bins=bins,
         fold=torch.tensor(column["fold"], dtype=torch.uint8),
         movies=MOVIES,
+        orders=EdgeOrders(pointer_of(users), movie, MOVIES, bins.cell, rated_years, width),
     )
 
 

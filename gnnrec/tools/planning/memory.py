@@ -22,9 +22,12 @@ _TIME_BYTES, _GROUP_BYTES = 9, 1
 #: Bytes per rating at the peak of reading. With times: ids, 64-bit times, and the pages of their file. Without: ids,
 #: movies, levels, ratings, and the pages of their file.
 _READ_WITH_TIMES, _READ_WITHOUT_TIMES = 4 + 8 + 8, 4 + 4 + 1 + 4 + 4
-#: Temporary bytes per rating of :mod:`gnnrec.kernels.fold_biases_reference`, which computes statistics on GPUs, and the
-#: most ratings at a time.
-_PLAIN_STATISTICS, _PLAIN_BLOCK = 100, 1 << 24
+#: Bytes per rating of the order by movie on GPUs (:class:`gnnrec.kernels.edge_orders.MovieOrder`) and of folds in it.
+_ORDER_BYTES = 4 + 4 + 1
+#: Temporary bytes on GPUs: per rating that is sorted into this order, and the most ratings at a time; per rating and
+#: lane of sums over days and sessions (:mod:`gnnrec.kernels.temporal_biases_triton`), and the most of these.
+_SORT_BYTES, _SORTED_AT_ONCE = 24, 1 << 27
+_LANE_BYTES, _MOST_LANE_BYTES = 2 * 2 * FLOAT, 1 << 30
 #: Rows x channels that a layer keeps for its backward pass: sums, hidden states, states.
 _KEPT_BY_LAYER = 3
 #: Temporary rows x channels at the peak of a step: gradients of states, of sums and of messages.
@@ -88,6 +91,12 @@ def _fold_sums_bytes(job: TrainingJob) -> float:
     return len(job.fold_groups[0]) * FLOAT * (2 * 2 * job.exchanged_years + 6 * (job.local_users + job.movies))
 
 
+def _gpu_statistics_bytes(job: TrainingJob) -> float:
+    """Temporary bytes of statistics on a GPU: sums over days and sessions, or before them the sort by movie."""
+    by_lane = min(_LANE_BYTES * len(job.fold_groups[0]) * job.local_ratings, _MOST_LANE_BYTES) if job.movie_bins else 0
+    return max(by_lane, _SORT_BYTES * min(job.local_ratings, _SORTED_AT_ONCE))
+
+
 def tables_bytes(rows: float, width: int, copies: int = COPIES) -> float:
     """Returns bytes of :class:`gnnrec.models.tables.NodeTables`, with gradients and Adam's moments."""
     return rows * width * FLOAT * copies
@@ -134,8 +143,7 @@ def memory_parts(
     parts.append(MemoryPart("activations of users", of_users, "users", exact=False))
     parts.append(MemoryPart("activations of movies", of_movies, "movies", exact=False))
     # Both are gone while the biases of folds are computed.
-    in_plain_torch = _PLAIN_STATISTICS * min(job.local_ratings, _PLAIN_BLOCK)
-    of_folds = _fold_sums_bytes(job) + (in_plain_torch if gpu else 0)
+    of_folds = _fold_sums_bytes(job) + (_gpu_statistics_bytes(job) if gpu else 0)
     beyond = max(of_folds - of_users - of_movies, 0.0)
     parts.append(MemoryPart("statistics beyond activations", beyond, "movies", exact=False))
     user_copies, movie_copies = moments
@@ -151,6 +159,7 @@ def memory_parts(
         parts.append(MemoryPart("whole sums of a pass", (users + movies) * FLOAT * sums, "users", exact=False))
     if gpu:
         sent = sum(job.step_messages) / (1 if job.loader.samples else 2)
+        parts.append(MemoryPart("ratings sorted by movie", _ORDER_BYTES * job.local_ratings, "ratings"))
         parts.append(MemoryPart("messages sorted by movie", sent * 16, "ratings", exact=False))
     return parts
 
