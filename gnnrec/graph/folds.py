@@ -32,6 +32,7 @@ class Step:
         fold: Fold of the targets; its edges carry no messages.
         seeds: Local rows of this rank's seed users, int64, or None for all users in row order.
         num_targets: Targets of all ranks in this step.
+        local_targets: Targets of this rank in this step; None if not counted.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class Step:
     fold: int
     seeds: Tensor | None
     num_targets: int
+    local_targets: int | None = None
 
 
 class Epoch:
@@ -106,16 +108,16 @@ class Epoch:
     def step(self, index: int) -> Step:
         """Returns step ``index`` of this epoch, from 0; the first call is a collective."""
         fold, position = divmod(index, self.slices)
-        totals = self._target_totals
+        counts = self._target_counts
         if self._pass is None or self._pass[0] != fold:
             self._pass = fold, self._seed_slices(fold)
-        return Step(self.epoch, index, fold, self._pass[1][position], totals[index])
+        return Step(self.epoch, index, fold, self._pass[1][position], *counts[index])
 
     @cached_property
-    def _target_totals(self) -> list[int]:
-        """Targets of all ranks in every step; one collective per epoch."""
-        counts = [self._local_targets(fold) for fold in range(self.num_folds)]
-        return self.graph.world.all_reduce_sum_(torch.cat(counts)).tolist()
+    def _target_counts(self) -> list[list[int]]:
+        """Targets of all ranks, and of this one, in every step; one collective per epoch."""
+        local = torch.cat([self._local_targets(fold) for fold in range(self.num_folds)])
+        return torch.stack([self.graph.world.all_reduce_sum_(local.clone()), local], 1).tolist()
 
     def _local_targets(self, fold: int) -> Tensor:
         lists = self.folds.user_count[fold]
