@@ -151,7 +151,12 @@ def memory_parts(
         parts.append(MemoryPart("whole sums of a pass", (users + movies) * FLOAT * sums, "users", exact=False))
     if gpu:
         sent = sum(job.step_messages) / (1 if job.loader.samples else 2)
-        parts.append(MemoryPart("messages sorted by movie", sent * 16, "ratings", exact=False))
+        # Sampled messages are sorted; others are selected from the edges by movie, without a copy of their movies.
+        per_message = 16 if job.loader.samples else 12
+        parts.append(MemoryPart("messages sorted by movie", sent * per_message, "ratings", exact=False))
+        if not job.loader.samples:
+            # Position and user of each edge by movie, and the message of each edge.
+            parts.append(MemoryPart("edges sorted by movie", 12 * job.local_ratings, "ratings", exact=False))
     return parts
 
 
