@@ -19,7 +19,7 @@ from gnnrec import rng
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.dropout import dropout, tanh_dropout
 from gnnrec.kernels.random import small_integers
-from tests.kernels import triton_sampling_cases
+from tests.kernels import triton_random_launches, triton_sampling_cases
 from tests.kernels.triton_compiling import CAPABILITIES, resources
 
 #: Rows of dropout, out of order and beyond 32 bits.
@@ -167,11 +167,12 @@ def compile_cases() -> dict[str, Callable]:
         constants = strides | of_gradient | sizes
         cases[f"derivative {kind}"] = dropout_triton._drop_backward, types, constants, block, shared
     cases |= triton_sampling_cases.compile_cases()
-    return {
+    compiled = {
         f"{name} {capability}": functools.partial(compile_kernel, *case, capability)
         for name, case in cases.items()
         for capability in CAPABILITIES
     }
+    return compiled | triton_random_launches.CASES
 
 
 def compile_kernel(kernel, types: dict, constants: dict, block: int, shared: int, capability: int) -> None:
