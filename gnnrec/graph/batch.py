@@ -214,6 +214,8 @@ def receiver_totals(messages: Messages) -> Tensor:
     lists = messages.lists
     if messages.to_users:
         counts = lists.pointer.diff()
+    elif lists.entry.device.type != "cpu":
+        counts = lists.by_column[0].diff()  # without a wait of the host; the sums need it too
     else:
         counts = torch.bincount(lists.entry, minlength=lists.columns)
     return counts * lists.weight * messages.sampling_scale

@@ -156,7 +156,7 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
         Local users sorted by slice, then row, int64 ``[users]``, and the start of each slice, int64 ``[slices + 1]``.
     """
     sizes = torch.tensor(part.shards, device=device).diff()
-    shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes)
+    shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes, output_size=part.num_users)
     shuffled = rng.permutation(stream, torch.arange(part.start, part.stop, device=device))
     shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
     every_shard = torch.arange(part.num_shards, device=device)
@@ -165,4 +165,5 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
     position = (place * slices // sizes[shard] + turn[shard + part.first_shard]) % slices
     # Sorting the users of a slice by row makes memory accesses sequential.
     by_row = torch.argsort(position * part.num_users + shuffled)
-    return shuffled[by_row], offsets(torch.bincount(position, minlength=slices))
+    starts = torch.searchsorted(position[by_row], torch.arange(slices + 1, device=device))
+    return shuffled[by_row], starts
