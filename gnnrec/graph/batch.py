@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -12,7 +13,9 @@ from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.graph.temporal_bias import TemporalBiasTables
-from gnnrec.kernels.lists import CSRLists
+from gnnrec.kernels.column_order import select_by_column
+from gnnrec.kernels.edges import Residuals
+from gnnrec.kernels.lists import ByColumn, CSRLists
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.sampling import pick
 from gnnrec.kernels.statistics import level_sums
@@ -134,7 +137,14 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
     """Builds the batch of all users and all messages."""
     edges = statistics.edges
     to_users = Messages(
-        lists=CSRLists(edges.pointer, edges.movie, graph.num_movies, edges.residual, statistics.weight),
+        lists=CSRLists(
+            edges.pointer,
+            edges.movie,
+            graph.num_movies,
+            edges.residual,
+            statistics.weight,
+            select=_select(graph, edges),
+        ),
         level=edges.level,
         num_levels=graph.num_levels,
         to_users=True,
@@ -155,22 +165,45 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
     )
 
 
-def sampled_lists(statistics: MessageStatistics, user: Tensor, edge: Tensor, num_users: int, movies: int) -> tuple:
-    """Sorts sampled edges by user and drops those that carry no message in this step.
+def _select(graph: RankGraph, edges: Residuals) -> Callable[[], ByColumn] | None:
+    """Returns a function that selects the messages from all edges sorted by movie; None to sort them.
+
+    Only kernels for devices read messages by movie. Before their first use, all edges are sorted once, by time within a
+    movie in models with time.
+    """
+    if graph.device.type == "cpu" or (edges.slot is None and edges.movie.numel() < graph.num_edges):
+        return None
+
+    def select() -> ByColumn:
+        every = graph.edge_orders.by_movie
+        if edges.movie.numel() == graph.num_edges:
+            return every.movie_pointer, every.user.to(torch.int32), every.order.to(torch.int64)
+        return select_by_column(every.movie_pointer, every.user, every.order, edges.slot, edges.movie.numel())
+
+    return select
+
+
+def sampled_lists(
+    statistics: MessageStatistics, draws: list[tuple[Tensor, Tensor]], num_users: int, movies: int
+) -> list[tuple[CSRLists, Tensor]]:
+    """Sorts sets of sampled edges by user and drops those that carry no message in this step.
 
     Args:
         statistics: Statistics of the pass, with slots.
-        user: Row in the batch of each sampled edge, ``[sampled]``, in any order.
-        edge: Position by user of each sampled edge, ``[sampled]``.
+        draws: Row in the batch of the user of each sampled edge, ``[sampled]``, in any order, and its position by user,
+            ``[sampled]``, which is -1 for empty slots of a device: for each set.
         num_users: Users in the batch.
         movies: Number of movies.
 
     Returns:
-        The lists, and the rating level of each entry.
+        The lists, and the rating level of each entry, for each set.
     """
     edges = statistics.edges
-    pointer, movie, residual, level = pick(user, edge, edges.slot, num_users, edges.movie, edges.residual, edges.level)
-    return CSRLists(pointer, movie, movies, residual, statistics.weight), level
+    sets = pick(draws, edges.slot, num_users, edges.movie, edges.residual, edges.level)
+    return [
+        (CSRLists(pointer, movie, movies, residual, statistics.weight), level)
+        for pointer, movie, residual, level in sets
+    ]
 
 
 def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
@@ -181,7 +214,7 @@ def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> T
             edges.target_pointer, edges.target_movie, edges.target_rating, count, statistics.target_temporal_bias
         )
     counts = edges.target_pointer.diff()[step.seeds]
-    index = ranges(edges.target_pointer[step.seeds], counts)
+    index = ranges(edges.target_pointer[step.seeds], counts, step.local_targets)
     pointer = offsets(torch.cat([counts, counts.new_zeros(num_users - counts.numel())]))
     biases = None if statistics.target_temporal_bias is None else statistics.target_temporal_bias[index]
     return Targets(pointer, edges.target_movie[index], edges.target_rating[index], count, biases)
@@ -192,6 +225,8 @@ def receiver_totals(messages: Messages) -> Tensor:
     lists = messages.lists
     if messages.to_users:
         counts = lists.pointer.diff()
+    elif lists.entry.device.type != "cpu":
+        counts = lists.by_column[0].diff()  # without a wait of the host; the sums need it too
     else:
         counts = torch.bincount(lists.entry, minlength=lists.columns)
     return counts * lists.weight * messages.sampling_scale

@@ -14,8 +14,10 @@ def build_sampler(
     """The sampler of these options; None for whole neighborhoods of all users."""
     if not options.samples:
         return None
-    kind = PyGSampler if options.sampler == "pyg" else BipartiteSampler
-    return kind(graph, seed, options.movies_per_user, options.raters_per_movie, hops)
+    arguments = graph, seed, options.movies_per_user, options.raters_per_movie, hops
+    if options.sampler == "pyg":
+        return PyGSampler(*arguments)
+    return BipartiteSampler(*arguments, slots=graph.device.type != "cpu")
 
 
 def exchanges_used_movies(options: LoaderOptions, graph: RankGraph, hops: int) -> bool:

@@ -32,6 +32,7 @@ class Step:
         fold: Fold of the targets; its edges carry no messages.
         seeds: Local rows of this rank's seed users, int64, or None for all users in row order.
         num_targets: Targets of all ranks in this step.
+        local_targets: Targets of this rank in this step; None if not counted.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class Step:
     fold: int
     seeds: Tensor | None
     num_targets: int
+    local_targets: int | None = None
 
 
 class Epoch:
@@ -106,16 +108,16 @@ class Epoch:
     def step(self, index: int) -> Step:
         """Returns step ``index`` of this epoch, from 0; the first call is a collective."""
         fold, position = divmod(index, self.slices)
-        totals = self._target_totals
+        counts = self._target_counts
         if self._pass is None or self._pass[0] != fold:
             self._pass = fold, self._seed_slices(fold)
-        return Step(self.epoch, index, fold, self._pass[1][position], totals[index])
+        return Step(self.epoch, index, fold, self._pass[1][position], *counts[index])
 
     @cached_property
-    def _target_totals(self) -> list[int]:
-        """Targets of all ranks in every step; one collective per epoch."""
-        counts = [self._local_targets(fold) for fold in range(self.num_folds)]
-        return self.graph.world.all_reduce_sum_(torch.cat(counts)).tolist()
+    def _target_counts(self) -> list[list[int]]:
+        """Targets of all ranks, and of this one, in every step; one collective per epoch."""
+        local = torch.cat([self._local_targets(fold) for fold in range(self.num_folds)])
+        return torch.stack([self.graph.world.all_reduce_sum_(local.clone()), local], 1).tolist()
 
     def _local_targets(self, fold: int) -> Tensor:
         lists = self.folds.user_count[fold]
@@ -154,7 +156,7 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
         Local users sorted by slice, then row, int64 ``[users]``, and the start of each slice, int64 ``[slices + 1]``.
     """
     sizes = torch.tensor(part.shards, device=device).diff()
-    shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes)
+    shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes, output_size=part.num_users)
     shuffled = rng.permutation(stream, torch.arange(part.start, part.stop, device=device))
     shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
     every_shard = torch.arange(part.num_shards, device=device)
@@ -163,4 +165,5 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
     position = (place * slices // sizes[shard] + turn[shard + part.first_shard]) % slices
     # Sorting the users of a slice by row makes memory accesses sequential.
     by_row = torch.argsort(position * part.num_users + shuffled)
-    return shuffled[by_row], offsets(torch.bincount(position, minlength=slices))
+    starts = torch.searchsorted(position[by_row], torch.arange(slices + 1, device=device))
+    return shuffled[by_row], starts

@@ -98,7 +98,8 @@ class RatingLoader(NeighborLoader):
         key = (epoch.seed, epoch.epoch, fold)
         if self._statistics is None or self._statistics[0] != key:
             dropout = self._epoch_dropout(epoch) if self.message_dropout else None
-            slots = self.neighbor_sampler is not None
+            # On devices, messages are sorted by movie with their slots.
+            slots = self.neighbor_sampler is not None or self.graph.device.type != "cpu"
             # Frees the memory of the previous pass first.
             self._statistics = None
             statistics = message_statistics(self.graph, epoch, fold, dropout, slots)
@@ -129,11 +130,14 @@ class RatingLoader(NeighborLoader):
         users = out.node[USER]
         user_degree, movie_degree = statistics.user_degree[users], statistics.movie_degree
         user_sampling_scale, movie_sampling_scale = self.neighbor_sampler.sampling_scale(users)
-        to_users = self._messages(
-            out.col[RATED_BY], out.edge[RATED_BY], True, users, (user_degree, movie_degree), user_sampling_scale
+        draws = [(out.col[RATED_BY], out.edge[RATED_BY]), (out.row[RATES], out.edge[RATES])]
+        lists = sampled_lists(statistics, draws, users.numel(), graph.num_movies)
+        # Whole degrees are totals.
+        to_users = Messages(
+            *lists[0], graph.num_levels, True, user_degree, movie_degree, user_sampling_scale, user_degree
         )
-        to_movies = self._messages(
-            out.row[RATES], out.edge[RATES], False, users, (movie_degree, user_degree), movie_sampling_scale
+        to_movies = Messages(
+            *lists[1], graph.num_levels, False, movie_degree, user_degree, movie_sampling_scale, movie_degree
         )
         if not self.exact_totals:
             to_users.total, to_movies.total = receiver_totals(to_users), receiver_totals(to_movies)
@@ -169,29 +173,6 @@ class RatingLoader(NeighborLoader):
         for rows in movies:
             mask[rows.to(torch.int64)] = 1
         return self.graph.world.all_reduce_max_(mask).nonzero().squeeze(1)
-
-    def _messages(
-        self,
-        user: Tensor,
-        edge: Tensor,
-        to_users: bool,
-        users: Tensor,
-        degrees: tuple[Tensor, Tensor],
-        sampling_scale: Tensor,
-    ) -> Messages:
-        """Builds the sampled messages of one direction, with whole degrees as totals.
-
-        Args:
-            user: Row in the batch of each sampled edge, ``[sampled]``.
-            edge: Position by user of each sampled edge, ``[sampled]``.
-            to_users: Users receive.
-            users: Users of the batch.
-            degrees: Message degrees of receivers and of senders.
-            sampling_scale: Edges over sampled edges, ``[receivers]``.
-        """
-        graph = self.graph
-        lists, level = sampled_lists(self.current, user, edge, users.numel(), graph.num_movies)
-        return Messages(lists, level, graph.num_levels, to_users, *degrees, sampling_scale, degrees[0])
 
 
 def _with_targets_among_messages(honest: MessageStatistics, leaking: MessageStatistics) -> MessageStatistics:

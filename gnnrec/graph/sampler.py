@@ -10,11 +10,13 @@ from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSampler
 
 from gnnrec import rng
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.kernels.sampling import draw
+from gnnrec.kernels.sampling import draw, draw_slots
 
 USER, MOVIE = "user", "movie"
 RATES = (USER, "rates", MOVIE)
 RATED_BY = (MOVIE, "rated_by", USER)
+#: Most slots of a fixed number of draws per node; more draws than that are counted first.
+_MOST_SLOTS = 1 << 24
 
 
 class BipartiteSampler(BaseSampler):
@@ -30,10 +32,20 @@ class BipartiteSampler(BaseSampler):
         movies_per_user: Movies drawn for each user; negative for all.
         raters_per_movie: Raters drawn for each movie over all ranks; negative for all.
         hops: 1 draws neighbors of seeds and movies only, 2 or more also of the sampled raters.
+        slots: Outputs may have empty slots, which have edge -1, so that the host does not wait for the number of draws.
+            :class:`gnnrec.graph.loader.RatingLoader` accepts them, but PyG's own loaders do not.
     """
 
-    def __init__(self, graph: RankGraph, seed: int, movies_per_user: int, raters_per_movie: int, hops: int):
-        self.graph, self.seed, self.hops = graph, seed, hops
+    def __init__(
+        self,
+        graph: RankGraph,
+        seed: int,
+        movies_per_user: int,
+        raters_per_movie: int,
+        hops: int,
+        slots: bool = False,
+    ):
+        self.graph, self.seed, self.hops, self.slots = graph, seed, hops, slots and graph.num_edges > 0
         self.movies_per_user, self.raters_per_movie = movies_per_user, raters_per_movie
         self.stream = rng.key(seed, "neighbours", 0)
         self.movies: Tensor | None = None
@@ -49,21 +61,24 @@ class BipartiteSampler(BaseSampler):
         graph = self.graph
         seeds = inputs.node.to(graph.device)
         movie, rater_edge = self._draw_raters()
-        rater = graph.user[rater_edge].to(torch.int64)
+        # The users of empty slots are the row after the last one.
+        rater = self._rows(graph.user, rater_edge, graph.num_users)
         users, lookup = self._compact(seeds, rater)
         expanded = users if self.hops > 1 else seeds
-        receiver, position = draw(
+        receiver, position = self._draw(
             rng.key(self.stream, "movies"),
             graph.user_rows[expanded],
             graph.user_degree[expanded],
             self.movies_per_user,
         )
         edge = graph.user_ptr[expanded][receiver] + position
+        if self.slots:
+            edge = torch.where(position >= 0, edge, -1)
         return HeteroSamplerOutput(
             node={USER: users, MOVIE: torch.arange(graph.num_movies, device=graph.device)},
-            row={RATED_BY: graph.movie[edge].to(torch.int64), RATES: lookup[rater]},
+            row={RATED_BY: self._rows(graph.movie, edge, -1), RATES: lookup[rater]},
             col={RATED_BY: receiver, RATES: movie},
-            edge={RATED_BY: edge, RATES: graph.order[rater_edge].to(torch.int64)},
+            edge={RATED_BY: edge, RATES: self._rows(graph.order, rater_edge, -1)},
             batch=None,
             metadata=(inputs.input_id, inputs.time),
         )
@@ -86,20 +101,38 @@ class BipartiteSampler(BaseSampler):
         movies, degree = torch.arange(graph.num_movies, device=graph.device), graph.movie_degree
         if self.movies is not None:
             movies, degree = self.movies, degree[self.movies]
-        movie, position = draw(rng.key(self.stream, "raters"), movies, degree, self.raters_per_movie)
+        movie, position = self._draw(rng.key(self.stream, "raters"), movies, degree, self.raters_per_movie)
         movie = movies[movie]
         position -= graph.movie_start[movie]
-        owned = ((position >= 0) & (position < graph.movie_ptr.diff()[movie])).nonzero().squeeze(1)
+        owned = (position >= 0) & (position < graph.movie_ptr.diff()[movie])
+        if self.slots:
+            return movie, torch.where(owned, graph.movie_ptr[movie] + position, -1)
+        owned = owned.nonzero().squeeze(1)
         movie, position = movie[owned], position[owned]
         return movie, graph.movie_ptr[movie] + position
 
+    def _draw(self, stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
+        """Draws as :func:`~gnnrec.kernels.sampling.draw` does, or into slots if they may be empty and are few."""
+        few = 0 <= fan_out and ids.numel() * fan_out <= _MOST_SLOTS
+        return (draw_slots if self.slots and few else draw)(stream, ids, degree, fan_out)
+
+    def _rows(self, table: Tensor, edge: Tensor, missing: int) -> Tensor:
+        """Returns the entries of a table of edges as int64, and ``missing`` for empty slots."""
+        if not self.slots:
+            return table[edge].to(torch.int64)
+        return torch.where(edge >= 0, table[edge.clamp(min=0)].to(torch.int64), missing)
+
     def _compact(self, seeds: Tensor, raters: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the users of the batch, seeds first, and each local user's row in the batch (-1 for none)."""
-        present = torch.zeros(self.graph.num_users, dtype=torch.bool, device=self.graph.device)
+        """Returns the users of the batch, seeds first, and each local user's row in the batch (-1 for none).
+
+        Row ``num_users`` of raters is no user.
+        """
+        num_users = self.graph.num_users
+        present = torch.zeros(num_users + 1, dtype=torch.bool, device=self.graph.device)
         present[raters] = True
         present[seeds] = False
-        users = torch.cat([seeds, present.nonzero().squeeze(1)])
-        lookup = torch.full((self.graph.num_users,), -1, dtype=torch.int64, device=self.graph.device)
+        users = torch.cat([seeds, present[:num_users].nonzero().squeeze(1)])
+        lookup = torch.full((num_users + 1,), -1, dtype=torch.int64, device=self.graph.device)
         lookup[users] = torch.arange(users.numel(), device=users.device)
         return users, lookup
 

@@ -47,7 +47,7 @@ def _tanh_dropout_backward(gradient: Tensor, out: Tensor, rows: Tensor, stream: 
 
 
 def _kernels(states: Tensor):
-    if states.dtype == torch.bfloat16:  # not supported by numba
+    if states.dtype == torch.bfloat16 and states.device.type == "cpu":  # not supported by numba
         return dropout_reference
     return _KERNELS[states.device.type]
 

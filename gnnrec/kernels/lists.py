@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gnnrec.kernels.ragged import owners
+
+ByColumn = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclasses.dataclass
@@ -22,6 +24,7 @@ class CSRLists:
         factor: Second value of each entry, float ``[entries]``; None with one table only.
         weight: First value, the same for all entries.
         row_scale: Factor of all values of a row, float ``[rows]``; None for ones.
+        select: Computes :attr:`by_column` where that is cheaper than a sort; None to sort.
     """
 
     pointer: Tensor
@@ -30,28 +33,42 @@ class CSRLists:
     factor: Tensor | None = None
     weight: float = 1.0
     row_scale: Tensor | None = None
+    select: Callable[[], ByColumn] | None = None
+
+    def __post_init__(self) -> None:
+        self._computed: dict = {}  # shared with lists of the same entries
 
     @property
     def rows(self) -> int:
         return self.pointer.numel() - 1
 
-    @cached_property
+    @property
     def owner(self) -> Tensor:
-        """Row of each entry, int32 ``[entries]``."""
-        return owners(self.pointer, entries=self.entry.numel())
+        """Row of each entry, int32 ``[entries]``; computed once."""
+        if "owner" not in self._computed:
+            self._computed["owner"] = owners(self.pointer, entries=self.entry.numel())
+        return self._computed["owner"]
 
-    @cached_property
-    def by_column(self) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def by_column(self) -> ByColumn:
         """Entries sorted by column: pointer int64 ``[columns + 1]``, row int32 and order int64 ``[entries]``.
 
-        For sums over columns without atomic additions, on GPUs.
+        For sums over columns without atomic additions, on GPUs. Computed once.
         """
+        if "by_column" not in self._computed:
+            self._computed["by_column"] = self._sorted() if self.select is None else self.select()
+        return self._computed["by_column"]
+
+    def _sorted(self) -> ByColumn:
         column, order = torch.sort(self.entry, stable=True)
         every = torch.arange(self.columns + 1, dtype=column.dtype, device=column.device)
         return torch.searchsorted(column, every), self.owner[order], order
 
     def replace(self, **values) -> CSRLists:
-        """Returns the same entries with another factor, weight or row scale; keeps cached properties."""
+        """Returns the same entries with another factor, weight or row scale.
+
+        Both share :attr:`owner` and :attr:`by_column`, whichever of them computes these first.
+        """
         other = dataclasses.replace(self, **values)
-        other.__dict__.update({name: self.__dict__[name] for name in ("owner", "by_column") if name in self.__dict__})
+        other._computed = self._computed
         return other

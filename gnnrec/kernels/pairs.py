@@ -28,7 +28,9 @@ def pair_scores(rows: Tensor, columns: Tensor, row_bias: Tensor, column_bias: Te
     inputs = rows, columns, row_bias, column_bias
     dtype = torch.float64 if any(tensor.dtype == torch.float64 for tensor in inputs) else torch.float32
     rows, columns, row_bias, column_bias = (tensor.to(dtype) for tensor in inputs)
-    by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
+    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+    # Only gradients of columns read it, on GPUs.
+    by_column = lists.by_column if recorded and lists.entry.device.type != "cpu" else (None, None, None)
     return _scores(rows, columns, row_bias, column_bias, lists.pointer, lists.entry, *by_column)
 
 

@@ -25,11 +25,14 @@ def owners(pointer: Tensor, dtype: torch.dtype = torch.int32, entries: int | Non
     return torch.repeat_interleave(lists, pointer.diff().to(torch.int64), output_size=entries)
 
 
-def ranges(starts: Tensor, counts: Tensor) -> Tensor:
-    """Concatenates ``starts[i], starts[i] + 1, ..., starts[i] + counts[i] - 1`` for all ``i`` (int64)."""
+def ranges(starts: Tensor, counts: Tensor, total: int | None = None) -> Tensor:
+    """Concatenates ``starts[i], starts[i] + 1, ..., starts[i] + counts[i] - 1`` for all ``i`` (int64).
+
+    ``total`` is the sum of the counts, if known; otherwise the host waits for the device.
+    """
     counts = counts.to(torch.int64)
     pointer = offsets(counts)
-    shift = torch.repeat_interleave(starts.to(torch.int64) - pointer[:-1], counts)
+    shift = torch.repeat_interleave(starts.to(torch.int64) - pointer[:-1], counts, output_size=total)
     return shift.add_(torch.arange(shift.numel(), device=shift.device))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, sampling_reference
 
 _KERNELS = dispatch.KernelTable("sampling", sampling_reference)
+
+Lists = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
@@ -23,27 +26,52 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
         fan_out: Draws per node; negative for all neighbors.
 
     Returns:
-        The node of each draw and the position in its list, both int64 ``[draws]``, sorted by node.
+        The node of each draw and the position in its list, both int64 ``[draws]``, sorted by node. The host waits for
+        a device, because degrees decide on the number of draws.
     """
     return _KERNELS[ids.device.type].draw(stream, ids, degree, fan_out)
 
 
-def pick(
-    row: Tensor, edge: Tensor, slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Builds lists of the messages among drawn edges.
+def draw_slots(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
+    """Draws like :func:`draw` into ``fan_out`` slots of each node, so that the host waits for no device.
 
     Args:
-        row: List of each draw, int64 ``[draws]``, in any order.
-        edge: Drawn edge, int64 ``[draws]``.
+        stream, ids, degree: As in :func:`draw`.
+        fan_out: Draws per node, at least 0.
+
+    Returns:
+        The node of each slot and the position in its list, -1 for an empty slot, both int64 ``[nodes * fan_out]``.
+    """
+    # A loop for CPUs would gain nothing: their host computes the number of draws itself.
+    return getattr(_KERNELS[ids.device.type], "draw_slots", sampling_reference.draw_slots)(stream, ids, degree, fan_out)
+
+
+def pick(
+    draws: list[tuple[Tensor, Tensor]], slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
+) -> list[Lists]:
+    """Builds lists of the messages among each of several sets of drawn edges.
+
+    The host waits for a device once, for the numbers of messages.
+
+    Args:
+        draws: List of each draw, int64 ``[draws]``, in any order, and drawn edge, int64 ``[draws]``: for each set. On
+            devices, the edge of an empty slot is -1.
         slot: Message of each edge, -1 for none, int32 ``[edges]``.
-        rows: Number of lists.
+        rows: Number of lists of each set.
         movie: int32 ``[messages]``.
         residual: Float ``[messages]``.
         level: uint8 ``[messages]``.
 
     Returns:
-        Start of each list, int64 ``[rows + 1]``, and movie, residual and level of its messages, in the order of draws.
+        For each set, start of each list, int64 ``[rows + 1]``, and movie, residual and level of its messages, in the
+        order of draws.
     """
-    kernels = _KERNELS[row.device.type]
-    return kernels.pick(row, edge, slot, rows, movie, residual, level)
+    kernels = _KERNELS[slot.device.type]
+    if hasattr(kernels, "pick"):
+        return [kernels.pick(row, edge, slot, rows, movie, residual, level) for row, edge in draws]
+    sets = [kernels.find(row, edge, slot, rows) for row, edge in draws]
+    counts = torch.stack([pointer[-1] for pointer, _, _ in sets]).tolist()
+    return [
+        (pointer, *kernels.take(order, message, count, movie, residual, level))
+        for (pointer, order, message), count in zip(sets, counts)
+    ]

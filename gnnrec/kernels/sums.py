@@ -29,7 +29,8 @@ def gather_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor
     Returns:
         ``[rows, width]``, summed in float32 or float64.
     """
-    return _gather(value, second, *_tensors(lists))
+    recorded = torch.is_grad_enabled() and any(table is not None and table.requires_grad for table in (value, second))
+    return _gather(value, second, *_tensors(lists, by_column=recorded))
 
 
 def bag(values: Tensor, index: Tensor, pointer: Tensor, factor: Tensor | None = None) -> Tensor:
@@ -57,12 +58,15 @@ def scatter_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tenso
     Returns:
         ``[columns, width]``, summed in float32 or float64.
     """
-    return _scatter(value, second, *_tensors(lists))
+    return _scatter(value, second, *_tensors(lists, by_column=True))
 
 
-def _tensors(lists: CSRLists) -> tuple:
-    """Returns the operators' arguments: the lists, and for GPU kernels the lists sorted by column."""
-    by_column = lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
+def _tensors(lists: CSRLists, by_column: bool) -> tuple:
+    """Returns the operators' arguments: the lists, and the lists sorted by column, which sums over columns need.
+
+    These are scatters, and derivatives of gathers, on GPUs.
+    """
+    by_column = lists.by_column if by_column and lists.entry.device.type != "cpu" else (None, None, None)
     return lists.pointer, lists.entry, lists.factor, lists.row_scale, *by_column, lists.weight, lists.columns
 
 

@@ -16,6 +16,7 @@ from gnnrec.graph.batch import Batch
 from gnnrec.graph.loader import RatingLoader, SeedUsers
 from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.sampler import USER
+from gnnrec.kernels import dispatch
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
 from tests.datasets import write_dataset
@@ -68,6 +69,24 @@ def test_batches_join_what_the_sampler_draws(loader):
     ]
     for sample in samples:
         assert_same(loader.filter_fn(sample), loader(seeds))
+
+
+@pytest.mark.parametrize("options", [{}, {"movies_per_user": -1}, {"raters_per_movie": 1000, "movie_rows": "active"}])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_batches_from_slots_are_those_from_draws(dataset, options, layers):
+    config = make_config(loader={**SAMPLED, **options}, model={"layers": layers})
+    expected, actual = (RatingTrainer(config, dataset, World()) for _ in range(2))
+    assert not actual.loader.neighbor_sampler.slots
+    actual.loader.neighbor_sampler.slots = True
+    with dispatch.forced("reference"):
+        for index in range(4):
+            ours, theirs = actual.make_batch(0, index)[1], expected.make_batch(0, index)[1]
+            assert_same(ours, theirs)
+            assert torch.equal(ours.targets.movie, theirs.targets.movie)
+            for name in ("to_users", "to_movies"):
+                ours_one, theirs_one = getattr(ours, name), getattr(theirs, name)
+                assert torch.equal(ours_one.level, theirs_one.level) and torch.equal(ours_one.total, theirs_one.total)
+                assert theirs_one.lists.entry.numel() > 0
 
 
 def test_loaders_of_whole_neighborhoods_are_neighbor_loaders_too(dataset):

@@ -9,11 +9,12 @@ import pytest
 import scipy.stats
 import torch
 from torch_geometric.loader import LinkLoader, LinkNeighborLoader, NeighborLoader, NodeLoader
-from torch_geometric.sampler import EdgeSamplerInput, NodeSamplerInput
+from torch_geometric.sampler import EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
 
 from gnnrec import rng
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
+from gnnrec.graph import sampler as sampler_module
 from gnnrec.graph.hetero import hetero_data
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, BipartiteSampler, draw
@@ -96,8 +97,8 @@ def graph(dataset):
     return build_rank_graph(dataset, World())
 
 
-def sampler_of(graph: RankGraph, hops: int = 2, step: int = 0) -> BipartiteSampler:
-    sampler = BipartiteSampler(graph, 3, MOVIES_PER_USER, RATERS_PER_MOVIE, hops)
+def sampler_of(graph: RankGraph, hops: int = 2, step: int = 0, slots: bool = False) -> BipartiteSampler:
+    sampler = BipartiteSampler(graph, 3, MOVIES_PER_USER, RATERS_PER_MOVIE, hops, slots)
     sampler.set_step(1, step)
     return sampler
 
@@ -205,6 +206,31 @@ def pairs_of(graph: RankGraph, out, kind: tuple) -> list[tuple[int, int]]:
     return list(zip(graph.user_rows[out.node[USER][user]].tolist(), movie.tolist()))
 
 
+def assert_same_without_empty_slots(actual: HeteroSamplerOutput, expected: HeteroSamplerOutput) -> None:
+    """Asserts that a sample with slots has the nodes of another one, and its edges in the same order."""
+    assert torch.equal(actual.node[USER], expected.node[USER])
+    for kind in (RATES, RATED_BY):
+        full = actual.edge[kind] >= 0
+        for name in ("row", "col", "edge"):
+            assert torch.equal(getattr(actual, name)[kind][full], getattr(expected, name)[kind].to(torch.int64))
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+@pytest.mark.parametrize("most_slots", [0, 20, 1 << 24])
+def test_samples_with_slots_have_the_same_edges(graph, hops, most_slots, monkeypatch):
+    monkeypatch.setattr(sampler_module, "_MOST_SLOTS", most_slots)
+    seeds, movies = NodeSamplerInput(None, torch.tensor([7, 2, 30, 11])), torch.tensor([1, 5, 6])
+    for chosen in (None, movies):
+        samplers = [sampler_of(graph, hops, slots=slots) for slots in (False, True)]
+        for sampler in samplers:
+            sampler.set_step(2, 1, chosen)
+        expected, actual = (sampler.sample_from_nodes(seeds) for sampler in samplers)
+        assert_same_without_empty_slots(actual, expected)
+        if most_slots == 1 << 24:
+            assert actual.edge[RATES].numel() == RATERS_PER_MOVIE * (graph.num_movies if chosen is None else 3)
+            assert (actual.edge[RATES] < 0).any() or chosen is not None
+
+
 def test_each_step_draws_its_own_sample_reproducibly(graph):
     seeds = NodeSamplerInput(None, torch.arange(5))
     actual = []
@@ -236,7 +262,11 @@ def draws_on_rank(world: World, directory: str) -> tuple[list, list, list]:
     raters, of_seeds, of_users = [], [], []
     for step in range(3):
         seeds = torch.arange(graph.num_users)[graph.user_rows % 3 == step]
-        out = sampler_of(graph, hops=2, step=step).sample_from_nodes(NodeSamplerInput(None, seeds))
+        out, with_slots = (
+            sampler_of(graph, hops=2, step=step, slots=slots).sample_from_nodes(NodeSamplerInput(None, seeds))
+            for slots in (False, True)
+        )
+        assert_same_without_empty_slots(with_slots, out)
         raters += [(step, *pair) for pair in pairs_of(graph, out, RATES)]
         of_users += [(step, *pair) for pair in pairs_of(graph, out, RATED_BY)]
         of_seeds += [pair for pair in of_users if pair[0] == step and pair[1] % 3 == step]

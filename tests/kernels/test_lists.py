@@ -36,3 +36,14 @@ def test_replace_changes_a_copy():
     assert lists.factor is not None and lists.row_scale is None
     assert other.owner is lists.owner
     assert torch.equal(other.by_column[1], lists.by_column[1])
+
+
+def test_lists_of_the_same_entries_are_sorted_once(monkeypatch):
+    sort, calls = CSRLists._sorted, []
+    monkeypatch.setattr(CSRLists, "_sorted", lambda self: calls.append(1) or sort(self))
+    lists = CSRLists(POINTER, ENTRY, 5, torch.ones(6))
+    copies = [lists.replace(factor=None), lists.replace(row_scale=torch.ones(4)).replace(weight=2.0)]
+    first = copies[0].by_column
+    assert copies[1].by_column is first and lists.by_column is first and lists.owner is copies[1].owner
+    assert len(calls) == 1
+    assert CSRLists(POINTER, ENTRY, 5).by_column is not first

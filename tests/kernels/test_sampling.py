@@ -8,7 +8,7 @@ import torch
 
 from gnnrec import rng
 from gnnrec.kernels import dispatch
-from gnnrec.kernels.sampling import draw, pick
+from gnnrec.kernels.sampling import draw, draw_slots, pick
 
 
 @pytest.fixture(params=["cpu", "reference"])
@@ -47,33 +47,68 @@ def test_draws_equal_the_definition(implementation, fan_out):
     assert list(zip(node.tolist(), position.tolist())) == expected_draws(stream, ids, degrees, fan_out)
 
 
+@pytest.mark.parametrize("fan_out", [0, 1, 3, 10, 1000])
+def test_slots_have_the_draws_of_a_node_and_are_empty_otherwise(implementation, fan_out):
+    random = np.random.default_rng(1)
+    degrees = [0, 1, 3, 4, 500, 10, 11, *random.integers(0, 60, 20).tolist()]
+    ids = random.integers(0, 2**33, len(degrees)).tolist()
+    stream = rng.key(3, "neighbours", fan_out)
+    node, position = draw_slots(stream, torch.tensor(ids), torch.tensor(degrees), fan_out)
+    assert node.dtype == position.dtype == torch.int64
+    assert node.tolist() == [number for number in range(len(degrees)) for _ in range(fan_out)]
+    full = position >= 0
+    expected = expected_draws(stream, ids, degrees, fan_out)
+    assert list(zip(node[full].tolist(), position[full].tolist())) == expected
+    assert (position[~full] == -1).all()
+
+
 def test_no_nodes_have_no_draws(implementation):
     nothing = torch.zeros(0, dtype=torch.int64)
     for fan_out in (-1, 3):
         assert [tensor.numel() for tensor in draw(1, nothing, nothing, fan_out)] == [0, 0]
 
 
+def messages_of_lists(row: np.ndarray, edge: np.ndarray, slot: np.ndarray, rows: int) -> list[list[int]]:
+    """Messages of each list; the edge of an empty slot is -1."""
+    return [[slot[e] for r, e in zip(row, edge) if r == number and e >= 0 and slot[e] >= 0] for number in range(rows)]
+
+
 @pytest.mark.parametrize("draws", [0, 1, 400])
 def test_pick_keeps_the_messages_among_draws_in_order(implementation, draws):
+    check_pick(draws, 0)
+
+
+@pytest.mark.parametrize("draws", [1, 400])
+def test_pick_skips_empty_slots_of_devices(draws):
+    with dispatch.forced("reference"):
+        check_pick(draws, -1)
+
+
+def check_pick(draws: int, lowest_edge: int) -> None:
+    """Picks from two sets of draws with edges from ``lowest_edge``."""
     random = np.random.default_rng(draws)
     rows, edges, messages = 13, 50, 31
     slot = np.full(edges, -1)
     slot[np.sort(random.choice(edges, messages, replace=False))] = np.arange(messages)
     # The last list has no draws.
-    row, edge = random.integers(0, rows - 1, draws), random.integers(0, edges, draws)
+    sets = [
+        (random.integers(0, rows - 1, count), random.integers(lowest_edge, edges, count))
+        for count in (draws, draws // 2)
+    ]
+    sets = [(np.where(edge < 0, -1, row), edge) for row, edge in sets]
     movie, level = torch.arange(messages, dtype=torch.int32) * 3, torch.arange(messages).to(torch.uint8)
     residual = torch.from_numpy(random.normal(size=messages))
-    pointer, *actual = pick(
-        torch.from_numpy(row),
-        torch.from_numpy(edge),
+    results = pick(
+        [(torch.from_numpy(row), torch.from_numpy(edge)) for row, edge in sets],
         torch.from_numpy(slot).to(torch.int32),
         rows,
         movie,
         residual,
         level,
     )
-    lists = [[slot[e] for r, e in zip(row, edge) if r == number and slot[e] >= 0] for number in range(rows)]
-    assert pointer.tolist() == [0, *np.cumsum([len(messages_of_list) for messages_of_list in lists])]
-    chosen = torch.tensor([place for messages_of_list in lists for place in messages_of_list], dtype=torch.int64)
-    for values, source in zip(actual, (movie, residual, level), strict=True):
-        assert values.dtype == source.dtype and torch.equal(values, source[chosen])
+    for (row, edge), (pointer, *actual) in zip(sets, results, strict=True):
+        lists = messages_of_lists(row, edge, slot, rows)
+        assert pointer.tolist() == [0, *np.cumsum([len(messages_of_list) for messages_of_list in lists])]
+        chosen = torch.tensor([place for messages_of_list in lists for place in messages_of_list], dtype=torch.int64)
+        for values, source in zip(actual, (movie, residual, level), strict=True):
+            assert values.dtype == source.dtype and torch.equal(values, source[chosen])

@@ -160,7 +160,11 @@ def memory_parts(
     if gpu:
         sent = sum(job.step_messages) / (1 if job.loader.samples else 2)
         parts.append(MemoryPart("ratings sorted by movie", _ORDER_BYTES * job.local_ratings, "ratings"))
-        parts.append(MemoryPart("messages sorted by movie", sent * 16, "ratings", exact=False))
+        # Sampled messages are sorted; others are selected from the ratings by movie, without a copy of their movies.
+        per_message = 16 if job.loader.samples else 12
+        parts.append(MemoryPart("messages sorted by movie", sent * per_message, "ratings", exact=False))
+        if not job.loader.samples:
+            parts.append(MemoryPart("message of each rating", 4 * job.local_ratings, "ratings"))
     return parts
 
 
