@@ -28,7 +28,6 @@ def gradients_of_chunks(
     rating_logit,
     shift,
     pointer,
-    extra_pointer,
     entry,
     order,
     factor,
@@ -57,7 +56,7 @@ def gradients_of_chunks(
 
     The gradient of a logit is a sum over blocks of channels, of which each program stores a part.
     """
-    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
     block = tl.program_id(1)
     dtype = value_out.dtype.element_ty
     leak = added(slope, slope_rest, dtype)
@@ -111,7 +110,6 @@ def gradients_of_chunks(
 def sum_chunks_of_edges(
     table,
     pointer,
-    extra_pointer,
     order,
     out,
     lists,
@@ -122,14 +120,14 @@ def sum_chunks_of_edges(
     TILE_HEADS: tl.constexpr,
 ):
     """Sums rows ``[heads]`` of edges over a chunk."""
-    _, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    _, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     total = tl.zeros([ROWS, TILE_HEADS], out.dtype.element_ty)
     for start in range(begin, end, ROWS):
         place = start + tl.arange(0, ROWS)
         position = place
         if order is not None:
-            position = tl.load(order + place, mask=place < end, other=0)
+            position = tl.load(order + place, mask=place < end, other=0).to(tl.int64)
         mask = (place < end)[:, None] & (head < HEADS)[None, :]
         total += tl.load(table + position[:, None] * HEADS + head[None, :], mask=mask, other=0)
     tl.store(out + target * HEADS + head, tl.sum(total, 0), mask=head < HEADS)

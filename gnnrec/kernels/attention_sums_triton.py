@@ -19,7 +19,7 @@ def read_edges(place, end, entry, order, level):
     row = tl.load(entry + place, mask=inside, other=0).to(tl.int64)
     position = place
     if order is not None:
-        position = tl.load(order + place, mask=inside, other=0)
+        position = tl.load(order + place, mask=inside, other=0).to(tl.int64)
     kind = row.to(tl.int32) * 0
     if level is not None:
         kind = tl.load(level + position, mask=inside, other=0).to(tl.int32)
@@ -62,7 +62,6 @@ def largest_of_chunks(
     sender_logit,
     rating_logit,
     pointer,
-    extra_pointer,
     entry,
     order,
     level,
@@ -74,7 +73,7 @@ def largest_of_chunks(
     ROWS: tl.constexpr,
     TILE_HEADS: tl.constexpr,
 ):
-    _, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    _, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     largest = tl.full([ROWS, TILE_HEADS], float("-inf"), out.dtype.element_ty)
     for start in range(begin, end, ROWS):
@@ -87,10 +86,12 @@ def largest_of_chunks(
 
 
 @triton.jit(do_not_specialize=["lists"])
-def largest_of_lists(extra_pointer, out, lists, HEADS: tl.constexpr, ROWS: tl.constexpr, TILE_HEADS: tl.constexpr):
+def largest_of_lists(
+    pointer, out, lists, HEADS: tl.constexpr, CHUNK: tl.constexpr, ROWS: tl.constexpr, TILE_HEADS: tl.constexpr
+):
     owner = tl.program_id(0).to(tl.int64)
-    first = tl.load(extra_pointer + owner) + lists
-    last = tl.load(extra_pointer + owner + 1) + lists
+    first = tl.load(pointer + owner) // CHUNK + lists
+    last = tl.load(pointer + owner + 1) // CHUNK + lists
     if first < last:
         head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
         largest = tl.full([ROWS, TILE_HEADS], float("-inf"), out.dtype.element_ty)
@@ -115,7 +116,6 @@ def sum_chunks(
     rating_logit,
     shift,
     pointer,
-    extra_pointer,
     entry,
     order,
     factor,
@@ -140,7 +140,7 @@ def sum_chunks(
     TILE_KINDS: tl.constexpr,
 ):
     """Sums the messages of a chunk, or in the last blocks its attention by kind, for one block of heads and columns."""
-    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
     block = tl.program_id(1)
     dtype = out.dtype.element_ty
     leak = added(slope, slope_rest, dtype)
@@ -193,20 +193,21 @@ def sum_chunks(
 
 @triton.jit(do_not_specialize=["lists"])
 def add_extras(
-    extra_pointer,
+    pointer,
     wide,
     second,
     narrow,
     lists,
     WIDE: tl.constexpr,
     NARROW: tl.constexpr,
+    CHUNK: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     """Adds the rows of extra chunks to those of their lists, in up to three tables; the first blocks have wide rows."""
     owner = tl.program_id(0).to(tl.int64)
-    first = tl.load(extra_pointer + owner) + lists
-    last = tl.load(extra_pointer + owner + 1) + lists
+    first = tl.load(pointer + owner) // CHUNK + lists
+    last = tl.load(pointer + owner + 1) // CHUNK + lists
     block = tl.program_id(1)
     BLOCKS: tl.constexpr = (WIDE + COLUMNS - 1) // COLUMNS
     if first < last:

@@ -28,17 +28,17 @@ def largest(sender_logit: Tensor, rating_logit: Tensor | None, edges: tuple, to_
     """See :func:`gnnrec.kernels.attention_reference.largest`."""
     pointer, entry, level, by_column, columns = edges
     reading, heads = _sorted(pointer, entry, None, by_column, columns, to_users), sender_logit.shape[1]
-    lists, extras, extra_pointer = reading.lists, reading.extras, reading.extra_pointer()
+    lists, extras = reading.lists, reading.extras
     out = sender_logit.new_empty(lists + extras, heads)
     rows, together, _ = tile = _tile(heads, 1, _HELD_OF_LOGITS)
     if lists:
         tables = _contiguous(sender_logit, rating_logit)
-        read = reading.pointer, extra_pointer, reading.entry, reading.order, None if rating_logit is None else level
+        read = reading.pointer, reading.entry, reading.order, None if rating_logit is None else level
         sizes, blocks = (heads, reading.chunk, rows, together), _blocks(heads, 1, tile)
         with torch.cuda.device_of(out):
             largest_of_chunks[(lists + extras, blocks)](*tables, *read, out, lists, extras, *sizes, num_warps=1)
             if extras:
-                largest_of_lists[(lists, blocks)](extra_pointer, out, lists, heads, rows, together, num_warps=1)
+                largest_of_lists[(lists, blocks)](reading.pointer, out, lists, *sizes, num_warps=1)
     return out[:lists]
 
 
@@ -47,7 +47,7 @@ def sums(tables: tuple, edges: tuple, weight: float, slope: float, to_users: boo
     value, second, *logits = tables
     pointer, entry, factor, level, by_column, columns = edges
     reading = _sorted(pointer, entry, factor, by_column, columns, to_users)
-    lists, extras, extra_pointer = reading.lists, reading.extras, reading.extra_pointer()
+    lists, extras = reading.lists, reading.extras
     heads, width = logits[0].shape[1], value.shape[1]
     out, kinds_out = (logits[0].new_empty(lists + extras, size) for size in (width, heads * kinds))
     if lists:
@@ -55,13 +55,13 @@ def sums(tables: tuple, edges: tuple, weight: float, slope: float, to_users: boo
         tile, kind_tile = _tile(heads, width // heads, held), _tile(heads, kinds, held)
         sizes = heads, width // heads, kinds, reading.chunk, *tile, *kind_tile
         blocks = _blocks(heads, width // heads, tile) + _blocks(heads, kinds, kind_tile)
-        read = reading.pointer, extra_pointer, reading.entry, reading.order, factor, level
+        read = reading.pointer, reading.entry, reading.order, factor, level
         written = out, kinds_out, *_two_floats(slope), *_two_floats(1 / weight), lists, extras
         with torch.cuda.device_of(out):
             sum_chunks[(lists + extras, blocks)](
                 *_rows(value, second), *_contiguous(*logits), *read, *written, *sizes, num_warps=1
             )
-        _add(reading, extra_pointer, out, None, kinds_out)
+        _add(reading, out, None, kinds_out)
     return [out[:lists], kinds_out[:lists].view(lists, heads, kinds)]
 
 
@@ -72,7 +72,7 @@ def gradients(
     (grad_sums, grad_kinds), (value, second, *logits) = gradient, tables
     pointer, entry, factor, level, by_column, columns = edges
     by_sender = _sorted(pointer, entry, factor, by_column, columns, not to_users)
-    lists, extras, extra_pointer = by_sender.lists, by_sender.extras, by_sender.extra_pointer()
+    lists, extras = by_sender.lists, by_sender.extras
     (heads, kinds), width = grad_kinds.shape[1:], value.shape[1]
     value_out = grad_sums.new_empty(lists + extras, width)
     second_out = None if second is None else torch.empty_like(value_out)
@@ -85,7 +85,7 @@ def gradients(
         edge_out = value_out.new_empty(parts, entry.numel(), heads)
     if lists:
         (grad_sums, _, grad_stride, _), rows = _rows(grad_sums, None), _rows(value, second)
-        read = by_sender.pointer, extra_pointer, by_sender.entry, by_sender.order, factor, level
+        read = by_sender.pointer, by_sender.entry, by_sender.order, factor, level
         strides = logit_out.stride(0), 0 if edge_out is None else edge_out.stride(0)
         options = *_two_floats(slope), *_two_floats(1 / weight), lists, extras
         sizes = heads, width // heads, kinds, by_sender.chunk, *tile
@@ -98,7 +98,7 @@ def gradients(
     logit_out, edge_out = (
         some if some is None else some[0] if parts == 1 else some.sum(0) for some in (logit_out, edge_out)
     )
-    _add(by_sender, extra_pointer, value_out, second_out, logit_out)
+    _add(by_sender, value_out, second_out, logit_out)
     return [
         value_out[:lists],
         None if second is None else second_out[:lists],
@@ -112,17 +112,17 @@ def _by_receiver(edge_rows: Tensor, edges: tuple, to_users: bool) -> Tensor:
     """Sums rows of edges ``[edges, heads]`` over receivers."""
     pointer, entry, _, _, by_column, columns = edges
     reading, heads = _sorted(pointer, entry, None, by_column, columns, to_users), edge_rows.shape[1]
-    lists, extras, extra_pointer = reading.lists, reading.extras, reading.extra_pointer()
+    lists, extras = reading.lists, reading.extras
     out = edge_rows.new_empty(lists + extras, heads)
     if lists:
         rows, together, _ = tile = _tile(heads, 1, _HELD_OF_LOGITS)
-        read = reading.pointer, extra_pointer, reading.order
+        read = reading.pointer, reading.order
         sizes = heads, reading.chunk, rows, together
         with torch.cuda.device_of(out):
             sum_chunks_of_edges[(lists + extras, _blocks(heads, 1, tile))](
                 edge_rows, *read, out, lists, extras, *sizes, num_warps=1
             )
-        _add(reading, extra_pointer, None, None, out)
+        _add(reading, None, None, out)
     return out[:lists]
 
 
@@ -149,7 +149,7 @@ def _sorted(
     return read_by_column(pointer, entry, factor, by_column, columns)
 
 
-def _add(reading: Reading, extra_pointer: Tensor, wide: Tensor | None, second: Tensor | None, narrow: Tensor) -> None:
+def _add(reading: Reading, wide: Tensor | None, second: Tensor | None, narrow: Tensor) -> None:
     """Adds the rows of extra chunks to those of their lists."""
     if reading.extras and reading.lists:
         widths = 0 if wide is None else wide.shape[1], narrow.shape[1]
@@ -157,7 +157,7 @@ def _add(reading: Reading, extra_pointer: Tensor, wide: Tensor | None, second: T
         blocks = sum(triton.cdiv(width, tile[1]) for width in widths)
         with torch.cuda.device_of(narrow):
             add_extras[(reading.lists, blocks)](
-                extra_pointer, wide, second, narrow, reading.lists, *widths, *tile, num_warps=1
+                reading.pointer, wide, second, narrow, reading.lists, *widths, reading.chunk, *tile, num_warps=1
             )
 
 

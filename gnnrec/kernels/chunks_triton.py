@@ -86,10 +86,11 @@ def column_blocks(width: int) -> int:
 
 
 @triton.jit
-def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr):
+def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr, UNIT: tl.constexpr = 1):
     """Returns a program's list, the begin and end of its chunk, and the row that it writes.
 
     Chunks after the first come first, because long lists take longest. Programs past the last one get an empty chunk.
+    Offsets of chunks are ``extra_pointer // UNIT``: with ``UNIT = CHUNK``, ``extra_pointer`` is ``pointer``.
     """
     if number < extras:
         low = (lists * 0).to(tl.int64)
@@ -97,11 +98,11 @@ def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr
         # extra_pointer[low] <= number < extra_pointer[high], or high == lists
         while high - low > 1:
             middle = (low + high) // 2
-            before = tl.load(extra_pointer + middle) <= number
+            before = tl.load(extra_pointer + middle) // UNIT <= number
             low = tl.where(before, middle, low)
             high = tl.where(before, high, middle)
         owner = low
-        begin = tl.load(pointer + owner) + (number - tl.load(extra_pointer + owner) + 1) * CHUNK
+        begin = tl.load(pointer + owner) + (number - tl.load(extra_pointer + owner) // UNIT + 1) * CHUNK
         target = (lists + number).to(tl.int64)
     else:
         owner = (number - extras).to(tl.int64)

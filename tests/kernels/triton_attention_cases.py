@@ -6,15 +6,17 @@ a JSON object with the error of each case, or an empty string.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.attention import attention_sums, largest_logits
@@ -23,6 +25,7 @@ from gnnrec.kernels.ragged import offsets
 from tests.kernels.ragged_examples import ragged_lists
 from tests.kernels.triton_cases import CHUNK, COLUMNS, LONGEST, ROWS, compare, moved, table
 from tests.kernels.triton_compiling import CAPABILITIES, resources
+from tests.pretend_gpu.counting import VIEWS
 
 SLOPE, WEIGHT = 0.2, 1.4
 EVERYTHING, NOTHING = {"second", "receiver", "rating", "levels"}, set()
@@ -33,18 +36,23 @@ ATTENTION = {
     "float32 3x8 nothing": (torch.float32, 3, 8, 0, NOTHING),
     "float32 1x16 receiver levels": (torch.float32, 1, 16, 5, {"receiver", "levels"}),
     "float32 2x8 second rating": (torch.float32, 2, 8, 4, {"second", "rating"}),
-    # Two blocks of heads, of messages and of attention by level.
-    "float32 4x100 everything": (torch.float32, 4, 100, 70, EVERYTHING),
-    # Two blocks of channels.
-    "float32 1x300 everything": (torch.float32, 1, 300, 4, EVERYTHING),
-    "float64 2x260 second levels": (torch.float64, 2, 260, 3, {"second", "levels"}),
 }
+#: Wide ones, and the direction.
+WIDE = {
+    # Two blocks of heads, of messages and of attention by level.
+    "float32 4x100 everything": (False, (torch.float32, 4, 100, 70, EVERYTHING)),
+    # Two blocks of channels.
+    "float32 1x300 everything": (True, (torch.float32, 1, 300, 4, EVERYTHING)),
+    "float64 2x260 second levels": (False, (torch.float64, 2, 260, 3, {"second", "levels"})),
+}
+WAYS = {"to users": True, "to movies": False}
 #: Kernels that are compiled, and the compute capabilities.
 COMPILED = {
     "float32": (ATTENTION["float32 2x32 everything"], CAPABILITIES),
     "bfloat16": ((torch.bfloat16, 2, 32, 10, EVERYTHING), (90,)),
     "float64": ((torch.float64, 2, 32, 10, EVERYTHING), (90,)),
-    "wide": (ATTENTION["float32 4x100 everything"], (90,)),
+    "wide": (WIDE["float32 4x100 everything"][1], (90,)),
+    "two blocks of channels": (WIDE["float32 1x300 everything"][1], (90,)),
 }
 POINTERS = {
     torch.float32: "*fp32",
@@ -54,7 +62,8 @@ POINTERS = {
     torch.int64: "*i64",
     torch.uint8: "*u8",
 }
-MOST_REGISTERS = 255
+#: Registers of a thread with which ten warps fit on a multiprocessor.
+MOST_REGISTERS = 192
 #: The interpreter computes nonsense in bfloat16.
 ONLY_ON_GPUS = {"bfloat16 2x32 everything": (torch.bfloat16, 2, 32, 10, EVERYTHING)}
 
@@ -201,34 +210,77 @@ def views_of_wider_tables(to_users: bool, device: str) -> None:
     compare(function, [wide, sender, receiver], lists, torch.float32)
 
 
+def launches(to_users: bool, device: str) -> None:
+    """Maxima and sums take two launches each, and all gradients six: kernels and operators of torch."""
+    from gnnrec.kernels import attention_triton
+
+    heads, channels, levels = 2, 4, 5
+    lists = moved(ragged_lists(ROWS, COLUMNS, LONGEST[device], torch.float32, row_scale=False), device)
+    level = torch.zeros(lists.entry.numel(), dtype=torch.uint8, device=device)
+    senders, receivers = (COLUMNS, ROWS) if to_users else (ROWS, COLUMNS)
+    shapes = (senders, heads * channels), (senders, heads * channels), (senders, heads), (receivers, heads)
+    tables = [torch.zeros(*shape, device=device) for shape in (*shapes, (levels, heads), (receivers, heads))]
+    gradient = [torch.zeros(*shape, device=device) for shape in ((receivers, heads * channels), (receivers, heads, 5))]
+    edges = lists.pointer, lists.entry, lists.factor, level, lists.by_column, COLUMNS
+    calls = {
+        "largest": (tables[2], tables[4], (*edges[:2], *edges[3:]), to_users),
+        "sums": (tables, edges, WEIGHT, SLOPE, to_users, levels),
+        "gradients": (gradient, tables, edges, WEIGHT, SLOPE, to_users),
+    }
+    counts = {}
+    for name, arguments in calls.items():
+        with recording() as kernels, Operators() as operators:
+            getattr(attention_triton, name)(*arguments)
+        counts[name] = len(kernels) + operators.launched
+    assert counts == {"largest": 2, "sums": 2, "gradients": 6}
+
+
+class Operators(TorchDispatchMode):
+    """Context that counts torch's operators but for views and memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launched = 0
+
+    def __torch_dispatch__(self, operator, types: tuple, args: tuple = (), kwargs: dict | None = None):
+        self.launched += operator.overloadpacket.__name__ not in VIEWS
+        return operator(*args, **(kwargs or {}))
+
+
 def run_cases(device: str) -> dict[str, Callable]:
     known = ATTENTION | (ONLY_ON_GPUS if device == "cuda" else {})
     logits = {"largest float64 2": (torch.float64, 2, True), "largest float32 3": (torch.float32, 3, False)}
-    cases = {}
-    for way, to_users in (("to users", True), ("to movies", False)):
+    cases = {name: functools.partial(sums, to_users, case) for name, (to_users, case) in WIDE.items()}
+    for way, to_users in WAYS.items():
         cases |= {f"{way} {name}": functools.partial(sums, to_users, case) for name, case in known.items()}
         cases |= {f"{way} {name}": functools.partial(largest, to_users, case) for name, case in logits.items()}
         cases |= {
             f"{way} {function.__name__}": functools.partial(function, to_users)
-            for function in (softmax, no_edges, views_of_wider_tables)
+            for function in (softmax, no_edges, views_of_wider_tables, launches)
         }
     return {name: functools.partial(case, device) for name, case in cases.items()}
 
 
 def compile_cases() -> dict[str, Callable]:
     """Returns cases that compile the kernels of all launches of a step for GPUs, with the arguments of the launches."""
-    cases = {}
+    kernels = {}
     for name, (case, capabilities) in COMPILED.items():
-        for to_users in (True, False):
-            for number, launch in enumerate(recorded_launches(case, to_users)):
+        for way, to_users in WAYS.items():
+            for kernel, arguments, num_warps in recorded_launches(case, to_users):
+                types, constants = types_and_constants(kernel, arguments)
                 for capability in capabilities:
-                    key = f"{name} to {'users' if to_users else 'movies'} {number} {launch[0].__name__} {capability}"
-                    cases[key] = functools.partial(compile_launch, *launch, capability)
-    return cases
+                    # A kernel that several launches share is compiled once.
+                    key = kernel.__name__, repr(types), repr(constants), capability
+                    kernels[key] = f"{name} {way}", kernel, types, constants, num_warps, capability
+    return {
+        f"{kernel.__name__} {number} {name} {rest[-1]}": functools.partial(compile_kernel, kernel, *rest)
+        for number, (name, kernel, *rest) in enumerate(kernels.values())
+    }
 
 
-def recorded_launches(case: tuple, to_users: bool) -> list[tuple]:
-    """Returns kernels and arguments of the launches of sums and gradients, on a list that is longer than a chunk."""
+@contextlib.contextmanager
+def recording() -> Iterator[list[tuple]]:
+    """Context in which kernels are not run; yields the kernels and arguments of launches."""
     from gnnrec.kernels import attention_triton
 
     launches = []
@@ -244,16 +296,21 @@ def recorded_launches(case: tuple, to_users: bool) -> list[tuple]:
     assert len(kernels) == 7
     vars(attention_triton).update({name: Recorder(kernel) for name, kernel in kernels.items()})
     try:
-        with dispatch.forced("triton"):
-            function, inputs, lists, _ = sums_case(to_users, case, LONGEST["cuda"], "cpu")
-            function(*inputs, lists).sum().backward()
+        yield launches
     finally:
         vars(attention_triton).update(kernels)
+
+
+def recorded_launches(case: tuple, to_users: bool) -> list[tuple]:
+    """Returns kernels and arguments of the launches of sums and gradients, on a list that is longer than a chunk."""
+    function, inputs, lists, _ = sums_case(to_users, case, LONGEST["cuda"], "cpu")
+    with recording() as launches, dispatch.forced("triton"):
+        function(*inputs, lists).sum().backward()
     return launches
 
 
-def compile_launch(kernel, arguments: tuple, num_warps: int, capability: int) -> None:
-    """Compiles the kernel of a launch, and checks that its values stay in registers."""
+def types_and_constants(kernel, arguments: tuple) -> tuple[dict, dict]:
+    """Returns the types of a launch's arguments and the values of constant ones, as Triton derives them."""
     types, constants = {}, {}
     for parameter, argument in zip(kernel.params, arguments, strict=True):
         if parameter.is_constexpr or argument is None:
@@ -265,8 +322,13 @@ def compile_launch(kernel, arguments: tuple, num_warps: int, capability: int) ->
         else:
             aligned = argument % 16 == 0 and not parameter.do_not_specialize
             types[parameter.name] = "i32:16" if aligned else "i32"
+    return types, constants
+
+
+def compile_kernel(kernel, types: dict, constants: dict, num_warps: int, capability: int) -> None:
+    """Compiles a kernel, and checks that its values stay in registers."""
     used = resources(kernel, types, constants, capability, num_warps)
-    assert used["spills"] == 0 and used["registers"] <= MOST_REGISTERS, used
+    assert used["spills"] == 0 and used["registers"] <= MOST_REGISTERS and used["shared"] <= 1024, used
 
 
 def main(where: str) -> None:
