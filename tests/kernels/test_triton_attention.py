@@ -47,5 +47,5 @@ def test_values_and_gradients_equal_independent_ones(results, device, case):
 
 def test_kernels_compile_for_gpus_without_spills(results):
     actual = results("compiler")
-    assert len(actual) >= 50
+    assert len(actual) >= 40
     assert {name: error for name, error in actual.items() if error} == {}

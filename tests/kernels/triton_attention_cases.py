@@ -43,16 +43,17 @@ WIDE = {
     "float32 4x100 everything": (False, (torch.float32, 4, 100, 70, EVERYTHING)),
     # Two blocks of channels.
     "float32 1x300 everything": (True, (torch.float32, 1, 300, 4, EVERYTHING)),
-    "float64 2x260 second levels": (False, (torch.float64, 2, 260, 3, {"second", "levels"})),
+    "float64 1x260 second levels": (False, (torch.float64, 1, 260, 3, {"second", "levels"})),
 }
 WAYS = {"to users": True, "to movies": False}
-#: Kernels that are compiled, and the compute capabilities.
+#: Kernels that are compiled: case, to users or to movies, and compute capabilities.
 COMPILED = {
-    "float32": (ATTENTION["float32 2x32 everything"], CAPABILITIES),
-    "bfloat16": ((torch.bfloat16, 2, 32, 10, EVERYTHING), (90,)),
-    "float64": ((torch.float64, 2, 32, 10, EVERYTHING), (90,)),
-    "wide": (WIDE["float32 4x100 everything"][1], (90,)),
-    "two blocks of channels": (WIDE["float32 1x300 everything"][1], (90,)),
+    "float32 to users": (ATTENTION["float32 2x32 everything"], True, CAPABILITIES),
+    "float32 to movies": (ATTENTION["float32 2x32 everything"], False, (90,)),
+    "bfloat16": ((torch.bfloat16, 2, 32, 10, EVERYTHING), True, (90,)),
+    "float64": ((torch.float64, 2, 32, 10, EVERYTHING), False, (90,)),
+    "two blocks of heads": (WIDE["float32 4x100 everything"][1], True, (90,)),
+    "two blocks of channels": (WIDE["float32 1x300 everything"][1], False, (90,)),
 }
 POINTERS = {
     torch.float32: "*fp32",
@@ -264,14 +265,13 @@ def run_cases(device: str) -> dict[str, Callable]:
 def compile_cases() -> dict[str, Callable]:
     """Returns cases that compile the kernels of all launches of a step for GPUs, with the arguments of the launches."""
     kernels = {}
-    for name, (case, capabilities) in COMPILED.items():
-        for way, to_users in WAYS.items():
-            for kernel, arguments, num_warps in recorded_launches(case, to_users):
-                types, constants = types_and_constants(kernel, arguments)
-                for capability in capabilities:
-                    # A kernel that several launches share is compiled once.
-                    key = kernel.__name__, repr(types), repr(constants), capability
-                    kernels[key] = f"{name} {way}", kernel, types, constants, num_warps, capability
+    for name, (case, to_users, capabilities) in COMPILED.items():
+        for kernel, arguments, num_warps in recorded_launches(case, to_users):
+            types, constants = types_and_constants(kernel, arguments)
+            for capability in capabilities:
+                # A kernel that several launches share is compiled once.
+                key = kernel.__name__, repr(types), repr(constants), capability
+                kernels[key] = name, kernel, types, constants, num_warps, capability
     return {
         f"{kernel.__name__} {number} {name} {rest[-1]}": functools.partial(compile_kernel, kernel, *rest)
         for number, (name, kernel, *rest) in enumerate(kernels.values())
