@@ -1,7 +1,7 @@
 """Triton kernels of the sums of :mod:`gnnrec.kernels.attention_triton`.
 
-A program reads a chunk of the messages of one receiver, in tiles of edges x heads x channels. The logits of a
-tile are computed from those of its senders, receivers and rating levels, so no tensor of edges x channels is stored.
+A program reads a chunk of the messages of one receiver, in tiles of edges x heads x channels. The logits of a tile are
+computed from those of its senders, receiver and rating levels: no tensor of edges is stored.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def largest_of_chunks(
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     largest = tl.full([ROWS, TILE_HEADS], float("-inf"), out.dtype.element_ty)
     for start in range(begin, end, ROWS):
-        inside, row, _, kind = read_edges(start + tl.arange(0, ROWS), end, entry, order, level)
+        inside, row, _position, kind = read_edges(start + tl.arange(0, ROWS), end, entry, order, level)
         mask = inside[:, None] & (head < HEADS)[None, :]
         nothing = tl.zeros([TILE_HEADS], out.dtype.element_ty)
         logit = sums_of_logits(nothing, sender_logit, row, rating_logit, kind, head, mask, HEADS)
@@ -182,7 +182,7 @@ def sum_chunks(
         shift_of_list = tl.load(shift + owner * HEADS + of_head, mask=of_head < HEADS, other=0)
         by_number = tl.zeros([KIND_ROWS, KIND_HEADS, TILE_KINDS], dtype)
         for start in range(begin, end, KIND_ROWS):
-            inside, row, _, kind = read_edges(start + tl.arange(0, KIND_ROWS), end, entry, order, level)
+            inside, row, _position, kind = read_edges(start + tl.arange(0, KIND_ROWS), end, entry, order, level)
             mask = inside[:, None] & (of_head < HEADS)[None, :]
             logit = sums_of_logits(logit_of_list, sender_logit, row, rating_logit, kind, of_head, mask, HEADS)
             by_number += by_kind(kind, number, attention(logit, leak, shift_of_list[None, :], mask), KINDS)

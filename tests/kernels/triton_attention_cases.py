@@ -46,14 +46,14 @@ WIDE = {
     "float64 1x260 second levels": (False, (torch.float64, 1, 260, 3, {"second", "levels"})),
 }
 WAYS = {"to users": True, "to movies": False}
-#: Kernels that are compiled: case, to users or to movies, and compute capabilities.
+#: Kernels that are compiled: case, to users or to movies, and compute capabilities. Wide ones are those with wide rows.
 COMPILED = {
     "float32 to users": (ATTENTION["float32 2x32 everything"], True, CAPABILITIES),
     "float32 to movies": (ATTENTION["float32 2x32 everything"], False, (90,)),
     "bfloat16": ((torch.bfloat16, 2, 32, 10, EVERYTHING), True, (90,)),
     "float64": ((torch.float64, 2, 32, 10, EVERYTHING), False, (90,)),
-    "two blocks of heads": (WIDE["float32 4x100 everything"][1], True, (90,)),
-    "two blocks of channels": (WIDE["float32 1x300 everything"][1], False, (90,)),
+    "wide: two blocks of heads": (WIDE["float32 4x100 everything"][1], True, (90,)),
+    "wide: two blocks of channels": (WIDE["float32 1x300 everything"][1], False, (90,)),
 }
 POINTERS = {
     torch.float32: "*fp32",
@@ -267,6 +267,8 @@ def compile_cases() -> dict[str, Callable]:
     kernels = {}
     for name, (case, to_users, capabilities) in COMPILED.items():
         for kernel, arguments, num_warps in recorded_launches(case, to_users):
+            if name.startswith("wide") and kernel.__name__ not in ("sum_chunks", "gradients_of_chunks"):
+                continue
             types, constants = types_and_constants(kernel, arguments)
             for capability in capabilities:
                 # A kernel that several launches share is compiled once.
@@ -302,9 +304,11 @@ def recording() -> Iterator[list[tuple]]:
 
 
 def recorded_launches(case: tuple, to_users: bool) -> list[tuple]:
-    """Returns kernels and arguments of the launches of sums and gradients, on a list that is longer than a chunk."""
+    """Returns kernels and arguments of all launches of a layer, on a list that is longer than a chunk."""
     function, inputs, lists, _ = sums_case(to_users, case, LONGEST["cuda"], "cpu")
+    level = torch.zeros(lists.entry.numel(), dtype=torch.uint8)
     with recording() as launches, dispatch.forced("triton"):
+        largest_logits(*inputs[2:], lists, level, SLOPE, to_users)
         function(*inputs, lists).sum().backward()
     return launches
 
