@@ -1,4 +1,4 @@
-"""Runs Triton kernels of attention: ``python -m tests.kernels.triton_attention_cases cpu | cuda | compiler``.
+"""Runs Triton kernels of attention: ``python -m tests.kernels.triton_attention_cases cpu | cuda``.
 
 A separate program, because Triton reads ``TRITON_INTERPRET``, which runs kernels on a CPU, when it is imported. Prints
 a JSON object with the error of each case, or an empty string.
@@ -23,11 +23,10 @@ from gnnrec.kernels.attention import attention_sums, largest_logits
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
 from tests.kernels.ragged_examples import ragged_lists
-from tests.kernels.triton_cases import CHUNK, COLUMNS, LONGEST, ROWS, compare, moved, table
-from tests.kernels.triton_compiling import CAPABILITIES, resources
+from tests.kernels.triton_cases import CHUNK, LONGEST, compare, moved, table
 from tests.pretend_gpu.counting import VIEWS
 
-SLOPE, WEIGHT = 0.2, 1.4
+ROWS, COLUMNS, SLOPE, WEIGHT = 7, 6, 0.2, 1.4
 EVERYTHING, NOTHING = {"second", "receiver", "rating", "levels"}, set()
 #: Data type of values, heads, channels of a head, rating levels, and optional inputs and results.
 ATTENTION = {
@@ -46,25 +45,6 @@ WIDE = {
     "float64 1x260 second levels": (False, (torch.float64, 1, 260, 3, {"second", "levels"})),
 }
 WAYS = {"to users": True, "to movies": False}
-#: Kernels that are compiled: case, to users or to movies, and compute capabilities. Wide ones are those with wide rows.
-COMPILED = {
-    "float32 to users": (ATTENTION["float32 2x32 everything"], True, CAPABILITIES),
-    "float32 to movies": (ATTENTION["float32 2x32 everything"], False, (90,)),
-    "bfloat16": ((torch.bfloat16, 2, 32, 10, EVERYTHING), True, (90,)),
-    "float64": ((torch.float64, 2, 32, 10, EVERYTHING), False, (90,)),
-    "wide: two blocks of heads": (WIDE["float32 4x100 everything"][1], True, (90,)),
-    "wide: two blocks of channels": (WIDE["float32 1x300 everything"][1], False, (90,)),
-}
-POINTERS = {
-    torch.float32: "*fp32",
-    torch.float64: "*fp64",
-    torch.bfloat16: "*bf16",
-    torch.int32: "*i32",
-    torch.int64: "*i64",
-    torch.uint8: "*u8",
-}
-#: Registers of a thread with which ten warps fit on a multiprocessor.
-MOST_REGISTERS = 192
 #: The interpreter computes nonsense in bfloat16.
 ONLY_ON_GPUS = {"bfloat16 2x32 everything": (torch.bfloat16, 2, 32, 10, EVERYTHING)}
 
@@ -211,6 +191,29 @@ def views_of_wider_tables(to_users: bool, device: str) -> None:
     compare(function, [wide, sender, receiver], lists, torch.float32)
 
 
+@contextlib.contextmanager
+def recording() -> Iterator[list[tuple]]:
+    """Context in which kernels are not run; yields the kernels and arguments of launches."""
+    from gnnrec.kernels import attention_triton
+
+    launches = []
+
+    class Recorder:
+        def __init__(self, kernel) -> None:
+            self.kernel = kernel
+
+        def __getitem__(self, grid: tuple) -> Callable:
+            return lambda *arguments, num_warps: launches.append((self.kernel, arguments, num_warps))
+
+    kernels = {name: kernel for name, kernel in vars(attention_triton).items() if hasattr(kernel, "arg_names")}
+    assert len(kernels) == 7
+    vars(attention_triton).update({name: Recorder(kernel) for name, kernel in kernels.items()})
+    try:
+        yield launches
+    finally:
+        vars(attention_triton).update(kernels)
+
+
 def launches(to_users: bool, device: str) -> None:
     """Maxima and sums take two launches each, and all gradients six: kernels and operators of torch."""
     from gnnrec.kernels import attention_triton
@@ -262,88 +265,15 @@ def run_cases(device: str) -> dict[str, Callable]:
     return {name: functools.partial(case, device) for name, case in cases.items()}
 
 
-def compile_cases() -> dict[str, Callable]:
-    """Returns cases that compile the kernels of all launches of a step for GPUs, with the arguments of the launches."""
-    kernels = {}
-    for name, (case, to_users, capabilities) in COMPILED.items():
-        for kernel, arguments, num_warps in recorded_launches(case, to_users):
-            if name.startswith("wide") and kernel.__name__ not in ("sum_chunks", "gradients_of_chunks"):
-                continue
-            types, constants = types_and_constants(kernel, arguments)
-            for capability in capabilities:
-                # A kernel that several launches share is compiled once.
-                key = kernel.__name__, repr(types), repr(constants), capability
-                kernels[key] = name, kernel, types, constants, num_warps, capability
-    return {
-        f"{kernel.__name__} {number} {name} {rest[-1]}": functools.partial(compile_kernel, kernel, *rest)
-        for number, (name, kernel, *rest) in enumerate(kernels.values())
-    }
-
-
-@contextlib.contextmanager
-def recording() -> Iterator[list[tuple]]:
-    """Context in which kernels are not run; yields the kernels and arguments of launches."""
-    from gnnrec.kernels import attention_triton
-
-    launches = []
-
-    class Recorder:
-        def __init__(self, kernel) -> None:
-            self.kernel = kernel
-
-        def __getitem__(self, grid: tuple) -> Callable:
-            return lambda *arguments, num_warps: launches.append((self.kernel, arguments, num_warps))
-
-    kernels = {name: kernel for name, kernel in vars(attention_triton).items() if hasattr(kernel, "arg_names")}
-    assert len(kernels) == 7
-    vars(attention_triton).update({name: Recorder(kernel) for name, kernel in kernels.items()})
-    try:
-        yield launches
-    finally:
-        vars(attention_triton).update(kernels)
-
-
-def recorded_launches(case: tuple, to_users: bool) -> list[tuple]:
-    """Returns kernels and arguments of all launches of a layer, on a list that is longer than a chunk."""
-    function, inputs, lists, _ = sums_case(to_users, case, LONGEST["cuda"], "cpu")
-    level = torch.zeros(lists.entry.numel(), dtype=torch.uint8)
-    with recording() as launches, dispatch.forced("triton"):
-        largest_logits(*inputs[2:], lists, level, SLOPE, to_users)
-        function(*inputs, lists).sum().backward()
-    return launches
-
-
-def types_and_constants(kernel, arguments: tuple) -> tuple[dict, dict]:
-    """Returns the types of a launch's arguments and the values of constant ones, as Triton derives them."""
-    types, constants = {}, {}
-    for parameter, argument in zip(kernel.params, arguments, strict=True):
-        if parameter.is_constexpr or argument is None:
-            constants[parameter.name] = argument
-        elif isinstance(argument, Tensor):
-            types[parameter.name] = POINTERS[argument.dtype]
-        elif isinstance(argument, float):
-            types[parameter.name] = "fp32"
-        else:
-            aligned = argument % 16 == 0 and not parameter.do_not_specialize
-            types[parameter.name] = "i32:16" if aligned else "i32"
-    return types, constants
-
-
-def compile_kernel(kernel, types: dict, constants: dict, num_warps: int, capability: int) -> None:
-    """Compiles a kernel, and checks that its values stay in registers."""
-    used = resources(kernel, types, constants, capability, num_warps)
-    assert used["spills"] == 0 and used["registers"] <= MOST_REGISTERS and used["shared"] <= 1024, used
-
-
-def main(where: str) -> None:
+def main(device: str) -> None:
     from gnnrec.kernels import attention_triton, chunks_triton
 
-    chunks_triton.CHUNK = CHUNK.get(where, chunks_triton.CHUNK)
-    if where == "cpu":  # The time of the interpreter depends on the number of tiles, not on their sizes.
+    chunks_triton.CHUNK = CHUNK[device]
+    if device == "cpu":  # The time of the interpreter depends on the number of tiles, not on their sizes.
         attention_triton._HELD = attention_triton._HELD_IN_GRADIENTS = 8192
         attention_triton._MOST_ROWS = 32
     actual = {}
-    for name, case in (compile_cases() if where == "compiler" else run_cases(where)).items():
+    for name, case in run_cases(device).items():
         try:
             case()
             actual[name] = ""
