@@ -101,10 +101,11 @@ def extrapolated(sizes: tuple[float, float], figures: tuple[float, float], size:
     return figures[1] + slope * (size - sizes[1])
 
 
-def budget(prepared: dict[float, tuple[Path, Path]], checkout: Path = REPOSITORY) -> dict[str, dict]:
-    """Counts every case at both sizes; figures other than bytes are those of the larger dataset."""
+def budget(prepared: dict[float, tuple[Path, Path]], names: list[str], checkout: Path = REPOSITORY) -> dict[str, dict]:
+    """Counts cases at both sizes; figures other than bytes are those of the larger dataset."""
     sizes = tuple(prepared)
-    small, large = (count(cases(*prepared[size], size), checkout) for size in sizes)
+    specs = [{name: cases(*prepared[size], size)[name] for name in names} for size in sizes]
+    small, large = (count(spec, checkout) for spec in specs)
     return {name: _row(sizes, (small[name], large[name])) for name in large}
 
 
@@ -133,10 +134,10 @@ def _largest(sizes: tuple[float, float], counts: tuple[dict, dict], most: int = 
     return dict(sorted(found.items(), key=lambda item: -item[1])[:most])
 
 
-def before_of(path: Path, prepared: dict[float, tuple[Path, Path]]) -> dict[str, dict]:
+def before_of(path: Path, prepared: dict[float, tuple[Path, Path]], names: list[str]) -> dict[str, dict]:
     """Figures before: an earlier result's figures after, or the counts of another checkout."""
     if path.is_dir():
-        return budget(prepared, path)
+        return budget(prepared, names, path)
     earlier = json.loads(path.read_text(encoding="utf-8"))
     return {name: row["after"] for name, row in earlier["configs"].items()}
 
@@ -159,6 +160,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="count this checkout too, or read this earlier result")
     parser.add_argument("--place", type=Path, help="keep the generated datasets here (default: a temporary directory)")
+    names = list(cases(Path(), Path(), 1.0))
+    parser.add_argument("--configs", nargs="+", choices=names, default=names, help="count these only, without a result")
     parser.add_argument("--no-result", action="store_true", help="print the table and write no result file")
     options = parser.parse_args()
     if options.before is not None and not options.before.exists():
@@ -170,11 +173,11 @@ def main() -> None:
             directory = place / f"{size:g}"
             made = directory / "ratings", directory / "ranking"
             prepared[size] = made if all(path.exists() for path in made) else prepare(directory, size)
-        before = before_of(options.before, prepared) if options.before else {}
-        after = budget(prepared)
+        before = before_of(options.before, prepared, options.configs) if options.before else {}
+        after = budget(prepared, options.configs)
     configs = {name: {"before": before.get(name), "after": row} for name, row in after.items()}
     print_table(configs)
-    if not options.no_result:
+    if options.configs == names and not options.no_result:
         print(record.write("gpu_budget", "benchmarks.gpu_budget", {"sizes": SIZES, "configs": configs}))
 
 

@@ -34,7 +34,7 @@ def test_fixed_costs_are_not_multiplied():
 def test_figures_before_are_read_from_an_earlier_result(tmp_path):
     earlier = {"configs": {"ml20m_full": {"before": {"syncs": 23}, "after": {"syncs": 0}}}}
     (tmp_path / "earlier.json").write_text(json.dumps(earlier))
-    assert gpu_budget.before_of(tmp_path / "earlier.json", {}) == {"ml20m_full": {"syncs": 0}}
+    assert gpu_budget.before_of(tmp_path / "earlier.json", {}, []) == {"ml20m_full": {"syncs": 0}}
 
 
 def test_sampled_steps_take_the_same_share_of_the_users(tmp_path):

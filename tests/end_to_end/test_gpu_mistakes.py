@@ -67,13 +67,6 @@ def test_a_card_without_bfloat16(one_gpu, capfd, tmp_path):
     assert "nothing" in refusal(capfd, tmp_path / "run", "--bf16", "false")
 
 
-def test_a_sampler_of_the_cpu(one_gpu, capfd, tmp_path):
-    said = refusal(capfd, tmp_path / "run", "--loader.seed-users", "8", "--loader.sampler", "pyg")
-    assert "--loader.sampler pyg" in said and "--loader.sampler builtin" in said
-    # Whole neighborhoods are not sampled.
-    assert "nothing" in refusal(capfd, tmp_path / "run", "--loader.sampler", "pyg")
-
-
 def test_triton_is_looked_for(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert not devices.has_triton()

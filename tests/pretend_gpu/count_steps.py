@@ -1,9 +1,10 @@
 """Counts training steps and validations on the pretend GPU: ``python -m tests.pretend_gpu.count_steps CASES``.
 
 ``CASES`` is a JSON file: name -> ``data`` (a prepared directory), ``options`` of training, and ``counts``, which is
-``steps`` for the mean of all steps of the second epoch, or ``validation`` for the second validation. Prints a JSON
-object with the counts of each case, or the error that ended it. With ``TRITON_INTERPRET=1`` Triton's kernels run,
-otherwise those in plain torch.
+``steps`` for the mean of all steps of the second epoch, or ``validation`` for the second validation. A case may set
+``chunk``, the most entries of a list for one program, so that lists of a small dataset are divided as long ones are.
+Prints a JSON object with the counts of each case, or the error that ended it. With ``TRITON_INTERPRET=1`` Triton's
+kernels run, otherwise those in plain torch.
 """
 
 from __future__ import annotations
@@ -26,10 +27,16 @@ from tests.pretend_gpu.triton_kernels import interpreted
 #: Table cells that a program of the Triton kernels of lists reads at a time in the interpreter: as on a GPU, times 32.
 #: It takes as many seconds as there are reads; bytes and launches do not depend on them.
 _READ = 1 << 15
+#: Most entries of a list for one program, as on a GPU.
+_CHUNK = 512
 
 
 def count(case: dict) -> dict:
     """Returns the counts of a case, each divided by the number of steps."""
+    if interpreted():
+        from gnnrec.kernels import chunks_triton
+
+        chunks_triton._READ, chunks_triton.CHUNK = _READ, case.get("chunk", _CHUNK)
     options = [f"--data={case['data']}", "--run_dir=unused", "--log_every=1000000"]
     config = parse_train_config([*case["options"], *options])
     with pretend_gpu() as device:
@@ -75,10 +82,6 @@ def means(counts: Counts, steps: int) -> dict:
 
 
 def main(cases: dict[str, dict]) -> None:
-    if interpreted():
-        from gnnrec.kernels import chunks_triton
-
-        chunks_triton._READ = _READ
     print(json.dumps({name: count(case) for name, case in cases.items()}, indent=1))
 
 
