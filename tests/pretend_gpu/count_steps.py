@@ -1,10 +1,14 @@
 """Counts training steps and validations on the pretend GPU: ``python -m tests.pretend_gpu.count_steps CASES``.
 
 ``CASES`` is a JSON file: name -> ``data`` (a prepared directory), ``options`` of training, and ``counts``, which is
-``steps`` for the mean of all steps of the second epoch, or ``validation`` for the second validation. A case may set
+``steps`` for the mean of the steps of the second epoch, or ``validation`` for the second validation. A case may set
 ``chunk``, the most entries of a list for one program, so that lists of a small dataset are divided as long ones are.
 Prints a JSON object with the counts of each case, or the error that ended it. With ``TRITON_INTERPRET=1`` Triton's
 kernels run, otherwise those in plain torch.
+
+The interpreter is slow, so a mean is made of few steps: the first of the epoch, which also prepares the epoch and a
+group of folds; the first of the second pass over the users, which also prepares the pass; and the two after the first.
+What prepares an epoch counts as often as there are groups.
 """
 
 from __future__ import annotations
@@ -15,11 +19,13 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.steps import run_epoch
 from gnnrec.config.train_config import parse_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
+from gnnrec.graph.fold_biases import group_of
+from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run import build_trainer
+from gnnrec.training.trainer import Trainer
 from tests.pretend_gpu.counting import Counts
 from tests.pretend_gpu.device import counting, pretend_gpu
 from tests.pretend_gpu.triton_kernels import interpreted
@@ -32,52 +38,82 @@ _CHUNK = 512
 
 
 def count(case: dict) -> dict:
-    """Returns the counts of a case, each divided by the number of steps."""
+    """Returns the counts of a case."""
     if interpreted():
         from gnnrec.kernels import chunks_triton
 
         chunks_triton._READ, chunks_triton.CHUNK = _READ, case.get("chunk", _CHUNK)
     options = [f"--data={case['data']}", "--run_dir=unused", "--log_every=1000000"]
     config = parse_train_config([*case["options"], *options])
-    with pretend_gpu() as device:
-        trainer = build_trainer(config, PreparedDataset(Path(case["data"])), World(device=device))
-        with counting() as counts:
-            try:
-                steps = _validations(trainer, counts) if case["counts"] == "validation" else _epochs(trainer, counts)
-            except Exception:
-                return {"device_mixing": counts.mixing, "error": traceback.format_exc(limit=-4)}
-    return {"steps": steps} | means(counts, steps)
+    with pretend_gpu() as device, counting() as counts:
+        try:
+            trainer = build_trainer(config, PreparedDataset(Path(case["data"])), World(device=device))
+            if case["counts"] == "validation":
+                return _validation(trainer)
+            return _rating_steps(trainer) if isinstance(trainer, RatingTrainer) else _all_steps(trainer)
+        except Exception:
+            return {"device_mixing": counts.mixing, "error": traceback.format_exc(limit=-4)}
 
 
-def _epochs(trainer, counts: Counts) -> int:
-    list(run_epoch(trainer, 0))
-    counts.clear()
-    list(run_epoch(trainer, 1))
-    return trainer.steps_an_epoch
+def _rating_steps(trainer: RatingTrainer) -> dict:
+    _take(trainer, 0, 0)
+    slices, folds = trainer.steps_a_pass, trainer.config.loader.folds
+    groups = len({group_of(trainer.graph, fold, folds) for fold in range(folds)})
+    first = _take(trainer, 1, 0)
+    plain = [_take(trainer, 1, index) for index in range(1, min(slices, 3))]
+    of_pass = _take(trainer, 1, slices)
+    plain = plain or [of_pass]
+    prepared = groups / trainer.steps_an_epoch
+    parts = [(counts, (1 - 1 / slices) / len(plain)) for counts in plain]
+    parts += [(of_pass, 1 / slices - prepared), (first, prepared)]
+    step_waits = sum(counts.waits.total() for counts in plain) / len(plain)
+    return {"steps": trainer.steps_an_epoch, "groups": groups, "step_waits": step_waits} | weighted(parts)
 
 
-def _validations(trainer, counts: Counts) -> int:
+def _all_steps(trainer: Trainer) -> dict:
+    _take(trainer, 0, 0)
+    steps = trainer.steps_an_epoch
+    taken = [_take(trainer, 1, index) for index in range(steps)]
+    found = weighted([(counts, 1 / steps) for counts in taken])
+    return {"steps": steps, "groups": 1, "step_waits": found["waits"]} | found
+
+
+def _validation(trainer: Trainer) -> dict:
     trainer.validate()
-    counts.clear()
-    trainer.validate()
-    return 1
+    with counting() as counts:
+        trainer.validate()
+    return {"steps": 1, "groups": 1, "step_waits": counts.waits.total()} | weighted([(counts, 1.0)])
 
 
-def means(counts: Counts, steps: int) -> dict:
-    """Counts of a step."""
+def _take(trainer: Trainer, epoch: int, index: int) -> Counts:
+    with counting() as counts:
+        step, batch = trainer.make_batch(epoch, index)
+        trainer.forward_backward(step, batch)
+        del batch
+        trainer.optimizer_step()
+    return counts
 
-    def by_name(counter: Counter) -> dict[str, float]:
-        return {name: number / steps for name, number in counter.most_common()}
 
+def weighted(parts: list[tuple[Counts, float]]) -> dict:
+    """Weighted sum of counts."""
+
+    def by_name(field: str) -> dict[str, float]:
+        total: Counter = Counter()
+        for counts, weight in parts:
+            for name, number in getattr(counts, field).items():
+                total[name] += weight * number
+        return dict(total.most_common())
+
+    waits, operators, moved = by_name("waits"), by_name("operators"), by_name("bytes")
     return {
-        "waits": counts.waits.total() / steps,
-        "operators": counts.operators.total() / steps,
-        "launches": counts.launches / steps,
-        "bytes": counts.bytes.total() / steps,
-        "device_mixing": counts.mixing,
-        "triton": by_name(counts.triton),
-        "waits_by_line": by_name(counts.waits),
-        "bytes_by_operator": by_name(counts.bytes),
+        "waits": sum(waits.values()),
+        "operators": sum(operators.values()),
+        "launches": sum(weight * counts.launches for counts, weight in parts),
+        "bytes": sum(moved.values()),
+        "device_mixing": sum(counts.mixing for counts, _ in parts),
+        "triton": by_name("triton"),
+        "waits_by_line": waits,
+        "bytes_by_operator": moved,
     }
 
 

@@ -56,10 +56,6 @@ class Counts:
     triton: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     mixing: int = 0
 
-    def clear(self) -> None:
-        """Starts again from zero."""
-        self.__init__()
-
     def wait(self, reason: str) -> None:
         self.waits[f"{place()}: {reason}"] += 1
 
