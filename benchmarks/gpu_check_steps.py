@@ -52,7 +52,7 @@ def gat(place: Path, quick: bool) -> dict:
 def _steps(place: Path, quick: bool, name: str, *options: str) -> dict:
     words = [f"--config=configs/{name}.yaml", f"--data={place / 'data'}", "--run-dir=unused", "--log-every=1000000"]
     if quick:
-        words += ["--model.dim=8", "--loader.folds=4"]
+        words += ["--model.dim=8", "--loader.folds=8"]
     config = parse_train_config([*words, *options])
     with _device(quick) as on:
         trainer = RatingTrainer(config, PreparedDataset(config.data), World(device=on))
