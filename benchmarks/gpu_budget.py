@@ -73,7 +73,8 @@ def cases(ratings: Path, ranking: Path, users: int) -> dict[str, dict]:
     for name in ("ml20m_sage", "ml20m_gat", "ml20m_gcn"):
         found[name] = _case(ratings, f"--config=configs/{name}.yaml", seeds)
     # The closed form is computed once, before the first step.
-    found["ranking_squared"] = _case(ranking, "--config=configs/ml20m_ranking.yaml", "--ranking.start=random")
+    options = "--config=configs/ml20m_ranking.yaml", "--ranking.start=random", "--ranking.users_a_step=8"
+    found["ranking_squared"] = _case(ranking, *options)
     found["validation"] = found["ml20m_full"] | {"counts": "validation"}
     return found
 

@@ -16,7 +16,7 @@ from tests.end_to_end.commands import ROOT
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory) -> tuple[str, dict[str, dict]]:
-    """What the quick check prints, and its records by part."""
+    """Output of the quick check, and its records by part."""
     place = tmp_path_factory.mktemp("gpu_check")
     command = [sys.executable, "-m", "benchmarks.gpu_check", "--quick", "--place", str(place)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

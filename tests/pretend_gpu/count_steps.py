@@ -8,7 +8,7 @@ kernels run, otherwise those in plain torch.
 
 The interpreter is slow, so a mean is made of few steps: the first of the epoch, which also prepares the epoch and a
 group of folds; the first of the second pass over the users, which also prepares the pass; and the two after the first.
-What prepares an epoch counts as often as there are groups.
+What prepares an epoch counts as often as there are groups. Rankings have no passes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def count(case: dict) -> dict:
             trainer = build_trainer(config, PreparedDataset(Path(case["data"])), World(device=device))
             if case["counts"] == "validation":
                 return _validation(trainer)
-            return _rating_steps(trainer) if isinstance(trainer, RatingTrainer) else _all_steps(trainer)
+            return _rating_steps(trainer) if isinstance(trainer, RatingTrainer) else _ranking_steps(trainer)
         except Exception:
             return {"device_mixing": counts.mixing, "error": traceback.format_exc(limit=-4)}
 
@@ -70,12 +70,14 @@ def _rating_steps(trainer: RatingTrainer) -> dict:
     return {"steps": trainer.steps_an_epoch, "groups": groups, "step_waits": step_waits} | weighted(parts)
 
 
-def _all_steps(trainer: Trainer) -> dict:
+def _ranking_steps(trainer: Trainer) -> dict:
     _take(trainer, 0, 0)
     steps = trainer.steps_an_epoch
-    taken = [_take(trainer, 1, index) for index in range(steps)]
-    found = weighted([(counts, 1 / steps) for counts in taken])
-    return {"steps": steps, "groups": 1, "step_waits": found["waits"]} | found
+    first, *plain = [_take(trainer, 1, index) for index in range(min(steps, 3))]
+    plain = plain or [first]
+    parts = [(first, 1 / steps), *[(counts, (1 - 1 / steps) / len(plain)) for counts in plain]]
+    step_waits = sum(counts.waits.total() for counts in plain) / len(plain)
+    return {"steps": steps, "groups": 1, "step_waits": step_waits} | weighted(parts)
 
 
 def _validation(trainer: Trainer) -> dict:

@@ -63,9 +63,9 @@ def test_a_step_stays_within_its_budget(counted, name):
 
 def test_kernels_of_triton_run_where_they_exist(counted):
     for name in ("ml20m_full", "ml20m_sage", "ml20m_gcn", "ml20m_gat"):
-        for kernel in ("_add_chunks", "_add_to_lists"):
-            assert counted[name]["triton"][f"sums_triton.{kernel}"] >= 1, name
+        assert counted[name]["triton"]["sums_triton._add_chunks"] >= 1, name
         assert counted[name]["triton"]["pairs_triton._scores"] >= 1, name
+    assert counted["ml20m_full"]["triton"]["sums_triton._add_to_lists"] >= 1, "lists are long enough to be divided"
 
 
 def test_a_kernel_counts_only_if_tests_run_and_compile_it(counted, tested):
