@@ -25,6 +25,11 @@ are needed: NCCL adds up gradients, and gloo carries what the hosts tell each ot
   NCCL_SOCKET_IFNAME  interface for NCCL; =eth0 is the exact name, eth a prefix, ^docker excludes
   GLOO_SOCKET_IFNAME  interface for gloo, by its exact name (default: the first one that NCCL_SOCKET_IFNAME names)
 
+With GPUs these have defaults, which docs/gpu.md explains:
+
+  TORCH_NCCL_ASYNC_ERROR_HANDLING  0: the ranks themselves report and end a collective whose peer is lost
+  NCCL_DEBUG                       WARN: NCCL prints the cause of its errors
+
 With the option --resume auto the ranks resume the run of an earlier start.
 On SIGTERM, SIGUSR1 or Ctrl-C they save and stop. The exit code is then 75, and the same command resumes.
 TEXT
@@ -95,6 +100,9 @@ else
 fi
 if ((gpus > 0)); then
     ranks="$(number RANKS_PER_NODE "$gpus" 1)"
+    # torch would end ranks with SIGABRT and a trace of C++ before they can print which rank is lost. Without its handling
+    # a kernel of NCCL waits, so no number after it is used, and the health monitor of the ranks ends them.
+    export TORCH_NCCL_ASYNC_ERROR_HANDLING="${TORCH_NCCL_ASYNC_ERROR_HANDLING:-0}" NCCL_DEBUG="${NCCL_DEBUG:-WARN}"
 else
     ranks="$(number RANKS_PER_NODE $((cpus < 16 ? 1 : cpus / 8)) 1)"
     # GPUs outside of the allocation belong to other jobs.

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 
 from gnnrec.distributed.collectives import CollectiveStats, track_collective
+from gnnrec.distributed.devices import select_device
 from gnnrec.distributed.health.diagnosis import DONE, RankStatus, Timeouts
 from gnnrec.distributed.health.monitor import HealthMonitor
 from gnnrec.distributed.health.startup_barrier import startup_barrier
@@ -18,6 +19,9 @@ from gnnrec.distributed.shutdown import StopRequest, reason
 from gnnrec.distributed.world import World
 from gnnrec.errors import RanksLost, Stopped, UserError
 from gnnrec.utils.cores import usable_cores
+
+#: Parts of the texts of errors from gloo and NCCL that have no type of their own.
+_BACKEND_MARKS = ("/gloo/", "NCCL error", "NCCL Error", "NCCL communicator", "ncclRemoteError", "ncclSystemError")
 
 #: The health monitor of this process; none without other ranks.
 _monitors: list[HealthMonitor] = []
@@ -31,19 +35,8 @@ def init(device: str = "auto", timeout_minutes: float = 30) -> World:
         timeout_minutes: A collective that a rank does not join fails after this time.
     """
     size, local_rank = _number("WORLD_SIZE", 1), _number("LOCAL_RANK", 0)
-    if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {device}: choose auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
-    on_gpu = device != "cpu" and torch.cuda.is_available()
-    if on_gpu:
-        if local_rank >= torch.cuda.device_count():
-            raise UserError(
-                f"local rank {local_rank} has no GPU ({torch.cuda.device_count()} visible): "
-                "lower --nproc-per-node or pass --device cpu"
-            )
-        torch.cuda.set_device(local_rank)
-    torch_device = torch.device("cuda", local_rank) if on_gpu else torch.device("cpu")
+    torch_device = select_device(device, local_rank)
+    on_gpu = torch_device.type == "cuda"
     request = StopRequest()
     request.listen()
     if size == 1:
@@ -93,8 +86,7 @@ def destroy(error: BaseException | None = None) -> None:
     Args:
         error: The error with which this rank leaves before the others; it is reported to them.
     """
-    while _monitors:
-        _monitors.pop().leave(DONE if error is None else f"{type(error).__name__}: {str(error).strip()[:300]}")
+    _leave_monitors(error)
     if dist.is_initialized():
         dist.destroy_process_group()
 
@@ -112,6 +104,9 @@ def process_group(device: str = "auto") -> Iterator[World]:
         if is_of_backend(error):
             # The process group is not destroyed: that may wait for lost ranks.
             diagnosis = _monitors[0].explain() if _monitors else None
+            if diagnosis is None and _is_of_device(error):
+                _leave_monitors(error)
+                raise
             diagnosis = diagnosis or f"ranks cannot reach each other ({str(error).splitlines()[0]})"
             while _monitors:
                 _monitors.pop().leave("lost other ranks", diagnosis=diagnosis)
@@ -121,9 +116,26 @@ def process_group(device: str = "auto") -> Iterator[World]:
     destroy()
 
 
+def _leave_monitors(error: BaseException | None) -> None:
+    while _monitors:
+        _monitors.pop().leave(DONE if error is None else f"{type(error).__name__}: {str(error).strip()[:300]}")
+
+
 def is_of_backend(error: BaseException) -> bool:
-    """Whether an error comes from gloo, NCCL or the store, and not from this program."""
-    return isinstance(error, dist.DistError) or (type(error) is RuntimeError and "/gloo/" in str(error))
+    """Whether an error comes from gloo, NCCL or the store, or may come from them through the GPU.
+
+    NCCL's kernels read the memory of GPUs of other ranks. If such a rank ends, the CUDA context of this one can fail;
+    the error then says nothing about ranks. It is the backend's if the health monitor finds a lost rank.
+    """
+    if isinstance(error, dist.DistError) or _is_of_device(error):
+        return True
+    return type(error) is RuntimeError and any(mark in str(error) for mark in _BACKEND_MARKS)
+
+
+def _is_of_device(error: BaseException) -> bool:
+    """Whether a GPU failed under this rank while there are others."""
+    of_accelerator = type(error).__name__ == "AcceleratorError"
+    return bool(_monitors) and (of_accelerator or (type(error) is RuntimeError and "CUDA error" in str(error)))
 
 
 def share_cores() -> None:

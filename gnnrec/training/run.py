@@ -15,6 +15,7 @@ from gnnrec.distributed.process_group import is_of_backend
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped
 from gnnrec.evaluation.metrics import Metrics
+from gnnrec.training.check_device import check_device
 from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, checkpoints, read_info
 from gnnrec.training.checkpoint.manager import CheckpointManager
 from gnnrec.training.checkpoint.read import find_damage
@@ -61,6 +62,7 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
         Stopped: A rank was asked to stop, and the run is saved.
     """
     world.stop.limit(config.max_minutes)
+    check_device(config, world.device)
     dataset = PreparedDataset(config.data)
     config = resolve_config(config, dataset, world)
     summary = finished_summary(config, dataset, world)

@@ -106,6 +106,27 @@ def test_nccl_and_gloo_get_the_same_interface(tmp_path: Path, before: dict[str, 
     assert result.stdout.splitlines()[-1] == f"nccl={nccl} gloo={gloo}"
 
 
+@pytest.mark.parametrize(
+    ("before", "handling", "debug"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, "0", "WARN"),
+        ({"CUDA_VISIBLE_DEVICES": "0", "TORCH_NCCL_ASYNC_ERROR_HANDLING": "3", "NCCL_DEBUG": "INFO"}, "3", "INFO"),
+        ({"CUDA_VISIBLE_DEVICES": ""}, "", ""),
+    ],
+)
+def test_ranks_with_gpus_handle_errors_of_nccl_themselves(
+    tmp_path: Path, before: dict[str, str], handling: str, debug: str
+):
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "${TORCH_NCCL_ASYNC_ERROR_HANDLING-} ${NCCL_DEBUG-}"\n')
+    python.chmod(0o755)
+    environment = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "", "NCCL_DEBUG": "", "GNNREC_VENV": str(tmp_path)} | before
+    result = bash(ROOT / "launch" / "torchrun.sh", "--config", "x", **environment)
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.splitlines()[-1] == f"{handling} {debug}"
+
+
 @pytest.mark.parametrize("script", ["torchrun.sh", "slurm.sbatch", "slurm_export.sbatch"])
 def test_usage_names_the_interfaces_of_both_libraries(script: str):
     result = bash(ROOT / "launch" / script, "--help")

@@ -1,7 +1,8 @@
 """Counts what operators on the pretend GPU would cost on a real one: waits of the host, launches and bytes.
 
-Launches are those of one call, roughly, from reading ATen's CUDA sources. Bytes are those of all arguments and results,
-as if nothing stayed in caches; operators that read rows by index read only these rows.
+Launches of torch's operators are those of one call, roughly, from reading ATen's CUDA sources. Bytes are those of all
+arguments and results, as if nothing stayed in caches; operators that read rows by index read only these rows. Triton's
+kernels report launches and bytes themselves (:mod:`tests.pretend_gpu.triton_kernels`).
 """
 
 from __future__ import annotations
@@ -41,15 +42,19 @@ class Counts:
 
     Attributes:
         waits: Waits of the host for the device, by line and reason.
-        operators: Calls of operators.
+        operators: Calls of operators, and launches of Triton's kernels, by name.
         launches: Kernels.
-        bytes: Bytes read and written, by operator.
+        bytes: Bytes read and written, by operator or kernel of Triton.
+        triton: Launches of Triton's kernels, by name.
+        mixing: Operators and kernels that got tensors of two devices; each raises an error.
     """
 
     waits: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     operators: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     launches: int = 0
     bytes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    triton: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    mixing: int = 0
 
     def wait(self, reason: str) -> None:
         self.waits[f"{place()}: {reason}"] += 1
@@ -65,6 +70,12 @@ class Counts:
         masked = name in INDEXING and any(mask is not None and mask.dtype == torch.bool for mask in args[1])
         self.launches += LAUNCHES.get(name, 1) + 3 * masked
         self.bytes[name] += moved(name, args, kwargs, out)
+
+    def add_launch(self, kernel: str, touched: int) -> None:
+        """Counts one launch of a kernel of Triton that touched this many bytes."""
+        self.launches += 1
+        for counter, number in ((self.operators, 1), (self.triton, 1), (self.bytes, touched)):
+            counter[kernel] += number
 
 
 def reason_to_wait(name: str, args: tuple, kwargs: dict) -> str:

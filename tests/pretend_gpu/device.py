@@ -1,12 +1,15 @@
 """Device ``pretend:0``: its tensors have values, which the CPU computes. An operator that mixes devices is an error.
 
-Code that asks ``device.type != "cpu"`` takes the branch that it takes on CUDA. Kernels are those in plain torch, since
-no compiled ones exist for this device. Import this module in a process of its own: torch cannot forget a device.
+Code that asks ``device.type != "cpu"`` takes the branch that it takes on CUDA. Kernels are those in plain torch, or, if
+``TRITON_INTERPRET`` is 1, Triton's as on CUDA (:mod:`tests.pretend_gpu.triton_kernels`). Import this module in a
+process of its own: torch cannot forget a device.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_a
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from gnnrec.kernels import attention, dropout, pairs, sums
 from gnnrec.kernels.operators import Operator
 from tests.pretend_gpu.counting import Counts
+from tests.pretend_gpu.triton_kernels import interpreted, run_triton_kernels
 
 _setup_privateuseone_for_python_backend("pretend")
 # torch.tensor(values, device=...) then makes a CPU tensor and copies it.
@@ -27,13 +30,6 @@ torch._C._set_only_lift_cpu_tensors(True)
 DEVICE = torch.device("pretend", 0)
 #: Operators that copy between devices.
 _COPIES = ("_to_copy", "copy_", "set_", "lift_fresh")
-#: The package's operators by name: the Python functions that choose kernels by the device of their arguments.
-_OPERATORS: dict[str, Callable] = {
-    operator.dispatched._qualname: operator.function
-    for module in (attention, dropout, pairs, sums)
-    for operator in vars(module).values()
-    if isinstance(operator, Operator)
-}
 #: Counts of :func:`counting`; operators are counted into the last one.
 _counts: list[Counts] = []
 
@@ -81,6 +77,20 @@ class _PretendMode(TorchDispatchMode):
         return _compute(operator, args, kwargs or {})
 
 
+def _count_launch(name: str, touched: int) -> None:
+    for counts in _counts[-1:]:
+        counts.add_launch(name, touched)
+
+
+def _count_mixing() -> None:
+    for counts in _counts[-1:]:
+        counts.mixing += 1
+
+
+if interpreted():
+    run_triton_kernels(DEVICE.type, PretendTensor, _count_launch, _count_mixing)
+
+
 @contextlib.contextmanager
 def pretend_gpu() -> Iterator[torch.device]:
     """Context in which :data:`DEVICE` can be used; yields the device."""
@@ -105,9 +115,9 @@ def _compute(operator: Any, args: tuple, kwargs: dict) -> Any:
     on_device, target = any(isinstance(tensor, PretendTensor) for tensor in tensors), kwargs.get("device")
     if not on_device and not _is_device(target):
         return operator(*args, **kwargs)
-    if operator._schema.name in _OPERATORS:
+    if operator.namespace == "gnnrec":
         with _PretendMode():
-            return _OPERATORS[operator._schema.name](*args, **kwargs)
+            return _function_of(operator._schema.name)(*args, **kwargs)
     if on_device and name not in _COPIES:
         _check_devices(operator, tensors)
     values = tree_map(lambda leaf: leaf.values if isinstance(leaf, PretendTensor) else leaf, (args, kwargs))
@@ -124,6 +134,16 @@ def _compute(operator: Any, args: tuple, kwargs: dict) -> Any:
     return return_and_correct_aliasing(operator, args, kwargs, wrapped)
 
 
+@functools.cache
+def _function_of(name: str) -> Callable:
+    """The Python function of an operator of this package, which chooses a kernel by the device of its arguments."""
+    for module in [module for path, module in sys.modules.items() if path.startswith("gnnrec.")]:
+        for operator in vars(module).values():
+            if isinstance(operator, Operator) and operator.dispatched._qualname == name:
+                return operator.function
+    raise LookupError(f"no module of gnnrec has the operator {name}")
+
+
 def _is_device(device: Any) -> bool:
     return device is not None and torch.device(device).type == DEVICE.type
 
@@ -132,4 +152,5 @@ def _check_devices(operator: Any, tensors: list[Tensor]) -> None:
     """Raises an error if a tensor is on the CPU; torch allows those without dimensions."""
     for tensor in tensors:
         if not isinstance(tensor, PretendTensor) and tensor.dim() > 0:
+            _count_mixing()
             raise RuntimeError(f"{operator} got a tensor {list(tensor.shape)} on the CPU and another one on {DEVICE}")

@@ -1,0 +1,43 @@
+"""Launches and bytes of Triton kernels on the pretend GPU, against numbers computed by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def results() -> dict:
+    command = [sys.executable, "-m", "tests.pretend_gpu.known_kernels"]
+    done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_launch_counts_once_and_only_if_it_has_programs(results):
+    assert results["gather"]["launches"] == 1
+    assert results["gather"]["triton"] == {"__main__._gather": 1}
+
+
+def test_bytes_are_those_of_unmasked_loads_and_stores(results):
+    # 10 entries of 4 bytes, and for each of them a row of 5 float64 numbers, read and written
+    assert results["gather"]["bytes"] == {"__main__._gather": 10 * 4 + 2 * 10 * 5 * 8}
+
+
+def test_kernels_compute_with_the_values_of_the_device(results):
+    assert results["gather"]["equal"] is True
+
+
+def test_a_launch_with_tensors_of_two_devices_is_an_error(results):
+    assert "_gather got tensors on the CPU" in results["mixed"]
+    assert (results["mixed mixes devices"], results["gather mixes devices"]) == (1, 0)
+
+
+def test_atomic_operations_are_refused(results):
+    assert "atomic operation" in results["atomic"]
