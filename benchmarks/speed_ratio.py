@@ -8,7 +8,8 @@ Each round runs every row once with each build: ``train_dist.py``, ``gnnrec prep
 build, as a user runs them. ``plain`` and ``gat_plain`` are next to the plain PyG recipe at its best
 (:mod:`benchmarks.plain_pyg`) in the same rounds. Figures are medians over rounds; ratios are above 1 where this build
 is faster. Bytes and seconds of other networks, and the peak with 200 million ratings, are those of
-``many_movies.json``, ``hosts.json``, ``hosts_bf16.json`` and ``scale_throughput.json``. Needs two free cores, and a directory for files of a few gigabytes (``TMPDIR``).
+``many_movies.json``, ``hosts.json``, ``hosts_bf16.json`` and ``scale_throughput.json``. Needs two free cores, and a
+directory for files of a few gigabytes (``TMPDIR``).
 """
 
 from __future__ import annotations
