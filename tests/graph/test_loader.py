@@ -119,7 +119,9 @@ def test_the_pretend_gpu_detects_a_mix_of_devices(steps):
 @pytest.mark.parametrize("case", CASES)
 def test_no_operator_of_a_step_mixes_devices(steps, case):
     assert isinstance(steps[case], dict), steps[case]
-    assert steps[case]["pretend"] == steps[case]["cpu"] and len(steps[case]["cpu"]) == STEPS
+    # On devices, messages of a movie are in the order of time, so sums are rounded in another order.
+    assert steps[case]["pretend"] == pytest.approx(steps[case]["cpu"], rel=1e-6)
+    assert len(steps[case]["cpu"]) == STEPS
 
 
 @pytest.mark.slow
