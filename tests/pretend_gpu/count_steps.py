@@ -21,6 +21,8 @@ CASES = {
     name: [f"--config=configs/{name}.yaml", "--model.dim=8"]
     for name in ("ml20m_full", "ml20m_sage", "ml20m_gcn", "ml20m_gat")
 }
+#: Four steps a pass.
+CASES["slices"] = [*CASES["ml20m_sage"], "--loader.seed_users=11", "--loader.movies_per_user=4"]
 
 
 def count(options: list[str], directory: str) -> dict:

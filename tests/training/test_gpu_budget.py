@@ -15,7 +15,13 @@ pytestmark = pytest.mark.slow
 #: Most waits of an epoch that are not of its steps, for each group of folds: sums by fold, sizes of groups.
 WAITS_OF_A_GROUP = 10
 #: Configuration -> most waits of a step, and most launches, in plain torch where a GPU has no kernel.
-STEPS = {"ml20m_full": (0, 620), "ml20m_sage": (2, 1180), "ml20m_gcn": (2, 1260), "ml20m_gat": (2, 1800)}
+STEPS = {
+    "ml20m_full": (0, 620),
+    "ml20m_sage": (2, 1180),
+    "ml20m_gcn": (2, 1260),
+    "ml20m_gat": (2, 1800),
+    "slices": (2, 940),
+}
 
 
 @pytest.fixture(scope="module")
