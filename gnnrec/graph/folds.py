@@ -108,30 +108,31 @@ class Epoch:
     def step(self, index: int) -> Step:
         """Returns step ``index`` of this epoch, from 0; the first call is a collective."""
         fold, position = divmod(index, self.slices)
-        counts = self._target_counts
+        targets, local_targets, _ = self._counts[index]
         if self._pass is None or self._pass[0] != fold:
             self._pass = fold, self._seed_slices(fold)
-        return Step(self.epoch, index, fold, self._pass[1][position], *counts[index])
+        return Step(self.epoch, index, fold, self._pass[1][position], targets, local_targets)
 
     @cached_property
-    def _target_counts(self) -> list[list[int]]:
-        """Targets of all ranks, and of this one, in every step; one collective per epoch."""
-        local = torch.cat([self._local_targets(fold) for fold in range(self.num_folds)])
-        return torch.stack([self.graph.world.all_reduce_sum_(local.clone()), local], 1).tolist()
-
-    def _local_targets(self, fold: int) -> Tensor:
-        lists = self.folds.user_count[fold]
+    def _counts(self) -> list[list[int]]:
+        """Targets of all ranks, those of this one, and its seed users, in every step; one collective per epoch."""
         if self.slices == 1:
-            return lists.sum()[None]
+            targets = self.folds.user_count.sum(1)
+            local = torch.stack([targets, torch.full_like(targets, self.graph.num_users)])
+        else:
+            local = torch.cat([self._local_counts(fold) for fold in range(self.num_folds)], 1)
+        return torch.cat([self.graph.world.all_reduce_sum_(local[:1].clone()), local]).T.tolist()
+
+    def _local_counts(self, fold: int) -> Tensor:
+        """Targets and seed users of this rank in the steps of a pass, int64 ``[2, slices]``."""
         order, pointer = self._slices(fold)
-        in_order = offsets(lists[order])
-        return in_order[pointer].diff()
+        return torch.stack([offsets(self.folds.user_count[fold][order])[pointer], pointer]).diff()
 
     def _seed_slices(self, fold: int) -> list[Tensor | None]:
         if self.slices == 1:
             return [None]
-        order, pointer = self._slices(fold)
-        return list(torch.split(order, pointer.diff().tolist()))
+        sizes = [seeds for _, _, seeds in self._counts[fold * self.slices : (fold + 1) * self.slices]]
+        return list(torch.split(self._slices(fold)[0], sizes))
 
     def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
         """Returns local users sorted by step, and the start of each step ``[slices + 1]``."""
