@@ -6,9 +6,9 @@
 Prints a JSON object with the counts of each case, or the error that ended it. With ``TRITON_INTERPRET=1`` Triton's
 kernels run, otherwise those in plain torch.
 
-The interpreter is slow, so a mean is made of few steps: the first of the epoch, which also prepares the epoch and a
-group of folds; the first of the second pass over the users, which also prepares the pass; and the two after the first.
-What prepares an epoch counts as often as there are groups. Rankings have no passes.
+The interpreter is slow, so a mean is made of few steps, each weighted with how often it occurs: the first of the epoch,
+which also prepares the epoch and a group of folds; the first of every other group; the first of the second pass over
+the users, which also prepares the pass; and the two after the first. Rankings have no passes.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ def count(case: dict) -> dict:
 
 def _rating_steps(trainer: RatingTrainer) -> dict:
     _take(trainer, 0, 0)
-    slices, folds = trainer.steps_a_pass, trainer.config.loader.folds
-    groups = len({group_of(trainer.graph, fold, folds) for fold in range(folds)})
-    first = _take(trainer, 1, 0)
+    slices, folds, steps = trainer.steps_a_pass, trainer.config.loader.folds, trainer.steps_an_epoch
+    of_group = [_take(trainer, 1, 0)]
     plain = [_take(trainer, 1, index) for index in range(1, min(slices, 3))]
     of_pass = _take(trainer, 1, slices)
     plain = plain or [of_pass]
-    prepared = groups / trainer.steps_an_epoch
+    begins = sorted({group_of(trainer.graph, fold, folds).start for fold in range(folds)})
+    of_group += [_take(trainer, 1, fold * slices) for fold in begins[1:]]
     parts = [(counts, (1 - 1 / slices) / len(plain)) for counts in plain]
-    parts += [(of_pass, 1 / slices - prepared), (first, prepared)]
+    parts += [(of_pass, 1 / slices - len(begins) / steps), *[(counts, 1 / steps) for counts in of_group]]
     step_waits = sum(counts.waits.total() for counts in plain) / len(plain)
-    return {"steps": trainer.steps_an_epoch, "groups": groups, "step_waits": step_waits} | weighted(parts)
+    return {"steps": steps, "groups": len(begins), "step_waits": step_waits} | weighted(parts)
 
 
 def _ranking_steps(trainer: Trainer) -> dict:
