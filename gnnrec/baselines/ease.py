@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable
 
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.graph.interactions import Interactions
-from gnnrec.kernels.sums import bag
-from gnnrec.models.closed_form import item_weights, require_few_movies
-from gnnrec.models.gram import weighted_gram
+from gnnrec.models.closed_form import require_few_movies
+from gnnrec.models.ease import ease_problem
 
 #: Penalties from which validation chooses, the default first.
 PENALTIES = (300.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+#: Most movies with which the penalty is chosen, the most liked ones: an inverse takes the cube of their number.
+CHOICE_MOVIES = 4096
 
 
 def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
@@ -23,7 +22,7 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
 
     Args:
         dataset: The prepared dataset.
-        world: The ranks; every rank inverts the same matrix.
+        world: The ranks; rank 0 inverts.
         splits: Splits to fit on.
         seed: Not used.
         setting: ``penalty``, the same for every movie.
@@ -31,15 +30,21 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
     Raises:
         UserError: There are too many movies.
     """
+    return _fits(dataset, world, splits, None)(setting)
+
+
+def try_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int) -> Callable[[dict], Fitted]:
+    """Returns fits of EASE to the most liked movies, by setting; all other movies have no score."""
+    return _fits(dataset, world, splits, CHOICE_MOVIES)
+
+
+def _fits(
+    dataset: PreparedDataset, world: World, splits: tuple[int, ...], most: int | None
+) -> Callable[[dict], Fitted]:
     require_few_movies(dataset.num_movies, "baseline EASE", "leave out this baseline")
     train = training_interactions(dataset, world, splits)
-    gram = weighted_gram(train, dataset.num_movies, None, world)
-    weights = item_weights(gram, torch.full((dataset.num_movies,), setting["penalty"]))
-
-    def score(shown: Interactions) -> Tensor:
-        return bag(weights, shown.movie, shown.user_ptr)
-
-    return fitted_ranking(dataset, world, score)
+    problem = ease_problem(train, dataset.num_movies, world, most)
+    return lambda setting: fitted_ranking(dataset, world, problem.solve(setting["penalty"]).scores)
 
 
-EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease)
+EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease, trial=try_ease)

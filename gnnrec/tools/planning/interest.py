@@ -1,0 +1,96 @@
+"""Memory and seconds of fitting interest after training (:mod:`gnnrec.training.interest`).
+
+Counted are the matrices, the operations on them and the scores of the users on whom choices are made. Interest is
+fitted once all steps are done, when messages and activations are freed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gnnrec.evaluation.lists import MEASURED_USERS
+from gnnrec.models.closed_form_start import BLOCKS, OVERSAMPLING
+from gnnrec.models.ease import ELEMENTS, MOVIES_PER_USER
+from gnnrec.models.gram import BLOCK, FLOAT64_MOVIES
+from gnnrec.tools.planning.job import TrainingJob
+from gnnrec.tools.planning.machines import Machine
+from gnnrec.training.interest import CHOICE_MOVIES, FIRST_MOVIES
+
+#: Operations per second of one core in float32 products and factorizations, and scores ranked per second. Rounded
+#: measurements on one machine; a few tens of percent off on others.
+CORE_FLOPS, RANKED_SCORES = 6e10, 1.5e8
+#: Pairs of a user's movies that one core counts per second, and the mean square of the number of ratings of a user over
+#: the squared mean: 3.5 in MovieLens 20M.
+PAIRS, SQUARES = 7e8, 3.5
+#: Strengths that a search downhill tries, numbers of factors that are tried, and weights of the rating.
+_STRENGTHS, _FACTORS, _WEIGHTS = 3, 6, 4
+#: Bytes per rating of the copies that are sorted by user and by movie.
+_RATING_BYTES = 48
+
+
+@dataclasses.dataclass(frozen=True)
+class InterestCost:
+    """Cost of interest on one rank.
+
+    Attributes:
+        bytes: Memory beyond that of the model and its graph.
+        seconds: Duration; rank 0 solves, and others wait for it.
+    """
+
+    bytes: float
+    seconds: float
+
+
+def interest_cost(job: TrainingJob, machine: Machine, achieved: float) -> InterestCost | None:
+    """Estimates the cost of interest; None if it is switched off.
+
+    Args:
+        job: The job.
+        machine: Device of a rank.
+        achieved: Share of a GPU's data sheet that is achieved.
+    """
+    options = job.interest
+    if not options.enabled:
+        return None
+    movies, users = min(job.movies, options.movies), min(job.users, MEASURED_USERS)
+    flops = CORE_FLOPS if machine.measured else machine.flops * achieved
+    few = MOVIES_PER_USER * job.users <= movies and job.users * movies <= ELEMENTS
+    if few:
+        matrices = 8 * (4 * job.users * movies + 2 * job.users**2)
+        slower = 2.0  # float64
+        solving = float(2 * job.users**3 + 6 * job.users**2 * movies)
+    else:
+        size, slower = (8, 2.0) if movies <= FLOAT64_MOVIES else (4, 1.0)
+        block = 3 * 8 * min(BLOCK, movies**2)
+        matrices = max(2 * size * movies**2, size * movies**2 + block) + 3 * size * movies * _basis(job)
+        solving = _solve(job, movies)
+    seconds = slower * solving / flops
+    first, choice = min(FIRST_MOVIES, movies), min(CHOICE_MOVIES, movies)
+    if not (options.l2 and options.num_factors) and not few:
+        strengths = 1 if options.l2 else _STRENGTHS
+        seconds += strengths * (_solve(job, first) + _solve(job, choice)) / flops
+        factors = 0 if options.num_factors else _FACTORS
+        scores = users * (strengths * first + (strengths + factors) * choice)
+        seconds += scores * _score_seconds(flops, 2 * options.dim, job.ranks)
+    if not options.rating_weight:
+        weights = _WEIGHTS * users * job.movies
+        seconds += weights * _score_seconds(flops, 2 * (options.dim + job.model.dim), job.ranks)
+    pairs = SQUARES * (job.ratings / job.users) ** 2 / 2 * job.users / job.ranks
+    seconds += (1 if few else 3) * pairs / PAIRS  # the choice, with two numbers of movies, and the fit
+    return InterestCost(matrices + _RATING_BYTES * job.local_ratings, seconds)
+
+
+def _basis(job: TrainingJob) -> int:
+    """Columns of the basis of singular vectors."""
+    return BLOCKS * (job.interest.dim + OVERSAMPLING)
+
+
+def _solve(job: TrainingJob, movies: int) -> float:
+    """Operations of an inverse, n^3, of the singular vectors, and of their orthogonal basis."""
+    basis = min(_basis(job), movies)
+    return float(movies**3 + 6 * movies**2 * basis + 4 * movies * basis**2)
+
+
+def _score_seconds(flops: float, operations: int, ranks: int) -> float:
+    """Seconds of a score and its place in a ranking."""
+    return (operations / flops + 1 / RANKED_SCORES) / ranks
