@@ -13,7 +13,6 @@ from torch import Tensor
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import RankingSplit
-from gnnrec.models.closed_form_start import item_model
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.ranking_options import WEAK_WEIGHT, RankingOptions
 from gnnrec.training.ranking.training_data import RankingData
@@ -123,16 +122,15 @@ class _Search:
     ):
         self.model, self.options, self.training, self.held_out = model, options, training, held_out
         self.world = world
-        gram = training.gram(world, dtype)
-        self._gram = gram if world.is_main else None  # used on rank 0 alone
+        self._problem = training.item_problem(world, dtype)
         self._tables: dict[float, tuple[Tensor, Tensor]] = {}
 
     def tables(self, l2: float) -> tuple[Tensor, Tensor]:
         """Returns the tables for a strength of L2, float ``[movies, dim]``."""
 
         def compute() -> tuple[Tensor, Tensor]:
-            assert self._gram is not None
-            source, target = item_model(self._gram, l2).tables(self.options.dim)
+            assert self._problem is not None
+            source, target = self._problem.tables(l2, self.options.dim)
             return source.to(self.model.message_embedding).cpu(), target.to(self.model.target).cpu()
 
         if l2 not in self._tables:
@@ -140,8 +138,8 @@ class _Search:
         return self._tables[l2]
 
     def release(self) -> None:
-        """Frees the matrix; tables that were computed stay."""
-        self._gram = None
+        """Frees matrices; tables that were computed stay."""
+        self._problem = None
 
     def best(self, candidates: list[int]) -> ClosedFormStart:
         """Finds the best start: over all numbers of factors, and downhill over L2 and the popularity exponent."""

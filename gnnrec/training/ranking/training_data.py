@@ -20,6 +20,7 @@ from gnnrec.graph.interactions import (
 )
 from gnnrec.graph.partition import Partition
 from gnnrec.models.gram import weighted_gram
+from gnnrec.models.item_problem import ItemProblem, ItemsByMovies, ItemsByUsers, gathered_matrix, is_by_users
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +50,22 @@ class RankingData:
     def gram(self, world: World, dtype: torch.dtype | None = None) -> Tensor:
         """Computes ``Z' W Z`` with ``Z`` 1 for likes and ``weak_weight`` for weak ones; every rank calls this."""
         return weighted_gram(self.liked, self.num_movies, self.user_weight, world, dtype, self.weak, self.weak_weight)
+
+    def item_problem(self, world: World, dtype: torch.dtype | None = None) -> ItemProblem | None:
+        """Returns the problem of the closed form on rank 0, None on others; every rank calls this.
+
+        Args:
+            world: The ranks.
+            dtype: Type of a matrix over movies; None for that of :func:`gnnrec.models.gram.weighted_gram`.
+        """
+        users = round(world.all_reduce_scalar(int((self.liked.user_ptr.diff() > 0).sum())))
+        if not is_by_users(users, int((self.weighted_popularity(world) > 0).sum())):
+            gram = self.gram(world, dtype)
+            return ItemsByMovies(gram) if world.is_main else None
+        examples = self.examples()
+        root = self.user_weight.double().sqrt().repeat_interleave(examples.user_ptr.diff())
+        matrix = gathered_matrix(examples, root * self.values(examples), self.num_movies, world)
+        return None if matrix is None else ItemsByUsers(matrix)
 
     def weighted_popularity(self, world: World) -> Tensor:
         """Computes the diagonal of :meth:`gram`, float64 ``[movies]``; every rank calls this."""
