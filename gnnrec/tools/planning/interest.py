@@ -10,15 +10,15 @@ import dataclasses
 
 from gnnrec.evaluation.lists import MEASURED_USERS
 from gnnrec.models.closed_form_start import BLOCKS, OVERSAMPLING
-from gnnrec.models.ease import ELEMENTS, MOVIES_PER_USER
 from gnnrec.models.gram import BLOCK, FLOAT64_MOVIES
+from gnnrec.models.item_problem import is_by_users
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.machines import Machine
 from gnnrec.training.interest import CHOICE_MOVIES, FIRST_MOVIES
 
 #: Operations per second of one core in float32 products and factorizations, and scores ranked per second. Rounded
 #: measurements on one machine; a few tens of percent off on others.
-CORE_FLOPS, RANKED_SCORES = 6e10, 1.5e8
+CORE_FLOPS, RANKED_SCORES = 1e11, 1.5e8
 #: Pairs of a user's movies that one core counts per second, and the mean square of the number of ratings of a user over
 #: the squared mean: 3.5 in MovieLens 20M.
 PAIRS, SQUARES = 7e8, 3.5
@@ -54,21 +54,18 @@ def interest_cost(job: TrainingJob, machine: Machine, achieved: float) -> Intere
         return None
     movies, users = min(job.movies, options.movies), min(job.users, MEASURED_USERS)
     flops = CORE_FLOPS if machine.measured else machine.flops * achieved
-    few = MOVIES_PER_USER * job.users <= movies and job.users * movies <= ELEMENTS
+    few = is_by_users(job.users, movies)
     if few:
         matrices = 8 * (4 * job.users * movies + 2 * job.users**2)
-        slower = 2.0  # float64
-        solving = float(2 * job.users**3 + 6 * job.users**2 * movies)
     else:
-        size, slower = (8, 2.0) if movies <= FLOAT64_MOVIES else (4, 1.0)
+        size = 8 if movies <= FLOAT64_MOVIES else 4
         block = 3 * 8 * min(BLOCK, movies**2)
         matrices = max(2 * size * movies**2, size * movies**2 + block) + 3 * size * movies * _basis(job)
-        solving = _solve(job, movies)
-    seconds = slower * solving / flops
+    seconds = _solve(job, movies, 8 if few or movies <= FLOAT64_MOVIES else 4) / flops
     first, choice = min(FIRST_MOVIES, movies), min(CHOICE_MOVIES, movies)
-    if not (options.l2 and options.num_factors) and not few:
+    if not (options.l2 and options.num_factors):
         strengths = 1 if options.l2 else _STRENGTHS
-        seconds += strengths * (_solve(job, first) + _solve(job, choice)) / flops
+        seconds += strengths * (_solve(job, first, 4) + _solve(job, choice, 4)) / flops
         factors = 0 if options.num_factors else _FACTORS
         scores = users * (strengths * first + (strengths + factors) * choice)
         seconds += scores * _score_seconds(flops, 2 * options.dim, job.ranks)
@@ -85,10 +82,18 @@ def _basis(job: TrainingJob) -> int:
     return BLOCKS * (job.interest.dim + OVERSAMPLING)
 
 
-def _solve(job: TrainingJob, movies: int) -> float:
-    """Operations of an inverse, n^3, of the singular vectors, and of their orthogonal basis."""
+def _solve(job: TrainingJob, movies: int, size: int) -> float:
+    """Operations of an inverse, n^3, of the singular vectors, and of their orthogonal basis.
+
+    Args:
+        job: The job.
+        movies: Movies of the problem.
+        size: Bytes of a number; those of 8 take twice as long.
+    """
+    if is_by_users(job.users, movies):
+        return 2.0 * (25 * job.users**3 + 10 * job.users**2 * movies)
     basis = min(_basis(job), movies)
-    return float(movies**3 + 6 * movies**2 * basis + 4 * movies * basis**2)
+    return size / 4 * (movies**3 + 6 * movies**2 * basis + 4 * movies * basis**2)
 
 
 def _score_seconds(flops: float, operations: int, ranks: int) -> float:

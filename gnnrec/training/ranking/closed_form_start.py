@@ -79,7 +79,7 @@ def start_from_closed_form(
     """
     usual = WEAK_WEIGHT if options.weak_weight is None else options.weak_weight
     usual = 0.0 if training.weak is None else usual
-    search = _Search(model, options, dataclasses.replace(training, weak_weight=usual), held_out, world, dtype)
+    search = _StartSearch(model, options, dataclasses.replace(training, weak_weight=usual), held_out, world, dtype)
     chosen = search.best([options.num_factors or options.dim])
     if held_out is not None:
         users = world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum()))
@@ -90,7 +90,7 @@ def start_from_closed_form(
         if usual and options.weak_weight is None:
             search.release()
             training = dataclasses.replace(training, weak_weight=0.0)
-            likes = _Search(model, chosen.fix(options), training, held_out, world, dtype)
+            likes = _StartSearch(model, chosen.fix(options), training, held_out, world, dtype)
             other = likes.best([chosen.num_factors])
             if other.loss < chosen.loss - least:
                 chosen, search = other, likes
@@ -99,7 +99,7 @@ def start_from_closed_form(
     return chosen
 
 
-class _Search:
+class _StartSearch:
     """Starts with one value of weak likes; every rank makes the same calls.
 
     Args:
