@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.models.closed_form import require_few_movies
 from gnnrec.models.ease import ease_problem
+from gnnrec.models.item_problem import is_by_users
 
 #: Penalties from which validation chooses, the default first.
 PENALTIES = (300.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
@@ -34,7 +37,7 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
 
 
 def try_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int) -> Callable[[dict], Fitted]:
-    """Returns fits of EASE to the most liked movies, by setting; all other movies have no score."""
+    """Returns fits of EASE by setting: to the most liked movies, if movies are many and users too."""
     return _fits(dataset, world, splits, CHOICE_MOVIES)
 
 
@@ -43,6 +46,10 @@ def _fits(
 ) -> Callable[[dict], Fitted]:
     require_few_movies(dataset.num_movies, "baseline EASE", "leave out this baseline")
     train = training_interactions(dataset, world, splits)
+    users = round(world.all_reduce_scalar(int((train.user_ptr.diff() > 0).sum())))
+    rated = world.all_reduce_sum_(torch.bincount(train.movie, minlength=dataset.num_movies))
+    if is_by_users(users, int((rated > 0).sum())):
+        most = None
     problem = ease_problem(train, dataset.num_movies, world, most)
     return lambda setting: fitted_ranking(dataset, world, problem.solve(setting["penalty"]).scores)
 

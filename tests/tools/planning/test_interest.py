@@ -31,7 +31,7 @@ def cost(job: TrainingJob, **options) -> InterestCost:
 def test_the_matrices_of_a_fit_are_counted(movies):
     """Both matrices of a solution are in the counted bytes, and blocks of sums, which are as large here."""
     users = 2_000
-    movie = torch.arange(20 * users, dtype=torch.int32) * 7 % movies
+    movie = torch.arange(20 * users, dtype=torch.int32) * 11 % movies
     ratings = Interactions(torch.arange(0, 20 * users + 1, 20), movie, torch.ones(len(movie)), torch.arange(len(movie)))
     problem = ease_problem(ratings, movies, World())
     solution = problem.solve(10.0)
