@@ -5,7 +5,8 @@
 Each split is prepared and trained twice, with and without interest. Lists without it are in the order of predicted
 ratings. EASE is fitted on the same ratings, of the train split, with the L2 that is best for itself on validation; the
 row ``ease_with_validation`` is fitted on the validation ratings too and computes scores from them. Then rankings of the
-last movie of each user (:mod:`benchmarks.next_movie`), and times at MovieLens 20M's size.
+last movie of each user (:mod:`benchmarks.next_movie`), rankings for users who are not in training
+(:mod:`benchmarks.strong`), and times at MovieLens 20M's size.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import next_movie, record
+from benchmarks import next_movie, record, strong
 from benchmarks.train_default import ROOT, standard_error, trained
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION, PreparedDataset
@@ -87,6 +88,7 @@ def main() -> None:
     parser.add_argument("--ratings", type=Path, required=True)
     parser.add_argument("--name", required=True)
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--strong-splits", type=int, default=20, help="splits with whole users held out; 0 for none")
     parser.add_argument("--large", type=Path, help="prepared dataset of MovieLens 20M's size, for times")
     options = parser.parse_args()
     splits = []
@@ -108,6 +110,8 @@ def main() -> None:
     figures["rmse_change"] = max((value for split in splits for value in split["rmse"].values()), key=abs)
     figures["splits"] = {options.name: splits}
     figures |= next_movie.figures(options.ratings, options.name, options.splits)
+    if options.strong_splits:
+        figures |= strong.figures(options.ratings, options.name, options.strong_splits, synthetic=1)
     if options.large:
         with tempfile.TemporaryDirectory() as directory:
             figures |= at_20m(options.large, Path(directory))

@@ -33,7 +33,7 @@ def at_10(run: Path) -> np.ndarray:
         found.append(np.stack([np.where(rank < 10.5, 1 / np.log2(1 + rank), 0), rank < 10.5], 1))
 
     with torch.no_grad():
-        loaded.held_out(TEST).rank(loaded.scores, take)
+        loaded.held_out(TEST).rank(loaded.scorer(TEST), take)
     return np.concatenate(found)
 
 

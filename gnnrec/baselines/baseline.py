@@ -39,6 +39,8 @@ class Baseline:
         fit: ``(dataset, world, splits, seed, setting) -> Fitted``; every rank calls it. It may read validation ratings
             only if ``setting`` comes from the grid, and never test ratings.
         needs_times: The ratings must have times.
+        trial: ``(dataset, world, splits, seed) -> (setting -> Fitted)``: fits among which settings are chosen, where
+            they cost less than ``fit``; every rank makes the same calls.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Baseline:
     grid: tuple[dict, ...]
     fit: Callable[[PreparedDataset, World, tuple[int, ...], int, dict], Fitted]
     needs_times: bool = False
+    trial: Callable[[PreparedDataset, World, tuple[int, ...], int], Callable[[dict], Fitted]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Chosen:
     Attributes:
         fitted: The fit on the requested splits.
         setting: The chosen setting.
-        validation_loss: Its validation loss when fitted without validation ratings; None if it was not measured.
+        validation_loss: Its validation loss when fitted without validation ratings, that of the trial if the baseline
+            has trials; None if it was not measured.
     """
 
     fitted: Fitted
@@ -83,16 +87,18 @@ def fit_best(baseline: Baseline, dataset: PreparedDataset, world: World, splits:
     if not dataset.manifest.split["counts"]["validation"] or (refit and not baseline.grid[0]):
         return Chosen(baseline.fit(dataset, world, splits, seed, baseline.grid[0]), baseline.grid[0], None)
     without = tuple(split for split in splits if split != VALIDATION)
+    trial = baseline.trial(dataset, world, without, seed) if baseline.trial else None
     best, lowest, setting = None, math.inf, {}
     for candidate in baseline.grid:
         world.check_stop()
-        fitted = baseline.fit(dataset, world, without, seed, candidate)
+        fitted = trial(candidate) if trial else baseline.fit(dataset, world, without, seed, candidate)
         # Every rank has the same loss except for rounding, but all must choose the same setting.
         loss = world.broadcast_object(fitted.metrics(VALIDATION).loss)
         if loss is not None and loss < lowest:
             best, lowest, setting = fitted, loss, candidate | fitted.chosen
     if best is None:
         raise UserError(f"baseline {baseline.name}: no setting of its grid gives a finite error on validation")
-    if refit:
+    if refit or trial:
+        del trial  # frees its matrices
         best = baseline.fit(dataset, world, splits, seed, setting)
     return Chosen(best, setting, lowest)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
 
 from gnnrec.baselines.baseline import Baseline, Fitted
 from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.graph.interactions import Interactions
-from gnnrec.kernels.sums import bag
-from gnnrec.models.closed_form import item_weights, require_few_movies
-from gnnrec.models.gram import weighted_gram
+from gnnrec.models.closed_form import require_few_movies
+from gnnrec.models.ease import ease_problem
+from gnnrec.models.item_problem import is_by_users
 
 #: Penalties from which validation chooses, the default first.
 PENALTIES = (300.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+#: Most movies with which the penalty is chosen, the most liked ones: an inverse takes the cube of their number.
+CHOICE_MOVIES = 4096
 
 
 def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, setting: dict) -> Fitted:
@@ -23,7 +25,7 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
 
     Args:
         dataset: The prepared dataset.
-        world: The ranks; every rank inverts the same matrix.
+        world: The ranks; rank 0 inverts.
         splits: Splits to fit on.
         seed: Not used.
         setting: ``penalty``, the same for every movie.
@@ -31,15 +33,25 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
     Raises:
         UserError: There are too many movies.
     """
+    return _fits(dataset, world, splits, None)(setting)
+
+
+def try_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int) -> Callable[[dict], Fitted]:
+    """Returns fits of EASE by setting: to the most liked movies, if movies are many and users too."""
+    return _fits(dataset, world, splits, CHOICE_MOVIES)
+
+
+def _fits(
+    dataset: PreparedDataset, world: World, splits: tuple[int, ...], most: int | None
+) -> Callable[[dict], Fitted]:
     require_few_movies(dataset.num_movies, "baseline EASE", "leave out this baseline")
     train = training_interactions(dataset, world, splits)
-    gram = weighted_gram(train, dataset.num_movies, None, world)
-    weights = item_weights(gram, torch.full((dataset.num_movies,), setting["penalty"]))
+    users = round(world.all_reduce_scalar(int((train.user_ptr.diff() > 0).sum())))
+    rated = world.all_reduce_sum_(torch.bincount(train.movie, minlength=dataset.num_movies))
+    if is_by_users(users, int((rated > 0).sum())):
+        most = None
+    problem = ease_problem(train, dataset.num_movies, world, most)
+    return lambda setting: fitted_ranking(dataset, world, problem.solve(setting["penalty"]).scores)
 
-    def score(shown: Interactions) -> Tensor:
-        return bag(weights, shown.movie, shown.user_ptr)
 
-    return fitted_ranking(dataset, world, score)
-
-
-EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease)
+EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease, trial=try_ease)

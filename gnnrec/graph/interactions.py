@@ -11,6 +11,7 @@ from gnnrec.data.prepared import (
     TEST,
     TEST_INPUT,
     TRAIN,
+    UNUSED,
     VALIDATION,
     VALIDATION_INPUT,
     PreparedDataset,
@@ -119,6 +120,18 @@ def select_edges(interactions: Interactions, kept: Tensor) -> Interactions:
     )
 
 
+def merge(first: Interactions, second: Interactions) -> Interactions:
+    """Joins different interactions of the same users, sorted by user, then movie; places are left out."""
+    edge_id = torch.cat([first.edge_id, second.edge_id])
+    order = edge_id.argsort()  # edges of a dataset are sorted by user, then movie
+    return Interactions(
+        user_ptr=first.user_ptr + second.user_ptr,
+        movie=torch.cat([first.movie, second.movie])[order],
+        rating=torch.cat([first.rating, second.rating])[order],
+        edge_id=edge_id[order],
+    )
+
+
 def ranking_splits(protocol: str, split: int) -> tuple[tuple[int, ...], int]:
     """Returns the splits of model input and of held-out movies in ranking evaluation.
 
@@ -146,6 +159,21 @@ def training_splits(protocol: str, refit: Refit) -> tuple[int, ...]:
     """
     splits = message_splits(refit)
     return (*splits, VALIDATION_INPUT) if refit is True and protocol == "strong" else splits
+
+
+def weak_splits(protocol: str, refit: Refit) -> tuple[int, ...]:
+    """Returns the splits with ratings below the like threshold that a ranking model may be trained on.
+
+    ``strong`` leaves such ratings of all users unused: only those of users to train on may be taken. In ``leave-last``
+    unused ratings may be later than the held-out ones, so there are none.
+
+    Args:
+        protocol: Protocol of the prepared dataset.
+        refit: As in :func:`training_splits`.
+    """
+    if protocol == "leave-last":
+        return ()
+    return (UNUSED,) if protocol == "strong" else training_splits(protocol, refit)
 
 
 def candidate_movies(dataset: PreparedDataset, world: World) -> Tensor | None:

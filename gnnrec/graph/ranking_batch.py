@@ -18,15 +18,16 @@ from gnnrec.kernels.ragged import offsets
 
 @dataclasses.dataclass
 class RankingBatch:
-    """Inputs of one step. All liked movies of a user are targets; those with positive weight are messages too.
+    """Inputs of one step. All movies of a user are targets; those with positive weight are messages too.
 
     Attributes:
-        lists: The liked movies of each user of the step.
-        message_weight: Float ``[edges]``: 0 for dropped messages, else ``1 / (1 - dropout rate)``.
+        lists: The movies that each user of the step likes, for the squared loss also those that the user likes weakly.
+        message_weight: Float ``[edges]``: 0 for dropped messages, else ``1 / (1 - dropout rate)`` times the value.
         user_weight: Weight of each user in the loss, float ``[users]``.
         negatives: Movies drawn for each edge, int32 ``[edges, n]``; None if the loss is over all movies.
         negative_weight: 1, or 0 if all attempts drew a movie that the user likes, float ``[edges, n]``.
         negative_share: Probability of each negative, float ``[edges, n]``.
+        value: Wanted scores of the movies in the squared loss, float ``[edges]``; None for ones.
     """
 
     lists: CSRLists
@@ -35,6 +36,7 @@ class RankingBatch:
     negatives: Tensor | None = None
     negative_weight: Tensor | None = None
     negative_share: Tensor | None = None
+    value: Tensor | None = None
 
 
 class UserSteps:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import RankingSplit, known_splits, read_ranking_split
@@ -19,14 +20,18 @@ from gnnrec.inference.ranking_encoder import RankingEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.sequential import HALF_LIFE, SequentialTables
-from gnnrec.training.checkpoint.info import ORDER
+from gnnrec.training.checkpoint.info import FINAL, ORDER
 from gnnrec.training.checkpoint.opened import OpenedCheckpoint
 from gnnrec.training.checkpoint.tensors import check_kinds
 
 
 @dataclasses.dataclass
 class RankingRun(LoadedRun):
-    """A ranking model. Users are embedded from all their known relevant ratings."""
+    """A ranking model. Users are embedded from all their known relevant ratings.
+
+    Attributes:
+        model: The model, fitted again with the validation users where the run has done so.
+    """
 
     model: RankingModel
 
@@ -35,10 +40,14 @@ class RankingRun(LoadedRun):
         cls, config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: OpenedCheckpoint
     ) -> RankingRun:
         """Opens a checkpoint."""
-        popularity = torch.zeros(dataset.num_movies, device=world.device)  # the checkpoint has it
-        model = RankingModel(config.ranking, popularity, config.seed).to(world.device)
-        checkpoint.load_model(model)
-        return cls(config, dataset, world, checkpoint, model.eval())
+        return cls(config, dataset, world, checkpoint, _loaded(config, dataset, world, checkpoint, final=True))
+
+    @cached_property
+    def measured(self) -> RankingModel:
+        """The model that was measured on validation: its training did not use the validation users."""
+        if FINAL not in self.checkpoint.lists:
+            return self.model
+        return _loaded(self.config, self.dataset, self.world, self.checkpoint, final=False)
 
     @cached_property
     def order(self) -> SequentialTables | None:
@@ -51,7 +60,7 @@ class RankingRun(LoadedRun):
 
     @property
     def interest_fingerprint(self) -> str | None:
-        return self.info.files.get(f"{ORDER}.pt")
+        return self.info.files.get(f"{ORDER}.pt") or self.info.files.get(f"{FINAL}.pt")
 
     @property
     def known_splits(self) -> tuple[int, ...]:
@@ -67,16 +76,16 @@ class RankingRun(LoadedRun):
         return NodeEmbeddings(users.vector, encoder.movies.vector, users.bias, encoder.movies.bias, encoder.offset)
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings, lengths: tuple[int, ...] = ()) -> RankingMetrics:
-        return dataclasses.replace(self.held_out(split), lengths=lengths).rank(self.scores)
+        return dataclasses.replace(self.held_out(split), lengths=lengths).rank(self.scorer(split))
 
     def held_out(self, split: int) -> RankingSplit:
         """Reads one held-out split; every rank calls this."""
         places = self.order is not None
         return read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant, places)
 
-    def scores(self, shown: Interactions) -> Tensor:
-        """Computes the scores of all movies from shown ratings, float ``[users, movies]``."""
-        return (self.order or self.model).scores(shown)
+    def scorer(self, split: int) -> Callable[[Interactions], Tensor]:
+        """Returns the scores of all movies from shown ratings of a held-out split, float ``[users, movies]``."""
+        return (self.order or (self.measured if split == VALIDATION else self.model)).scores
 
     def scoring(self) -> dict:
         return {
@@ -87,3 +96,12 @@ class RankingRun(LoadedRun):
             **({} if self.order is None else {"order_of_likes": self.order.chosen() | {"half_life": HALF_LIFE}}),
             "message_splits": "all" if self.config.refit == "all" else "all but test",
         }
+
+
+def _loaded(
+    config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: OpenedCheckpoint, final: bool
+) -> RankingModel:
+    popularity = torch.zeros(dataset.num_movies, device=world.device)  # the checkpoint has it
+    model = RankingModel(config.ranking, popularity, config.seed).to(world.device)
+    checkpoint.load_model(model, final)
+    return model.eval()

@@ -13,7 +13,7 @@ from gnnrec.models.closed_form import item_weights
 #: Exponent of a movie's weighted popularity in the penalty, and the constant added to popularity before.
 _PENALTY_POWER, _PENALTY_OFFSET = 0.3, 0.001
 #: Blocks of the Krylov basis, and columns of a block in excess of the requested vectors.
-_BLOCKS, _OVERSAMPLING = 4, 32
+BLOCKS, OVERSAMPLING = 4, 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,15 +96,15 @@ def top_eigenvectors(gram: Tensor, weights: Tensor, count: int) -> Tensor:
     def multiply(block: Tensor) -> Tensor:
         return weights.T @ (gram @ (weights @ block))
 
-    width = count + _OVERSAMPLING
-    if size <= 2 * _BLOCKS * width:
+    width = count + OVERSAMPLING
+    if size <= 2 * BLOCKS * width:
         basis, projected = None, multiply(torch.eye(size, dtype=gram.dtype, device=gram.device))
     else:
         rows = torch.arange(size, device=gram.device)
         block = rng.normal_rows(rng.key("closed-form start"), rows, width).to(gram)
         blocks: list[Tensor] = []
         products: list[Tensor] = []
-        for _ in range(_BLOCKS):
+        for _ in range(BLOCKS):
             for other in blocks * 2:  # twice, because the first pass leaves rounding errors
                 block = block - other @ (other.T @ block)
             blocks.append(torch.linalg.qr(block).Q)

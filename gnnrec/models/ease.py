@@ -25,7 +25,7 @@ from gnnrec.models.gram import weighted_gram
 from gnnrec.models.neighbors import cosine_neighbors
 
 #: The inverse is over users if movies are at least this many times as many, and ``X`` has at most so many elements.
-_MOVIES_PER_USER, _ELEMENTS = 2, 50_000_000
+MOVIES_PER_USER, ELEMENTS = 2, 50_000_000
 
 
 class ItemScores(Protocol):
@@ -74,7 +74,7 @@ def ease_problem(
     movies = RatedMovies.most_rated(rated, num_movies, world, most)
     active = int(world.all_reduce_scalar(int((rated.user_ptr.diff() > 0).sum())))
     size = movies.row.numel()
-    if _MOVIES_PER_USER * active <= size and active * size <= _ELEMENTS:
+    if MOVIES_PER_USER * active <= size and active * size <= ELEMENTS:
         return _ByUsers(_gathered(movies.only(rated), world), movies)
     return _ByMovies(weighted_gram(movies.only(rated), size, None, world, dtype), movies, world)
 

@@ -29,9 +29,10 @@ def self_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
 
 
 def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
-    """Computes ``sum_u w_u sum_j (score_uj - liked_uj)^2`` over all movies ``j`` without a ``[users, movies]`` matrix.
+    """Computes ``sum_u w_u sum_j (score_uj - value_uj)^2`` over all movies ``j`` without a ``[users, movies]`` matrix.
 
-    ``sum_j (z . t_j)^2 = z' (T'T) z``, and only scores of the user's own movies differ from ``z . t_j``.
+    ``sum_j (z . t_j)^2 = z' (T'T) z``, and only scores of the user's own movies differ from ``z . t_j``. The value of a
+    movie that is not among them is 0.
 
     Args:
         source: Float ``[movies, dim]``.
@@ -42,7 +43,7 @@ def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
     dots = pair_dots(users, target, batch.lists.pointer, batch.lists.entry)
     scores = dots - self_scores(source, target, batch)
     all_movies = ((users @ (target.T @ target)) * users).sum(1)
-    corrections = (scores - 1).square() - dots.square()
+    corrections = (scores - (1 if batch.value is None else batch.value)).square() - dots.square()
     return all_movies @ batch.user_weight + corrections @ batch.user_weight[batch.lists.owner]
 
 

@@ -76,7 +76,7 @@ def figures_by_user(run: OpenedRun, split: RankingSplit) -> pd.DataFrame:
         return take
 
     with torch.no_grad():
-        split.rank(loaded.scores, collect("this model"))
+        split.rank(loaded.scorer(run.split), collect("this model"))
         split.rank(popular, collect("popularity"))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 

@@ -264,7 +264,7 @@ class RatingTrainer(Trainer):
         """Global mean, biases and biased MF, fitted on the same edges."""
         return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
 
-    def fit_lists(self, embeddings: NodeEmbeddings) -> FittedInterest | None:
+    def fit_lists(self, embeddings: NodeEmbeddings, epoch: int) -> FittedInterest | None:
         """Interest, fitted on the ratings that the model is trained on."""
         return fit_interest(self.config, self.dataset, self.world, self.replicated, embeddings)
 

@@ -168,7 +168,7 @@ def _replace_lost_best(run: Path, state: TrainState, world: World) -> None:
         return
     damage = damage.removesuffix(USE_ANOTHER)
     world.warn(f"{damage}: the best weights will be those of the epochs that are left, or else the last ones")
-    state.best, state.validations_since_best, state.lost_best = None, 0, damage
+    state.best, state.untrained, state.validations_since_best, state.lost_best = None, None, 0, damage
 
     def remove() -> None:
         for directory in best:

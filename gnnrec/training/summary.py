@@ -45,6 +45,13 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
     info = load_checkpoint(best, trainer.replicated, trainer.users, trainer.part)
     embeddings = trainer.embed()
     fitted, info = _fit_lists(trainer, state, embeddings, best, info)
+    gain = state.training_gain
+    if gain is not None:
+        tracker.log(trainer.steps_taken, training_gain=gain)
+        adds = f"training adds {gain:.4f} to NDCG@100 on validation"
+        world.log(
+            adds if info.epoch else f"{adds}, less than a standard error: the weights before its first step are kept"
+        )
     test: Metrics | None = None
     scores: dict[str, Any] = {"no_test_metrics": NO_TEST}
     counts: dict[str, int] = {}
@@ -57,6 +64,7 @@ def summarize(trainer: Trainer, tracker: Tracker, state: TrainState, run_lock: R
         "stopped_early": stopped_early(trainer, state),
         **({"lost_best": state.lost_best} if state.lost_best else {}),
         **({"returns": state.returns} if state.returns else {}),
+        **({"training_gain": gain} if gain is not None else {}),
         "steps": trainer.steps_taken,
         "chosen": trainer.chosen() | (fitted.chosen() if fitted else {}),
         "edges_per_second": state.targets / max(state.seconds, 1e-9),
@@ -97,7 +105,7 @@ def _fit_lists(
     """Fits what orders lists and adds it to the best checkpoint; returns it and the description of this checkpoint."""
     timer = Timer()
     with timer:
-        fitted = trainer.fit_lists(embeddings)
+        fitted = trainer.fit_lists(embeddings, info.epoch)
         if fitted is not None:
             info = trainer.world.run_on_rank0(lambda: add_tensors(best, fitted.stem, fitted.state()))
     state.times.interest += timer.seconds

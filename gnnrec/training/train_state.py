@@ -65,6 +65,8 @@ class TrainState:
         epoch: Epochs finished and validated.
         validation: Metrics of a validation after the latest step; empty without one.
         best: Lowest validation loss so far.
+        untrained: Validation loss of a model that is fitted before the first step; None for others.
+        trained: Lowest validation loss after a step, for such a model.
         validations_since_best: Validations after the one with the lowest loss.
         returns: For each time that the run went back because a number was not finite: ``step`` and ``problem``, ``to``
             (the step that it went back to) and ``lr_scale``, the factor of learning rates from then on.
@@ -82,6 +84,8 @@ class TrainState:
     epoch: int = 0
     validation: dict[str, float] = dataclasses.field(default_factory=dict)
     best: float | None = None
+    untrained: float | None = None
+    trained: float | None = None
     validations_since_best: int = 0
     returns: list[dict] = dataclasses.field(default_factory=list)
     lost_best: str = ""
@@ -103,6 +107,11 @@ class TrainState:
         self.best = loss if improved else self.best
         self.validations_since_best = 0 if improved else self.validations_since_best + 1
         return improved
+
+    @property
+    def training_gain(self) -> float | None:
+        """Decrease of the validation loss by training from a fitted model, negative for an increase."""
+        return None if self.untrained is None or self.trained is None else self.untrained - self.trained
 
     def out_of_patience(self, patience: int) -> bool:
         """Returns whether training stops early; never for a patience of 0."""

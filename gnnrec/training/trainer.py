@@ -130,10 +130,14 @@ class Trainer:
         """Test metrics of the baselines on the same split: name -> metrics."""
         raise NotImplementedError
 
-    def fit_lists(self, embeddings: NodeEmbeddings) -> FittedLists | None:
+    def fit_lists(self, embeddings: NodeEmbeddings, epoch: int) -> FittedLists | None:
         """Fits what lists of the best weights are ordered by too; None for models that rank by their own scores alone.
 
         Every rank calls this once the best weights are loaded.
+
+        Args:
+            embeddings: Their embeddings.
+            epoch: The epoch after which they were saved, 0 for weights before the first step.
         """
         return None
 

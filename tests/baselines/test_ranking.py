@@ -28,6 +28,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.kernels import dispatch
 from gnnrec.models import closed_form
+from gnnrec.models.ease import ease_problem
 from tests.datasets import changed_copy, ratings_table, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
@@ -190,6 +191,28 @@ def test_validation_chooses_the_penalty(datasets):
     assert len(set(losses.values())) > 3
     chosen = fit_best(RANKING_BASELINES["EASE"], datasets["strong"], World(), (TRAIN,), 0)
     assert chosen.setting == {"penalty": min(losses, key=losses.get)}
+
+
+def test_the_penalty_is_chosen_with_the_most_liked_movies_and_fitted_with_all(datasets, monkeypatch):
+    problems = []
+
+    def recorded(train, num_movies, world, most):
+        problems.append(most)
+        return ease_problem(train, num_movies, world, most)
+
+    monkeypatch.setattr(ease, "ease_problem", recorded)
+    monkeypatch.setattr(ease, "CHOICE_MOVIES", 20)
+    data, baseline = datasets["strong"], RANKING_BASELINES["EASE"]
+    chosen = fit_best(baseline, data, World(), (TRAIN,), 0)
+    assert problems == [20, None]
+    tried = ease.try_ease(data, World(), (TRAIN,), 0)
+    losses = {setting["penalty"]: tried(setting).metrics(VALIDATION).loss for setting in baseline.grid}
+    assert chosen.setting == {"penalty": min(losses, key=losses.get)} and chosen.validation_loss == min(losses.values())
+    whole = ease.fit_ease(data, World(), (TRAIN,), 0, chosen.setting)
+    assert chosen.fitted.metrics(TEST) == whole.metrics(TEST)
+    monkeypatch.setattr(ease, "is_by_users", lambda users, movies: True)
+    ease.try_ease(data, World(), (TRAIN,), 0)
+    assert problems[-1] is None
 
 
 def test_ease_has_the_same_metrics_with_compiled_kernels_and_in_plain_torch(datasets):

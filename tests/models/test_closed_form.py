@@ -36,7 +36,7 @@ def dense(dataset: PreparedDataset) -> np.ndarray:
 
 
 def gram_on_ranks(world: World, directory: str, weighted: bool, float64_movies: int) -> torch.Tensor:
-    gram_module._BLOCK = 100  # three movies at a time
+    gram_module.BLOCK = 100  # three movies at a time
     gram_module.FLOAT64_MOVIES = float64_movies
     data = PreparedDataset(directory)
     part = partition(data.manifest.shards, world.rank, world.size)
@@ -48,7 +48,7 @@ def gram_on_ranks(world: World, directory: str, weighted: bool, float64_movies: 
 @pytest.fixture
 def settings(monkeypatch):
     """Restores the constants that :func:`gram_on_ranks` changes in this process."""
-    monkeypatch.setattr(gram_module, "_BLOCK", gram_module._BLOCK)
+    monkeypatch.setattr(gram_module, "BLOCK", gram_module.BLOCK)
     monkeypatch.setattr(gram_module, "FLOAT64_MOVIES", gram_module.FLOAT64_MOVIES)
 
 

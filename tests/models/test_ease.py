@@ -97,7 +97,7 @@ def test_three_ranks_agree_with_one(shape):
 
 
 def test_many_elements_are_not_made_dense(monkeypatch):
-    monkeypatch.setattr(ease, "_ELEMENTS", 100)
+    monkeypatch.setattr(ease, "ELEMENTS", 100)
     rated = ratings(12, 70)
     solution = ease_problem(interactions(rated), 70, World()).solve(3.0)
     assert type(solution).__name__ == "_EaseOfMovies"

@@ -61,6 +61,8 @@ def dense(batch: RankingBatch, source: Tensor, target: Tensor) -> tuple[Tensor, 
 
 
 def dense_squared(batch, liked, scores, scale):
+    if batch.value is not None:
+        liked = liked.index_put((batch.lists.owner.long(), batch.lists.entry.long()), batch.value)
     return ((scores - liked).square().sum(1) * batch.user_weight).sum()
 
 
@@ -107,6 +109,15 @@ def test_values_and_gradients_equal_dense_matrices(name, batch, tables):
     for mine, theirs in zip(torch.autograd.grad(actual, inputs), torch.autograd.grad(expected, inputs), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
         assert mine.abs().max() > 1e-3
+
+
+def test_the_squared_loss_wants_values_between_0_and_1(batch, tables):
+    batch.value = torch.rand(batch.message_weight.shape, generator=torch.Generator().manual_seed(2))
+    batch.message_weight = batch.message_weight * batch.value
+    actual, expected = squared_loss(*tables, batch), dense_squared(batch, *dense(batch, *tables), None)
+    assert actual.item() == pytest.approx(expected.item(), rel=1e-12)
+    for mine, theirs in zip(torch.autograd.grad(actual, tables), torch.autograd.grad(expected, tables), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", LOSSES)

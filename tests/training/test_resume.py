@@ -71,7 +71,7 @@ MODES = {
     "gat": {"loader": SAMPLED, "model": {"architecture": "gat", "layers": 2}},
     "pyg": {"loader": SAMPLED | {"sampler": "pyg"}},
     "sgd": {"optimizer": {"name": "sgd"}, "loader": {"seed_users": 11}},
-    "ranking": {"objective": "ranking", "ranking": {"dim": 4, "users_a_step": 5}, "optimizer": {}},
+    "ranking": {"objective": "ranking", "ranking": {"dim": 4, "num_factors": 4, "users_a_step": 5}, "optimizer": {}},
 }
 
 

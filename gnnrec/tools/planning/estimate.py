@@ -6,12 +6,23 @@ import dataclasses
 
 from gnnrec.tools.planning import step_time
 from gnnrec.tools.planning.constants import Constants, constants
+from gnnrec.tools.planning.interest import InterestCost, interest_cost
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.machines import MACHINES, Machine
 from gnnrec.tools.planning.memory import MemoryPart, memory_parts, reading_bytes, total
 from gnnrec.tools.planning.options import PlanOptions
 from gnnrec.tools.planning.step_time import Links, Share
 from gnnrec.tools.planning.traffic import Collectives, bytes_a_step, collectives
+
+#: Parts of the memory of a step that are still there when interest is fitted.
+KEPT = (
+    "libraries",
+    "graph and folds",
+    "user tables, gradients, Adam",
+    "movie tables, gradients, Adam",
+    "L2 weights of rows",
+    "weights",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +55,7 @@ class Estimate:
         traffic: All-reduces of a step.
         time: Shares of the time of a step.
         reading: Bytes of host memory of a rank while it reads its ratings.
+        interest: Cost of interest after training; None if it is switched off.
     """
 
     job: TrainingJob
@@ -52,6 +64,14 @@ class Estimate:
     traffic: list[Collectives]
     time: list[Share]
     reading: float
+    interest: InterestCost | None = None
+
+    @property
+    def interest_bytes(self) -> float:
+        """Bytes of a rank on its device while interest is fitted, when all that a step needs is freed."""
+        if self.interest is None:
+            return 0.0
+        return total([part for part in self.memory if part.name in KEPT]) + self.interest.bytes
 
     @property
     def device_bytes(self) -> float:
@@ -65,7 +85,7 @@ class Estimate:
 
     @property
     def fits(self) -> bool:
-        return self.device_bytes <= self.place.memory
+        return max(self.device_bytes, self.interest_bytes) <= self.place.memory
 
     @property
     def step_seconds(self) -> float:
@@ -125,4 +145,5 @@ def estimate(job: TrainingJob, place: Deployment, measured: Constants | None = N
     memory = memory_parts(job, base, not machine.measured, "host" if place.host_rows else "device", moments)
     time = step_time.step_shares(job, machine, measured, network, place.bf16, place.host_rows)
     reading = measured.base_bytes + reading_bytes(job)
-    return Estimate(job, place, memory, collectives(job), time, reading)
+    interest = interest_cost(job, machine, network.achieved)
+    return Estimate(job, place, memory, collectives(job), time, reading, interest)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.interest_options import InterestOptions
 from gnnrec.models.options import ModelOptions
 
 
@@ -20,6 +21,7 @@ class TrainingJob:
         ranks: Ranks.
         model: Options of the model.
         loader: Options of the loader.
+        interest: Options of interest, which is fitted after training.
         wire: Type of sums of messages and gradients between ranks: float32 or bf16.
         levels: Rating levels.
         genres: Genres that are features of movies; 0 for none.
@@ -35,6 +37,7 @@ class TrainingJob:
     ranks: int = 1
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     loader: LoaderOptions = dataclasses.field(default_factory=LoaderOptions)
+    interest: InterestOptions = dataclasses.field(default_factory=InterestOptions)
     wire: str = "float32"
     levels: int = 10
     genres: int = 20

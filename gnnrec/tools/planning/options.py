@@ -21,7 +21,7 @@ class PlanOptions:
         movies: Movies of the data; by default those of --data.
         ratings: Training ratings; by default those of --data.
         data: Prepared dataset, for numbers that are not given; by default none.
-        config: YAML file of training options, for those of model and loader; by default none.
+        config: YAML file of training options, for those of model, loader and interest; by default none.
         set: Training options over those of the file, as OPTION=VALUE: model.genres=false.
         gpus: Ranks: one for each GPU, or with --gpu cpu for each core.
         gpu: Device of a rank: cpu (measured), or a100, h100 or h200 (projected from data sheets).
@@ -122,7 +122,7 @@ class PlanOptions:
             "genres": self.genres,
         }
         counts = {name: int(value) for name, value in counts.items() if value is not None}
-        job = dataclasses.replace(job, wire=config.wire, **counts)
+        job = dataclasses.replace(job, wire=config.wire, interest=config.interest, **counts)
         if self.years is not None:
             job = dataclasses.replace(job, movie_bins=movie_bins(self.years * 31_557_600) if self.years else 0)
         self._check_job(job)

@@ -61,6 +61,8 @@ def _memory(planned: Estimate) -> list[str]:
         rows.append((f"  {name}", _gb(part.bytes), COUNTED if part.exact else ESTIMATED))
     rows.append(("  total", _gb(planned.device_bytes), ESTIMATED))
     rows.append(("  host memory while ratings are read", _gb(planned.reading), ESTIMATED))
+    if planned.interest is not None:
+        rows.append(("  while interest is fitted, after training", _gb(planned.interest_bytes), ESTIMATED))
     return _table(rows)
 
 
@@ -82,13 +84,18 @@ def _time(planned: Estimate, measured: Constants) -> list[str]:
     rows.append(("  total", _seconds(planned.step_seconds), origin))
     rows.append((f"epoch of {planned.job.steps:,} steps", _seconds(planned.epoch_seconds), origin))
     speed = planned.job.ratings / planned.epoch_seconds
-    return _table([*rows, ("training ratings per second", f"{speed:,.0f}", origin)])
+    rows.append(("training ratings per second", f"{speed:,.0f}", origin))
+    if planned.interest is not None:
+        origin = ESTIMATED if planned.place.machine.measured else PROJECTED
+        rows.append(("interest, after training", _seconds(planned.interest.seconds), origin))
+    return _table(rows)
 
 
 def _verdict(planned: Estimate) -> list[str]:
     text = [f"bottleneck: {planned.bottleneck}"]
     if not planned.fits:
-        text[0] += f": {_gb(planned.device_bytes)} a rank, {_gb(planned.place.memory)} available"
+        needed = max(planned.device_bytes, planned.interest_bytes)
+        text[0] += f": {_gb(needed)} a rank, {_gb(planned.place.memory)} available"
         text += [f"  would fit: {way}" for way in ways_to_fit(planned)]
     text.append(f"replicated movies: {_gb(movie_bytes(planned))} on every rank")
     if planned.job.ranks > 1:

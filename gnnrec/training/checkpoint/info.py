@@ -8,6 +8,7 @@ weights of the best validation. The highest number is the current one. Files:
 - ``users-FIRST-LAST.pt``, ``users_optimizer-FIRST-LAST.pt``: the global rows ``FIRST`` to ``LAST - 1`` of users.
 - ``interest.pt``, in ``best-STEP`` of a finished rating run: :class:`gnnrec.models.interest.Interest`.
 - ``order.pt``, in that of a finished ranking run: :class:`gnnrec.models.sequential.SequentialTables`.
+- ``final.pt``, in that of a finished ranking run: the model, fitted again with the validation users.
 - ``validation-FIRST-LAST.pt``: the squared error of each user where validation was lowest.
 - ``pass_model.pt`` and ``pass_users-FIRST-LAST.pt``, for sampling with a control variate: the weights at the start of
   the pass over the users.
@@ -32,8 +33,8 @@ from gnnrec.utils.stored import irregularity, read_json
 Tensors = dict[str, Tensor]
 
 DESCRIPTION = "checkpoint.json"
-#: Stems of the files with interest, and with the order of likes.
-INTEREST, ORDER = "interest", "order"
+#: Stems of the files with interest, with the order of likes, and with a model that was fitted again.
+INTEREST, ORDER, FINAL = "interest", "order", "final"
 #: Version of the layout and of the names in it, in ``checkpoint.json``; files without a version have format 1.
 FORMAT_VERSION = 3
 #: Endings of messages about checkpoints that cannot be read.

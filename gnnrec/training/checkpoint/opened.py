@@ -9,7 +9,15 @@ from torch import nn
 
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.training.checkpoint.info import INTEREST, ORDER, CheckpointInfo, Tensors, find_checkpoint, read_info
+from gnnrec.training.checkpoint.info import (
+    FINAL,
+    INTEREST,
+    ORDER,
+    CheckpointInfo,
+    Tensors,
+    find_checkpoint,
+    read_info,
+)
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.rows import RowFiles
 from gnnrec.training.checkpoint.tensors import check_kinds, kinds_of, load_tensors
@@ -27,7 +35,7 @@ class OpenedCheckpoint:
         info: Its description.
         model: The replicated part.
         users: The user rows, which are read when they are needed.
-        lists: Stem -> tensors that order lists (:data:`INTEREST`, :data:`ORDER`), as far as it has them.
+        lists: Stem -> tensors that order lists (:data:`INTEREST`, :data:`ORDER`, :data:`FINAL`), as far as it has them.
     """
 
     directory: Path
@@ -44,7 +52,7 @@ class OpenedCheckpoint:
             UserError: A file is missing or holds something else.
         """
         info = read_info(directory)
-        stems = [stem for stem in (INTEREST, ORDER) if f"{stem}.pt" in info.files]
+        stems = [stem for stem in (INTEREST, ORDER, FINAL) if f"{stem}.pt" in info.files]
         return OpenedCheckpoint(
             directory,
             info,
@@ -53,14 +61,19 @@ class OpenedCheckpoint:
             {stem: load_tensors(directory / f"{stem}.pt") for stem in stems},
         )
 
-    def load_model(self, model: nn.Module) -> None:
+    def load_model(self, model: nn.Module, final: bool = False) -> None:
         """Copies the replicated part into a model.
+
+        Args:
+            model: The model.
+            final: Prefer the model that was fitted again, if the checkpoint has one.
 
         Raises:
             UserError: It belongs to a model of another shape.
         """
-        check_kinds(self.directory / "model.pt", self.model, kinds_of(model.state_dict()))
-        model.load_state_dict(self.model)
+        stem, state = (FINAL, self.lists[FINAL]) if final and FINAL in self.lists else ("model", self.model)
+        check_kinds(self.directory / f"{stem}.pt", state, kinds_of(model.state_dict()))
+        model.load_state_dict(state)
 
 
 def open_checkpoint(run: Path, name: str, world: World) -> OpenedCheckpoint:

@@ -30,8 +30,10 @@ from gnnrec.models.order_options import (
 )
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.sequential import HALF_LIFE, SequentialTables
+from gnnrec.models.standardized_tables import standardize_tables
 from gnnrec.training.checkpoint.info import ORDER
-from gnnrec.training.ranking.closed_form_start import NOISE, descend, ranking_data, tables_of_rank_0
+from gnnrec.training.ranking.closed_form_start import NOISE, descend, tables_of_rank_0
+from gnnrec.training.ranking.training_data import ranking_data
 
 #: Protocols whose held-out movies come after those that are shown.
 LATER_PROTOCOLS = ("leave-last", "global-time")
@@ -70,7 +72,12 @@ def uses_order(config: TrainConfig, dataset: PreparedDataset) -> bool:
 
 
 def fit_sequential(
-    config: TrainConfig, dataset: PreparedDataset, world: World, model: RankingModel, l2: float
+    config: TrainConfig,
+    dataset: PreparedDataset,
+    world: World,
+    model: RankingModel,
+    l2: float,
+    user_weight: Tensor,
 ) -> SequentialTables | None:
     """Fits the order of likes on the ratings that a ranking model is trained on.
 
@@ -83,6 +90,7 @@ def fit_sequential(
         world: The ranks; every rank calls this.
         model: The trained model, without DDP.
         l2: L2 of its closed form.
+        user_weight: Weights of this rank's users in it, float ``[users]``.
 
     Returns:
         None if the order is switched off, not known, or gains less than a standard error on validation.
@@ -94,7 +102,7 @@ def fit_sequential(
     splits = training_splits(protocol, config.refit)
     liked = read_interactions(dataset, part, splits, config.ranking.relevant, world.device, places=True)
     of_model = model.message_embedding.detach(), model.movie_vectors()
-    following = _next_tables(config, dataset, world, liked)
+    following = _next_tables(config, dataset, world, liked, user_weight)
     if config.refit:
         exponent = DEFAULT_EXPONENT if options.exponent is None else options.exponent
         next_weight = DEFAULT_NEXT_WEIGHT if options.next_weight is None else options.next_weight
@@ -108,7 +116,7 @@ def fit_sequential(
     candidates = [of_model]
     if config.ranking.start == "closed_form" and dataset.num_movies <= config.ranking.closed_form_movies:
         candidates.append(_window_tables(config, dataset, world, liked, model, l2))
-    best = min((search.with_exponent(tables, options.exponent) for tables in candidates), key=search.loss)
+    best = min([search.with_exponent(tables, options.exponent) for tables in candidates], key=search.loss)
     best = search.with_next(best, options.l2, options.next_weight)
     gained = search.loss(best) < plain - NOISE / users**0.5
     world.log(
@@ -130,11 +138,17 @@ class _Search:
 
     held_out: RankingSplit
     following: Callable[[float], Tables]
+    _losses: dict[tuple, tuple[float, SequentialTables]] = dataclasses.field(default_factory=dict)
 
     def loss(self, tables: SequentialTables) -> float:
-        """Loss on validation; every rank calls this and gets the same."""
-        self.held_out.world.check_stop()
-        return self.held_out.world.broadcast_object(self.held_out.rank(tables.scores).loss or 0.0)
+        """Loss on validation, measured once; every rank calls this and gets the same."""
+        following = id(tables.next_embedding) if tables.next_weight else 0
+        key = id(tables.liked_embedding), tables.exponent, following, tables.next_weight
+        if key not in self._losses:
+            self.held_out.world.check_stop()
+            loss = self.held_out.world.broadcast_object(self.held_out.rank(tables.scores).loss or 0.0)
+            self._losses[key] = loss, tables  # which keeps the identities of its tables
+        return self._losses[key][0]
 
     def with_exponent(self, liked: Tables, exponent: float | None) -> SequentialTables:
         """Tables of the first score alone with the best exponent, or the given one."""
@@ -150,14 +164,15 @@ class _Search:
         """Adds the second score with the best L2 and weight, or the given ones."""
         if next_weight == 0:
             return tables
-        of_model = tables.liked_embedding, tables.liked_target
         found: dict[float, SequentialTables] = {}
 
         def at(strength: float) -> SequentialTables:
             if strength not in found:
+                embedding, target = standardize_tables(*self.following(strength))
                 weight = DEFAULT_NEXT_WEIGHT if next_weight is None else next_weight
-                both = SequentialTables.of_tables(of_model, self.following(strength), tables.exponent, weight)
-                found[strength] = both
+                found[strength] = dataclasses.replace(
+                    tables, next_embedding=embedding, next_target=target, next_weight=weight
+                )
             return found[strength]
 
         both = at(l2 or descend(L2_GRID, DEFAULT_L2, lambda strength: self.loss(at(strength))))
@@ -181,15 +196,14 @@ def _window_tables(
 
 
 def _next_tables(
-    config: TrainConfig, dataset: PreparedDataset, world: World, liked: Interactions
+    config: TrainConfig, dataset: PreparedDataset, world: World, liked: Interactions, user_weight: Tensor
 ) -> Callable[[float], Tables]:
     """Returns the tables of the next movie by L2 of the ridge regression from histories of liked movies."""
     movies = RatedMovies.most_rated(liked, dataset.num_movies, world, config.order.movies)
     own = movies.only(dataclasses.replace(liked, movie=in_order(liked)))
-    weight = ranking_data(liked, dataset.num_movies, config.ranking.user_power, world).user_weight.double()
     size = movies.row.numel()
     dtype = torch.float64 if size <= FLOAT64_MOVIES else torch.float32
-    read = own.user_ptr.cpu(), own.movie.cpu(), weight.cpu()
+    read = own.user_ptr.cpu(), own.movie.cpu(), user_weight.double().cpu()
     sums = order_sums(*read, size, 2 ** (-1 / HALF_LIFE), REACH, dtype)
     products, successors = (world.all_reduce_sum_(table.to(world.device)) for table in sums)
 

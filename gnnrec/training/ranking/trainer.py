@@ -15,7 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import RankingSplit, known_splits, read_ranking_split
 from gnnrec.graph.folds import Step
-from gnnrec.graph.interactions import read_interactions, slice_users, training_splits
+from gnnrec.graph.interactions import read_interactions, slice_users
 from gnnrec.graph.partition import partition
 from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
 from gnnrec.kernels.lists import CSRLists
@@ -23,18 +23,23 @@ from gnnrec.models.closed_form_start import movie_penalty
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.tables import NoTables
+from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.optimizer import build_optimizer
 from gnnrec.training.ranking.closed_form_start import (
     DEFAULT_L2,
-    RankingData,
+    NOISE,
+    ClosedFormStart,
     choose_popularity_exponent,
     default_popularity_exponent,
-    ranking_data,
     start_from_closed_form,
 )
+from gnnrec.training.ranking.final_fit import FinalFit
+from gnnrec.training.ranking.held_out_users import hold_out_users
 from gnnrec.training.ranking.penalty import TablePenalty
 from gnnrec.training.ranking.sequential import FittedOrder, fit_sequential
+from gnnrec.training.ranking.training_data import RankingData, ranking_data, read_likes
 from gnnrec.training.resolve_config import resolve_config
+from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
 
 
@@ -58,12 +63,14 @@ class RankingTrainer(Trainer):
         self.part = partition(dataset.manifest.shards, world.rank, world.size)
         self.training = self._training(config.refit)
         self.users = NoTables()
-        self._order: FittedOrder | None = None
+        self._fitted: FittedOrder | FinalFit | None = None
         model = RankingModel(options, self.training.popularity, config.seed).to(world.device)
         if chosen is None:
             self._start(model)
         else:
-            self.l2, self.num_factors = chosen["l2"], chosen["num_factors"]
+            self.l2, self.num_factors = chosen["l2"], int(chosen["num_factors"])
+            self.training = dataclasses.replace(self.training, weak_weight=chosen["weak_weight"])
+        self.examples = self.training.examples() if options.loss == "squared" else self.training.liked
         self.model = world.replicate(model)
         self.steps = UserSteps(self.training.liked, self.part, world, config.seed, options.users_a_step)
         self.steps_an_epoch = self.steps.steps_an_epoch
@@ -75,43 +82,53 @@ class RankingTrainer(Trainer):
             self.sampler = NegativeSampler(self.training.popularity, options.negative_power, options.negatives)
 
     def _training(self, refit: Refit) -> RankingData:
-        splits = training_splits(self.dataset.manifest.split["protocol"], refit)
-        liked = read_interactions(self.dataset, self.part, splits, self.options.relevant, self.world.device)
-        return ranking_data(liked, self.dataset.num_movies, self.options.user_power, self.world)
+        liked, weak = read_likes(self.dataset, self.part, self.options.relevant, refit, self.world)
+        return ranking_data(liked, self.dataset.num_movies, self.options.user_power, self.world, weak)
 
     def _start(self, model: RankingModel) -> None:
-        """Sets tables, L2 and popularity exponent for the first step.
-
-        In a refit, which trains on validation, they are chosen with a model that is fitted without it.
-        """
-        options, training, world = self.options, self.training, self.world
-        self.l2, self.num_factors = options.l2 or DEFAULT_L2, options.dim
+        """Sets tables, L2, popularity exponent and the value of weak likes for the first step."""
+        options, world = self.options, self.world
+        self.l2, self.num_factors, weak_weight = options.l2 or DEFAULT_L2, options.dim, options.weak_weight or 0.0
         model.set_popularity_exponent(default_popularity_exponent(options))
-        if options.start == "random":
-            return
-        held_out = self.validation
-        if self.config.refit and held_out is not None:
-            without_validation = self._training(refit=False)
-            trial = RankingModel(options, without_validation.popularity, self.config.seed).to(world.device)
-            start = start_from_closed_form(trial, options, without_validation, held_out, world)
-            options, held_out = (
-                dataclasses.replace(
-                    options, l2=start.l2, num_factors=start.num_factors, popularity_exponent=start.popularity_exponent
-                ),
-                None,
+        if options.start == "closed_form":
+            start = self._chosen_start()
+            held_out = self.validation if start is None else None
+            options = options if start is None else start.fix(options)
+            start = start_from_closed_form(model, options, self.training, held_out, world)
+            self.l2, self.num_factors, weak_weight = start.l2, start.num_factors, start.weak_weight
+            world.log(
+                f"closed form: l2 {start.l2:g}, {start.num_factors} factors, popularity exponent "
+                f"{start.popularity_exponent:.2f}, weak likes {start.weak_weight:g}"
             )
-        start = start_from_closed_form(model, options, training, held_out, world)
-        self.l2, self.num_factors = start.l2, start.num_factors
-        world.log(
-            f"closed form: l2 {start.l2:g}, {start.num_factors} factors, "
-            f"popularity exponent {start.popularity_exponent:.2f}"
-        )
+        self.training = dataclasses.replace(self.training, weak_weight=weak_weight)
+
+    def _chosen_start(self) -> ClosedFormStart | None:
+        """Settings that are chosen with a model of less data than that of the first step; None without such a choice.
+
+        With whole users held out, some of the train users are held out inside: they are more than those of validation.
+        In a refit, which trains on validation, the model is fitted without it.
+        """
+        options, world, seed = self.options, self.world, self.config.seed
+        strong = self.dataset.manifest.split["protocol"] == "strong"
+        if not strong and (not self.config.refit or self.validation is None):
+            return None
+        training, held_out, dtype = self._training(refit=False) if self.config.refit else self.training, None, None
+        if strong:
+            power, first_row = options.user_power, self.part.start
+            inner = hold_out_users(training.liked, training.weak, training.num_movies, power, world, seed, first_row)
+            if inner is not None:
+                training, held_out, dtype = inner.training, inner.held_out, torch.float32
+        held_out = held_out or self.validation
+        if held_out is None:
+            return None
+        trial = RankingModel(options, training.popularity, seed).to(world.device)
+        return start_from_closed_form(trial, options, training, held_out, world, dtype)
 
     def _movie_penalty(self) -> Tensor | None:
         """L2 of the closed form in units of the mean loss per user; None for other losses, which have other units."""
         if self.options.loss != "squared":
             return None
-        penalty = movie_penalty(self.training.weighted_popularity, self.l2)
+        penalty = movie_penalty(self.training.weighted_popularity(self.world), self.l2)
         return penalty.to(torch.get_default_dtype()) / max(self.steps.num_users, 1)
 
     @cached_property
@@ -126,14 +143,15 @@ class RankingTrainer(Trainer):
     def make_batch(self, epoch: int, index: int) -> tuple[Step, RankingBatch]:
         """Movies of this rank's users of a step, the weights of their messages, and sampled negatives."""
         step = self.steps.step(epoch, index)
-        liked = slice_users(self.training.liked, step.seeds)
+        liked = slice_users(self.examples, step.seeds)
         lists = CSRLists(liked.user_ptr, liked.movie, self.dataset.num_movies)
         weight = self.training.user_weight
         stream = rng.key(self.config.seed, "step", step.epoch, step.index)
-        dropped = rng.key(stream, "dropout")
-        batch = RankingBatch(
-            lists, message_weights(dropped, liked.edge_id, self.options.dropout, weight.dtype), weight[step.seeds]
-        )
+        sent = message_weights(rng.key(stream, "dropout"), liked.edge_id, self.options.dropout, weight.dtype)
+        batch = RankingBatch(lists, sent, weight[step.seeds])
+        if self.options.loss == "squared":
+            batch.value = self.training.values(liked)
+            batch.message_weight = sent * batch.value
         if self.sampler is not None:
             self.sampler.add_to(batch, rng.key(stream, "negatives"), liked.edge_id)
         return step, batch
@@ -152,10 +170,24 @@ class RankingTrainer(Trainer):
         return loss.detach()
 
     def validate(self) -> RankingMetrics:
-        """Metrics on validation with the best popularity exponent, which the model keeps."""
-        if self.validation is None:
+        """Metrics on validation, with the best popularity exponent there unless it was chosen on train users."""
+        strong = self.dataset.manifest.split["protocol"] == "strong"
+        if self.validation is None or (strong and self.starts_fitted):
             return self.evaluate(VALIDATION)
         return choose_popularity_exponent(self.replicated, self.options, self.validation, self.world)
+
+    def becomes_best(self, validation: RankingMetrics, state: TrainState) -> bool:  # type: ignore[override]
+        """Counts a validation; trained weights must be better than the closed form by a standard error."""
+        best = super().becomes_best(validation, state)
+        if not self.starts_fitted:
+            return best
+        loss = self.world.broadcast_object(validation.loss)
+        if not self.steps_taken:
+            state.untrained = loss
+        if not self.steps_taken or state.untrained is None:  # the start is unknown after its weights were lost
+            return best
+        state.trained = min(loss, loss if state.trained is None else state.trained)
+        return best and state.untrained - loss > NOISE / validation.count**0.5
 
     def chosen(self) -> dict[str, float]:
         """Settings that validation chose or the options fixed."""
@@ -163,13 +195,37 @@ class RankingTrainer(Trainer):
             "l2": self.l2,
             "num_factors": self.num_factors,
             "popularity_exponent": round(float(self.replicated.popularity_exponent), 6),
+            "weak_weight": self.training.weak_weight,
         }
 
-    def fit_lists(self, embeddings: NodeEmbeddings) -> FittedOrder | None:
-        """Order of likes, which the test metrics are then those of; None where it is not fitted."""
-        tables = fit_sequential(self.config, self.dataset, self.world, self.replicated, self.l2)
-        self._order = None if tables is None else FittedOrder(tables)
-        return self._order
+    def fit_lists(self, embeddings: NodeEmbeddings, epoch: int) -> FittedLists | None:
+        """Order of likes, or the closed form on validation users too; None where neither is fitted.
+
+        The test metrics are then those of this fit.
+        """
+        self._fitted = self._fit_order() or (self._fit_again() if not epoch else None)
+        return self._fitted
+
+    def _fit_order(self) -> FittedOrder | None:
+        tables = fit_sequential(
+            self.config, self.dataset, self.world, self.replicated, self.l2, self.training.user_weight
+        )
+        return None if tables is None else FittedOrder(tables)
+
+    def _fit_again(self) -> FinalFit | None:
+        """Closed form of the chosen settings on train and validation users; None where the users are the same."""
+        strong = self.dataset.manifest.split["protocol"] == "strong"
+        wanted = strong and self.starts_fitted and self.options.validation_users and not self.config.refit
+        if not wanted or self.validation is None:
+            return None
+        training = self._training(refit=True)
+        model = RankingModel(self.options, training.popularity, self.config.seed).to(self.world.device)
+        exponent = self.chosen()["popularity_exponent"]
+        settings = ClosedFormStart(self.l2, self.num_factors, exponent, self.training.weak_weight).fix(self.options)
+        start_from_closed_form(model, settings, training, None, self.world)
+        users = round(self.world.all_reduce_scalar(int((training.liked.user_ptr.diff() > 0).sum())))
+        self.world.log(f"closed form: fitted again with the validation users, {users:,} users in all")
+        return FinalFit(model, users)
 
     def embed(self) -> NodeEmbeddings:
         """Vectors of this rank's users, from all their known ratings, and of all movies."""
@@ -178,10 +234,12 @@ class RankingTrainer(Trainer):
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RankingMetrics:
         """Metrics of a full ranking on one split, over all ranks, from the ratings that the split shows."""
-        if self._order is not None:
-            return self._split(split, places=True).rank(self._order.tables.scores)
+        if isinstance(self._fitted, FittedOrder):
+            return self._split(split, places=True).rank(self._fitted.tables.scores)
         held_out = self.validation if split == VALIDATION and self.validation else self._split(split)
-        return held_out.evaluate(self.replicated.message_embedding, self.replicated.movie_vectors())
+        fitted_again = split != VALIDATION and isinstance(self._fitted, FinalFit)
+        model = self._fitted.model if fitted_again else self.replicated
+        return held_out.evaluate(model.message_embedding, model.movie_vectors())
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Popularity and, for few movies, EASE on the same training ratings."""
