@@ -10,7 +10,6 @@ from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions
-from gnnrec.kernels.sums import bag
 from gnnrec.models.closed_form import item_weights, require_few_movies
 from gnnrec.models.gram import weighted_gram
 
@@ -26,20 +25,22 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
         world: The ranks; every rank inverts the same matrix.
         splits: Splits to fit on.
         seed: Not used.
-        setting: ``penalty``, the same for every movie.
+        setting: ``penalty``, the same for every movie; and ``count_confidence``, with which ``x`` has the weights of
+            movies by their counts.
 
     Raises:
         UserError: There are too many movies.
     """
     require_few_movies(dataset.num_movies, "baseline EASE", "leave out this baseline")
-    train = training_interactions(dataset, world, splits)
+    confidence = setting.get("count_confidence", 0.0)
+    train = training_interactions(dataset, world, splits, confidence)
     gram = weighted_gram(train, dataset.num_movies, None, world)
     weights = item_weights(gram, torch.full((dataset.num_movies,), setting["penalty"]))
 
     def score(shown: Interactions) -> Tensor:
-        return bag(weights, shown.movie, shown.user_ptr)
+        return shown.sums(weights)
 
-    return fitted_ranking(dataset, world, score)
+    return fitted_ranking(dataset, world, score, confidence)
 
 
-EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease)
+EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease, uses_counts=True)

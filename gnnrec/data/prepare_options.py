@@ -54,8 +54,8 @@ class PrepareOptions(ColumnOptions):
         title_column: Column of the titles in the movies file; by default guessed, and may be absent.
         genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
         ids: Raw ids: auto (integers if all of them are, else text; text if their column has that type) or text.
-        implicit: Rank movies by views, clicks or purchases: each row counts as a rating of 1, and no column of ratings
-            is read.
+        implicit: Rank movies by views, clicks or purchases: no column of ratings is read, and the rating of a pair of
+            user and movie is its number of rows.
         not_rated: Codes in the column of ratings that stand for "not rated", such as 99 or -1; their rows are left out.
         rating_scale: Lowest and highest possible rating; by default 0.5 to 5 or 1 to 5 for GroupLens layouts, else the
             lowest and highest rating in the file.

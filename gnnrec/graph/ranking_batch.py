@@ -22,11 +22,12 @@ class RankingBatch:
 
     Attributes:
         lists: The liked movies of each user of the step.
-        message_weight: Float ``[edges]``: 0 for dropped messages, else ``1 / (1 - dropout rate)``.
+        message_weight: Float ``[edges]``: 0 for dropped messages, else the confidence over ``1 - dropout rate``.
         user_weight: Weight of each user in the loss, float ``[users]``.
         negatives: Movies drawn for each edge, int32 ``[edges, n]``; None if the loss is over all movies.
         negative_weight: 1, or 0 if all attempts drew a movie that the user likes, float ``[edges, n]``.
         negative_share: Probability of each negative, float ``[edges, n]``.
+        confidence: Weight of each liked movie, float ``[edges]``; None for ones.
     """
 
     lists: CSRLists
@@ -35,6 +36,7 @@ class RankingBatch:
     negatives: Tensor | None = None
     negative_weight: Tensor | None = None
     negative_share: Tensor | None = None
+    confidence: Tensor | None = None
 
 
 class UserSteps:

@@ -26,7 +26,7 @@ def weighted_gram(
     world: World,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Computes ``X' diag(w) X``, where ``X[user, movie]`` is 1 for each interaction. Every rank calls this.
+    """Computes ``X' diag(w) X``, where ``X[user, movie]`` is the weight of each interaction. Every rank calls this.
 
     Summed on the CPU, one block of movies at a time, which bounds memory to the result and one block.
 
@@ -41,7 +41,8 @@ def weighted_gram(
         ``[movies, movies]`` on the rank's device, equal on all ranks. All sums are in float64.
     """
     dtype = dtype or (torch.float64 if num_movies <= FLOAT64_MOVIES else torch.float32)
-    lists = CSRLists(interactions.user_ptr.cpu(), interactions.movie.cpu(), num_movies)
+    factor = None if interactions.weight is None else interactions.weight.double().cpu()
+    lists = CSRLists(interactions.user_ptr.cpu(), interactions.movie.cpu(), num_movies, factor)
     weight = None if weight_per_user is None else weight_per_user.double().cpu()
     gram = torch.empty(num_movies, num_movies, dtype=dtype, device=world.device)
     rows = max(1, _BLOCK // max(num_movies, 1))
@@ -56,8 +57,10 @@ def weighted_gram(
 
 
 def sparse_matrix(interactions: Interactions, num_movies: int) -> scipy.sparse.csr_array:
-    """Returns ``X``, float64 ``[users of this rank, movies]``, 1 for each interaction."""
+    """Returns ``X``, float64 ``[users of this rank, movies]``, the weight of each interaction, by default 1."""
     movie = interactions.movie.cpu().numpy()
+    weight = interactions.weight
+    values = np.ones(len(movie)) if weight is None else weight.double().cpu().numpy()
     return scipy.sparse.csr_array(
-        (np.ones(len(movie)), movie, interactions.user_ptr.cpu().numpy()), shape=(interactions.num_users, num_movies)
+        (values, movie, interactions.user_ptr.cpu().numpy()), shape=(interactions.num_users, num_movies)
     )

@@ -31,6 +31,7 @@ def self_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
 def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
     """Computes ``sum_u w_u sum_j (score_uj - liked_uj)^2`` over all movies ``j`` without a ``[users, movies]`` matrix.
 
+    ``liked_uj`` is the confidence of a movie that the user likes, by default 1, and 0 for all others.
     ``sum_j (z . t_j)^2 = z' (T'T) z``, and only scores of the user's own movies differ from ``z . t_j``.
 
     Args:
@@ -42,7 +43,8 @@ def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
     dots = pair_dots(users, target, batch.lists.pointer, batch.lists.entry)
     scores = dots - self_scores(source, target, batch)
     all_movies = ((users @ (target.T @ target)) * users).sum(1)
-    corrections = (scores - 1).square() - dots.square()
+    liked = 1 if batch.confidence is None else batch.confidence
+    corrections = (scores - liked).square() - dots.square()
     return all_movies @ batch.user_weight + corrections @ batch.user_weight[batch.lists.owner]
 
 
@@ -111,5 +113,8 @@ def _pairwise_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> tup
 
 
 def _weight_per_edge(batch: RankingBatch) -> Tensor:
-    """Divides each user's weight by the user's number of movies: float ``[edges]``."""
+    """Divides each user's weight among the user's movies, in proportion to confidences: float ``[edges]``."""
+    if batch.confidence is not None:
+        total = batch.user_weight.new_zeros(batch.lists.rows).index_add_(0, batch.lists.owner, batch.confidence)
+        return batch.confidence * (batch.user_weight / total)[batch.lists.owner]
     return (batch.user_weight / batch.lists.pointer.diff().clamp(min=1))[batch.lists.owner]

@@ -10,6 +10,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.split_ranking import has_no_ratings, relevance
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
+from gnnrec.graph.interactions import require_counts
 
 #: Share of messages that are dropped, by start.
 _DROPOUT = {"closed_form": 0.5, "random": 0.7}
@@ -46,6 +47,7 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
             )
         return config
     ranking = config.ranking
+    require_counts(dataset, ranking.count_confidence)
     if ranking.start == "closed_form" and dataset.num_movies > ranking.closed_form_movies:
         world.log(
             f"{dataset.num_movies:,} movies are more than --ranking.closed-form-movies "

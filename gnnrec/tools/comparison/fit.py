@@ -70,7 +70,7 @@ def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
     started = time.perf_counter()
     if job.model in BASELINES[job.objective]:
         splits = message_splits(config.refit)
-        baseline = BASELINES[job.objective][job.model]
+        baseline = BASELINES[job.objective][job.model].with_count_confidence(config.ranking.count_confidence)
         chosen = fit_best(baseline, PreparedDataset(config.data), world, splits, job.seed)
         result = {
             "metrics": chosen.fitted.metrics(TEST).figures(),

@@ -39,7 +39,8 @@ class RankingData:
         user_weight: Weight of each user in the loss, ``(ratings / mean ratings) ** power``, 0 for users without
             ratings: float ``[users]``.
         popularity: Ratings of each movie over all ranks, int64 ``[movies]``.
-        weighted_popularity: The same with each rating weighted by its user's weight, float64 ``[movies]``.
+        weighted_popularity: The same with each rating weighted by its user's weight and the square of its confidence,
+            float64 ``[movies]``: the diagonal of the weighted Gram matrix.
     """
 
     liked: Interactions
@@ -62,7 +63,10 @@ def ranking_data(liked: Interactions, num_movies: int, user_power: float, world:
     has_some = ratings > 0
     mean = float(popularity.sum()) / max(world.all_reduce_scalar(int(has_some.sum())), 1.0)
     weight = torch.where(has_some, (ratings.clamp(min=1).double() / max(mean, 1e-12)) ** user_power, 0.0)
-    weighted = torch.bincount(liked.movie, weight.repeat_interleave(ratings), minlength=num_movies)
+    of_rating = weight.repeat_interleave(ratings)
+    if liked.weight is not None:
+        of_rating = of_rating * liked.weight.square()
+    weighted = torch.bincount(liked.movie, of_rating, minlength=num_movies)
     return RankingData(liked, weight.to(torch.get_default_dtype()), popularity, world.all_reduce_sum_(weighted))
 
 
