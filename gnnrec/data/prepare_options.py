@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from gnnrec.data.layout import MOVIES_ROLES, as_number
 from gnnrec.data.prepared import SPLIT_NAMES, UNUSED
 from gnnrec.data.split_ranking import RANKING_OPTIONS
 from gnnrec.errors import UserError
+from gnnrec.utils.addresses import cache_directory
 from gnnrec.utils.bounds import bounded, check_bounds
 from gnnrec.utils.option_names import dashed
 
@@ -21,11 +21,6 @@ from gnnrec.utils.option_names import dashed
 DEFAULT_VALIDATION = 0.05
 #: Gigabytes, of which the libraries take about a third.
 LEAST_MEMORY = 1.0
-
-
-def cache_directory() -> Path:
-    """Returns ``$XDG_CACHE_HOME/gnnrec``, or ``~/.cache/gnnrec``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gnnrec"
 
 
 @dataclasses.dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +52,9 @@ class UserSums:
 
     def save(self, path: Path) -> None:
         """Writes a file that :meth:`read` reads."""
+        arrays: dict[str, Any] = {"user": self.user, "count": self.count} | self.sums
         with open(path, "wb") as file:
-            np.savez(file, user=self.user, count=self.count, **self.sums)
+            np.savez(file, **arrays)
 
     @staticmethod
     def read(path: Path) -> UserSums:

@@ -83,7 +83,7 @@ def fit_all(
     data: Path, options: CompareOptions, objective: str, models: list[str], world: World
 ) -> dict[str, list[dict]]:
     """Returns all fits by model; fits that exist in ``options.out`` are read."""
-    world.run_on_rank0(lambda: _prepare(data, options, models, world))
+    world.run_on_rank0(lambda: _prepare(data, options, objective, models, world))
     seeds = range(options.seeds)
     for model in models:
         for seed in seeds:
@@ -130,7 +130,7 @@ def _read(path: Path) -> dict:
     return read_json(path, "remove it and pass --resume")
 
 
-def _prepare(data: Path, options: CompareOptions, models: list[str], world: World) -> None:
+def _prepare(data: Path, options: CompareOptions, objective: str, models: list[str], world: World) -> None:
     """Checks the options, and creates the directory or checks the one to resume."""
     out = options.out
     check_bounds(options)
@@ -140,7 +140,7 @@ def _prepare(data: Path, options: CompareOptions, models: list[str], world: Worl
         raise UserError("--resume and --overwrite exclude each other: choose one")
     if options.intervals and (options.intervals not in models or len(models) < 2):
         raise UserError(f"--intervals {options.intervals}: must be one of several models of --models")
-    config = assigned_train_config(options.config, options.set, data=data, run_dir=out / "run")
+    config = assigned_train_config(options.config, options.set, data=data, run_dir=out / "run", objective=objective)
     if config.refit == "all":
         raise UserError("gnnrec compare measures models on test ratings: leave out --refit all")
     request = {
