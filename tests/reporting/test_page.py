@@ -163,7 +163,7 @@ def test_a_run_that_diverged_still_has_its_curves(rating_run, tmp_path):
     (tmp_path / "run" / "metrics.jsonl").open("a").write(line + "\n")
     page = page_of(tmp_path / "run")
     assert "diverged" in page.notices[0]
-    assert section_names(page) == ["results", "lists", "curves", "time", "options"]
+    assert section_names(page) == ["results", "lists", "curves", "leakage", "time", "options"]
     assert data(figure(page, "curve_loss"))["value"].notna().all()
 
 

@@ -39,9 +39,9 @@ class CompareOptions:
         seeds: Fits of each model, with seeds from 0 on.
         config: YAML file of training options for the GNNs; by default none.
         set: Training options over those of the file, as OPTION=VALUE. Baselines use only refit.
+        label: Name of the row, if one model is compared; by default that of the model.
         intervals: Model of the comparison from which the differences of all others are computed, with 95 % confidence
             intervals (paired bootstrap over users); by default none.
-        label: Name of the row, if one model is compared; by default that of the model.
         resume: Continue an interrupted comparison, or add models and seeds to it; no fit is repeated.
         overwrite: Replace the comparison in the output directory.
         wandb: Weights & Biases, for the table.
@@ -52,8 +52,8 @@ class CompareOptions:
     seeds: int = bounded(3, least=1)
     config: Path | None = None
     set: list[str] = dataclasses.field(default_factory=list)
-    intervals: str = ""
     label: str = ""
+    intervals: str = ""
     resume: bool = False
     overwrite: bool = False
     wandb: WandbOptions = dataclasses.field(default_factory=lambda: WandbOptions(mode="disabled"))
