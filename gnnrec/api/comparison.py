@@ -23,8 +23,8 @@ def compare(
     models: list[str] | None = None,
     seeds: int = 3,
     config: Path | str | None = None,
-    intervals: str = "",
     label: str = "",
+    intervals: str = "",
     resume: bool = False,
     overwrite: bool = False,
     **options: Any,
@@ -37,9 +37,9 @@ def compare(
         models: Names of models and baselines; by default all that suit the data.
         seeds: Number of fits of each model.
         config: A YAML file of training options for the GNNs.
+        label: Name of the row, if there is one model.
         intervals: Model from which ``comparison.json`` has the differences of all others, with 95 % confidence
             intervals.
-        label: Name of the row, if there is one model.
         resume: Continue an interrupted comparison, or add models and seeds.
         overwrite: Replace an existing comparison.
         **options: Training options that override those of the file; sections are dictionaries, as in :func:`train`.
