@@ -7,13 +7,15 @@ Every option of the configuration file can be given on the command line too (``-
 
 import sys
 
-from gnnrec.config.train_config import parse_train_config
-from gnnrec.distributed import process_group
 from gnnrec.distributed.exit import exit_on_user_error
-from gnnrec.training.run import train
 
 
 def main(arguments: list[str]) -> None:
+    # Imported here, so that too little memory for the libraries ends in one line too.
+    from gnnrec.config.train_config import parse_train_config
+    from gnnrec.distributed import process_group
+    from gnnrec.training.run import train
+
     config = parse_train_config(arguments)
     process_group.share_cores()
     with process_group.process_group(config.device) as world:

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
-import os
 import random
 import shutil
 import signal
-import socket
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.fault_commands import COMMANDS, FaultCommand, training
-from benchmarks.fault_kinds import CONTENT, PLACE, SmallDisk, contents, copy
+from benchmarks.fault_kinds import CONTENT, PLACE, ReadOnlyDisk, SmallDisk, SmallMemory, contents, copy
 from benchmarks.fault_programs import Outcome, run_program
-from benchmarks.poison import KINDS, poisoned
 
 #: Files whose contents have no checksum: other ones are other input. They are put out of the way, not changed.
 _UNCHECKED = ("ratings", "metrics.jsonl", "summary.json", "started.json")
 #: Files that say which job a run belongs to, and how it ended: every job that begins renews them.
 _OF_THE_JOB = ("run/started.json", "run/stopped.json", "log")
-#: Largest distance of the test RMSE of a run that has recovered from that of the undisturbed one.
-_NOISE = 0.05
 
 
 @dataclasses.dataclass
@@ -54,31 +47,33 @@ class Campaign:
 
     Args:
         root: Directory for everything.
+        commands: Commands that faults are injected into.
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, commands: Iterable[str] = tuple(COMMANDS)):
         self.root, self.base = root, root / "base"
         self.results: dict[str, object] = {}
         self.seconds: dict[str, float] = {}
         write_ratings(self.base / "ratings")
         must(["gnnrec", "prepare", f"{self.base}/data", "--ratings", f"{self.base}/ratings", "--shards", "4"], root)
-        must(training(self.base), root)
+        seconds = must(training(self.base), root)
         must(["gnnrec", "export", f"{self.base}/run", "--out", f"{self.base}/export", "--device", "cpu"], root)
-        self._make_stopped()
-        for name, command in COMMANDS.items():
+        self._make_stopped(seconds)
+        for name in commands:
+            command = COMMANDS[name]
             place = self.place(f"undisturbed {name}", command)
             outcome = run_program(command.words(place), place / "log")
             if outcome.code:
                 raise SystemExit(f"{name}: {outcome.output}")
             self.results[name], self.seconds[name] = command.result(outcome, place), outcome.seconds
 
-    def _make_stopped(self) -> None:
-        """A run that was stopped in its middle, with several checkpoints."""
+    def _make_stopped(self, seconds: float) -> None:
+        """A run that was stopped in its middle, with several checkpoints; a whole one takes so many seconds."""
         place = self.root / "stopping"
         copy(self.base / "data", place / "data")
         for attempt in range(20):
             shutil.rmtree(place / "run", ignore_errors=True)
-            after = 0.4 + 0.15 * attempt
+            after = seconds * (0.5 + 0.05 * (attempt % 10))
             run_program(training(place), place / "log", signals=((after, signal.SIGTERM),))
             found = sorted((place / "run" / "checkpoints").glob("step-*"))
             if len(found) >= 3 and not (place / "run" / "summary.json").exists():
@@ -155,10 +150,17 @@ class Campaign:
         command, chance = COMMANDS[name], random.Random(f"{name} {kind} {seed}")
         place = self.place(f"disturb {name} {kind} {seed}", command)
         before = contents(place)
-        prepare, signals = None, ()
+        prepare: Callable[[], None] | None = None
+        signals: tuple[tuple[float, int], ...] = ()
         if kind == "a full disk":
             size = chance.randrange(1 << 12, 1 << 16)
             prepare, detail = SmallDisk(size), f"no file above {size} bytes"
+        elif kind == "a read-only disk":
+            after = chance.choice((0.0, chance.uniform(0.02, 1.0))) * self.seconds[name]
+            prepare, detail = ReadOnlyDisk(place, after), f"after {after:.2f} s"
+        elif kind == "little memory":
+            size = chance.randrange(1 << 20, 1 << 27)
+            prepare, detail = SmallMemory(size), f"{size} bytes beyond the libraries"
         else:
             after = chance.uniform(0.02, 1.0) * self.seconds[name]
             signals, detail = ((after, getattr(signal, kind)),), f"after {after:.2f} s"
@@ -169,7 +171,11 @@ class Campaign:
         if outcome.code == 0:
             self.compare(fault, name, outcome, place)
             return fault
-        if command.writes and command.writes not in ("run", "study", "vectors") and (place / command.writes).exists():
+        if (
+            command.writes
+            and command.writes not in ("run", "study", "vectors", "compared")
+            and (place / command.writes).exists()
+        ):
             if any(path.is_file() for path in (place / command.writes).rglob("*")):
                 fault.wrong["lost"] = f"half of {command.writes} is left"
         again = run_program(command.words(place), place / "log-again")
@@ -203,57 +209,6 @@ class Campaign:
         self.compare(fault, name, done, place)
         return fault
 
-    def poison(self, number: int) -> Fault:
-        """Puts a number that is not finite into a step of a run on one rank or two."""
-        chance, command = random.Random(f"poison {number}"), COMMANDS["train"]
-        place = self.place(f"poison {number}", command)
-        kind, step, ranks = chance.choice(KINDS), chance.randrange(2, 25), 1 + number % 2
-        wire = ["--wire", "bf16"] if number % 4 == 1 else []
-        rank, port = chance.randrange(ranks), _free_port()
-        with ThreadPoolExecutor(ranks) as pool:
-            outcomes = [
-                future.result()
-                for future in [
-                    pool.submit(
-                        run_program, [*command.words(place), *wire], place / f"log-{each}",
-                        functools.partial(_as_rank, each, ranks, port, kind, step, rank),
-                    )
-                    for each in range(ranks)
-                ]
-            ]  # fmt: skip
-        fault = Fault("poisoning", "train", f"{kind} of rank {rank} of {ranks} in step {step} {' '.join(wire)}", 0)
-        fault.code = max(outcome.code for outcome in outcomes)
-        if any(outcome.hang for outcome in outcomes):
-            fault.wrong["hang"] = outcomes[0].output[-300:]
-        if any(outcome.traceback for outcome in outcomes):
-            fault.wrong["traceback"] = outcomes[0].output[-600:]
-        if fault.code:
-            fault.wrong["silent_wrong"] = f"not recovered: {outcomes[0].output[-300:]}"
-            return fault
-        found = json.loads((place / "run" / "summary.json").read_text())
-        far = abs(found["test_rmse"] - json.loads((self.base / "run" / "summary.json").read_text())["test_rmse"])
-        if far > _NOISE or not found.get("returns"):
-            fault.wrong["silent_wrong"] = f"test RMSE {found['test_rmse']:.4f}, returns {found.get('returns')}"
-        return fault
-
-
-def _as_rank(rank: int, size: int, port: int, kind: str, step: int, poisoned_rank: int) -> ExitStack:
-    """Makes the process a rank, whose step is poisoned if it is the right one."""
-    if size > 1:
-        os.environ.update(
-            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(size), LOCAL_WORLD_SIZE=str(size),
-            MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port),
-        )  # fmt: skip
-    stack = ExitStack()
-    stack.enter_context(poisoned(kind, step, poisoned_rank))
-    return stack
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
 
 def write_ratings(place: Path) -> None:
     """Writes a small ratings file with titles, and pairs to predict."""
@@ -273,8 +228,9 @@ def write_ratings(place: Path) -> None:
     )
 
 
-def must(words: list[str], root: Path) -> None:
-    """Runs a command that has to succeed."""
+def must(words: list[str], root: Path) -> float:
+    """Runs a command that has to succeed; returns its seconds."""
     outcome = run_program(words, root / "log")
     if outcome.code:
         raise SystemExit(f"{' '.join(words)}: {outcome.output}")
+    return outcome.seconds

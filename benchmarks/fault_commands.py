@@ -26,6 +26,7 @@ class FaultCommand:
         verifies: It checks files, so it must not call a damaged one sound.
         continues: It continues what is there, so its inputs change when it succeeds.
         writes: What it makes in the directory of the copies, if anything.
+        resumes: An interrupted one leaves parts, from which it is resumed.
     """
 
     words: Callable[[Path], list[str]]
@@ -34,6 +35,7 @@ class FaultCommand:
     verifies: bool = False
     continues: bool = False
     writes: str | None = None
+    resumes: bool = False
 
 
 def _gnnrec(*words: object) -> list[str]:
@@ -77,6 +79,11 @@ def _page(outcome: Outcome, place: Path) -> object:
     return (place / "page" / "report.html").exists()
 
 
+def _table(outcome: Outcome, place: Path) -> object:
+    rows = json.loads((place / "compared" / "comparison.json").read_text())
+    return [(row["model"], row["metrics"]) for row in rows]
+
+
 COMMANDS: dict[str, FaultCommand] = {
     "prepare": FaultCommand(
         lambda place: _gnnrec("prepare", place / "prepared", "--ratings", place / "ratings"),
@@ -86,14 +93,20 @@ COMMANDS: dict[str, FaultCommand] = {
         lambda place: _gnnrec("prepare", "--verify", place / "data"), ("data",), _printed, verifies=True
     ),
     "plan": FaultCommand(lambda place: _gnnrec("plan", "--data", place / "data"), ("data",), _printed),
-    "train": FaultCommand(training, ("data",), summary, writes="run"),
+    "train": FaultCommand(training, ("data",), summary, writes="run", resumes=True),
     "train --resume": FaultCommand(training, ("data", "stopped"), summary, continues=True),
     "tune": FaultCommand(
         lambda place: _gnnrec(
             "tune", place / "data", "--out", place / "study", "--trials", 1, "--device", "cpu",
             "--wandb.mode", "disabled", "--set", "optimizer.epochs=2", "--set", "loader.folds=3",
         ),
-        ("data",), lambda outcome, place: (place / "study" / "best.yaml").exists(), writes="study",
+        ("data",), lambda outcome, place: (place / "study" / "best.yaml").exists(), writes="study", resumes=True,
+    ),
+    "compare": FaultCommand(
+        lambda place: _gnnrec(
+            "compare", place / "data", "--out", place / "compared", "--models", "biases", "--seeds", 1, "--resume",
+        ),
+        ("data",), _table, writes="compared", resumes=True,
     ),
     "evaluate": FaultCommand(
         lambda place: _gnnrec("evaluate", place / "run", "--data", place / "data", "--device", "cpu"),
@@ -103,7 +116,7 @@ COMMANDS: dict[str, FaultCommand] = {
         lambda place: _gnnrec(
             "export", place / "run", "--data", place / "data", "--out", place / "vectors", "--device", "cpu"
         ),
-        ("data", "run"), _files("vectors"), writes="vectors",
+        ("data", "run"), _files("vectors"), writes="vectors", resumes=True,
     ),
     "export --verify": FaultCommand(
         lambda place: _gnnrec("export", "--verify", place / "export", "--data", place / "data"), ("export",), _printed,

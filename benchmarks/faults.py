@@ -1,10 +1,12 @@
 """Injects faults into every command and counts what was lost, hung, ended in a traceback or was silently wrong.
 
-    python -m benchmarks.faults --seeds 3 --poisonings 100 --data DATA
+    python -m benchmarks.faults --seeds 3 --poisonings 100 --kills 40 --data DATA
 
 * Damage of each file that a command reads: its contents, or something else in its place.
-* A disk that is full, SIGTERM, SIGUSR1, SIGINT and SIGKILL at a random moment, and a second job on the same output:
-  after each the same command must go on, or begin again, and reach the result of the undisturbed one.
+* A disk that is full or becomes read-only (this needs root), too little memory, SIGTERM, SIGUSR1, SIGINT and SIGKILL at
+  a random moment, and a second job on the same output: after each the same command must continue, or begin again, and
+  reach the result of the undisturbed one.
+* SIGKILL of one rank or all ranks of a run, which another number of ranks resumes.
 * Numbers that are not finite in a step of training (:mod:`benchmarks.poison`), on one rank and on two: the run must
   recover.
 
@@ -31,22 +33,28 @@ from benchmarks import record
 from benchmarks.fault_campaign import Campaign, Fault
 from benchmarks.fault_commands import COMMANDS
 from benchmarks.fault_kinds import CONTENT, PLACE
+from benchmarks.fault_ranks import kill, poison
 
 _SIGNALS = ("SIGTERM", "SIGUSR1", "SIGINT", "SIGKILL")
+_DISKS = ("a full disk", "a read-only disk")
 
 
-def tasks(campaign: Campaign, seeds: int, poisonings: int) -> Iterator[Callable[[], Fault | None]]:
-    """Yields the faults, each as a function that injects it."""
+def tasks(
+    campaign: Campaign, seeds: int, poisonings: int, kills: int
+) -> Iterator[tuple[str, str, Callable[[], Fault | None]]]:
+    """Yields the faults: command, kind, and a function that injects it."""
     for seed in range(seeds):
         for name, command in COMMANDS.items():
             for kind in (*CONTENT, *PLACE):
-                yield functools.partial(campaign.damage, name, kind, seed)
-            for kind in (*_SIGNALS, *(("a full disk",) if command.writes else ())):
-                yield functools.partial(campaign.disturb, name, kind, seed)
+                yield name, kind, functools.partial(campaign.damage, name, kind, seed)
+            for kind in (*_SIGNALS, "little memory", *(_DISKS if command.writes else ())):
+                yield name, kind, functools.partial(campaign.disturb, name, kind, seed)
             if command.writes:
-                yield functools.partial(campaign.twice, name, seed)
+                yield name, "two jobs", functools.partial(campaign.twice, name, seed)
     for number in range(poisonings):
-        yield functools.partial(campaign.poison, number)
+        yield "train", "poisoning", functools.partial(poison, campaign, number)
+    for number in range(kills):
+        yield "train", "killed ranks", functools.partial(kill, campaign, number)
 
 
 def guard_cost(data: Path, pairs: int = 7, steps: int = 3) -> dict[str, float]:
@@ -88,14 +96,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--poisonings", type=int, default=100)
     parser.add_argument("--data", type=Path, help="prepared data of ML-20M's size, for the cost of the guard")
-    parser.add_argument("--only", nargs="+", help="inject only faults into these commands, and write no result file")
+    parser.add_argument("--kills", type=int, default=40, help="runs that other ranks resume after a kill")
+    parser.add_argument("--only", nargs="+", help="inject only these kinds, or into these commands; write no file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gnnrec-faults-") as root:
         campaign = Campaign(Path(root))
         chosen = [
             task
-            for task in tasks(campaign, options.seeds, options.poisonings)
-            if not options.only or (task.args[0] if isinstance(task.args[0], str) else "poison") in options.only  # type: ignore[attr-defined]
+            for command, kind, task in tasks(campaign, options.seeds, options.poisonings, options.kills)
+            if not options.only or {command, kind} & {*options.only}
         ]
         faults: list[Fault] = []
         with ThreadPoolExecutor(2) as pool:
@@ -115,7 +124,7 @@ def summarize(faults: list[Fault], seeds: int) -> dict:
     """The figures of a campaign."""
     poisonings = [fault for fault in faults if fault.kind == "poisoning"]
     cells = Counter((fault.command, fault.kind) for fault in faults)
-    kills = sum(fault.kind == "SIGKILL" for fault in faults)
+    kills = sum(fault.kind in ("SIGKILL", "killed ranks") for fault in faults)
     return {
         "faults": len(faults),
         "cells_of_command_and_fault": len(cells),
@@ -125,6 +134,7 @@ def summarize(faults: list[Fault], seeds: int) -> dict:
         },
         "poisonings": len(poisonings),
         "recovered": sum(not fault.wrong for fault in poisonings),
+        "kills_resumed_by_other_ranks": sum(fault.kind == "killed ranks" for fault in faults),
         "kills": kills + json.loads((record.RESULTS / "chaos.json").read_text())["kills"],
         "exit_codes": dict(Counter(str(fault.code) for fault in faults)),
         "what_went_wrong": [dataclasses.asdict(fault) for fault in faults if fault.wrong],

@@ -66,7 +66,7 @@ def main() -> None:
     print(record.write("plan", "benchmarks.plan_error", fitted | found | {"runs": rows}))
 
 
-def compare(name: str, data: Path, words: str, ranks: int, epochs: int = 3) -> dict:
+def compare(name: str, data: Path, words: str, ranks: int, epochs: int = 8) -> dict:
     """Predicts and measures one run, and returns both with relative errors."""
     job = job_of(data, words.split(), ranks)
     found = measure(data, words.split(), ranks, epochs)

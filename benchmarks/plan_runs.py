@@ -16,19 +16,26 @@ from benchmarks.steps import run_epoch
 from gnnrec.config.train_config import TrainConfig, parse_train_config
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
+from gnnrec.graph.batch import Batch
+from gnnrec.graph.folds import Step
 from gnnrec.tools.planning.dataset import job_of_dataset
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.training.rating_trainer import RatingTrainer
+from gnnrec.training.step_meter import making_batch
 from gnnrec.utils import memory
 from gnnrec.utils.timer import Timer
 
 
 class TimedTrainer(RatingTrainer):
-    """Times the update apart from forward and backward."""
+    """Times batches and updates apart from forward and backward."""
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
         self.updating = Timer()
+
+    def make_batch(self, epoch: int, index: int) -> tuple[Step, Batch]:
+        with making_batch(self.world.collective_stats, self.batch_timer):
+            return super().make_batch(epoch, index)
 
     def update(self, lr: float) -> None:
         with self.updating:
@@ -47,7 +54,7 @@ def job_of(data: Path, options: list[str], ranks: int) -> TrainingJob:
     return job_of_dataset(data, config.model, config.loader, ranks)
 
 
-def measure(data: Path, options: list[str], ranks: int = 1, epochs: int = 3) -> dict[str, float]:
+def measure(data: Path, options: list[str], ranks: int = 1, epochs: int = 8) -> dict[str, float]:
     """Measures seconds of a step by stage, bytes of all-reduces and peak memory, of the slowest or largest rank.
 
     Every rank is a separate process with one thread. One epoch compiles and fills caches; the fastest of the next

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from gnnrec.errors import UserError
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 RATINGS_ROLES = ("user", "movie", "rating", "timestamp")
 MOVIES_ROLES = ("movie", "title", "genres")
@@ -88,7 +89,8 @@ def open_text(path: Path) -> TextIO:
 
 
 def unreadable(path: Path, error: Exception) -> UserError:
-    """Error for a file that the system or the decompressor cannot read."""
+    """Error for a file that the system or the decompressor cannot read; raises the error of a lack of memory again."""
+    reraise_out_of_memory(error)
     reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0].rstrip(".")
     return UserError(
         f"{path} cannot be read ({shown(reason, 120)}): check that it is complete and that you have permission"

@@ -19,6 +19,7 @@ from gnnrec.data.formats import detect_layout
 from gnnrec.data.layout import MOVIES_ROLES, READING_ERRORS, Layout, open_text, shown, unreadable
 from gnnrec.data.reading.rows import MalformedRow, text_rows
 from gnnrec.errors import UserError
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 _NO_GENRES = "(no genres listed)"
 
@@ -72,6 +73,7 @@ def _read(layout: Layout, has_integers: bool) -> pd.DataFrame:
             table = _read_rows(layout)
         columns = {role: _text(table.column(name)) for role, name in layout.columns.items()}
     except (pa.ArrowException, MalformedRow) as error:
+        reraise_out_of_memory(error)
         _raise_first_error(layout, str(error))
     except READING_ERRORS as error:
         raise unreadable(layout.path, error) from None

@@ -21,6 +21,7 @@ from gnnrec.data.threads import in_threads
 from gnnrec.data.write_prepared import write_prepared
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
+from gnnrec.utils.resource_errors import reserve_for_threads
 
 
 def prepare_in_memory(
@@ -41,6 +42,7 @@ def prepare_in_memory(
         UserError: Bad input.
     """
     # Checksums are computed during parsing: hashlib releases the GIL.
+    reserve_for_threads()
     with ThreadPoolExecutor(2) as pool:
         paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
         checksums = pool.map(files.sha256, paths)

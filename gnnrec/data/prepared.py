@@ -30,6 +30,7 @@ import numpy as np
 from gnnrec.data.shard_check import DTYPES, ShardChecks, check_array, whole_numbers
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 if TYPE_CHECKING:  # imported late: programs that read no table start faster
@@ -219,6 +220,7 @@ class PreparedDataset:
             with pq.ParquetFile(path) as file:
                 table = file.read()
         except (pa.ArrowException, OSError) as error:
+            reraise_out_of_memory(error)
             raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): run gnnrec prepare again") from None
         if missing := [column for column in columns if column not in table.column_names]:
             raise UserError(f"{path} is damaged (no column {missing[0]}): run gnnrec prepare again")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from gnnrec.utils.cores import usable_cores
+from gnnrec.utils.resource_errors import reserve_for_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,5 +24,6 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     items = list(items)
     if len(items) < 2:
         return [function(item) for item in items]
+    reserve_for_threads()
     with ThreadPoolExecutor(min(_MOST_THREADS, usable_cores())) as pool:
         return list(pool.map(function, items))

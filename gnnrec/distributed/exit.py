@@ -13,7 +13,7 @@ from typing import NoReturn
 from gnnrec.distributed.health.monitor import abort
 from gnnrec.errors import STOPPED_EXIT_CODE, USER_ERROR_EXIT_CODE, RanksLost, Stopped, UserError
 from gnnrec.utils.log import log_to_console, printable
-from gnnrec.utils.resource_errors import describe_resource_error
+from gnnrec.utils.resource_errors import check_memory_limit, describe_resource_error, is_out_of_memory
 
 #: Seconds that torchrun needs at most to end the other ranks when rank 0 has exited.
 _WAIT_FOR_RANK_0 = 3.0
@@ -30,6 +30,7 @@ def exit_on_user_error(program: str) -> Iterator[None]:
     """
     log_to_console()
     try:
+        check_memory_limit()
         yield
         sys.stdout.flush()
     except UserError as error:
@@ -52,15 +53,20 @@ def exit_on_user_error(program: str) -> Iterator[None]:
         problem_text = describe_resource_error(error)
         if problem_text is None:
             raise
-        _exit_with(program, problem_text)
+        _exit_with(program, problem_text, at_once=is_out_of_memory(error))
 
 
-def _exit_with(program: str, problem: str) -> NoReturn:
+def _exit_with(program: str, problem: str, at_once: bool = False) -> NoReturn:
+    """Prints an error and ends; ``at_once`` without the exit handlers of libraries, which would need memory."""
     rank = int(os.environ.get("RANK", "0"))
     if rank > 0:
         time.sleep(_WAIT_FOR_RANK_0)
         program = f"{program}: rank {rank}"
     print(f"{program}: error: {printable(' '.join(problem.splitlines()))}", file=sys.stderr, flush=True)
+    if at_once:
+        with contextlib.suppress(OSError, MemoryError):
+            sys.stdout.flush()
+        os._exit(USER_ERROR_EXIT_CODE)
     sys.exit(USER_ERROR_EXIT_CODE)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.errors import UserError
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 #: Rows in memory at a time.
 _BATCH = 65_536
@@ -27,6 +28,7 @@ def read_column(paths: list[Path], column: str) -> Iterator[pa.Array]:
                 for batch in file.iter_batches(_BATCH, columns=[column]):
                     yield batch.column(0)
         except (OSError, pa.ArrowException) as error:
+            reraise_out_of_memory(error)
             raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}): export again") from None
 
 

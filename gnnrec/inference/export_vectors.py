@@ -19,6 +19,7 @@ from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 if TYPE_CHECKING:
@@ -200,5 +201,6 @@ def _ratings(directory: Path, manifest: dict, file: RatingsFile | None, dataset:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
+    reraise_out_of_memory(error)
     reason = str(error).splitlines()[0].rstrip(". ") if str(error) else type(error).__name__
     return UserError(f"{path} is damaged ({reason}): export again")

@@ -1,4 +1,8 @@
-"""Selects the implementation of a kernel: compiled by numba, a Triton kernel, or plain torch."""
+"""Selects the implementation of a kernel: compiled by numba, a Triton kernel, or plain torch.
+
+numba imports scipy.linalg with its first loop. It is imported here, before data take memory, because its BLAS waits
+without end for memory that a limit (``ulimit -d``) does not allow.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import importlib.util
 from collections.abc import Iterator
 from types import ModuleType
 
+import scipy.linalg  # noqa: F401
 import torch
 
 #: Device type -> package that compiles for it, and suffix of the modules that need it.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 if TYPE_CHECKING:
     from gnnrec.models.options import ModelOptions
@@ -133,6 +134,7 @@ def _import(path: Path, option: str) -> ModuleType:
         exec(compile(content, str(path), "exec"), module.__dict__)  # no .pyc: the file may be on a read-only disk
     except Exception as error:
         del sys.modules[name]
+        reraise_out_of_memory(error)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"{option}: {path} cannot be imported ({reason}): correct it") from None
     return module

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gnnrec.evaluation.metrics import Metrics, prefixed
 from gnnrec.training.profiling import StepProfiler
 from gnnrec.training.progress_bar import ProgressBar
-from gnnrec.training.step_meter import StepMeter
+from gnnrec.training.step_meter import StepMeter, making_batch
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.training.train_state import TrainState
 from gnnrec.training.trainer import Trainer
@@ -67,7 +67,7 @@ def run_loop(
                 return
             meter = StepMeter(world, trainer.batch_timer, state, config.log_every)
             for index in range(first, last):
-                with meter.making_batch():
+                with making_batch(world.collective_stats, trainer.batch_timer):
                     step, batch = trainer.make_batch(epoch, index)
                 loss = trainer.forward_backward(step, batch)
                 del batch  # frees its messages before those of the next pass are made

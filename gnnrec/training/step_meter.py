@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gnnrec.distributed.collectives import CollectiveStats
 from gnnrec.distributed.world import World
 from gnnrec.training.finite import NotFinite
 from gnnrec.training.train_state import TrainState
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
     from gnnrec.graph.folds import Step
     from gnnrec.training.tracking.tracker import Tracker
     from gnnrec.training.trainer import OptimizerUpdate
+
+
+@contextlib.contextmanager
+def making_batch(stats: CollectiveStats, timer: Timer) -> Iterator[None]:
+    """Times the making of a batch; its all-reduces count as those of batches (``batch_seconds``)."""
+    stats.in_batch = True
+    try:
+        with timer:
+            yield
+    finally:
+        stats.in_batch = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,17 +73,6 @@ class StepMeter:
         self.world, self.batch_timer, self.state, self.log_every = world, batch_timer, state, log_every
         self._marks = self._read_clocks()
         self._start_record()
-
-    @contextlib.contextmanager
-    def making_batch(self) -> Iterator[None]:
-        """Times the making of a batch; its all-reduces count as communication."""
-        stats = self.world.collective_stats
-        stats.in_batch = True
-        try:
-            with self.batch_timer:
-                yield
-        finally:
-            stats.in_batch = False
 
     def add(self, step: Step, loss: Tensor) -> None:
         """Adds a step that was taken.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import UserError
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 #: A path keeps one slash of the two.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
@@ -46,6 +47,7 @@ def opened(address: str, action: str) -> Iterator[tuple[Any, str]]:
     except FileNotFoundError:
         raise UserError(f"{address} does not exist: check the address") from None
     except Exception as error:  # each file system has errors of its own
+        reraise_out_of_memory(error)
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
             f"{address} cannot be {action} ({reason[:120]}): check the address and your credentials"

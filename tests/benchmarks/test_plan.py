@@ -11,8 +11,10 @@ import pytest
 from benchmarks import plan_error, record
 from benchmarks.plan_constants import fit
 from benchmarks.plan_error import worst
+from benchmarks.plan_runs import measure
 from gnnrec.tools.planning.constants import PATH
 from gnnrec.tools.planning.work import STAGES
+from tests.datasets import write_dataset
 
 
 def runs(true: dict[str, float]) -> list[dict]:
@@ -57,6 +59,13 @@ def test_the_package_has_the_constants_of_the_result_file():
     package = json.loads(PATH.read_text())
     assert {name: package[name] for name in result["constants"]} == result["constants"]
     assert fit(result["runs"], result["all_reduces"])["seconds"] == pytest.approx(package["seconds"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_every_stage_of_a_step_is_timed(tmp_path):
+    found = measure(write_dataset(tmp_path).directory, ["--loader.folds=2"], epochs=1)
+    assert all(0 < found[stage] < found["step"] for stage in STAGES)
+    assert sum(found[stage] for stage in STAGES) == pytest.approx(found["step"])
 
 
 @pytest.mark.slow

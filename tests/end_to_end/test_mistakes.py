@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import resource
 import shutil
 import signal
@@ -237,6 +238,11 @@ def test_a_disk_without_room(capfd, places, tmp_path: Path, line: str, room: int
     assert all(part.format(out=tmp_path / "out") in said for part in says), said
 
 
+def _raised_while(cause: Exception, error: Exception) -> Exception:
+    error.__context__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [
@@ -246,19 +252,35 @@ def test_a_disk_without_room(capfd, places, tmp_path: Path, line: str, room: int
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nmore"), "20 GiB.): use more ranks"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "--model.dim"),
         (MemoryError(), "out of memory: use a machine with more"),
+        (
+            OSError(12, "Cannot allocate memory", "/lib/x"),
+            "out of memory ([Errno 12] Cannot allocate memory: '/lib/x')",
+        ),
+        (ImportError("libx.so: cannot map zero-fill pages"), "out of memory (libx.so: cannot map zero-fill pages)"),
+        (RuntimeError("can't start new thread"), "OMP_NUM_THREADS=1"),
+        (RuntimeError("std::bad_alloc"), "out of memory (std::bad_alloc): use a machine with more"),
+        (_raised_while(MemoryError(), SystemError("returned NULL")), "out of memory (returned NULL)"),
     ],
 )
-def test_whatever_runs_out_is_named(capfd, error: Exception, says: str):
+def test_whatever_runs_out_is_named(capfd, monkeypatch, error: Exception, says: str):
+    monkeypatch.setattr(os, "_exit", sys.exit)  # without memory, exit handlers of libraries are left out
+
     def fail() -> None:
         raise error
 
     assert says in refusal(capfd, fail)
 
 
+def test_a_limit_of_memory_that_libraries_do_not_fit_into(capfd, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (10**8, resource.RLIM_INFINITY))
+    assert "only 100 MB of memory (ulimit -d)" in refusal(capfd, lambda: None)
+
+
 def test_other_errors_are_bugs_and_keep_their_traceback():
     assert (
         describe_resource_error(RuntimeError("a bug")) is None
         and describe_resource_error(FileNotFoundError(2, "no such file")) is None
+        and describe_resource_error(BlockingIOError(11, "Resource temporarily unavailable")) is None
     )
     with pytest.raises(ZeroDivisionError), exit_on_user_error("gnnrec"):
         raise ZeroDivisionError

@@ -13,6 +13,7 @@ import torch
 from gnnrec.data.out_of_core.size import memory_limit, num_workers
 from gnnrec.data.prepare_options import PrepareOptions
 from gnnrec.errors import UserError
+from gnnrec.utils.resource_errors import reserve_for_threads
 
 
 class Engine(Protocol):
@@ -36,6 +37,7 @@ class Threads:
     def map_unordered(self, function: Callable[..., Any], *shared: Any, items: Iterable) -> Iterator:
         """Yields ``function(*shared, item)`` in order of completion. After an exception no new item is started."""
         pending = iter(items)
+        reserve_for_threads()
         with ThreadPoolExecutor(self.number) as pool:
             running = {pool.submit(function, *shared, item) for item in itertools.islice(pending, self.number)}
             while running:

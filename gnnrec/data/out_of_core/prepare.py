@@ -47,6 +47,7 @@ from gnnrec.data.write_prepared import write_manifest
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.files import DirectoryOpener
+from gnnrec.utils.resource_errors import reserve_for_threads
 
 
 def prepare_out_of_core(
@@ -71,6 +72,7 @@ def prepare_out_of_core(
     job = PrepareJob(scratch, layouts, options, plan(layouts, options), layouts[0].text_ids)
     with contextlib.ExitStack() as stack:
         engine = stack.enter_context(open_engine(options))
+        reserve_for_threads()
         hashing = ThreadPoolExecutor(1)
         stack.callback(hashing.shutdown, wait=False, cancel_futures=True)  # bad input need not wait for checksums
         paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]

@@ -10,6 +10,7 @@ from torch import Tensor
 from gnnrec.errors import UserError
 from gnnrec.training.checkpoint.info import USE_ANOTHER, Tensors
 from gnnrec.training.finite import is_finite
+from gnnrec.utils.resource_errors import reraise_out_of_memory
 from gnnrec.utils.stored import check_regular
 
 #: Shape and type of a tensor.
@@ -35,6 +36,7 @@ def load_tensors(path: Path, mapped: bool = False) -> Tensors:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # the errors of damaged archives and pickles are of many classes
+        reraise_out_of_memory(error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} holds no tensors ({reason}){USE_ANOTHER}") from None
     if not isinstance(contents, dict):

@@ -17,6 +17,7 @@ from gnnrec.models.row_memory import RowMemory
 from gnnrec.training.checkpoint.info import DESCRIPTION, CheckpointInfo, Tensors, by_user_name
 from gnnrec.training.finite import NotFinite, is_finite
 from gnnrec.utils import files
+from gnnrec.utils.resource_errors import reserve_for_threads
 
 
 class SaveFailed(Exception):
@@ -75,6 +76,7 @@ class CheckpointWriter:
         problem = _make_directory(self._aside) if world.is_main else None
         _raise_if_any(world.broadcast_object(problem))
         self.contents = contents
+        reserve_for_threads()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="gnnrec-checkpoint")
         self._written: Future = self._threads.submit(self._write)
 
