@@ -70,7 +70,7 @@ def write_data(directory: Path, users: int, movies: int = MOVIES, ratings_a_user
 
 def write_run(run: Path, data: Path) -> None:
     """Writes a run directory with a checkpoint at initial values, its rows in files of a block of users."""
-    config = assigned_train_config(None, ["wandb.mode=disabled"], data=data, run_dir=run)
+    config = assigned_train_config(None, ["objective=rating", "wandb.mode=disabled"], data=data, run_dir=run)
     dataset = PreparedDataset(data)
     model = build_replicated(config.model, dataset, mean_degrees(dataset, (TRAIN,)), True, World(), config.seed)
     directory = checkpoint_path(run, "best", 1)

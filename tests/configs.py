@@ -29,8 +29,8 @@ def make_config(
     order: dict | None = None,
     **options,
 ) -> TrainConfig:
-    """A small configuration; parts are given as dictionaries of what differs. Interest and the order of
-    likes are off unless they are given.
+    """A small configuration, by default for ratings; parts are given as dictionaries of what differs. Interest and the
+    order of likes are off unless they are given.
     """
     config = TrainConfig(
         data=Path(data),
@@ -43,7 +43,7 @@ def make_config(
         checkpoint=CheckpointOptions(**checkpoint or {}),
         interest=InterestOptions(**{"enabled": False} if interest is None else interest),
         order=OrderOptions(**{"enabled": False} if order is None else order),
-        **{"wandb": WandbOptions(mode="disabled"), "baselines": False} | options,
+        **{"objective": "rating", "wandb": WandbOptions(mode="disabled"), "baselines": False} | options,
     )
     config.check()
     return config

@@ -24,6 +24,7 @@ def compare(
     seeds: int = 3,
     config: Path | str | None = None,
     label: str = "",
+    intervals: str = "",
     resume: bool = False,
     overwrite: bool = False,
     **options: Any,
@@ -37,6 +38,8 @@ def compare(
         seeds: Number of fits of each model.
         config: A YAML file of training options for the GNNs.
         label: Name of the row, if there is one model.
+        intervals: Model from which ``comparison.json`` has the differences of all others, with 95 % confidence
+            intervals.
         resume: Continue an interrupted comparison, or add models and seeds.
         overwrite: Replace an existing comparison.
         **options: Training options that override those of the file; sections are dictionaries, as in :func:`train`.
@@ -49,7 +52,12 @@ def compare(
     """
     directory = data.directory if isinstance(data, PreparedDataset) else Path(data)
     values = {"out": out, "models": models, "seeds": seeds, "config": config, "label": label or None}
-    values |= {"resume": resume, "overwrite": overwrite, "set": [word[2:] for word in words_of(options)]}
+    values |= {
+        "intervals": intervals or None,
+        "resume": resume,
+        "overwrite": overwrite,
+        "set": [word[2:] for word in words_of(options)],
+    }
     parsed = read_options(CompareOptions, values)
     # Each fit runs in separate processes, so these ranks need no device.
     with session("cpu") as world:

@@ -41,6 +41,7 @@ class Baseline:
         needs_times: The ratings must have times.
         trial: ``(dataset, world, splits, seed) -> (setting -> Fitted)``: fits among which settings are chosen, where
             they cost less than ``fit``; every rank makes the same calls.
+        uses_counts: Its settings may have ``count_confidence`` (:meth:`with_count_confidence`).
     """
 
     name: str
@@ -49,6 +50,18 @@ class Baseline:
     fit: Callable[[PreparedDataset, World, tuple[int, ...], int, dict], Fitted]
     needs_times: bool = False
     trial: Callable[[PreparedDataset, World, tuple[int, ...], int], Callable[[dict], Fitted]] | None = None
+    uses_counts: bool = False
+
+    def with_count_confidence(self, alpha: float) -> Baseline:
+        """The baseline with ``1 + alpha log(1 + count)`` as weights of ratings, if it can and alpha is not 0.
+
+        These replace the equal weights ``alpha`` of implicit ALS.
+        """
+        if not alpha or not self.uses_counts:
+            return self
+        settings = [{name: value for name, value in setting.items() if name != "alpha"} for setting in self.grid]
+        distinct = [setting for number, setting in enumerate(settings) if setting not in settings[:number]]
+        return dataclasses.replace(self, grid=tuple(setting | {"count_confidence": alpha} for setting in distinct))
 
 
 @dataclasses.dataclass(frozen=True)

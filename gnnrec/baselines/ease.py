@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -11,7 +12,7 @@ from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.models.closed_form import require_few_movies
-from gnnrec.models.ease import ease_problem
+from gnnrec.models.ease import EaseProblem, ease_problem
 from gnnrec.models.item_problem import is_by_users
 
 #: Penalties from which validation chooses, the default first.
@@ -28,7 +29,8 @@ def fit_ease(dataset: PreparedDataset, world: World, splits: tuple[int, ...], se
         world: The ranks; rank 0 inverts.
         splits: Splits to fit on.
         seed: Not used.
-        setting: ``penalty``, the same for every movie.
+        setting: ``penalty``, the same for every movie; and ``count_confidence``, with which ``x`` has the weights of
+            movies by their counts.
 
     Raises:
         UserError: There are too many movies.
@@ -45,13 +47,27 @@ def _fits(
     dataset: PreparedDataset, world: World, splits: tuple[int, ...], most: int | None
 ) -> Callable[[dict], Fitted]:
     require_few_movies(dataset.num_movies, "baseline EASE", "leave out this baseline")
-    train = training_interactions(dataset, world, splits)
-    users = round(world.all_reduce_scalar(int((train.user_ptr.diff() > 0).sum())))
-    rated = world.all_reduce_sum_(torch.bincount(train.movie, minlength=dataset.num_movies))
-    if is_by_users(users, int((rated > 0).sum())):
-        most = None
-    problem = ease_problem(train, dataset.num_movies, world, most)
-    return lambda setting: fitted_ranking(dataset, world, problem.solve(setting["penalty"]).scores)
+
+    @functools.cache
+    def problem(confidence: float) -> EaseProblem:
+        train = training_interactions(dataset, world, splits, confidence)
+        users = round(world.all_reduce_scalar(int((train.user_ptr.diff() > 0).sum())))
+        rated = world.all_reduce_sum_(torch.bincount(train.movie, minlength=dataset.num_movies))
+        by_users = is_by_users(users, int((rated > 0).sum()))
+        return ease_problem(train, dataset.num_movies, world, None if by_users else most)
+
+    def fit(setting: dict) -> Fitted:
+        confidence = setting.get("count_confidence", 0.0)
+        return fitted_ranking(dataset, world, problem(confidence).solve(setting["penalty"]).scores, confidence)
+
+    return fit
 
 
-EASE = Baseline("EASE", "ranking", tuple({"penalty": penalty} for penalty in PENALTIES), fit_ease, trial=try_ease)
+EASE = Baseline(
+    "EASE",
+    "ranking",
+    tuple({"penalty": penalty} for penalty in PENALTIES),
+    fit_ease,
+    trial=try_ease,
+    uses_counts=True,
+)

@@ -36,15 +36,18 @@ def fit_implicit_als(
         world: The ranks.
         splits: Splits to fit on.
         seed: Seed of the initial factors.
-        setting: ``factors``, ``alpha``, ``regularization``.
+        setting: ``factors``, ``regularization``, and ``alpha`` or ``count_confidence``: equal weights of relevant
+            ratings, or weights by their counts.
 
     Raises:
         UserError: The package is not installed.
     """
     from threadpoolctl import threadpool_limits
 
-    rated = sparse_matrix(training_interactions(dataset, world, splits), dataset.num_movies)
-    parts = world.all_gather_objects((rated.indptr.astype(np.int64), rated.indices.astype(np.int32)))
+    confidence = setting.get("count_confidence", 0.0)
+    rated = sparse_matrix(training_interactions(dataset, world, splits, confidence), dataset.num_movies)
+    own = rated.indptr.astype(np.int64), rated.indices.astype(np.int32), rated.data.astype(np.float32)
+    parts = world.all_gather_objects(own)
     with threadpool_limits(1, "blas"):  # the package runs its own threads
         model = _model(setting, seed)
         if world.is_main:
@@ -58,7 +61,7 @@ def fit_implicit_als(
             users = model.recalculate_user(np.arange(shown.num_users), liked)
         return torch.from_numpy(users).to(world.device) @ movies.T
 
-    return fitted_ranking(dataset, world, score)
+    return fitted_ranking(dataset, world, score, confidence)
 
 
 def _model(setting: dict, seed: int) -> Any:
@@ -68,7 +71,7 @@ def _model(setting: dict, seed: int) -> Any:
         raise UserError("baseline implicit ALS needs the package implicit: pip install 'gnnrec[implicit]'") from None
     return AlternatingLeastSquares(
         factors=setting["factors"],
-        alpha=setting["alpha"],
+        alpha=setting.get("alpha", 1.0),
         regularization=setting["regularization"],
         iterations=ITERATIONS,
         num_threads=torch.get_num_threads(),
@@ -76,11 +79,11 @@ def _model(setting: dict, seed: int) -> Any:
     )
 
 
-def _stacked(parts: list[tuple[np.ndarray, np.ndarray]], num_movies: int) -> scipy.sparse.csr_matrix:
+def _stacked(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], num_movies: int) -> scipy.sparse.csr_matrix:
     """Stacks the users of all ranks in the order of their rows."""
     blocks = [
-        scipy.sparse.csr_matrix((np.ones(len(movie), np.float32), movie, pointer), (len(pointer) - 1, num_movies))
-        for pointer, movie in parts
+        scipy.sparse.csr_matrix((weight, movie, pointer), (len(pointer) - 1, num_movies))
+        for pointer, movie, weight in parts
     ]
     return scipy.sparse.vstack(blocks, format="csr")
 
@@ -93,4 +96,5 @@ IMPLICIT_ALS = Baseline(
         for factors, alpha, regularization in itertools.product(FACTORS, ALPHAS, REGULARIZATIONS)
     ),
     fit_implicit_als,
+    uses_counts=True,
 )

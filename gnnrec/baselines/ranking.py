@@ -20,7 +20,7 @@ MOST_MOVIES_FOR_PAIRS = 10_000
 
 
 def fit_baselines(
-    dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int
+    dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: int, count_confidence: float = 0.0
 ) -> dict[str, dict[str, float | None]]:
     """Test metrics of baselines that are tuned on validation (see :func:`fit_best`).
 
@@ -31,6 +31,7 @@ def fit_baselines(
         world: The ranks; every rank calls this.
         splits: Splits to fit on.
         seed: Seed of the fits.
+        count_confidence: Strength of the weights by counts, where a baseline has them.
 
     Returns:
         Name -> ``test_`` metrics and the chosen setting.
@@ -42,7 +43,7 @@ def fit_baselines(
         world.log(f"item kNN and EASE are left out: {dataset.num_movies:,} movies, more than {MOST_MOVIES_FOR_PAIRS:,}")
     rows = {}
     for baseline in baselines:
-        chosen = fit_best(baseline, dataset, world, splits, seed)
+        chosen = fit_best(baseline.with_count_confidence(count_confidence), dataset, world, splits, seed)
         figures = chosen.fitted.metrics(TEST).figures()
         rows[baseline.name] = {f"test_{name}": value for name, value in figures.items()} | chosen.setting
     return rows

@@ -27,6 +27,6 @@ def fitted_ratings(
 
     def metrics(split: int) -> RatingMetrics:
         targets = held_out(dataset, graph.part, split, graph.world, graph.dtype)
-        return rating_metrics(predict(targets), targets.rating, graph.rating_unit, graph.world)
+        return rating_metrics(predict(targets), targets.rating, graph.rating_unit, graph.world, pointer=targets.pointer)
 
     return Fitted(metrics, chosen or {})

@@ -40,7 +40,8 @@ class TrainConfig:
     Args:
         data: Prepared dataset, a directory made by gnnrec prepare.
         run_dir: Run directory to make, for configuration, metrics, checkpoints and summary.
-        objective: Task: rating (predict ratings) or ranking (find the movies that users like).
+        objective: Task: rating (predict ratings), ranking (find the movies that users like), or auto: ranking for logs
+            without ratings, for equal ratings and for data prepared for ranking, else rating.
         model: The rating model.
         loader: Division of an epoch of the rating model into steps.
         interest: Lists of the rating model: interest is fitted after training.
@@ -76,7 +77,7 @@ class TrainConfig:
 
     data: Path
     run_dir: Path
-    objective: Literal["rating", "ranking"] = "rating"
+    objective: Literal["auto", "rating", "ranking"] = "auto"
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     loader: LoaderOptions = dataclasses.field(default_factory=LoaderOptions)
     optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)

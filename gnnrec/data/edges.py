@@ -51,6 +51,28 @@ def sort_edges(user: np.ndarray, movie: np.ndarray, timestamp: np.ndarray | None
     return order[~superseded], int(superseded.sum())
 
 
+def sum_by_pair(
+    user: np.ndarray, movie: np.ndarray, kept: np.ndarray, value: np.ndarray, split: np.ndarray | None = None
+) -> np.ndarray:
+    """Sums the values of all ratings of each kept pair: the number of its events, if each one has the value 1.
+
+    Args:
+        user: int ``[ratings]``, user rows.
+        movie: int ``[ratings]``, movie rows.
+        kept: Positions of the kept ratings, as :func:`sort_edges` returns them.
+        value: float ``[ratings]``.
+        split: Given splits, uint8 ``[ratings]``; only values of the kept rating's split are then summed.
+
+    Returns:
+        float32 ``[kept]``.
+    """
+    pairs = user.astype(np.int64) * (int(movie.max()) + 1) + movie
+    position = np.searchsorted(pairs[kept], pairs)
+    if split is not None:
+        value = np.where(split == split[kept][position], value, 0)
+    return np.bincount(position, value, len(kept)).astype(np.float32)
+
+
 def row_pointers(sorted_user: np.ndarray, num_users: int) -> np.ndarray:
     """Offsets of each user's first rating, int64 ``[num_users + 1]``."""
     return np.searchsorted(sorted_user, np.arange(num_users + 1, dtype=sorted_user.dtype))

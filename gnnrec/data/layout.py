@@ -45,7 +45,7 @@ class Layout:
         text_ids: Roles whose ids are text even if all of them are digits.
         integer_ids: Roles whose columns have a type of integers (Parquet, JSON).
         split: The split of all rows, for a file that was given as one; else None.
-        implicit: Rows have no rating: each one counts as a rating of 1.
+        implicit: Rows have no rating: each one is an event, and events of a pair of user and movie are counted.
         not_rated: Ratings that stand for "not rated"; their rows are left out.
     """
 

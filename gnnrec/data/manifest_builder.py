@@ -103,7 +103,11 @@ def print_summary(out: Path, manifest: Manifest, user_ptr: np.ndarray, seconds: 
     """Prints counts, split sizes and shard balance."""
     counts, parts = manifest.counts, manifest.split["counts"]
     logger.info(f"{out}: {counts['users']:,} users, {counts['movies']:,} movies, {counts['ratings']:,} ratings")
-    logger.info(f"  {counts['duplicates_dropped']:,} duplicates dropped (the latest rating of a pair counts)")
+    repeated = f"{counts['duplicates_dropped']:,}"
+    if manifest.source.get("implicit"):
+        logger.info(f"  {repeated} further events of a pair counted (a rating is the number of events of its pair)")
+    else:
+        logger.info(f"  {repeated} duplicates dropped (the latest rating of a pair counts)")
     names = [name for split, name in enumerate(SPLIT_NAMES) if split <= TEST or parts[name]]
     logger.info(f"  {manifest.split['protocol']} split: " + ", ".join(f"{name} {parts[name]:,}" for name in names))
     load = order.imbalance(user_ptr, manifest.shards)

@@ -72,13 +72,19 @@ def _arrange(
     ratings.user = None
     kept, dropped = edges.sort_edges(user, ratings.movie.codes, ratings.timestamp)
     user_ptr = edges.row_pointers(user[kept], len(row_user))
+    events = None
+    if options.implicit:
+        events = edges.sum_by_pair(user, ratings.movie.codes, kept, ratings.rating, ratings.split)
+        scale = (scale[0], float(events.max()))
     del user
     columns = {"movie": ratings.movie.codes, "rating": ratings.rating, "timestamp": ratings.timestamp}
     columns["given"] = ratings.split
     columns = {name: column for name, column in columns.items() if column is not None}
     ratings.movie = ratings.rating = ratings.timestamp = ratings.split = None
     arrays = _take(columns, kept)
-    del kept
+    if events is not None:
+        arrays["rating"] = events
+    del kept, events
     if options.order == "metis":
         parts = min(options.shards, len(row_user))
         part = order.metis_parts(user_ptr, arrays["movie"], len(raw_movies), parts, options.seed)

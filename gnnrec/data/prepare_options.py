@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from gnnrec.data.layout import MOVIES_ROLES, as_number
 from gnnrec.data.prepared import SPLIT_NAMES, UNUSED
 from gnnrec.data.split_ranking import RANKING_OPTIONS
 from gnnrec.errors import UserError
+from gnnrec.utils.addresses import cache_directory
 from gnnrec.utils.bounds import bounded, check_bounds
 from gnnrec.utils.option_names import dashed
 
@@ -21,11 +21,6 @@ from gnnrec.utils.option_names import dashed
 DEFAULT_VALIDATION = 0.05
 #: Gigabytes, of which the libraries take about a third.
 LEAST_MEMORY = 1.0
-
-
-def cache_directory() -> Path:
-    """Returns ``$XDG_CACHE_HOME/gnnrec``, or ``~/.cache/gnnrec``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gnnrec"
 
 
 @dataclasses.dataclass
@@ -54,8 +49,8 @@ class PrepareOptions(ColumnOptions):
         title_column: Column of the titles in the movies file; by default guessed, and may be absent.
         genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
         ids: Raw ids: auto (integers if all of them are, else text; text if their column has that type) or text.
-        implicit: Rank movies by views, clicks or purchases: each row counts as a rating of 1, and no column of ratings
-            is read.
+        implicit: Rank movies by views, clicks or purchases: no column of ratings is read, and the rating of a pair of
+            user and movie is its number of rows.
         not_rated: Codes in the column of ratings that stand for "not rated", such as 99 or -1; their rows are left out.
         rating_scale: Lowest and highest possible rating; by default 0.5 to 5 or 1 to 5 for GroupLens layouts, else the
             lowest and highest rating in the file.

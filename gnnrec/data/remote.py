@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.addresses import address_of, opened
 from gnnrec.utils.log import logger
-from gnnrec.utils.resource_errors import reraise_out_of_memory
 
-#: A path keeps one slash of the two.
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
 #: Fields of fsspec's information about a file that change with its contents.
 _VERSIONS = ("ETag", "etag", "LastModified", "last_modified", "mtime", "created", "md5Hash")
 _BLOCK = 1 << 20
@@ -27,7 +24,7 @@ _BLOCK = 1 << 20
 
 def is_remote(path: Path) -> bool:
     """Returns whether a path is an address such as ``s3://bucket/ratings.csv``."""
-    return _ADDRESS.fullmatch(str(path)) is not None
+    return address_of(path) is not None
 
 
 def local_copy(path: Path, directory: Path) -> Path:
@@ -40,25 +37,11 @@ def local_copy(path: Path, directory: Path) -> Path:
     Raises:
         UserError: No package for this kind of address, no such file, or no connection.
     """
-    match = _ADDRESS.fullmatch(str(path))
-    if match is None:
+    address = address_of(path)
+    if address is None:
         return path
-    address = f"{match[1]}://{match[2]}"
-    try:
-        import fsspec
-
-        system, root = fsspec.core.url_to_fs(address)
+    with opened(address, "read") as (system, root):
         return _copy(system, root, address, Path(directory).expanduser() / "remote")
-    except ImportError as error:
-        raise UserError(f"{address} needs a package that is not installed ({error}): install it") from None
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"{address} does not exist: check the address") from None
-    except Exception as error:  # each file system has errors of its own
-        reraise_out_of_memory(error)
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{address} cannot be read ({reason[:120]}): check the address and your credentials") from None
 
 
 def _copy(system: Any, root: str, address: str, directory: Path) -> Path:

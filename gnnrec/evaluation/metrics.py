@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+from gnnrec.evaluation.user_sums import UserSums
+
 #: Ending of errors that are measured without the times of ratings.
 WITHOUT_TIME = "_without_time"
 
@@ -14,9 +16,13 @@ class Metrics(Protocol):
 
     Attributes:
         unit: Unit of :attr:`count`: ``ratings`` or ``users``.
+        by_user: Sums of this rank's users, by local rows; None if they were not computed.
     """
 
     unit: ClassVar[str]
+
+    @property
+    def by_user(self) -> UserSums | None: ...
 
     @property
     def count(self) -> int:

@@ -7,11 +7,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.list_metrics import ListTotals
+from gnnrec.evaluation.user_sums import UserSums
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.kernels import top_reference
 from gnnrec.kernels.ragged import owners
@@ -25,6 +27,9 @@ _POPULAR = 0.01
 _SCORES = 1 << 24
 #: Lower ranks only matter for MRR, which needs one of them per user.
 _LISTED = 100
+
+#: Metrics that are means over users, in the order of :func:`_figures`.
+_OF_USERS = ("recall@20", "recall@50", "ndcg@100", "mrr", "ndcg@20")
 
 #: Called with users, as local rows int64 ``[n]``, and float64 ``[n, 5]``: their Recall@20, Recall@50, NDCG@100,
 #: reciprocal rank and NDCG@20.
@@ -48,6 +53,7 @@ class RankingMetrics:
             with the most ratings that are left out of rankings, which are known ones.
         count: Users, of all ranks.
         at: Metrics at further lengths that were asked for (:mod:`gnnrec.evaluation.list_metrics`).
+        by_user: Metrics of this rank's users that are means over users, by local rows.
     """
 
     recall_at_20: float | None
@@ -59,6 +65,7 @@ class RankingMetrics:
     popular: float | None
     count: int
     at: dict[str, float] = dataclasses.field(default_factory=dict)
+    by_user: UserSums | None = dataclasses.field(default=None, repr=False, compare=False)
     unit: ClassVar[str] = "users"
 
     def figures(self) -> dict[str, float | None]:
@@ -133,6 +140,7 @@ def evaluate_ranking(
     totals = ListTotals(lengths, ratings, popular, candidates, raters)
     depth = max((_LISTED, *lengths))
     users = targets.user_ptr.diff().nonzero().squeeze(1)
+    of_users: list[Tensor] = []
     chunk = max(1, min(chunk, _SCORES // num_movies))
     for rows in world.lockstep(torch.split(users, chunk) if users.numel() else []):
         scores, known = score(rows), slice_users(seen, rows)
@@ -144,6 +152,7 @@ def evaluate_ranking(
         sums[:5] += figures.sum(0)
         sums[5] += popular[first].sum()
         sums[6:] += sums.new_tensor([first.numel(), len(rows)])
+        of_users.append(figures)
         if on_users is not None:
             on_users(rows, figures)
         covered[first] = 1
@@ -155,7 +164,14 @@ def evaluate_ranking(
     recall_20, recall_50, ndcg, mrr, ndcg_20 = (value / count for value in means)
     share = popular_listed / max(all_listed, 1)
     at = totals.figures(world)
-    return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, ndcg_20, share, int(count), at)
+    by_user = _by_user(users, of_users)
+    return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, ndcg_20, share, int(count), at, by_user)
+
+
+def _by_user(users: Tensor, figures: list[Tensor]) -> UserSums:
+    """Metrics of single users, from :func:`_figures` of chunks of them."""
+    values = (torch.cat(figures) if figures else torch.zeros(0, len(_OF_USERS), dtype=torch.float64)).T.cpu().numpy()
+    return UserSums(users.cpu().numpy(), np.ones(len(users)), dict(zip(_OF_USERS, values)))
 
 
 def _popular(ratings: Tensor, candidates: Tensor) -> Tensor:

@@ -30,7 +30,6 @@ from gnnrec.graph.interactions import (
 )
 from gnnrec.graph.partition import partition
 from gnnrec.kernels.ragged import owners
-from gnnrec.kernels.sums import bag
 
 #: Splits that are known after training that leaves out the test ratings.
 _KNOWN_SPLITS = (TRAIN, VALIDATION, VALIDATION_INPUT, TEST_INPUT)
@@ -66,7 +65,7 @@ class RankingSplit:
             movies: Movie vectors, float ``[movies, dim]``.
             on_users: Called with each chunk of users.
         """
-        return self.rank(lambda shown: bag(source, shown.movie, shown.user_ptr) @ movies.T, on_users)
+        return self.rank(lambda shown: shown.sums(source) @ movies.T, on_users)
 
     def rank(self, score: Callable[[Interactions], Tensor], on_users: OnUsers | None = None) -> RankingMetrics:
         """Metrics of any scores; every rank calls this.
@@ -122,7 +121,12 @@ def known_splits(refit: Refit) -> tuple[int, ...]:
 
 
 def read_ranking_split(
-    dataset: PreparedDataset, world: World, split: int, relevant: float, places: bool = False
+    dataset: PreparedDataset,
+    world: World,
+    split: int,
+    relevant: float,
+    places: bool = False,
+    confidence: float = 0.0,
 ) -> RankingSplit:
     """Reads one held-out split.
 
@@ -132,12 +136,13 @@ def read_ranking_split(
         split: VALIDATION or TEST.
         relevant: Lowest relevant rating.
         places: Whether to number the shown ratings of a user by time.
+        confidence: Strength of the weights of shown ratings (:func:`gnnrec.graph.interactions.count_confidence`).
     """
     part = partition(dataset.manifest.shards, world.rank, world.size)
     shown, to_find = ranking_splits(dataset.manifest.split["protocol"], split)
     return RankingSplit(
         world=world,
-        shown=read_interactions(dataset, part, shown, relevant, world.device, places),
+        shown=read_interactions(dataset, part, shown, relevant, world.device, places, confidence),
         seen=read_interactions(dataset, part, shown, None, world.device),
         targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
         candidates=candidate_movies(dataset, world),

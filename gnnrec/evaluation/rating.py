@@ -11,6 +11,7 @@ from torch import Tensor
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
+from gnnrec.evaluation.user_sums import UserSums
 from gnnrec.graph.batch import Targets
 from gnnrec.graph.dataset_edges import read_edges
 from gnnrec.graph.partition import Partition
@@ -31,6 +32,7 @@ class RatingMetrics:
         rmse_without_time: RMSE of predictions that do not use the times of the ratings, like those of exported vectors.
         mae_without_time: Their mean absolute error.
         count: Ratings, of all ranks.
+        by_user: Sums of this rank's users, by local rows; None if they were not computed.
     """
 
     rmse: float | None
@@ -38,6 +40,7 @@ class RatingMetrics:
     rmse_without_time: float | None
     mae_without_time: float | None
     count: int
+    by_user: UserSums | None = dataclasses.field(default=None, repr=False, compare=False)
     unit: ClassVar[str] = "ratings"
 
     def figures(self) -> dict[str, float | None]:
@@ -87,7 +90,12 @@ def held_out(
 
 @torch.no_grad()
 def rating_metrics(
-    predicted: Tensor, rating: Tensor, unit: RatingUnit, world: World, without_time: Tensor | None = None
+    predicted: Tensor,
+    rating: Tensor,
+    unit: RatingUnit,
+    world: World,
+    without_time: Tensor | None = None,
+    pointer: Tensor | None = None,
 ) -> RatingMetrics:
     """Metrics of predictions clipped to the rating scale; sums and counts are all-reduced in float64.
 
@@ -97,16 +105,30 @@ def rating_metrics(
         unit: Unit of the metrics, and the rating scale.
         world: The ranks; every rank calls this.
         without_time: Standardized predictions that do not use times; None if ``predicted`` does not.
+        pointer: First rating of each user of this rank, int64 ``[users + 1]``, for sums by user.
     """
     sums = [torch.tensor(float(rating.numel()), dtype=torch.float64, device=rating.device)]
+    of_users: list[Tensor] = []
     for predictions in (predicted,) if without_time is None else (predicted, without_time):
         error = (unit.clip(predictions).double() - rating.double()) * unit.std
         sums += [error.square().sum(), error.abs().sum()]
+        if pointer is not None:
+            of_users += [segment_sum(error.square(), pointer), segment_sum(error.abs(), pointer)]
     count, *errors = world.all_reduce_sum_(torch.stack(sums)).tolist()
     if count == 0:
         return RatingMetrics(None, None, None, None, 0)
     figures = [((square / count) ** 0.5, absolute / count) for square, absolute in zip(errors[::2], errors[1::2])]
-    return RatingMetrics(*figures[0], *figures[-1], int(count))
+    by_user = None if pointer is None else _by_user(pointer, of_users)
+    return RatingMetrics(*figures[0], *figures[-1], int(count), by_user)
+
+
+def _by_user(pointer: Tensor, sums: list[Tensor]) -> UserSums:
+    """Sums of the users with ratings: squared and absolute errors, and the same without time if they differ."""
+    count = pointer.diff()
+    user = count.nonzero().squeeze(1)
+    values = [values[user].cpu().numpy() for values in (*sums[:2], *sums[-2:])]
+    names = ("rmse", "mae", "rmse_without_time", "mae_without_time")
+    return UserSums(user.cpu().numpy(), count[user].double().cpu().numpy(), dict(zip(names, values)))
 
 
 @torch.no_grad()
@@ -137,7 +159,7 @@ def model_metrics(model: RatingModel, without_time: Tensor, targets: Targets, gr
     """Metrics of a model from the results of :func:`predict_split`, over all ranks."""
     timed = targets.temporal_bias is not None
     predicted = without_time + model.temporal_bias(targets) if timed else without_time
-    return rating_metrics(predicted, targets.rating, graph.rating_unit, graph.world, without_time)
+    return rating_metrics(predicted, targets.rating, graph.rating_unit, graph.world, without_time, targets.pointer)
 
 
 @torch.no_grad()

@@ -10,10 +10,11 @@ from gnnrec.kernels.ragged import offsets, owners, ranges
 from gnnrec.kernels.sorting import sort_within
 
 
-def in_order(interactions: Interactions) -> Tensor:
-    """Returns the movies of each user from the oldest to the newest: int32 ``[ratings]``."""
+def in_order(interactions: Interactions, values: Tensor | None = None) -> Tensor:
+    """Returns values, by default the movies, of each user from the oldest to the newest rating: ``[ratings]``."""
+    values = interactions.movie if values is None else values
     last = interactions.user_ptr[1:][owners(interactions.user_ptr, torch.int64)]
-    return torch.empty_like(interactions.movie).scatter_(0, last - interactions.place.long(), interactions.movie)
+    return torch.empty_like(values).scatter_(0, last - interactions.place.long(), values)
 
 
 def windows(interactions: Interactions, length: int, step: int) -> tuple[Interactions, Tensor]:
@@ -34,8 +35,11 @@ def windows(interactions: Interactions, length: int, step: int) -> tuple[Interac
     start = (torch.arange(len(user), device=counts.device) - offsets(number)[user]) * step
     lengths = (counts[user] - start).clamp(max=length)
     pointer = offsets(lengths)
-    movie = in_order(interactions)[ranges(interactions.user_ptr[user] + start, lengths)]
-    movie = movie[sort_within(pointer, movie).long()]
+    index = ranges(interactions.user_ptr[user] + start, lengths)
+    movie = in_order(interactions)[index]
+    order = sort_within(pointer, movie).long()
+    movie, weight = movie[order], interactions.weight
+    weight = None if weight is None else in_order(interactions, weight)[index][order]
     edges = movie.numel()
     same = torch.zeros(edges, dtype=torch.int64, device=movie.device)
-    return Interactions(pointer, movie, torch.ones(edges, device=movie.device), same), user
+    return Interactions(pointer, movie, torch.ones(edges, device=movie.device), same, weight=weight), user

@@ -19,10 +19,12 @@ from gnnrec.data.prepared import (
     message_splits,
 )
 from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
 from gnnrec.graph.dataset_edges import read_edges
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.graph.places import places_from_newest
 from gnnrec.kernels.ragged import offsets, owners, ranges
+from gnnrec.kernels.sums import bag
 
 
 @dataclasses.dataclass
@@ -36,6 +38,7 @@ class Interactions:
         edge_id: int32 or int64 ``[edges]``, positions in the prepared arrays, independent of the number of ranks.
         place: Number of each rating from the newest one of its user, which is 1: int32 ``[edges]``; None if it was not
             asked for, or without times.
+        weight: Weight of each rating in sums over movies, float64 ``[edges]``; None for ones.
     """
 
     user_ptr: Tensor
@@ -43,6 +46,7 @@ class Interactions:
     rating: Tensor
     edge_id: Tensor
     place: Tensor | None = None
+    weight: Tensor | None = None
 
     @property
     def num_users(self) -> int:
@@ -54,6 +58,32 @@ class Interactions:
         """Ratings of this rank."""
         return self.movie.numel()
 
+    def sums(self, table: Tensor) -> Tensor:
+        """Sums the rows of a table, float ``[movies, width]``, over the movies of each user: ``[users, width]``."""
+        return bag(table, self.movie, self.user_ptr, None if self.weight is None else self.weight.to(table))
+
+
+def count_confidence(count: Tensor, alpha: float) -> Tensor | None:
+    """Computes ``1 + alpha log(1 + count)``, float64; None if ``alpha`` is 0, which makes all weights equal.
+
+    Hu, Koren and Volinsky, "Collaborative filtering for implicit feedback datasets" (ICDM 2008).
+
+    Args:
+        count: Events of each pair of user and movie, float ``[edges]``, 0 or more.
+        alpha: Strength.
+    """
+    return 1 + alpha * count.double().log1p() if alpha else None
+
+
+def require_counts(dataset: PreparedDataset, alpha: float) -> None:
+    """Raises a :class:`UserError` if ratings that are to be counts can be negative."""
+    lowest = dataset.manifest.rating["min"]
+    if alpha and lowest < 0:
+        raise UserError(
+            f"--ranking.count-confidence {alpha:g} takes ratings for counts, and {dataset.directory} has ratings down "
+            f"to {lowest:g}: leave the option out"
+        )
+
 
 def read_interactions(
     dataset: PreparedDataset,
@@ -62,6 +92,7 @@ def read_interactions(
     relevant: float | None,
     device: torch.device,
     places: bool = False,
+    confidence: float = 0.0,
 ) -> Interactions:
     """Reads the ratings of the users of ``part`` in some splits.
 
@@ -72,17 +103,20 @@ def read_interactions(
         relevant: Lowest rating to keep; None keeps all.
         device: Device of the result.
         places: Whether to number the ratings of a user by time, if the dataset has times.
+        confidence: Strength with which ratings, as counts, are weights (:func:`count_confidence`); 0 for equal weights.
     """
     edges = read_edges(dataset, part, splits, relevant)
     movie = edges.movie()
     in_time = places and dataset.timestamp is not None
     place = places_from_newest(edges.user_ptr, edges.time(), movie).to(device) if in_time else None
+    rating = edges.rating().to(device)
     return Interactions(
         user_ptr=edges.user_ptr.to(device),
         movie=movie.to(device),
-        rating=edges.rating().to(device),
+        rating=rating,
         edge_id=edges.edge_id.to(device),
         place=place,
+        weight=count_confidence(rating, confidence),
     )
 
 
@@ -101,6 +135,7 @@ def slice_users(interactions: Interactions, users: Tensor) -> Interactions:
         rating=interactions.rating[index],
         edge_id=interactions.edge_id[index],
         place=None if interactions.place is None else interactions.place[index],
+        weight=None if interactions.weight is None else interactions.weight[index],
     )
 
 
@@ -117,6 +152,7 @@ def select_edges(interactions: Interactions, kept: Tensor) -> Interactions:
         movie=interactions.movie[kept],
         rating=interactions.rating[kept],
         edge_id=interactions.edge_id[kept],
+        weight=None if interactions.weight is None else interactions.weight[kept],
     )
 
 
@@ -124,11 +160,19 @@ def merge(first: Interactions, second: Interactions) -> Interactions:
     """Joins different interactions of the same users, sorted by user, then movie; places are left out."""
     edge_id = torch.cat([first.edge_id, second.edge_id])
     order = edge_id.argsort()  # edges of a dataset are sorted by user, then movie
+    weight = None
+    if first.weight is not None or second.weight is not None:
+        parts = (
+            torch.ones_like(part.rating, dtype=torch.float64) if part.weight is None else part.weight
+            for part in (first, second)
+        )
+        weight = torch.cat(list(parts))[order]
     return Interactions(
         user_ptr=first.user_ptr + second.user_ptr,
         movie=torch.cat([first.movie, second.movie])[order],
         rating=torch.cat([first.rating, second.rating])[order],
         edge_id=edge_id[order],
+        weight=weight,
     )
 
 

@@ -27,7 +27,8 @@ class RankingBatch:
         negatives: Movies drawn for each edge, int32 ``[edges, n]``; None if the loss is over all movies.
         negative_weight: 1, or 0 if all attempts drew a movie that the user likes, float ``[edges, n]``.
         negative_share: Probability of each negative, float ``[edges, n]``.
-        value: Wanted scores of the movies in the squared loss, float ``[edges]``; None for ones.
+        value: Wanted scores of the movies in the squared loss, shares of the user's weight in the others: float
+            ``[edges]``; None for ones.
     """
 
     lists: CSRLists

@@ -18,14 +18,17 @@ import torch
 from gnnrec.data.column_options import ColumnOptions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
-from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split_into_parts
+from gnnrec.errors import UserError
+from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, ExportPart, split_into_parts
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
+from gnnrec.inference.outputs import output_directory
 from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.user_encoder import UserEncoder, Vectors
+from gnnrec.utils.addresses import address_of
 from gnnrec.utils.bounds import bounded, check_bounds
 
 _HEAD = "head.npz"
@@ -36,7 +39,8 @@ class ExportOptions(ColumnOptions):
     """Options of ``gnnrec export``.
 
     Args:
-        out: Directory to make. An interrupted export of the same run is resumed.
+        out: Directory to make, or an address that fsspec opens (s3://). An interrupted export of the same run is
+            resumed.
         checkpoint: Checkpoint to export.
         dtype: Type of the embeddings.
         formats: Formats, separated by commas: parquet (always written), npy (memory-mappable arrays, ids by row) and
@@ -65,8 +69,22 @@ class ExportOptions(ColumnOptions):
     overwrite: bool = False
 
 
-@torch.no_grad()
 def export(run: Path, options: ExportOptions, world: World) -> dict:
+    """Writes an export to a directory, or to an address (:mod:`gnnrec.inference.outputs`).
+
+    Arguments, result and errors are those of :func:`export_files`.
+    """
+    address = address_of(options.out)
+    if options.wandb and address:
+        raise UserError(
+            f"--wandb logs the path of an export on this machine, and --out is {address}: leave one of them out"
+        )
+    with output_directory(options.out, MANIFEST, options.overwrite, world) as out:
+        return export_files(run, dataclasses.replace(options, out=out), world)
+
+
+@torch.no_grad()
+def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     """Writes ``users/part-*.parquet``, ``movies/part-*.parquet`` and, once these are complete, ``manifest.json``.
 
     All ranks embed the movies together. The user parts are then divided evenly, whichever rank trained these users.

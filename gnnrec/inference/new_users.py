@@ -77,7 +77,8 @@ def read_new_users(
 ) -> NewUsers:
     """Reads ratings in any layout that ``gnnrec prepare`` reads, in the same way as it read those of the dataset.
 
-    A known user also keeps the ratings in the dataset; a new rating of the same movie replaces the old one.
+    A known user also keeps the ratings in the dataset; a new rating of the same movie replaces the old one. Of logs
+    without ratings, the events in the dataset and in the file are counted.
 
     Args:
         path: The ratings.
@@ -112,7 +113,10 @@ def read_new_users(
     in_dataset = np.flatnonzero(movie >= 0)
     # The latest rating of a pair counts; without times the last one, which is the new one.
     times = None if time is None else time[in_dataset]
-    order = in_dataset[edges.sort_edges(user[in_dataset], movie[in_dataset], times)[0]]
+    pair, value = (user[in_dataset], movie[in_dataset]), rating[in_dataset]
+    kept = edges.sort_edges(*pair, times)[0]
+    order = in_dataset[kept]
+    value = edges.sum_by_pair(*pair, kept, value) if layout.implicit else value[kept]
     unknown = rows[ratings.movie.codes] < 0
     return NewUsers(
         directory=layout.path,
@@ -121,7 +125,7 @@ def read_new_users(
         movies=dataset.movies,
         user_ptr=edges.row_pointers(user[order], len(known_row)),
         movie=movie[order].astype(np.int32),
-        rating=rating[order].astype(np.float32),
+        rating=value.astype(np.float32),
         split=np.full(len(order), TRAIN, np.uint8),
         timestamp=None if time is None else time[order],
         known_row=known_row,

@@ -17,9 +17,9 @@ from gnnrec.data.pairs import PairsFile
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.open_source import is_export, open_source
+from gnnrec.inference.outputs import output_file
 from gnnrec.inference.pair_scores import PairScores
 from gnnrec.inference.predict_options import PredictOptions
-from gnnrec.utils import files
 
 
 def run_predict(path: Path, options: PredictOptions) -> None:
@@ -56,7 +56,7 @@ def write_predictions(path: Path, options: PredictOptions, world: World) -> None
     """
     started = time.perf_counter()
     pairs, scores = open_pairs(path, options, world)
-    with files.complete_file(options.out, options.overwrite) as aside:
+    with output_file(options.out, options.overwrite) as aside:
         with _writer(aside, options.out.name, scores.schema(pairs)) as writer:
             for table in scores.tables(pairs):
                 world.check_stop()

@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.inference.outputs import check_output_file
 from gnnrec.inference.source_options import SourceOptions
-from gnnrec.utils import files
 from gnnrec.utils.bounds import bounded, check_bounds
 
 #: Endings of the output file.
@@ -22,7 +22,7 @@ class PredictOptions(SourceOptions):
         pairs: File of pairs, CSV (also gzipped) or Parquet, with a column of users and one of movies. Further columns
             are ignored.
         out: File to write, with a row for each pair in the order of the pairs. Its name ends in .csv, .csv.gz or
-            .parquet.
+            .parquet, and it may be an address that fsspec opens (s3://, https://).
         user_column: Column of the user ids in the pairs file, and in the ratings file if one is read; by default
             guessed from usual names.
         movie_column: Column of the movie ids in the pairs file, and in the ratings file if one is read; by default
@@ -49,4 +49,4 @@ class PredictOptions(SourceOptions):
             path = getattr(self, name)
             if path is not None and self.out.exists() and path.exists() and self.out.samefile(path):
                 raise UserError(f"--out {self.out} is also --{name}: choose another file")
-        files.check_replaceable_file(self.out, self.overwrite)
+        check_output_file(self.out, self.overwrite)

@@ -67,8 +67,7 @@ class RankingRun(LoadedRun):
         return known_splits(self.config.refit)
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RankingEncoder:
-        relevant = self.config.ranking.relevant
-        return RankingEncoder(self.model, self.order, self.dataset, self.known_splits, relevant, chunk)
+        return RankingEncoder(self.model, self.order, self.dataset, self.known_splits, self.config.ranking, chunk)
 
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         encoder = self.encoder(chunk)
@@ -80,8 +79,8 @@ class RankingRun(LoadedRun):
 
     def held_out(self, split: int) -> RankingSplit:
         """Reads one held-out split; every rank calls this."""
-        places = self.order is not None
-        return read_ranking_split(self.dataset, self.world, split, self.config.ranking.relevant, places)
+        options, places = self.config.ranking, self.order is not None
+        return read_ranking_split(self.dataset, self.world, split, options.relevant, places, options.count_confidence)
 
     def scorer(self, split: int) -> Callable[[Interactions], Tensor]:
         """Returns the scores of all movies from shown ratings of a held-out split, float ``[users, movies]``."""
@@ -92,6 +91,7 @@ class RankingRun(LoadedRun):
             "head": "dot",
             "score": "dot(user.embedding, movie.embedding)",
             "relevant": self.config.ranking.relevant,
+            "count_confidence": self.config.ranking.count_confidence,
             "popularity_discount": round(float(self.model.popularity_exponent), 6),
             **({} if self.order is None else {"order_of_likes": self.order.chosen() | {"half_life": HALF_LIFE}}),
             "message_splits": "all" if self.config.refit == "all" else "all but test",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from functools import partial
 from typing import ClassVar
@@ -12,8 +13,9 @@ import pyarrow.parquet as pq
 import torch
 
 from gnnrec.distributed.world import World
-from gnnrec.inference.export_directory import ExportDirectory, split_into_parts
+from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, split_into_parts
 from gnnrec.inference.list_order import ListOrder, list_order
+from gnnrec.inference.outputs import output_directory
 from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.recommend_filters import allowed_movies, describe
 from gnnrec.inference.recommend_options import RecommendOptions
@@ -32,6 +34,16 @@ class RecommendationDirectory(ExportDirectory):
 
 
 def write_recommendations(source: VectorSource, options: RecommendOptions, world: World) -> dict:
+    """Writes recommendations to a directory, or to an address (:mod:`gnnrec.inference.outputs`).
+
+    Arguments, result and errors are those of :func:`write_files`.
+    """
+    assert options.out is not None  # RecommendOptions.check
+    with output_directory(options.out, MANIFEST, options.overwrite, world) as out:
+        return write_files(source, dataclasses.replace(options, out=out), world)
+
+
+def write_files(source: VectorSource, options: RecommendOptions, world: World) -> dict:
     """Writes ``recommendations/part-*.parquet`` and, once these are complete, ``manifest.json``.
 
     Columns: ``user`` (raw id), ``rank`` (int32, from 1), ``movie`` (raw id), ``score`` (float32) and, in the order of

@@ -22,7 +22,7 @@ class RecommendOptions(SourceOptions):
         top: Movies for each user.
         order_by: Order of the movies: interest (how likely the user is to rate a movie at all), rating (the predicted
             rating) or both; by default both, where a rating run has interest.
-        out: Directory to make, with --all. An interrupted call is resumed.
+        out: Directory to make, with --all, or an address that fsspec opens (s3://). An interrupted call is resumed.
         genre: Genres to recommend from; by default all.
         min_year: Earliest year of a movie, by the year at the end of its title as in Heat (1995); by default any.
         max_year: Latest year of a movie; by default any.

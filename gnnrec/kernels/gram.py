@@ -11,10 +11,11 @@ from gnnrec.kernels.lists import CSRLists
 
 
 def pair_sums(lists: CSRLists, weight: Tensor | None, first: int, last: int) -> Tensor:
-    """Sums the weights of the lists that have both of two columns, on the CPU.
+    """Sums products over the lists that have both of two columns, on the CPU: ``weight[i] * factor[a] * factor[b]``.
 
     Args:
-        lists: Entries on the CPU, ascending and different within a list; values are not read.
+        lists: Entries on the CPU, ascending and different within a list, with the factors of entries, float64, or None
+            for ones; other values are not read.
         weight: Weight of each list, float64 ``[rows]``; None for ones.
         first: First column.
         last: One past the last column.

@@ -12,8 +12,8 @@ from gnnrec.kernels.lists import CSRLists
 
 def pair_sums(lists: CSRLists, weight: Tensor | None, first: int, last: int) -> Tensor:
     """See :func:`gnnrec.kernels.gram.pair_sums`."""
-    ones = np.ones(lists.entry.numel())
-    arrays = ones, lists.entry.numpy(), lists.pointer.numpy()
+    factor = np.ones(lists.entry.numel()) if lists.factor is None else lists.factor.numpy()
+    arrays = factor, lists.entry.numpy(), lists.pointer.numpy()
     matrix = scipy.sparse.csr_array(arrays, shape=(lists.rows, lists.columns))[:, first:]
     weighted = matrix if weight is None else scipy.sparse.diags_array(weight.numpy()) @ matrix
     sums = (matrix[:, : last - first].T.tocsr() @ weighted).toarray()

@@ -18,7 +18,6 @@ from torch import Tensor
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions, select_edges
 from gnnrec.kernels.ragged import offsets, owners
-from gnnrec.kernels.sums import bag
 from gnnrec.models.closed_form import item_weights
 from gnnrec.models.closed_form_start import ItemModel
 from gnnrec.models.gram import weighted_gram
@@ -65,7 +64,7 @@ def ease_problem(
     those without ratings.
 
     Args:
-        rated: Ratings of this rank's users; their values do not matter.
+        rated: Ratings of this rank's users; they count with their weights, and their values do not matter.
         num_movies: Movies of the dataset.
         world: The ranks.
         most: Number of movies to solve for, the most rated ones; None for all.
@@ -158,8 +157,7 @@ class _WeightsOfMovies:
     movies: RatedMovies
 
     def scores(self, rated: Interactions) -> Tensor:
-        known = self.movies.only(rated)
-        return self.movies.expand(bag(self.weights, known.movie, known.user_ptr), 1)
+        return self.movies.expand(self.movies.only(rated).sums(self.weights), 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,16 +224,19 @@ class _WeightsOfUsers:
 
 
 def _dense(rated: Interactions, columns: int) -> Tensor:
-    """Returns ``X``, float64 ``[users, columns]``, 1 for each rating."""
+    """Returns ``X``, float64 ``[users, columns]``, the weight of each rating, by default 1."""
     matrix = torch.zeros(rated.num_users, columns, dtype=torch.float64, device=rated.movie.device)
-    matrix[owners(rated.user_ptr, torch.int64), rated.movie.long()] = 1
+    values = torch.ones_like(rated.movie, dtype=torch.float64) if rated.weight is None else rated.weight
+    matrix[owners(rated.user_ptr, torch.int64), rated.movie.long()] = values
     return matrix
 
 
 def _gathered(rated: Interactions, world: World) -> Interactions:
     """Returns the ratings of the users of all ranks, of those with any, on every rank."""
     counts = rated.user_ptr.diff()
-    own = counts[counts > 0].cpu().numpy(), rated.movie.cpu().numpy()
-    count, movie = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*world.all_gather_objects(own)))
-    movie = movie.to(world.device)
-    return Interactions(offsets(count.to(world.device)), movie, torch.ones_like(movie), torch.arange(len(movie)))
+    weight = torch.ones_like(rated.movie, dtype=torch.float64) if rated.weight is None else rated.weight
+    own = tuple(part.cpu().numpy() for part in (counts[counts > 0], rated.movie, weight))
+    parts = zip(*world.all_gather_objects(own))
+    count, movie, weight = (torch.from_numpy(np.concatenate(part)).to(world.device) for part in parts)
+    edge = torch.arange(len(movie))
+    return Interactions(offsets(count), movie, torch.ones_like(movie), edge, weight=weight)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
-from gnnrec.graph.interactions import Interactions, merge
+from gnnrec.graph.interactions import Interactions
 from gnnrec.kernels.gram import pair_sums
 from gnnrec.kernels.lists import CSRLists
 
@@ -27,15 +25,10 @@ def weighted_gram(
     weight_per_user: Tensor | None,
     world: World,
     dtype: torch.dtype | None = None,
-    weak: Interactions | None = None,
-    weak_weight: float = 0.0,
 ) -> Tensor:
-    """Computes ``Z' diag(w) Z``, where ``Z[user, movie]`` is 1 for each interaction. Every rank calls this.
+    """Computes ``X' diag(w) X``, where ``X[user, movie]`` is the weight of each interaction. Every rank calls this.
 
     Summed on the CPU, one block of movies at a time, which bounds memory to the result and one block.
-
-    With weak interactions ``L`` beside ``X``, ``Z = X + a L``. In terms of ``A = X + L``, whose entries are all 1,
-    ``Z' W Z = (1 - a) X' W X + a A' W A - a (1 - a) L' W L``.
 
     Args:
         interactions: Interactions of this rank's users.
@@ -43,25 +36,19 @@ def weighted_gram(
         weight_per_user: Float ``[users of this rank]``; None for ones.
         world: The ranks.
         dtype: Type of the result; None for float64 up to :data:`FLOAT64_MOVIES` movies, float32 above.
-        weak: Further interactions of the same users, none of them among the others; None for none, on every rank.
-        weak_weight: ``a``, their value.
 
     Returns:
         ``[movies, movies]`` on the rank's device, equal on all ranks. All sums are in float64.
     """
     dtype = dtype or (torch.float64 if num_movies <= FLOAT64_MOVIES else torch.float32)
-    parts = [(1.0, interactions)]
-    if weak is not None and weak_weight:
-        both = (weak_weight, merge(interactions, weak)), (-weak_weight * (1 - weak_weight), weak)
-        parts = [(1 - weak_weight, interactions), *both]
-    lists = [(factor, CSRLists(part.user_ptr.cpu(), part.movie.cpu(), num_movies)) for factor, part in parts]
+    factor = None if interactions.weight is None else interactions.weight.double().cpu()
+    lists = CSRLists(interactions.user_ptr.cpu(), interactions.movie.cpu(), num_movies, factor)
     weight = None if weight_per_user is None else weight_per_user.double().cpu()
     gram = torch.empty(num_movies, num_movies, dtype=dtype, device=world.device)
     rows = max(1, BLOCK // max(num_movies, 1))
     for first in range(0, num_movies, rows):
         last = min(first + rows, num_movies)
-        parts_of_block = (pair_sums(part, weight, first, last).mul_(factor) for factor, part in lists)
-        block = world.all_reduce_sum_(functools.reduce(Tensor.add_, parts_of_block).to(world.device))
+        block = world.all_reduce_sum_(pair_sums(lists, weight, first, last).to(world.device))
         square = block[:, : last - first]
         gram[first:last, first:last] = square + square.triu(1).T
         gram[first:last, last:] = block[:, last - first :]
@@ -70,8 +57,10 @@ def weighted_gram(
 
 
 def sparse_matrix(interactions: Interactions, num_movies: int) -> scipy.sparse.csr_array:
-    """Returns ``X``, float64 ``[users of this rank, movies]``, 1 for each interaction."""
+    """Returns ``X``, float64 ``[users of this rank, movies]``, the weight of each interaction, by default 1."""
     movie = interactions.movie.cpu().numpy()
+    weight = interactions.weight
+    values = np.ones(len(movie)) if weight is None else weight.double().cpu().numpy()
     return scipy.sparse.csr_array(
-        (np.ones(len(movie)), movie, interactions.user_ptr.cpu().numpy()), shape=(interactions.num_users, num_movies)
+        (values, movie, interactions.user_ptr.cpu().numpy()), shape=(interactions.num_users, num_movies)
     )

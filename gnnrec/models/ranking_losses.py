@@ -32,7 +32,7 @@ def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
     """Computes ``sum_u w_u sum_j (score_uj - value_uj)^2`` over all movies ``j`` without a ``[users, movies]`` matrix.
 
     ``sum_j (z . t_j)^2 = z' (T'T) z``, and only scores of the user's own movies differ from ``z . t_j``. The value of a
-    movie that is not among them is 0.
+    movie that is not among them is 0; that of the others is 1, a confidence, or less for weak likes.
 
     Args:
         source: Float ``[movies, dim]``.
@@ -112,5 +112,8 @@ def _pairwise_scores(source: Tensor, target: Tensor, batch: RankingBatch) -> tup
 
 
 def _weight_per_edge(batch: RankingBatch) -> Tensor:
-    """Divides each user's weight by the user's number of movies: float ``[edges]``."""
+    """Divides each user's weight among the user's movies, in proportion to their values: float ``[edges]``."""
+    if batch.value is not None:
+        total = batch.user_weight.new_zeros(batch.lists.rows).index_add_(0, batch.lists.owner, batch.value)
+        return batch.value * (batch.user_weight / total)[batch.lists.owner]
     return (batch.user_weight / batch.lists.pointer.diff().clamp(min=1))[batch.lists.owner]

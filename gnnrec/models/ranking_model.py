@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from gnnrec import rng
 from gnnrec.graph.interactions import Interactions
 from gnnrec.graph.ranking_batch import RankingBatch
-from gnnrec.kernels.sums import bag
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_losses import bpr_loss, sampled_softmax_loss, softmax_loss, squared_loss
 from gnnrec.models.ranking_options import RankingOptions
@@ -27,9 +26,9 @@ _INITIAL_SCALE = 10.0
 class RankingModel(nn.Module):
     """Linear item-to-item model with two tables of movies.
 
-    A user's vector is the sum of the message embeddings of the movies that the user likes. A movie's score is the dot
-    product of this vector and the movie's target row, over ``(popularity + 10) ** popularity_exponent``. Users have no
-    rows, so new users are served like those of training.
+    A user's vector is the sum of the message embeddings of the movies that the user likes, with the weights of these
+    ratings if there are some. A movie's score is the dot product of this vector and the movie's target row, over
+    ``(popularity + 10) ** popularity_exponent``. Users have no rows, so new users are served like those of training.
 
     Attributes:
         message_embedding: Float ``[movies, dim]``.
@@ -99,7 +98,7 @@ class RankingModel(nn.Module):
     @torch.no_grad()
     def user_vectors(self, liked: Interactions) -> Tensor:
         """Computes user vectors from liked movies: float ``[users, dim]``, zero for a user without liked movies."""
-        return bag(self.message_embedding, liked.movie, liked.user_ptr)
+        return liked.sums(self.message_embedding)
 
     @torch.no_grad()
     def scores(self, liked: Interactions) -> Tensor:

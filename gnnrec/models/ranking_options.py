@@ -39,6 +39,8 @@ class RankingOptions:
         dropout: Share of messages dropped in training; by default 0.5, and 0.7 for a random start.
         users_a_step: Users of a step, over all ranks.
         relevant: Lowest rating of a movie that its user likes, if the dataset was not prepared for ranking.
+        count_confidence: Strength alpha of the weights 1 + alpha log(1 + count) of liked movies, if ratings are counts
+            of plays, clicks or purchases.
     """
 
     dim: int = bounded(256, least=1)
@@ -57,6 +59,7 @@ class RankingOptions:
     dropout: float | None = bounded(None, least=0, below=1)
     users_a_step: int = bounded(500, least=0, meaning="all")
     relevant: float = 4.0
+    count_confidence: float = bounded(0.0, least=0, meaning="equal weights")
 
     @property
     def draws(self) -> bool:

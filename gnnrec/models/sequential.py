@@ -21,7 +21,7 @@ class SequentialTables:
 
     In the first, the movie at place ``k`` from the newest one has weight ``k ^ -exponent``; in the second
     ``2 ^ -((k - 1) / 8)``. Lists are ordered by ``first + next_weight * second``. Ratings without times have equal
-    weights.
+    weights. The first score also has the weights of ratings, where there are some.
 
     Attributes:
         liked_embedding, liked_target: Tables of the first score, float32 ``[movies, dim]``.
@@ -53,10 +53,11 @@ class SequentialTables:
 
     def user_vectors(self, liked: Interactions) -> Tensor:
         """Computes vectors from liked movies, float32 ``[users, dim + next dim]``; zero for a user without any."""
-        weights: list[Tensor | None] = [None, None]
+        weights = [None if liked.weight is None else liked.weight.to(self.liked_embedding), None]
         if liked.place is not None:
             place = liked.place.to(self.liked_embedding)
-            weights = [place**-self.exponent, 2 ** ((1 - place) / HALF_LIFE)]
+            decay = place**-self.exponent
+            weights = [decay if weights[0] is None else decay * weights[0], 2 ** ((1 - place) / HALF_LIFE)]
         first, second = (
             unit_vectors(bag(table, liked.movie, liked.user_ptr, weight))[0]
             for table, weight in zip((self.liked_embedding, self.next_embedding), weights)

@@ -13,6 +13,7 @@ from gnnrec.reporting.comparison import comparison_page
 from gnnrec.reporting.content import Page, Section
 from gnnrec.reporting.examples import recommendations, similar_movies
 from gnnrec.reporting.head import facts, notices, subtitle, tiles
+from gnnrec.reporting.leakage_section import leakage_section
 from gnnrec.reporting.list_results import list_results
 from gnnrec.reporting.movie_map import movie_map
 from gnnrec.reporting.opened_run import OpenedRun, open_run
@@ -108,7 +109,8 @@ def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
     sections += _model_sections(opened, options.users) if opened and not opened.diverged else []
     dataset = opened.loaded.dataset if opened else None
     world.check_stop()
-    sections += [partition_section(records, dataset), time_section(records), configuration(records)]
+    audited = leakage_section(dataset) if records.config.refit != "all" else None
+    sections += [audited, partition_section(records, dataset), time_section(records), configuration(records)]
     return Page(
         title=records.name,
         subtitle=subtitle(records),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,8 @@ class RatingTrainer(Trainer):
     users: NodeTables
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World, exclude: bool = True):
-        super().__init__(config, dataset, world)
+        super().__init__(dataclasses.replace(config, objective="rating"), dataset, world)
+        config = self.config
         splits = message_splits(config.refit)
         self.graph = build_rank_graph(dataset, world, splits, torch.get_default_dtype(), config.model.time)
         memory = row_memory(config.user_rows, config.run_dir)

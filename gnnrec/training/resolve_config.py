@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.config.training_options import RANKING_DEFAULTS
-from gnnrec.data.prepared import PreparedDataset
-from gnnrec.data.split_ranking import has_no_ratings, relevance
+from gnnrec.data.prepared import Manifest, PreparedDataset
+from gnnrec.data.split_ranking import RANKING_OPTIONS, has_no_ratings, relevance
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
+from gnnrec.graph.interactions import require_counts
 
 #: Share of messages that are dropped, by start.
 _DROPOUT = {"closed_form": 0.5, "random": 0.7}
+
+
+def fitting_objective(manifest: Manifest) -> tuple[Literal["rating", "ranking"], str]:
+    """Returns the objective that fits a dataset, and the reason in words."""
+    protocol, rating = manifest.split["protocol"], manifest.rating
+    if manifest.source.get("implicit"):
+        return "ranking", "the data are a log without ratings"
+    if protocol in RANKING_OPTIONS:
+        return "ranking", f"the data were prepared for it (--protocol {protocol})"
+    if len(rating["levels"]) < 2:
+        return "ranking", f"all ratings are {rating['levels'][0]:g}"
+    return "rating", f"there are ratings from {rating['min']:g} to {rating['max']:g}"
+
+
+def with_objective(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
+    """Replaces the objective auto by the one that fits the dataset, and logs which one; others do not change.
+
+    Where all ratings are equal, the movies of all of them are liked.
+    """
+    if config.objective != "auto":
+        return config
+    objective, reason = fitting_objective(dataset.manifest)
+    other = " (--objective ranking ranks movies instead)" if objective == "rating" else ""
+    world.log(f"objective: {objective}, since {reason}{other}")
+    config = dataclasses.replace(config, objective=objective)
+    lowest = dataset.manifest.rating["levels"][0]
+    if objective == "ranking" and len(dataset.manifest.rating["levels"]) < 2 and lowest < config.ranking.relevant:
+        config = dataclasses.replace(config, ranking=dataclasses.replace(config.ranking, relevant=lowest))
+    return config
 
 
 def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
@@ -27,6 +58,7 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
         UserError: The objective is rating, but the dataset was prepared for ranking; or training is to stop by
             validation, and the dataset has no validation ratings.
     """
+    config = with_objective(config, dataset, world)
     protocol = dataset.manifest.split["protocol"]
     if config.optimizer.patience and not dataset.manifest.split["counts"]["validation"]:
         raise UserError(
@@ -46,6 +78,7 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
             )
         return config
     ranking = config.ranking
+    require_counts(dataset, ranking.count_confidence)
     if ranking.start == "closed_form" and dataset.num_movies > ranking.closed_form_movies:
         world.log(
             f"{dataset.num_movies:,} movies are more than --ranking.closed-form-movies "

@@ -26,7 +26,7 @@ from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
-from gnnrec.training.resolve_config import resolve_config
+from gnnrec.training.resolve_config import resolve_config, with_objective
 from gnnrec.training.run_directory import (
     finished_summary,
     note_stop,
@@ -181,6 +181,7 @@ def build_trainer(
     config: TrainConfig, dataset: PreparedDataset, world: World, info: CheckpointInfo | None = None
 ) -> Trainer:
     """The trainer of the configured objective; ``info`` is the checkpoint that it will be restored from."""
+    config = with_objective(config, dataset, world)
     world.collective_stats.wire = torch.bfloat16 if config.wire == "bf16" else None
     if config.objective == "ranking":
         return RankingTrainer(config, dataset, world, info.chosen if info else None)

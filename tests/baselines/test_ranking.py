@@ -53,18 +53,21 @@ def datasets(tmp_path_factory) -> dict[str, PreparedDataset]:
     return {name: write_dataset(tmp_path_factory.mktemp(name), protocol=name, **options) for name in PROTOCOLS}
 
 
-def dense(dataset: PreparedDataset, splits: list[int], relevant: float = 4.0) -> np.ndarray:
-    """One where a user has a rating of at least ``relevant`` in ``splits``, ``[users, movies]``."""
+def dense(dataset: PreparedDataset, splits: list[int], relevant: float = 4.0, alpha: float = 0.0) -> np.ndarray:
+    """``1 + alpha log(1 + rating)`` for ratings of at least ``relevant`` in ``splits``, else 0: ``[users, movies]``."""
     user = np.repeat(np.arange(dataset.num_users), np.diff(dataset.user_ptr))
-    chosen = np.isin(dataset.split, splits) & (np.asarray(dataset.rating) >= relevant)
+    rating = np.asarray(dataset.rating, np.float64)
+    chosen = np.isin(dataset.split, splits) & (rating >= relevant)
     table = np.zeros((dataset.num_users, dataset.num_movies))
-    table[user[chosen], np.asarray(dataset.movie)[chosen]] = 1
+    table[user[chosen], np.asarray(dataset.movie)[chosen]] = 1 + alpha * np.log(1 + rating[chosen])
     return table
 
 
-def expected_scores(name: str, train: np.ndarray, shown: np.ndarray, dataset: PreparedDataset) -> np.ndarray:
-    """Scores ``[users, movies]`` by the formulas of the papers."""
-    setting = SETTINGS[name]
+def expected_scores(
+    name: str, train: np.ndarray, shown: np.ndarray, dataset: PreparedDataset, alpha: float | None = None
+) -> np.ndarray:
+    """Scores ``[users, movies]`` by the formulas of the papers; ``alpha`` is that of implicit ALS, if it differs."""
+    setting = SETTINGS[name] | ({} if alpha is None else {"alpha": alpha})
     if name == "popularity":
         return np.tile(train.sum(0), (len(shown), 1))
     if name == "recent popularity":
@@ -90,9 +93,9 @@ def expected_scores(name: str, train: np.ndarray, shown: np.ndarray, dataset: Pr
     movies = model.item_factors.astype(np.float64)
     users = []
     for row in shown:
-        weight = np.where(row > 0, setting["alpha"], 1.0)
+        weight = np.where(row > 0, setting["alpha"] * row, 1.0)
         left = movies.T @ (weight[:, None] * movies) + setting["regularization"] * np.eye(setting["factors"])
-        users.append(np.linalg.solve(left, movies.T @ (weight * row)))
+        users.append(np.linalg.solve(left, movies.T @ (weight * (row > 0))))
     return np.array(users) @ movies.T
 
 
@@ -134,6 +137,36 @@ def test_baselines_match_the_formulas_of_the_papers(datasets, name, protocol, sp
     assert metrics.count > 5 and metrics.recall_at_20 < 0.95
     # Movies with the same raters, or none, tie or nearly tie by the formula, and rounding in float32 ranks them.
     assert metrics.figures() == pytest.approx(expected, rel=ROUNDING[name])
+
+
+@pytest.mark.parametrize("name", ["EASE", "implicit ALS"])
+def test_weights_by_counts_are_those_of_dense_formulas(datasets, name):
+    """EASE has the weights as values of X, implicit ALS as weights of squared errors."""
+    dataset, alpha = datasets["leave-last"], 1.7
+    train, shown = (dense(dataset, splits, alpha=alpha) for splits in ([TRAIN], [TRAIN, VALIDATION]))
+    assert len(np.unique(train)) > 3
+    expected = expected_figures(
+        expected_scores(name, train, shown, dataset, alpha=1.0),
+        seen=dense(dataset, [TRAIN, VALIDATION], relevant=0),
+        wanted=dense(dataset, [TEST]),
+        candidates=np.ones(dataset.num_movies, bool),
+    )
+    setting = {key: value for key, value in SETTINGS[name].items() if key != "alpha"}
+    plain = RANKING_BASELINES[name].fit(dataset, World(), (TRAIN,), 5, SETTINGS[name]).metrics(TEST)
+    fitted = RANKING_BASELINES[name].fit(dataset, World(), (TRAIN,), 5, setting | {"count_confidence": alpha})
+    assert fitted.metrics(TEST).figures() == pytest.approx(expected, rel=ROUNDING[name])
+    assert plain.figures() != pytest.approx(expected, rel=1e-3)
+
+
+def test_weights_by_counts_replace_equal_weights_in_grids():
+    for name, baseline in RANKING_BASELINES.items():
+        assert baseline.with_count_confidence(0) is baseline
+        weighted = baseline.with_count_confidence(0.5)
+        if name in ("EASE", "implicit ALS"):
+            assert all(setting["count_confidence"] == 0.5 and "alpha" not in setting for setting in weighted.grid)
+            assert len({tuple(setting.items()) for setting in weighted.grid}) == len(weighted.grid) > 5
+        else:
+            assert weighted is baseline
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -25,6 +25,8 @@ SCENARIOS = {
     "random, softmax": {"start": "random", "loss": "softmax"},
     "random, sampled softmax": {"start": "random", "loss": "sampled_softmax"},
     "closed form, bpr": {"start": "closed_form", "loss": "bpr", "l2": 3.0},
+    "closed form, squared, weights by counts": {"start": "closed_form", "l2": 3.0, "count_confidence": 1.5},
+    "random, softmax, weights by counts": {"start": "random", "loss": "softmax", "count_confidence": 1.5},
 }
 
 

@@ -76,8 +76,8 @@ def test_clicks_are_ranked(place):
     run_command(["prepare", str(place / "clicks"), *words])
     options = ["--data", str(place / "clicks"), "--run-dir", str(place / "ranked"), *TRAIN, "--ranking.dim", "8"]
     with pytest.raises(Exception, match="has no ratings to predict: train with --objective ranking"):
-        run(parse_train_config(options))
-    summary = run(parse_train_config([*options, "--objective", "ranking"]))
+        run(parse_train_config([*options, "--objective", "rating"]))
+    summary = run(parse_train_config(options))
     # Each user has one movie to find, which is among all 40.
     assert summary["counts"]["test_users"] == 60 and summary["test_recall@50"] == 1.0
     assert 0 < summary["test_ndcg@100"] < 1

@@ -56,7 +56,9 @@ def test_times_that_are_far_apart():
 @pytest.mark.parametrize("length, step", [(20, 10), (4, 4), (3, 1)])
 def test_windows_cover_the_ratings_of_each_user(length, step):
     interactions, _ = made(COUNTS, 10**6)
+    interactions.weight = 1.0 + interactions.movie.double() ** 2
     cut, users = windows(interactions, length, step)
+    assert torch.equal(cut.weight, 1.0 + cut.movie.double() ** 2)
     assert cut.num_users == len(users) and sorted(set(users.tolist())) == [1, 2, 3, 4, 5, 7]
     order = in_order(interactions)
     for user, count in enumerate(COUNTS):

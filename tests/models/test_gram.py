@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnnrec.distributed.world import World
-from gnnrec.graph.interactions import Interactions
+from gnnrec.graph.interactions import Interactions, merge
 from gnnrec.models import gram
 from gnnrec.models.gram import weighted_gram
 
@@ -30,5 +30,6 @@ def test_weak_interactions_count_by_their_weight(weak_weight, rows, monkeypatch)
     values = (kind == 1) + weak_weight * (kind == 2)
     expected = values.T @ (weight[:, None] * values)
     liked, weak = interactions(kind == 1), interactions(kind == 2)
-    found = weighted_gram(liked, MOVIES, torch.from_numpy(weight), World(), None, weak, weak_weight)
+    weak.weight = torch.full((weak.num_edges,), weak_weight, dtype=torch.float64)
+    found = weighted_gram(merge(liked, weak), MOVIES, torch.from_numpy(weight), World())
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -51,10 +52,10 @@ def batch() -> RankingBatch:
 
 
 def dense(batch: RankingBatch, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns liked movies, and scores without own messages: ``[users, movies]`` both."""
+    """Returns confidences of liked movies, and scores without own messages: ``[users, movies]`` both."""
     liked, messages = torch.zeros(USERS, MOVIES), torch.zeros(USERS, MOVIES)
     owner, movie = batch.lists.owner.long(), batch.lists.entry.long()
-    liked[owner, movie] = 1
+    liked[owner, movie] = torch.ones(len(movie)) if batch.value is None else batch.value
     messages[owner, movie] = batch.message_weight
     off_diagonal = (source @ target.T) * (1 - torch.eye(MOVIES))
     return liked, messages @ off_diagonal
@@ -77,7 +78,7 @@ def dense_sampled(batch, liked, scores, scale, of_pair):
         kept = batch.negative_weight[edge] > 0
         drawn = scores[user, batch.negatives[edge].long()]
         value = of_pair(scale * scores[user, movie], scale * drawn, batch.negative_share[edge], kept)
-        total = total + value * batch.user_weight[user] / liked[user].sum()
+        total = total + value * batch.user_weight[user] * liked[user, movie] / liked[user].sum()
     return total
 
 
@@ -98,8 +99,16 @@ LOSSES = {
 }
 
 
+def with_confidence(batch: RankingBatch) -> RankingBatch:
+    """The same batch, with a confidence of each liked movie, which its message is multiplied with."""
+    confidence = 1 + torch.rand(batch.lists.entry.numel(), generator=torch.Generator().manual_seed(5))
+    return dataclasses.replace(batch, value=confidence, message_weight=batch.message_weight * confidence)
+
+
+@pytest.mark.parametrize("confident", [False, True])
 @pytest.mark.parametrize("name", LOSSES)
-def test_values_and_gradients_equal_dense_matrices(name, batch, tables):
+def test_values_and_gradients_equal_dense_matrices(name, confident, batch, tables):
+    batch = with_confidence(batch) if confident else batch
     loss, oracle = LOSSES[name]
     scale = torch.tensor(1.7, requires_grad=True)
     inputs = [*tables, scale] if name != "squared" else [*tables]

@@ -42,6 +42,19 @@ def test_scores_are_standardized_sums_of_decayed_likes(place):
     assert (scores[1] == 0).all()
 
 
+@pytest.mark.parametrize("place", [True, False])
+def test_weights_of_likes_are_factors_of_the_first_score(place):
+    sequential, (embedding, target, *_) = tables(next_weight=0.0)
+    likes = liked(place)
+    likes.weight = torch.tensor([1.0, 2.5, 1.3, 4.0, 1.0], dtype=torch.float64)
+    scores = (sequential.user_vectors(likes) @ sequential.movie_vectors().T).numpy()
+    decays = [number**-0.7 if place else 1.0 for number in (2, 1, 3)]
+    first = sum(
+        weight * decay * target @ embedding[movie] for weight, decay, movie in zip((1, 2.5, 1.3), decays, (3, 8, 20))
+    )
+    np.testing.assert_allclose(scores[0], z(first), atol=1e-4)
+
+
 def test_the_state_restores_the_tables():
     sequential, _ = tables()
     again = SequentialTables.of_state(sequential.state(), torch.device("cpu"))

@@ -66,7 +66,7 @@ def test_every_link_of_the_page_has_a_target(report):
     found = Resources(report / "report.html")
     anchors = re.findall(r'<section id="(\w+)"', (report / "report.html").read_text())
     assert [f"#{anchor}" for anchor in anchors] == found.links
-    assert len(set(anchors)) == len(anchors) == 10
+    assert len(set(anchors)) == len(anchors) == 11
 
 
 def test_each_chart_has_a_png(report):
@@ -93,7 +93,8 @@ def test_the_head_describes_the_run(report, rating_run):
 
 def test_a_rating_run_has_all_sections(rating_run):
     assert section_names(page_of(rating_run)) == [
-        "results", "lists", "curves", "fails", "calibration", "map", "recommendations", "similar", "time", "options",
+        "results", "lists", "curves", "fails", "calibration", "map", "recommendations", "similar", "leakage", "time",
+        "options",
     ]  # fmt: skip
 
 
@@ -111,7 +112,7 @@ def test_errors_without_time_come_first_and_are_explained(rating_run, bare_run):
 def test_a_ranking_run(ranking_run):
     page = page_of(ranking_run, users=2)
     assert section_names(page) == [
-        "results", "curves", "fails", "map", "recommendations", "similar", "time", "options",
+        "results", "curves", "fails", "map", "recommendations", "similar", "leakage", "time", "options",
     ]  # fmt: skip
     assert page.tiles[0].label == "test NDCG@100" and not page.notices
     assert len(page.sections[4].items) == 2
@@ -162,7 +163,7 @@ def test_a_run_that_diverged_still_has_its_curves(rating_run, tmp_path):
     (tmp_path / "run" / "metrics.jsonl").open("a").write(line + "\n")
     page = page_of(tmp_path / "run")
     assert "diverged" in page.notices[0]
-    assert section_names(page) == ["results", "lists", "curves", "time", "options"]
+    assert section_names(page) == ["results", "lists", "curves", "leakage", "time", "options"]
     assert data(figure(page, "curve_loss"))["value"].notna().all()
 
 

@@ -28,7 +28,7 @@ _IGNORED_OPTIONS = (
     "dry_run",
     "audit",
 )
-_VERSION = 4
+_VERSION = 5
 _MARKER = "job"
 
 

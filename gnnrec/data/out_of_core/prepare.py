@@ -125,6 +125,8 @@ def _build_manifest(
         "ratings": sum(bucket.ratings for bucket in buckets),
         "duplicates_dropped": sum(bucket.dropped for bucket in buckets),
     }
+    if job.options.implicit:
+        scale = (scale[0], max(bucket.most for bucket in buckets))
     low, split_counts = scale[0], np.sum([split.counts for split in splits], axis=0)
     parts = [RatingCounts(np.array(split.ratings), np.array(split.rating_counts), low) for split in splits]
     train = RatingCounts.merge(parts, low)

@@ -44,6 +44,7 @@ class SortedBucket:
         users: Number of users.
         ratings: Number of ratings kept.
         dropped: Number of duplicates dropped.
+        most: Largest rating.
         split: Splits of the ratings; None while the protocol waits for other buckets.
     """
 
@@ -51,6 +52,7 @@ class SortedBucket:
     users: int
     ratings: int
     dropped: int
+    most: float
     split: BucketSplit | None
 
 
@@ -80,7 +82,7 @@ def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], low: float
         return SortedBucket(**done | {"split": done["split"] and BucketSplit(**done["split"])})
     columns = _read(job, partitioned, bucket)
     if not len(columns["rating"]):
-        return _finish(job, SortedBucket(bucket, 0, 0, 0, BucketSplit()))
+        return _finish(job, SortedBucket(bucket, 0, 0, 0, 0.0, BucketSplit()))
     user, movie = (ids.encode(columns.pop(role), role in job.text_ids) for role in ("user", "movie"))
     movie_ids = read_movie_index(job)
     movie_row = look_up(movie_rows(movie_ids).loc[movie.raw].to_numpy(), movie.codes)
@@ -92,11 +94,14 @@ def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], low: float
     timestamp = columns.pop("timestamp").cast(pa.int64()).to_numpy() if "timestamp" in columns else None
     kept, dropped = edges.sort_edges(user_row, movie_row, timestamp)
     user_ptr = edges.row_pointers(user_row[kept], len(raw_users))
-    del user_row
-    arrays = {"movie": movie_row[kept], "rating": columns.pop("rating").to_numpy()[kept]}
+    rating = columns.pop("rating").to_numpy()
+    given = columns.pop("given").to_numpy() if "given" in columns else None
+    events = edges.sum_by_pair(user_row, movie_row, kept, rating, given) if job.options.implicit else rating[kept]
+    del user_row, rating
+    arrays = {"movie": movie_row[kept], "rating": events}
     if timestamp is not None:
         arrays["timestamp"] = timestamp[kept]
-    given = columns.pop("given").to_numpy()[kept] if "given" in columns else None
+    given = None if given is None else given[kept]
     del kept, movie_row, timestamp
     bucket_split = None
     if job.options.split_protocol not in split.WHOLE:
@@ -107,7 +112,8 @@ def sort_bucket(job: PrepareJob, partitioned: list[PartitionedSplit], low: float
     for name, array in (arrays | {"degree": np.diff(user_ptr)}).items():
         array.tofile(array_path(job, bucket, name))
     write_arrow(users_path(job, bucket), pa.table({"user": raw_users}))
-    return _finish(job, SortedBucket(bucket, len(raw_users), len(arrays["movie"]), dropped, bucket_split))
+    most = float(arrays["rating"].max())
+    return _finish(job, SortedBucket(bucket, len(raw_users), len(arrays["movie"]), dropped, most, bucket_split))
 
 
 def trained_movies(job: PrepareJob, bucket: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import shlex
 import shutil
@@ -14,8 +15,10 @@ from gnnrec.config.training_options import WandbOptions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
+from gnnrec.evaluation.bootstrap import paired_differences
+from gnnrec.evaluation.user_sums import UserSums
 from gnnrec.tools.comparison import launch, table
-from gnnrec.tools.comparison.fit import FitJob
+from gnnrec.tools.comparison.fit import FitJob, sums_path
 from gnnrec.tools.comparison.models import GNNS, choose
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.utils import files
@@ -37,6 +40,8 @@ class CompareOptions:
         config: YAML file of training options for the GNNs; by default none.
         set: Training options over those of the file, as OPTION=VALUE. Baselines use only refit.
         label: Name of the row, if one model is compared; by default that of the model.
+        intervals: Model of the comparison from which the differences of all others are computed, with 95 % confidence
+            intervals (paired bootstrap over users); by default none.
         resume: Continue an interrupted comparison, or add models and seeds to it; no fit is repeated.
         overwrite: Replace the comparison in the output directory.
         wandb: Weights & Biases, for the table.
@@ -48,6 +53,7 @@ class CompareOptions:
     config: Path | None = None
     set: list[str] = dataclasses.field(default_factory=list)
     label: str = ""
+    intervals: str = ""
     resume: bool = False
     overwrite: bool = False
     wandb: WandbOptions = dataclasses.field(default_factory=lambda: WandbOptions(mode="disabled"))
@@ -77,12 +83,12 @@ def fit_all(
     data: Path, options: CompareOptions, objective: str, models: list[str], world: World
 ) -> dict[str, list[dict]]:
     """Returns all fits by model; fits that exist in ``options.out`` are read."""
-    world.run_on_rank0(lambda: _prepare(data, options, models, world))
+    world.run_on_rank0(lambda: _prepare(data, options, objective, models, world))
     seeds = range(options.seeds)
     for model in models:
         for seed in seeds:
             result = _result(options.out, model, seed)
-            if not world.run_on_rank0(result.exists):
+            if not world.run_on_rank0(functools.partial(_is_done, result, options)):
                 _fit(data, options, objective, model, seed, world)
     return world.run_on_rank0(
         lambda: {model: [_read(_result(options.out, model, seed)) for seed in seeds] for model in models}
@@ -98,7 +104,8 @@ def _fit(data: Path, options: CompareOptions, objective: str, model: str, seed: 
 
     world.run_on_rank0(clear)
     config = None if options.config is None else str(options.config)
-    job = FitJob(str(data), objective, model, seed, config, options.set, str(running / "run"), str(result))
+    place = str(running / "run"), str(result), bool(options.intervals)
+    job = FitJob(str(data), objective, model, seed, config, options.set, *place)
     launch.run(job, running, world)
     if world.is_main:
         shutil.rmtree(running)
@@ -114,11 +121,16 @@ def _result(out: Path, model: str, seed: int) -> Path:
     return out / "fits" / f"{quote(model, safe=' ').replace(' ', '_')}-{seed}.json"
 
 
+def _is_done(result: Path, options: CompareOptions) -> bool:
+    """Whether a fit need not be made: it exists, with the sums of single users where they are asked for."""
+    return result.exists() and (not options.intervals or sums_path(result).exists())
+
+
 def _read(path: Path) -> dict:
     return read_json(path, "remove it and pass --resume")
 
 
-def _prepare(data: Path, options: CompareOptions, models: list[str], world: World) -> None:
+def _prepare(data: Path, options: CompareOptions, objective: str, models: list[str], world: World) -> None:
     """Checks the options, and creates the directory or checks the one to resume."""
     out = options.out
     check_bounds(options)
@@ -126,7 +138,9 @@ def _prepare(data: Path, options: CompareOptions, models: list[str], world: Worl
         raise UserError(f"--label {options.label}: pass exactly one model with --models")
     if options.resume and options.overwrite:
         raise UserError("--resume and --overwrite exclude each other: choose one")
-    config = assigned_train_config(options.config, options.set, data=data, run_dir=out / "run")
+    if options.intervals and (options.intervals not in models or len(models) < 2):
+        raise UserError(f"--intervals {options.intervals}: must be one of several models of --models")
+    config = assigned_train_config(options.config, options.set, data=data, run_dir=out / "run", objective=objective)
     if config.refit == "all":
         raise UserError("gnnrec compare measures models on test ratings: leave out --refit all")
     request = {
@@ -175,16 +189,37 @@ def _finish(
         | {"command": command(dataset.directory, options, model, world.size)}
         for model in models
     ]
-    for name, text in (("csv", table.as_csv(rows)), ("md", table.as_markdown(rows))):
+    differences = _differences(options, models, rows)
+    for name, text in (("csv", table.as_csv(rows)), ("md", table.as_markdown(rows) + differences)):
         files.write_text(options.out / f"comparison.{name}", text)
     files.write_text(options.out / "comparison.json", json.dumps(rows, indent=1) + "\n")
-    print(table.as_text(rows), table.note(rows), options.out / "comparison.json", sep="\n", flush=True)
+    shown = [table.as_text(rows), table.note(rows), *([differences] if differences else [])]
+    print(*shown, options.out / "comparison.json", sep="\n", flush=True)
     if options.wandb.mode != "disabled":
         tracker = Tracker(options.out, options.wandb, {"data": str(dataset.directory)}, active=True)
         head, *body = table.cells(rows)
         tracker.table("comparison", head, body)
         tracker.close()
     return rows
+
+
+def _differences(options: CompareOptions, models: list[str], rows: list[dict]) -> str:
+    """Adds the differences from the model of ``--intervals`` to the rows of all others; returns a Markdown table."""
+    if not options.intervals:
+        return ""
+    sums = {
+        model: [UserSums.read(sums_path(_result(options.out, model, seed))) for seed in range(options.seeds)]
+        for model in models
+    }
+    if not len(sums[options.intervals][0].user):
+        return ""
+    for model, row in zip(models, rows):
+        if model != options.intervals:
+            row["differences"] = {
+                name: {"from": options.intervals, "value": found.value, "low": found.low, "high": found.high}
+                for name, found in paired_differences(sums[model], sums[options.intervals]).items()
+            }
+    return table.differences_as_markdown(rows, options.intervals)
 
 
 def command(data: Path, options: CompareOptions, model: str, ranks: int) -> str:

@@ -15,6 +15,10 @@ from gnnrec.config.train_config import TrainConfig, assigned_train_config
 from gnnrec.data.prepared import TEST, PreparedDataset, message_splits
 from gnnrec.distributed import process_group
 from gnnrec.distributed.world import World
+from gnnrec.evaluation.metrics import Metrics
+from gnnrec.evaluation.user_sums import UserSums
+from gnnrec.graph.partition import partition
+from gnnrec.inference.load import load_run
 from gnnrec.tools.comparison.models import BASELINES, GNNS
 from gnnrec.training.run import train
 from gnnrec.utils import files
@@ -34,6 +38,7 @@ class FitJob:
         assignments: ``OPTION=VALUE`` that override those of the file.
         run_dir: Temporary run directory of a GNN.
         result: Path of the result.
+        by_user: Write the sums of single users too, next to the result (:func:`sums_path`).
     """
 
     data: str
@@ -44,6 +49,7 @@ class FitJob:
     assignments: list[str]
     run_dir: str
     result: str
+    by_user: bool = False
 
     def train_config(self) -> TrainConfig:
         """Creates the training configuration, with the options of the GNN."""
@@ -55,7 +61,12 @@ class FitJob:
         )
 
 
-def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
+def sums_path(result: Path) -> Path:
+    """Path of the test sums of single users of a fit, given that of its result."""
+    return result.with_suffix(".npz")
+
+
+def fit(job: FitJob, config: TrainConfig, world: World) -> tuple[dict, UserSums | None]:
     """Fits a model, selects on validation and measures on test once.
 
     Args:
@@ -65,15 +76,17 @@ def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
 
     Returns:
         ``metrics`` (test), ``validation`` (loss, or None), ``setting`` (selected options of a baseline), ``seconds``
-        (reading, fitting, the search of a baseline, and scoring) and ``peak_memory_gib`` (of a rank).
+        (reading, fitting, the search of a baseline, and scoring) and ``peak_memory_gib`` (of a rank); and the test sums
+        of the users of all ranks, if the job asks for them.
     """
-    started = time.perf_counter()
+    started, measured = time.perf_counter(), None
     if job.model in BASELINES[job.objective]:
         splits = message_splits(config.refit)
-        baseline = BASELINES[job.objective][job.model]
+        baseline = BASELINES[job.objective][job.model].with_count_confidence(config.ranking.count_confidence)
         chosen = fit_best(baseline, PreparedDataset(config.data), world, splits, job.seed)
+        measured = chosen.fitted.metrics(TEST)
         result = {
-            "metrics": chosen.fitted.metrics(TEST).figures(),
+            "metrics": measured.figures(),
             "validation": chosen.validation_loss,
             "setting": chosen.setting,
         }
@@ -88,7 +101,18 @@ def fit(job: FitJob, config: TrainConfig, world: World) -> dict:
         }
     result["seconds"] = time.perf_counter() - started
     peak = torch.tensor(peak_memory_gib(), dtype=torch.float64, device=world.device)
-    return result | {"peak_memory_gib": world.all_reduce_max_(peak).item()}
+    result["peak_memory_gib"] = world.all_reduce_max_(peak).item()
+    return result, _sums(measured, config, world) if job.by_user else None
+
+
+def _sums(measured: Metrics | None, config: TrainConfig, world: World) -> UserSums | None:
+    """Test sums of the users of all ranks; a GNN is measured once more for them."""
+    if measured is None:
+        loaded = load_run(config.run_dir, world)
+        measured = loaded.evaluate(TEST, loaded.embed())
+    shards = PreparedDataset(config.data).manifest.shards
+    first_row = partition(shards, world.rank, world.size).start
+    return None if measured.by_user is None else measured.by_user.gathered(first_row, world)
 
 
 def main(path: str) -> None:
@@ -97,8 +121,10 @@ def main(path: str) -> None:
     config = job.train_config()
     process_group.share_cores()
     with process_group.process_group(config.device) as world:
-        result = fit(job, config, world)
+        result, sums = fit(job, config, world)
         if world.is_main:
+            if sums is not None:
+                sums.save(sums_path(Path(job.result)))
             identity = {"model": job.model, "seed": job.seed}
             files.write_text(Path(job.result), json.dumps(identity | result, indent=1) + "\n")
 

@@ -12,12 +12,13 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.split_ranking import has_no_ratings
 from gnnrec.errors import UserError
 from gnnrec.models.layers import architectures
+from gnnrec.training.resolve_config import fitting_objective
 from gnnrec.utils.log import logger
 
 BASELINES: dict[str, dict[str, Baseline]] = {"rating": RATING_BASELINES, "ranking": RANKING_BASELINES}
 #: Objective -> name -> options that it sets.
 GNNS: dict[str, dict[str, list[str]]] = {
-    "rating": {name: [f"model.architecture={name}"] for name in architectures()},
+    "rating": {name: ["objective=rating", f"model.architecture={name}"] for name in architectures()},
     "ranking": {"gnn": ["objective=ranking"]},
 }
 #: Baselines that need an optional package.
@@ -34,15 +35,15 @@ def choose(requested: list[str], dataset: PreparedDataset) -> tuple[str, list[st
     Raises:
         UserError: An unknown name, or models without a common metric.
     """
-    ranked_only = has_no_ratings(dataset.manifest)
     if not requested:
-        objective = "ranking" if ranked_only else "rating"
+        objective, _ = fitting_objective(dataset.manifest)
         names = [*BASELINES[objective], *GNNS[objective]]
         missing = {name for name in names if not _installed(name)}
         for name in sorted(missing):
             logger.info(f"{name} is not installed and left out: pip install 'gnnrec[{_PACKAGES[name]}]'")
         missing |= {name for name in names if _lacks_times(name, dataset)}
         return objective, [name for name in names if name not in missing]
+    ranked_only = has_no_ratings(dataset.manifest)
     known = {name: objective for objective in BASELINES for name in (*BASELINES[objective], *GNNS[objective])}
     for name in requested:
         if name not in known:

@@ -7,6 +7,7 @@ import io
 import statistics
 from typing import Any
 
+from gnnrec.evaluation.bootstrap import RESAMPLES
 from gnnrec.evaluation.metrics import WITHOUT_TIME, in_order
 
 #: Metric -> column heading.
@@ -85,6 +86,23 @@ def as_markdown(rows: list[dict]) -> str:
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     return f"{text}\n\n{note(rows)}\n"
+
+
+def differences_as_markdown(rows: list[dict], reference: str) -> str:
+    """Formats the differences of rows from one model as a Markdown table, with a sentence above it."""
+    others = [row for row in rows if "differences" in row]
+    metrics = in_order([{name: row["metrics"][name]["mean"] for name in row["differences"]} for row in others])
+    head = ["model", *(f"test {_TITLES.get(name, name)}" for name in metrics)]
+    body = [[row["model"], *(_with_interval(row["differences"].get(name)) for name in metrics)] for row in others]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] + ["---:"] * len(metrics), *body])
+    return (
+        f"\nDifferences from {reference}, with 95 % confidence intervals: both models are measured on the same users, "
+        f"which are drawn with replacement {RESAMPLES:,} times.\n\n{text}\n"
+    )
+
+
+def _with_interval(value: dict[str, float] | None) -> str:
+    return "-" if value is None else f"{value['value']:+.4f} ({value['low']:+.4f} to {value['high']:+.4f})"
 
 
 def note(rows: list[dict]) -> str:

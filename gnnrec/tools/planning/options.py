@@ -107,7 +107,7 @@ class PlanOptions:
         config = assigned_train_config(
             self.config, self.set, data=self.data or "unused", run_dir="unused", **wanted
         )  # fmt: skip
-        if config.objective != "rating":
+        if config.objective == "ranking":
             raise UserError("--set objective: only the rating objective can be planned")
         model, loader = config.model, config.loader
         if self.data is not None:

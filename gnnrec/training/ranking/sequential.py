@@ -100,14 +100,17 @@ def fit_sequential(
     options, protocol = config.order, dataset.manifest.split["protocol"]
     part = partition(dataset.manifest.shards, world.rank, world.size)
     splits = training_splits(protocol, config.refit)
-    liked = read_interactions(dataset, part, splits, config.ranking.relevant, world.device, places=True)
+    reading = config.ranking.relevant, world.device, True, config.ranking.count_confidence
+    liked = read_interactions(dataset, part, splits, *reading)
     of_model = model.message_embedding.detach(), model.movie_vectors()
     following = _next_tables(config, dataset, world, liked, user_weight)
     if config.refit:
         exponent = DEFAULT_EXPONENT if options.exponent is None else options.exponent
         next_weight = DEFAULT_NEXT_WEIGHT if options.next_weight is None else options.next_weight
         return SequentialTables.of_tables(of_model, following(options.l2 or DEFAULT_L2), exponent, next_weight)
-    held_out = read_ranking_split(dataset, world, VALIDATION, config.ranking.relevant, places=True)
+    held_out = read_ranking_split(
+        dataset, world, VALIDATION, config.ranking.relevant, True, config.ranking.count_confidence
+    )
     users = world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum()))
     if not users:
         return None
@@ -200,7 +203,7 @@ def _next_tables(
 ) -> Callable[[float], Tables]:
     """Returns the tables of the next movie by L2 of the ridge regression from histories of liked movies."""
     movies = RatedMovies.most_rated(liked, dataset.num_movies, world, config.order.movies)
-    own = movies.only(dataclasses.replace(liked, movie=in_order(liked)))
+    own = movies.only(dataclasses.replace(liked, movie=in_order(liked), weight=None))
     size = movies.row.numel()
     dtype = torch.float64 if size <= FLOAT64_MOVIES else torch.float32
     read = own.user_ptr.cpu(), own.movie.cpu(), user_weight.double().cpu()

@@ -15,7 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import RankingSplit, known_splits, read_ranking_split
 from gnnrec.graph.folds import Step
-from gnnrec.graph.interactions import read_interactions, slice_users
+from gnnrec.graph.interactions import Interactions, read_interactions, slice_users
 from gnnrec.graph.partition import partition
 from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
 from gnnrec.kernels.lists import CSRLists
@@ -82,8 +82,20 @@ class RankingTrainer(Trainer):
             self.sampler = NegativeSampler(self.training.popularity, options.negative_power, options.negatives)
 
     def _training(self, refit: Refit) -> RankingData:
-        liked, weak = read_likes(self.dataset, self.part, self.options.relevant, refit, self.world)
+        relevant, confidence = self.options.relevant, self.options.count_confidence
+        liked, weak = read_likes(self.dataset, self.part, relevant, refit, self.world, confidence)
         return ranking_data(liked, self.dataset.num_movies, self.options.user_power, self.world, weak)
+
+    def _read_liked(self, splits: tuple[int, ...]) -> Interactions:
+        options = self.options
+        return read_interactions(
+            self.dataset,
+            self.part,
+            splits,
+            options.relevant,
+            self.world.device,
+            confidence=options.count_confidence,
+        )
 
     def _start(self, model: RankingModel) -> None:
         """Sets tables, L2, popularity exponent and the value of weak likes for the first step."""
@@ -138,7 +150,8 @@ class RankingTrainer(Trainer):
         return split if self.world.all_reduce_scalar(split.targets.num_edges) else None
 
     def _split(self, split: int, places: bool = False) -> RankingSplit:
-        return read_ranking_split(self.dataset, self.world, split, self.options.relevant, places)
+        options = self.options
+        return read_ranking_split(self.dataset, self.world, split, options.relevant, places, options.count_confidence)
 
     def make_batch(self, epoch: int, index: int) -> tuple[Step, RankingBatch]:
         """Movies of this rank's users of a step, the weights of their messages, and sampled negatives."""
@@ -149,8 +162,8 @@ class RankingTrainer(Trainer):
         stream = rng.key(self.config.seed, "step", step.epoch, step.index)
         sent = message_weights(rng.key(stream, "dropout"), liked.edge_id, self.options.dropout, weight.dtype)
         batch = RankingBatch(lists, sent, weight[step.seeds])
-        if self.options.loss == "squared":
-            batch.value = self.training.values(liked)
+        if liked.weight is not None:
+            batch.value = liked.weight.to(weight.dtype)
             batch.message_weight = sent * batch.value
         if self.sampler is not None:
             self.sampler.add_to(batch, rng.key(stream, "negatives"), liked.edge_id)
@@ -229,8 +242,7 @@ class RankingTrainer(Trainer):
 
     def embed(self) -> NodeEmbeddings:
         """Vectors of this rank's users, from all their known ratings, and of all movies."""
-        splits, device = known_splits(self.config.refit), self.world.device
-        return self.replicated.embed(read_interactions(self.dataset, self.part, splits, self.options.relevant, device))
+        return self.replicated.embed(self._read_liked(known_splits(self.config.refit)))
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RankingMetrics:
         """Metrics of a full ranking on one split, over all ranks, from the ratings that the split shows."""
@@ -245,7 +257,8 @@ class RankingTrainer(Trainer):
         """Popularity and, for few movies, EASE on the same training ratings."""
         from gnnrec.baselines.ranking import fit_baselines
 
-        return fit_baselines(self.dataset, self.world, message_splits(self.config.refit), self.config.seed)
+        splits = message_splits(self.config.refit)
+        return fit_baselines(self.dataset, self.world, splits, self.config.seed, self.options.count_confidence)
 
     def bytes_a_step(self) -> int:
         """Bytes that a rank passes to collectives per step: the gradients."""

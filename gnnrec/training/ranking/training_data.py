@@ -33,7 +33,7 @@ class RankingData:
             float ``[users]``.
         popularity: Likes of each movie over all ranks, int64 ``[movies]``.
         weak: Ratings below the threshold of users with likes; None on every rank where there are none to take.
-        weak_weight: Value of a weak like; that of a like is 1.
+        weak_weight: Value of a weak like; that of a like is 1, or its weight.
     """
 
     liked: Interactions
@@ -48,8 +48,8 @@ class RankingData:
         return self.popularity.numel()
 
     def gram(self, world: World, dtype: torch.dtype | None = None) -> Tensor:
-        """Computes ``Z' W Z`` with ``Z`` 1 for likes and ``weak_weight`` for weak ones; every rank calls this."""
-        return weighted_gram(self.liked, self.num_movies, self.user_weight, world, dtype, self.weak, self.weak_weight)
+        """Computes ``Z' W Z`` with the values of :meth:`examples` in ``Z``; every rank calls this."""
+        return weighted_gram(self.examples(), self.num_movies, self.user_weight, world, dtype)
 
     def item_problem(self, world: World, dtype: torch.dtype | None = None) -> ItemProblem | None:
         """Returns the problem of the closed form on rank 0, None on others; every rank calls this.
@@ -63,32 +63,26 @@ class RankingData:
             gram = self.gram(world, dtype)
             return ItemsByMovies(gram) if world.is_main else None
         examples = self.examples()
-        root = self.user_weight.double().sqrt().repeat_interleave(examples.user_ptr.diff())
-        matrix = gathered_matrix(examples, root * self.values(examples), self.num_movies, world)
+        values = self.user_weight.double().sqrt().repeat_interleave(examples.user_ptr.diff())
+        if examples.weight is not None:
+            values *= examples.weight
+        matrix = gathered_matrix(examples, values, self.num_movies, world)
         return None if matrix is None else ItemsByUsers(matrix)
 
     def weighted_popularity(self, world: World) -> Tensor:
         """Computes the diagonal of :meth:`gram`, float64 ``[movies]``; every rank calls this."""
-        total = self._weighted(self.liked)
-        if self.weak is not None:
-            total += self.weak_weight**2 * self._weighted(self.weak)
-        return world.all_reduce_sum_(total)
+        examples = self.examples()
+        weight = self.user_weight.double().repeat_interleave(examples.user_ptr.diff())
+        if examples.weight is not None:
+            weight *= examples.weight.square()
+        return world.all_reduce_sum_(torch.bincount(examples.movie, weight, minlength=self.num_movies))
 
     def examples(self) -> Interactions:
-        """Returns likes, and weak likes if they have a weight, with 1 and 0 as ratings: see :meth:`values`."""
-        liked = dataclasses.replace(self.liked, rating=torch.ones_like(self.liked.rating))
+        """Returns likes, and weak likes if they have a weight, with their values as weights; None stands for ones."""
         if self.weak is None or not self.weak_weight:
-            return liked
-        return merge(liked, dataclasses.replace(self.weak, rating=torch.zeros_like(self.weak.rating)))
-
-    def values(self, examples: Interactions) -> Tensor:
-        """Returns the values of some of :meth:`examples`, 1 or ``weak_weight``: float ``[edges]``."""
-        like = examples.rating > 0
-        return torch.where(like, 1.0, self.weak_weight).to(self.user_weight.dtype)
-
-    def _weighted(self, interactions: Interactions) -> Tensor:
-        weight = self.user_weight.double().repeat_interleave(interactions.user_ptr.diff())
-        return torch.bincount(interactions.movie, weight, minlength=self.num_movies)
+            return self.liked
+        weak = torch.full_like(self.weak.rating, self.weak_weight, dtype=torch.float64)
+        return merge(self.liked, dataclasses.replace(self.weak, weight=weak))
 
 
 def ranking_data(
@@ -118,7 +112,7 @@ def ranking_data(
 
 
 def read_likes(
-    dataset: PreparedDataset, part: Partition, relevant: float, refit: Refit, world: World
+    dataset: PreparedDataset, part: Partition, relevant: float, refit: Refit, world: World, confidence: float = 0.0
 ) -> tuple[Interactions, Interactions | None]:
     """Reads the likes of this rank's users to train on, and their ratings below the threshold.
 
@@ -128,12 +122,14 @@ def read_likes(
         relevant: The threshold.
         refit: Whether to train on validation too, or on all ratings.
         world: The ranks; every rank calls this.
+        confidence: Strength of the weights of likes by counts (:func:`gnnrec.graph.interactions.count_confidence`).
 
     Returns:
         Both; None in place of the second where the protocol has none, or no user has one.
     """
     protocol = dataset.manifest.split["protocol"]
-    liked = read_interactions(dataset, part, training_splits(protocol, refit), relevant, world.device)
+    splits = training_splits(protocol, refit)
+    liked = read_interactions(dataset, part, splits, relevant, world.device, confidence=confidence)
     splits = weak_splits(protocol, refit)
     if not splits:
         return liked, None

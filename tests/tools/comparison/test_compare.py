@@ -15,7 +15,7 @@ from gnnrec.errors import UserError
 from gnnrec.tools.comparison import compare as comparison
 from gnnrec.tools.comparison import launch, models
 from gnnrec.tools.comparison.compare import CompareOptions, command, compare
-from gnnrec.tools.comparison.fit import FitJob, fit
+from gnnrec.tools.comparison.fit import FitJob, fit, sums_path
 from gnnrec.tools.comparison.models import choose
 from gnnrec.training.run import train
 from gnnrec.training.tracking.tracker import Tracker
@@ -36,8 +36,10 @@ def dataset(tmp_path_factory) -> PreparedDataset:
 
 def fit_here(job: FitJob, directory: Path, world: World) -> None:
     """Replaces :func:`launch.run` by a fit in this process, since starting one takes seconds."""
-    found = fit(job, job.train_config(), world)
+    found, sums = fit(job, job.train_config(), world)
     if world.is_main:
+        if sums is not None:
+            sums.save(sums_path(Path(job.result)))
         Path(job.result).write_text(json.dumps({"model": job.model, "seed": job.seed} | found))
 
 
@@ -120,6 +122,45 @@ def test_resuming_adds_models_and_overwriting_starts_from_scratch(dataset, tmp_p
     assert fitted == ["global mean", "biases"] and [row["model"] for row in rows] == ["biases", "global mean"]
     compare(dataset.directory, options(tmp_path / "out", ["biases"], 1, overwrite=True), World())
     assert fitted[2:] == ["biases"] and len(list((tmp_path / "out" / "fits").iterdir())) == 1
+
+
+@pytest.mark.parametrize("kind", ["rating", "ranking"])
+def test_differences_have_intervals(dataset, tmp_path, monkeypatch, kind, capsys):
+    monkeypatch.setattr(launch, "run", fit_here)
+    names = ["global mean", "biases", "sage"] if kind == "rating" else ["popularity", "EASE", "gnn"]
+    given = {"set": [*SMALL, "ranking.dim=4"], "intervals": names[0]}
+    rows = compare(dataset.directory, options(tmp_path / "out", names, **given), World())
+    assert "differences" not in rows[0]
+    metrics = ("rmse", "mae") if kind == "rating" else ("ndcg@100", "mrr")
+    for row in rows[1:]:
+        for name in metrics:
+            found = row["differences"][name]
+            expected = row["metrics"][name]["mean"] - rows[0]["metrics"][name]["mean"]
+            assert found["value"] == pytest.approx(expected, abs=2e-6) and found["from"] == names[0]
+            assert found["low"] < found["value"] < found["high"]
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert f"Differences from {names[0]}, with 95 % confidence intervals" in text
+    first = rows[1]["differences"][metrics[0]]
+    assert f"{first['value']:+.4f} ({first['low']:+.4f} to {first['high']:+.4f})" in text
+    assert f"Differences from {names[0]}" in capsys.readouterr().out
+
+
+def test_fits_without_sums_of_users_are_repeated_for_intervals(dataset, tmp_path, monkeypatch):
+    fitted = []
+    monkeypatch.setattr(launch, "run", lambda *job: (fitted.append(job[0].model), fit_here(*job)))
+    names = ["global mean", "biases"]
+    before = compare(dataset.directory, options(tmp_path / "out", names, 1), World())
+    after = compare(dataset.directory, options(tmp_path / "out", names, 1, resume=True, intervals="biases"), World())
+    assert fitted == names * 2 and [row["metrics"] for row in after] == [row["metrics"] for row in before]
+    compare(dataset.directory, options(tmp_path / "out", names, 1, resume=True, intervals="biases"), World())
+    assert len(fitted) == 4
+
+
+@pytest.mark.parametrize("intervals", ["sgae", "biases"])
+def test_intervals_need_a_model_of_the_comparison(dataset, tmp_path, intervals):
+    names = MODELS if intervals == "sgae" else ["biases"]
+    with pytest.raises(UserError, match=f"--intervals {intervals}: must be one of several models"):
+        compare(dataset.directory, options(tmp_path / "out", names, intervals=intervals), World())
 
 
 def test_a_fit_in_its_own_process(dataset, table, tmp_path):

@@ -179,10 +179,10 @@ def test_test_ratings_are_not_read(prepared, study_of, protocol, tmp_path, monke
     asked = []
 
     def guarded(read):
-        def guard(dataset, part, splits, *rest):
+        def guard(dataset, part, splits, *rest, **named):
             asked.append(splits)
             assert not {TEST, TEST_INPUT} & set(splits), "test ratings are being read"
-            return read(dataset, part, splits, *rest)
+            return read(dataset, part, splits, *rest, **named)
 
         return guard
 
