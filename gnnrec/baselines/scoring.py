@@ -27,6 +27,7 @@ def fitted_ratings(
 
     def metrics(split: int) -> RatingMetrics:
         targets = held_out(dataset, graph.part, split, graph.world, graph.dtype)
-        return rating_metrics(predict(targets), targets.rating, graph.rating_unit, graph.world, pointer=targets.pointer)
+        predicted = predict(targets)
+        return rating_metrics(predicted, targets.rating, graph.rating_unit, graph.world, None, targets.pointer)
 
     return Fitted(metrics, chosen or {})

@@ -78,7 +78,8 @@ def read_new_users(
     """Reads ratings in any layout that ``gnnrec prepare`` reads, in the same way as it read those of the dataset.
 
     A known user also keeps the ratings in the dataset; a new rating of the same movie replaces the old one. Of logs
-    without ratings, the events in the dataset and in the file are counted.
+    without ratings, the events in the dataset and in the file are counted; with times only those of the file that are
+    later than the last one in the dataset, which has the others.
 
     Args:
         path: The ratings.
@@ -105,6 +106,7 @@ def read_new_users(
         )
     known_row = users_index.rows_of(ratings.user.raw)
     user, movie, rating, time = _known_ratings(known_row, dataset, splits)
+    number_known = len(user)
     if ratings.timestamp is None or dataset.timestamp is None:
         time = None
     user, movie = np.append(user, ratings.user.codes), np.append(movie, rows[ratings.movie.codes])
@@ -114,6 +116,8 @@ def read_new_users(
     # The latest rating of a pair counts; without times the last one, which is the new one.
     times = None if time is None else time[in_dataset]
     pair, value = (user[in_dataset], movie[in_dataset]), rating[in_dataset]
+    if layout.implicit and times is not None:
+        value = _uncounted(*pair, value, times, number_known)
     kept = edges.sort_edges(*pair, times)[0]
     order = in_dataset[kept]
     value = edges.sum_by_pair(*pair, kept, value) if layout.implicit else value[kept]
@@ -133,6 +137,26 @@ def read_new_users(
         unknown_ratings=int(unknown.sum()),
         fingerprint=files.sha256(layout.path),
     )
+
+
+def _uncounted(user: np.ndarray, movie: np.ndarray, value: np.ndarray, time: np.ndarray, known: int) -> np.ndarray:
+    """Sets the values of events of a file to 0 that the dataset has counted already.
+
+    Args:
+        user: int ``[ratings]``, those of the dataset first.
+        movie: int ``[ratings]``, movie rows.
+        value: float ``[ratings]``.
+        time: int64 ``[ratings]``.
+        known: Number of ratings of the dataset, of different pairs.
+    """
+    if not known:
+        return value
+    pairs = user.astype(np.int64) * (int(movie.max()) + 1) + movie
+    order = np.argsort(pairs[:known])
+    place = order[np.searchsorted(pairs[:known], pairs, sorter=order).clip(max=known - 1)]
+    counted = (pairs[place] == pairs) & (time <= time[place])
+    counted[:known] = False
+    return np.where(counted, 0, value)
 
 
 def _layout(path: Path, columns: dict[str, str | None], dataset: PreparedDataset, text_ids: frozenset[str]) -> Layout:

@@ -101,5 +101,9 @@ def test_files_of_users_add_events_to_those_of_the_dataset(tmp_path, prepared):
         return dict(zip(raw[users.movie[own]].tolist(), users.rating[own].tolist()))
 
     own = log()[log()["user"] == user].groupby("movie").size().to_dict()
+    again = pd.concat([log()[log()["user"] == user], more])
+    again.to_csv(tmp_path / "more.csv", index=False)  # the events of the dataset once more, and two new ones
+    repeated = read_new_users(tmp_path / "more.csv", {}, data, tuple(range(len(SPLIT_NAMES))))
+    assert sorted(repeated.rating.tolist()) == sorted(users.rating.tolist())
     assert counts(row[user]) == own | {movie: own[movie] + 2}
     assert counts(row[99]) == {1: 2, 2: 1}

@@ -67,7 +67,8 @@ def _rating_steps(trainer: RatingTrainer) -> dict:
     parts = [(counts, (1 - 1 / slices) / len(plain)) for counts in plain]
     parts += [(of_pass, 1 / slices - len(begins) / steps), *[(counts, 1 / steps) for counts in of_group]]
     step_waits = sum(counts.waits.total() for counts in plain) / len(plain)
-    return {"steps": steps, "groups": len(begins), "step_waits": step_waits} | weighted(parts)
+    sizes = {"steps": steps, "steps_a_pass": slices, "groups": len(begins), "step_waits": step_waits}
+    return sizes | weighted(parts)
 
 
 def _ranking_steps(trainer: Trainer) -> dict:
@@ -77,14 +78,15 @@ def _ranking_steps(trainer: Trainer) -> dict:
     plain = plain or [first]
     parts = [(first, 1 / steps), *[(counts, (1 - 1 / steps) / len(plain)) for counts in plain]]
     step_waits = sum(counts.waits.total() for counts in plain) / len(plain)
-    return {"steps": steps, "groups": 1, "step_waits": step_waits} | weighted(parts)
+    return {"steps": steps, "steps_a_pass": 1, "groups": 1, "step_waits": step_waits} | weighted(parts)
 
 
 def _validation(trainer: Trainer) -> dict:
     trainer.validate()
     with counting() as counts:
         trainer.validate()
-    return {"steps": 1, "groups": 1, "step_waits": counts.waits.total()} | weighted([(counts, 1.0)])
+    sizes = {"steps": 1, "steps_a_pass": 1, "groups": 1, "step_waits": counts.waits.total()}
+    return sizes | weighted([(counts, 1.0)])
 
 
 def _take(trainer: Trainer, epoch: int, index: int) -> Counts:
