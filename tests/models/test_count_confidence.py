@@ -14,7 +14,7 @@ from gnnrec.graph.partition import partition
 from gnnrec.models.closed_form import item_weights
 from gnnrec.models.closed_form_start import item_model
 from gnnrec.models.gram import sparse_matrix, weighted_gram
-from gnnrec.training.ranking.closed_form_start import ranking_data
+from gnnrec.training.ranking.training_data import ranking_data
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
 
@@ -46,7 +46,7 @@ def on_ranks(world: World, directory: str) -> tuple[torch.Tensor, torch.Tensor]:
     part = partition(data.manifest.shards, world.rank, world.size)
     liked = read_interactions(data, part, (TRAIN,), None, world.device, confidence=ALPHA)
     training = ranking_data(liked, data.num_movies, USER_POWER, world)
-    return weighted_gram(liked, data.num_movies, training.user_weight, world), training.weighted_popularity
+    return weighted_gram(liked, data.num_movies, training.user_weight, world), training.weighted_popularity(world)
 
 
 @pytest.mark.slow
