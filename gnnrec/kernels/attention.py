@@ -3,8 +3,8 @@
 A message from sender j to receiver i has, for each head, the logit ``leaky_relu(sender_logit[j] + receiver_logit[i] +
 rating_logit[level])`` (Velickovic et al., ICLR 2018, with a term for the rating); receivers sum messages times
 ``exp(logit - shift[i])``. Numerator and denominator of the softmax are returned separately, because both are summed
-over ranks and chunks before the division. On the CPU no tensor of edges x heads is allocated: backward recomputes the
-weights.
+over ranks and chunks before the division. Backward recomputes the weights: no tensor of edges x heads is kept. Only on
+GPUs, backward has one, the gradients of logits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def largest_logits(
     dtype = torch.promote_types(sender_logit.dtype, torch.float32)
     sender_logit, receiver_logit, rating_logit = _as(dtype, sender_logit, receiver_logit, rating_logit)
     level = None if rating_logit is None else level
-    by_column = _by_column(lists)
+    by_column = _by_column(lists, not to_users)
     largest = _largest(
         sender_logit, rating_logit, lists.pointer, lists.entry, level, *by_column, lists.columns, to_users
     )
@@ -102,7 +102,8 @@ def attention_sums(
     *logits, factor = _as(dtype, sender_logit, receiver_logit, rating_logit, shift.detach(), factor)
     kinds = max(num_levels, 1)
     level = level if kinds > 1 or rating_logit is not None else None
-    tables, edges = (value, second, *logits), (lists.pointer, lists.entry, factor, level, *_by_column(lists))
+    by_column = _by_column(lists, not to_users or torch.is_grad_enabled())
+    tables, edges = (value, second, *logits), (lists.pointer, lists.entry, factor, level, *by_column)
     numerator, sums = _forward(*tables, *edges, lists.weight, lists.columns, slope, to_users, kinds)
     return numerator, sums.sum(2), sums[:, :, :num_levels]
 
@@ -118,9 +119,9 @@ def _as(dtype: torch.dtype, *tensors: Tensor | None) -> list[Tensor | None]:
     return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
 
 
-def _by_column(lists: CSRLists) -> tuple:
-    """Returns the edges sorted by movie for GPU kernels."""
-    return lists.by_column if lists.entry.device.type != "cpu" else (None, None, None)
+def _by_column(lists: CSRLists, used: bool) -> tuple:
+    """Returns the edges sorted by movie for GPU kernels that use them: sums for movies, and all gradients."""
+    return lists.by_column if used and lists.entry.device.type != "cpu" else (None, None, None)
 
 
 @operator("gnnrec::attention_largest")

@@ -24,7 +24,7 @@ def largest(sender_logit: Tensor, rating_logit: Tensor | None, edges: tuple, to_
         to_users: Whether lists receive.
     """
     pointer, entry, level, by_column, columns = edges
-    by_receiver, _ = _orders(pointer, entry, by_column, columns, to_users)
+    by_receiver = _sorted_by(pointer, entry, by_column, columns, not to_users)
     logit = sender_logit[by_receiver.sender]
     if rating_logit is not None:
         logit = logit + rating_logit[_reordered(level, by_receiver.order).to(torch.int32)]
@@ -44,7 +44,7 @@ def sums(tables: tuple, edges: tuple, weight: float, slope: float, to_users: boo
     """
     value, second = tables[:2]
     pointer, entry, factor, level, by_column, columns = edges
-    at, _ = _orders(pointer, entry, by_column, columns, to_users)
+    at = _sorted_by(pointer, entry, by_column, columns, not to_users)
     attention, _ = _attention(tables, level, at, slope)
     # Bags of one-hot rows sort attention by level.
     kind = _reordered(level, at.order).to(at.sender.dtype) if kinds > 1 else torch.zeros_like(at.sender)
@@ -68,7 +68,7 @@ def gradients(
     value, second, _, _, rating_logit, _ = tables
     grad_sums, grad_kinds = gradient
     pointer, entry, factor, level, by_column, columns = edges
-    at, by_sender = _orders(pointer, entry, by_column, columns, to_users)
+    at, by_sender = (_sorted_by(pointer, entry, by_column, columns, movies) for movies in (not to_users, to_users))
     attention, slopes = _attention(tables, level, at, slope)
     heads, kinds = grad_kinds.shape[1:]
     kind = _reordered(level, at.order).to(torch.int64) if kinds > 1 else torch.zeros_like(at.sender)
@@ -99,23 +99,19 @@ def gradients(
     return [None if table is None else torch.cat(parts, 1) for parts, table in zip(gradients_of_heads, tables)]
 
 
-def _orders(
-    pointer: Tensor, entry: Tensor, by_column: tuple, columns: int, to_users: bool
-) -> tuple[SimpleNamespace, SimpleNamespace]:
-    """Sorts edges by receiver and by sender. ``sender`` is the other end; ``order`` is None for the order of lists."""
+def _sorted_by(pointer: Tensor, entry: Tensor, by_column: tuple, columns: int, movies: bool) -> SimpleNamespace:
+    """Sorts edges by movie or by user. ``sender`` is the other end; ``order`` is None for the order of lists."""
     lists = CSRLists(pointer, entry, columns)
+    if not movies:
+        ends = entry.to(torch.int64), lists.owner.to(torch.int64)
+        return SimpleNamespace(pointer=pointer.to(torch.int64), sender=ends[0], receiver=ends[1], order=None)
     column_pointer, row, order = lists.by_column if by_column[0] is None else by_column
-    by_row = SimpleNamespace(
-        pointer=pointer.to(torch.int64), sender=entry.to(torch.int64), receiver=lists.owner.to(torch.int64), order=None
-    )
-    by_movie = SimpleNamespace(
+    return SimpleNamespace(
         pointer=column_pointer.to(torch.int64),
         sender=row.to(torch.int64),
-        receiver=_reordered(entry, order),
+        receiver=_reordered(entry, order).to(torch.int64),
         order=order,
     )
-    by_movie.receiver = by_movie.receiver.to(torch.int64)
-    return (by_row, by_movie) if to_users else (by_movie, by_row)
 
 
 def _reordered(values: Tensor, order: Tensor | None) -> Tensor:

@@ -13,7 +13,6 @@ import triton.language as tl
 from torch import Tensor
 
 from gnnrec.kernels.lists import CSRLists
-from gnnrec.kernels.ragged import offsets
 
 #: Most entries of one program.
 CHUNK = 512
@@ -54,10 +53,12 @@ class Reading:
         return self.entry.numel() // CHUNK
 
     def extra_pointer(self) -> Tensor:
-        """Offsets of each list's chunks after the first, int64 ``[lists + 1]``."""
-        if self.extras == 0:
-            return self.pointer
-        return offsets((self.pointer.diff() - 1).clamp_(min=0).div_(CHUNK, rounding_mode="floor"))
+        """Offsets of each list's chunks after the first, int64 ``[lists + 1]``.
+
+        List ``i`` has ``pointer[i + 1] // CHUNK - pointer[i] // CHUNK`` of them. They hold all of its entries, the last
+        may be empty, and no sum over lists is needed.
+        """
+        return self.pointer // CHUNK
 
 
 def read_by_column(
@@ -85,10 +86,11 @@ def column_blocks(width: int) -> int:
 
 
 @triton.jit
-def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr):
+def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr, UNIT: tl.constexpr = 1):
     """Returns a program's list, the begin and end of its chunk, and the row that it writes.
 
     Chunks after the first come first, because long lists take longest. Programs past the last one get an empty chunk.
+    Offsets of chunks are ``extra_pointer // UNIT``: with ``UNIT = CHUNK``, ``extra_pointer`` is ``pointer``.
     """
     if number < extras:
         low = (lists * 0).to(tl.int64)
@@ -96,11 +98,11 @@ def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr
         # extra_pointer[low] <= number < extra_pointer[high], or high == lists
         while high - low > 1:
             middle = (low + high) // 2
-            before = tl.load(extra_pointer + middle) <= number
+            before = tl.load(extra_pointer + middle) // UNIT <= number
             low = tl.where(before, middle, low)
             high = tl.where(before, high, middle)
         owner = low
-        begin = tl.load(pointer + owner) + (number - tl.load(extra_pointer + owner) + 1) * CHUNK
+        begin = tl.load(pointer + owner) + (number - tl.load(extra_pointer + owner) // UNIT + 1) * CHUNK
         target = (lists + number).to(tl.int64)
     else:
         owner = (number - extras).to(tl.int64)
@@ -108,3 +110,17 @@ def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr
         target = owner
     end = tl.minimum(begin + CHUNK, tl.load(pointer + owner + 1))
     return owner, begin, end, target
+
+
+@triton.jit
+def add_rows(table, owner, first, last, block, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Computes ``table[owner] += table[first:last].sum(0)`` for one block of columns."""
+    columns = block * COLUMNS + tl.arange(0, COLUMNS)
+    total = tl.zeros([ROWS, COLUMNS], table.dtype.element_ty)
+    for start in range(first, last, ROWS):
+        row = start + tl.arange(0, ROWS)
+        mask = (row < last)[:, None] & (columns < WIDTH)[None, :]
+        total += tl.load(table + row[:, None] * WIDTH + columns[None, :], mask=mask, other=0)
+    address = table + owner * WIDTH + columns
+    kept = tl.load(address, mask=columns < WIDTH, other=0)
+    tl.store(address, kept + tl.sum(total, 0), mask=columns < WIDTH)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gnnrec.kernels.chunks_triton import WIDEST, Reading, column_blocks, own_chunk, read_by_column, tiles
+from gnnrec.kernels.chunks_triton import WIDEST, Reading, add_rows, column_blocks, own_chunk, read_by_column, tiles
 
 
 def gather(tables: list[Tensor], lists: list[Tensor | None], weight: float, pair: bool = False) -> list[Tensor]:
@@ -174,23 +174,9 @@ def _add_to_lists(
     last = tl.load(extra_pointer + owner + 1) + lists
     block = tl.program_id(1)
     if first < last:
-        _add_rows(out, owner, first, last, block, WIDTH, ROWS, COLUMNS)
+        add_rows(out, owner, first, last, block, WIDTH, ROWS, COLUMNS)
         if scaled_out is not None:
-            _add_rows(scaled_out, owner, first, last, block, WIDTH, ROWS, COLUMNS)
+            add_rows(scaled_out, owner, first, last, block, WIDTH, ROWS, COLUMNS)
         if factor_out is not None:
             if block == 0:
-                _add_rows(factor_out, owner, first, last, 0, 1, ROWS, 1)
-
-
-@triton.jit
-def _add_rows(table, owner, first, last, block, WIDTH: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Computes ``table[owner] += table[first:last].sum(0)`` for one block of columns."""
-    columns = block * COLUMNS + tl.arange(0, COLUMNS)
-    total = tl.zeros([ROWS, COLUMNS], table.dtype.element_ty)
-    for start in range(first, last, ROWS):
-        row = start + tl.arange(0, ROWS)
-        mask = (row < last)[:, None] & (columns < WIDTH)[None, :]
-        total += tl.load(table + row[:, None] * WIDTH + columns[None, :], mask=mask, other=0)
-    address = table + owner * WIDTH + columns
-    kept = tl.load(address, mask=columns < WIDTH, other=0)
-    tl.store(address, kept + tl.sum(total, 0), mask=columns < WIDTH)
+                add_rows(factor_out, owner, first, last, 0, 1, ROWS, 1)

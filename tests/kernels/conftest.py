@@ -9,7 +9,7 @@ import torch
 
 from gnnrec.kernels import threads
 
-collect_ignore = [] if importlib.util.find_spec("triton") else ["test_triton.py"]
+collect_ignore_glob = [] if importlib.util.find_spec("triton") else ["test_triton*.py"]
 
 
 @pytest.fixture(params=[1, 3], ids=["one thread", "three threads"])

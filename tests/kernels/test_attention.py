@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from gnnrec.kernels import dispatch, threads
+from gnnrec.kernels import attention, dispatch, threads
 from gnnrec.kernels.attention import attention_sums, largest_logits
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
@@ -206,6 +207,28 @@ def test_operators_pass_opcheck(to_users):
     checks = "test_schema", "test_faketensor", "test_autograd_registration"
     actual = torch.library.opcheck(torch.ops.gnnrec.attention_sums.default, arguments, test_utils=checks)
     assert set(actual.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize(("to_users", "gradients"), [(True, False), (True, True), (False, False)])
+def test_gpus_sort_edges_by_movie_only_for_sums_over_movies_and_gradients(to_users, gradients, monkeypatch):
+    case = Case(to_users, 2)
+    kernels = SimpleNamespace(
+        largest=lambda logit, *_: logit.new_empty(case.shift.shape),
+        sums=lambda tables, edges, weight, slope, to_users, kinds: [
+            tables[0].new_empty(len(case.shift), 16), tables[0].new_empty(len(case.shift), 2, kinds)
+        ],
+    )  # fmt: skip
+    monkeypatch.setitem(attention._KERNELS, "meta", kernels)
+    tables = {name: table.to("meta").requires_grad_() for name, table in case.tables.items()}
+    pointer, entry, factor = (tensor.to("meta") for tensor in (case.lists.pointer, case.lists.entry, case.lists.factor))
+    case.lists, case.level = CSRLists(pointer, entry, MOVIES, factor, WEIGHT), case.level.to("meta")
+    case.shift = case.shift.to("meta")
+    _, _, sender, receiver, rating = map(tables.get, NAMES)
+    with torch.set_grad_enabled(gradients):
+        largest_logits(sender, receiver, rating, case.lists, case.level, SLOPE, to_users)
+        assert ("by_column" in vars(case.lists)) == (not to_users)
+        case.actual(tables)
+        assert ("by_column" in vars(case.lists)) == (gradients or not to_users)
 
 
 @pytest.mark.parametrize("broken", ["row scale", "slope", "factor", "level"])

@@ -1,0 +1,25 @@
+"""Runs programs with Triton kernels, which decide at their import whether the interpreter runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_program(name: str, arguments: list[str], cache: Path, interpreted: bool) -> dict:
+    """Runs a module of this folder and returns the JSON object in its last line.
+
+    Args:
+        name: Name of the module.
+        arguments: Its command line.
+        cache: Directory for compiled kernels.
+        interpreted: Run kernels in Triton's interpreter on the CPU.
+    """
+    variables = {"TRITON_INTERPRET": str(int(interpreted)), "TRITON_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-m", f"tests.kernels.{name}", *arguments]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
