@@ -85,7 +85,7 @@ def start_from_closed_form(
         users = world.all_reduce_scalar(int((held_out.targets.user_ptr.diff() > 0).sum()))
         least = NOISE / math.sqrt(users)
         if not options.num_factors:
-            other = search.best(candidate_factors(options.dim))
+            other = search.best(factor_grid(options.dim))
             chosen = other if other.loss < chosen.loss - least else chosen
         if usual and options.weak_weight is None:
             search.release()
@@ -175,6 +175,12 @@ def tables_of_rank_0(world: World, compute: Callable[[], tuple[Tensor, Tensor]])
 def candidate_factors(dim: int) -> list[int]:
     """Numbers of singular vectors to choose from: ``dim``, half of it, and so on to a 32nd."""
     return sorted({max(1, dim >> shift) for shift in range(6)})
+
+
+def factor_grid(dim: int) -> list[int]:
+    """Returns :func:`candidate_factors` and three quarters of each."""
+    candidates = candidate_factors(dim)
+    return sorted({*candidates, *(max(1, 3 * count // 4) for count in candidates)})
 
 
 def choose_popularity_exponent(

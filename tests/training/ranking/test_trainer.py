@@ -146,7 +146,7 @@ def test_settings_of_other_protocols_are_no_worse_than_their_neighbors_on_valida
 @pytest.mark.parametrize(("noise", "num_factors"), [(-1e9, 4), (1e9, 8)])
 def test_fewer_factors_must_gain_more_than_noise(dataset, monkeypatch, noise, num_factors):
     monkeypatch.setattr(closed_form_start, "NOISE", noise)
-    monkeypatch.setattr(closed_form_start, "candidate_factors", lambda dim: [4])
+    monkeypatch.setattr(closed_form_start, "factor_grid", lambda dim: [4])
     trainer = build_trainer(ranking_config(), dataset, World())
     assert trainer.chosen()["num_factors"] == num_factors
     assert (trainer.replicated.message_embedding.detach().norm(dim=0) > 0).sum() == num_factors
@@ -156,6 +156,11 @@ def test_columns_beyond_the_factors_stay_zero(dataset):
     trainer = trained(dataset, ranking_config({"epochs": 2, "lr": 0.01}, num_factors=3))
     for table in (trainer.replicated.message_embedding, trainer.replicated.target):
         assert (table[:, :3].norm(dim=0) > 0).all() and not table[:, 3:].any()
+
+
+def test_the_numbers_of_factors_that_are_tried():
+    assert closed_form_start.factor_grid(256) == [6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]
+    assert closed_form_start.factor_grid(3) == [1, 2, 3]
 
 
 def test_descend_walks_to_the_bottom_of_the_valley():
