@@ -1,13 +1,15 @@
-"""Lists the Triton kernels that tests cover: ``python -m tests.pretend_gpu.tested_kernels``.
+"""Lists the Triton kernels that tests cover: ``python -m tests.pretend_gpu.tested_kernels KIND``.
 
-Runs the interpreter cases of every ``tests/kernels/triton*_cases.py``, and prints a JSON object: ``interpreted`` has
-the kernels that they launched, ``compiled`` those that the compile cases and tests name. Needs ``TRITON_INTERPRET=1``.
+Runs the programs of ``tests/kernels`` and prints a JSON list. With the kind ``interpreted``, which needs
+``TRITON_INTERPRET=1``, these are the kernels that the cases of ``triton*_cases.py`` launch. With ``compiled``, which
+needs it to be 0, those that these cases and ``triton*_resources.py`` pass to the compiler, which does not run here.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
+import importlib
+import importlib.util
 import io
 import json
 import runpy
@@ -16,15 +18,29 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from triton.runtime.interpreter import InterpretedFunction
+import triton
 
 from tests.pretend_gpu.triton_kernels import kernel_name
 
 FOLDER = Path(__file__).parents[1] / "kernels"
 
 
+def run_programs(pattern: str, *arguments: str) -> None:
+    """Runs the modules of ``tests/kernels`` that a pattern finds; errors are those of other tests."""
+    for path in sorted(FOLDER.glob(pattern)):
+        module = f"tests.kernels.{path.stem}"
+        with (
+            mock.patch.object(sys, "argv", [module, *arguments]),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.suppress(Exception),
+        ):
+            runpy.run_module(module, run_name="__main__")
+
+
 def interpreted() -> set[str]:
     """Names of the kernels that interpreter cases launch."""
+    from triton.runtime.interpreter import InterpretedFunction
+
     names, run = set(), InterpretedFunction.run
 
     def launch(kernel: Any, *arguments: Any, **options: Any) -> Any:
@@ -32,28 +48,31 @@ def interpreted() -> set[str]:
         return run(kernel, *arguments, **options)
 
     with mock.patch.object(InterpretedFunction, "run", launch):
-        for path in sorted(FOLDER.glob("triton*_cases.py")):
-            module = f"tests.kernels.{path.stem}"
-            with mock.patch.object(sys, "argv", [module, "cpu"]), contextlib.redirect_stdout(io.StringIO()):
-                runpy.run_module(module, run_name="__main__")
+        run_programs("triton*_cases.py", "cpu")
     return names
 
 
-def named_in_compile_tests() -> set[str]:
-    """Names ``MODULE_triton._kernel`` in the files that compile kernels."""
+def compiled() -> set[str]:
+    """Names of the kernels that are compiled, by ``triton.compile`` or by ``resources`` of ``triton_compiling``."""
     names = set()
-    for path in FOLDER.glob("*triton*.py"):
-        text = path.read_text(encoding="utf-8")
-        if "GPUTarget" not in text and "resources(" not in text:
-            continue
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                if node.value.id.endswith("_triton"):
-                    names.add(f"{node.value.id}.{node.attr}")
-            if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("_triton"):
-                names |= {f"{node.module.rpartition('.')[2]}.{alias.name}" for alias in node.names}
+
+    def compile_source(source: Any, *_: Any, **__: Any) -> Any:
+        names.add(kernel_name(source.fn))
+        return mock.MagicMock()
+
+    def resources(kernel: Any, *_: Any, **__: Any) -> dict[str, int]:
+        names.add(kernel_name(kernel))
+        return {"registers": 1, "spills": 0, "shared": 0}
+
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(mock.patch.object(triton, "compile", compile_source))
+        if importlib.util.find_spec("tests.kernels.triton_compiling"):
+            module = importlib.import_module("tests.kernels.triton_compiling")
+            patches.enter_context(mock.patch.object(module, "resources", resources))
+        run_programs("triton*_cases.py", "compiler")
+        run_programs("triton*_resources.py")
     return names
 
 
 if __name__ == "__main__":
-    print(json.dumps({"interpreted": sorted(interpreted()), "compiled": sorted(named_in_compile_tests())}))
+    print(json.dumps(sorted({"interpreted": interpreted, "compiled": compiled}[sys.argv[1]]())))
