@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnrec.utils.resource_errors import reserve_for_threads
-
 #: A loop with fewer entries runs on one thread.
 SMALL = 20_000
 
@@ -100,7 +98,6 @@ def run_compiled(
 
 @functools.lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    reserve_for_threads()
     return ThreadPoolExecutor(threads, thread_name_prefix="gnnrec-kernel")
 
 
