@@ -16,5 +16,5 @@ def check_device(config: TrainConfig, device: torch.device) -> None:
     """
     if device.type != "cuda":
         return
-    if config.objective == "rating" and config.bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if config.objective != "ranking" and config.bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise UserError(f"{torch.cuda.get_device_name(device)} has no bfloat16: pass --bf16 false")

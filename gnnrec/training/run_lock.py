@@ -38,8 +38,9 @@ class RunLock:
     def __init__(self, run: Path, start: str, renews: bool = False):
         self.run, self.start = run, start
         self._released, self._renews = threading.Event(), renews
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="gnnrec-lease")
         if renews:
-            threading.Thread(target=self._renew, daemon=True, name="gnnrec-lease").start()
+            self._thread.start()
 
     def check(self) -> None:
         """Checks that this job holds the lock; called on rank 0 before files are published.
@@ -59,6 +60,7 @@ class RunLock:
         if self._released.is_set() or not self._renews:
             return
         self._released.set()
+        self._thread.join(RENEWAL)  # a renewal that has begun would undo the end
         with contextlib.suppress(OSError, UserError):
             if read_json(self.run / STARTED, "").get("start") == self.start:
                 os.utime(self.run / STARTED, (0, 0))  # its contents may be those of another job by now
