@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import shlex
 import shutil
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote
 
 from gnnrec.config.train_config import TrainConfig, assigned_train_config
@@ -20,6 +22,7 @@ from gnnrec.evaluation.user_sums import UserSums
 from gnnrec.tools.comparison import launch, table
 from gnnrec.tools.comparison.fit import FitJob, sums_path
 from gnnrec.tools.comparison.models import GNNS, choose
+from gnnrec.tools.comparison.output import WAY_OUT, open_output
 from gnnrec.training.tracking.tracker import Tracker
 from gnnrec.utils import files
 from gnnrec.utils.bounds import bounded, check_bounds
@@ -83,13 +86,18 @@ def fit_all(
     data: Path, options: CompareOptions, objective: str, models: list[str], world: World
 ) -> dict[str, list[dict]]:
     """Returns all fits by model; fits that exist in ``options.out`` are read."""
-    world.run_on_rank0(lambda: _prepare(data, options, objective, models, world))
     seeds = range(options.seeds)
-    for model in models:
-        for seed in seeds:
-            result = _result(options.out, model, seed)
-            if not world.run_on_rank0(functools.partial(_is_done, result, options)):
-                _fit(data, options, objective, model, seed, world)
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            stack.enter_context(_prepare(data, options, objective, models, world))
+
+        world.run_on_rank0(lock)
+        for model in models:
+            for seed in seeds:
+                result = _result(options.out, model, seed)
+                if not world.run_on_rank0(functools.partial(_is_done, result, options)):
+                    _fit(data, options, objective, model, seed, world)
     return world.run_on_rank0(
         lambda: {model: [_read(_result(options.out, model, seed)) for seed in seeds] for model in models}
     )
@@ -127,11 +135,11 @@ def _is_done(result: Path, options: CompareOptions) -> bool:
 
 
 def _read(path: Path) -> dict:
-    return read_json(path, "remove it and pass --resume")
+    return read_json(path, WAY_OUT)
 
 
-def _prepare(data: Path, options: CompareOptions, objective: str, models: list[str], world: World) -> None:
-    """Checks the options, and creates the directory or checks the one to resume."""
+def _prepare(data: Path, options: CompareOptions, objective: str, models: list[str], world: World) -> TextIO:
+    """Checks the options, and makes the directory or checks the one to resume; returns its lock."""
     out = options.out
     check_bounds(options)
     if options.label and len(models) > 1:
@@ -148,25 +156,7 @@ def _prepare(data: Path, options: CompareOptions, objective: str, models: list[s
         "configuration": _shared(config),
         "number of ranks": world.size,
     }
-    request_path = out / "request.json"
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file: choose another directory")
-    if out.exists() and any(out.iterdir()):
-        if not request_path.exists():
-            raise UserError(f"--out {out} holds something else than a comparison: choose another directory")
-        if not options.resume and not options.overwrite:
-            raise UserError(f"--out {out} holds a comparison: continue it with --resume, or pass --overwrite")
-        if options.resume:
-            differing = [name for name, value in request.items() if _read(request_path).get(name) != value]
-            if differing:
-                raise UserError(f"--out {out} holds a comparison of another {differing[0]}: choose another directory")
-            return
-        shutil.rmtree(out)
-    try:
-        (out / "fits").mkdir(parents=True, exist_ok=True)
-        files.write_text(request_path, json.dumps(request, indent=1) + "\n")
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot write there ({error.strerror}): choose another directory") from None
+    return open_output(out, request, options.resume, options.overwrite)
 
 
 def _shared(config: TrainConfig) -> dict:

@@ -17,8 +17,10 @@ from gnnrec.tools.comparison import launch, models
 from gnnrec.tools.comparison.compare import CompareOptions, command, compare
 from gnnrec.tools.comparison.fit import FitJob, fit, sums_path
 from gnnrec.tools.comparison.models import choose
+from gnnrec.tools.comparison.output import open_output
 from gnnrec.training.run import train
 from gnnrec.training.tracking.tracker import Tracker
+from gnnrec.utils import files
 from tests.configs import make_config
 from tests.datasets import write_dataset
 from tests.distributed.ranks import run_on_ranks
@@ -242,6 +244,14 @@ def test_other_directories_are_not_changed(dataset, tmp_path):
     with pytest.raises(UserError, match="chapter is a file"):
         compare(dataset.directory, options(tmp_path / "thesis" / "chapter"), World())
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter"]
+
+
+def test_a_second_job_is_refused(table):
+    lock = files.lock_file(table / ".lock")
+    with pytest.raises(UserError, match="another gnnrec compare uses .*: wait for it"):
+        open_output(table, {}, resume=True, overwrite=False)
+    lock.close()
+    open_output(table, {}, resume=True, overwrite=False).close()
 
 
 def test_the_table_is_logged_to_wandb_if_enabled(dataset, tmp_path, monkeypatch):
