@@ -16,13 +16,13 @@ class Metrics(Protocol):
 
     Attributes:
         unit: Unit of :attr:`count`: ``ratings`` or ``users``.
-        by_user: Sums of this rank's users, by local rows; None if they were not computed.
     """
 
     unit: ClassVar[str]
 
     @property
-    def by_user(self) -> UserSums | None: ...
+    def by_user(self) -> UserSums | None:
+        """Sums of this rank's users, by local rows; None if they were not computed."""
 
     @property
     def count(self) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -53,7 +55,7 @@ class RankingMetrics:
             with the most ratings that are left out of rankings, which are known ones.
         count: Users, of all ranks.
         at: Metrics at further lengths that were asked for (:mod:`gnnrec.evaluation.list_metrics`).
-        by_user: Metrics of this rank's users that are means over users, by local rows.
+        sums_by_user: Computes :attr:`by_user`; None if there are none.
     """
 
     recall_at_20: float | None
@@ -65,8 +67,13 @@ class RankingMetrics:
     popular: float | None
     count: int
     at: dict[str, float] = dataclasses.field(default_factory=dict)
-    by_user: UserSums | None = dataclasses.field(default=None, repr=False, compare=False)
+    sums_by_user: Callable[[], UserSums] | None = dataclasses.field(default=None, repr=False, compare=False)
     unit: ClassVar[str] = "users"
+
+    @cached_property
+    def by_user(self) -> UserSums | None:
+        """Metrics of this rank's users that are means over users, by local rows."""
+        return None if self.sums_by_user is None else self.sums_by_user()
 
     def figures(self) -> dict[str, float | None]:
         """Metric name -> value, as summaries and trackers store them."""
@@ -164,7 +171,7 @@ def evaluate_ranking(
     recall_20, recall_50, ndcg, mrr, ndcg_20 = (value / count for value in means)
     share = popular_listed / max(all_listed, 1)
     at = totals.figures(world)
-    by_user = _by_user(users, of_users)
+    by_user = functools.partial(_by_user, users, of_users)
     return RankingMetrics(recall_20, recall_50, ndcg, mrr, coverage, ndcg_20, share, int(count), at, by_user)
 
 

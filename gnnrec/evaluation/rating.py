@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -32,7 +35,7 @@ class RatingMetrics:
         rmse_without_time: RMSE of predictions that do not use the times of the ratings, like those of exported vectors.
         mae_without_time: Their mean absolute error.
         count: Ratings, of all ranks.
-        by_user: Sums of this rank's users, by local rows; None if they were not computed.
+        sums_by_user: Computes :attr:`by_user`; None if there are none.
     """
 
     rmse: float | None
@@ -40,8 +43,13 @@ class RatingMetrics:
     rmse_without_time: float | None
     mae_without_time: float | None
     count: int
-    by_user: UserSums | None = dataclasses.field(default=None, repr=False, compare=False)
+    sums_by_user: Callable[[], UserSums] | None = dataclasses.field(default=None, repr=False, compare=False)
     unit: ClassVar[str] = "ratings"
+
+    @cached_property
+    def by_user(self) -> UserSums | None:
+        """Sums of this rank's users, by local rows; the host waits for the device when they are first read."""
+        return None if self.sums_by_user is None else self.sums_by_user()
 
     def figures(self) -> dict[str, float | None]:
         """Metric name -> value, as summaries and trackers store them."""
@@ -118,7 +126,7 @@ def rating_metrics(
     if count == 0:
         return RatingMetrics(None, None, None, None, 0)
     figures = [((square / count) ** 0.5, absolute / count) for square, absolute in zip(errors[::2], errors[1::2])]
-    by_user = None if pointer is None else _by_user(pointer, of_users)
+    by_user = None if pointer is None else functools.partial(_by_user, pointer, of_users)
     return RatingMetrics(*figures[0], *figures[-1], int(count), by_user)
 
 
