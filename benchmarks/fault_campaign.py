@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.fault_commands import COMMANDS, FaultCommand, training
 from benchmarks.fault_kinds import CONTENT, PLACE, ReadOnlyDisk, SmallDisk, SmallMemory, contents, copy
-from benchmarks.fault_programs import Outcome, run_program
+from benchmarks.fault_programs import Outcome, Signals, run_program
 
 #: Files whose contents have no checksum: other ones are other input. They are put out of the way, not changed.
 _UNCHECKED = ("ratings", "metrics.jsonl", "summary.json", "started.json")
@@ -56,9 +56,9 @@ class Campaign:
         self.seconds: dict[str, float] = {}
         write_ratings(self.base / "ratings")
         must(["gnnrec", "prepare", f"{self.base}/data", "--ratings", f"{self.base}/ratings", "--shards", "4"], root)
-        seconds = must(training(self.base), root)
+        must(training(self.base), root)
         must(["gnnrec", "export", f"{self.base}/run", "--out", f"{self.base}/export", "--device", "cpu"], root)
-        self._make_stopped(seconds)
+        self._make_stopped()
         for name in commands:
             command = COMMANDS[name]
             place = self.place(f"undisturbed {name}", command)
@@ -67,16 +67,18 @@ class Campaign:
                 raise SystemExit(f"{name}: {outcome.output}")
             self.results[name], self.seconds[name] = command.result(outcome, place), outcome.seconds
 
-    def _make_stopped(self, seconds: float) -> None:
-        """A run that was stopped in its middle, with several checkpoints; a whole one takes so many seconds."""
+    def _make_stopped(self) -> None:
+        """A run that was stopped in its middle, with several checkpoints."""
         place = self.root / "stopping"
         copy(self.base / "data", place / "data")
-        for attempt in range(20):
+
+        def steps() -> list[Path]:
+            return sorted((place / "run" / "checkpoints").glob("step-*"))
+
+        for _ in range(20):
             shutil.rmtree(place / "run", ignore_errors=True)
-            after = seconds * (0.5 + 0.05 * (attempt % 10))
-            run_program(training(place), place / "log", signals=((after, signal.SIGTERM),))
-            found = sorted((place / "run" / "checkpoints").glob("step-*"))
-            if len(found) >= 3 and not (place / "run" / "summary.json").exists():
+            run_program(training(place), place / "log", signals=((lambda: len(steps()) >= 3, signal.SIGTERM),))
+            if len(steps()) >= 3 and not (place / "run" / "summary.json").exists():
                 copy(place / "run", self.base / "stopped")
                 return
         raise SystemExit("no run could be stopped in its middle")
@@ -151,7 +153,7 @@ class Campaign:
         place = self.place(f"disturb {name} {kind} {seed}", command)
         before = contents(place)
         prepare: Callable[[], None] | None = None
-        signals: tuple[tuple[float, int], ...] = ()
+        signals: Signals = ()
         if kind == "a full disk":
             size = chance.randrange(1 << 12, 1 << 16)
             prepare, detail = SmallDisk(size), f"no file above {size} bytes"
@@ -228,9 +230,8 @@ def write_ratings(place: Path) -> None:
     )
 
 
-def must(words: list[str], root: Path) -> float:
-    """Runs a command that has to succeed; returns its seconds."""
+def must(words: list[str], root: Path) -> None:
+    """Runs a command that has to succeed."""
     outcome = run_program(words, root / "log")
     if outcome.code:
         raise SystemExit(f"{' '.join(words)}: {outcome.output}")
-    return outcome.seconds

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 #: Seconds after which a program hangs.
 PATIENCE = 60.0
+Signals = tuple[tuple[float | Callable[[], bool], int], ...]
 _PRELOADED = ["gnnrec.training.run", "gnnrec.cli.main", "gnnrec.inference.export", "torch._dynamo"]
 
 
@@ -46,7 +47,7 @@ class Outcome:
 
 
 def run_program(
-    words: list[str], log: Path, prepare: Callable[[], None] | None = None, signals: tuple[tuple[float, int], ...] = ()
+    words: list[str], log: Path, prepare: Callable[[], None] | None = None, signals: Signals = ()
 ) -> Outcome:
     """Runs ``train_dist.py`` or ``gnnrec`` with its arguments.
 
@@ -54,14 +55,18 @@ def run_program(
         words: The program and its arguments.
         log: Takes its output.
         prepare: Called in the process before the program, such as to limit what it may do.
-        signals: Seconds after the start, and the signal that is then sent.
+        signals: Seconds after the start, or a condition, and the signal that is then sent.
     """
     multiprocessing.set_forkserver_preload(_PRELOADED)
     process = multiprocessing.get_context("forkserver").Process(target=_run, args=(words, str(log), prepare))
     process.start()
     started = time.monotonic()
     for after, number in signals:
-        process.join(max(started + after - time.monotonic(), 0))
+        if callable(after):
+            while process.exitcode is None and not after() and time.monotonic() < started + PATIENCE:
+                process.join(0.002)
+        else:
+            process.join(max(started + after - time.monotonic(), 0))
         if process.exitcode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, number)
