@@ -29,21 +29,27 @@ def fitting_objective(manifest: Manifest) -> tuple[Literal["rating", "ranking"],
     return "rating", f"there are ratings from {rating['min']:g} to {rating['max']:g}"
 
 
-def with_objective(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
-    """Replaces the objective auto by the one that fits the dataset, and logs which one; others do not change.
+def with_objective(config: TrainConfig, dataset: PreparedDataset) -> TrainConfig:
+    """Replaces the objective auto by the one that fits the dataset; others do not change.
 
     Where all ratings are equal, the movies of all of them are liked.
     """
     if config.objective != "auto":
         return config
-    objective, reason = fitting_objective(dataset.manifest)
-    other = " (--objective ranking ranks movies instead)" if objective == "rating" else ""
-    world.log(f"objective: {objective}, since {reason}{other}")
+    objective, _ = fitting_objective(dataset.manifest)
     config = dataclasses.replace(config, objective=objective)
     lowest = dataset.manifest.rating["levels"][0]
     if objective == "ranking" and len(dataset.manifest.rating["levels"]) < 2 and lowest < config.ranking.relevant:
         config = dataclasses.replace(config, ranking=dataclasses.replace(config.ranking, relevant=lowest))
     return config
+
+
+def log_objective(config: TrainConfig, dataset: PreparedDataset, world: World) -> None:
+    """Logs which objective fits the dataset, and why, if the configuration leaves it open."""
+    if config.objective == "auto":
+        objective, reason = fitting_objective(dataset.manifest)
+        other = " (--objective ranking ranks movies instead)" if objective == "rating" else ""
+        world.log(f"objective: {objective}, since {reason}{other}")
 
 
 def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) -> TrainConfig:
@@ -58,7 +64,7 @@ def resolve_config(config: TrainConfig, dataset: PreparedDataset, world: World) 
         UserError: The objective is rating, but the dataset was prepared for ranking; or training is to stop by
             validation, and the dataset has no validation ratings.
     """
-    config = with_objective(config, dataset, world)
+    config = with_objective(config, dataset)
     protocol = dataset.manifest.split["protocol"]
     if config.optimizer.patience and not dataset.manifest.split["counts"]["validation"]:
         raise UserError(

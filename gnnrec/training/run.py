@@ -26,7 +26,7 @@ from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
-from gnnrec.training.resolve_config import resolve_config, with_objective
+from gnnrec.training.resolve_config import log_objective, resolve_config, with_objective
 from gnnrec.training.run_directory import (
     finished_summary,
     note_stop,
@@ -64,12 +64,13 @@ def train(config: TrainConfig, world: World, on_validation: OnValidation | None 
     world.stop.limit(config.max_minutes)
     check_device(config, world.device)
     dataset = PreparedDataset(config.data)
-    config = resolve_config(config, dataset, world)
+    given, config = config, resolve_config(config, dataset, world)
     summary = finished_summary(config, dataset, world)
     if summary is not None:
         world.log(f"{config.run_dir} finished at step {summary['steps']}: nothing left to do")
         return summary
     checkpoint, run_lock = open_run_directory(config, dataset, world)
+    log_objective(given, dataset, world)
     try:
         return _run(config, dataset, world, checkpoint, run_lock, on_validation)
     except Stopped as stopped:
@@ -181,7 +182,7 @@ def build_trainer(
     config: TrainConfig, dataset: PreparedDataset, world: World, info: CheckpointInfo | None = None
 ) -> Trainer:
     """The trainer of the configured objective; ``info`` is the checkpoint that it will be restored from."""
-    config = with_objective(config, dataset, world)
+    config = with_objective(config, dataset)
     world.collective_stats.wire = torch.bfloat16 if config.wire == "bf16" else None
     if config.objective == "ranking":
         return RankingTrainer(config, dataset, world, info.chosen if info else None)

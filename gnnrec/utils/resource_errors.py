@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import resource
 
@@ -72,9 +73,9 @@ def reserve_for_threads() -> None:
     Python waits without end for a thread that ends before its first line because there is no memory.
 
     Raises:
-        MemoryError: There is no room.
+        OSError: There is no room (``ENOMEM``).
     """
-    bytearray(_ROOM_FOR_THREADS)  # not written to, so that it costs nothing
+    mmap.mmap(-1, _ROOM_FOR_THREADS, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()  # costs nothing: not written
 
 
 def describe_resource_error(error: BaseException) -> str | None:

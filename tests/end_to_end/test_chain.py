@@ -62,7 +62,7 @@ def test_training_records_its_progress(chain: Chain):
 
 def test_training_prints_partition_epochs_and_results(chain: Chain):
     lines = chain.printed["train"].splitlines()
-    assert [line.split(":")[0] for line in lines[:2]] == ["rank 0", "rank 1"]
+    assert [line.split(":")[0] for line in lines[:3]] == ["objective", "rank 0", "rank 1"]
     assert [line.split()[1] for line in lines if line.startswith("epoch")] == ["1/4", "2/4", "3/4"]
     of_ratings, of_lists = (line for line in lines if line.startswith("this model"))
     assert f"{chain.summary['test_rmse']:.4f}" in of_ratings

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,6 +10,7 @@ import torch
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.sums import bag
 from tests.kernels.triton_cases import PAIRS, SUMS
+from tests.kernels.triton_program import run_program
 
 pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
 
@@ -29,11 +26,7 @@ def results(tmp_path_factory):
 
     @functools.cache
     def run(where: str) -> dict[str, str]:
-        variables = {"TRITON_INTERPRET": "1" if where == "cpu" else "0", "TRITON_CACHE_DIR": str(cache)}
-        command = [sys.executable, "-m", "tests.kernels.triton_cases", where]
-        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return run_program("triton_cases", [where], cache, interpreted=where == "cpu")
 
     return run
 

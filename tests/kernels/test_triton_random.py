@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +11,7 @@ import torch
 from gnnrec.kernels import dropout
 from tests.kernels import triton_random_cases
 from tests.kernels.triton_compiling import CAPABILITIES
+from tests.kernels.triton_program import run_program
 
 pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
 
@@ -29,11 +26,7 @@ def results(tmp_path_factory):
 
     @functools.cache
     def run(where: str) -> dict[str, str]:
-        variables = {"TRITON_INTERPRET": "1" if where == "cpu" else "0", "TRITON_CACHE_DIR": str(cache)}
-        command = [sys.executable, "-m", triton_random_cases.__name__, where]
-        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return run_program("triton_random_cases", [where], cache, interpreted=where == "cpu")
 
     return run
 

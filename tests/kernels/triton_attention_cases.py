@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 
 import torch
@@ -24,6 +22,7 @@ from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
 from tests.kernels.ragged_examples import ragged_lists
 from tests.kernels.triton_cases import CHUNK, LONGEST, compare, moved, table
+from tests.kernels.triton_program import print_errors
 from tests.pretend_gpu.counting import VIEWS
 
 ROWS, COLUMNS, SLOPE, WEIGHT = 7, 6, 0.2, 1.4
@@ -272,14 +271,7 @@ def main(device: str) -> None:
     if device == "cpu":  # The time of the interpreter depends on the number of tiles, not on their sizes.
         attention_triton._HELD = attention_triton._HELD_IN_GRADIENTS = 8192
         attention_triton._MOST_ROWS = 32
-    actual = {}
-    for name, case in run_cases(device).items():
-        try:
-            case()
-            actual[name] = ""
-        except Exception:
-            actual[name] = traceback.format_exc(limit=-4)
-    print(json.dumps(actual))
+    print_errors(run_cases(device))
 
 
 if __name__ == "__main__":

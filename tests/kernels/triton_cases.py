@@ -7,9 +7,7 @@ a JSON object with the error of each case, or an empty string.
 from __future__ import annotations
 
 import functools
-import json
 import sys
-import traceback
 
 import torch
 
@@ -18,6 +16,7 @@ from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.sums import gather_sums, scatter_sums
 from tests.kernels.ragged_examples import assert_near, ragged_lists, random_table
+from tests.kernels.triton_program import print_errors
 
 ROWS, COLUMNS = 12, 9
 #: Entries of the longest list and of a chunk, smaller for the interpreter, which is slow.
@@ -171,14 +170,7 @@ def main(where: str) -> None:
     from gnnrec.kernels import chunks_triton
 
     chunks_triton.CHUNK = CHUNK.get(where, chunks_triton.CHUNK)
-    actual = {}
-    for name, case in (compile_cases() if where == "compiler" else run_cases(where)).items():
-        try:
-            case()
-            actual[name] = ""
-        except Exception:
-            actual[name] = traceback.format_exc(limit=-4)
-    print(json.dumps(actual))
+    print_errors(compile_cases() if where == "compiler" else run_cases(where))
 
 
 if __name__ == "__main__":

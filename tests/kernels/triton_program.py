@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -23,3 +25,15 @@ def run_program(name: str, arguments: list[str], cache: Path, interpreted: bool)
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_errors(cases: dict[str, Callable[[], None]]) -> None:
+    """Runs cases and prints a JSON object with the error of each one, or an empty string."""
+    errors = {}
+    for name, case in cases.items():
+        try:
+            case()
+            errors[name] = ""
+        except Exception:
+            errors[name] = traceback.format_exc(limit=-4)
+    print(json.dumps(errors))

@@ -7,9 +7,7 @@ a JSON object with the error of each case, or an empty string.
 from __future__ import annotations
 
 import functools
-import json
 import sys
-import traceback
 from collections.abc import Callable
 
 import torch
@@ -21,6 +19,7 @@ from gnnrec.kernels.dropout import dropout, tanh_dropout
 from gnnrec.kernels.random import small_integers
 from tests.kernels import triton_random_launches, triton_sampling_cases
 from tests.kernels.triton_compiling import CAPABILITIES, resources
+from tests.kernels.triton_program import print_errors
 
 #: Rows of dropout, out of order and beyond 32 bits.
 ROWS = torch.cat([torch.arange(3, 90), torch.tensor([2**33 + 1, 0, 2**40])])
@@ -186,15 +185,8 @@ def compile_kernel(kernel, types: dict, constants: dict, block: int, shared: int
 
 
 def main(where: str) -> None:
-    actual = {}
     with dispatch.forced("triton"):
-        for name, case in (compile_cases() if where == "compiler" else run_cases(where)).items():
-            try:
-                case()
-                actual[name] = ""
-            except Exception:
-                actual[name] = traceback.format_exc(limit=-4)
-    print(json.dumps(actual))
+        print_errors(compile_cases() if where == "compiler" else run_cases(where))
 
 
 if __name__ == "__main__":

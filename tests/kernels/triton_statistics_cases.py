@@ -8,9 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import sys
-import traceback
 from collections.abc import Callable
 
 import numpy as np
@@ -24,6 +22,7 @@ from gnnrec.kernels.edge_orders import EdgeOrders
 from gnnrec.kernels.edges import Edges, EdgeTimeBins, TimeBins
 from gnnrec.kernels.ragged import offsets
 from tests.kernels.ragged_examples import assert_near
+from tests.kernels.triton_program import print_errors
 
 #: Tolerances relative to the largest number; sums on a GPU have up to 23,000 terms here, and in the interpreter 19.
 TOLERANCE = {
@@ -231,14 +230,7 @@ def main(where: str) -> None:
 
     if where == "cpu":
         chunks_triton.CHUNK, lanes_triton.TILE, lanes_triton.LONGEST = 8, 256, 8
-    actual = {}
-    for name, case in run_cases(where).items():
-        try:
-            case()
-            actual[name] = ""
-        except Exception:
-            actual[name] = traceback.format_exc(limit=-4)
-    print(json.dumps(actual))
+    print_errors(run_cases(where))
 
 
 if __name__ == "__main__":

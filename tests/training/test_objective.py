@@ -14,7 +14,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
-from gnnrec.training.resolve_config import resolve_config
+from gnnrec.training.resolve_config import log_objective, resolve_config
 from gnnrec.training.run import build_trainer, train
 from tests.datasets import ratings_table, write_dataset
 
@@ -45,6 +45,8 @@ def test_defaults_of_ratings_are_those_of_an_explicit_objective(ratings, capsys)
     resolved = resolve_config(automatic, ratings, World())
     assert resolved == resolve_config(explicit, ratings, World()) == explicit
     assert (resolved.optimizer.lr, resolved.optimizer.warmup_steps, resolved.optimizer.epochs) == (0.01, 50, 20)
+    log_objective(automatic, ratings, World())
+    log_objective(explicit, ratings, World())
     printed = capsys.readouterr().out
     assert printed.count("objective: rating, since there are ratings from 0.5 to 5 (--objective ranking ranks") == 1
     assert resolve_config(resolved, ratings, World()) == resolved
@@ -58,6 +60,7 @@ def test_an_option_that_is_given_stays(ratings):
 def test_an_explicit_objective_stays(ratings, capsys):
     resolved = resolve_config(config_for(ratings.directory, "--objective=ranking"), ratings, World())
     assert resolved.objective == "ranking" and resolved.optimizer.lr == 2e-4
+    log_objective(config_for(ratings.directory, "--objective=ranking"), ratings, World())
     assert "objective:" not in capsys.readouterr().out
 
 
@@ -65,6 +68,7 @@ def test_logs_without_ratings_are_ranked(tmp_path, capsys):
     dataset = log_without_ratings(tmp_path)
     resolved = resolve_config(config_for(dataset.directory), dataset, World())
     assert resolved.objective == "ranking" and (resolved.optimizer.lr, resolved.optimizer.epochs) == (2e-4, 8)
+    log_objective(config_for(dataset.directory), dataset, World())
     assert "objective: ranking, since the data are a log without ratings\n" in capsys.readouterr().out
     with pytest.raises(UserError, match="has no ratings to predict"):
         resolve_config(config_for(dataset.directory, "--objective=rating"), dataset, World())
@@ -74,6 +78,7 @@ def test_logs_without_ratings_are_ranked(tmp_path, capsys):
 def test_data_that_were_prepared_for_ranking_are_ranked(tmp_path, protocol, capsys):
     dataset = write_dataset(tmp_path, protocol=protocol, least_relevant=2)
     assert resolve_config(config_for(dataset.directory), dataset, World()).objective == "ranking"
+    log_objective(config_for(dataset.directory), dataset, World())
     assert f"since the data were prepared for it (--protocol {protocol})" in capsys.readouterr().out
 
 
@@ -81,6 +86,7 @@ def test_equal_ratings_are_all_liked(tmp_path, capsys):
     dataset = log_without_ratings(tmp_path, rating=1.0)
     resolved = resolve_config(config_for(dataset.directory), dataset, World())
     assert (resolved.objective, resolved.ranking.relevant) == ("ranking", 1.0)
+    log_objective(config_for(dataset.directory), dataset, World())
     assert "objective: ranking, since all ratings are 1\n" in capsys.readouterr().out
 
 

@@ -108,9 +108,9 @@ def test_a_strength_of_zero_changes_no_bit_and_another_one_does(dataset):
     assert plain.training.liked.weight is None
     assert not torch.allclose(plain.replicated.target, some.replicated.target, atol=1e-4)
     step, batch = some.make_batch(0, 0)
-    assert batch.confidence.min() >= 1 + ALPHA * np.log(2) - 1e-6
+    assert batch.value.min() >= 1 + ALPHA * np.log(2) - 1e-6
     assert (
-        batch.message_weight[batch.message_weight > 0] / batch.confidence[batch.message_weight > 0]
+        batch.message_weight[batch.message_weight > 0] / batch.value[batch.message_weight > 0]
     ).unique().numel() == 1
 
 
