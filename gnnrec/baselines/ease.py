@@ -12,8 +12,7 @@ from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.models.closed_form import require_few_movies
-from gnnrec.models.ease import EaseProblem, ease_problem
-from gnnrec.models.item_problem import is_by_users
+from gnnrec.models.ease import EaseProblem, ease_problem, is_by_users
 
 #: Penalties from which validation chooses, the default first.
 PENALTIES = (300.0, 10.0, 30.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)

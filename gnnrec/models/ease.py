@@ -55,6 +55,11 @@ class EaseProblem(Protocol):
         """Returns the scores of item-kNN on the same ratings, see :mod:`gnnrec.models.neighbors`."""
 
 
+def is_by_users(users: int, movies: int) -> bool:
+    """Returns whether an inverse over users is cheaper than one over movies, and their matrix small."""
+    return MOVIES_PER_USER * users <= movies and users * movies <= ELEMENTS
+
+
 def ease_problem(
     rated: Interactions, num_movies: int, world: World, most: int | None = None, dtype: torch.dtype | None = None
 ) -> EaseProblem:
@@ -73,7 +78,7 @@ def ease_problem(
     movies = RatedMovies.most_rated(rated, num_movies, world, most)
     active = int(world.all_reduce_scalar(int((rated.user_ptr.diff() > 0).sum())))
     size = movies.row.numel()
-    if MOVIES_PER_USER * active <= size and active * size <= ELEMENTS:
+    if is_by_users(active, size):
         return _ByUsers(_gathered(movies.only(rated), world), movies)
     return _ByMovies(weighted_gram(movies.only(rated), size, None, world, dtype), movies, world)
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions
 from gnnrec.models.closed_form_start import item_model, movie_penalty
-from gnnrec.models.ease import ELEMENTS, MOVIES_PER_USER
 
 
 class ItemProblem(Protocol):
@@ -25,11 +24,6 @@ class ItemProblem(Protocol):
 
     def tables(self, l2: float, dim: int) -> tuple[Tensor, Tensor]:
         """Computes message embeddings and targets, as :meth:`gnnrec.models.closed_form_start.ItemModel.tables` does."""
-
-
-def is_by_users(users: int, movies: int) -> bool:
-    """Returns whether an inverse over users is cheaper than one over movies, and their matrix small."""
-    return MOVIES_PER_USER * users <= movies and users * movies <= ELEMENTS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec.models.item_problem import ItemsByMovies, ItemsByUsers, is_by_users
+from gnnrec.models.ease import is_by_users
+from gnnrec.models.item_problem import ItemsByMovies, ItemsByUsers
 from tests.models.test_closed_form_start import L2, numpy_item_weights, weighted_users
 
 

@@ -10,8 +10,8 @@ import dataclasses
 
 from gnnrec.evaluation.lists import MEASURED_USERS
 from gnnrec.models.closed_form_start import BLOCKS, OVERSAMPLING
+from gnnrec.models.ease import is_by_users
 from gnnrec.models.gram import BLOCK, FLOAT64_MOVIES
-from gnnrec.models.item_problem import is_by_users
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.machines import Machine
 from gnnrec.training.interest import CHOICE_MOVIES, FIRST_MOVIES

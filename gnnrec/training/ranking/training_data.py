@@ -19,8 +19,9 @@ from gnnrec.graph.interactions import (
     weak_splits,
 )
 from gnnrec.graph.partition import Partition
+from gnnrec.models.ease import is_by_users
 from gnnrec.models.gram import weighted_gram
-from gnnrec.models.item_problem import ItemProblem, ItemsByMovies, ItemsByUsers, gathered_matrix, is_by_users
+from gnnrec.models.item_problem import ItemProblem, ItemsByMovies, ItemsByUsers, gathered_matrix
 
 
 @dataclasses.dataclass(frozen=True)
