@@ -61,7 +61,7 @@ def test_building_a_graph_takes_the_bytes_of_the_plan(directories, times):
     built, by_movie = map(float, result.stdout.split())
     ratings = USERS * RATINGS_A_USER
     planned = reading_bytes(TrainingJob(USERS, MOVIES, ratings, movie_bins=24 * (times == "time"))) / ratings
-    assert planned < 21 and 0.9 * planned < built < 1.2 * planned
+    assert planned < 25 and 0.9 * planned < built < 1.1 * planned
     # Positions and users by movie are 8 bytes more than the graph, and sorting needs 4 for a while.
     graph = 13 + 6 * (times == "time")
     assert graph + 8 <= by_movie < 1.2 * (graph + 12)

@@ -19,9 +19,9 @@ FLOAT = 4
 COPIES = 4
 #: Parts of :data:`~gnnrec.graph.partition.GRAPH_BYTES_PER_EDGE`: times and their bins; groups of message dropout.
 _TIME_BYTES, _GROUP_BYTES = 9, 1
-#: Bytes per rating at the peak of reading. With times: ids, 64-bit times, and the pages of their file. Without: ids,
-#: movies, levels, ratings, and the pages of their file.
-_READ_WITH_TIMES, _READ_WITHOUT_TIMES = 4 + 8 + 8, 4 + 4 + 1 + 4 + 4
+#: Bytes per rating at the peak of reading. With times: ids, 64-bit times, the pages of their file, and seconds by the
+#: clock. Without: ids, movies, levels, ratings, and the pages of their file.
+_READ_WITH_TIMES, _READ_WITHOUT_TIMES = 4 + 8 + 8 + 4, 4 + 4 + 1 + 4 + 4
 #: Bytes per rating of the order by movie on GPUs (:class:`gnnrec.kernels.edge_orders.MovieOrder`) and of folds in it.
 _ORDER_BYTES = 4 + 4 + 1
 #: Temporary bytes on GPUs: per rating that is sorted into this order, and the most ratings at a time; per rating and
