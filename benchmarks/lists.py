@@ -6,7 +6,7 @@ Each split is prepared and trained twice, with and without interest. Lists witho
 ratings. EASE is fitted on the same ratings, of the train split, with the L2 that is best for itself on validation; the
 row ``ease_with_validation`` is fitted on the validation ratings too and computes scores from them. Then rankings of the
 last movie of each user (:mod:`benchmarks.next_movie`), rankings for users who are not in training
-(:mod:`benchmarks.strong`), and times at MovieLens 20M's size.
+(:mod:`benchmarks.strong`), and times at MovieLens 20M's size. Each part is written when it is measured.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from gnnrec.models.ease import ease_problem
 from gnnrec.models.interest_options import InterestOptions
 from gnnrec.training.interest import L2_GRID
 
+PARTS = ["lists", "next-movie", "strong", "large"]
 METRICS = {"recall20": "test_recall@20", "ndcg20": "test_ndcg@20"}
 
 
@@ -67,6 +68,29 @@ def measure(ratings: Path, seed: int, place: Path) -> dict[str, dict]:
     }
 
 
+def of_lists(ratings: Path, name: str, seeds: int) -> dict:
+    """Figures of rating runs: their lists next to others, and what interest changes of their error."""
+    splits = []
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as directory:
+            splits.append(measure(ratings, seed, Path(directory)))
+        print(json.dumps(splits[-1]), flush=True)
+    rows = ("ours", "popularity", "ease", "ease_with_validation", "by_rating")
+    figures: dict = {}
+    for key, metric in METRICS.items():
+        figures[key] = {name: {row: float(np.mean([split[row][metric] for split in splits])) for row in rows}}
+        over = {row: [split["ours"][metric] - split[row][metric] for split in splits] for row in rows[2:]}
+        figures[f"{key}_gain"] = {
+            name: {
+                row: {"mean": float(np.mean(gains)), "standard_error": standard_error(gains)}
+                for row, gains in over.items()
+            }
+        }
+    figures["rmse_change"] = max((value for split in splits for value in split["rmse"].values()), key=abs)
+    figures["splits"] = {name: splits}
+    return figures
+
+
 def at_20m(data: Path, place: Path) -> dict:
     """Seconds of interest and of the top 20 of all users, at MovieLens 20M's size."""
     config = ["--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--max-steps", "20"]
@@ -85,37 +109,30 @@ def at_20m(data: Path, place: Path) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ratings", type=Path, required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--ratings", type=Path)
+    parser.add_argument("--name")
     parser.add_argument("--splits", type=int, default=3)
-    parser.add_argument("--strong-splits", type=int, default=20, help="splits with whole users held out; 0 for none")
+    parser.add_argument("--strong-splits", type=int, default=20, help="splits with whole users held out")
     parser.add_argument("--large", type=Path, help="prepared dataset of MovieLens 20M's size, for times")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="parts to measure, by default all")
     options = parser.parse_args()
-    splits = []
-    for seed in range(options.splits):
+    if "large" in options.parts and options.large is None:
+        parser.error("--large DATA is missing: a prepared dataset of MovieLens 20M's size")
+    if set(options.parts) != {"large"} and (options.ratings is None or options.name is None):
+        parser.error("--ratings and --name are missing")
+    if "lists" in options.parts:
+        add("lists", of_lists(options.ratings, options.name, options.splits))
+    if "next-movie" in options.parts:
+        add("next-movie", next_movie.figures(options.ratings, options.name, options.splits))
+    if "strong" in options.parts:
+        add("strong", strong.figures(options.ratings, options.name, options.strong_splits, synthetic=1))
+    if "large" in options.parts:
         with tempfile.TemporaryDirectory() as directory:
-            splits.append(measure(options.ratings, seed, Path(directory)))
-        print(json.dumps(splits[-1]), flush=True)
-    rows = ("ours", "popularity", "ease", "ease_with_validation", "by_rating")
-    figures: dict = {}
-    for name, metric in METRICS.items():
-        figures[name] = {options.name: {row: float(np.mean([split[row][metric] for split in splits])) for row in rows}}
-        over = {row: [split["ours"][metric] - split[row][metric] for split in splits] for row in rows[2:]}
-        figures[f"{name}_gain"] = {
-            options.name: {
-                row: {"mean": float(np.mean(gains)), "standard_error": standard_error(gains)}
-                for row, gains in over.items()
-            }
-        }
-    figures["rmse_change"] = max((value for split in splits for value in split["rmse"].values()), key=abs)
-    figures["splits"] = {options.name: splits}
-    figures |= next_movie.figures(options.ratings, options.name, options.splits)
-    if options.strong_splits:
-        figures |= strong.figures(options.ratings, options.name, options.strong_splits, synthetic=1)
-    if options.large:
-        with tempfile.TemporaryDirectory() as directory:
-            figures |= at_20m(options.large, Path(directory))
-    print(record.write("lists", "benchmarks.lists", figures))
+            add("large", at_20m(options.large, Path(directory)))
+
+
+def add(part: str, figures: dict) -> None:
+    print(record.add("lists", part, "benchmarks.lists", figures), flush=True)
 
 
 if __name__ == "__main__":

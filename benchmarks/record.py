@@ -34,6 +34,22 @@ def write(name: str, module: str, figures: dict) -> Path:
     return path
 
 
+def add(name: str, part: str, module: str, figures: dict) -> Path:
+    """Writes figures of one part of a result into ``results/NAME.json``, and keeps those of its other parts.
+
+    Args:
+        name: Name of the result.
+        part: Key of the command, commit, hardware and versions of this part.
+        module: The benchmark's module, for the command.
+        figures: The figures; they replace those of the same names.
+    """
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    record = before | {part: {"command": command(module)} | provenance()} | figures
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
 def command(module: str) -> str:
     """The command line of this process, with ``PATH`` for absolute paths."""
     return shlex.join(["python", "-m", module, *("PATH" if os.path.isabs(word) else word for word in sys.argv[1:])])

@@ -127,12 +127,7 @@ def main() -> None:
     if options.out:
         options.out.write_text(json.dumps(record.provenance() | found, indent=1) + "\n", encoding="utf-8")
         return
-    path = record.RESULTS / "lists.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    others = {key: value for key, value in before.items() if key not in found}
-    others["strong"] = {"command": record.command("benchmarks.strong")} | record.provenance()
-    path.write_text(json.dumps(others | found, indent=1) + "\n", encoding="utf-8")
-    print(path)
+    print(record.add("lists", "strong", "benchmarks.strong", found))
 
 
 if __name__ == "__main__":
