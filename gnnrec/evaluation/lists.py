@@ -57,18 +57,18 @@ class RatingLists:
 
     def _products(self, shown: Interactions, users: Tensor) -> Tensor:
         """Scores of both in one product, but for terms that all movies of a user share."""
-        columns, bias = self._columns
         scale, weight = self.embeddings.head_scale, self.interest.rating_weight
         rated = self.embeddings.user[users] * (weight if scale is None else weight * scale)
-        return torch.addmm(bias, torch.cat([self.interest.user_vectors(shown)[0].to(rated), rated], 1), columns.T)
+        interest = self.interest.user_vectors(shown)[0].to(rated)
+        return torch.cat([interest, rated, rated.new_ones(len(rated), 1)], 1) @ self._columns.T
 
     @cached_property
-    def _columns(self) -> tuple[Tensor, Tensor]:
-        """Targets of interest beside movie vectors for the dot head, and weighted movie biases."""
+    def _columns(self) -> Tensor:
+        """Targets of interest, movie vectors for the dot head, and weighted movie biases, side by side."""
         assert isinstance(self.model.head, DotHead)
         movies = self.embeddings.movie * self.model.head.linear.weight
-        columns = torch.cat([self.interest.target.to(movies), movies], 1)
-        return columns, self.interest.rating_weight * self.embeddings.movie_bias
+        bias = self.interest.rating_weight * self.embeddings.movie_bias
+        return torch.cat([self.interest.target.to(movies), movies, bias[:, None]], 1)
 
     def _scores_of_proposals(self, interest: Tensor, users: Tensor, split: RankingSplit) -> Tensor:
         seen = slice_users(split.seen, users)

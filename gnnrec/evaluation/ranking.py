@@ -19,7 +19,7 @@ from gnnrec.evaluation.user_sums import UserSums
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.kernels import top_reference
 from gnnrec.kernels.ragged import owners
-from gnnrec.kernels.top import best_columns
+from gnnrec.kernels.top import best_columns, first_ranks
 
 #: Lowest rank at which a movie counts as recommended, for coverage and the share of popular movies.
 _COVERED = 20
@@ -196,17 +196,10 @@ def _listed(scores: Tensor, seen: Interactions, candidates: Tensor, depth: int) 
     wanted = (int(candidates.sum()) - known).clamp(max=movie.shape[1])
     short = ((movie >= 0).sum(1) < wanted).nonzero().squeeze(1)
     if short.numel():  # scores that are not finite are ranked too, last
-        allowed = _allowed_scores(scores[short], slice_users(seen, short), candidates)
+        known = slice_users(seen, short)
+        allowed = top_reference.ranked_scores(scores[short], candidates, known.user_ptr, known.movie)
         movie[short] = top_reference.best_columns(allowed, None, seen.user_ptr[:1], seen.movie[:0], movie.shape[1])[0]
     return movie.long()
-
-
-def _allowed_scores(scores: Tensor, seen: Interactions, candidates: Tensor) -> Tensor:
-    """Copies scores, with minus infinity for exactly the movies that are not ranked."""
-    lowest, highest = torch.finfo(scores.dtype).min, torch.finfo(scores.dtype).max
-    scores = scores.nan_to_num(nan=lowest, neginf=lowest, posinf=highest)
-    scores[owners(seen.user_ptr, torch.int64), seen.movie.long()] = -torch.inf
-    return scores.masked_fill_(~candidates, -torch.inf)
 
 
 def _figures(scores: Tensor, listed: Tensor, seen: Interactions, candidates: Tensor, relevant: Interactions) -> Tensor:
@@ -239,23 +232,8 @@ def _figures(scores: Tensor, listed: Tensor, seen: Interactions, candidates: Ten
     first = by_user(rank, "min")
     unlisted = first.isinf().nonzero().squeeze(1)
     if unlisted.numel():
-        allowed = _allowed_scores(scores[unlisted], slice_users(seen, unlisted), candidates)
-        first[unlisted] = _first_in_full(allowed, slice_users(relevant, unlisted))
+        known, wanted = slice_users(seen, unlisted), slice_users(relevant, unlisted)
+        first[unlisted] = first_ranks(
+            scores, unlisted, candidates, known.user_ptr, known.movie, wanted.user_ptr, wanted.movie
+        )
     return torch.stack([recall(20), recall(50), ndcg(100), 1 / first, ndcg(20)], 1)
-
-
-def _first_in_full(scores: Tensor, relevant: Interactions) -> Tensor:
-    """Rank of each user's first relevant movie in the full ranking, float64 ``[n]``; infinite if none is ranked.
-
-    Args:
-        scores: Float ``[n, movies]``, minus infinity for movies that are not ranked.
-        relevant: Relevant movies of these users, at least one each.
-    """
-    row, movie = owners(relevant.user_ptr, torch.int64), relevant.movie.long()
-    own = scores[row, movie]
-    best = torch.segment_reduce(own, "max", offsets=relevant.user_ptr)
-    place = torch.where(own == best[row], movie, scores.shape[1]).double()
-    place = torch.segment_reduce(place, "min", offsets=relevant.user_ptr)
-    column = torch.arange(scores.shape[1], device=scores.device)
-    ahead = (scores > best[:, None]) | ((scores == best[:, None]) & (column < place[:, None]))
-    return (ahead.sum(1) + 1).double().masked_fill(best == -torch.inf, torch.inf)

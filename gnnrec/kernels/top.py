@@ -60,3 +60,33 @@ def best_columns(
     """
     kernels = choose(scores.device, "top", top_reference)
     return kernels.best_columns(scores, allowed, pointer, excluded, min(k, scores.shape[1]))
+
+
+def first_ranks(
+    scores: Tensor,
+    rows: Tensor,
+    allowed: Tensor,
+    pointer: Tensor,
+    excluded: Tensor,
+    wanted_pointer: Tensor,
+    wanted: Tensor,
+) -> Tensor:
+    """Computes the rank of the first wanted column in the whole ranking of some rows of a matrix.
+
+    Ties go to the lower column. Scores that are not finite are ranked too: NaN and minus infinity as the lowest finite
+    number, infinity as the highest.
+
+    Args:
+        scores: Float ``[all rows, columns]``.
+        rows: Rows to rank, int64 ``[rows]``.
+        allowed: Columns that are ranked, bool ``[columns]``.
+        pointer: int64 ``[rows + 1]``: ``rows[r]`` excludes ``excluded[pointer[r] : pointer[r + 1]]``.
+        excluded: int32 columns, ascending within a row.
+        wanted_pointer: int64 ``[rows + 1]``: ``rows[r]`` wants ``wanted[wanted_pointer[r] : wanted_pointer[r + 1]]``.
+        wanted: int32 columns, at least one for each row.
+
+    Returns:
+        float64 ``[rows]``, from 1; infinite if no wanted column is ranked.
+    """
+    kernels = choose(scores.device, "top", top_reference)
+    return kernels.first_ranks(scores, rows, allowed, pointer, excluded, wanted_pointer, wanted)

@@ -140,6 +140,42 @@ def _best_columns(scores, allowed, pointer, excluded, first, last, top_columns, 
         _sort_heap(listed_values, listed)
 
 
+@exactly
+def _finite(score, lowest, highest):
+    """Returns the number as which a score is ranked."""
+    return min(max(score, lowest), highest) if score == score else lowest
+
+
+@exactly
+def _is_ranked(column, allowed, excluded):
+    """Tests whether a column is allowed and not excluded, by the sorted excluded columns of a row."""
+    at = np.searchsorted(excluded, column)
+    return allowed[column] and not (at < len(excluded) and excluded[at] == column)
+
+
+@exactly
+def _first_ranks(scores, rows, allowed, pointer, excluded, wanted_pointer, wanted, lowest, highest, first, last, ranks):
+    """Fills ``ranks`` of the rows ``first`` to ``last``."""
+    for number in range(first, last):
+        own, left_out = scores[rows[number]], excluded[pointer[number] : pointer[number + 1]]
+        best, place = lowest, len(own)
+        for column in wanted[wanted_pointer[number] : wanted_pointer[number + 1]]:
+            score = _finite(own[column], lowest, highest)
+            if (score > best or (score == best and column < place)) and _is_ranked(column, allowed, left_out):
+                best, place = score, column
+        if place == len(own):
+            ranks[number] = np.inf
+            continue
+        ahead = np.int32(1)
+        for column in range(len(own)):
+            score = _finite(own[column], lowest, highest)
+            ahead += np.int32(allowed[column] & ((score > best) | ((score == best) & (column < place))))
+        for column in left_out:
+            score = _finite(own[column], lowest, highest)
+            ahead -= np.int32(allowed[column] & ((score > best) | ((score == best) & (column < place))))
+        ranks[number] = ahead
+
+
 class PackedColumns(NamedTuple):
     """Columns in tiles: see :func:`gnnrec.kernels.simd_products.score_tile`.
 
@@ -217,3 +253,21 @@ def best_columns(
         ranges = equal_ranges(len(scores), 4 * num_workers(scores.numel()))
         run_compiled(_best_columns, ranges, (scores.contiguous(), allowed, pointer, excluded), (columns, values))
     return columns, values.masked_fill_(columns < 0, -torch.inf)
+
+
+def first_ranks(
+    scores: Tensor,
+    rows: Tensor,
+    allowed: Tensor,
+    pointer: Tensor,
+    excluded: Tensor,
+    wanted_pointer: Tensor,
+    wanted: Tensor,
+) -> Tensor:
+    """See :func:`gnnrec.kernels.top.first_ranks`."""
+    if scores.dtype != torch.float32:
+        return top_reference.first_ranks(scores, rows, allowed, pointer, excluded, wanted_pointer, wanted)
+    ranks, bounds = torch.empty(len(rows), dtype=torch.float64), np.finfo(np.float32)
+    read = (scores, rows, allowed, pointer, excluded, wanted_pointer, wanted, bounds.min, bounds.max)
+    run_compiled(_first_ranks, equal_ranges(len(rows), 4 * num_workers(len(rows) * scores.shape[1])), read, [ranks])
+    return ranks

@@ -45,6 +45,35 @@ def best_columns(
     return column.masked_fill_(values == -torch.inf, -1).int(), values
 
 
+def first_ranks(
+    scores: Tensor,
+    rows: Tensor,
+    allowed: Tensor,
+    pointer: Tensor,
+    excluded: Tensor,
+    wanted_pointer: Tensor,
+    wanted: Tensor,
+) -> Tensor:
+    """See :func:`gnnrec.kernels.top.first_ranks`."""
+    scores = ranked_scores(scores[rows], allowed, pointer, excluded)
+    row, column = owners(wanted_pointer, torch.int64), wanted.long()
+    own = scores[row, column]
+    best = torch.segment_reduce(own, "max", offsets=wanted_pointer)
+    place = torch.where(own == best[row], column, scores.shape[1]).double()
+    place = torch.segment_reduce(place, "min", offsets=wanted_pointer)
+    columns = torch.arange(scores.shape[1], device=scores.device)
+    ahead = (scores > best[:, None]) | ((scores == best[:, None]) & (columns < place[:, None]))
+    return (ahead.sum(1) + 1).double().masked_fill(best == -torch.inf, torch.inf)
+
+
+def ranked_scores(scores: Tensor, allowed: Tensor, pointer: Tensor, excluded: Tensor) -> Tensor:
+    """Copies scores as finite numbers, with minus infinity for exactly the columns that are not ranked."""
+    lowest, highest = torch.finfo(scores.dtype).min, torch.finfo(scores.dtype).max
+    scores = scores.nan_to_num(nan=lowest, neginf=lowest, posinf=highest)
+    scores[owners(pointer, torch.int64), excluded.long()] = -torch.inf
+    return scores.masked_fill_(~allowed, -torch.inf)
+
+
 def _scores(rows: Tensor, columns: Columns) -> Tensor:
     vectors, bias, weight = columns
     if weight is None:

@@ -8,7 +8,7 @@ import torch
 
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.simd_products import WIDTH
-from gnnrec.kernels.top import best_columns
+from gnnrec.kernels.top import best_columns, first_ranks
 
 
 @pytest.fixture(params=["cpu", "reference"], autouse=True)
@@ -65,3 +65,28 @@ def test_nan_and_minus_infinity_are_no_scores():
 
 def test_no_rows():
     assert listed(torch.zeros(0, 4), None, [], 3) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("columns", [1, WIDTH, 5 * WIDTH + 3])
+def test_first_ranks_equal_a_stable_sort(dtype, columns):
+    generator = np.random.default_rng(columns)
+    values = np.array([torch.nan, -torch.inf, torch.inf, *range(-9, 9)])
+    scores = torch.from_numpy(generator.choice(values, (40, columns))).to(dtype)
+    rows = generator.permutation(40)[:25]
+    allowed = generator.random(columns) < 0.7
+    left_out = [np.flatnonzero(generator.random(columns) < generator.random()) for _ in rows]
+    wanted = [generator.permutation(columns)[: generator.integers(1, 4)] for _ in rows]
+    bounds = torch.finfo(dtype)
+    expected_ranks = []
+    for row, without, own in zip(rows, left_out, wanted):
+        finite = np.nan_to_num(scores[row].double().numpy(), nan=bounds.min, neginf=bounds.min, posinf=bounds.max)
+        order = [column for column in np.argsort(-finite, kind="stable") if allowed[column] and column not in without]
+        expected_ranks.append(min((order.index(column) + 1 for column in own if column in order), default=np.inf))
+
+    def lists(columns_of_rows):
+        pointer = torch.tensor([0, *np.cumsum([len(some) for some in columns_of_rows])])
+        return pointer, torch.from_numpy(np.concatenate(columns_of_rows)).int()
+
+    ranks = first_ranks(scores, torch.from_numpy(rows), torch.from_numpy(allowed), *lists(left_out), *lists(wanted))
+    assert ranks.dtype == torch.float64 and ranks.tolist() == expected_ranks
