@@ -48,6 +48,16 @@ class PrepareOptions(ColumnOptions):
             column that is not read. By default the first line has the names.
         title_column: Column of the titles in the movies file; by default guessed, and may be absent.
         genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
+        movie_features: Files with features of movies (CSV, Parquet, JSON records on lines, or vectors in NAME.npy with
+            ids in NAME_ids.npy or NAME_ids.txt), joined by the movie id; by default none. Names the files, or
+            directories or patterns.
+        user_features: The same for users.
+        feature_types: Kinds of their columns: number, category, category:N (the first N letters), list (with | between
+            categories), vector, date, text or drop, as in "age=number,zip=category:1"; user.NAME and movie.NAME tell
+            columns of one name apart, and *=drop leaves out those that are not named. By default they are guessed.
+        feature_dims: Most columns that a text, vector, list or category of features becomes.
+        feature_count: Users or movies with training ratings that a category of features needs for a column of its own;
+            rarer ones share one.
         ids: Raw ids: auto (integers if all of them are, else text; text if their column has that type) or text.
         implicit: Rank movies by views, clicks or purchases: no column of ratings is read, and the rating of a pair of
             user and movie is its number of rows.
@@ -97,6 +107,11 @@ class PrepareOptions(ColumnOptions):
     movies_columns: str | None = None
     title_column: str | None = None
     genres_column: str | None = None
+    movie_features: list[str] = dataclasses.field(default_factory=list)
+    user_features: list[str] = dataclasses.field(default_factory=list)
+    feature_types: str | None = None
+    feature_dims: int = bounded(64, least=1)
+    feature_count: int = bounded(5, least=1)
     ids: Literal["auto", "text"] = "auto"
     implicit: bool = False
     not_rated: list[str] = dataclasses.field(default_factory=list)
