@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gnnrec.data.features.kinds import Unusable
-from gnnrec.data.features.parse import SEPARATOR, is_list, is_text, parsed_dates, parsed_number, plain
+from gnnrec.data.features.parse import SEPARATOR, is_list, is_text, parsed_dates, parsed_number
 from gnnrec.data.reading import times
 
 #: Names of codes, as letters in lower case -> kind. Numbers in them are no quantities.
@@ -31,14 +31,14 @@ def guess_kind(name: str, column: pa.Array | np.ndarray) -> str:
 
     Args:
         name: Name of the column.
-        column: Its values.
+        column: Its values (:func:`gnnrec.data.features.parse.plain`).
 
     Raises:
         Unusable: There are no values, or no kind fits them.
     """
     if isinstance(column, np.ndarray):
         return "vector"
-    values = plain(column).drop_null()
+    values = column.drop_null() if column.null_count else column
     if not len(values):
         raise Unusable("no row has a value")
     kind, letters = values.type, "".join(filter(str.isalpha, name.lower()))
@@ -52,16 +52,15 @@ def guess_kind(name: str, column: pa.Array | np.ndarray) -> str:
         raise Unusable(f"values of type {kind} are no features")
     if letters in _NAMES:
         return _NAMES[letters]
-    distinct = pc.count_distinct(values).as_py()
     if letters.endswith("id") and letters != "id":
-        if distinct * 2 > len(values):
+        if _distinct(values) * 2 > len(values):
             raise Unusable("ids, most of which occur once")
         return "category"
     if (numbers := _as_numbers(values)) is not None:
         return "date" if _are_times(letters, numbers, values) else "number"
     if _are_dates(values):
         return "date"
-    return _guess_words(values, distinct)
+    return _guess_words(values)
 
 
 def _is_fixed_number(kind: pa.DataType) -> bool:
@@ -70,10 +69,13 @@ def _is_fixed_number(kind: pa.DataType) -> bool:
 
 def _as_numbers(values: pa.Array) -> np.ndarray | None:
     """Numbers, if all values are and none is a code with a zero in front."""
-    if is_text(values.type) and pc.any(pc.match_substring_regex(values, r"^-?0\d")).as_py():
+    if (numbers := parsed_number(values)) is None:
         return None
-    numbers = parsed_number(values)
-    return None if numbers is None else numbers.to_numpy(zero_copy_only=False)
+    if is_text(values.type):
+        with_zero = values.filter(pc.starts_with(values, "0"))  # few, if numbers are quantities
+        if pc.any(pc.match_substring_regex(with_zero, r"^0\d")).as_py():
+            return None
+    return numbers.to_numpy(zero_copy_only=False)
 
 
 def _are_times(letters: str, numbers: np.ndarray, values: pa.Array) -> bool:
@@ -87,12 +89,17 @@ def _are_dates(values: pa.Array) -> bool:
     return pc.all(digits).as_py() and parsed_dates(sample) is not None
 
 
-def _guess_words(values: pa.Array, distinct: int) -> str:
+def _distinct(values: pa.Array) -> int:
+    return pc.count_distinct(values).as_py()
+
+
+def _guess_words(values: pa.Array) -> str:
     """The kind of text: a list, categories or text."""
+    distinct = _distinct(values)
     words = pc.mean(pc.add(pc.count_substring_regex(values, r"\s+"), 1)).as_py()
     if pc.any(pc.match_substring(values, SEPARATOR)).as_py():
         entries = pc.list_flatten(pc.split_pattern(values, SEPARATOR))
-        if pc.count_distinct(entries).as_py() * 2 <= len(entries) and words < _MANY_WORDS * 2:
+        if _distinct(entries) * 2 <= len(entries) and words < _MANY_WORDS * 2:
             return "list"
     if distinct * 2 > len(values):
         if words >= _WORDS:

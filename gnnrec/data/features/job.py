@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data.blocks import blocks, user_blocks
+from gnnrec.data.features.feature_tables import FeatureTables
 from gnnrec.data.features.kinds import FeatureSettings
 from gnnrec.data.features.node_features import NODES, FeatureGroup, Node, write_schema
-from gnnrec.data.features.feature_tables import FeatureTables
 from gnnrec.data.features.read_table import files_beside, find_files, read_tables
 from gnnrec.data.features.report import NodeReport, log_dropped, log_names
 from gnnrec.data.features.types_option import FeatureTypes

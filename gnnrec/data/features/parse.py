@@ -37,8 +37,13 @@ def is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
-def plain(column: pa.Array) -> pa.Array:
-    """Decodes dictionaries; missing values are null: NaN, and text such as NA. Other text is trimmed."""
+def plain(column: pa.Array | np.ndarray) -> pa.Array | np.ndarray:
+    """Decodes dictionaries; missing values are null: NaN, and text such as NA. Other text is trimmed.
+
+    Arrays of vectors are returned as they are.
+    """
+    if isinstance(column, np.ndarray):
+        return column
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if is_text(column.type):
@@ -54,7 +59,7 @@ def parse(table: FeatureTable, name: str, kind: str) -> Column:
 
     Args:
         table: The table.
-        name: Name of the column.
+        name: Name of the column, which :func:`plain` has returned.
         kind: One of :data:`gnnrec.data.features.node_features.KINDS`, or ``category:N``: its first N letters.
 
     Raises:
@@ -66,7 +71,7 @@ def parse(table: FeatureTable, name: str, kind: str) -> Column:
         if kind != "vector":
             raise table.error(0, f"'{shown(name)}' holds vectors, not {kind}: leave it out of --feature-types")
         return _checked(table, name, VectorColumn(source, np.zeros(len(source), bool)))
-    column = plain(source)
+    column = source
     if kind == "vector":
         return _checked(table, name, _vectors(table, name, column))
     if kind == "list":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from gnnrec.data import formats
 from gnnrec.data.features.known_layouts import known_layout, read_grouped, refine
 from gnnrec.data.features.node_features import Node
+from gnnrec.data.features.parse import plain
 from gnnrec.data.features.table import FeatureTable, TableFile, check_ids
 from gnnrec.data.layout import READING_ERRORS, Layout, open_text, shown, unreadable
 from gnnrec.data.reading.rows import MalformedRow, text_rows
@@ -70,6 +72,7 @@ def read_tables(files: list[Path], node: Node, id_name: str | None) -> list[Feat
     first: dict[str, FeatureTable] = {}
     for table in joined:
         check_ids(table)
+        table.columns = {name: plain(column) for name, column in table.columns.items()}
         for name in table.columns:
             if (other := first.setdefault(name, table)) is not table:
                 raise UserError(
@@ -129,7 +132,10 @@ def _layout(path: Path, node: Node, id_name: str | None) -> tuple[Layout, dict[s
             layout.columns[node] = names[0]
             return layout, kinds
     layout = formats.detect_layout(path, (node,), {node: id_name})
-    return layout, {}
+    header = [name for name in layout.header if name not in layout.partition]
+    if layout.columns[node] not in header:
+        raise UserError(f"{path} has no column of {node} ids: add one")
+    return dataclasses.replace(layout, header=header, partition={}), {}
 
 
 def _other(node: Node) -> str:

@@ -115,6 +115,15 @@ def check_ids(table: FeatureTable) -> None:
         raise table.error(row, f"{table.node} id {shown(ids[row])} occurs twice (before in {before}): {_REPAIR}")
 
 
+def integer_ids(ids: pa.Array) -> pa.Array:
+    """Converts ids of a table to int64; null where one is no integer of 64 bits in canonical form."""
+    if pa.types.is_integer(ids.type):
+        return ids.cast(pa.int64(), safe=False)
+    digits, is_integer = pc.utf8_ltrim(ids, "-"), pc.match_substring_regex(ids, r"^(0|-?[1-9][0-9]{0,18})$")
+    fits = pc.or_(pc.less(pc.utf8_length(digits), 19), pc.less_equal(digits, str(2**63 - 1)))
+    return pc.if_else(pc.and_(is_integer, fits), ids, pa.scalar(None, pa.string())).cast(pa.int64())
+
+
 def rows_of(table: FeatureTable, raw: pa.ChunkedArray) -> np.ndarray:
     """Finds the row of each node in a table.
 
@@ -126,10 +135,5 @@ def rows_of(table: FeatureTable, raw: pa.ChunkedArray) -> np.ndarray:
         int64 ``[nodes]``; -1 for a node that is not in the table.
     """
     ids = table.ids
-    if pa.types.is_integer(raw.type):
-        if not pa.types.is_integer(ids.type):
-            digits, is_integer = pc.utf8_ltrim(ids, "-"), pc.match_substring_regex(ids, r"^(0|-?[1-9][0-9]{0,18})$")
-            fits = pc.or_(pc.less(pc.utf8_length(digits), 19), pc.less_equal(digits, str(2**63 - 1)))
-            ids = pc.if_else(pc.and_(is_integer, fits), ids, pa.scalar(None, pa.string())).cast(pa.int64())
-    ids = ids.cast(raw.type, safe=False)
+    ids = integer_ids(table.ids) if pa.types.is_integer(raw.type) else ids.cast(pa.string())
     return pc.fill_null(pc.index_in(raw, value_set=ids), -1).to_numpy().astype(np.int64)
