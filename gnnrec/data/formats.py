@@ -82,7 +82,7 @@ def detect_layout(path: Path, roles: tuple[str, ...], named: Mapping[str, str | 
     )
     if given:
         _refuse_header(layout, roles)
-    return layout if roles == MOVIES_ROLES else _with_types(layout)
+    return layout if roles in (MOVIES_ROLES, *FEATURES_ROLES) else _with_types(layout)
 
 
 def with_ids(layouts: list[Layout], ids: str) -> list[Layout]:

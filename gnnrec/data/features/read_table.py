@@ -153,7 +153,7 @@ def _read_columns(layout: Layout) -> pa.Table:
     values: list[list[Any]] = [[] for _ in layout.header]
     encoding = encoding_of(layout) if layout.kind == "dat" else "utf-8"
     with open_text(layout.path) as file:
-        for number, fields in text_rows(layout, file):
+        for number, fields in text_rows(dataclasses.replace(layout, columns={}), file):  # all columns
             if len(fields) != len(layout.header):
                 raise MalformedRow(number, f"{len(fields)} fields, not {len(layout.header)}")
             for column, field in zip(values, fields):
