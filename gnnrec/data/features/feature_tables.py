@@ -140,8 +140,8 @@ def _check_categories(table: FeatureTable, name: str, column: Column, least: int
     known = column.codes[column.codes >= 0]
     most = int(np.bincount(known).max()) if len(known) else least
     if most < least:
+        called, where = shown(name), f"{table.files[0].path}: column '{shown(name)}'"
         raise UserError(
-            f"{table.name}: no category of column '{shown(name)}' occurs {least} times among {len(column.names):,} of "
-            f"{table.num_rows:,} rows: read it as text ({shown(name)}=text), leave it out ({shown(name)}={DROP}), or "
-            "lower --feature-count"
+            f"{where}: none of the {len(column.names):,} categories occurs {least} times in {table.num_rows:,} rows: "
+            f"read it as text ({called}=text), leave it out ({called}={DROP}), or lower --feature-count"
         )
