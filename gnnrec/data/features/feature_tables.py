@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from gnnrec.data.features.report import NodeReport
 from gnnrec.data.features.table import FeatureTable, rows_of
 from gnnrec.data.features.types_option import DROP, FeatureTypes
 from gnnrec.data.layout import shown
+from gnnrec.data.threads import in_threads
 from gnnrec.errors import UserError
 
 
@@ -53,23 +55,13 @@ class FeatureTables:
         """
         parsed = FeatureTables(node, tables, [], {}, {})
         for table in tables:
-            columns: dict[str, Column] = {}
-            for name in list(table.columns):
-                given = types.given(node, name)
-                try:
-                    kind = given or types.of_others(node) or table.kinds.get(name)
-                    kind = kind or guess_kind(name, table.columns[name])
-                except Unusable as error:
-                    parsed.dropped[name] = str(error)
+            names, columns = list(table.columns), {}
+            results = in_threads(functools.partial(_parse, table, types, least), names)
+            for name, result in zip(names, results):
+                if isinstance(result, str):
+                    parsed.dropped[name] = result
                 else:
-                    if kind == DROP:
-                        parsed.dropped[name] = f"its kind is {DROP}"
-                    else:
-                        columns[name] = parse(table, name, kind)
-                        parsed.kinds[name] = kind
-                if given is not None and given.startswith("category") and name in columns:
-                    _check_categories(table, name, columns[name], least)
-                del table.columns[name]
+                    parsed.kinds[name], columns[name] = result
             parsed.columns.append(columns)
         return parsed
 
@@ -95,11 +87,12 @@ class FeatureTables:
         has_features = np.zeros(len(raw), bool)
         for table, columns in zip(self.tables, self.columns):
             rows = rows_of(table, raw)
+            train_rows = rows[trained]
             has_features |= rows >= 0
             report.add_unknown(table, rows)
             for name, column in columns.items():
                 try:
-                    fitted.append((name, column, rows, fit_nodes(column, rows[trained], settings)))
+                    fitted.append((name, column, rows, fit_nodes(column, train_rows, settings)))
                 except Unusable as error:
                     report.dropped[name] = str(error)
         report.nodes_with_features = int(has_features.sum())
@@ -115,6 +108,22 @@ class FeatureTables:
             if len(weights):
                 np.save(directory / weights_file(self.node), weights, allow_pickle=False)
         return report
+
+
+def _parse(table: FeatureTable, types: FeatureTypes, least: int, name: str) -> tuple[str, Column] | str:
+    """Parses a column of a table and removes it there; returns its kind and itself, or why it is left out."""
+    given = types.given(table.node, name)
+    try:
+        kind = given or types.of_others(table.node) or table.kinds.get(name) or guess_kind(name, table.columns[name])
+    except Unusable as error:
+        return str(error)
+    if kind == DROP:
+        return f"its kind is {DROP}"
+    column = parse(table, name, kind)
+    if given is not None and given.startswith("category"):
+        _check_categories(table, name, column, least)
+    table.columns[name] = pa.nulls(0)
+    return kind, column
 
 
 def _schema(fitted: list[tuple[str, Column, np.ndarray, FittedColumn]]) -> tuple[tuple[FeatureGroup, ...], np.ndarray]:

@@ -120,8 +120,8 @@ def trained_nodes(directory: Path, node: Node, number: int) -> np.ndarray:
         user_ptr, trained = np.load(directory / "user_ptr.npy", mmap_mode="r"), np.zeros(number, bool)
         for first, end in user_blocks(user_ptr, _BLOCK):
             pointer = np.asarray(user_ptr[first : end + 1])
-            before = np.concatenate([[0], np.cumsum(split[pointer[0] : pointer[-1]] == _TRAIN)])
-            trained[first:end] = np.diff(before[pointer - pointer[0]]) > 0
+            is_train = split[pointer[0] : pointer[-1]] == _TRAIN
+            trained[first:end] = np.logical_or.reduceat(is_train, pointer[:-1] - pointer[0])  # each user has a rating
         return trained
     trained, movie = np.zeros(number, bool), np.load(directory / "movie.npy", mmap_mode="r")
     for block in blocks(len(split)):

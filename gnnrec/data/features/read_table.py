@@ -17,8 +17,8 @@ from gnnrec.data.features.known_layouts import known_layout, read_grouped, refin
 from gnnrec.data.features.node_features import Node
 from gnnrec.data.features.parse import plain
 from gnnrec.data.features.table import FeatureTable, TableFile, check_ids
-from gnnrec.data.layout import READING_ERRORS, Layout, open_text, shown, unreadable
-from gnnrec.data.reading.rows import MalformedRow, text_rows
+from gnnrec.data.layout import READING_ERRORS, Layout, as_number, is_missing, open_text, shown, unreadable
+from gnnrec.data.reading.rows import MalformedRow, first_rows, text_rows
 from gnnrec.data.reading.strings import encoding_of, read_strings
 from gnnrec.errors import UserError
 from gnnrec.utils.option_names import dashed
@@ -148,8 +148,14 @@ def _read_columns(layout: Layout) -> pa.Table:
         with pq.ParquetFile(layout.path) as file:
             return file.read()
     if layout.kind == "csv":
-        has_latin = not layout.header_lines  # MovieLens' files without a header
-        return read_strings(layout, layout.header, encoding_of(layout) if has_latin else "utf-8")
+        if not layout.header_lines:  # MovieLens' files without a header
+            return read_strings(layout, layout.header, encoding_of(layout))
+        if numbers := _fractions(layout):
+            try:
+                return read_strings(layout, layout.header, numbers=numbers)
+            except pa.ArrowInvalid:  # further values are no numbers, or a row is wrong
+                pass
+        return read_strings(layout, layout.header)
     values: list[list[Any]] = [[] for _ in layout.header]
     encoding = encoding_of(layout) if layout.kind == "dat" else "utf-8"
     with open_text(layout.path) as file:
@@ -159,6 +165,17 @@ def _read_columns(layout: Layout) -> pa.Table:
             for column, field in zip(values, fields):
                 column.append(_decoded(field, encoding) if layout.kind == "dat" else field)
     return pa.table({name: _array(column) for name, column in zip(layout.header, values)})
+
+
+def _fractions(layout: Layout) -> list[str]:
+    """Columns whose first values are numbers and have a decimal part: others may be codes."""
+    names = []
+    for name, *values in zip(layout.header, *first_rows(layout)):
+        known = [value for value in values if not is_missing(value)]
+        numbers = [number for value in known if (number := as_number(value)) is not None]
+        if len(numbers) == len(known) and any("." in value and number % 1 for value, number in zip(known, numbers)):
+            names.append(name)
+    return [name for name in names if name != layout.columns.get("user") and name != layout.columns.get("movie")]
 
 
 def _decoded(field: str, encoding: str) -> str:
