@@ -87,7 +87,7 @@ def test_values_that_are_not_finite_are_found_without_checksums(place):
     array[3, 0] = np.nan
     array.flush()
     unfingerprinted(place, lambda content: content["files"]["user_features.npy"].pop("shards"))
-    with pytest.raises(UserError, match="rows 2 to 8 is not finite"):
+    with pytest.raises(UserError, match="a value of part 0 is not finite"):
         PreparedDataset(place).features("user").read(2, 9)
 
 

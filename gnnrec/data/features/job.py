@@ -125,5 +125,9 @@ def trained_nodes(directory: Path, node: Node, number: int) -> np.ndarray:
         return trained
     trained, movie = np.zeros(number, bool), np.load(directory / "movie.npy", mmap_mode="r")
     for block in blocks(len(split)):
-        trained[movie[block][split[block] == _TRAIN]] = True
+        if trained.all():
+            break
+        rows = movie[block]
+        rare = np.flatnonzero(rows >= trained.argmin())  # movies are sorted by their number of ratings
+        trained[rows[rare[split[block][rare] == _TRAIN]]] = True
     return trained

@@ -99,7 +99,8 @@ def check_ids(table: FeatureTable) -> None:
     if not pa.types.is_integer(ids.type):
         ids = pc.utf8_trim_whitespace(ids.cast(pa.string()))
         ids = pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
-        if pc.all(pc.match_substring_regex(ids, _INTEGRAL)).as_py():
+        has_point = pc.any(pc.match_substring(ids, ".")).as_py()
+        if has_point and pc.all(pc.match_substring_regex(ids, _INTEGRAL)).as_py():
             ids = pc.replace_substring_regex(ids, r"\.0+$", "")
     table.ids = ids
     if ids.null_count:
