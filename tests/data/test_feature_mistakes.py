@@ -32,6 +32,19 @@ TEXTS: dict[str, tuple[str | bytes, dict, list[str]]] = {
         ["line 62: column 'age' holds 'old', which is not a number", "--feature-types age=category"],
     ),
     "day.csv": (HEADER + GOOD, {"feature_types": "note=date"}, ["line 2: column 'note' holds 'note 1'", "not a date"]),
+    "typo.csv": (
+        "user,x\n" + "".join(f"{k},{k}.5\n" for k in NUMBER[:-1]) + "60,abc\n",
+        {},
+        ["line 61: column 'x' holds 'abc', which is not a number", "--feature-types x=category"],
+    ),
+    "february.csv": (
+        "user,d\n" + "".join(f"{k},2001-02-{k % 28 + 1:02d}\n" for k in NUMBER[:-1]) + "60,2001-02-30\n",
+        {},
+        ["line 61: column 'd' holds '2001-02-30', which is not a date"],
+    ),
+    "latin.jsonl": (b'{"user": 1, "name": "caf\xe9"}\n', {}, ["line 1: column 'name' is not UTF-8"]),
+    "latin_name.csv": ("user,caf\xe9\n1,2\n".encode("latin-1"), {}, ["line 1: names of columns are not UTF-8"]),
+    "header.csv": (HEADER, {}, ["has no rows"]),
     "short.csv": (HEADER + GOOD + "61,1\n", {}, ["line 62", "2 fields, not 3"]),
     "latin.csv": ((HEADER + GOOD + "61,1,caf\xe9\n").encode("latin-1"), {}, ["line 62: column 'note' is not UTF-8"]),
     "vector.csv": (

@@ -92,16 +92,20 @@ def _read(path: Path, node: Node, id_name: str | None) -> FeatureTable:
     repeated = [name for name in layout.header if layout.header.count(name) > 1]
     if repeated:
         raise UserError(f"{path}: column '{shown(repeated[0])}' occurs more than once: rename one of them")
+    if any(not_utf8(name) for name in layout.header):
+        raise UserError(f"{path} line 1: names of columns are not UTF-8 text: convert the file to UTF-8")
     try:
         if (grouped := read_grouped(layout, node, _read_columns)) is not None:
             ids, name, column = grouped
+            if not len(ids):
+                raise _no_rows(path)
             return FeatureTable(node, [TableFile(path, len(ids), grouped=True)], f"{node}Id", ids, {name: column})
         table = _read_columns(layout)
     except MalformedRow as error:
         raise UserError(
             f"{path} line {error.line}: malformed row ({shown(error, 80)}): correct or remove that row"
         ) from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeEncodeError) as error:
         reraise_out_of_memory(error)
         raise _first_error(layout, str(error)) from None
     except READING_ERRORS as error:
@@ -112,8 +116,19 @@ def _read(path: Path, node: Node, id_name: str | None) -> FeatureTable:
     columns, kinds = refine(layout, columns, kinds)
     if not columns:
         raise UserError(f"{path} has no column besides '{shown(own)}': pass a file with features")
+    if not len(ids):
+        raise _no_rows(path)
     lines = None if layout.kind == "parquet" else layout
     return FeatureTable(node, [TableFile(path, len(ids), lines)], own, ids, columns, kinds)
+
+
+def not_utf8(field: object) -> bool:
+    """Returns whether a field has bytes that are not UTF-8 (:func:`gnnrec.data.layout.open_text`)."""
+    return any("\ud800" <= letter <= "\udfff" for letter in str(field))
+
+
+def _no_rows(path: Path) -> UserError:
+    return UserError(f"{path} has no rows: check that it is complete")
 
 
 def _layout(path: Path, node: Node, id_name: str | None) -> tuple[Layout, dict[str, str]]:
@@ -195,12 +210,12 @@ def _first_error(layout: Layout, reason: str) -> UserError:
     if layout.kind != "parquet":
         try:
             with open_text(layout.path) as file:
-                for number, fields in text_rows(layout, file):
+                for number, fields in text_rows(dataclasses.replace(layout, columns={}), file):
                     if len(fields) != len(layout.header):
                         problem = f"malformed row ({len(fields)} fields, not {len(layout.header)})"
                         return UserError(f"{layout.path} line {number}: {problem}: correct or remove that row")
                     for name, field in zip(layout.header, fields):
-                        if any("\ud800" <= letter <= "\udfff" for letter in str(field)):
+                        if not_utf8(field):
                             return UserError(
                                 f"{layout.path} line {number}: column '{shown(name)}' is not UTF-8 text: convert the "
                                 "file to UTF-8"
