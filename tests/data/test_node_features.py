@@ -102,6 +102,10 @@ MISTAKES = {
     "groups of 5 columns, not 6": lambda content: changed(content, columns=6),
     "do not follow": lambda content: changed(content, groups=content["movie"]["groups"][1:]),
     "is malformed": lambda content: changed(content, groups=[content["movie"]["groups"][0] | {"kind": "shape"}]),
+    "weights that no file holds": lambda content: changed(
+        content,
+        groups=[content["movie"]["groups"][0] | {"details": {"weights": [0, 2, 1]}}, *content["movie"]["groups"][1:]],
+    ),
     "holds float32 [29, 5], not float32 [29, 4]": lambda content: changed(
         content, groups=content["movie"]["groups"][:4], columns=4
     ),

@@ -166,6 +166,11 @@ def open_features(
     weights = None
     if weights_file(node) in files:
         weights = _mapped(directory / weights_file(node), None)
+    available = 0 if weights is None else len(weights)
+    for group in schema:
+        start, inputs, width = group.details.get("weights", (0, 0, 0))
+        if start + inputs * width > available:
+            raise UserError(f"{path} is damaged (group {group.name} has weights that no file holds): {AGAIN}")
     bounds = list(shards) if node == "user" else [0, rows]
     return NodeFeatures(node, x, schema, weights, directory / name, bounds, files[name].get("shards"))
 
@@ -175,7 +180,9 @@ def _find_problem(schema: tuple[FeatureGroup, ...], entry: dict, rows: int) -> s
         return f"{entry['rows']} rows, not {rows}"
     end = 0
     for group in schema:
-        if not whole_numbers((group.first, group.columns)) or group.kind not in KINDS:
+        place = group.details.get("weights", [0, 0, 0])
+        numbers = (group.first, group.columns, *place)
+        if not whole_numbers(numbers) or len(place) != 3 or group.kind not in KINDS:
             return f"group {group.name} is malformed"
         if group.first != end or not group.columns:
             return f"the columns of group {group.name} do not follow those before it"
