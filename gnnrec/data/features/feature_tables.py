@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
+from gnnrec.data.blocks import blocks
 from gnnrec.data.features.categories import CategoryColumn
 from gnnrec.data.features.guess import guess_kind
 from gnnrec.data.features.kinds import BLOCK, Column, FeatureSettings, FittedColumn, Unusable, encode_nodes, fit_nodes
@@ -98,13 +100,10 @@ class FeatureTables:
         report.nodes_with_features = int(has_features.sum())
         report.schema, weights = _schema(fitted)
         if report.schema:
-            width = sum(group.columns for group in report.schema)
-            x = np.lib.format.open_memmap(directory / features_file(self.node), "w+", np.float32, (len(raw), width))
-            for first in range(0, len(raw), BLOCK):
-                block = slice(first, first + BLOCK)
-                for group, (_, column, rows, constants) in zip(report.schema, fitted):
-                    x[block, group.slice] = encode_nodes(column, rows[block], constants)
-            x.flush()
+            with open(
+                directory / features_file(self.node), "wb"
+            ) as file:  # a full disk ends writing to a map by a signal
+                _write_array(file, len(raw), report.schema, fitted)
             if len(weights):
                 np.save(directory / weights_file(self.node), weights, allow_pickle=False)
         return report
@@ -124,6 +123,22 @@ def _parse(table: FeatureTable, types: FeatureTypes, least: int, name: str) -> t
         _check_categories(table, name, column, least)
     table.columns[name] = pa.nulls(0)
     return kind, column
+
+
+def _write_array(file: BinaryIO, nodes: int, schema: tuple[FeatureGroup, ...], fitted: list[tuple]) -> None:
+    """Writes the array of features, float32 ``[nodes, columns]``, a block of nodes at a time."""
+    width = sum(group.columns for group in schema)
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+        "fortran_order": False,
+        "shape": (nodes, width),
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in blocks(nodes, BLOCK):
+        x = np.empty((block.stop - block.start, width), np.float32)
+        for group, (_, column, rows, constants) in zip(schema, fitted):
+            x[:, group.slice] = encode_nodes(column, rows[block], constants)
+        file.write(x.data)
 
 
 def _schema(fitted: list[tuple[str, Column, np.ndarray, FittedColumn]]) -> tuple[tuple[FeatureGroup, ...], np.ndarray]:
