@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gnnrec.data.features.new_nodes import encode_new_nodes
+from gnnrec.data.out_of_core import partition_by_user
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
@@ -134,6 +135,19 @@ def test_arrays_and_paths(tmp_path, case):
         "directory": "no file there can hold features",
     }
     assert says[case] in line
+
+
+def test_a_run_with_unknown_ids_is_resumed(tmp_path, monkeypatch):
+    """The ratings are not read again when the table has been corrected."""
+    table = pd.DataFrame({"user": NUMBER + 1000, "age": NUMBER})
+    table.to_csv(tmp_path / "users.csv", index=False)
+    options = {"engine": "stream", "user_features": [str(tmp_path / "users.csv")]}
+    assert "such as 1001, has ratings" in message(tmp_path, **options)
+    table.assign(user=NUMBER).to_csv(tmp_path / "users.csv", index=False)
+    monkeypatch.delattr(partition_by_user, "_write")
+    prepare(tmp_path / "data", PrepareOptions(ratings=tmp_path / "log.csv", **options))
+    assert PreparedDataset(tmp_path / "data").features("user") is not None
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_types_without_tables(tmp_path):

@@ -82,7 +82,7 @@ class FeatureTables:
             The schema, and what there is to report.
 
         Raises:
-            UserError: No id of a table is one of the dataset.
+            UnknownFeatureIds: No id of a table is one of the dataset.
         """
         report = NodeReport(self.node, len(raw), dropped=dict(self.dropped))
         fitted: list[tuple[str, Column, np.ndarray, FittedColumn]] = []

@@ -76,7 +76,7 @@ class FeatureJob:
         What is learned from the tables is learned from nodes with training ratings.
 
         Raises:
-            UserError: No id of a table is one of the dataset.
+            UnknownFeatureIds: No id of a table is one of the dataset.
         """
         schemas: dict[str, tuple[int, tuple[FeatureGroup, ...]]] = {}
         for node, tables in self.tables.items():
