@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gnnrec.data.features.node_features import FeatureGroup, features_file, write_schema
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TRAIN, PreparedDataset
+from gnnrec.data.write_prepared import write_manifest
 
 
 def ratings_table(users: int, movies: int, ratings: int, seed: int = 0) -> pd.DataFrame:
@@ -88,3 +91,18 @@ def changed_copy(dataset: PreparedDataset, directory: Path, **arrays: np.ndarray
     copy = PreparedDataset(directory)
     assert all((getattr(copy, name) != getattr(dataset, name)).any() for name in arrays)
     return copy
+
+
+def with_features(dataset: PreparedDataset, directory: Path, **arrays: np.ndarray) -> PreparedDataset:
+    """A copy of a prepared dataset in a new ``directory`` with features of ``user`` or ``movie``: float ``[rows, n]``.
+
+    Each column is a group of its own, a number.
+    """
+    shutil.copytree(dataset.directory, directory, ignore=shutil.ignore_patterns("manifest.json", "*feature*"))
+    schemas = {}
+    for node, x in arrays.items():
+        np.save(directory / features_file(node), x.astype(np.float32))
+        schemas[node] = len(x), tuple(FeatureGroup(f"column {k}", "number", k, 1) for k in range(x.shape[1]))
+    write_schema(directory, schemas)
+    write_manifest(directory, dataclasses.replace(dataset.manifest, files={}))
+    return PreparedDataset(directory)

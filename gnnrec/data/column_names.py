@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import NoReturn
 
-from gnnrec.data.layout import MOVIES_ROLES, as_number, shown, shown_names
+from gnnrec.data.layout import FEATURES_ROLES, MOVIES_ROLES, as_number, shown, shown_names
 from gnnrec.errors import UserError
 
 _USUAL_NAMES = {  # compared in lower case, letters only
@@ -76,18 +76,21 @@ def match_columns(
         UserError: A column is missing or ambiguous, or the header is a row of ratings.
     """
     columns: dict[str, str] = {}
-    of_movies = roles == MOVIES_ROLES
+    of_movies, of_features = roles == MOVIES_ROLES, roles in FEATURES_ROLES
     line = " line 1" if is_text else ""
     for role in roles:
         name = _full_name(header, named.get(role))
-        if of_movies and role == "movie" and name not in header:  # it may have another name than in the ratings file
-            name = None
+        if (of_features or (of_movies and role == "movie")) and name not in header:
+            name = None  # it may have another name than in the ratings file
         if name is None:
             own = [column for column in header if column not in directories]
-            name = _guess(own, role, of_movies) or _guess(header, role, of_movies)
+            may_be_id = of_features or (of_movies and role == "movie")
+            name = _guess(own, role, of_movies, may_be_id) or _guess(header, role, of_movies, may_be_id)
             if name is None and role in _OPTIONAL:
                 continue
         if name is None or name not in header:
+            if of_features:
+                raise _no_ids(path, header, role, is_text)
             _raise_missing(path, header, role, name, first_row, is_text, of_movies)
         if header.count(name) > 1:
             raise UserError(f"{path}{line}: column '{shown(name)}' occurs more than once: rename one of them")
@@ -109,12 +112,12 @@ def _full_name(header: list[str], name: str | None) -> str | None:
     return typed[0] if name not in header and len(typed) == 1 else name
 
 
-def _guess(header: list[str], role: str, of_movies: bool) -> str | None:
+def _guess(header: list[str], role: str, of_movies: bool, may_be_id: bool = False) -> str | None:
     usual: dict[str, str] = {}
     for column in reversed(header):
         match = TYPED.fullmatch(column)
         usual["".join(filter(str.isalpha, (match[1] if match else column).lower()))] = column
-    guesses = _USUAL_NAMES[role] + (("id",) if of_movies and role == "movie" else ())
+    guesses = _USUAL_NAMES[role] + (("id",) if may_be_id else ())
     if name := next((usual[guess] for guess in guesses if guess in usual), None):
         return name
     endings = {"title": ("title", "name"), "genres": ("genres", "genre")} if of_movies else {}
@@ -148,6 +151,17 @@ def _raise_missing(
         hint += f", or if there is no header name all columns with {_COLUMNS_EXAMPLE}"
     where = f"{path} line 1: no" if is_text else f"{path} has no"
     raise UserError(f"{where} {missing} among {shown_names(header)}: {hint}")
+
+
+def _no_ids(path: Path, header: list[str], role: str, is_text: bool) -> UserError:
+    """Error for a file of features without a column of ids, or without a header."""
+    if is_text and not _may_be_header(header, header):
+        return UserError(
+            f"{path} line 1: numbers ({shown_names(header)}) where a header is expected: begin the file with a line of "
+            "the names of its columns"
+        )
+    where = f"{path} line 1: no" if is_text else f"{path} has no"
+    return UserError(f"{where} {role} column among {shown_names(header)}: name the column of ids with --{role}-column")
 
 
 def _is_wide(header: list[str], first_row: list[str]) -> bool:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from gnnrec.data import ml_100k
 from gnnrec.data.column_names import is_typed, is_usual_header, match_columns
 from gnnrec.data.layout import (
+    FEATURES_ROLES,
     ID_ROLES,
     MOVIES_ROLES,
     RATINGS_ROLES,
@@ -81,7 +82,7 @@ def detect_layout(path: Path, roles: tuple[str, ...], named: Mapping[str, str | 
     )
     if given:
         _refuse_header(layout, roles)
-    return layout if roles == MOVIES_ROLES else _with_types(layout)
+    return layout if roles in (MOVIES_ROLES, *FEATURES_ROLES) else _with_types(layout)
 
 
 def with_ids(layouts: list[Layout], ids: str) -> list[Layout]:
@@ -135,7 +136,7 @@ def _text_layout(path: Path, roles: tuple[str, ...], given: list[str]) -> tuple[
     if roles == MOVIES_ROLES and path.stem == "movie_titles" and _NETFLIX_TITLES.fullmatch(line):
         return Layout(path, "netflix_titles", {}, ["movie", "year", "title"], header_lines=0, quoted=False), []
     fields, names = line.count("::") + 1, MOVIES_ROLES if roles == MOVIES_ROLES else RATINGS_ROLES
-    if fields > 1 and (given or len(roles) - 1 <= fields <= len(names)):
+    if roles not in FEATURES_ROLES and fields > 1 and (given or len(roles) - 1 <= fields <= len(names)):
         header = _check_given(path, given, line.split("::")) or list(names[:fields])
         return Layout(path, "dat", {}, header, "::", header_lines=0, quoted=False), []
     delimiter = max(",\t;|", key=line.count)

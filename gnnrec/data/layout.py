@@ -13,6 +13,8 @@ from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 RATINGS_ROLES = ("user", "movie", "rating", "timestamp")
 MOVIES_ROLES = ("movie", "title", "genres")
+#: Files of features have one column of ids.
+FEATURES_ROLES = (("user",), ("movie",))
 #: Further columns of a file of pairs are ignored.
 PAIRS_ROLES = ("user", "movie")
 ALL_ROLES = tuple(dict.fromkeys(RATINGS_ROLES + MOVIES_ROLES))

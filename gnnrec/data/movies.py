@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from gnnrec.data import ml_100k
@@ -18,6 +17,7 @@ from gnnrec.data.column_names import TYPED
 from gnnrec.data.formats import detect_layout
 from gnnrec.data.layout import MOVIES_ROLES, READING_ERRORS, Layout, open_text, shown, unreadable
 from gnnrec.data.reading.rows import MalformedRow, text_rows
+from gnnrec.data.reading.strings import encoding_of, read_strings
 from gnnrec.errors import UserError
 from gnnrec.utils.resource_errors import reraise_out_of_memory
 
@@ -68,7 +68,7 @@ def _read(layout: Layout, has_integers: bool) -> pd.DataFrame:
             with pq.ParquetFile(layout.path) as file:
                 table = file.read(columns=list(layout.columns.values()))
         elif layout.kind == "csv" and layout.header != ml_100k.ITEM_HEADER:
-            table = _read_csv(layout)
+            table = read_strings(layout, list(layout.columns.values()), encoding_of(layout))
         else:
             table = _read_rows(layout)
         columns = {role: _text(table.column(name)) for role, name in layout.columns.items()}
@@ -105,34 +105,12 @@ def _split_tokens(layout: Layout, genres: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.replace_substring_regex(pc.utf8_trim_whitespace(genres), r"\s+", "|")
 
 
-def _read_csv(layout: Layout) -> pa.Table:
-    return pa_csv.read_csv(
-        str(layout.path),
-        pa_csv.ReadOptions(encoding=_encoding(layout), column_names=layout.header, skip_rows=layout.header_lines),
-        pa_csv.ParseOptions(
-            delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, newlines_in_values=True
-        ),
-        pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(layout.columns.values(), pa.string()),
-            include_columns=list(layout.columns.values()),
-            null_values=[""],
-            strings_can_be_null=True,
-        ),
-    )
-
-
-def _encoding(layout: Layout) -> str:
-    with open_text(layout.path) as file:  # ml-100k and ml-1m are in latin-1
-        invalid = any("\ud800" <= letter <= "\udfff" for line in file for letter in line if letter > "\u00ff")
-    return "latin-1" if invalid else "utf-8"
-
-
 def _read_rows(layout: Layout) -> pa.Table:
     values: dict[str, list[str | None]] = {name: [] for name in layout.columns.values()}
     is_ml_100k = layout.header == ml_100k.ITEM_HEADER
     if is_ml_100k:
         values["genres"] = []
-    encoding = _encoding(layout)
+    encoding = encoding_of(layout)
     with open_text(layout.path) as file:
         for number, fields in text_rows(layout, file):
             if len(fields) != len(layout.header):

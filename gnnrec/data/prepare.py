@@ -10,6 +10,9 @@ from typing import Any
 
 from gnnrec.data import formats, locate, manifest_builder, remote
 from gnnrec.data.dry_run import dry_run
+from gnnrec.data.features.job import FeatureJob
+from gnnrec.data.features.kinds import FeatureSettings
+from gnnrec.data.features.node_features import Node
 from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES, Layout, shown_names
 from gnnrec.data.leakage import audit_split
 from gnnrec.data.out_of_core.size import gigabytes_in_memory, memory_limit
@@ -49,18 +52,21 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
     ratings_paths, movies_path = _input_files(options)
     layouts = _layouts(ratings_paths, options)
     check_times(options.split_protocol, "timestamp" in layouts[0].columns)
+    features = _read_features(options)
     if options.dry_run:
         dry_run(layouts, movies_path, options)
+        if features is not None:
+            features.log_dry_run()
         return None
     open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:
         if _use_memory_engine(layouts, options):
-            manifest, report = prepare_in_memory(open_output, layouts, movies_path, options)
+            manifest, report = prepare_in_memory(open_output, layouts, movies_path, features, options)
         else:
             # Imported late because most datasets fit into memory, and its loops need torch.
             from gnnrec.data.out_of_core.prepare import prepare_out_of_core
 
-            manifest, report = prepare_out_of_core(out, open_output, layouts, movies_path, options)
+            manifest, report = prepare_out_of_core(out, open_output, layouts, movies_path, features, options)
     except OSError as error:
         raise UserError(
             f"{out}: cannot write there ({files.error_text(error)}): make room or choose another directory"
@@ -68,6 +74,8 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
     dataset = PreparedDataset(out)
     manifest_builder.print_summary(out, manifest, dataset.user_ptr, time.perf_counter() - started)
     report.log()
+    if features is not None:
+        features.log()
     if options.audit:
         for line in audit_split(dataset).lines():
             logger.info(f"  {line}")
@@ -112,7 +120,19 @@ def _with_local_copies(options: PrepareOptions) -> PrepareOptions:
     paths = {name: getattr(options, name) for name in names}
     addresses = {name: path for name, path in paths.items() if path is not None and remote.is_remote(path)}
     copies: dict[str, Any] = {name: remote.local_copy(path, options.download_dir) for name, path in addresses.items()}
+    for name in ("movie_features", "user_features"):
+        copies[name] = [str(remote.local_copy(Path(path), options.download_dir)) for path in getattr(options, name)]
     return dataclasses.replace(options, **copies)
+
+
+def _read_features(options: PrepareOptions) -> FeatureJob | None:
+    paths: dict[Node, list[Path]] = {
+        "user": [Path(path) for path in options.user_features],
+        "movie": [Path(path) for path in options.movie_features],
+    }
+    id_names: dict[Node, str | None] = {"user": options.user_column, "movie": options.movie_column}
+    settings = FeatureSettings(options.feature_dims, options.feature_count)
+    return FeatureJob.read(paths, options.feature_types, id_names, settings)
 
 
 def _input_files(options: PrepareOptions) -> tuple[list[tuple[Path, int | None]], Path | None]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from gnnrec.data import edges, ids, manifest_builder, order, rating_scale, split, split_ranking
 from gnnrec.data.blocks import look_up
+from gnnrec.data.features.job import FeatureJob, files_of
 from gnnrec.data.layout import Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.prepare_options import PrepareOptions
@@ -25,7 +26,11 @@ from gnnrec.utils.resource_errors import reserve_for_threads
 
 
 def prepare_in_memory(
-    open_output: DirectoryOpener, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
+    open_output: DirectoryOpener,
+    layouts: list[Layout],
+    movies_path: Path | None,
+    features: FeatureJob | None,
+    options: PrepareOptions,
 ) -> tuple[Manifest, ReadingReport]:
     """Writes a prepared dataset.
 
@@ -33,6 +38,7 @@ def prepare_in_memory(
         open_output: Opens the directory to write into.
         layouts: The ratings files; of two ratings of a pair at the same time, the one in the later file counts.
         movies_path: The movies file, or None.
+        features: Features to write, or None.
         options: The options.
 
     Returns:
@@ -44,7 +50,7 @@ def prepare_in_memory(
     # Checksums are computed during parsing: hashlib releases the GIL.
     reserve_for_threads()
     with ThreadPoolExecutor(2) as pool:
-        paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
+        paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else []), *files_of(features)]
         checksums = pool.map(files.sha256, paths)
         ratings = read_ratings(layouts)
         ratings.movie = ids.by_frequency(ratings.movie)
@@ -57,8 +63,9 @@ def prepare_in_memory(
         manifest, users, arrays = _arrange(ratings, scale, options)
         movies, report.titles = named.result()
         manifest.source = manifest_builder.source(options, paths, checksums)
+    write_more = None if features is None else features.write
     with open_output() as directory:
-        return write_prepared(directory, manifest, users, movies, arrays), report
+        return write_prepared(directory, manifest, users, movies, arrays, write_more), report
 
 
 def _arrange(

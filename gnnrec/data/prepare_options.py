@@ -48,6 +48,16 @@ class PrepareOptions(ColumnOptions):
             column that is not read. By default the first line has the names.
         title_column: Column of the titles in the movies file; by default guessed, and may be absent.
         genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
+        movie_features: Files, directories or patterns with features of movies: CSV, Parquet, JSON records on lines, or
+            vectors in NAME.npy with ids in NAME_ids.npy or NAME_ids.txt. They are joined by the movie id; by default
+            none.
+        user_features: The same for users.
+        feature_types: Kinds of their columns: number, category, category:N (the first N letters), list (with | between
+            categories), vector, date, text or drop, as in "age=number,zip=category:1"; user.NAME and movie.NAME tell
+            columns of one name apart, and *=drop leaves out those that are not named. By default they are guessed.
+        feature_dims: Most columns that a text, vector, list or category of features becomes.
+        feature_count: Users or movies with training ratings that a category of features needs for a column of its own;
+            rarer ones share one.
         ids: Raw ids: auto (integers if all of them are, else text; text if their column has that type) or text.
         implicit: Rank movies by views, clicks or purchases: no column of ratings is read, and the rating of a pair of
             user and movie is its number of rows.
@@ -57,11 +67,12 @@ class PrepareOptions(ColumnOptions):
         protocol: Choice of held-out ratings: random (each rating on its own), temporal (each user's last ones) or
             global-time (the last ones of all users, from one time on); for ranking also strong (whole users, of whose
             relevant ratings a share is to be found) or leave-last (each user's last relevant rating for testing, the
-            one before it for validation).
-        test: Share of the ratings held out for testing; with strong, share of the users. Not used by leave-last, nor
-            with a split of your own.
-        validation: Share of the remaining ratings held out for validation; with strong, share of the remaining users.
-            Not used by leave-last; by default 0.05, or 0 with a split of your own.
+            one before it for validation). cold-movies and cold-users hold out all ratings of whole movies or users,
+            of which a model knows features alone.
+        test: Share of the ratings held out for testing; with strong and cold-users, share of the users, with
+            cold-movies, of the movies. Not used by leave-last, nor with a split of your own.
+        validation: Share of the remaining ratings (users, movies) held out for validation. Not used by leave-last; by
+            default 0.05, or 0 with a split of your own.
         relevant: Lowest rating of a movie that its user likes; strong and leave-last use no rating below it. none makes
             every rating relevant, as does implicit.
         least_relevant: Relevant ratings of a user below which strong leaves the user out.
@@ -97,11 +108,18 @@ class PrepareOptions(ColumnOptions):
     movies_columns: str | None = None
     title_column: str | None = None
     genres_column: str | None = None
+    movie_features: list[str] = dataclasses.field(default_factory=list)
+    user_features: list[str] = dataclasses.field(default_factory=list)
+    feature_types: str | None = None
+    feature_dims: int = bounded(64, least=1)
+    feature_count: int = bounded(5, least=1)
     ids: Literal["auto", "text"] = "auto"
     implicit: bool = False
     not_rated: list[str] = dataclasses.field(default_factory=list)
     rating_scale: tuple[float, float] | str | None = None
-    protocol: Literal["random", "temporal", "global-time", "strong", "leave-last"] = "random"
+    protocol: Literal["random", "temporal", "global-time", "strong", "leave-last", "cold-movies", "cold-users"] = (
+        "random"
+    )
     test: float = bounded(0.1, least=0, below=1)
     validation: float | None = bounded(None, least=0, below=1)
     relevant: float | Literal["none"] = 4.0

@@ -10,6 +10,8 @@
 ``rating.npy``      float32 ``[ratings]``
 ``split.npy``       uint8 ``[ratings]``: a position in :data:`SPLIT_NAMES`
 ``timestamp.npy``   int64 ``[ratings]``, seconds since 1970; absent when the source has no times
+``features.json``   schema of the features of users and movies, with arrays beside it (:mod:`node_features
+                    <gnnrec.data.features.node_features>`); absent when there are none
 ==================  ========================================================================================
 
 Users are ordered so that every shard, a contiguous range of rows, has about the same number of edges.
@@ -20,14 +22,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gnnrec.data.shard_check import DTYPES, ShardChecks, check_array, whole_numbers
+from gnnrec.data.features.node_features import NODES, Node, NodeFeatures, open_features
+from gnnrec.data.manifest_problems import find_problem
+from gnnrec.data.shard_check import DTYPES, ShardChecks, check_array
 from gnnrec.errors import UserError
 from gnnrec.utils import files
 from gnnrec.utils.resource_errors import reraise_out_of_memory
@@ -127,6 +130,8 @@ class PreparedDataset:
         for name in DTYPES:
             if f"{name}.npy" in self.manifest.files:
                 getattr(self, name)  # checks its type and length
+        for node in NODES:
+            self.features(node)  # checks their schema, type and shape
 
     def check(self, first: int = 0, end: int | None = None) -> None:
         """Checks the values of the shards with users from row ``first`` to ``end - 1``, by default of all.
@@ -193,6 +198,15 @@ class PreparedDataset:
         """``row``, ``movie`` (raw id), ``title``, ``genres``, in row order."""
         return self.table("movies").to_pandas()
 
+    def features(self, node: Node) -> NodeFeatures | None:
+        """Features of users or of movies, in the order of their rows; None if there are none.
+
+        Args:
+            node: The type of node.
+        """
+        rows = self.num_users if node == "user" else self.num_movies
+        return open_features(self.directory, node, self.manifest.files, self.manifest.shards, rows)
+
     def _array(self, name: str) -> np.ndarray:
         path = self.directory / f"{name}.npy"
         try:
@@ -244,7 +258,7 @@ def _read_manifest(directory: Path) -> Manifest:
     written = content.pop("fingerprint", None)
     try:
         manifest = Manifest(**content)
-        problem = _find_problem(manifest)
+        problem = find_problem(manifest, SPLIT_NAMES)
         if problem is None and written not in (None, manifest.fingerprint):
             problem = "it was changed after it was written"
     except (TypeError, KeyError, AttributeError, ValueError) as error:
@@ -252,37 +266,6 @@ def _read_manifest(directory: Path) -> Manifest:
     if problem:
         raise UserError(f"{path} is damaged ({problem}): run gnnrec prepare again")
     return manifest
-
-
-def _find_problem(manifest: Manifest) -> str | None:
-    """Checks for mistakes that other programs that write the format may make; returns the first, or None."""
-    counts, rating, split = manifest.counts, manifest.rating, manifest.split
-    missing = [name for name in ("users", "movies", "ratings") if not whole_numbers([counts.get(name)])]
-    missing += [name for name in ("protocol", "counts") if name not in split]
-    missing += [name for name in ("min", "max", "mean", "std", "levels") if name not in rating]
-    if missing:
-        return f"no {missing[0]}"
-    if set(split["counts"]) != set(SPLIT_NAMES) or not whole_numbers(split["counts"].values()):
-        return "split.counts does not count the ratings of every split"
-    if sum(split["counts"].values()) != counts["ratings"]:
-        return f"split.counts adds up to {sum(split['counts'].values())}, not to {counts['ratings']} ratings"
-    levels = rating["levels"]
-    if not all(math.isfinite(value) for value in (*levels, *(rating[name] for name in ("min", "max", "mean", "std")))):
-        return "a number of rating is not finite"
-    if not rating["std"] > 0:
-        return f"a standard deviation of {rating['std']}"
-    if rating["min"] > rating["max"]:
-        return f"a rating scale from {rating['min']} to {rating['max']}"
-    if not levels or any(a >= b for a, b in zip(levels, levels[1:])):
-        return "rating.levels do not ascend"
-    if levels[0] < rating["min"] or levels[-1] > rating["max"]:
-        return "rating.levels are not on the rating scale"
-    shards, users = manifest.shards, counts["users"]
-    if not whole_numbers(shards):
-        return "shards are not whole numbers"
-    if len(shards) < 2 or (shards[0], shards[-1]) != (0, users) or any(a > b for a, b in zip(shards, shards[1:])):
-        return f"shards do not rise from 0 to {users} users"
-    return None
 
 
 def _check_file(path: Path, entry: dict, verify: bool) -> None:

@@ -26,20 +26,26 @@ AGAIN = "run gnnrec prepare again"
 
 
 def shard_checksums(name: str, array: np.ndarray, user_ptr: np.ndarray, shards: list[int]) -> list[int]:
-    """CRC-32 of each shard's part of an array: its pointers, or the column of its ratings.
+    """CRC-32 of each shard's part of an array: its pointers, its users' features, or the column of its ratings.
+
+    Arrays that are not in the order of users or ratings (features of movies) have one checksum.
 
     Args:
         name: Name of the array.
-        array: ``[users + 1]`` for ``user_ptr``, else ``[ratings]``.
+        array: ``[users + 1]`` for ``user_ptr``, ``[ratings]`` for the columns of ratings.
         user_ptr: Start of the ratings of each user.
         shards: Row boundaries.
     """
-    bounds = np.asarray(shards) if name == "user_ptr" else np.asarray(user_ptr)[shards]
-    return in_threads(_checksum, [array[first:last] for first, last in zip(bounds, bounds[1:])])
+    if name in ("user_ptr", "user_features"):
+        bounds = np.asarray(shards)
+    else:
+        bounds = np.asarray(user_ptr)[shards] if name in DTYPES else np.array([0, len(array)])
+    return in_threads(part_checksum, [array[first:last] for first, last in zip(bounds, bounds[1:])])
 
 
-def _checksum(part: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(part).view(np.uint8).data)
+def part_checksum(part: np.ndarray) -> int:
+    """CRC-32 of the bytes of an array in C order."""
+    return zlib.crc32(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
 
 
 class PreparedArrays(Protocol):
@@ -104,7 +110,7 @@ class ShardChecks:
                 raise self._damaged("split", number, f"are not all in 0 to {self.num_splits - 1}")
         for name, part in parts.items():
             expected = dataset.manifest.files[f"{name}.npy"].get("shards")
-            if expected is not None and _checksum(part) != expected[number]:
+            if expected is not None and part_checksum(part) != expected[number]:
                 raise self._damaged(name, number, "do not match their checksum")
 
     def _damaged(self, name: str, number: int, problem: str) -> UserError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ def write_prepared(
     users: pd.DataFrame,
     movies: pd.DataFrame,
     arrays: dict[str, np.ndarray],
+    write_more: Callable[[Path], None] | None = None,
 ) -> Manifest:
     """Writes a prepared dataset into an empty directory (see :func:`gnnrec.utils.files.complete_directory`).
 
@@ -33,10 +35,13 @@ def write_prepared(
         users: Columns ``row``, ``user``.
         movies: Columns ``row``, ``movie``, ``title``, ``genres``.
         arrays: ``user_ptr``, ``movie``, ``rating``, ``split`` and, if known, ``timestamp``.
+        write_more: Writes further files into the directory, such as features, once these are there.
     """
     users.to_parquet(directory / "users.parquet", index=False)
     movies.to_parquet(directory / "movies.parquet", index=False)
     in_threads(lambda name: np.save(directory / f"{name}.npy", arrays[name], allow_pickle=False), arrays)
+    if write_more is not None:
+        write_more(directory)
     return write_manifest(directory, manifest)
 
 

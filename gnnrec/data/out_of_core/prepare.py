@@ -21,6 +21,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from gnnrec.data import check, manifest_builder, order, rating_scale, read, split_ranking, split_time
+from gnnrec.data.features.job import FeatureJob, files_of
+from gnnrec.data.features.report import UnknownFeatureIds
 from gnnrec.data.layout import ID_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
@@ -51,7 +53,12 @@ from gnnrec.utils.resource_errors import reserve_for_threads
 
 
 def prepare_out_of_core(
-    out: Path, open_output: DirectoryOpener, layouts: list[Layout], movies_path: Path | None, options: PrepareOptions
+    out: Path,
+    open_output: DirectoryOpener,
+    layouts: list[Layout],
+    movies_path: Path | None,
+    features: FeatureJob | None,
+    options: PrepareOptions,
 ) -> tuple[Manifest, ReadingReport]:
     """Writes a prepared dataset.
 
@@ -60,13 +67,14 @@ def prepare_out_of_core(
         open_output: Opens the directory to write into.
         layouts: The ratings files; of two ratings of a pair at the same time, the one in the later file counts.
         movies_path: The movies file, or None.
+        features: Features to write, or None.
         options: The options.
 
     Returns:
         The manifest, and how the files have been understood.
 
     Raises:
-        UserError: Bad input. The scratch directory is removed.
+        UserError: Bad input. The scratch directory is removed, unless a table of features has ids of none of the nodes.
     """
     scratch = options.scratch or out.parent / f".{out.name}.parts"
     job = PrepareJob(scratch, layouts, options, plan(layouts, options), layouts[0].text_ids)
@@ -75,7 +83,7 @@ def prepare_out_of_core(
         reserve_for_threads()
         hashing = ThreadPoolExecutor(1)
         stack.callback(hashing.shutdown, wait=False, cancel_futures=True)  # bad input need not wait for checksums
-        paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else [])]
+        paths = [*(layout.path for layout in layouts), *([movies_path] if movies_path else []), *files_of(features)]
         checksums = hashing.map(files.sha256, paths)
         try:
             job, partitioned = _partition_all(job, engine)
@@ -87,7 +95,9 @@ def prepare_out_of_core(
             with open_output() as directory:
                 manifest = _build_manifest(job, buckets, splits, scale, len(movies))
                 manifest.source = manifest_builder.source(options, paths, checksums)
-                _write(job, buckets, manifest, movies, directory)
+                _write(job, buckets, manifest, movies, features, directory)
+        except UnknownFeatureIds:  # of a table: what was made of the ratings is used by the next run
+            raise
         except UserError:
             job.remove_scratch()
             raise
@@ -134,13 +144,20 @@ def _build_manifest(
 
 
 def _write(
-    job: PrepareJob, buckets: list[SortedBucket], manifest: Manifest, movies: pd.DataFrame, directory: Path
+    job: PrepareJob,
+    buckets: list[SortedBucket],
+    manifest: Manifest,
+    movies: pd.DataFrame,
+    features: FeatureJob | None,
+    directory: Path,
 ) -> None:
     movies.to_parquet(directory / "movies.parquet", index=False)
     assemble.write_users(job, buckets, directory)
     checksums = assemble.write_arrays(job, buckets, directory)
     user_ptr = np.load(directory / "user_ptr.npy", mmap_mode="r")
     manifest.shards = order.balanced_shards(user_ptr, job.options.shards)
+    if features is not None:
+        features.write(directory)
     write_manifest(directory, manifest, checksums)
 
 
