@@ -99,7 +99,8 @@ def kernels(place: Path, quick: bool) -> dict:
     """
     device(quick)
     counts, failed = {}, {}
-    for path in sorted((REPOSITORY / "tests" / "kernels").glob("triton_random_cases.py" if quick else "triton*_cases.py")):
+    pattern = "triton_random_cases.py" if quick else "triton*_cases.py"
+    for path in sorted((REPOSITORY / "tests" / "kernels").glob(pattern)):
         command = [sys.executable, "-m", f"tests.kernels.{path.stem}", "cpu" if quick else "cuda"]
         variables = os.environ | {"TRITON_INTERPRET": "1" if quick else "0"}
         done = subprocess.run(command, env=variables, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
