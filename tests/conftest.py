@@ -36,8 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): tests that share something costly run in one process")
     if hasattr(config, "workerinput"):
         config.option.loadgroup = True
-    elif config.getoption("dist", "no") == "load":
+    elif config.getoption("dist", "no") in ("load", "loadgroup"):
         config.option.dist = "loadgroup"
+        config.option.loadscopereorder = False  # the order is that of _order_for_several_processes
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
@@ -51,6 +52,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.xdist_group("timing"))
             if item.config.pluginmanager.hasplugin("rerunfailures"):
                 item.add_marker(pytest.mark.flaky(reruns=1))
+    if items and hasattr(items[0].config, "workerinput"):
+        _order_for_several_processes(items)
+
+
+def _order_for_several_processes(items: list[pytest.Item]) -> None:
+    """Keeps the tests of a file in one process, which then makes its fixtures once, and begins with the slow groups.
+
+    pytest-xdist hands groups out in the order of their first tests. Long ones come first: groups that tests name, then
+    files with slow tests. The quick files at the end keep all processes busy until the last one ends.
+    """
+    named, ranks = set(), {}
+    for item in items:
+        marker = item.get_closest_marker("xdist_group")
+        if marker:
+            named.add(marker.args[0])
+        else:
+            marker = pytest.mark.xdist_group(f"{item.path.parent.name}/{item.path.name}")
+            item.add_marker(marker)
+        slow = item.get_closest_marker("slow") is not None
+        rank = (not slow, marker.args[0] not in named)
+        ranks[marker.args[0]] = min(rank, ranks.get(marker.args[0], rank))
+    items.sort(key=lambda item: ranks[item.get_closest_marker("xdist_group").args[0]])
 
 
 @functools.cache

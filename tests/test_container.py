@@ -5,12 +5,17 @@ from __future__ import annotations
 import fnmatch
 import re
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import pytest
 
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10
     from pip._vendor import tomli as tomllib
+
+import train_dist
+from gnnrec.cli.main import run_command
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,3 +76,34 @@ def test_its_command_is_one_of_ours():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (command,) = arguments_of("CMD")
     assert eval(command)[0] in project["scripts"]
+
+
+def smoke_run() -> list[list[str]]:
+    """Words of the commands of the smoke run that start programs of ours."""
+    text = (ROOT / "launch" / "image_smoke.sh").read_text().replace("\\\n", " ")
+    commands = [shlex.split(line, comments=True) for line in text.splitlines()]
+    return [words for words in commands if words and words[0] in ("gnnrec", "torchrun")]
+
+
+def test_the_smoke_run_names_files_of_the_image():
+    (place,) = {path for path in arguments_of("WORKDIR") if path != "/work"}
+    named = [word for words in smoke_run() for word in words if word.startswith("/")]
+    assert len(named) == 2
+    for word in named:
+        path = PurePosixPath(word).relative_to(place)
+        assert path.parts[0] in copied() and (ROOT / path).exists(), word
+
+
+@pytest.mark.slow
+def test_the_smoke_run_succeeds(tmp_path, monkeypatch):
+    """Its commands, in this process, on one rank and the CPU."""
+    monkeypatch.chdir(tmp_path)
+    for words in smoke_run():
+        arguments = [word.replace("/opt/gnnrec", str(ROOT)) for word in words]
+        if words[0] == "torchrun":
+            script = next(place for place, word in enumerate(arguments) if word.endswith("train_dist.py"))
+            train_dist.main([*arguments[script + 1 :], "--device", "cpu"])
+        else:
+            run_command(arguments[1:])
+    assert (tmp_path / "run" / "summary.json").exists() and list((tmp_path / "export").rglob("*.parquet"))
+    assert list((tmp_path / "lists").rglob("*.parquet"))

@@ -20,6 +20,14 @@ import os, pathlib, pytest
 def test_process(number, group):
     (pathlib.Path(__file__).parent / f"{group}-{os.getpid()}").touch()
 """
+FILE = """
+import os, pathlib, pytest, time
+
+{mark}
+@pytest.mark.parametrize("number", range(10))
+def test_process(number):
+    (pathlib.Path(__file__).parent / f"{name}-{{os.getpid()}}").write_text(str(time.time()))
+"""
 FLAKY = """
 import pathlib, pytest
 
@@ -62,11 +70,21 @@ def run_pytest(directory: Path, program: str, *options: str) -> subprocess.Compl
 
 
 def test_a_group_runs_in_one_process(tmp_path):
-    """Without groups, which pytest-xdist keeps in the ends of names, each process would start a cluster of SLURM."""
+    """Without groups, which pytest-xdist keeps in the ends of names, each process would start a cluster of SLURM.
+
+    A file is a group too, so that its fixtures are made once; files with slow tests begin before quick ones.
+    """
     pytest.importorskip("xdist")
+    quick, slow = ["early", "first", "second"], ["late", "last"]
+    for name in quick + slow:
+        mark = "@pytest.mark.slow" if name in slow else ""
+        (tmp_path / f"test_{name}.py").write_text(FILE.format(name=name, mark=mark))
     done = run_pytest(tmp_path, GROUPS, "-n", "2")
-    assert done.returncode == 0 and "20 passed" in done.stdout, done.stdout + done.stderr
-    assert [len(list(tmp_path.glob(f"{group}-*"))) for group in ("a", "b")] == [1, 1]
+    assert done.returncode == 0 and "70 passed" in done.stdout, done.stdout + done.stderr
+    found = {name: list(tmp_path.glob(f"{name}-*")) for name in ("a", "b", *quick, *slow)}
+    assert [len(files) for files in found.values()] == [1] * 7
+    times = {name: float(file.read_text()) for name, (file,) in found.items() if name in quick + slow}
+    assert max(times[name] for name in slow) < max(times[name] for name in quick)
 
 
 def test_a_test_that_depends_on_the_clock_is_retried_once_and_named(tmp_path):

@@ -62,6 +62,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
     return Chain(place, printed)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the hook of tests/conftest.py, which puts other tests into groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the chain share one process of pytest-xdist, so that the chain runs once."""
     for item in items:

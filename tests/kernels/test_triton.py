@@ -12,7 +12,7 @@ from gnnrec.kernels.sums import bag
 from tests.kernels.triton_cases import PAIRS, SUMS
 from tests.kernels.triton_program import run_program
 
-pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 CASES = [f"{direction} {name}" for direction in ("gather", "scatter") for name in SUMS]

@@ -8,7 +8,7 @@ import torch
 from tests.kernels import triton_attention_cases
 from tests.kernels.triton_program import run_program
 
-pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.kernels.triton_program import run_program
 
-pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 def test_kernels_fit_into_the_registers_of_gpus(tmp_path):

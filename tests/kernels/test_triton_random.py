@@ -13,7 +13,7 @@ from tests.kernels import triton_random_cases
 from tests.kernels.triton_compiling import CAPABILITIES
 from tests.kernels.triton_program import run_program
 
-pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 CASES = [(device, case) for device in DEVICES for case in triton_random_cases.run_cases(device)]

@@ -125,3 +125,11 @@ def test_all_movies_equals_the_scores_of_all_pairs(vectors, make):
     actual = head.all_movies(users, movies)
     assert actual.shape == (USERS, MOVIES) and len(actual.unique()) > USERS * MOVIES // 2
     torch.testing.assert_close(actual.flatten(), head(users, movies, *NO_BIASES, every), rtol=1e-12, atol=1e-12)
+
+
+def test_backward_reads_no_random_state(vectors, biases, monkeypatch):
+    """Nothing in the head is random; on GPUs a state that is kept for each block makes the host wait."""
+    monkeypatch.setattr(torch, "get_rng_state", lambda: pytest.fail("the state of the random numbers is read"))
+    mlp, leaves = MLPHead(DIM, HIDDEN).double(), [*vectors]
+    scores = mlp(*vectors, *biases, targets_of(COUNTS))
+    assert all(gradient.abs().sum() > 0 for gradient in torch.autograd.grad(scores.sum(), leaves))

@@ -1,8 +1,9 @@
-"""Lists the Triton kernels that tests cover: ``python -m tests.pretend_gpu.tested_kernels KIND``.
+"""Lists the Triton kernels that tests cover: ``python -O -m tests.pretend_gpu.tested_kernels KIND``.
 
-Runs the programs of ``tests/kernels`` and prints a JSON list. With the kind ``interpreted``, which needs
+Calls the programs of ``tests/kernels`` and prints a JSON list. With the kind ``interpreted``, which needs
 ``TRITON_INTERPRET=1``, these are the kernels that the cases of ``triton*_cases.py`` launch. With ``compiled``, which
-needs it to be 0, those that these cases and ``triton*_resources.py`` pass to the compiler, which does not run here.
+needs it to be 0, those that these cases and ``triton*_resources.py`` pass to the compiler. Neither kernels nor the
+compiler run here, other tests do that; ``-O`` leaves out the assertions of the cases, so that all of a case is called.
 """
 
 from __future__ import annotations
@@ -38,16 +39,15 @@ def run_programs(pattern: str, *arguments: str) -> None:
 
 
 def interpreted() -> set[str]:
-    """Names of the kernels that interpreter cases launch."""
+    """Names of the kernels that interpreter cases launch. They do not run here, and nothing is compared."""
     from triton.runtime.interpreter import InterpretedFunction
 
-    names, run = set(), InterpretedFunction.run
+    names = set()
 
-    def launch(kernel: Any, *arguments: Any, **options: Any) -> Any:
+    def launch(kernel: Any, *_: Any, **__: Any) -> None:
         names.add(kernel_name(kernel))
-        return run(kernel, *arguments, **options)
 
-    with mock.patch.object(InterpretedFunction, "run", launch):
+    with mock.patch.object(InterpretedFunction, "run", launch), mock.patch("torch.testing.assert_close"):
         run_programs("triton*_cases.py", "cpu")
     return names
 
@@ -75,4 +75,6 @@ def compiled() -> set[str]:
 
 
 if __name__ == "__main__":
+    if __debug__:
+        raise SystemExit("tested_kernels: call it with python -O: a case ends at its first assertion")
     print(json.dumps(sorted({"interpreted": interpreted, "compiled": compiled}[sys.argv[1]]())))

@@ -74,7 +74,20 @@ def test_the_python_versions_begin_with_the_oldest_that_is_allowed():
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_is_known_and_its_paths_exist(words):
-    known = {"bash", "ruff", "mypy", "shellcheck", "pre-commit", "pip", "python", "gnnrec", "git", "cd", "echo"}
+    known = {
+        "bash",
+        "ruff",
+        "mypy",
+        "shellcheck",
+        "pre-commit",
+        "pip",
+        "python",
+        "gnnrec",
+        "git",
+        "cd",
+        "echo",
+        "docker",
+    }
     assert program(words) in known or re.match(r"\w+=\$\(", words[0])
     for word in words:
         if word.split("/")[0] in TOP:
@@ -149,3 +162,8 @@ def test_the_wheel_is_checked_as_the_document_says():
     )
     (step,) = [step["run"] for name, step in STEPS if name.startswith("checks.yml: wheel: check")]
     assert section is not None and section[1] == step
+
+
+def test_the_image_is_built_and_run():
+    run = [" ".join(words) for name, words in commands() if words and words[0] == "docker"]
+    assert run == ["docker build -t gnnrec .", "docker run --rm -i --ipc host gnnrec bash -s < launch/image_smoke.sh"]

@@ -26,6 +26,7 @@ CONFIG = {
 collect_ignore_glob = ["test_*.py"] if os.environ.get("GNNREC_SKIP_SLURM") == "1" else []
 
 
+@pytest.hookimpl(tryfirst=True)  # before the hook of tests/conftest.py, which puts other tests into groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs all tests of this folder in one process of pytest-xdist, so that there is one cluster."""
     for item in items:

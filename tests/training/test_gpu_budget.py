@@ -12,7 +12,7 @@ import pytest
 from benchmarks import gpu_budget
 from tests.datasets import write_dataset
 
-pytestmark = [pytest.mark.xdist_group("triton"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 #: Most waits that prepare an epoch, for each group of folds: sums by fold, sizes of groups.
 WAITS_OF_A_GROUP = 4
@@ -27,6 +27,8 @@ BUDGET = {
 }
 #: Most entries of a list for one program, so that some lists of the small dataset need several.
 CHUNK = 16
+#: The dataset for ratings, small because the interpreter is slow; every step that is counted has targets.
+SIZE = {"users": 24, "movies": 18, "ratings": 240}
 #: Options of all of them for the small dataset.
 SMALL = {name: ["--model.dim=8"] for name in BUDGET} | {"ranking_squared": ["--ranking.dim=8"]}
 
@@ -34,9 +36,9 @@ SMALL = {name: ["--model.dim=8"] for name in BUDGET} | {"ranking_squared": ["--r
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory) -> dict[str, dict]:
     directory = tmp_path_factory.mktemp("budget")
-    ratings = write_dataset(directory / "ratings").directory
+    ratings = write_dataset(directory / "ratings", **SIZE).directory
     ranking = write_dataset(directory / "ranking", protocol="strong").directory
-    cases = gpu_budget.cases(ratings, ranking, users=37)
+    cases = gpu_budget.cases(ratings, ranking, users=SIZE["users"])
     assert cases.keys() == BUDGET.keys()
     for name, case in cases.items():
         case |= {"options": case["options"] + SMALL[name], "chunk": CHUNK}
@@ -48,7 +50,7 @@ def tested() -> dict[str, set[str]]:
     """Kernels of Triton that tests run in the interpreter, and that they compile."""
     found = {}
     for kind, interpret in (("interpreted", "1"), ("compiled", "0")):
-        command = [sys.executable, "-m", "tests.pretend_gpu.tested_kernels", kind]
+        command = [sys.executable, "-O", "-m", "tests.pretend_gpu.tested_kernels", kind]
         done = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": interpret}, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         found[kind] = set(json.loads(done.stdout))
