@@ -18,7 +18,7 @@ from tests.kernels.triton_compiling import CAPABILITIES, resources
 
 #: Types of arguments by name; others are float tensors.
 TYPES = {
-    "*i64": "pointer extra_pointer target_start message_pointer target_pointer query_pointer",
+    "*i64": "pointer target_start message_pointer target_pointer query_pointer",
     "*i32": "movie user order cell cell_movie sent_movie target_movie slot time query_time index count_out",
     "*u8": "fold steps follows level group sent_level category year",
     "*i1": "kept",
