@@ -148,10 +148,11 @@ def _split_edges(
         tl.store(sent_movie + place, row, mask=sent)
         tl.store(sent_residual + place, residual, mask=sent)
         tl.store(sent_level + place, tl.load(level + edge, mask=sent, other=0), mask=sent)
-        if slot is not None:
-            tl.store(slot + edge, tl.where(sent, place, -1).to(tl.int32), mask=inside)
         next_message += tl.sum(sent.to(tl.int32), 0)
-        place = next_target + tl.cumsum(target.to(tl.int32), 0) - 1
-        tl.store(target_movie + place, row, mask=target)
-        tl.store(target_rating + place, own, mask=target)
+        of_target = next_target + tl.cumsum(target.to(tl.int32), 0) - 1
+        tl.store(target_movie + of_target, row, mask=target)
+        tl.store(target_rating + of_target, own, mask=target)
+        if slot is not None:
+            others = tl.where(target, -2 - of_target, -1)
+            tl.store(slot + edge, tl.where(sent, place, others).to(tl.int32), mask=inside)
         next_target += tl.sum(target.to(tl.int32), 0)
