@@ -24,10 +24,9 @@ class DotHead(nn.Module):
     def reset(self) -> None:
         nn.init.ones_(self.linear.weight)
 
-    @torch.no_grad()
-    def keep_norms(self) -> None:
-        """Scales the weights to the norm of a vector of ones."""
-        self.linear.weight.mul_(self.linear.in_features**0.5 / self.linear.weight.norm())
+    def kept_norms(self) -> list[tuple[Tensor, int]]:
+        """Returns the weights and their squared norm, that of a vector of ones."""
+        return [(self.linear.weight, self.linear.in_features)]
 
     def forward(
         self,
@@ -71,8 +70,9 @@ class MLPHead(nn.Module):
     def reset(self) -> None:
         """Does nothing: :func:`gnnrec.models.tables.reset_weights` initializes this head."""
 
-    def keep_norms(self) -> None:
-        """Does nothing: this head learns its scale."""
+    def kept_norms(self) -> list[tuple[Tensor, int]]:
+        """Returns nothing: this head learns its scale."""
+        return []
 
     def forward(
         self,

@@ -15,6 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.time_bins import NUM_TEMPORAL_BIASES
+from gnnrec.kernels.updates import keep_norms
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import DropoutState, Encoder
 from gnnrec.models.fetched_tables import FetchedTables
@@ -99,14 +100,14 @@ class RatingModel(nn.Module):
         options = self.options
         return row_shapes(options.dim, ids=options.user_ids or not options.layers, messages=options.layers > 0)
 
+    @torch.no_grad()
     def keep_norms(self) -> None:
         """Restores the norms of linear layers after an optimizer step.
 
         L2 is on tables only. If linear layers could grow, tables would shrink and L2 would have no effect.
         """
-        self.head.keep_norms()
-        for layer in self.encoder.layers:
-            layer.keep_norms()
+        kept = self.head.kept_norms() + [pair for layer in self.encoder.layers for pair in layer.kept_norms()]
+        keep_norms([weight for weight, _ in kept], [square for _, square in kept])
 
     def movie_rows(self) -> dict[str, Tensor]:
         """Returns the movie tables, genres included."""
