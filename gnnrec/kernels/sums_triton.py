@@ -77,8 +77,7 @@ def list_sums(
             _add_chunks[(lists + extras, blocks)](
                 value, second, *strides, *read, *outs, lists, extras, weight, *sizes, num_warps=1
             )
-            if extras:
-                _add_to_lists[(lists, blocks)](reading.pointer, *outs, lists, *sizes, num_warps=1)
+        add_extra_sums(reading, *outs)
     return [total[:lists] for total in sums + totals]
 
 
@@ -89,14 +88,21 @@ def add_extra_rows(sums: Tensor, reading: Reading) -> Tensor:
         sums: ``[lists + extra chunks, width]``; changed.
         reading: The lists.
     """
+    return add_extra_sums(reading, sums)[0]
+
+
+def add_extra_sums(
+    reading: Reading, sums: Tensor, second: Tensor | None = None, narrow: Tensor | None = None
+) -> list[Tensor]:
+    """Does what :func:`add_extra_rows` does for a second table of the same width, and one with a number a list."""
     width, lists = sums.shape[1], reading.lists
     if lists and len(sums) > lists:
         tile = tiles(min(width, WIDEST))
         with torch.cuda.device_of(sums):
             _add_to_lists[(lists, column_blocks(width))](
-                reading.pointer, sums, None, None, lists, width, reading.chunk, *tile, num_warps=1
+                reading.pointer, sums, second, narrow, lists, width, reading.chunk, *tile, num_warps=1
             )
-    return sums[:lists]
+    return [total[:lists] for total in (sums, second, narrow) if total is not None]
 
 
 @triton.jit(do_not_specialize=["lists", "extras"])
