@@ -1,7 +1,7 @@
 """Triton implementation of :mod:`gnnrec.kernels.item_scores`.
 
-A program has a chunk of one user's movies, or of one movie's users, as in :mod:`gnnrec.kernels.sums_triton`. Products of
-whole tables are those of a BLAS.
+A program has a chunk of one user's movies, or of one movie's users, as in :mod:`gnnrec.kernels.sums_triton`. A BLAS
+computes the products of whole tables.
 """
 
 from __future__ import annotations
@@ -180,4 +180,3 @@ def _sum_users(
     tl.store(by_source + place, tl.sum(of_source, 0), mask=column < WIDTH)
     tl.store(by_target + place, tl.sum(of_target, 0), mask=column < WIDTH)
     tl.store(own + out, tl.sum(alone, 0), mask=block == 0)
-

@@ -156,7 +156,7 @@ class RatingTrainer(Trainer):
             squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step))
         with record_function("backward"):
             self._exchange_only(batch.used_movies)
-            squared_error.backward(_inverse(batch.targets.count, squared_error))
+            self.backward(squared_error, batch.targets.count)
         self.regularization.add_to_gradients()
         return squared_error.detach() * self.graph.rating_unit.std**2
 
@@ -290,11 +290,6 @@ class RatingTrainer(Trainer):
         )
         largest_logits = self.graph.num_movies * logits * (torch.finfo(self.graph.dtype).bits // 8)
         return (self.graph.num_movies * width + sum(exchanged)) * size + largest_logits
-
-
-def _inverse(count: int, like: Tensor) -> Tensor:
-    """Computes ``1 / count`` on the host, with the bits of a division of a tensor."""
-    return torch.full_like(like, (torch.ones((), dtype=like.dtype) / count).item())
 
 
 def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:
