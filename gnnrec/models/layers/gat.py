@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.attention import attention_sums, largest_logits
+from gnnrec.kernels.attention_output import attention_output
 from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums, scale_sampled
 from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
@@ -75,7 +78,7 @@ class BipartiteGATConv(BipartiteConv):
             shift = self._largest(sender, own, rating, messages)
             shift = shift if world is None else world.all_reduce_max_(shift)
         # A receiver without messages has no largest logit.
-        shift = torch.where(shift.isfinite(), shift, 0)
+        shift = torch.nan_to_num(shift, nan=0.0, posinf=0.0, neginf=0.0)
         numerator, denominator, levels = attention_sums(
             inputs.value, inputs.residual_value, sender, own, rating, shift, lists, messages.level, slope,
             messages.to_users, self.num_levels,
@@ -87,13 +90,15 @@ class BipartiteGATConv(BipartiteConv):
         return PartialSums(scale_sampled(numerator, messages), scale_sampled(denominator, messages))
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
+        degree = messages.degree if self.restore_degree else None
+        if self.concat and partial.numerator.device.type != "cpu":
+            return attention_output(partial.numerator, partial.denominator, degree, self.bias)
         channels = partial.numerator.shape[1] // self.heads
         # A receiver without messages has 0 / 0; the maximum makes every other denominator at least 1 / sampling_scale.
         share = torch.where(partial.denominator > 0, partial.denominator, 1).reciprocal()
         out = partial.numerator.view(-1, self.heads, channels) * share.unsqueeze(2)
         out = out.flatten(1) if self.concat else out.mean(1)
-        degree = messages.degree
-        return self.scaled_with_bias(out, degree.sqrt() if self.restore_degree else torch.ones_like(degree))
+        return self.scaled_with_bias(out, torch.ones_like(messages.degree) if degree is None else degree.sqrt())
 
     def _logits(self, inputs: MessageInputs, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Returns the parts of the logits due to senders, receivers and rating levels, float ``[..., heads]``."""
@@ -120,10 +125,15 @@ class BipartiteGATConv(BipartiteConv):
         )
 
 
+@functools.cache
+def _identity(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.eye(size, dtype=dtype, device=device)
+
+
 def _by_head(attention: Tensor) -> Tensor:
     """Turns a vector per head, float ``[heads, channels]``, into a matrix ``[heads * channels, heads]``."""
     heads = len(attention)
-    own = torch.eye(heads, dtype=attention.dtype, device=attention.device)
+    own = _identity(heads, attention.dtype, attention.device)
     return (own.unsqueeze(1) * attention.unsqueeze(2)).view(-1, heads)
 
 
