@@ -54,6 +54,7 @@ def _keep(ctx, inputs, output) -> None:
     _, by_score, by_others = output
     ctx.save_for_backward(by_score, by_others)
     ctx.mark_non_differentiable(by_score, by_others)
+    ctx.set_materialize_grads(False)
 
 
 def _backward(ctx, gradient: Tensor, *_):

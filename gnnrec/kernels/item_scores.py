@@ -68,6 +68,7 @@ def _(source, target, *others):
 def _keep(ctx, inputs, output) -> None:
     ctx.save_for_backward(*output[1:])
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
 
 
 def _backward(ctx, gradient: Tensor, *_):
