@@ -28,6 +28,23 @@ def kept_denominator(whole: Tensor, change: Tensor) -> Tensor:
     return _kept(whole, change)
 
 
+def attention_totals(
+    numerator: Tensor, by_level: Tensor, rating: Tensor, scale: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Adds rating embeddings to sums of messages, and scales sums of sampled messages up.
+
+    Args:
+        numerator: Float ``[receivers, heads * channels]``; differentiable.
+        by_level: Attention by rating level, float ``[receivers, heads, levels]``; differentiable.
+        rating: Rating embeddings, float ``[levels, heads * channels]``; differentiable.
+        scale: Float ``[receivers]``, or None for ones.
+
+    Returns:
+        ``scale * (numerator + by_level @ rating)`` of each head, and ``scale * by_level.sum(2)``.
+    """
+    return _totals(numerator, by_level, rating.to(numerator.dtype), scale)
+
+
 @operator("gnnrec::attention_output")
 def _output(numerator: Tensor, denominator: Tensor, degree: Tensor | None, bias: Tensor) -> Tensor:
     return _KERNELS[numerator.device.type].output(numerator, denominator, degree, bias)
@@ -48,6 +65,29 @@ def _kept(whole: Tensor, change: Tensor) -> Tensor:
 @operator("gnnrec::kept_denominator_backward")
 def _kept_backward(gradient: Tensor, whole: Tensor, kept: Tensor) -> Tensor:
     return _KERNELS[whole.device.type].kept_backward(gradient, whole, kept)
+
+
+@operator("gnnrec::attention_totals")
+def _totals(numerator: Tensor, by_level: Tensor, rating: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
+    return _KERNELS[numerator.device.type].totals(numerator, by_level, rating, scale)
+
+
+@operator("gnnrec::attention_totals_backward")
+def _totals_backward(
+    gradient: Tensor, denominator_gradient: Tensor, rating: Tensor, scale: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    kernels = _KERNELS[gradient.device.type]
+    return kernels.totals_backward(gradient, denominator_gradient, rating, scale)
+
+
+@_totals.dispatched.register_fake
+def _(numerator, by_level, rating, scale):
+    return torch.empty_like(numerator), numerator.new_empty(by_level.shape[:2])
+
+
+@_totals_backward.dispatched.register_fake
+def _(gradient, denominator_gradient, rating, scale):
+    return torch.empty_like(gradient), gradient.new_empty(*denominator_gradient.shape, rating.shape[0])
 
 
 @_output.dispatched.register_fake
@@ -87,5 +127,19 @@ def _backward_of_kept(ctx, gradient: Tensor):
     return None, _kept_backward.dispatched(gradient, *ctx.saved_tensors)
 
 
+def _keep_levels(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[1:])
+
+
+def _backward_of_totals(ctx, gradient: Tensor, denominator_gradient: Tensor):
+    by_level, rating, scale = ctx.saved_tensors
+    by_numerator, by_levels = _totals_backward.dispatched(gradient, denominator_gradient, rating, scale)
+    receivers, heads, _ = by_level.shape
+    of_head = by_numerator.view(receivers, heads, rating.shape[1] // heads)
+    by_rating = torch.bmm(by_level.permute(1, 2, 0), of_head.permute(1, 0, 2))
+    return by_numerator, by_levels, by_rating.transpose(0, 1).reshape(rating.shape), None
+
+
+_totals.dispatched.register_autograd(_backward_of_totals, setup_context=_keep_levels)
 _output.dispatched.register_autograd(_backward, setup_context=_keep_inputs)
 _kept.dispatched.register_autograd(_backward_of_kept, setup_context=_keep_kept)

@@ -31,6 +31,27 @@ def kept_backward(gradient: Tensor, whole: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept > 0.5 * whole, gradient, 0)
 
 
+def totals(numerator: Tensor, by_level: Tensor, rating: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
+    """See :func:`gnnrec.kernels.attention_output.attention_totals`."""
+    heads = by_level.shape[1]
+    per_head = rating.view(len(rating), heads, rating.shape[1] // heads)
+    numerator = numerator + torch.einsum("ihl,lhc->ihc", by_level, per_head).flatten(1)
+    denominator = by_level.sum(2)
+    return (numerator, denominator) if scale is None else (numerator * scale[:, None], denominator * scale[:, None])
+
+
+def totals_backward(
+    gradient: Tensor, denominator_gradient: Tensor, rating: Tensor, scale: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Computes the derivatives of :func:`totals` by numerators and by attention by level."""
+    heads = denominator_gradient.shape[1]
+    if scale is not None:
+        gradient, denominator_gradient = gradient * scale[:, None], denominator_gradient * scale[:, None]
+    per_head = rating.view(len(rating), heads, rating.shape[1] // heads)
+    by_level = torch.einsum("ihc,lhc->ihl", _by_head(gradient, denominator_gradient), per_head)
+    return gradient.clone(), by_level + denominator_gradient[:, :, None]
+
+
 def _by_head(table: Tensor, denominator: Tensor) -> Tensor:
     heads = denominator.shape[1]
     return table.reshape(len(table), heads, table.shape[1] // heads)

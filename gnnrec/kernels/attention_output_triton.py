@@ -41,7 +41,27 @@ def kept_backward(gradient: Tensor, whole: Tensor, kept: Tensor) -> Tensor:
     return _elementwise(_keep_backward, whole, gradient, kept)
 
 
-def _run(kernel, out: Tensor, denominator: Tensor, *arguments: Tensor | None) -> None:
+def totals(numerator: Tensor, by_level: Tensor, rating: Tensor, scale: Tensor | None) -> tuple[Tensor, Tensor]:
+    """See :func:`gnnrec.kernels.attention_output.attention_totals`."""
+    out = torch.empty_like(numerator, memory_format=torch.contiguous_format)
+    denominator = numerator.new_empty(by_level.shape[:2])
+    read = numerator.contiguous(), by_level.contiguous(), rating.contiguous(), scale
+    _run(_add_levels, out, denominator, *read, out, denominator, len(rating))
+    return out, denominator
+
+
+def totals_backward(
+    gradient: Tensor, denominator_gradient: Tensor, rating: Tensor, scale: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Computes the derivatives of :func:`totals` by numerators and by attention by level."""
+    by_numerator = torch.empty_like(gradient, memory_format=torch.contiguous_format)
+    by_level = gradient.new_empty(*denominator_gradient.shape, len(rating))
+    read = gradient.contiguous(), denominator_gradient.contiguous(), rating.contiguous(), scale
+    _run(_add_levels_backward, by_numerator, denominator_gradient, *read, by_numerator, by_level, len(rating))
+    return by_numerator, by_level
+
+
+def _run(kernel, out: Tensor, denominator: Tensor, *arguments: Tensor | int | None) -> None:
     receivers, heads = denominator.shape
     if receivers and out.shape[1]:
         channels = out.shape[1] // heads
@@ -125,6 +145,68 @@ def _divide_backward(
     tl.store(by_numerator + place, slope * factor[:, None], mask=mask)
     by_factor = tl.sum(slope * tl.load(numerator + place, mask=mask, other=0), 1)
     tl.store(by_denominator + cell, tl.where(own > 0, -by_factor * factor / safe, 0), mask=inside)
+
+
+@triton.jit(do_not_specialize=["receivers"])
+def _add_levels(
+    numerator,
+    by_level,
+    rating,
+    scale,
+    out,
+    denominator,
+    LEVELS: tl.constexpr,
+    receivers: tl.int64,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    ACROSS: tl.constexpr,
+):
+    row, place, cell, inside, mask = _tile(receivers, HEADS, CHANNELS, ROWS, ACROSS)
+    channel = tl.arange(0, ACROSS)
+    total = tl.load(numerator + place, mask=mask, other=0)
+    attention = tl.zeros([ROWS], total.dtype)
+    for level in range(LEVELS):
+        share = tl.load(by_level + cell * LEVELS + level, mask=inside, other=0)
+        own = rating + (level * HEADS + tl.program_id(1)) * CHANNELS + channel
+        total += share[:, None] * tl.load(own, mask=channel < CHANNELS, other=0)[None, :]
+        attention += share
+    if scale is not None:
+        factor = tl.load(scale + row, mask=inside, other=0)
+        total = total * factor[:, None]
+        attention = attention * factor
+    tl.store(out + place, total, mask=mask)
+    tl.store(denominator + cell, attention, mask=inside)
+
+
+@triton.jit(do_not_specialize=["receivers"])
+def _add_levels_backward(
+    gradient,
+    denominator_gradient,
+    rating,
+    scale,
+    by_numerator,
+    by_level,
+    LEVELS: tl.constexpr,
+    receivers: tl.int64,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    ROWS: tl.constexpr,
+    ACROSS: tl.constexpr,
+):
+    row, place, cell, inside, mask = _tile(receivers, HEADS, CHANNELS, ROWS, ACROSS)
+    channel = tl.arange(0, ACROSS)
+    slope = tl.load(gradient + place, mask=mask, other=0)
+    attention = tl.load(denominator_gradient + cell, mask=inside, other=0)
+    if scale is not None:
+        factor = tl.load(scale + row, mask=inside, other=0)
+        slope = slope * factor[:, None]
+        attention = attention * factor
+    tl.store(by_numerator + place, slope, mask=mask)
+    for level in range(LEVELS):
+        own = rating + (level * HEADS + tl.program_id(1)) * CHANNELS + channel
+        dot = tl.sum(slope * tl.load(own, mask=channel < CHANNELS, other=0)[None, :], 1)
+        tl.store(by_level + cell * LEVELS + level, attention + dot, mask=inside)
 
 
 @triton.jit(do_not_specialize=["count"])

@@ -194,7 +194,7 @@ class BipartiteConv(nn.Module):
         partial = self.partial(inputs, used, messages, world, None if stale is None else stale.shift)
         if stale is not None:
             partial = partial - stale.sampled_sums(messages)
-        if world is not None:
+        if world is not None and world.size > 1:
             partial = partial.reduced(world.reduce, messages.active_rows)
         if stale is not None:
             partial = stale.corrected(partial)

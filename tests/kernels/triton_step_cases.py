@@ -110,6 +110,12 @@ def attention(receivers: int, heads: int, channels: int, by_degree: bool, draws:
     return with_gradients([out, kept], [numerator, denominator, bias, change])
 
 
+def totals(receivers: int, heads: int, channels: int, scaled: bool, draws: Draws) -> Results:
+    leaves = draws.leaf(receivers, heads * channels), draws.leaf(receivers, heads, 5), draws.leaf(5, heads * channels)
+    scale = draws.uniform(receivers) if scaled else None
+    return with_gradients(list(attention_output.attention_totals(*leaves, scale)), list(leaves))
+
+
 def items(width: int, valued: bool, draws: Draws) -> Results:
     users, movies, entries = 6, 9, 120
     source, target = ((draws.normal(movies, width) / 4).requires_grad_() for _ in range(2))
@@ -148,6 +154,9 @@ FUNCTIONS: dict[str, Callable[[Draws], Results]] = {
     "attention by degree": functools.partial(attention, 37, 2, 32, True),
     "attention of 3 heads": functools.partial(attention, 300, 3, 5, False),
     "wide attention": functools.partial(attention, 9, 1, 300, True),
+    "totals of no receivers": functools.partial(totals, 0, 2, 4, True),
+    "totals": functools.partial(totals, 37, 2, 32, False),
+    "scaled totals of 3 heads": functools.partial(totals, 300, 3, 5, True),
     "item scores": functools.partial(items, 10, False),
     "item scores with values": functools.partial(items, 64, True),
     "wide item scores": functools.partial(items, 300, True),

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
-from gnnrec.kernels.attention import attention_sums, largest_logits
-from gnnrec.kernels.attention_output import attention_output
+from gnnrec.kernels.attention import attention_by_level, attention_sums, largest_logits
+from gnnrec.kernels.attention_output import attention_output, attention_totals
 from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums, scale_sampled
 from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
@@ -79,10 +79,12 @@ class BipartiteGATConv(BipartiteConv):
             shift = shift if world is None else world.all_reduce_max_(shift)
         # A receiver without messages has no largest logit.
         shift = torch.nan_to_num(shift, nan=0.0, posinf=0.0, neginf=0.0)
-        numerator, denominator, levels = attention_sums(
-            inputs.value, inputs.residual_value, sender, own, rating, shift, lists, messages.level, slope,
-            messages.to_users, self.num_levels,
-        )  # fmt: skip
+        options = lists, messages.level, slope, messages.to_users, self.num_levels
+        tables = inputs.value, inputs.residual_value, sender, own, rating, shift
+        if self.num_levels and shift.device.type != "cpu":
+            totals = attention_totals(*attention_by_level(*tables, *options), self.rating, messages.sampling_scale)
+            return PartialSums(*totals)
+        numerator, denominator, levels = attention_sums(*tables, *options)
         if self.num_levels:
             per_head = self.rating.view(self.num_levels, self.heads, -1)
             with full_precision(numerator):
