@@ -13,7 +13,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gnnrec.kernels import attention_output, degrees, dispatch, errors, item_scores, ragged, scaled_biases, updates
+from gnnrec.kernels import (
+    attention_output,
+    degrees,
+    dispatch,
+    errors,
+    feature_sums,
+    item_scores,
+    ragged,
+    scaled_biases,
+    updates,
+)
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.user_messages import user_messages
 from tests.kernels.triton_compiling import CAPABILITIES
@@ -116,6 +126,15 @@ def totals(receivers: int, heads: int, channels: int, scaled: bool, draws: Draws
     return with_gradients(list(attention_output.attention_totals(*leaves, scale)), list(leaves))
 
 
+def features(rows: int, width: int, draws: Draws) -> Results:
+    shapes = [(width,), (width,), (), (width,), ()]
+    tables = [draws.leaf(rows, *shape) for shape in shapes]
+    added = [draws.leaf(3, *shape) for shape in shapes]
+    # On the CPU the function itself is in plain torch.
+    values = feature_sums._add_features(tables, draws.uniform(rows, 3), added)
+    return with_gradients(list(values), tables + added)
+
+
 def items(width: int, valued: bool, draws: Draws) -> Results:
     users, movies, entries = 6, 9, 120
     source, target = ((draws.normal(movies, width) / 4).requires_grad_() for _ in range(2))
@@ -157,6 +176,9 @@ FUNCTIONS: dict[str, Callable[[Draws], Results]] = {
     "totals of no receivers": functools.partial(totals, 0, 2, 4, True),
     "totals": functools.partial(totals, 37, 2, 32, False),
     "scaled totals of 3 heads": functools.partial(totals, 300, 3, 5, True),
+    "features of no rows": functools.partial(features, 0, 8),
+    "features": functools.partial(features, 150, 24),
+    "wide features": functools.partial(features, 5, 300),
     "item scores": functools.partial(items, 10, False),
     "item scores with values": functools.partial(items, 64, True),
     "wide item scores": functools.partial(items, 300, True),
