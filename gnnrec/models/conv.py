@@ -200,6 +200,9 @@ class BipartiteConv(nn.Module):
             partial = stale.corrected(partial)
         return self.finish(partial, receiver, messages)
 
+    def freeze(self) -> None:
+        """Prepares a copy whose parameters no longer change; layers may compute what depends on these alone."""
+
     def transform(self, inputs: MessageInputs) -> MessageInputs:
         """Applies the linear layers and the scale."""
         value = self.lin_value(inputs.value)

@@ -60,6 +60,11 @@ class BipartiteGATConv(BipartiteConv):
             self.att_dst = nn.Parameter(torch.zeros(heads, width // heads))
         self.att_rating = nn.Parameter(torch.zeros(self.num_levels, heads)) if self.num_levels else None
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self._frozen: tuple[Tensor, Tensor | None] | None = None
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        self._frozen = self._attention_matrices()
 
     def partial(
         self,
@@ -106,11 +111,19 @@ class BipartiteGATConv(BipartiteConv):
         """Returns the parts of the logits due to senders, receivers and rating levels, float ``[..., heads]``."""
         dtype, own = self.att_src.dtype, None
         with full_precision(inputs.value):
-            sender = inputs.value.to(dtype) @ _by_head(self.att_src)
-            if self.lin_receiver is not None:
-                # Only the product with the attention vectors is used, so it is not computed channel by channel.
-                own = receiver.to(dtype) @ (self.lin_receiver.weight.T @ _by_head(self.att_dst))
+            of_senders, of_receivers = self._attention_matrices() if self._frozen is None else self._frozen
+            sender = inputs.value.to(dtype) @ of_senders
+            if of_receivers is not None:
+                own = receiver.to(dtype) @ of_receivers
         return sender, own, self.att_rating
+
+    def _attention_matrices(self) -> tuple[Tensor, Tensor | None]:
+        """Returns what the states of senders, and of receivers, are multiplied by, float ``[channels, heads]``."""
+        of_senders = _by_head(self.att_src)
+        if self.lin_receiver is None:
+            return of_senders, None
+        # Only the product with the attention vectors is used, so it is not computed channel by channel.
+        return of_senders, self.lin_receiver.weight.T @ _by_head(self.att_dst)
 
     @torch.no_grad()
     def largest_logit(self, inputs: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor:
