@@ -13,8 +13,6 @@ from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.graph.temporal_bias import TemporalBiasTables
-from gnnrec.kernels.column_order import select_by_column
-from gnnrec.kernels.edges import Residuals
 from gnnrec.kernels.lists import ByColumn, CSRLists
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.sampling import pick
@@ -94,6 +92,7 @@ class Targets:
         rating: float ``[targets]``.
         count: Targets of all ranks, at least 1.
         temporal_bias: Temporal biases, float ``[targets, NUM_TEMPORAL_BIASES]``; None in models without time.
+        select: Sorts the targets by movie where that is cheaper than a sort; None to sort.
     """
 
     pointer: Tensor
@@ -101,6 +100,11 @@ class Targets:
     rating: Tensor
     count: int
     temporal_bias: Tensor | None = None
+    select: Callable[[], ByColumn] | None = None
+
+    def lists(self, movies: int) -> CSRLists:
+        """Returns the targets as lists of a number of movies."""
+        return CSRLists(self.pointer, self.movie, movies, select=self.select)
 
 
 @dataclasses.dataclass
@@ -143,7 +147,7 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
             graph.num_movies,
             edges.residual,
             statistics.weight,
-            select=_select(graph, edges),
+            select=_select(graph, statistics, targets=False),
         ),
         level=edges.level,
         num_levels=graph.num_levels,
@@ -165,22 +169,19 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
     )
 
 
-def _select(graph: RankGraph, edges: Residuals) -> Callable[[], ByColumn] | None:
-    """Returns a function that selects the messages from all edges sorted by movie; None to sort them.
+def _select(graph: RankGraph, statistics: MessageStatistics, targets: bool) -> Callable[[], ByColumn] | None:
+    """Returns a function that selects the messages or targets from all edges sorted by movie; None to sort them.
 
-    Only kernels for devices read messages by movie. Before their first use, all edges are sorted once, by time within a
+    Only kernels for devices read them by movie. Before their first use, all edges are sorted once, by time within a
     movie in models with time.
     """
-    if graph.device.type == "cpu" or (edges.slot is None and edges.movie.numel() < graph.num_edges):
+    edges = statistics.edges
+    messages = edges.movie.numel()
+    if graph.device.type == "cpu" or (edges.slot is None and messages < graph.num_edges):
         return None
-
-    def select() -> ByColumn:
-        every = graph.edge_orders.by_movie
-        if edges.movie.numel() == graph.num_edges:
-            return every.movie_pointer, every.user.to(torch.int32), every.order.to(torch.int64)
-        return select_by_column(every.movie_pointer, every.user, every.order, edges.slot, edges.movie.numel())
-
-    return select
+    if targets and messages + edges.target_movie.numel() > graph.num_edges:  # targets are among the messages
+        return None
+    return lambda: statistics.by_movie(graph)[int(targets)]
 
 
 def sampled_lists(
@@ -206,12 +207,17 @@ def sampled_lists(
     ]
 
 
-def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
+def step_targets(graph: RankGraph, statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
     """Selects the targets of a step. Users of the batch that are not seeds have none."""
     edges, count = statistics.edges, max(step.num_targets, 1)
     if step.seeds is None:
         return Targets(
-            edges.target_pointer, edges.target_movie, edges.target_rating, count, statistics.target_temporal_bias
+            edges.target_pointer,
+            edges.target_movie,
+            edges.target_rating,
+            count,
+            statistics.target_temporal_bias,
+            _select(graph, statistics, targets=True),
         )
     counts = edges.target_pointer.diff()[step.seeds]
     index = ranges(edges.target_pointer[step.seeds], counts, step.local_targets)

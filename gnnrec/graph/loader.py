@@ -79,14 +79,18 @@ class RatingLoader(NeighborLoader):
         if self.neighbor_sampler is None:
             batch = whole_graph(self.graph, statistics)
         else:
-            movies = self._needed(step_targets(statistics, step, self.graph.num_users).movie) if self.one_hop else None
+            movies = (
+                self._needed(step_targets(self.graph, statistics, step, self.graph.num_users).movie)
+                if self.one_hop
+                else None
+            )
             self.neighbor_sampler.set_step(epoch.epoch, step.index, *[] if movies is None else [movies])
             seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
             with record_function("sampling"):
                 batch = self(seeds)
             if step.seeds is None:  # seeds come first, so these are all users in row order
                 batch.users = None
-        batch.targets = step_targets(statistics, step, batch.user_rows.numel())
+        batch.targets = step_targets(self.graph, statistics, step, batch.user_rows.numel())
         if self.active_rows and self.graph.world.size > 1:
             batch.used_movies = self._needed(
                 batch.to_users.lists.entry, batch.to_movies.lists.entry, batch.targets.movie

@@ -16,6 +16,25 @@ from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import offsets
 
 
+@dataclasses.dataclass(frozen=True)
+class _EpochUsers:
+    """The users of every step of an epoch. The host knows all sizes, so that no step waits for a device.
+
+    Attributes:
+        epoch: Number of the epoch.
+        users: Local rows of the users of each step, int64.
+        targets: Targets of each step on all ranks.
+        pointers: Start of the examples of each user of a step, int64 ``[users + 1]``, counted from the first step.
+        first: Examples of this rank before each step, and in all.
+    """
+
+    epoch: int
+    users: tuple[Tensor, ...]
+    targets: list[int]
+    pointers: list[Tensor]
+    first: list[int]
+
+
 @dataclasses.dataclass
 class RankingBatch:
     """Inputs of one step. All movies of a user are targets; those with positive weight are messages too.
@@ -49,13 +68,24 @@ class UserSteps:
         world: The ranks; every rank creates one.
         seed: Seed of the run.
         users_a_step: Users per step over all ranks; 0 for all users.
+        examples: What a step reads of its users, liked movies included; None for the liked movies.
     """
 
-    def __init__(self, interactions: Interactions, part: Partition, world: World, seed: int, users_a_step: int):
+    def __init__(
+        self,
+        interactions: Interactions,
+        part: Partition,
+        world: World,
+        seed: int,
+        users_a_step: int,
+        examples: Interactions | None = None,
+    ):
         self.interactions, self.part, self.world, self.seed = interactions, part, world, seed
-        self.num_users = round(world.all_reduce_scalar(int((interactions.user_ptr.diff() > 0).sum())))
+        self._examples = (examples or interactions).user_ptr.diff().cpu()
+        self._degrees = interactions.user_ptr.diff().cpu()
+        self.num_users = round(world.all_reduce_scalar(int((self._degrees > 0).sum())))
         self.steps_an_epoch = max(1, -(-self.num_users // users_a_step)) if users_a_step else 1
-        self._epoch: tuple[int, list[Tensor], list[int]] | None = None  # epoch, users and targets by step
+        self._epoch: _EpochUsers | None = None
 
     @property
     def users_a_step(self) -> float:
@@ -64,30 +94,35 @@ class UserSteps:
 
     def step(self, epoch: int, index: int) -> Step:
         """Returns step ``index`` of an epoch, both from 0; the first call of an epoch is a collective."""
-        if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = epoch, *self._slices(epoch)
-        _, users, targets = self._epoch
-        return Step(epoch, index, fold=0, seeds=users[index], num_targets=targets[index])
+        found = self._of_epoch(epoch)
+        examples = found.first[index + 1] - found.first[index]
+        return Step(epoch, index, 0, found.users[index], found.targets[index], examples)
 
-    def _slices(self, epoch: int) -> tuple[list[Tensor], list[int]]:
-        """Returns the users of every step on this rank, and the number of targets of every step on all ranks."""
-        stream = rng.key(self.seed, "shuffle", epoch)
-        order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, self.interactions.movie.device)
-        degrees = self.interactions.user_ptr.diff()
-        targets = self.world.all_reduce_sum_(offsets(degrees[order])[pointer].diff()).tolist()
-        return [users[degrees[users] > 0] for users in torch.split(order, pointer.diff().tolist())], targets
+    def pointer(self, step: Step) -> Tensor:
+        """Returns the start of the examples of each user of a step, int64 ``[users + 1]``."""
+        found = self._of_epoch(step.epoch)
+        return found.pointers[step.index] - found.first[step.index]
 
+    def _of_epoch(self, epoch: int) -> _EpochUsers:
+        if self._epoch is None or self._epoch.epoch != epoch:
+            self._epoch = self._slices(epoch)
+        return self._epoch
 
-def message_weights(stream: int, edge_id: Tensor, rate: float, dtype: torch.dtype) -> Tensor:
-    """Draws weights of inverted message dropout: 0 with probability ``rate``, else ``1 / (1 - rate)``.
-
-    Args:
-        stream: Key from :func:`gnnrec.rng.key`, a new one for every step.
-        edge_id: Global ids of the edges, int32 or int64 ``[edges]``.
-        rate: Dropout rate, in ``[0, 1)``.
-        dtype: Type of the result, ``[edges]``.
-    """
-    return (rng.uniform(stream, edge_id) >= rate).to(dtype) / (1 - rate)
+    def _slices(self, epoch: int) -> _EpochUsers:
+        stream, device = rng.key(self.seed, "shuffle", epoch), self.interactions.movie.device
+        order, pointer = stratified_slices(self.part, self.steps_an_epoch, stream, torch.device("cpu"))
+        degrees = self._degrees[order]
+        targets = self.world.all_reduce_sum_(offsets(degrees)[pointer].diff().to(device)).tolist()
+        order, pointer = order[degrees > 0], offsets(degrees > 0)[pointer]
+        starts = offsets(self._examples[order])
+        bounds, on_device = pointer.tolist(), starts.to(device)
+        return _EpochUsers(
+            epoch,
+            torch.split(order.to(device), pointer.diff().tolist()),
+            targets,
+            [on_device[begin : end + 1] for begin, end in zip(bounds, bounds[1:])],
+            starts[pointer].tolist(),
+        )
 
 
 class NegativeSampler:

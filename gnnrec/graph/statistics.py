@@ -14,7 +14,9 @@ from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.kernels import statistics as kernels
+from gnnrec.kernels.column_order import select_by_column
 from gnnrec.kernels.edges import Residuals
+from gnnrec.kernels.lists import ByColumn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +44,20 @@ class MessageStatistics:
     edges: Residuals
     target_temporal_bias: Tensor | None
     temporal_bias: TemporalBiasTables | None
+    _by_movie: list[tuple[ByColumn, ByColumn]] = dataclasses.field(default_factory=list, init=False, repr=False)
+
+    def by_movie(self, graph: RankGraph) -> tuple[ByColumn, ByColumn]:
+        """Selects messages and targets from all edges sorted by movie, on devices; computed once."""
+        if not self._by_movie:
+            every, edges = graph.edge_orders.by_movie, self.edges
+            start, user, order = every.movie_pointer, every.user, every.order
+            if edges.movie.numel() == graph.num_edges:
+                messages = start, user.to(torch.int32), order.to(torch.int64)
+                self._by_movie.append((messages, (torch.zeros_like(start), messages[1][:0], messages[2][:0])))
+            else:
+                sizes = edges.movie.numel(), edges.target_movie.numel()
+                self._by_movie.append(select_by_column(start, user, order, edges.slot, sizes))
+        return self._by_movie[0]
 
 
 @torch.no_grad()

@@ -92,6 +92,25 @@ def attention_sums(
         Sums of messages ``[receivers, heads * channels]``, of ``a`` ``[receivers, heads]``, and of ``a`` by level
         ``[receivers, heads, num_levels]``, in float32 or float64.
     """
+    logits = sender_logit, receiver_logit, rating_logit, shift
+    numerator, sums = attention_by_level(value, second, *logits, lists, level, slope, to_users, num_levels)
+    return numerator, sums.sum(2), sums[:, :, :num_levels]
+
+
+def attention_by_level(
+    value: Tensor,
+    second: Tensor | None,
+    sender_logit: Tensor,
+    receiver_logit: Tensor | None,
+    rating_logit: Tensor | None,
+    shift: Tensor,
+    lists: CSRLists,
+    level: Tensor | None,
+    slope: float,
+    to_users: bool,
+    num_levels: int,
+) -> tuple[Tensor, Tensor]:
+    """Computes the sums of messages of :func:`attention_sums`, and those of ``a`` by level, at least one."""
     _check(lists, slope)
     if second is not None and lists.factor is None:
         raise ValueError("second values need a factor for each edge")
@@ -104,8 +123,7 @@ def attention_sums(
     level = level if kinds > 1 or rating_logit is not None else None
     by_column = _by_column(lists, not to_users or torch.is_grad_enabled())
     tables, edges = (value, second, *logits), (lists.pointer, lists.entry, factor, level, *by_column)
-    numerator, sums = _forward(*tables, *edges, lists.weight, lists.columns, slope, to_users, kinds)
-    return numerator, sums.sum(2), sums[:, :, :num_levels]
+    return _forward(*tables, *edges, lists.weight, lists.columns, slope, to_users, kinds)
 
 
 def _check(lists: CSRLists, slope: float) -> None:

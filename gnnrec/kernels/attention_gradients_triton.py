@@ -56,7 +56,7 @@ def gradients_of_chunks(
 
     The gradient of a logit is a sum over blocks of channels, of which each program stores a part.
     """
-    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
+    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     block = tl.program_id(1)
     dtype = value_out.dtype.element_ty
     leak = added(slope, slope_rest, dtype)
@@ -120,7 +120,7 @@ def sum_chunks_of_edges(
     TILE_HEADS: tl.constexpr,
 ):
     """Sums rows ``[heads]`` of edges over a chunk."""
-    _, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
+    _, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     total = tl.zeros([ROWS, TILE_HEADS], out.dtype.element_ty)
     for start in range(begin, end, ROWS):

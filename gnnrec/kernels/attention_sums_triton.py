@@ -73,7 +73,7 @@ def largest_of_chunks(
     ROWS: tl.constexpr,
     TILE_HEADS: tl.constexpr,
 ):
-    _, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
+    _, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     head = tl.program_id(1) * TILE_HEADS + tl.arange(0, TILE_HEADS)
     largest = tl.full([ROWS, TILE_HEADS], float("-inf"), out.dtype.element_ty)
     for start in range(begin, end, ROWS):
@@ -140,7 +140,7 @@ def sum_chunks(
     TILE_KINDS: tl.constexpr,
 ):
     """Sums the messages of a chunk, or in the last blocks its attention by kind, for one block of heads and columns."""
-    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, pointer, lists, extras, CHUNK, CHUNK)
+    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     block = tl.program_id(1)
     dtype = out.dtype.element_ty
     leak = added(slope, slope_rest, dtype)

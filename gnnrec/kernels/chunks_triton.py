@@ -52,14 +52,6 @@ class Reading:
         """Upper bound on the chunks after the first chunks of lists."""
         return self.entry.numel() // CHUNK
 
-    def extra_pointer(self) -> Tensor:
-        """Offsets of each list's chunks after the first, int64 ``[lists + 1]``.
-
-        List ``i`` has ``pointer[i + 1] // CHUNK - pointer[i] // CHUNK`` of them. They hold all of its entries, the last
-        may be empty, and no sum over lists is needed.
-        """
-        return self.pointer // CHUNK
-
 
 def read_by_column(
     pointer: Tensor, entry: Tensor, factor: Tensor | None, by_column: list[Tensor | None], columns: int
@@ -86,23 +78,25 @@ def column_blocks(width: int) -> int:
 
 
 @triton.jit
-def own_chunk(number, pointer, extra_pointer, lists, extras, CHUNK: tl.constexpr, UNIT: tl.constexpr = 1):
+def own_chunk(number, pointer, lists, extras, CHUNK: tl.constexpr):
     """Returns a program's list, the begin and end of its chunk, and the row that it writes.
 
     Chunks after the first come first, because long lists take longest. Programs past the last one get an empty chunk.
-    Offsets of chunks are ``extra_pointer // UNIT``: with ``UNIT = CHUNK``, ``extra_pointer`` is ``pointer``.
+    List ``i`` has ``pointer[i + 1] // CHUNK - pointer[i] // CHUNK`` chunks after its first. They hold all of its
+    entries, the last may be empty, and no sum over lists is needed.
     """
     if number < extras:
         low = (lists * 0).to(tl.int64)
         high = lists.to(tl.int64)
-        # extra_pointer[low] <= number < extra_pointer[high], or high == lists
+        # pointer[low] // CHUNK <= number < pointer[high] // CHUNK, or high == lists
         while high - low > 1:
             middle = (low + high) // 2
-            before = tl.load(extra_pointer + middle) // UNIT <= number
+            before = tl.load(pointer + middle) // CHUNK <= number
             low = tl.where(before, middle, low)
             high = tl.where(before, high, middle)
         owner = low
-        begin = tl.load(pointer + owner) + (number - tl.load(extra_pointer + owner) // UNIT + 1) * CHUNK
+        first = tl.load(pointer + owner)
+        begin = first + (number - first // CHUNK + 1) * CHUNK
         target = (lists + number).to(tl.int64)
     else:
         owner = (number - extras).to(tl.int64)

@@ -88,7 +88,8 @@ class Residuals:
         movie: int32 ``[messages]``.
         residual: Residual of each message, scaled up by message dropout, float ``[messages]``.
         level: Rating level, uint8 ``[messages]``.
-        slot: Message of each edge, -1 for none, int32 ``[edges]``; None unless requested.
+        slot: Message of each edge, ``-2 - t`` for target ``t`` and -1 for edges that are neither, int32 ``[edges]``;
+            None unless requested.
         target_pointer: Start of the targets of each user, int64 ``[users + 1]``.
         target_movie: int32 ``[targets]``.
         target_rating: float ``[targets]``.

@@ -51,11 +51,10 @@ def bias_sweep(
             return bias, None
         order = edges.orders.by_movie
         reading = Reading(order.movie_pointer, order.user, None)
-        lists, extras, extra_pointer = reading.lists, reading.extras, reading.extra_pointer()
+        lists, extras = reading.lists, reading.extras
         movie_sums = movie_bias.new_empty(lists + extras, lanes)
         _sum_raters[(lists + extras,)](
             order.movie_pointer,
-            extra_pointer,
             order.user,
             edges.fold_by_movie,
             folds.start,
@@ -67,7 +66,7 @@ def bias_sweep(
             *tile,
             num_warps=1,
         )
-        return bias, add_extra_rows(movie_sums, extra_pointer, lists)
+        return bias, add_extra_rows(movie_sums, reading)
 
 
 def year_sums(edges: Edges, folds: range, user_base: Tensor, movie_bias: Tensor, cells: int) -> Tensor:
@@ -76,12 +75,11 @@ def year_sums(edges: Edges, folds: range, user_base: Tensor, movie_bias: Tensor,
     if edges.movie.numel() == 0:
         return movie_bias.new_zeros(cells, 2, lanes)
     reading = Reading(order.cell_pointer, order.user, None)
-    lists, extras, extra_pointer = reading.lists, reading.extras, reading.extra_pointer()
+    lists, extras = reading.lists, reading.extras
     sums = movie_bias.new_empty(lists + extras, 2 * lanes)
     with torch.cuda.device_of(sums):
         _sum_years[(lists + extras,)](
             order.cell_pointer,
-            extra_pointer,
             order.cell_movie,
             order.order,
             order.user,
@@ -98,7 +96,7 @@ def year_sums(edges: Edges, folds: range, user_base: Tensor, movie_bias: Tensor,
             tile_rows(lanes, sums.dtype),
             num_warps=1,
         )
-        return add_extra_rows(sums, extra_pointer, lists).view(cells, 2, lanes)
+        return add_extra_rows(sums, reading).view(cells, 2, lanes)
 
 
 def temporal_biases(
@@ -148,7 +146,6 @@ def _user_biases(
 @triton.jit(do_not_specialize=["first_fold", "lists", "extras"])
 def _sum_raters(
     pointer,
-    extra_pointer,
     user,
     fold,
     first_fold,
@@ -160,7 +157,7 @@ def _sum_raters(
     LANES: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    _, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    _, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     total = tl.zeros([ROWS, LANES], out.dtype.element_ty)
     for start in range(begin, end, ROWS):
         place = start + tl.arange(0, ROWS)
@@ -173,7 +170,6 @@ def _sum_raters(
 @triton.jit(do_not_specialize=["first_fold", "lists", "extras"])
 def _sum_years(
     pointer,
-    extra_pointer,
     cell_movie,
     order,
     user,
@@ -189,7 +185,7 @@ def _sum_years(
     LANES: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    cell, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    cell, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     lanes = tl.arange(0, LANES)
     bias = tl.load(movie_bias + tl.load(cell_movie + cell).to(tl.int64) * LANES + lanes)
     total = tl.zeros([ROWS, LANES], out.dtype.element_ty)

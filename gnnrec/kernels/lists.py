@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gnnrec.kernels.ragged import owners
+from gnnrec.kernels.ragged import owners, starts_and_rows
 
 ByColumn = tuple[Tensor, Tensor, Tensor]
 
@@ -61,8 +61,7 @@ class CSRLists:
 
     def _sorted(self) -> ByColumn:
         column, order = torch.sort(self.entry, stable=True)
-        every = torch.arange(self.columns + 1, dtype=column.dtype, device=column.device)
-        return torch.searchsorted(column, every), self.owner[order], order
+        return *starts_and_rows(column, order, self.owner, self.columns), order
 
     def replace(self, **values) -> CSRLists:
         """Returns the same entries with another factor, weight or row scale.

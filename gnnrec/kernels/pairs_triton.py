@@ -33,7 +33,6 @@ def scores(
             *strides,
             *biases,
             pointer,
-            reading.extra_pointer(),
             entry,
             out,
             lists,
@@ -65,7 +64,6 @@ def _scores(
     row_bias,
     column_bias,
     pointer,
-    extra_pointer,
     entry,
     out,
     lists,
@@ -75,7 +73,7 @@ def _scores(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    owner, begin, end, _ = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    owner, begin, end, _ = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     across = tl.arange(0, COLUMNS)
     own = tl.load(rows + owner * row_stride + across, mask=across < WIDTH, other=0)
     bias = tl.load(row_bias + owner)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gnnrec.kernels import dispatch, list_order_reference
+
+_KERNELS = dispatch.KernelTable("list_order", list_order_reference)
 #: Most entries that are sorted at a time on a GPU: torch sorts fewer than 2^31, with 24 temporary bytes an entry.
 SORTED_AT_ONCE = 1 << 27
 
@@ -21,8 +24,22 @@ def owners(pointer: Tensor, dtype: torch.dtype = torch.int32, entries: int | Non
 
     ``entries`` is this number, if known; otherwise the host waits for the device.
     """
-    lists = torch.arange(pointer.numel() - 1, dtype=dtype, device=pointer.device)
-    return torch.repeat_interleave(lists, pointer.diff().to(torch.int64), output_size=entries)
+    return _KERNELS[pointer.device.type].owners(pointer, dtype, entries)
+
+
+def starts_and_rows(column: Tensor, order: Tensor, owner: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+    """Completes a sort of entries by column.
+
+    Args:
+        column: Columns of the entries, ascending, int32 ``[entries]``.
+        order: Position of each of them before the sort, int64 ``[entries]``.
+        owner: Row of each entry before the sort, int32 ``[entries]``.
+        columns: Number of columns.
+
+    Returns:
+        The start of each column, int64 ``[columns + 1]``, and the row of each entry by column, int32 ``[entries]``.
+    """
+    return _KERNELS[column.device.type].starts_and_rows(column, order, owner, columns)
 
 
 def ranges(starts: Tensor, counts: Tensor, total: int | None = None) -> Tensor:

@@ -44,13 +44,15 @@ def _residuals(
         # All positions are written, even unused ones: a branch would be mispredicted often.
         sent, target = np.uint64(0), np.uint64(0)
         for at in range(size):
-            included = fold[begin + at] != excluded
+            supervised = fold[begin + at] == excluded
+            included = not supervised
             sends[sent], targets[target] = at, at
-            target += np.uint64(not included)
             if group is not None:
                 included &= kept[group[begin + at]]
             if slot is not None:
-                slot[begin + at] = message_pointer[user] + np.int64(sent) if included else -1
+                own = -2 - target_pointer[user] - np.int64(target) if supervised else -1
+                slot[begin + at] = message_pointer[user] + np.int64(sent) if included else own
+            target += np.uint64(supervised)
             sent += np.uint64(included)
         out = np.uint64(message_pointer[user])
         for n in range(sent):

@@ -8,7 +8,6 @@ import triton.language as tl
 from torch import Tensor
 
 from gnnrec.kernels.edges import Edges, Residuals
-from gnnrec.kernels.ragged import offsets
 
 #: Edges of a user that a program reads at a time: four per thread of a warp.
 _ROWS = 128
@@ -28,11 +27,7 @@ def residuals(
 ) -> Residuals:
     """See :func:`gnnrec.kernels.statistics.residuals`."""
     users, count, rating = edges.pointer.numel() - 1, edges.movie.numel(), edges.rating
-    target_pointer = offsets(num_targets)
-    if group is None:
-        pointer = edges.pointer - target_pointer
-    else:
-        pointer = offsets(_count_kept(edges, excluded, group, kept))
+    pointer, target_pointer = _pointers(edges, excluded, num_targets, group, kept)
     if sizes is None:
         # Without targets and dropout the size is known; otherwise the host waits for the device.
         sizes = (count, 0) if group is None and excluded < 0 else (int(pointer[-1]), int(target_pointer[-1]))
@@ -75,15 +70,26 @@ def residuals(
     return result
 
 
-def _count_kept(edges: Edges, excluded: int, group: Tensor, kept: Tensor) -> Tensor:
-    """Counts the messages of each user, int64 ``[users]``."""
-    counts = torch.empty(edges.pointer.numel() - 1, dtype=torch.int64, device=edges.pointer.device)
-    if counts.numel():
-        with torch.cuda.device_of(counts):
-            _count_messages[(counts.numel(),)](
-                edges.pointer, edges.fold, excluded, group, kept, counts, _ROWS, num_warps=1
-            )
-    return counts
+def _pointers(edges: Edges, excluded: int, num_targets: Tensor, group: Tensor | None, kept: Tensor | None) -> Tensor:
+    """Computes the starts of the messages and of the targets of each user, int64 ``[2, users + 1]``."""
+    users = num_targets.numel()
+    if not users:
+        return torch.zeros(2, 1, dtype=torch.int64, device=num_targets.device)
+    counts = torch.empty(2, users + 1, dtype=torch.int64, device=num_targets.device)
+    with torch.cuda.device_of(counts):
+        _count_messages[(users,)](
+            edges.pointer,
+            edges.fold,
+            excluded,
+            group,
+            kept,
+            num_targets.contiguous(),
+            counts,
+            users,
+            _ROWS,
+            num_warps=1,
+        )
+    return counts.cumsum_(1)
 
 
 @triton.jit
@@ -97,16 +103,25 @@ def _carries(fold, edge, inside, excluded, group, kept):
     return target, sent
 
 
-@triton.jit(do_not_specialize=["excluded"])
-def _count_messages(pointer, fold, excluded, group, kept, out, ROWS: tl.constexpr):
+@triton.jit(do_not_specialize=["excluded", "users"])
+def _count_messages(pointer, fold, excluded, group, kept, num_targets, out, users: tl.int64, ROWS: tl.constexpr):
     user = tl.program_id(0).to(tl.int64)
-    end = tl.load(pointer + user + 1)
-    count = tl.zeros([ROWS], tl.int32)
-    for start in range(tl.load(pointer + user), end, ROWS):
-        edge = start + tl.arange(0, ROWS)
-        _, sent = _carries(fold, edge, edge < end, excluded, group, kept)
-        count += sent.to(tl.int32)
-    tl.store(out + user, tl.sum(count, 0).to(tl.int64))
+    begin, end = tl.load(pointer + user), tl.load(pointer + user + 1)
+    targets = tl.load(num_targets + user).to(tl.int64)
+    if group is None:
+        total = end - begin - targets
+    else:
+        count = tl.zeros([ROWS], tl.int32)
+        for start in range(begin, end, ROWS):
+            edge = start + tl.arange(0, ROWS)
+            _, sent = _carries(fold, edge, edge < end, excluded, group, kept)
+            count += sent.to(tl.int32)
+        total = tl.sum(count, 0).to(tl.int64)
+    for_targets = out + users + 1
+    tl.store(out, total * 0, mask=user == 0)
+    tl.store(for_targets, total * 0, mask=user == 0)
+    tl.store(out + 1 + user, total)
+    tl.store(for_targets + 1 + user, targets)
 
 
 @triton.jit(do_not_specialize=["excluded"])
@@ -148,10 +163,11 @@ def _split_edges(
         tl.store(sent_movie + place, row, mask=sent)
         tl.store(sent_residual + place, residual, mask=sent)
         tl.store(sent_level + place, tl.load(level + edge, mask=sent, other=0), mask=sent)
-        if slot is not None:
-            tl.store(slot + edge, tl.where(sent, place, -1).to(tl.int32), mask=inside)
         next_message += tl.sum(sent.to(tl.int32), 0)
-        place = next_target + tl.cumsum(target.to(tl.int32), 0) - 1
-        tl.store(target_movie + place, row, mask=target)
-        tl.store(target_rating + place, own, mask=target)
+        of_target = next_target + tl.cumsum(target.to(tl.int32), 0) - 1
+        tl.store(target_movie + of_target, row, mask=target)
+        tl.store(target_rating + of_target, own, mask=target)
+        if slot is not None:
+            others = tl.where(target, -2 - of_target, -1)
+            tl.store(slot + edge, tl.where(sent, place, others).to(tl.int32), mask=inside)
         next_target += tl.sum(target.to(tl.int32), 0)

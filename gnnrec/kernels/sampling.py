@@ -56,7 +56,7 @@ def pick(
     Args:
         draws: List of each draw, int64 ``[draws]``, in any order, and drawn edge, int64 ``[draws]``: for each set. On
             devices, the edge of an empty slot is -1.
-        slot: Message of each edge, -1 for none, int32 ``[edges]``.
+        slot: Message of each edge, negative for none, int32 ``[edges]``.
         rows: Number of lists of each set.
         movie: int32 ``[messages]``.
         residual: Float ``[messages]``.

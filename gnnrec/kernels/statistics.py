@@ -53,7 +53,7 @@ def residuals(
         group: Dropout group of each edge, uint8 ``[edges]``; None without message dropout.
         kept: True for groups that carry messages, bool ``[groups]``, or None.
         scale: Factor of the residuals of messages.
-        slots: Return the message of each edge.
+        slots: Return the message or target of each edge.
     """
     return _RESIDUALS[edges.movie.device.type].residuals(
         edges, excluded, num_targets, sizes, user_base, movie_bias, group, kept, scale, slots

@@ -46,7 +46,8 @@ def residuals(
     user, movie = owners(edges.pointer, entries=edges.movie.numel())[sent], edges.movie[sent]
     slot = None
     if slots:
-        slot = torch.where(carried, carried.cumsum(0) - 1, -1).to(torch.int32)
+        others = torch.where(target, -1 - target.cumsum(0), -1)
+        slot = torch.where(carried, carried.cumsum(0) - 1, others).to(torch.int32)
     return Residuals(
         pointer=offsets(carried)[edges.pointer],
         movie=movie,

@@ -68,7 +68,7 @@ def _category_sums(
     Returns:
         Counts, int32 ``[lists, categories]``, or None, and sums, ``[lists, categories]``.
     """
-    lists, extras, extra_pointer = reading.lists, reading.extras, reading.extra_pointer()
+    lists, extras = reading.lists, reading.extras
     sums = torch.empty(lists + extras, categories, dtype=dtype, device=category.device)
     count = torch.empty(sums.shape, dtype=torch.int32, device=category.device) if counts else None
     columns = triton.next_power_of_2(categories)
@@ -76,7 +76,6 @@ def _category_sums(
         if lists:
             _sum_categories[(lists + extras,)](
                 reading.pointer,
-                extra_pointer,
                 category,
                 value,
                 index,
@@ -91,15 +90,14 @@ def _category_sums(
                 num_warps=1,
             )
     return (
-        None if count is None else add_extra_rows(count, extra_pointer, lists),
-        add_extra_rows(sums, extra_pointer, lists),
+        None if count is None else add_extra_rows(count, reading),
+        add_extra_rows(sums, reading),
     )
 
 
 @triton.jit(do_not_specialize=["lists", "extras"])
 def _sum_categories(
     pointer,
-    extra_pointer,
     category,
     value,
     index,
@@ -112,7 +110,7 @@ def _sum_categories(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    _, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
+    _, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
     columns = tl.arange(0, COLUMNS)
     total = tl.zeros([ROWS, COLUMNS], sum_out.dtype.element_ty)
     if count_out is not None:

@@ -70,36 +70,39 @@ def list_sums(
             source if source is None or source.stride(1) == 1 else source.contiguous() for source in (value, second)
         )
         strides = [0 if source is None else source.stride(0) for source in (value, second)]
-        extra_pointer, tile, blocks = reading.extra_pointer(), tiles(min(width, WIDEST)), column_blocks(width)
+        tile, blocks = tiles(min(width, WIDEST)), column_blocks(width)
         sizes = width, reading.chunk, *tile
-        # Triton passes Python floats in single precision, so the weight is a tensor.
-        weights = torch.full((1,), weight, dtype=dtype, device=table.device)
-        read = reading.pointer, extra_pointer, reading.entry, reading.order, reading.factor, entry_scale, list_scale
+        read = reading.pointer, reading.entry, reading.order, reading.factor, entry_scale, list_scale
         with torch.cuda.device_of(table):
             _add_chunks[(lists + extras, blocks)](
-                value, second, *strides, weights, *read, *outs, lists, extras, *sizes, num_warps=1
+                value, second, *strides, *read, *outs, lists, extras, weight, *sizes, num_warps=1
             )
-            if extras:
-                _add_to_lists[(lists, blocks)](extra_pointer, *outs, lists, width, *tile, num_warps=1)
+        add_extra_sums(reading, *outs)
     return [total[:lists] for total in sums + totals]
 
 
-def add_extra_rows(sums: Tensor, extra_pointer: Tensor, lists: int) -> Tensor:
+def add_extra_rows(sums: Tensor, reading: Reading) -> Tensor:
     """Adds the sums of chunks after the first to those of their lists, and returns the sums of lists.
 
     Args:
         sums: ``[lists + extra chunks, width]``; changed.
-        extra_pointer: Offsets of each list's chunks after the first, int64 ``[lists + 1]``.
-        lists: Number of lists.
+        reading: The lists.
     """
-    width = sums.shape[1]
+    return add_extra_sums(reading, sums)[0]
+
+
+def add_extra_sums(
+    reading: Reading, sums: Tensor, second: Tensor | None = None, narrow: Tensor | None = None
+) -> list[Tensor]:
+    """Does what :func:`add_extra_rows` does for a second table of the same width, and one with a number a list."""
+    width, lists = sums.shape[1], reading.lists
     if lists and len(sums) > lists:
         tile = tiles(min(width, WIDEST))
         with torch.cuda.device_of(sums):
             _add_to_lists[(lists, column_blocks(width))](
-                extra_pointer, sums, None, None, lists, width, *tile, num_warps=1
+                reading.pointer, sums, second, narrow, lists, width, reading.chunk, *tile, num_warps=1
             )
-    return sums[:lists]
+    return [total[:lists] for total in (sums, second, narrow) if total is not None]
 
 
 @triton.jit(do_not_specialize=["lists", "extras"])
@@ -108,9 +111,7 @@ def _add_chunks(
     second,
     value_stride,
     second_stride,
-    weights,
     pointer,
-    extra_pointer,
     entry,
     order,
     factor,
@@ -121,21 +122,22 @@ def _add_chunks(
     factor_out,
     lists,
     extras,
+    WEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
     CHUNK: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, extra_pointer, lists, extras, CHUNK)
-    weight = tl.load(weights)
+    owner, begin, end, target = own_chunk(tl.program_id(0), pointer, lists, extras, CHUNK)
+    dtype = out.dtype.element_ty
     block = tl.program_id(1)
     columns = block * COLUMNS + tl.arange(0, COLUMNS)
     # The rows of the tile are summed after the loop, in which each thread only adds what it reads.
-    total = tl.zeros([ROWS, COLUMNS], out.dtype.element_ty)
+    total = tl.zeros([ROWS, COLUMNS], dtype)
     if scaled_out is not None:
-        scaled = tl.zeros([ROWS, COLUMNS], out.dtype.element_ty)
+        scaled = tl.zeros([ROWS, COLUMNS], dtype)
     if factor_out is not None:
-        factors = tl.zeros([ROWS], out.dtype.element_ty)
+        factors = tl.zeros([ROWS], dtype)
     for start in range(begin, end, ROWS):
         place = start + tl.arange(0, ROWS)
         inside = place < end
@@ -145,51 +147,56 @@ def _add_chunks(
             at = place
             if order is not None:
                 at = tl.load(order + place, mask=inside, other=0)
-            ratio = tl.load(factor + at, mask=inside, other=0).to(weight.dtype)
+            ratio = tl.load(factor + at, mask=inside, other=0).to(dtype)
             if factor_out is not None:
                 factors += ratio
         if entry_scale is not None:
-            scale = tl.load(entry_scale + row, mask=inside, other=0).to(weight.dtype)
+            scale = tl.load(entry_scale + row, mask=inside, other=0).to(dtype)
         if value is not None:
             address = value + row[:, None] * value_stride + columns[None, :]
-            read = tl.load(address, mask=mask, other=0).to(weight.dtype)
+            read = tl.load(address, mask=mask, other=0).to(dtype)
             if entry_scale is not None:
                 read = read * scale[:, None]
             if scaled_out is not None:
                 scaled += ratio[:, None] * read
             elif second is None and factor is not None:
                 read = ratio[:, None] * read
-            total += weight * read
+            total += WEIGHT * read
         if second is not None:
             if entry_scale is not None:
                 ratio = ratio * scale
             address = second + row[:, None] * second_stride + columns[None, :]
-            total += ratio[:, None] * tl.load(address, mask=mask, other=0).to(weight.dtype)
+            total += ratio[:, None] * tl.load(address, mask=mask, other=0).to(dtype)
     places = target * WIDTH + columns
-    outer = weight * 0 + 1
+    sums = tl.sum(total, 0)
     if list_scale is not None:
-        outer = tl.load(list_scale + owner).to(weight.dtype)
-    tl.store(out + places, outer * tl.sum(total, 0), mask=columns < WIDTH)
+        outer = tl.load(list_scale + owner).to(dtype)
+        sums = outer * sums
+    tl.store(out + places, sums, mask=columns < WIDTH)
     if scaled_out is not None:
-        tl.store(scaled_out + places, outer * tl.sum(scaled, 0), mask=columns < WIDTH)
+        sums = tl.sum(scaled, 0)
+        if list_scale is not None:
+            sums = outer * sums
+        tl.store(scaled_out + places, sums, mask=columns < WIDTH)
     if factor_out is not None:
         tl.store(factor_out + target, tl.sum(factors, 0), mask=block == 0)
 
 
 @triton.jit(do_not_specialize=["lists"])
 def _add_to_lists(
-    extra_pointer,
+    pointer,
     out,
     scaled_out,
     factor_out,
     lists,
     WIDTH: tl.constexpr,
+    CHUNK: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
     owner = tl.program_id(0).to(tl.int64)
-    first = tl.load(extra_pointer + owner) + lists
-    last = tl.load(extra_pointer + owner + 1) + lists
+    first = tl.load(pointer + owner) // CHUNK + lists
+    last = tl.load(pointer + owner + 1) // CHUNK + lists
     block = tl.program_id(1)
     if first < last:
         add_rows(out, owner, first, last, block, WIDTH, ROWS, COLUMNS)

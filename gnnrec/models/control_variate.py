@@ -73,6 +73,7 @@ def _stale_layer(
 ) -> StaleLayer:
     """Computes the sums of one layer and copies all parameters, which the optimizer updates in place."""
     conv = copy.deepcopy(conv)
+    conv.freeze()
     inputs = conv.transform(inputs)
     if first:
         # These are the tables themselves; states of later layers are not shared.

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from gnnrec.distributed.world import Reduce, World
 from gnnrec.graph.batch import Messages
+from gnnrec.kernels.attention_output import kept_denominator
 from gnnrec.kernels.sums import gather_sums, scatter_sums
 from gnnrec.models.precision import full_precision
 
@@ -115,10 +116,12 @@ class StaleLayer:
 
     def corrected(self, change: PartialSums) -> PartialSums:
         """Adds a sampled change to the whole sums. A noisy denominator is kept above half of its old value."""
-        total = self.whole + change
-        if total.denominator is None:
-            return total
-        return PartialSums(total.numerator, torch.maximum(total.denominator, 0.5 * self.whole.denominator))
+        if change.denominator is None:
+            return self.whole + change
+        numerator, whole = self.whole.numerator + change.numerator, self.whole.denominator
+        if whole.device.type == "cpu":
+            return PartialSums(numerator, torch.maximum(whole + change.denominator, 0.5 * whole))
+        return PartialSums(numerator, kept_denominator(whole, change.denominator))
 
 
 class BipartiteConv(nn.Module):
@@ -191,11 +194,14 @@ class BipartiteConv(nn.Module):
         partial = self.partial(inputs, used, messages, world, None if stale is None else stale.shift)
         if stale is not None:
             partial = partial - stale.sampled_sums(messages)
-        if world is not None:
+        if world is not None and world.size > 1:
             partial = partial.reduced(world.reduce, messages.active_rows)
         if stale is not None:
             partial = stale.corrected(partial)
         return self.finish(partial, receiver, messages)
+
+    def freeze(self) -> None:
+        """Prepares a copy whose parameters no longer change; layers may compute what depends on these alone."""
 
     def transform(self, inputs: MessageInputs) -> MessageInputs:
         """Applies the linear layers and the scale."""

@@ -55,12 +55,9 @@ class EncoderLayer(nn.Module):
         self.user_out = nn.Linear(options.dim, options.dim, bias=False)
         self.movie_out = nn.Linear(options.dim, options.dim, bias=False)
 
-    @torch.no_grad()
-    def keep_norms(self) -> None:
-        """Scales the first layer's output weights to their initial norm, the root of their channels."""
-        if self.first:
-            for linear in (self.user_out, self.movie_out):
-                linear.weight.mul_(linear.out_features**0.5 / linear.weight.norm())
+    def kept_norms(self) -> list[tuple[Tensor, int]]:
+        """Returns the first layer's output weights and their squared initial norm, which is their channels."""
+        return [(linear.weight, linear.out_features) for linear in (self.user_out, self.movie_out) if self.first]
 
     def reset(self) -> None:
         if not self.first:

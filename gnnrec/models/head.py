@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gnnrec.graph.batch import Targets
-from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.ragged import owners
 
@@ -25,10 +24,9 @@ class DotHead(nn.Module):
     def reset(self) -> None:
         nn.init.ones_(self.linear.weight)
 
-    @torch.no_grad()
-    def keep_norms(self) -> None:
-        """Scales the weights to the norm of a vector of ones."""
-        self.linear.weight.mul_(self.linear.in_features**0.5 / self.linear.weight.norm())
+    def kept_norms(self) -> list[tuple[Tensor, int]]:
+        """Returns the weights and their squared norm, that of a vector of ones."""
+        return [(self.linear.weight, self.linear.in_features)]
 
     def forward(
         self,
@@ -50,8 +48,7 @@ class DotHead(nn.Module):
             scale: Factor of the scores without biases, float scalar tensor; None for 1.
         """
         weight = self.linear.weight if scale is None else self.linear.weight * scale
-        lists = CSRLists(targets.pointer, targets.movie, len(movies))
-        return pair_scores(users, movies * weight, user_bias, movie_bias, lists)
+        return pair_scores(users, movies * weight, user_bias, movie_bias, targets.lists(len(movies)))
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
         """Scores every movie for each user: float ``[users, movies]``."""
@@ -73,8 +70,9 @@ class MLPHead(nn.Module):
     def reset(self) -> None:
         """Does nothing: :func:`gnnrec.models.tables.reset_weights` initializes this head."""
 
-    def keep_norms(self) -> None:
-        """Does nothing: this head learns its scale."""
+    def kept_norms(self) -> list[tuple[Tensor, int]]:
+        """Returns nothing: this head learns its scale."""
+        return []
 
     def forward(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from gnnrec.graph.ranking_batch import RankingBatch
+from gnnrec.kernels import item_scores
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_dots
 from gnnrec.kernels.sums import bag
@@ -39,6 +40,10 @@ def squared_loss(source: Tensor, target: Tensor, batch: RankingBatch) -> Tensor:
         target: Float ``[movies, dim]``.
         batch: The users of this rank in the step.
     """
+    if source.device.type != "cpu":
+        return item_scores.squared_loss(
+            source, target, batch.lists, batch.message_weight, batch.value, batch.user_weight
+        )
     users = user_vectors(source, batch)
     dots = pair_dots(users, target, batch.lists.pointer, batch.lists.entry)
     scores = dots - self_scores(source, target, batch)

@@ -15,6 +15,9 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.time_bins import NUM_TEMPORAL_BIASES
+from gnnrec.kernels.errors import squared_errors
+from gnnrec.kernels.scaled_biases import scaled_biases
+from gnnrec.kernels.updates import keep_norms
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import DropoutState, Encoder
 from gnnrec.models.fetched_tables import FetchedTables
@@ -99,14 +102,14 @@ class RatingModel(nn.Module):
         options = self.options
         return row_shapes(options.dim, ids=options.user_ids or not options.layers, messages=options.layers > 0)
 
+    @torch.no_grad()
     def keep_norms(self) -> None:
         """Restores the norms of linear layers after an optimizer step.
 
         L2 is on tables only. If linear layers could grow, tables would shrink and L2 would have no effect.
         """
-        self.head.keep_norms()
-        for layer in self.encoder.layers:
-            layer.keep_norms()
+        kept = self.head.kept_norms() + [pair for layer in self.encoder.layers for pair in layer.kept_norms()]
+        keep_norms([weight for weight, _ in kept], [square for _, square in kept])
 
     def movie_rows(self) -> dict[str, Tensor]:
         """Returns the movie tables, genres included."""
@@ -136,12 +139,14 @@ class RatingModel(nn.Module):
         self, batch: Batch, user: Tensor, movie: Tensor, user_bias: Tensor, movie_bias: Tensor
     ) -> NodeEmbeddings:
         """Adds learned biases, and closed-form biases times a learned factor."""
-        multiple = softplus(self.bias_multiple)
+        user_bias, movie_bias = scaled_biases(
+            user_bias, movie_bias, batch.user_bias, batch.movie_bias, self.bias_multiple
+        )
         return NodeEmbeddings(
             user=user,
             movie=movie,
-            user_bias=user_bias + multiple * batch.user_bias,
-            movie_bias=movie_bias + multiple * batch.movie_bias,
+            user_bias=user_bias,
+            movie_bias=movie_bias,
             offset=batch.mean + self.offset,
             temporal_bias=batch.temporal_bias,
         )
@@ -160,7 +165,10 @@ class RatingModel(nn.Module):
 
     def score(self, embeddings: NodeEmbeddings, targets: Targets) -> Tensor:
         """Predicts the standardized ratings of targets without their times, not clipped: float ``[targets]``."""
-        return embeddings.offset + self.head(
+        return embeddings.offset + self._score_without_offset(embeddings, targets)
+
+    def _score_without_offset(self, embeddings: NodeEmbeddings, targets: Targets) -> Tensor:
+        return self.head(
             embeddings.user,
             embeddings.movie,
             embeddings.user_bias,
@@ -221,10 +229,10 @@ class RatingModel(nn.Module):
         rate = self.options.dropout
         dropout_state = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
         targets = batch.targets
-        error = self.score(self.embed(batch, users, dropout_state, stale_sums), targets) - targets.rating
-        if targets.temporal_bias is None:
-            return error.square().sum()
-        return (error.square().sum() + (error + self.temporal_bias(targets)).square().sum()) / 2
+        embeddings = self.embed(batch, users, dropout_state, stale_sums)
+        factor = None if targets.temporal_bias is None else softplus(self.temporal_bias_scale)
+        score = self._score_without_offset(embeddings, targets)
+        return squared_errors(score, embeddings.offset, targets.rating, targets.temporal_bias, factor)
 
 
 def genre_membership(genres: list[str]) -> Tensor | None:

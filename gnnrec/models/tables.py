@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec import rng
+from gnnrec.kernels.feature_sums import add_features
 from gnnrec.models.row_memory import RowMemory
 
 #: Initial rows that are drawn at a time.
@@ -133,7 +134,8 @@ class GenreFeatures(nn.Module):
 
     def forward(self, movies: dict[str, Tensor]) -> dict[str, Tensor]:
         """Adds genre rows to the movie tables."""
-        return {name: table + self.membership @ self.tables[name] for name, table in movies.items()}
+        features = [self.tables[name] for name in movies]
+        return dict(zip(movies, add_features(list(movies.values()), self.membership, features)))
 
 
 @torch.no_grad()

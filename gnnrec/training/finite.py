@@ -31,6 +31,7 @@ class StepGuard:
     def __init__(self, device: torch.device, optimizers: list[torch.optim.Optimizer]):
         self.optimizers = optimizers
         self.skipped = torch.zeros((), device=device)
+        self._one = torch.ones((), device=device)
         fused = all(optimizer.defaults.get("fused") for optimizer in optimizers)
         self._waits = device.type == "cpu" or not fused
 
@@ -47,13 +48,15 @@ class StepGuard:
         gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
         if not gradients:
             return
-        # Sums of absolute values; one launch on a GPU, unlike torch.nn.utils.get_total_norm on devices that it ignores.
-        found = torch.stack(torch._foreach_norm(gradients, 1)).sum()
         if self._waits:
-            if not torch.isfinite(found):
+            # Sums of absolute values.
+            if not torch.isfinite(torch.stack(torch._foreach_norm(gradients, 1)).sum()):
                 raise NotFinite(f"the loss or its gradient is not finite in step {step}")
             return
-        bad = (found - found).ne_(0).to(torch.float32)  # 1 if it is NaN or infinite, with few launches
+        # As in torch.amp.GradScaler: one kernel reads all gradients, multiplies them by 1, and writes 1 if one is NaN
+        # or infinite.
+        bad = torch.zeros_like(self.skipped)
+        torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, self._one)
         self.skipped += bad
         for optimizer in self.optimizers:
             optimizer.found_inf = bad  # type: ignore[attr-defined]

@@ -156,7 +156,7 @@ class RatingTrainer(Trainer):
             squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step))
         with record_function("backward"):
             self._exchange_only(batch.used_movies)
-            (squared_error / batch.targets.count).backward()
+            self.backward(squared_error, batch.targets.count)
         self.regularization.add_to_gradients()
         return squared_error.detach() * self.graph.rating_unit.std**2
 

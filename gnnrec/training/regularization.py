@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gnnrec.config.training_options import RegularizationOptions
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.kernels.updates import add_row_penalties
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 
@@ -89,13 +90,17 @@ class CoupledL2:
     @torch.no_grad()
     def add_to_gradients(self) -> None:
         """Adds ``2 * strength_row * row`` to each gradient, in sparse ones to their stored rows."""
+        dense = [(parameter, strength) for parameter, strength in self.terms if not parameter.grad.is_sparse]
+        add_row_penalties(
+            [parameter.grad for parameter, _ in dense],
+            [parameter.detach() for parameter, _ in dense],
+            [strength for _, strength in dense],
+        )
         for parameter, strength in self.terms:
             if parameter.grad.is_sparse:
                 parameter.grad = gradient = parameter.grad.coalesce()
                 rows = gradient.indices()[0]
                 gradient.values().addcmul_(parameter[rows], strength[rows], value=2)
-            else:
-                parameter.grad.addcmul_(parameter, strength, value=2)
 
 
 def sparse_factor(options: RegularizationOptions, graph: RankGraph) -> float:

@@ -90,6 +90,10 @@ class Trainer:
         """
         raise NotImplementedError
 
+    def backward(self, loss: Tensor, divisor: float) -> None:
+        """Adds the gradient of ``loss / divisor`` to those of the parameters, with the bits of that division."""
+        loss.backward(torch.full_like(loss, (torch.ones((), dtype=loss.dtype) / divisor).item()))
+
     def embed(self) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies."""
         raise NotImplementedError

@@ -23,20 +23,26 @@ class Weights:
     users: dict[str, Tensor]
 
     @staticmethod
+    @torch.no_grad()
     def copy_of(model: nn.Module, users: NodeTables | NoTables) -> Weights:
         """Copies the current weights."""
-        copies = [
-            {name: value.detach().clone() for name, value in tensors.items()} for tensors in _tensors(model, users)
-        ]
+        current = _tensors(model, users)
+        copies = [{name: torch.empty_like(value) for name, value in tensors.items()} for tensors in current]
+        for copy, tensors in zip(copies, current):
+            _copy(copy, tensors)
         return Weights(*copies)
 
     @torch.no_grad()
     def restore(self, model: nn.Module, users: NodeTables | NoTables) -> None:
         """Copies them back into the model and the user rows."""
         for saved, current in zip((self.model, self.users), _tensors(model, users)):
-            for name, value in current.items():
-                value.copy_(saved[name])
+            _copy(current, saved)
 
 
 def _tensors(model: nn.Module, users: NodeTables | NoTables) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return model.state_dict(), users.tables()
+
+
+def _copy(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> None:
+    """Copies tensors into those of the same names, with few kernels on a GPU."""
+    torch._foreach_copy_(list(targets.values()), [sources[name] for name in targets])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from gnnrec.distributed.world import World
-from gnnrec.graph.batch import whole_graph
-from gnnrec.graph.folds import Epoch
+from gnnrec.graph.batch import step_targets, whole_graph
+from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
@@ -41,6 +43,25 @@ def test_selected_messages_are_those_of_a_sort(graph, fold, rate, monkeypatch):
     for ours, theirs in zip((pointer, user[sort], order[sort]), expected, strict=True):
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
     assert batch.to_movies.lists.by_column is batch.to_users.lists.by_column
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_selected_targets_are_those_of_a_sort(graph, rate, monkeypatch):
+    dropout, step = MessageDropout(graph, 3, 1, rate) if rate else None, Step(1, 0, 2, None, 100)
+    statistics = message_statistics(graph, Epoch(graph, 3, 1, 3), 2, dropout, slots=True)
+    on_host = step_targets(graph, statistics, step, graph.num_users).lists(graph.num_movies)
+    assert on_host.select is None and on_host.entry.numel() > 50
+    expected, every_edge = on_host.by_column, message_statistics(graph, slots=True).edges
+
+    monkeypatch.setattr(RankGraph, "device", torch.device("meta"))
+    monkeypatch.setattr(CSRLists, "_sorted", lambda self: pytest.fail("sorted"))
+    pointer, user, order = step_targets(graph, statistics, step, graph.num_users).lists(graph.num_movies).by_column
+    sort = torch.argsort(owners(pointer, entries=user.numel()).long() * graph.num_users + user)
+    for ours, theirs in zip((pointer, user[sort], order[sort]), expected, strict=True):
+        assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
+    leaking = dataclasses.replace(every_edge, target_movie=statistics.edges.target_movie)
+    leaking = dataclasses.replace(statistics, edges=leaking)
+    assert step_targets(graph, leaking, step, graph.num_users).select is None, "targets are among the messages"
 
 
 def test_messages_without_slots_are_sorted(graph, monkeypatch):

@@ -9,8 +9,9 @@ from gnnrec import rng
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import Interactions, slice_users
 from gnnrec.graph.partition import partition
-from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
+from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps
 from gnnrec.kernels.lists import CSRLists
+from gnnrec.kernels.user_messages_reference import message_weights
 
 MOVIES = 12
 

@@ -1,4 +1,4 @@
-"""Entries selected from all edges by column equal entries sorted by column."""
+"""Messages and targets selected from all edges by column equal those sorted by column."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tests.kernels.selected_lists import selection
 def test_selected_entries_are_sorted(name, index):
     chosen = selection(name)
     pointer, row, order = chosen.edges_by_column
-    actual = select_by_column(pointer, row.to(index), order.to(index), chosen.slot, chosen.entry.numel())
-    for values, expected in zip(actual, chosen.by_column, strict=True):
+    actual = select_by_column(pointer, row.to(index), order.to(index), chosen.slot, chosen.sizes)
+    everything = *chosen.by_column, *chosen.targets_by_column
+    for values, expected in zip((*actual[0], *actual[1]), everything, strict=True):
         assert values.dtype == expected.dtype and torch.equal(values, expected)
 
 

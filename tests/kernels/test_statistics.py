@@ -106,9 +106,11 @@ def test_residuals_equal_plain_loops(edges, dtype, excluded, dropped):
     slots = [-1] * len(EVERY)
     for slot, place in enumerate(carried):
         slots[place] = slot
+    targets = [place for place, edge in enumerate(EVERY) if edge.fold == excluded]
+    for target, place in enumerate(targets):
+        slots[place] = -2 - target
     assert actual.slot.tolist() == slots and actual.slot.dtype == torch.int32
 
-    targets = [place for place, edge in enumerate(EVERY) if edge.fold == excluded]
     assert actual.target_movie.tolist() == [EVERY[place].movie for place in targets]
     assert actual.target_rating.tolist() == [EVERY[place].rating for place in targets]
     per_user = [sum(edge.fold == excluded for edge in rated) for rated in USERS]

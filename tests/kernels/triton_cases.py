@@ -123,7 +123,7 @@ def compile_cases() -> dict:
     """Returns cases that compile kernels for Hopper GPUs: the compiler accepts less than the interpreter."""
     from gnnrec.kernels import chunks_triton, pairs_triton, sums_triton
 
-    sizes = {"WIDTH": 64, "CHUNK": 512, "ROWS": 16, "COLUMNS": 64}
+    sizes = {"WEIGHT": 1.25, "WIDTH": 64, "CHUNK": 512, "ROWS": 16, "COLUMNS": 64}
     scales = ["order", "entry_scale", "list_scale"]
     modes = {
         "one table": ["second", "factor", "scaled_out", "factor_out", *scales],
@@ -140,11 +140,11 @@ def compile_cases() -> dict:
         for kind in ("*fp32", "*bf16")
     }
     rows, columns = chunks_triton.tiles(chunks_triton.WIDEST)
-    wide = {"WIDTH": 26_744, "CHUNK": 512, "ROWS": rows, "COLUMNS": columns}
+    wide = {"WEIGHT": 1.0, "WIDTH": 26_744, "CHUNK": 512, "ROWS": rows, "COLUMNS": columns}
     cases["rows over all movies"] = sums_triton._add_chunks, {**wide, **dict.fromkeys(modes["one table"])}
-    del sizes["CHUNK"]
+    del sizes["WEIGHT"]
     cases["chunks"] = sums_triton._add_to_lists, sizes
-    cases["scores"] = pairs_triton._scores, {**sizes, "CHUNK": 512}
+    cases["scores"] = pairs_triton._scores, sizes
     return {name: functools.partial(compile_kernel, *case) for name, case in cases.items()}
 
 
@@ -155,7 +155,7 @@ def compile_kernel(kernel, known: dict) -> None:
     from triton.compiler import ASTSource
 
     types = {
-        **dict.fromkeys(("pointer", "extra_pointer", "order"), "*i64"),
+        **dict.fromkeys(("pointer", "order"), "*i64"),
         **dict.fromkeys(("lists", "extras", "value_stride", "second_stride", "row_stride", "column_stride"), "i32"),
         "entry": "*i32",
     }

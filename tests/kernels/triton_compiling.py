@@ -33,9 +33,6 @@ def resources(
         ``registers`` of a thread, ``spills``, bytes that a thread writes to and reads from memory because registers do
         not suffice, and ``shared``, bytes of shared memory.
     """
-    import triton
-    from triton import knobs
-    from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     unknown = set(kernel.arg_names) - types.keys() - constants.keys()
@@ -46,12 +43,21 @@ def resources(
     aligned = [name for name, kind in kinds.items() if kind.startswith("*") or kind.endswith(":16")]
     attributes = {(kernel.arg_names.index(name),): [["tt.divisibility", 16]] for name in aligned}
     source = ASTSource(kernel, signature, dict(constants), attributes)
+    return resources_of(source, capability, {"num_warps": num_warps})
+
+
+def resources_of(source: Any, capability: int, options: dict[str, Any]) -> dict[str, int]:
+    """Compiles a source of Triton's compiler and returns what :func:`resources` does."""
+    import triton
+    from triton import knobs
+    from triton.backends.compiler import GPUTarget
+
     log = io.StringIO()
     # A kernel from the cache would have no log.
     with knobs.compilation.scope(), knobs.nvidia.scope(), contextlib.redirect_stdout(log):
         knobs.compilation.always_compile = knobs.nvidia.dump_ptxas_log = True
         target = GPUTarget("cuda", capability, 32)
-        compiled = triton.compile(source, target=target, options={"num_warps": num_warps})
+        compiled = triton.compile(source, target=target, options=options)
     registers = re.findall(r"Used (\d+) registers", log.getvalue())
     spills = re.findall(r"(\d+) bytes spill (?:stores|loads)", log.getvalue())
     if not registers or not spills:

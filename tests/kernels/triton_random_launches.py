@@ -52,7 +52,7 @@ def by_column() -> Names:
 
     chosen = selection("mixed")
     with launches() as names:
-        column_order_triton.select_by_column(*chosen.edges_by_column, chosen.slot, chosen.entry.numel())
+        column_order_triton.select_by_column(*chosen.edges_by_column, chosen.slot, chosen.sizes)
     return names, ["_count", "_select", "_starts"]
 
 

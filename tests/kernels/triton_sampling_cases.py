@@ -67,14 +67,15 @@ def messages(count: int, device: str) -> None:
 
 
 def by_column(name: str, device: str) -> None:
-    """Selected entries are those that a sort by column gives, twice the same."""
+    """Selected messages and targets are those that a sort by column gives, twice the same."""
     chosen: Selection = selection(name)
     arguments = [tensor.to(device) for tensor in chosen.edges_by_column]
     for index in (torch.int32, torch.int64):
         arguments[1:3] = [tensor.to(index) for tensor in arguments[1:3]]
         for _ in range(2):
-            actual = column_order.select_by_column(*arguments, chosen.slot.to(device), chosen.entry.numel())
-            for ours, expected in zip(actual, chosen.by_column, strict=True):
+            actual = column_order.select_by_column(*arguments, chosen.slot.to(device), chosen.sizes)
+            everything = *chosen.by_column, *chosen.targets_by_column
+            for ours, expected in zip((*actual[0], *actual[1]), everything, strict=True):
                 assert ours.dtype == expected.dtype and torch.equal(ours.cpu(), expected)
 
 
@@ -95,15 +96,17 @@ def compile_cases() -> dict[str, tuple]:
     places = dict.fromkeys(("ids", "degree", "pointer", "node_out", "position_out", "row", "edge", "order"), "*i64")
     places |= dict.fromkeys(("slots", "draws", "edges"), "i64")
     entries = dict.fromkeys(("slot", "message", "message_out", "owner_out", "movie", "movie_out"), "*i32")
-    types = places | entries | {"rows": "i32", "before": "*i64", "starts": "*i64", "counts": "*i32"}
+    types = places | entries | {"rows": "i32", "before": "*i64"}
     taken = {"residual": "*fp32", "residual_out": "*fp32", "level": "*u8", "level_out": "*u8"}
-    edges = types | {"row": "*i32", "order": "*i32", "row_out": "*i32", "entry_out": "*i64"}
+    edges = types | {"row": "*i32", "order": "*i32", "blocks": "i64", "messages": "i64", "counts": "*i64"}
+    edges |= dict.fromkeys(("message_row", "target_row"), "*i32")
+    edges |= dict.fromkeys(("message_out", "target_out", "message_starts", "target_starts"), "*i64")
     return {
         "draw": (sampling_triton._draw, types, {"FAN_OUT": 20}, 512, 0),
         "draw slots": (sampling_triton._draw, types, {"FAN_OUT": 20, "pointer": None}, 512, 0),
         "find": (sampling_triton._find, types, {}, 512, 0),
         "take": (sampling_triton._take, types | taken, {}, 512, 0),
-        "count": (column_order_triton._count, edges, {}, 1024, 64),
-        "select": (column_order_triton._select, edges, {}, 1024, 8192),
-        "starts": (column_order_triton._starts, edges, {}, 1024, 64),
+        "count": (column_order_triton._count, edges, {}, 512, 64),
+        "select": (column_order_triton._select, edges, {}, 512, 4096),
+        "starts": (column_order_triton._starts, edges, {}, 512, 64),
     }

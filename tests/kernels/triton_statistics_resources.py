@@ -18,8 +18,8 @@ from tests.kernels.triton_compiling import CAPABILITIES, resources
 
 #: Types of arguments by name; others are float tensors.
 TYPES = {
-    "*i64": "pointer extra_pointer target_start message_pointer target_pointer query_pointer",
-    "*i32": "movie user order cell cell_movie sent_movie target_movie slot time query_time index count_out",
+    "*i64": "pointer target_start message_pointer target_pointer query_pointer",
+    "*i32": "num_targets movie user order cell cell_movie sent_movie target_movie slot time query_time index count_out",
     "*u8": "fold steps follows level group sent_level category year",
     "*i1": "kept",
     "i32": "first_fold lists extras first_user first_edge last_edge rows users excluded half_width movie_half_width",
@@ -39,6 +39,7 @@ def kernels() -> dict[str, tuple[Any, dict, dict]]:
     folds = {"WIDTH": 16, "COLUMNS": 16, "ROWS": tile_rows(16, torch.float64), "CHUNK": CHUNK}
     windows = {"QUERIES": time_triton._QUERIES, "ENTRIES": time_triton._ENTRIES}
     bins = {"HALF_WIDTHS": (43_200, 120), "ROWS": time_triton._ROWS}
+    counts = {"out": "*i64", "users": "i64"}
     split = {"ROWS": residuals_triton._ROWS, "SCALE": 4 / 3}
     return {
         "user biases": (fold_biases_triton._user_biases, {"SHRINKAGE": 5.0, **widest}, {}),
@@ -47,7 +48,7 @@ def kernels() -> dict[str, tuple[Any, dict, dict]]:
         "bins": (temporal_biases_triton._sum_bins, second_window, {}),
         "temporal biases": (temporal_biases_triton._target_biases, {**widest, **shrinkages, "WINDOWS": 2}, {}),
         "fold sums": (statistics_triton._sum_categories, folds, {"sum_out": "*fp64"}),
-        "counted messages": (residuals_triton._count_messages, {"ROWS": residuals_triton._ROWS}, {"out": "*i64"}),
+        "counted messages": (residuals_triton._count_messages, {"ROWS": residuals_triton._ROWS}, counts),
         "residuals": (residuals_triton._split_edges, split, {}),
         "window sums": (time_triton._sum_windows, windows, {}),
         "time bins": (time_triton._time_bins, bins, {}),

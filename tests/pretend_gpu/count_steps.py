@@ -113,6 +113,7 @@ def weighted(parts: list[tuple[Counts, float]]) -> dict:
         "waits": sum(waits.values()),
         "operators": sum(operators.values()),
         "launches": sum(weight * counts.launches for counts, weight in parts),
+        "launches_by_line": by_name("launches_by_line"),
         "bytes": sum(moved.values()),
         "device_mixing": sum(counts.mixing for counts, _ in parts),
         "triton": by_name("triton"),

@@ -44,6 +44,7 @@ class Counts:
         waits: Waits of the host for the device, by line and reason.
         operators: Calls of operators, and launches of Triton's kernels, by name.
         launches: Kernels.
+        launches_by_line: Kernels, by line and operator.
         bytes: Bytes read and written, by operator or kernel of Triton.
         triton: Launches of Triton's kernels, by name.
         mixing: Operators and kernels that got tensors of two devices; each raises an error.
@@ -52,6 +53,7 @@ class Counts:
     waits: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     operators: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     launches: int = 0
+    launches_by_line: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     bytes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     triton: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     mixing: int = 0
@@ -68,14 +70,18 @@ class Counts:
             return
         self.operators[name] += 1
         masked = name in INDEXING and any(mask is not None and mask.dtype == torch.bool for mask in args[1])
-        self.launches += LAUNCHES.get(name, 1) + 3 * masked
+        self._launch(name, LAUNCHES.get(name, 1) + 3 * masked)
         self.bytes[name] += moved(name, args, kwargs, out)
 
     def add_launch(self, kernel: str, touched: int) -> None:
         """Counts one launch of a kernel of Triton that touched this many bytes."""
-        self.launches += 1
+        self._launch(kernel, 1)
         for counter, number in ((self.operators, 1), (self.triton, 1), (self.bytes, touched)):
             counter[kernel] += number
+
+    def _launch(self, name: str, number: int) -> None:
+        self.launches += number
+        self.launches_by_line[f"{place()}: {name}"] += number
 
 
 def reason_to_wait(name: str, args: tuple, kwargs: dict) -> str:
@@ -111,11 +117,12 @@ def size(tensor: Tensor) -> int:
 
 
 def place() -> str:
-    """Returns the innermost line of the package that is running."""
+    """Returns the innermost line of the package that is running, or the derivative that autograd computes."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(ROOT):
             return f"{name.removeprefix(ROOT)}:{frame.f_lineno}"
         frame = frame.f_back
-    return "derivative"
+    node = torch._C._current_autograd_node()
+    return "derivative" if node is None else f"derivative {node.name()}"

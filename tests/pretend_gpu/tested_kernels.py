@@ -64,11 +64,15 @@ def compiled() -> set[str]:
         names.add(kernel_name(kernel))
         return {"registers": 1, "spills": 0, "shared": 0}
 
+    def resources_of(source: Any, *_: Any, **__: Any) -> dict[str, int]:
+        return resources(source.fn)
+
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(triton, "compile", compile_source))
         if importlib.util.find_spec("tests.kernels.triton_compiling"):
             module = importlib.import_module("tests.kernels.triton_compiling")
             patches.enter_context(mock.patch.object(module, "resources", resources))
+            patches.enter_context(mock.patch.object(module, "resources_of", resources_of))
         run_programs("triton*_cases.py", "compiler")
         run_programs("triton*_resources.py")
     return names

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
-from gnnrec.kernels.attention import attention_sums, largest_logits
+from gnnrec.kernels.attention import attention_by_level, attention_sums, largest_logits
+from gnnrec.kernels.attention_output import attention_output, attention_totals
 from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums, scale_sampled
 from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
@@ -57,6 +60,11 @@ class BipartiteGATConv(BipartiteConv):
             self.att_dst = nn.Parameter(torch.zeros(heads, width // heads))
         self.att_rating = nn.Parameter(torch.zeros(self.num_levels, heads)) if self.num_levels else None
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        self._frozen: tuple[Tensor, Tensor | None] | None = None
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        self._frozen = self._attention_matrices()
 
     def partial(
         self,
@@ -75,11 +83,13 @@ class BipartiteGATConv(BipartiteConv):
             shift = self._largest(sender, own, rating, messages)
             shift = shift if world is None else world.all_reduce_max_(shift)
         # A receiver without messages has no largest logit.
-        shift = torch.where(shift.isfinite(), shift, 0)
-        numerator, denominator, levels = attention_sums(
-            inputs.value, inputs.residual_value, sender, own, rating, shift, lists, messages.level, slope,
-            messages.to_users, self.num_levels,
-        )  # fmt: skip
+        shift = torch.nan_to_num(shift, nan=0.0, posinf=0.0, neginf=0.0)
+        options = lists, messages.level, slope, messages.to_users, self.num_levels
+        tables = inputs.value, inputs.residual_value, sender, own, rating, shift
+        if self.num_levels and shift.device.type != "cpu":
+            totals = attention_totals(*attention_by_level(*tables, *options), self.rating, messages.sampling_scale)
+            return PartialSums(*totals)
+        numerator, denominator, levels = attention_sums(*tables, *options)
         if self.num_levels:
             per_head = self.rating.view(self.num_levels, self.heads, -1)
             with full_precision(numerator):
@@ -87,23 +97,33 @@ class BipartiteGATConv(BipartiteConv):
         return PartialSums(scale_sampled(numerator, messages), scale_sampled(denominator, messages))
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
+        degree = messages.degree if self.restore_degree else None
+        if self.concat and partial.numerator.device.type != "cpu":
+            return attention_output(partial.numerator, partial.denominator, degree, self.bias)
         channels = partial.numerator.shape[1] // self.heads
         # A receiver without messages has 0 / 0; the maximum makes every other denominator at least 1 / sampling_scale.
         share = torch.where(partial.denominator > 0, partial.denominator, 1).reciprocal()
         out = partial.numerator.view(-1, self.heads, channels) * share.unsqueeze(2)
         out = out.flatten(1) if self.concat else out.mean(1)
-        degree = messages.degree
-        return self.scaled_with_bias(out, degree.sqrt() if self.restore_degree else torch.ones_like(degree))
+        return self.scaled_with_bias(out, torch.ones_like(messages.degree) if degree is None else degree.sqrt())
 
     def _logits(self, inputs: MessageInputs, receiver: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Returns the parts of the logits due to senders, receivers and rating levels, float ``[..., heads]``."""
         dtype, own = self.att_src.dtype, None
         with full_precision(inputs.value):
-            sender = inputs.value.to(dtype) @ _by_head(self.att_src)
-            if self.lin_receiver is not None:
-                # Only the product with the attention vectors is used, so it is not computed channel by channel.
-                own = receiver.to(dtype) @ (self.lin_receiver.weight.T @ _by_head(self.att_dst))
+            of_senders, of_receivers = self._attention_matrices() if self._frozen is None else self._frozen
+            sender = inputs.value.to(dtype) @ of_senders
+            if of_receivers is not None:
+                own = receiver.to(dtype) @ of_receivers
         return sender, own, self.att_rating
+
+    def _attention_matrices(self) -> tuple[Tensor, Tensor | None]:
+        """Returns what the states of senders, and of receivers, are multiplied by, float ``[channels, heads]``."""
+        of_senders = _by_head(self.att_src)
+        if self.lin_receiver is None:
+            return of_senders, None
+        # Only the product with the attention vectors is used, so it is not computed channel by channel.
+        return of_senders, self.lin_receiver.weight.T @ _by_head(self.att_dst)
 
     @torch.no_grad()
     def largest_logit(self, inputs: MessageInputs, receiver: Tensor | None, messages: Messages) -> Tensor:
@@ -120,10 +140,15 @@ class BipartiteGATConv(BipartiteConv):
         )
 
 
+@functools.cache
+def _identity(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.eye(size, dtype=dtype, device=device)
+
+
 def _by_head(attention: Tensor) -> Tensor:
     """Turns a vector per head, float ``[heads, channels]``, into a matrix ``[heads * channels, heads]``."""
     heads = len(attention)
-    own = torch.eye(heads, dtype=attention.dtype, device=attention.device)
+    own = _identity(heads, attention.dtype, attention.device)
     return (own.unsqueeze(1) * attention.unsqueeze(2)).view(-1, heads)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
+from gnnrec.kernels.degrees import inverse_root
 from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums
 from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
@@ -50,8 +50,7 @@ class BipartiteGCNConv(BipartiteConv):
 
     def _inverse_sqrt(self, degree: Tensor) -> Tensor:
         """Computes ``1 / sqrt(degree)``, and 0 where the degree is 0."""
-        degree = degree + 1 if self.self_loops else degree
-        return torch.where(degree > 0, degree.clamp(min=1e-12).rsqrt(), 0)
+        return inverse_root(degree, int(self.self_loops))
 
 
 def build(options: ModelOptions, spec: LayerSpec) -> BipartiteGCNConv:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
+from gnnrec.kernels.degrees import mean_scale
 from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums
 from gnnrec.models.layers import LayerSpec
 from gnnrec.models.options import ModelOptions
@@ -39,9 +40,7 @@ class BipartiteSAGEConv(BipartiteConv):
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
         # A receiver without edges gets 0 / 1; otherwise the total weight is at least 1.
-        scale = 1 / messages.total.clamp(min=1)
-        if self.restore_degree:
-            scale = messages.degree.sqrt() * scale
+        scale = mean_scale(messages.total, messages.degree if self.restore_degree else None)
         out = self.scaled_with_bias(partial.numerator, scale)
         return out if self.lin_root is None else out + self.lin_root(receiver)
 

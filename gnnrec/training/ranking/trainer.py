@@ -15,10 +15,11 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.evaluation.ranking_split import RankingSplit, known_splits, read_ranking_split
 from gnnrec.graph.folds import Step
-from gnnrec.graph.interactions import Interactions, read_interactions, slice_users
+from gnnrec.graph.interactions import Interactions, read_interactions
 from gnnrec.graph.partition import partition
-from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps, message_weights
+from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps
 from gnnrec.kernels.lists import CSRLists
+from gnnrec.kernels.user_messages import user_messages
 from gnnrec.models.closed_form_start import movie_penalty
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
@@ -72,7 +73,7 @@ class RankingTrainer(Trainer):
             self.training = dataclasses.replace(self.training, weak_weight=chosen["weak_weight"])
         self.examples = self.training.examples() if options.loss == "squared" else self.training.liked
         self.model = world.replicate(model)
-        self.steps = UserSteps(self.training.liked, self.part, world, config.seed, options.users_a_step)
+        self.steps = UserSteps(self.training.liked, self.part, world, config.seed, options.users_a_step, self.examples)
         self.steps_an_epoch = self.steps.steps_an_epoch
         self.num_edges = int(self.training.popularity.sum())
         self.optimizers = [build_optimizer(config.optimizer, model, self.num_edges / self.steps_an_epoch)]
@@ -156,17 +157,21 @@ class RankingTrainer(Trainer):
     def make_batch(self, epoch: int, index: int) -> tuple[Step, RankingBatch]:
         """Movies of this rank's users of a step, the weights of their messages, and sampled negatives."""
         step = self.steps.step(epoch, index)
-        liked = slice_users(self.examples, step.seeds)
-        lists = CSRLists(liked.user_ptr, liked.movie, self.dataset.num_movies)
-        weight = self.training.user_weight
+        pointer, weight, every = self.steps.pointer(step), self.training.user_weight, self.examples
         stream = rng.key(self.config.seed, "step", step.epoch, step.index)
-        sent = message_weights(rng.key(stream, "dropout"), liked.edge_id, self.options.dropout, weight.dtype)
-        batch = RankingBatch(lists, sent, weight[step.seeds])
-        if liked.weight is not None:
-            batch.value = liked.weight.to(weight.dtype)
-            batch.message_weight = sent * batch.value
+        movie, edge_id, sent, value = user_messages(
+            step.seeds,
+            pointer,
+            step.local_targets,
+            (every.user_ptr, every.movie, every.edge_id, every.weight),
+            rng.key(stream, "dropout"),
+            self.options.dropout,
+            weight,
+        )
+        lists = CSRLists(pointer, movie, self.dataset.num_movies)
+        batch = RankingBatch(lists, sent, weight[step.seeds], value=value)
         if self.sampler is not None:
-            self.sampler.add_to(batch, rng.key(stream, "negatives"), liked.edge_id)
+            self.sampler.add_to(batch, rng.key(stream, "negatives"), edge_id)
         return step, batch
 
     def forward_backward(self, step: Step, batch: RankingBatch) -> Tensor:
@@ -178,7 +183,7 @@ class RankingTrainer(Trainer):
         (optimizer,) = self.optimizers
         optimizer.zero_grad(set_to_none=True)
         loss = self.model(batch)
-        (loss / self.steps.users_a_step).backward()
+        self.backward(loss, self.steps.users_a_step)
         self.penalty.add_to_gradients()
         return loss.detach()
 
