@@ -43,7 +43,7 @@ class Counts:
     Attributes:
         waits: Waits of the host for the device, by line and reason.
         operators: Calls of operators, and launches of Triton's kernels, by name.
-        launches: Kernels.
+        launches: Kernels, by line and operator or kernel of Triton.
         bytes: Bytes read and written, by operator or kernel of Triton.
         triton: Launches of Triton's kernels, by name.
         mixing: Operators and kernels that got tensors of two devices; each raises an error.
@@ -51,7 +51,7 @@ class Counts:
 
     waits: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     operators: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    launches: int = 0
+    launches: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     bytes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     triton: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     mixing: int = 0
@@ -68,12 +68,12 @@ class Counts:
             return
         self.operators[name] += 1
         masked = name in INDEXING and any(mask is not None and mask.dtype == torch.bool for mask in args[1])
-        self.launches += LAUNCHES.get(name, 1) + 3 * masked
+        self.launches[f"{place()}: {name}"] += LAUNCHES.get(name, 1) + 3 * masked
         self.bytes[name] += moved(name, args, kwargs, out)
 
     def add_launch(self, kernel: str, touched: int) -> None:
         """Counts one launch of a kernel of Triton that touched this many bytes."""
-        self.launches += 1
+        self.launches[f"{place()}: {kernel}"] += 1
         for counter, number in ((self.operators, 1), (self.triton, 1), (self.bytes, touched)):
             counter[kernel] += number
 
