@@ -9,14 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.kernels.column_order import select_by_column
 from gnnrec.kernels.edges import Residuals
 from gnnrec.kernels.lists import ByColumn, CSRLists
-from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.sampling import pick
 from gnnrec.kernels.statistics import level_sums
 
@@ -94,6 +92,7 @@ class Targets:
         rating: float ``[targets]``.
         count: Targets of all ranks, at least 1.
         temporal_bias: Temporal biases, float ``[targets, NUM_TEMPORAL_BIASES]``; None in models without time.
+        select: Computes the targets sorted by movie where that is cheaper than a sort; None to sort.
     """
 
     pointer: Tensor
@@ -101,6 +100,11 @@ class Targets:
     rating: Tensor
     count: int
     temporal_bias: Tensor | None = None
+    select: Callable[[], ByColumn] | None = None
+
+    def lists(self, movies: int) -> CSRLists:
+        """Returns the lists of the users' movies, of this many movies."""
+        return CSRLists(self.pointer, self.movie, movies, select=self.select)
 
 
 @dataclasses.dataclass
@@ -191,7 +195,7 @@ def sampled_lists(
     Args:
         statistics: Statistics of the pass, with slots.
         draws: Row in the batch of the user of each sampled edge, ``[sampled]``, in any order, and its position by user,
-            ``[sampled]``, which is -1 for empty slots of a device: for each set.
+            ``[sampled]``, which is -1 for empty slots of a device: for each of two sets.
         num_users: Users in the batch.
         movies: Number of movies.
 
@@ -199,25 +203,12 @@ def sampled_lists(
         The lists, and the rating level of each entry, for each set.
     """
     edges = statistics.edges
-    sets = pick(draws, edges.slot, num_users, edges.movie, edges.residual, edges.level)
+    sets = pick(draws, edges.slot, num_users, movies, edges.movie, edges.residual, edges.level)
     return [
-        (CSRLists(pointer, movie, movies, residual, statistics.weight), level)
-        for pointer, movie, residual, level in sets
-    ]
-
-
-def step_targets(statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
-    """Selects the targets of a step. Users of the batch that are not seeds have none."""
-    edges, count = statistics.edges, max(step.num_targets, 1)
-    if step.seeds is None:
-        return Targets(
-            edges.target_pointer, edges.target_movie, edges.target_rating, count, statistics.target_temporal_bias
-        )
-    counts = edges.target_pointer.diff()[step.seeds]
-    index = ranges(edges.target_pointer[step.seeds], counts, step.local_targets)
-    pointer = offsets(torch.cat([counts, counts.new_zeros(num_users - counts.numel())]))
-    biases = None if statistics.target_temporal_bias is None else statistics.target_temporal_bias[index]
-    return Targets(pointer, edges.target_movie[index], edges.target_rating[index], count, biases)
+        (CSRLists(picked.pointer, picked.movie, movies, picked.residual, statistics.weight, None, picked.select),
+         picked.level)
+        for picked in sets
+    ]  # fmt: skip
 
 
 def receiver_totals(messages: Messages) -> Tensor:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gnnrec.graph.batch import Targets
-from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.pairs import pair_scores
 from gnnrec.kernels.ragged import owners
 
@@ -50,8 +49,7 @@ class DotHead(nn.Module):
             scale: Factor of the scores without biases, float scalar tensor; None for 1.
         """
         weight = self.linear.weight if scale is None else self.linear.weight * scale
-        lists = CSRLists(targets.pointer, targets.movie, len(movies))
-        return pair_scores(users, movies * weight, user_bias, movie_bias, lists)
+        return pair_scores(users, movies * weight, user_bias, movie_bias, targets.lists(len(movies)))
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
         """Scores every movie for each user: float ``[users, movies]``."""

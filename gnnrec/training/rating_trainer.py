@@ -84,7 +84,7 @@ class RatingTrainer(Trainer):
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
             self.graph,
-            build_sampler(config.loader, self.graph, config.model.layers, config.seed),
+            build_sampler(config.loader, self.graph, config.model.layers, config.seed, memory is not None),
             config.model.message_dropout,
             self.control_variate,
             exclude,

@@ -29,7 +29,7 @@ def losses(config: TrainConfig, dataset: PreparedDataset, device: torch.device) 
     errors = []
     for index in range(STEPS):
         step, batch = trainer.make_batch(0, index)
-        assert batch.users.device == batch.targets.movie.device == device
+        assert batch.user_rows.device == batch.targets.movie.device == device
         errors.append(trainer.forward_backward(step, batch).item())
         trainer.optimizer_step()
     return errors
