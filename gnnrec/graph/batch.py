@@ -72,7 +72,11 @@ class Messages:
         return lists.weight * level_sums(*messages, self.degree.dtype)
 
     def reversed(self) -> Messages:
-        """Returns the same edges in the other direction; only without sampling."""
+        """Returns the same edges in the other direction, always the same object; only without sampling."""
+        return self._reversed
+
+    @cached_property
+    def _reversed(self) -> Messages:
         return dataclasses.replace(
             self,
             to_users=not self.to_users,

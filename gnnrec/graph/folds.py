@@ -21,8 +21,8 @@ from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.random import small_integers
 
-#: Most users of all passes of an epoch whose slices are drawn once: 32 MB. Otherwise they are drawn twice, to be counted
-#: and to be used.
+#: Most users of all passes of an epoch whose slices are drawn once, which takes 32 MB. Otherwise they are drawn twice:
+#: to be counted, and to be used.
 MOST_KEPT = 1 << 22
 
 

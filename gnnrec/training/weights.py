@@ -25,10 +25,7 @@ class Weights:
     @staticmethod
     def copy_of(model: nn.Module, users: NodeTables | NoTables) -> Weights:
         """Copies the current weights."""
-        copies = [
-            {name: value.detach().clone() for name, value in tensors.items()} for tensors in _tensors(model, users)
-        ]
-        return Weights(*copies)
+        return Weights(*(_copied(tensors) for tensors in _tensors(model, users)))
 
     @torch.no_grad()
     def restore(self, model: nn.Module, users: NodeTables | NoTables) -> None:
@@ -36,6 +33,15 @@ class Weights:
         for saved, current in zip((self.model, self.users), _tensors(model, users)):
             for name, value in current.items():
                 value.copy_(saved[name])
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies tensors of one device; on a GPU together."""
+    values = [value.detach() for value in tensors.values()]
+    copies = [torch.empty_like(value) for value in values]
+    if copies:
+        torch._foreach_copy_(copies, values)
+    return dict(zip(tensors, copies))
 
 
 def _tensors(model: nn.Module, users: NodeTables | NoTables) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

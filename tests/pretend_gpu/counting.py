@@ -29,7 +29,7 @@ VIEWS = frozenset(
 #: Kernels of operators that launch several.
 LAUNCHES = {
     "bincount": 6, "nonzero": 3, "sort": 8, "argsort": 8, "cumsum": 2, "repeat_interleave": 3, "topk": 4,
-    "segment_reduce": 2, "_index_put_impl_": 8, "_fused_adam_": 2,
+    "segment_reduce": 2, "_index_put_impl_": 8, "_fused_adam_": 2, "_foreach_copy_": 2,
 }  # fmt: skip
 #: Operators whose result has a size that only the device knows.
 SIZED_BY_VALUES = frozenset("nonzero _unique2 unique_consecutive unique_dim masked_select bincount".split())
