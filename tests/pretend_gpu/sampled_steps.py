@@ -1,7 +1,7 @@
 """Trains sampled steps on the pretend GPU and on the CPU: ``python -m tests.pretend_gpu.sampled_steps DIRECTORY``.
 
-Prints a JSON object with the losses and validations of each case on both devices, or the text of an error, and the error of an operator
-that mixes devices.
+Prints a JSON object with the losses and validations of each case on both devices, or the text of an error, and the
+error of an operator that mixes devices.
 """
 
 from __future__ import annotations
