@@ -199,7 +199,7 @@ class BipartiteConv(nn.Module):
             used = world.use(receiver, messages.active_rows)
         change = stale is not None and self.linear and inputs.value.device.type != "cpu"
         if change:  # one sum in the place of two, which CPUs compute as in earlier versions
-            inputs = inputs.minus(stale.inputs, self.rating - stale.conv.rating if self.num_levels else None)
+            inputs = inputs.minus(stale.inputs, self.rating - stale.conv.rating.detach() if self.num_levels else None)
         partial = self.partial(inputs, used, messages, world, None if stale is None else stale.shift)
         if stale is not None and not change:
             partial = partial - stale.sampled_sums(messages)
