@@ -42,7 +42,7 @@ def choose_shrinkage(predicted: Tensor, biases: Tensor, rating: Tensor, world: W
     shrinkage = (along / square).clamp(LEAST_SHRINKAGE, 1.0).div_(STEP).round_().mul_(STEP)
     gain = (left - rest).square_() - (left - shrinkage * rest).square_()
     sums = world.all_reduce_sum_(sums_of(gain))
-    along, square, shrinkage, *sums = torch.cat([torch.stack([along, square, shrinkage]), sums]).tolist()
-    if not (0 < square < math.inf and math.isfinite(along)):  # no ratings, or a diverged model
+    chosen, with_left, squared, *of_gain = torch.cat([torch.stack([shrinkage, along, square]), sums]).tolist()
+    if not (0 < squared < math.inf and math.isfinite(with_left)):  # no ratings, or a diverged model
         return 1.0
-    return shrinkage if sums_exceed_standard_error(*sums) else 1.0
+    return chosen if sums_exceed_standard_error(*of_gain) else 1.0
