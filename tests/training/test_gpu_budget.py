@@ -19,11 +19,11 @@ WAITS_OF_A_GROUP = 4
 #: Configuration -> most waits and most launches of a step, or of a validation. Lower them after every improvement.
 BUDGET = {
     "ml20m_full": (0, 225),
-    "ml20m_sage": (2, 430),
-    "ml20m_gcn": (2, 475),
-    "ml20m_gat": (2, 570),
+    "ml20m_sage": (0, 240),
+    "ml20m_gcn": (0, 285),
+    "ml20m_gat": (0, 400),
     "ranking_squared": (1, 230),
-    "validation": (12, 300),
+    "validation": (2, 110),
 }
 #: Most entries of a list for one program, so that some lists of the small dataset need several.
 CHUNK = 16
