@@ -117,11 +117,13 @@ def rating_metrics(
     """
     sums = [torch.tensor(float(rating.numel()), dtype=torch.float64, device=rating.device)]
     of_users: list[Tensor] = []
+    rating = rating.double()
     for predictions in (predicted,) if without_time is None else (predicted, without_time):
-        error = (unit.clip(predictions).double() - rating.double()) * unit.std
-        sums += [error.square().sum(), error.abs().sum()]
+        error = (unit.clip(predictions).double() - rating).mul_(unit.std)
+        square, absolute = error.square(), error.abs()
+        sums += [square.sum(), absolute.sum()]
         if pointer is not None:
-            of_users += [segment_sum(error.square(), pointer), segment_sum(error.abs(), pointer)]
+            of_users += [segment_sum(square, pointer), segment_sum(absolute, pointer)]
     count, *errors = world.all_reduce_sum_(torch.stack(sums)).tolist()
     if count == 0:
         return RatingMetrics(None, None, None, None, 0)
@@ -163,11 +165,14 @@ def score_split(
 
 
 @torch.no_grad()
-def model_metrics(model: RatingModel, without_time: Tensor, targets: Targets, graph: RankGraph) -> RatingMetrics:
-    """Metrics of a model from the results of :func:`predict_split`, over all ranks."""
+def model_metrics(
+    model: RatingModel, without_time: Tensor, targets: Targets, graph: RankGraph, by_user: bool = True
+) -> RatingMetrics:
+    """Metrics of a model from the results of :func:`predict_split`, over all ranks, with sums by user or without."""
     timed = targets.temporal_bias is not None
     predicted = without_time + model.temporal_bias(targets) if timed else without_time
-    return rating_metrics(predicted, targets.rating, graph.rating_unit, graph.world, without_time, targets.pointer)
+    pointer = targets.pointer if by_user else None
+    return rating_metrics(predicted, targets.rating, graph.rating_unit, graph.world, without_time, pointer)
 
 
 @torch.no_grad()

@@ -9,12 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from gnnrec.graph.folds import Step
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.graph.temporal_bias import TemporalBiasTables
 from gnnrec.kernels.lists import ByColumn, CSRLists
-from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.sampling import pick
 from gnnrec.kernels.statistics import level_sums
 
@@ -72,7 +70,11 @@ class Messages:
         return lists.weight * level_sums(*messages, self.degree.dtype)
 
     def reversed(self) -> Messages:
-        """Returns the same edges in the other direction; only without sampling."""
+        """Returns the same edges in the other direction, always the same object; only without sampling."""
+        return self._reversed
+
+    @cached_property
+    def _reversed(self) -> Messages:
         return dataclasses.replace(
             self,
             to_users=not self.to_users,
@@ -92,7 +94,7 @@ class Targets:
         rating: float ``[targets]``.
         count: Targets of all ranks, at least 1.
         temporal_bias: Temporal biases, float ``[targets, NUM_TEMPORAL_BIASES]``; None in models without time.
-        select: Sorts the targets by movie where that is cheaper than a sort; None to sort.
+        select: Computes the targets sorted by movie where that is cheaper than a sort; None to sort.
     """
 
     pointer: Tensor
@@ -103,7 +105,7 @@ class Targets:
     select: Callable[[], ByColumn] | None = None
 
     def lists(self, movies: int) -> CSRLists:
-        """Returns the targets as lists of a number of movies."""
+        """Returns the lists of the users' movies, of this many movies."""
         return CSRLists(self.pointer, self.movie, movies, select=self.select)
 
 
@@ -147,7 +149,7 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
             graph.num_movies,
             edges.residual,
             statistics.weight,
-            select=_select(graph, statistics, targets=False),
+            select=selection_by_movie(graph, statistics, targets=False),
         ),
         level=edges.level,
         num_levels=graph.num_levels,
@@ -169,7 +171,7 @@ def whole_graph(graph: RankGraph, statistics: MessageStatistics) -> Batch:
     )
 
 
-def _select(graph: RankGraph, statistics: MessageStatistics, targets: bool) -> Callable[[], ByColumn] | None:
+def selection_by_movie(graph: RankGraph, statistics: MessageStatistics, targets: bool) -> Callable[[], ByColumn] | None:
     """Returns a function that selects the messages or targets from all edges sorted by movie; None to sort them.
 
     Only kernels for devices read them by movie. Before their first use, all edges are sorted once, by time within a
@@ -192,7 +194,7 @@ def sampled_lists(
     Args:
         statistics: Statistics of the pass, with slots.
         draws: Row in the batch of the user of each sampled edge, ``[sampled]``, in any order, and its position by user,
-            ``[sampled]``, which is -1 for empty slots of a device: for each set.
+            ``[sampled]``, which is -1 for empty slots of a device: for each of two sets.
         num_users: Users in the batch.
         movies: Number of movies.
 
@@ -200,30 +202,12 @@ def sampled_lists(
         The lists, and the rating level of each entry, for each set.
     """
     edges = statistics.edges
-    sets = pick(draws, edges.slot, num_users, edges.movie, edges.residual, edges.level)
+    sets = pick(draws, edges.slot, num_users, movies, edges.movie, edges.residual, edges.level)
     return [
-        (CSRLists(pointer, movie, movies, residual, statistics.weight), level)
-        for pointer, movie, residual, level in sets
-    ]
-
-
-def step_targets(graph: RankGraph, statistics: MessageStatistics, step: Step, num_users: int) -> Targets:
-    """Selects the targets of a step. Users of the batch that are not seeds have none."""
-    edges, count = statistics.edges, max(step.num_targets, 1)
-    if step.seeds is None:
-        return Targets(
-            edges.target_pointer,
-            edges.target_movie,
-            edges.target_rating,
-            count,
-            statistics.target_temporal_bias,
-            _select(graph, statistics, targets=True),
-        )
-    counts = edges.target_pointer.diff()[step.seeds]
-    index = ranges(edges.target_pointer[step.seeds], counts, step.local_targets)
-    pointer = offsets(torch.cat([counts, counts.new_zeros(num_users - counts.numel())]))
-    biases = None if statistics.target_temporal_bias is None else statistics.target_temporal_bias[index]
-    return Targets(pointer, edges.target_movie[index], edges.target_rating[index], count, biases)
+        (CSRLists(picked.pointer, picked.movie, movies, picked.residual, statistics.weight, None, picked.select),
+         picked.level)
+        for picked in sets
+    ]  # fmt: skip
 
 
 def receiver_totals(messages: Messages) -> Tensor:

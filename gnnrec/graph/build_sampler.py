@@ -9,15 +9,26 @@ from gnnrec.graph.sampler import BipartiteSampler
 
 
 def build_sampler(
-    options: LoaderOptions, graph: RankGraph, hops: int, seed: int
+    options: LoaderOptions, graph: RankGraph, hops: int, seed: int, fetched_rows: bool = False
 ) -> BipartiteSampler | PyGSampler | None:
-    """The sampler of these options; None for whole neighborhoods of all users."""
+    """Builds the sampler of these options.
+
+    Args:
+        options: The options.
+        graph: The rank's graph.
+        hops: Layers of the model.
+        seed: Seed of the run.
+        fetched_rows: User rows are fetched from the host, which then needs to know the users of a batch.
+
+    Returns:
+        The sampler; None for whole neighborhoods of all users.
+    """
     if not options.samples:
         return None
     arguments = graph, seed, options.movies_per_user, options.raters_per_movie, hops
     if options.sampler == "pyg":
         return PyGSampler(*arguments)
-    return BipartiteSampler(*arguments, slots=graph.device.type != "cpu")
+    return BipartiteSampler(*arguments, slots=graph.device.type != "cpu" and not fetched_rows)
 
 
 def exchanges_used_movies(options: LoaderOptions, graph: RankGraph, hops: int) -> bool:

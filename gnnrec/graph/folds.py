@@ -21,6 +21,10 @@ from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.ragged import offsets, ranges
 from gnnrec.kernels.random import small_integers
 
+#: Most users of all passes of an epoch whose slices are drawn once, which takes 32 MB. Otherwise they are drawn twice:
+#: to be counted, and to be used.
+MOST_KEPT = 1 << 22
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:
@@ -59,8 +63,9 @@ class Epoch:
         self.slices = -(-graph.num_users_global // seed_users) if seed_users > 0 else 1
         stream = rng.key(seed, "fold", epoch)
         self.fold = small_integers(stream, graph.edge_id, folds)
-        self._pass: tuple[int, list[Tensor | None]] | None = None  # a fold and the seeds of its steps
+        self._pass: tuple[int, Tensor] | None = None  # a fold and the seeds of all of its steps
         self._biases: FoldBiases | None = None
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}  # slices of folds
 
     @property
     def num_steps(self) -> int:
@@ -108,10 +113,23 @@ class Epoch:
     def step(self, index: int) -> Step:
         """Returns step ``index`` of this epoch, from 0; the first call is a collective."""
         fold, position = divmod(index, self.slices)
-        targets, local_targets, _ = self._counts[index]
+        targets, local_targets, count = self._counts[index]
+        seeds = None
+        if self.slices > 1:
+            first = sum(number for _, number in self.local_sizes(fold)[:position])
+            seeds = self.seeds(fold)[first : first + count]
+        return Step(self.epoch, index, fold, seeds, targets, local_targets)
+
+    def seeds(self, fold: int) -> Tensor:
+        """Returns local rows of this rank's users, sorted by the step of a pass whose seeds they are, then row."""
         if self._pass is None or self._pass[0] != fold:
-            self._pass = fold, self._seed_slices(fold)
-        return Step(self.epoch, index, fold, self._pass[1][position], targets, local_targets)
+            self._pass = fold, self._slices(fold)[0]
+        return self._pass[1]
+
+    def local_sizes(self, fold: int) -> list[tuple[int, int]]:
+        """Returns the targets and the seed users of this rank in each step of a pass."""
+        steps = self._counts[fold * self.slices : (fold + 1) * self.slices]
+        return [(targets, seeds) for _, targets, seeds in steps]
 
     @cached_property
     def _counts(self) -> list[list[int]]:
@@ -128,20 +146,22 @@ class Epoch:
         order, pointer = self._slices(fold)
         return torch.stack([offsets(self.folds.user_count[fold][order])[pointer], pointer]).diff()
 
-    def _seed_slices(self, fold: int) -> list[Tensor | None]:
-        if self.slices == 1:
-            return [None]
-        sizes = [seeds for _, _, seeds in self._counts[fold * self.slices : (fold + 1) * self.slices]]
-        return list(torch.split(self._slices(fold)[0], sizes))
-
     def _slices(self, fold: int) -> tuple[Tensor, Tensor]:
         """Returns local users sorted by step, and the start of each step ``[slices + 1]``."""
-        stream = rng.key(self.seed, "shuffle", self.epoch, fold)
-        return stratified_slices(self.graph.part, self.slices, stream, self.graph.device)
+        if fold in self._kept:
+            return self._kept[fold]
+        drawn = self._slicing.draw(rng.key(self.seed, "shuffle", self.epoch, fold))
+        if self.num_folds * self.graph.num_users <= MOST_KEPT:
+            self._kept[fold] = drawn
+        return drawn
+
+    @cached_property
+    def _slicing(self) -> StratifiedSlices:
+        return StratifiedSlices(self.graph.part, self.slices, self.graph.device)
 
 
-def stratified_slices(part: Partition, slices: int, stream: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Splits the users of a rank into slices with equal parts of every shard.
+class StratifiedSlices:
+    """Splits the users of a rank into slices with equal parts of every shard, anew for each key.
 
     User number ``i`` of a shard of ``n`` users in random order belongs to slice ``(i * slices // n + turn) % slices``.
     ``turn`` is the shard's position in a random order of all shards, so that shards smaller than the number of slices
@@ -150,21 +170,41 @@ def stratified_slices(part: Partition, slices: int, stream: int, device: torch.d
     Args:
         part: The owned users.
         slices: Number of slices, the same on every rank.
-        stream: Key from :func:`gnnrec.rng.key`, a new one for every split.
-        device: Device of the result.
-
-    Returns:
-        Local users sorted by slice, then row, int64 ``[users]``, and the start of each slice, int64 ``[slices + 1]``.
+        device: Device of the results.
     """
-    sizes = torch.tensor(part.shards, device=device).diff()
-    shard = torch.repeat_interleave(torch.arange(sizes.numel(), device=device), sizes, output_size=part.num_users)
-    shuffled = rng.permutation(stream, torch.arange(part.start, part.stop, device=device))
-    shuffled = shuffled[torch.argsort(shard[shuffled], stable=True)]
-    every_shard = torch.arange(part.num_shards, device=device)
-    turn = torch.argsort(rng.permutation(rng.key(stream, "shards"), every_shard))
-    place = torch.arange(shuffled.numel(), device=device) - (offsets(sizes)[:-1])[shard]
-    position = (place * slices // sizes[shard] + turn[shard + part.first_shard]) % slices
-    # Sorting the users of a slice by row makes memory accesses sequential.
-    by_row = torch.argsort(position * part.num_users + shuffled)
-    starts = torch.searchsorted(position[by_row], torch.arange(slices + 1, device=device))
-    return shuffled[by_row], starts
+
+    def __init__(self, part: Partition, slices: int, device: torch.device):
+        self.part, self.slices, self.device = part, slices, device
+        sizes = torch.tensor(part.shards, device=device).diff()
+        numbers = torch.arange(sizes.numel(), device=device)
+        self._shard = torch.repeat_interleave(numbers, sizes, output_size=part.num_users)
+        self._rows = torch.arange(part.start, part.stop, device=device)
+        place = torch.arange(part.num_users, device=device) - (offsets(sizes)[:-1])[self._shard]
+        # Of users sorted by shard, before the turn.
+        self._slice = place * slices // sizes[self._shard]
+        self._every_slice = torch.arange(slices + 1, device=device)
+
+    def draw(self, stream: int) -> tuple[Tensor, Tensor]:
+        """Draws the slices.
+
+        Args:
+            stream: Key from :func:`gnnrec.rng.key`, a new one for every split.
+
+        Returns:
+            Local users sorted by slice, then row, int64 ``[users]``, and the start of each slice, int64
+            ``[slices + 1]``.
+        """
+        shuffled = rng.permutation(stream, self._rows)
+        shuffled = shuffled[torch.argsort(self._shard[shuffled], stable=True)]
+        # Of few numbers, so the host draws them.
+        turn = torch.argsort(rng.permutation(rng.key(stream, "shards"), torch.arange(self.part.num_shards)))
+        turn = turn[self.part.first_shard :].to(self.device, non_blocking=True)
+        position = (self._slice + turn[self._shard]) % self.slices
+        # Sorting the users of a slice by row makes memory accesses sequential.
+        by_row = torch.argsort(position * self.part.num_users + shuffled)
+        return shuffled[by_row], torch.searchsorted(position[by_row], self._every_slice)
+
+
+def stratified_slices(part: Partition, slices: int, stream: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Draws :class:`StratifiedSlices` once."""
+    return StratifiedSlices(part, slices, device).draw(stream)

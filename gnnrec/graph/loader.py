@@ -10,13 +10,14 @@ from torch.profiler import record_function
 from torch_geometric.loader import NeighborLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NodeSamplerInput
 
-from gnnrec.graph.batch import Batch, Messages, receiver_totals, sampled_lists, step_targets, whole_graph
+from gnnrec.graph.batch import Batch, Messages, Targets, receiver_totals, sampled_lists, whole_graph
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.hetero import empty_hetero_data
 from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import RATED_BY, RATES, USER, BipartiteSampler
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
+from gnnrec.graph.step_targets import PassTargets, step_targets
 
 
 class SeedUsers(NodeSamplerInput):
@@ -30,7 +31,17 @@ class SeedUsers(NodeSamplerInput):
         self.input_id, self.node, self.time, self.input_type = rows, rows, None, USER
 
     def __getitem__(self, index: Tensor | list[int]) -> SeedUsers:
-        return SeedUsers(self.node[torch.as_tensor(index, dtype=torch.int64, device=self.node.device)])
+        return SeedUsers(self.node[self._rows(index)])
+
+    def _rows(self, index: Tensor | list[int]) -> Tensor:
+        return torch.as_tensor(index, dtype=torch.int64, device=self.node.device)
+
+
+class EveryUser(SeedUsers):
+    """All users of a rank: an index selects itself."""
+
+    def __getitem__(self, index: Tensor | list[int]) -> SeedUsers:
+        return SeedUsers(self._rows(index))
 
 
 class RatingLoader(NeighborLoader):
@@ -63,6 +74,7 @@ class RatingLoader(NeighborLoader):
         self.graph, self.neighbor_sampler, self.exclude = graph, sampler, exclude
         self._statistics: tuple[tuple, MessageStatistics] | None = None
         self._dropout: tuple[tuple, MessageDropout] | None = None
+        self._targets: tuple[MessageStatistics, PassTargets] | None = None
         super().__init__(
             empty_hetero_data(graph),
             num_neighbors=[-1],
@@ -70,7 +82,7 @@ class RatingLoader(NeighborLoader):
             # NeighborLoader requires a sampler, even if whole neighborhoods never call it.
             neighbor_sampler=sampler or BipartiteSampler(graph, 0, -1, -1, 1),
         )
-        self.input_data = SeedUsers(torch.arange(graph.num_users, device=graph.device))
+        self.input_data = EveryUser(graph.local_rows)
 
     def batch(self, epoch: Epoch, step: Step) -> Batch:
         """Makes the batch of one step."""
@@ -79,18 +91,18 @@ class RatingLoader(NeighborLoader):
         if self.neighbor_sampler is None:
             batch = whole_graph(self.graph, statistics)
         else:
-            movies = (
-                self._needed(step_targets(self.graph, statistics, step, self.graph.num_users).movie)
-                if self.one_hop
-                else None
-            )
+            movies = None
+            if self.one_hop:
+                users = self.graph.num_users
+                movies = self._needed(self._step_targets(statistics, epoch, step, users, whole=True).movie)
             self.neighbor_sampler.set_step(epoch.epoch, step.index, *[] if movies is None else [movies])
-            seeds = self.graph.user_rows - self.graph.part.start if step.seeds is None else step.seeds
+            seeds = self.graph.local_rows if step.seeds is None else step.seeds
             with record_function("sampling"):
                 batch = self(seeds)
             if step.seeds is None:  # seeds come first, so these are all users in row order
                 batch.users = None
-        batch.targets = step_targets(self.graph, statistics, step, batch.user_rows.numel())
+        users = batch.user_rows.numel()
+        batch.targets = self._step_targets(statistics, epoch, step, users, whole=batch.users is None)
         if self.active_rows and self.graph.world.size > 1:
             batch.used_movies = self._needed(
                 batch.to_users.lists.entry, batch.to_movies.lists.entry, batch.targets.movie
@@ -105,7 +117,7 @@ class RatingLoader(NeighborLoader):
             # On devices, messages are sorted by movie with their slots.
             slots = self.neighbor_sampler is not None or self.graph.device.type != "cpu"
             # Frees the memory of the previous pass first.
-            self._statistics = None
+            self.release()
             statistics = message_statistics(self.graph, epoch, fold, dropout, slots)
             if not self.exclude:
                 leaking = message_statistics(self.graph, epoch, -1, dropout, slots)
@@ -113,9 +125,19 @@ class RatingLoader(NeighborLoader):
             self._statistics = key, statistics
         return self._statistics[1]
 
+    def _step_targets(
+        self, statistics: MessageStatistics, epoch: Epoch, step: Step, users: int, whole: bool
+    ) -> Targets:
+        """Returns the targets of a step; ``whole`` batches have all users in row order."""
+        if step.seeds is None or not getattr(self.neighbor_sampler, "slots", False):
+            return step_targets(self.graph, statistics, step, users)
+        if self._targets is None or self._targets[0] is not statistics:
+            self._targets = statistics, PassTargets(statistics, epoch, step.fold, self.graph.num_movies)
+        return self._targets[1].of_step(step, users, whole)
+
     def release(self) -> None:
         """Frees the memory of the latest pass."""
-        self._statistics = None
+        self._statistics = self._targets = None
 
     @property
     def current(self) -> MessageStatistics:
@@ -131,11 +153,15 @@ class RatingLoader(NeighborLoader):
     def filter_fn(self, out: HeteroSamplerOutput) -> Batch:
         """Joins a sampled subgraph with ratings and drops edges without a message."""
         graph, statistics = self.graph, self.current
-        users = out.node[USER]
-        user_degree, movie_degree = statistics.user_degree[users], statistics.movie_degree
-        user_sampling_scale, movie_sampling_scale = self.neighbor_sampler.sampling_scale(users)
+        users = None if out.node[USER] is graph.local_rows else out.node[USER]
+        user_rows, user_degree, user_bias = (
+            table if users is None else table[users]
+            for table in (graph.user_rows, statistics.user_degree, statistics.user_bias)
+        )
+        movie_degree = statistics.movie_degree
+        user_sampling_scale, movie_sampling_scale = self.neighbor_sampler.sampling_scale(out.node[USER])
         draws = [(out.col[RATED_BY], out.edge[RATED_BY]), (out.row[RATES], out.edge[RATES])]
-        lists = sampled_lists(statistics, draws, users.numel(), graph.num_movies)
+        lists = sampled_lists(statistics, draws, user_rows.numel(), graph.num_movies)
         # Whole degrees are totals.
         to_users = Messages(
             *lists[0], graph.num_levels, True, user_degree, movie_degree, user_sampling_scale, user_degree
@@ -150,11 +176,11 @@ class RatingLoader(NeighborLoader):
             to_movies.active_rows = self._active_rows(to_movies)
         return Batch(
             users=users,
-            user_rows=graph.user_rows[users],
+            user_rows=user_rows,
             to_users=to_users,
             to_movies=to_movies,
             mean=statistics.mean,
-            user_bias=statistics.user_bias[users],
+            user_bias=user_bias,
             movie_bias=statistics.movie_bias,
         )
 
@@ -173,10 +199,11 @@ class RatingLoader(NeighborLoader):
 
     def _needed(self, *movies: Tensor) -> Tensor:
         """Returns the union of ``movies`` over ranks, ascending, int64 ``[n]``."""
-        mask = torch.zeros(self.graph.num_movies, dtype=torch.uint8, device=self.graph.device)
+        # The last row is that of places without a message.
+        mask = torch.zeros(self.graph.num_movies + 1, dtype=torch.uint8, device=self.graph.device)
         for rows in movies:
             mask[rows.to(torch.int64)] = 1
-        return self.graph.world.all_reduce_max_(mask).nonzero().squeeze(1)
+        return self.graph.world.all_reduce_max_(mask[:-1]).nonzero().squeeze(1)
 
 
 def _with_targets_among_messages(honest: MessageStatistics, leaking: MessageStatistics) -> MessageStatistics:

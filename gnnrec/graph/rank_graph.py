@@ -96,6 +96,11 @@ class RankGraph:
         return torch.arange(self.part.start, self.part.stop, device=self.device)
 
     @cached_property
+    def local_rows(self) -> Tensor:
+        """Local rows of this rank's users, int64 ``[users]``."""
+        return torch.arange(self.num_users, device=self.device)
+
+    @cached_property
     def user_degree(self) -> Tensor:
         """int64 ``[users]``."""
         return self.user_ptr.diff()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSampler
 
 from gnnrec import rng
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.kernels.neighbor_lists import NeighborLists
 from gnnrec.kernels.sampling import draw, draw_slots
 
 USER, MOVIE = "user", "movie"
@@ -32,8 +35,10 @@ class BipartiteSampler(BaseSampler):
         movies_per_user: Movies drawn for each user; negative for all.
         raters_per_movie: Raters drawn for each movie over all ranks; negative for all.
         hops: 1 draws neighbors of seeds and movies only, 2 or more also of the sampled raters.
-        slots: Outputs may have empty slots, which have edge -1, so that the host does not wait for the number of draws.
-            :class:`gnnrec.graph.loader.RatingLoader` accepts them, but PyG's own loaders do not.
+        slots: Outputs may have empty slots, which have edge -1, and users that are neither seeds nor drawn, so that the
+            host does not wait for the numbers of draws and users. Users are then :attr:`RankGraph.local_rows` itself
+            if draws may reach as many. :class:`gnnrec.graph.loader.RatingLoader` accepts both, but PyG's own loaders
+            do not.
     """
 
     def __init__(
@@ -60,25 +65,23 @@ class BipartiteSampler(BaseSampler):
             raise ValueError(f"seeds are nodes of type {USER!r}, not {inputs.input_type!r}")
         graph = self.graph
         seeds = inputs.node.to(graph.device)
-        movie, rater_edge = self._draw_raters()
-        # The users of empty slots are the row after the last one.
-        rater = self._rows(graph.user, rater_edge, graph.num_users)
-        users, lookup = self._compact(seeds, rater)
-        expanded = users if self.hops > 1 else seeds
-        receiver, position = self._draw(
-            rng.key(self.stream, "movies"),
-            graph.user_rows[expanded],
-            graph.user_degree[expanded],
-            self.movies_per_user,
-        )
-        edge = graph.user_ptr[expanded][receiver] + position
-        if self.slots:
-            edge = torch.where(position >= 0, edge, -1)
+        movies = self._movie_rows if self.movies is None else self.movies
+        # The user of an empty slot is the row after the last one.
+        movie, rater_edge, rater = self._draw("raters", movies, 0, self._raters, self.raters_per_movie, graph.num_users)
+        users, lookup = self._users(seeds, rater)
+        receivers, lists = seeds, self._rated
+        if self.hops > 1:
+            receivers = users
+            if lookup is None:
+                lists = dataclasses.replace(lists, degree=lists.degree * self._present(seeds, rater))
+        if self.slots and lookup is not None:
+            users = users.clamp(max=graph.num_users - 1)
+        user, edge, rated = self._draw("movies", receivers, graph.part.start, lists, self.movies_per_user, -1)
         return HeteroSamplerOutput(
-            node={USER: users, MOVIE: torch.arange(graph.num_movies, device=graph.device)},
-            row={RATED_BY: self._rows(graph.movie, edge, -1), RATES: lookup[rater]},
-            col={RATED_BY: receiver, RATES: movie},
-            edge={RATED_BY: edge, RATES: self._rows(graph.order, rater_edge, -1)},
+            node={USER: users, MOVIE: self._movie_rows},
+            row={RATED_BY: rated, RATES: rater if lookup is None else lookup[rater]},
+            col={RATED_BY: user if lookup is None else lookup[user], RATES: movie},
+            edge={RATED_BY: edge, RATES: rater_edge},
             batch=None,
             metadata=(inputs.input_id, inputs.time),
         )
@@ -95,53 +98,81 @@ class BipartiteSampler(BaseSampler):
         out.metadata = (inputs.input_id, labels, inputs.label, inputs.time)
         return out
 
-    def _draw_raters(self) -> tuple[Tensor, Tensor]:
-        """Returns movie and position by movie of the draws among this rank's users."""
+    @cached_property
+    def _movie_rows(self) -> Tensor:
+        return torch.arange(self.graph.num_movies, device=self.graph.device)
+
+    @cached_property
+    def _rated(self) -> NeighborLists:
+        """The movies of users, and those of row ``num_users``, which is no user and has none."""
+        degree, pointer = self.graph.user_degree, self.graph.user_ptr
+        return NeighborLists(
+            torch.cat([degree, degree.new_zeros(1)]), torch.cat([pointer, pointer[-1:]]), self.graph.movie
+        )
+
+    @cached_property
+    def _raters(self) -> NeighborLists:
+        """The raters of movies, of which this rank has its own users."""
         graph = self.graph
-        movies, degree = torch.arange(graph.num_movies, device=graph.device), graph.movie_degree
-        if self.movies is not None:
-            movies, degree = self.movies, degree[self.movies]
-        movie, position = self._draw(rng.key(self.stream, "raters"), movies, degree, self.raters_per_movie)
-        movie = movies[movie]
-        position -= graph.movie_start[movie]
-        owned = (position >= 0) & (position < graph.movie_ptr.diff()[movie])
-        if self.slots:
-            return movie, torch.where(owned, graph.movie_ptr[movie] + position, -1)
-        owned = owned.nonzero().squeeze(1)
-        movie, position = movie[owned], position[owned]
-        return movie, graph.movie_ptr[movie] + position
+        return NeighborLists(graph.movie_degree, graph.movie_ptr, graph.user, graph.movie_start, graph.order)
 
-    def _draw(self, stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
-        """Draws as :func:`~gnnrec.kernels.sampling.draw` does, or into slots if they may be empty and are few."""
-        few = 0 <= fan_out and ids.numel() * fan_out <= _MOST_SLOTS
-        return (draw_slots if self.slots and few else draw)(stream, ids, degree, fan_out)
+    def _draw(
+        self, name: str, nodes: Tensor, first: int, lists: NeighborLists, fan_out: int, missing: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draws neighbors as :func:`~gnnrec.kernels.sampling.draw_slots` does, without slots unless they are few."""
+        stream = rng.key(self.stream, name)
+        if self.slots and 0 <= fan_out and nodes.numel() * fan_out <= _MOST_SLOTS:
+            return draw_slots(stream, nodes, first, lists, fan_out, missing)
+        node, position = draw(stream, nodes + first, lists.degree[nodes], fan_out)
+        node = nodes[node]
+        if lists.start is not None:
+            position -= lists.start[node]
+            owned = (position >= 0) & (position < lists.pointer.diff()[node])
+            owned = owned.nonzero().squeeze(1)
+            node, position = node[owned], position[owned]
+        place = lists.pointer[node] + position
+        edge = place if lists.edge is None else lists.edge[place].to(torch.int64)
+        return node, edge, lists.neighbor[place].to(torch.int64)
 
-    def _rows(self, table: Tensor, edge: Tensor, missing: int) -> Tensor:
-        """Returns the entries of a table of edges as int64, and ``missing`` for empty slots."""
-        if not self.slots:
-            return table[edge].to(torch.int64)
-        return torch.where(edge >= 0, table[edge.clamp(min=0)].to(torch.int64), missing)
+    def _users(self, seeds: Tensor, raters: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns the users of the batch, and each local user's row in the batch, -1 for none.
 
-    def _compact(self, seeds: Tensor, raters: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the users of the batch, seeds first, and each local user's row in the batch (-1 for none).
-
-        Row ``num_users`` of raters is no user.
+        Seeds come first. With slots, users are those of the rank in row order if draws may reach as many, without a
+        lookup; otherwise row ``num_users`` fills the places that draws may leave.
         """
-        num_users = self.graph.num_users
-        present = torch.zeros(num_users + 1, dtype=torch.bool, device=self.graph.device)
-        present[raters] = True
+        num_users, most = self.graph.num_users, seeds.numel() + raters.numel()
+        if self.slots and most >= num_users:
+            return self.graph.local_rows, None
+        present = self._present(seeds, raters)[:num_users]
         present[seeds] = False
-        users = torch.cat([seeds, present[:num_users].nonzero().squeeze(1)])
+        if self.slots:
+            others = torch.nonzero_static(present, size=raters.numel(), fill_value=num_users).squeeze(1)
+        else:
+            others = present.nonzero().squeeze(1)
+        users = torch.cat([seeds, others])
         lookup = torch.full((num_users + 1,), -1, dtype=torch.int64, device=self.graph.device)
         lookup[users] = torch.arange(users.numel(), device=users.device)
         return users, lookup
 
+    def _present(self, seeds: Tensor, raters: Tensor) -> Tensor:
+        """Returns which users are seeds or raters, bool ``[users + 1]``, the last of which is no user."""
+        present = torch.zeros(self.graph.num_users + 1, dtype=torch.bool, device=self.graph.device)
+        present[raters] = True
+        present[seeds] = True
+        return present
+
     def sampling_scale(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Computes edges in the whole graph over sampled edges, for users (local rows) and for all movies."""
-        dtype = self.graph.dtype
+        of_users, of_movies = self._sampling_scales
+        return of_users if users is self.graph.local_rows else of_users[users], of_movies
+
+    @cached_property
+    def _sampling_scales(self) -> tuple[Tensor, Tensor]:
+        """:meth:`sampling_scale` of all users and movies."""
+        graph = self.graph
         return (
-            _sampling_scale(self.graph.user_degree[users], self.movies_per_user, dtype),
-            _sampling_scale(self.graph.movie_degree, self.raters_per_movie, dtype),
+            _sampling_scale(graph.user_degree, self.movies_per_user, graph.dtype),
+            _sampling_scale(graph.movie_degree, self.raters_per_movie, graph.dtype),
         )
 
     @property

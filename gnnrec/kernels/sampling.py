@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from gnnrec.kernels import dispatch, sampling_reference
+from gnnrec.kernels.neighbor_lists import NeighborLists, Picked
 
 _KERNELS = dispatch.KernelTable("sampling", sampling_reference)
-
-Lists = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
@@ -32,46 +30,55 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     return _KERNELS[ids.device.type].draw(stream, ids, degree, fan_out)
 
 
-def draw_slots(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
+def draw_slots(
+    stream: int, nodes: Tensor, first: int, lists: NeighborLists, fan_out: int, missing: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Draws like :func:`draw` into ``fan_out`` slots of each node, so that the host waits for no device.
 
+    A slot is empty if the list is shorter, or if another rank has the drawn neighbor.
+
     Args:
-        stream, ids, degree: As in :func:`draw`.
+        stream: Key from :func:`gnnrec.rng.key`.
+        nodes: Rows of the nodes in the lists, int64 ``[nodes]``.
+        first: Global row of row 0.
+        lists: The lists of neighbors, of at least one edge.
         fan_out: Draws per node, at least 0.
+        missing: Neighbor of empty slots.
 
     Returns:
-        The node of each slot and the position in its list, -1 for an empty slot, both int64 ``[nodes * fan_out]``.
+        The row of each slot's node, the edge, -1 for an empty slot, and the neighbor, all int64 ``[nodes * fan_out]``.
     """
     # A loop for CPUs would gain nothing: their host computes the number of draws itself.
-    return getattr(_KERNELS[ids.device.type], "draw_slots", sampling_reference.draw_slots)(stream, ids, degree, fan_out)
+    kernels = _KERNELS[nodes.device.type]
+    function = getattr(kernels, "draw_slots", sampling_reference.draw_slots)
+    return function(stream, nodes, first, lists, fan_out, missing)
 
 
 def pick(
-    draws: list[tuple[Tensor, Tensor]], slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
-) -> list[Lists]:
-    """Builds lists of the messages among each of several sets of drawn edges.
+    draws: list[tuple[Tensor, Tensor]],
+    slot: Tensor,
+    rows: int,
+    columns: int,
+    movie: Tensor,
+    residual: Tensor,
+    level: Tensor,
+) -> list[Picked]:
+    """Builds lists of the messages among each of two sets of drawn edges.
 
-    The host waits for a device once, for the numbers of messages.
+    A GPU has a place for every draw, so that the host does not wait for the number of messages: places after the last
+    list are in none, and have the movie ``columns``.
 
     Args:
         draws: List of each draw, int64 ``[draws]``, in any order, and drawn edge, int64 ``[draws]``: for each set. On
             devices, the edge of an empty slot is -1.
         slot: Message of each edge, negative for none, int32 ``[edges]``.
         rows: Number of lists of each set.
+        columns: Number of movies.
         movie: int32 ``[messages]``.
         residual: Float ``[messages]``.
         level: uint8 ``[messages]``.
 
     Returns:
-        For each set, start of each list, int64 ``[rows + 1]``, and movie, residual and level of its messages, in the
-        order of draws.
+        The messages of each list in the order of draws, for each set.
     """
-    kernels = _KERNELS[slot.device.type]
-    if hasattr(kernels, "pick"):
-        return [kernels.pick(row, edge, slot, rows, movie, residual, level) for row, edge in draws]
-    sets = [kernels.find(row, edge, slot, rows) for row, edge in draws]
-    counts = torch.stack([pointer[-1] for pointer, _, _ in sets]).tolist()
-    return [
-        (pointer, *kernels.take(order, message, count, movie, residual, level))
-        for (pointer, order, message), count in zip(sets, counts)
-    ]
+    return _KERNELS[slot.device.type].pick(draws, slot, rows, columns, movie, residual, level)

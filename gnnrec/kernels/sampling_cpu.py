@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.kernels.compiled import compiled
+from gnnrec.kernels.neighbor_lists import Picked
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.random_cpu import bits
 from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_compiled, unsigned
@@ -64,13 +65,25 @@ def _pick(row, drawn_slot, next_place, movie, residual, level, out_movie, out_re
 
 
 def pick(
-    row: Tensor, edge: Tensor, slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    draws: list[tuple[Tensor, Tensor]],
+    slot: Tensor,
+    rows: int,
+    columns: int,
+    movie: Tensor,
+    residual: Tensor,
+    level: Tensor,
+) -> list[Picked]:
     """See :func:`gnnrec.kernels.sampling.pick`. A counting sort: draws keep their order within a list."""
+    return [_pick_set(row, edge, slot, rows, movie, residual, level) for row, edge in draws]
+
+
+def _pick_set(
+    row: Tensor, edge: Tensor, slot: Tensor, rows: int, movie: Tensor, residual: Tensor, level: Tensor
+) -> Picked:
     pointer, drawn_slot = torch.zeros(rows + 1, dtype=torch.int64), torch.empty(row.numel(), dtype=torch.int32)
     _count(array(row), array(edge), array(slot), array(drawn_slot), array(pointer))
     count = int(pointer[-1])
     out = [tensor.new_empty(count) for tensor in (movie, residual, level)]
     read = [array(tensor) for tensor in (movie, residual, level)]
     _pick(array(row), array(drawn_slot), array(pointer[:-1].clone()), *read, *(array(tensor) for tensor in out))
-    return pointer, *out
+    return Picked(pointer, *out)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gnnrec import rng
+from gnnrec.kernels.neighbor_lists import NeighborLists, Picked
 from gnnrec.kernels.ragged import offsets
 
 
@@ -18,12 +19,21 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     return node, number if fan_out < 0 else _positions(stream, ids, degree, fan_out, node, number)
 
 
-def draw_slots(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
+def draw_slots(
+    stream: int, nodes: Tensor, first: int, lists: NeighborLists, fan_out: int, missing: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """See :func:`gnnrec.kernels.sampling.draw_slots`."""
-    slot = torch.arange(ids.numel() * fan_out, device=ids.device)
+    slot = torch.arange(nodes.numel() * fan_out, device=nodes.device)
     node, number = slot // max(fan_out, 1), slot % max(fan_out, 1)
-    position = _positions(stream, ids, degree, fan_out, node, number)
-    return node, torch.where(number < degree[node], position, -1)
+    position = _positions(stream, nodes + first, lists.degree[nodes], fan_out, node, number)
+    row = nodes[node]
+    full = number < lists.degree[row]
+    if lists.start is not None:
+        position = position - lists.start[row]
+    full &= (position >= 0) & (position < lists.pointer.diff()[row])
+    place = torch.where(full, lists.pointer[row] + position, 0)
+    edge = place if lists.edge is None else lists.edge[place].to(torch.int64)
+    return row, torch.where(full, edge, -1), torch.where(full, lists.neighbor[place].to(torch.int64), missing)
 
 
 def _positions(stream: int, ids: Tensor, degree: Tensor, fan_out: int, node: Tensor, number: Tensor) -> Tensor:
@@ -37,24 +47,31 @@ def _positions(stream: int, ids: Tensor, degree: Tensor, fan_out: int, node: Ten
     return torch.where(length > fan_out, position, number)
 
 
-def find(row: Tensor, edge: Tensor, slot: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Sorts the messages among drawn edges by list; the host does not wait for their number.
+def pick(
+    draws: list[tuple[Tensor, Tensor]],
+    slot: Tensor,
+    rows: int,
+    columns: int,
+    movie: Tensor,
+    residual: Tensor,
+    level: Tensor,
+) -> list[Picked]:
+    """See :func:`gnnrec.kernels.sampling.pick`. The host waits once, for the numbers of messages."""
+    sets = [_find(row, edge, slot, rows) for row, edge in draws]
+    counts = torch.stack([pointer[-1] for pointer, _ in sets]).tolist()
+    chosen = [message[:count] for (_, message), count in zip(sets, counts)]
+    return [
+        Picked(pointer, movie[message], residual[message], level[message])
+        for (pointer, _), message in zip(sets, chosen)
+    ]
 
-    Args:
-        row, edge, slot, rows: As in :func:`gnnrec.kernels.sampling.pick`; the edge of an empty slot is -1.
+
+def _find(row: Tensor, edge: Tensor, slot: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Sorts the messages among drawn edges by list, those of draws without one last.
 
     Returns:
-        Start of each list, int64 ``[rows + 1]``, the order of draws, int64 ``[draws]``, of which the first
-        ``pointer[-1]`` have messages, and the message of each draw, int32 ``[draws]``.
+        Start of each list, int64 ``[rows + 1]``, and the message of each draw, int32 ``[draws]``.
     """
     message = torch.where(edge >= 0, slot[edge.clamp(min=0)], -1)
     row, order = torch.sort(torch.where(message >= 0, row, rows), stable=True)
-    return torch.searchsorted(row, torch.arange(rows + 1, device=row.device)), order, message
-
-
-def take(
-    order: Tensor, message: Tensor, count: int, movie: Tensor, residual: Tensor, level: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns movie, residual and level of the first ``count`` draws in ``order``."""
-    message = message[order[:count]]
-    return movie[message], residual[message], level[message]
+    return torch.searchsorted(row, torch.arange(rows + 1, device=row.device)), message[order]

@@ -1,8 +1,4 @@
-"""Triton implementation of :mod:`gnnrec.kernels.sampling`.
-
-One kernel draws: a program has the slots of some nodes. Messages are sorted by list with torch's stable sort, between
-a kernel that finds them and one that reads them.
-"""
+"""Triton implementation of :mod:`gnnrec.kernels.sampling`: a program of the kernel that draws has some slots."""
 
 from __future__ import annotations
 
@@ -12,11 +8,15 @@ import triton.language as tl
 from torch import Tensor
 
 from gnnrec.kernels import sampling_reference
+from gnnrec.kernels.neighbor_lists import NeighborLists
+from gnnrec.kernels.picking_triton import pick
 from gnnrec.kernels.ragged import offsets
 from gnnrec.kernels.random_triton import integers
 
-#: Slots or draws of a program.
-_BLOCK = 512
+__all__ = ["draw", "draw_slots", "pick"]
+
+#: Slots of a program.
+_BLOCK = 256
 _WARPS = 4
 
 
@@ -25,61 +25,50 @@ def draw(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor
     if fan_out < 0:  # copies lists, draws nothing
         return sampling_reference.draw(stream, ids, degree, fan_out)
     pointer = offsets(degree.clamp(max=fan_out))
-    return _draw_into(stream, ids, degree, fan_out, pointer, int(pointer[-1]))
-
-
-def draw_slots(stream: int, ids: Tensor, degree: Tensor, fan_out: int) -> tuple[Tensor, Tensor]:
-    """See :func:`gnnrec.kernels.sampling.draw_slots`."""
-    return _draw_into(stream, ids, degree, fan_out, None, ids.numel() * fan_out)
-
-
-def _draw_into(
-    stream: int, ids: Tensor, degree: Tensor, fan_out: int, pointer: Tensor | None, size: int
-) -> tuple[Tensor, Tensor]:
-    """Draws into ``size`` places: one for each slot if the pointer is None, and otherwise from the start of a node."""
-    node, position = (torch.empty(size, dtype=torch.int64, device=ids.device) for _ in range(2))
+    node, position = (torch.empty(int(pointer[-1]), dtype=torch.int64, device=ids.device) for _ in range(2))
     slots = ids.numel() * fan_out
     if slots:
+        arguments = ids.contiguous(), degree.contiguous(), pointer, node, position, slots, fan_out, _BLOCK
         with torch.cuda.device_of(ids):
-            _draw[(triton.cdiv(slots, _BLOCK),)](
+            _draw[(triton.cdiv(slots, _BLOCK),)](stream, *arguments, num_warps=_WARPS)
+    return node, position
+
+
+def draw_slots(
+    stream: int, nodes: Tensor, first: int, lists: NeighborLists, fan_out: int, missing: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """See :func:`gnnrec.kernels.sampling.draw_slots`."""
+    slots = nodes.numel() * fan_out
+    node, edge, neighbor = (torch.empty(slots, dtype=torch.int64, device=nodes.device) for _ in range(3))
+    if slots:
+        read = lists.degree, lists.pointer, lists.start, lists.neighbor, lists.edge
+        with torch.cuda.device_of(nodes):
+            _draw_slots[(triton.cdiv(slots, _BLOCK),)](
                 stream,
-                ids.contiguous(),
-                degree.contiguous(),
-                pointer,
+                nodes.contiguous(),
+                first,
+                *read,
                 node,
-                position,
+                edge,
+                neighbor,
                 slots,
+                missing,
                 fan_out,
                 _BLOCK,
                 num_warps=_WARPS,
             )
-    return node, position
+    return node, edge, neighbor
 
 
-def find(row: Tensor, edge: Tensor, slot: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """See :func:`gnnrec.kernels.sampling_reference.find`."""
-    owner, message = (torch.empty(edge.numel(), dtype=torch.int32, device=edge.device) for _ in range(2))
-    if edge.numel():
-        row, edge = row.contiguous(), edge.contiguous()
-        with torch.cuda.device_of(edge):
-            _find[(triton.cdiv(edge.numel(), _BLOCK),)](
-                row, edge, slot, owner, message, rows, edge.numel(), _BLOCK, num_warps=_WARPS
-            )
-    owner, order = torch.sort(owner, stable=True)
-    return torch.searchsorted(owner, torch.arange(rows + 1, dtype=torch.int32, device=edge.device)), order, message
-
-
-def take(
-    order: Tensor, message: Tensor, count: int, movie: Tensor, residual: Tensor, level: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """See :func:`gnnrec.kernels.sampling_reference.take`."""
-    out = movie.new_empty(count), residual.new_empty(count), level.new_empty(count)
-    if count:
-        with torch.cuda.device_of(movie):
-            _take[(triton.cdiv(count, _BLOCK),)](
-                order, message, movie, residual, level, *out, count, _BLOCK, num_warps=_WARPS
-            )
-    return out
+@triton.jit
+def _position(stream, row, number, length, FAN_OUT: tl.constexpr):
+    """Returns the position of draw ``number`` in the list of a node with this global row."""
+    counter = row * (FAN_OUT + 1)
+    first = number * length // FAN_OUT
+    interval = (number + 1) * length // FAN_OUT - first
+    drawn = first + integers(stream, counter + number, interval) + integers(stream, counter + FAN_OUT, length)
+    drawn = tl.where(drawn >= length, drawn - length, drawn)
+    return tl.where(length > FAN_OUT, drawn, number)
 
 
 @triton.jit(do_not_specialize=["stream", "slots"])
@@ -98,50 +87,47 @@ def _draw(
     inside = place < slots
     node, number = place // FAN_OUT, place % FAN_OUT
     length = tl.load(degree + node, mask=inside, other=0)
-    counter = tl.load(ids + node, mask=inside, other=0) * (FAN_OUT + 1)
-    first = number * length // FAN_OUT
-    interval = (number + 1) * length // FAN_OUT - first
-    drawn = first + integers(stream, counter + number, interval) + integers(stream, counter + FAN_OUT, length)
-    drawn = tl.where(drawn >= length, drawn - length, drawn)
-    position = tl.where(length > FAN_OUT, drawn, number)
-    full = number < length
-    if pointer is None:
-        position = tl.where(full, position, -1)
-    else:
-        inside = inside & full
-        place = tl.load(pointer + node, mask=inside, other=0) + number
-    tl.store(node_out + place, node, mask=inside)
-    tl.store(position_out + place, position, mask=inside)
+    position = _position(stream, tl.load(ids + node, mask=inside, other=0), number, length, FAN_OUT)
+    full = inside & (number < length)
+    place = tl.load(pointer + node, mask=full, other=0) + number
+    tl.store(node_out + place, node, mask=full)
+    tl.store(position_out + place, position, mask=full)
 
 
-@triton.jit(do_not_specialize=["rows", "draws"])
-def _find(row, edge, slot, owner_out, message_out, rows: tl.int32, draws: tl.int64, BLOCK: tl.constexpr):
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < draws
-    chosen = tl.load(edge + place, mask=inside, other=-1)
-    message = tl.load(slot + chosen, mask=chosen >= 0, other=-1)
-    own = tl.load(row + place, mask=inside, other=0).to(tl.int32)
-    tl.store(owner_out + place, tl.where(message >= 0, own, rows), mask=inside)
-    tl.store(message_out + place, message, mask=inside)
-
-
-@triton.jit(do_not_specialize=["count"])
-def _take(
-    order,
-    message,
-    movie,
-    residual,
-    level,
-    movie_out,
-    residual_out,
-    level_out,
-    count: tl.int64,
+@triton.jit(do_not_specialize=["stream", "first", "slots", "missing"])
+def _draw_slots(
+    stream: tl.int64,
+    nodes,
+    first: tl.int64,
+    degree,
+    pointer,
+    start,
+    neighbor,
+    edge,
+    node_out,
+    edge_out,
+    neighbor_out,
+    slots: tl.int64,
+    missing: tl.int64,
+    FAN_OUT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = place < count
-    at = tl.load(order + place, mask=inside, other=0)
-    chosen = tl.load(message + at, mask=inside, other=0)
-    tl.store(movie_out + place, tl.load(movie + chosen, mask=inside, other=0), mask=inside)
-    tl.store(residual_out + place, tl.load(residual + chosen, mask=inside, other=0), mask=inside)
-    tl.store(level_out + place, tl.load(level + chosen, mask=inside, other=0), mask=inside)
+    inside = place < slots
+    number = place % FAN_OUT
+    row = tl.load(nodes + place // FAN_OUT, mask=inside, other=0)
+    length = tl.load(degree + row, mask=inside, other=0)
+    position = _position(stream, row + first, number, length, FAN_OUT)
+    if start is not None:
+        position -= tl.load(start + row, mask=inside, other=0)
+    begin = tl.load(pointer + row, mask=inside, other=0)
+    end = tl.load(pointer + row + 1, mask=inside, other=0)
+    own = begin + position
+    full = inside & (number < length) & (position >= 0) & (own < end)
+    chosen = own
+    if edge is not None:
+        chosen = tl.load(edge + own, mask=full, other=0).to(tl.int64)
+    other = tl.load(neighbor + own, mask=full, other=0).to(tl.int64)
+    tl.store(node_out + place, row, mask=inside)
+    tl.store(edge_out + place, tl.where(full, chosen, -1), mask=inside)
+    tl.store(neighbor_out + place, tl.where(full, other, missing), mask=inside)

@@ -40,10 +40,12 @@ class MessageInputs:
         value: Float ``[senders, channels]``.
         residual_value: Multiplied by the residual of the rating, float ``[senders, channels]``; None in layers without
             ratings.
+        rating: Rating embeddings, float ``[levels, channels]``; None for those of the layer.
     """
 
     value: Tensor
     residual_value: Tensor | None = None
+    rating: Tensor | None = None
 
     def rows(self, index: Tensor | slice) -> MessageInputs:
         """Selects senders by int64 ``[n]`` or a slice."""
@@ -51,6 +53,11 @@ class MessageInputs:
 
     def clone(self) -> MessageInputs:
         return MessageInputs(self.value.clone(), None if self.residual_value is None else self.residual_value.clone())
+
+    def minus(self, old: MessageInputs, rating: Tensor | None) -> MessageInputs:
+        """Returns these values minus older ones, with these rating embeddings."""
+        residual = None if self.residual_value is None else self.residual_value - old.residual_value
+        return MessageInputs(self.value - old.value, residual, rating)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +145,7 @@ class BipartiteConv(nn.Module):
     Attributes:
         heads: Attention logits per edge, and columns of denominators; 0 where weights do not depend on parameters.
         receiver_heads: Those of the heads whose logits depend on receivers.
+        linear: ``partial`` is linear in its inputs, rating embeddings included, and reads nothing else but messages.
         marks_use: ``partial`` itself calls :meth:`~gnnrec.distributed.world.World.use` on what it computes from
             receivers, which are the same on every rank; otherwise ``forward`` calls it on the receivers.
         receives_message_inputs: The first layer's receivers are their message embeddings, not their id embeddings.
@@ -145,13 +153,14 @@ class BipartiteConv(nn.Module):
 
     heads: int = 0
     receiver_heads: int = 0
+    linear: bool = False
     marks_use: bool = False
     receives_message_inputs: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "partial" in vars(cls) and "marks_use" not in vars(cls):
-            cls.marks_use = False  # that of a base class is about the partial that this class replaces
+        for name in {"linear", "marks_use"} - vars(cls).keys() if "partial" in vars(cls) else ():
+            setattr(cls, name, False)  # that of a base class is about the partial that this class replaces
 
     def __init__(
         self, in_channels: int | None, out_channels: int, num_levels: int = 0, scale: float = 1.0, bias: bool = True
@@ -191,8 +200,11 @@ class BipartiteConv(nn.Module):
         used = receiver
         if world is not None and receiver is not None and not self.marks_use:
             used = world.use(receiver, messages.active_rows)
+        change = stale is not None and self.linear and inputs.value.device.type != "cpu"
+        if change:  # one sum in the place of two, which CPUs compute as in earlier versions
+            inputs = inputs.minus(stale.inputs, self.rating - stale.conv.rating.detach() if self.num_levels else None)
         partial = self.partial(inputs, used, messages, world, None if stale is None else stale.shift)
-        if stale is not None:
+        if stale is not None and not change:
             partial = partial - stale.sampled_sums(messages)
         if world is not None and world.size > 1:
             partial = partial.reduced(world.reduce, messages.active_rows)
@@ -251,7 +263,7 @@ class BipartiteConv(nn.Module):
         if self.num_levels:
             levels = messages.level_counts if sender_scale is None else messages.level_sums(sender_scale)
             with full_precision(total):
-                total = torch.addmm(total, levels, self.rating)
+                total = torch.addmm(total, levels, self.rating if inputs.rating is None else inputs.rating)
         return scale_sampled(total, messages)
 
     def scaled_with_bias(self, sums: Tensor, scale: Tensor) -> Tensor:

@@ -42,6 +42,27 @@ class UserChunk:
 Chunks = Callable[[], Iterable[UserChunk]]
 
 
+@dataclasses.dataclass(frozen=True)
+class WholeGraph:
+    """All messages of a graph and their statistics, which training does not change. Every rank makes one.
+
+    Attributes:
+        graph: The rank's graph; all its edges carry messages.
+        statistics: Statistics of all edges.
+        to_users: The messages to all users, in one chunk.
+    """
+
+    graph: RankGraph
+    statistics: MessageStatistics
+    to_users: Messages
+
+    @staticmethod
+    def of(graph: RankGraph, temporal_bias: bool = True) -> WholeGraph:
+        """Computes the statistics; with the tables of temporal biases, for ratings whose time is known."""
+        statistics = message_statistics(graph, tables=temporal_bias)
+        return WholeGraph(graph, statistics, whole_graph(graph, statistics).to_users)
+
+
 @torch.no_grad()
 def embed_all(
     model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536, temporal_bias: bool = True
@@ -55,52 +76,71 @@ def embed_all(
         chunk: Users per chunk.
         temporal_bias: Keep the tables of temporal biases, for ratings whose time is known.
     """
-    statistics = message_statistics(graph, tables=temporal_bias)
+    whole = WholeGraph.of(graph, temporal_bias)
+    return _embed(model, whole, lambda: _chunks(users, whole, chunk))
 
-    def chunks() -> Iterator[UserChunk]:
-        return _chunks(users, graph, statistics, chunk)
 
-    states = movie_states(model, chunks, graph.world)
-    results = [(user_state(model, user_chunk, states), user_chunk.rows["bias"]) for user_chunk in chunks()]
-    user, user_bias = (torch.cat(parts) for parts in zip(*results))
+@torch.no_grad()
+def embed_whole(model: RatingModel, users: NodeTables, whole: WholeGraph) -> NodeEmbeddings:
+    """Computes embeddings like :func:`embed_all` in one chunk. Every rank calls this.
+
+    Args:
+        model: The replicated part, without DDP.
+        users: This rank's user rows.
+        whole: The messages, which later calls can take again.
+    """
+    return _embed(model, whole, lambda: [UserChunk(users.rows(slice(0, whole.graph.num_users)), whole.to_users)])
+
+
+def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks) -> NodeEmbeddings:
+    graph, statistics, movie_rows = whole.graph, whole.statistics, model.movie_rows()
+    states = movie_states(model, chunks, graph.world, movie_rows)
+    results = [(user_state(model, chunk, states, movie_rows), chunk.rows["bias"]) for chunk in chunks()]
+    user, user_bias = results[0] if len(results) == 1 else (torch.cat(parts) for parts in zip(*results))
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.temporal_bias)
-    embeddings = model.with_biases(batch, user, states[-1], user_bias, model.movie_rows()["bias"])
+    embeddings = model.with_biases(batch, user, states[-1], user_bias, movie_rows["bias"])
     return model.shrunk(embeddings, batch)
 
 
 @torch.no_grad()
-def movie_states(model: RatingModel, chunks: Chunks, world: World) -> list[Tensor]:
+def movie_states(
+    model: RatingModel, chunks: Chunks, world: World, movie_rows: dict[str, Tensor] | None = None
+) -> list[Tensor]:
     """Computes the states of all movies before the first layer and after each layer. Every rank calls this.
 
     Args:
         model: The replicated part, without DDP.
         chunks: The users of this rank.
         world: The ranks.
+        movie_rows: Table rows of all movies; None to compute them.
 
     Returns:
         Float ``[movies, dim]`` each, the same on every rank.
     """
-    rows = model.movie_rows()
+    rows = model.movie_rows() if movie_rows is None else movie_rows
     states = [start_state(rows)]
     for number, layer in enumerate(model.encoder.layers):
         world.check_stop()
         receiver = layer_receiver(layer.to_movies, rows, states[-1])
-        received = _sum_over_users(model, number, receiver, chunks, states, world)
+        received = _sum_over_users(model, number, receiver, chunks, states, world, rows)
         states.append(states[-1] + layer.movie_out(torch.tanh(received)))
     return states
 
 
 @torch.no_grad()
-def user_state(model: RatingModel, chunk: UserChunk, states: list[Tensor]) -> Tensor:
+def user_state(
+    model: RatingModel, chunk: UserChunk, states: list[Tensor], movie_rows: dict[str, Tensor] | None = None
+) -> Tensor:
     """Computes the states of a chunk of users after ``len(states) - 1`` layers, float ``[users, dim]``.
 
     Args:
         model: The replicated part, without DDP.
         chunk: The users.
         states: The result of :func:`movie_states`, or its first elements.
+        movie_rows: Table rows of all movies; None to compute them.
     """
-    rows, movie_rows = chunk.rows, model.movie_rows()
+    rows, movie_rows = chunk.rows, model.movie_rows() if movie_rows is None else movie_rows
     state = start_state(rows)
     for layer, movie_state in zip(model.encoder.layers, states[:-1]):
         inputs = layer_inputs(layer, movie_rows, movie_state)
@@ -110,7 +150,13 @@ def user_state(model: RatingModel, chunk: UserChunk, states: list[Tensor]) -> Te
 
 
 def _sum_over_users(
-    model: RatingModel, number: int, receiver: Tensor, chunks: Chunks, states: list[Tensor], world: World
+    model: RatingModel,
+    number: int,
+    receiver: Tensor,
+    chunks: Chunks,
+    states: list[Tensor],
+    world: World,
+    movie_rows: dict[str, Tensor],
 ) -> Tensor:
     """Computes the output for movies of layer ``number``."""
     layer = model.encoder.layers[number]
@@ -118,7 +164,7 @@ def _sum_over_users(
 
     def messages_of_chunks() -> Iterator[tuple]:
         for chunk in chunks():
-            inputs = layer_inputs(layer, chunk.rows, user_state(model, chunk, states))
+            inputs = layer_inputs(layer, chunk.rows, user_state(model, chunk, states, movie_rows))
             yield conv.transform(inputs), chunk.to_users.reversed()
 
     shift = None
@@ -135,9 +181,9 @@ def _sum_over_users(
     return conv.finish(total.reduced(world.all_reduce_sum_), receiver, messages)
 
 
-def _chunks(users: NodeTables, graph: RankGraph, statistics: MessageStatistics, chunk: int) -> Iterator[UserChunk]:
+def _chunks(users: NodeTables, every: WholeGraph, chunk: int) -> Iterator[UserChunk]:
     """Cuts the users of a graph in memory into chunks."""
-    whole, edges = whole_graph(graph, statistics).to_users, statistics.edges
+    graph, statistics, whole, edges = every.graph, every.statistics, every.to_users, every.statistics.edges
     for first in range(0, max(graph.num_users, 1), chunk):
         last = min(first + chunk, graph.num_users)
         pointer = edges.pointer[first : last + 1]

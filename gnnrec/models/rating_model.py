@@ -153,7 +153,8 @@ class RatingModel(nn.Module):
 
     def shrunk(self, embeddings: NodeEmbeddings, batch: Batch) -> NodeEmbeddings:
         """Multiplies all of a prediction but mean and closed-form biases by :attr:`shrinkage`, for inference."""
-        if self.shrinkage == 1:
+        # To read it, the host would wait for a GPU.
+        if self.shrinkage.device.type == "cpu" and self.shrinkage == 1:
             return embeddings
         return dataclasses.replace(
             embeddings,

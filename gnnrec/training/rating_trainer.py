@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,17 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from gnnrec import rng
-from gnnrec.baselines.means import bias_predictor
 from gnnrec.baselines.rating import fit_baselines
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import VALIDATION, PreparedDataset, message_splits
+from gnnrec.data.prepared import PreparedDataset, message_splits
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import (
     RatingMetrics,
     held_out,
-    model_metrics,
-    predict_split,
     score_split,
-    squared_error_by_user,
 )
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
-from gnnrec.graph.batch import Batch, Targets
+from gnnrec.graph.batch import Batch
 from gnnrec.graph.build_sampler import build_sampler, exchanges_used_movies
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.inclusion_probability import inclusion_probability
@@ -37,7 +32,6 @@ from gnnrec.models import layer_file
 from gnnrec.models.build import build_model
 from gnnrec.models.control_variate import snapshot
 from gnnrec.models.embeddings import NodeEmbeddings
-from gnnrec.models.layerwise import embed_all
 from gnnrec.models.row_memory import row_memory
 from gnnrec.models.stale_sums import StaleSums
 from gnnrec.models.tables import NodeTables
@@ -49,8 +43,8 @@ from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.interest import FittedInterest, fit_interest
 from gnnrec.training.lists import measure_lists
 from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
+from gnnrec.training.rating_validation import RatingValidation
 from gnnrec.training.regularization import CoupledL2
-from gnnrec.training.shrinkage import choose_shrinkage
 from gnnrec.training.standard_error import exceeds_standard_error
 from gnnrec.training.trainer import Trainer
 from gnnrec.training.weights import Weights
@@ -84,7 +78,7 @@ class RatingTrainer(Trainer):
         self.control_variate = config.loader.samples and config.loader.control_variate and config.model.layers > 0
         self.loader = RatingLoader(
             self.graph,
-            build_sampler(config.loader, self.graph, config.model.layers, config.seed),
+            build_sampler(config.loader, self.graph, config.model.layers, config.seed, memory is not None),
             config.model.message_dropout,
             self.control_variate,
             exclude,
@@ -181,11 +175,14 @@ class RatingTrainer(Trainer):
     def _snapshot(self, pass_id: tuple[int, int]) -> list[StaleSums]:
         """Sums at the weights at the start of the pass: the current ones, unless the run was resumed in mid-pass."""
         current = Weights.copy_of(self.replicated, self.users)
-        if self._pass_start is None or self._pass_start[0] != pass_id:
+        resumed = self._pass_start is not None and self._pass_start[0] == pass_id
+        if resumed:
+            self._pass_start[1].restore(self.replicated, self.users)
+        else:
             self._pass_start = pass_id, current
-        self._pass_start[1].restore(self.replicated, self.users)
         stale_sums = snapshot(self.replicated, self.users, self.graph, self.loader.current)
-        current.restore(self.replicated, self.users)
+        if resumed:
+            current.restore(self.replicated, self.users)
         return stale_sums
 
     def checkpoint_state(self) -> CheckpointState:
@@ -213,7 +210,12 @@ class RatingTrainer(Trainer):
     def embed(self) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies."""
         self.loader.release()
-        return embed_all(self.replicated, self.users, self.graph)
+        return self._validation.embed()
+
+    @cached_property
+    def _validation(self) -> RatingValidation:
+        arguments = self.replicated, self.users, self.dataset, self.graph, self.config.model.shrinkage
+        return RatingValidation(*arguments)
 
     def evaluate(self, split: int, embeddings: NodeEmbeddings | None = None) -> RatingMetrics:
         """RMSE and MAE on one split, over all ranks, with all neighbors and predictions clipped to the scale."""
@@ -221,14 +223,10 @@ class RatingTrainer(Trainer):
 
     def validate(self) -> RatingMetrics:
         """RMSE and MAE on validation with the best shrinkage, which the best checkpoint contains."""
-        model, graph = self.replicated, self.graph
-        predicted, targets = predict_split(model, self.embed(), self.dataset, graph, VALIDATION)
-        if self.config.model.shrinkage is None:
-            biases = self._biases(targets)
-            self._shrinkage = choose_shrinkage(predicted, biases, targets.rating, self.world)
-            predicted = torch.lerp(biases, predicted, self._shrinkage)
-        self._user_errors = squared_error_by_user(predicted, targets, graph.rating_unit)
-        return model_metrics(model, predicted, targets, graph)
+        self.loader.release()
+        validated = self._validation.measure()
+        self._shrinkage, self._user_errors = validated.shrinkage, validated.user_errors
+        return validated.metrics
 
     def is_best(self, lowest: bool) -> bool:
         """Chooses the newest weights whose validation error is not above the lowest by more than a standard error.
@@ -247,11 +245,6 @@ class RatingTrainer(Trainer):
         shrinkage = torch.full_like(self.replicated.shrinkage, self._shrinkage)
         contents.replicated["model"] = {**contents.replicated["model"], "shrinkage": shrinkage}
         return contents
-
-    @cached_property
-    def _biases(self) -> Callable[[Targets], Tensor]:
-        """Predictions by mean and closed-form biases, which training does not change."""
-        return bias_predictor(self.graph)
 
     def chosen(self) -> dict[str, float]:
         """The shrinkage."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gnnrec.distributed.world import World
 from gnnrec.models.options import LEAST_SHRINKAGE
-from gnnrec.training.standard_error import exceeds_standard_error
+from gnnrec.training.standard_error import sums_exceed_standard_error, sums_of
 
 #: The shrinkage is rounded to a multiple of this number, so that it does not depend on the number of ranks.
 STEP = 1e-3
@@ -35,10 +35,14 @@ def choose_shrinkage(predicted: Tensor, biases: Tensor, rating: Tensor, world: W
     Returns:
         The shrinkage, the same on every rank.
     """
-    rest, left = predicted.double() - biases.double(), rating.double() - biases.double()
-    along, square = world.all_reduce_sum_(torch.stack([rest @ left, rest @ rest])).tolist()
-    if not (0 < square < math.inf and math.isfinite(along)):  # no ratings, or a diverged model
+    biases = biases.double()
+    rest, left = predicted.double() - biases, rating.double() - biases
+    # Computed on the device, so that the host waits once.
+    along, square = world.all_reduce_sum_(torch.stack([rest @ left, rest @ rest]))
+    shrinkage = (along / square).clamp(LEAST_SHRINKAGE, 1.0).div_(STEP).round_().mul_(STEP)
+    gain = (left - rest).square_() - (left - shrinkage * rest).square_()
+    sums = world.all_reduce_sum_(sums_of(gain))
+    chosen, with_left, squared, *of_gain = torch.cat([torch.stack([shrinkage, along, square]), sums]).tolist()
+    if not (0 < squared < math.inf and math.isfinite(with_left)):  # no ratings, or a diverged model
         return 1.0
-    shrinkage = round(min(max(along / square, LEAST_SHRINKAGE), 1.0) / STEP) * STEP
-    gain = (left - rest).square() - (left - shrinkage * rest).square()
-    return shrinkage if exceeds_standard_error(gain, world) else 1.0
+    return chosen if sums_exceed_standard_error(*of_gain) else 1.0

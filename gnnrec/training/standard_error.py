@@ -16,9 +16,18 @@ def exceeds_standard_error(difference: Tensor, world: World) -> bool:
         difference: Between squared errors of each of this rank's independent elements, float ``[elements]``.
         world: The ranks; every rank calls this and gets the same answer. Fewer than two elements prove nothing.
     """
+    return sums_exceed_standard_error(*world.all_reduce_sum_(sums_of(difference)).tolist())
+
+
+def sums_of(difference: Tensor) -> Tensor:
+    """Returns the sums of this rank's differences and of their squares, and their number: float64 ``[3]``."""
     difference = difference.double()
-    sums = torch.stack([difference.sum(), difference.square().sum(), difference.new_tensor(float(difference.numel()))])
-    total, square, count = world.all_reduce_sum_(sums).tolist()
+    count = torch.tensor(float(difference.numel()), dtype=torch.float64, device=difference.device)
+    return torch.stack([difference.sum(), difference.square().sum(), count])
+
+
+def sums_exceed_standard_error(total: float, square: float, count: float) -> bool:
+    """Returns :func:`exceeds_standard_error` from the sums over all ranks."""
     if count < 2:
         return False
     variance = max(square - total**2 / count, 0.0) / (count - 1)

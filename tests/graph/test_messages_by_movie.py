@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from gnnrec.distributed.world import World
-from gnnrec.graph.batch import step_targets, whole_graph
+from gnnrec.graph.batch import whole_graph
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.message_dropout import MessageDropout
 from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
+from gnnrec.graph.step_targets import step_targets
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.ragged import owners
 from tests.datasets import write_dataset

@@ -206,13 +206,26 @@ def pairs_of(graph: RankGraph, out, kind: tuple) -> list[tuple[int, int]]:
     return list(zip(graph.user_rows[out.node[USER][user]].tolist(), movie.tolist()))
 
 
-def assert_same_without_empty_slots(actual: HeteroSamplerOutput, expected: HeteroSamplerOutput) -> None:
-    """Asserts that a sample with slots has the nodes of another one, and its edges in the same order."""
-    assert torch.equal(actual.node[USER], expected.node[USER])
+def full_edges(out: HeteroSamplerOutput, kind: tuple) -> list[tuple[int, int, int]]:
+    """Local user, movie and position by user of each edge, in a fixed order."""
+    user, movie = (out.row[kind], out.col[kind]) if kind == RATES else (out.col[kind], out.row[kind])
+    full = out.edge[kind] >= 0
+    edges = [out.node[USER][user[full]], movie[full], out.edge[kind][full]]
+    return sorted(zip(*(tensor.tolist() for tensor in edges)))
+
+
+def assert_same_without_empty_slots(
+    actual: HeteroSamplerOutput, expected: HeteroSamplerOutput, graph: RankGraph, seeds: int
+) -> bool:
+    """Asserts that a sample with slots has the edges of another one; whether its users are those of the rank."""
+    whole = actual.node[USER] is graph.local_rows
+    if not whole:
+        users = expected.node[USER]
+        assert torch.equal(actual.node[USER][: users.numel()], users)
+        assert actual.node[USER].numel() == seeds + actual.edge[RATES].numel()
     for kind in (RATES, RATED_BY):
-        full = actual.edge[kind] >= 0
-        for name in ("row", "col", "edge"):
-            assert torch.equal(getattr(actual, name)[kind][full], getattr(expected, name)[kind].to(torch.int64))
+        assert full_edges(actual, kind) == full_edges(expected, kind)
+    return whole
 
 
 @pytest.mark.parametrize("hops", [1, 2])
@@ -220,15 +233,17 @@ def assert_same_without_empty_slots(actual: HeteroSamplerOutput, expected: Heter
 def test_samples_with_slots_have_the_same_edges(graph, hops, most_slots, monkeypatch):
     monkeypatch.setattr(sampler_module, "_MOST_SLOTS", most_slots)
     seeds, movies = NodeSamplerInput(None, torch.tensor([7, 2, 30, 11])), torch.tensor([1, 5, 6])
+    wholes = []
     for chosen in (None, movies):
         samplers = [sampler_of(graph, hops, slots=slots) for slots in (False, True)]
         for sampler in samplers:
             sampler.set_step(2, 1, chosen)
         expected, actual = (sampler.sample_from_nodes(seeds) for sampler in samplers)
-        assert_same_without_empty_slots(actual, expected)
+        wholes.append(assert_same_without_empty_slots(actual, expected, graph, 4))
         if most_slots == 1 << 24:
             assert actual.edge[RATES].numel() == RATERS_PER_MOVIE * (graph.num_movies if chosen is None else 3)
             assert (actual.edge[RATES] < 0).any() or chosen is not None
+    assert wholes == [True, False]  # three movies have fewer raters than there are users
 
 
 def test_each_step_draws_its_own_sample_reproducibly(graph):
@@ -266,7 +281,7 @@ def draws_on_rank(world: World, directory: str) -> tuple[list, list, list]:
             sampler_of(graph, hops=2, step=step, slots=slots).sample_from_nodes(NodeSamplerInput(None, seeds))
             for slots in (False, True)
         )
-        assert_same_without_empty_slots(with_slots, out)
+        assert_same_without_empty_slots(with_slots, out, graph, seeds.numel())
         raters += [(step, *pair) for pair in pairs_of(graph, out, RATES)]
         of_users += [(step, *pair) for pair in pairs_of(graph, out, RATED_BY)]
         of_seeds += [pair for pair in of_users if pair[0] == step and pair[1] % 3 == step]

@@ -9,6 +9,7 @@ import torch
 from gnnrec import rng
 from gnnrec.kernels import dispatch
 from gnnrec.kernels.sampling import draw, draw_slots, pick
+from tests.kernels.neighbor_examples import Example, neighbor_lists
 
 
 @pytest.fixture(params=["cpu", "reference"])
@@ -48,18 +49,27 @@ def test_draws_equal_the_definition(implementation, fan_out):
 
 
 @pytest.mark.parametrize("fan_out", [0, 1, 3, 10, 1000])
-def test_slots_have_the_draws_of_a_node_and_are_empty_otherwise(implementation, fan_out):
-    random = np.random.default_rng(1)
-    degrees = [0, 1, 3, 4, 500, 10, 11, *random.integers(0, 60, 20).tolist()]
-    ids = random.integers(0, 2**33, len(degrees)).tolist()
-    stream = rng.key(3, "neighbours", fan_out)
-    node, position = draw_slots(stream, torch.tensor(ids), torch.tensor(degrees), fan_out)
-    assert node.dtype == position.dtype == torch.int64
-    assert node.tolist() == [number for number in range(len(degrees)) for _ in range(fan_out)]
-    full = position >= 0
-    expected = expected_draws(stream, ids, degrees, fan_out)
-    assert list(zip(node[full].tolist(), position[full].tolist())) == expected
-    assert (position[~full] == -1).all()
+@pytest.mark.parametrize("part", [False, True])
+def test_slots_have_the_draws_of_a_node_and_are_empty_otherwise(implementation, fan_out, part):
+    example = neighbor_lists(part)
+    stream, nodes = rng.key(3, "neighbours", fan_out), torch.tensor([11, 0, 3, 4, 6, 1, 20])
+    actual = draw_slots(stream, nodes, 2**33, example.lists, fan_out, -7)
+    assert all(tensor.dtype == torch.int64 for tensor in actual)
+    assert list(zip(*(tensor.tolist() for tensor in actual))) == slots_of(example, stream, nodes, 2**33, fan_out, -7)
+
+
+def slots_of(
+    example: Example, stream: int, nodes: torch.Tensor, first: int, fan_out: int, missing: int
+) -> list[tuple[int, int, int]]:
+    """Node, edge and neighbor of each slot, from draws of whole lists."""
+    rows = nodes.tolist()
+    draws = expected_draws(stream, (nodes + first).tolist(), [example.whole[row] for row in rows], fan_out)
+    slots = []
+    for number, row in enumerate(rows):
+        places = [position for node, position in draws if node == number]
+        places += [None] * (fan_out - len(places))
+        slots += [(row, *example.own[row].get(place, (-1, missing))) for place in places]
+    return slots
 
 
 def test_no_nodes_have_no_draws(implementation):
@@ -102,13 +112,14 @@ def check_pick(draws: int, lowest_edge: int) -> None:
         [(torch.from_numpy(row), torch.from_numpy(edge)) for row, edge in sets],
         torch.from_numpy(slot).to(torch.int32),
         rows,
+        3 * messages,
         movie,
         residual,
         level,
     )
-    for (row, edge), (pointer, *actual) in zip(sets, results, strict=True):
+    for (row, edge), picked in zip(sets, results, strict=True):
         lists = messages_of_lists(row, edge, slot, rows)
-        assert pointer.tolist() == [0, *np.cumsum([len(messages_of_list) for messages_of_list in lists])]
+        assert picked.pointer.tolist() == [0, *np.cumsum([len(messages_of_list) for messages_of_list in lists])]
         chosen = torch.tensor([place for messages_of_list in lists for place in messages_of_list], dtype=torch.int64)
-        for values, source in zip(actual, (movie, residual, level), strict=True):
+        for values, source in zip((picked.movie, picked.residual, picked.level), (movie, residual, level), strict=True):
             assert values.dtype == source.dtype and torch.equal(values, source[chosen])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 
+from tests.kernels.neighbor_examples import neighbor_lists
 from tests.kernels.selected_lists import selection
 from tests.kernels.triton_launching import launches
 
@@ -37,14 +38,14 @@ def small_integers() -> Names:
 def sampling() -> Names:
     from gnnrec.kernels import sampling_triton
 
-    many = torch.arange(100)
+    many, lists = torch.arange(100), neighbor_lists(True).lists
     tables = many.int(), many.float(), many.to(torch.uint8)
     with launches() as names:
-        sampling_triton.draw_slots(7, many, many, 20)
+        sampling_triton.draw_slots(7, many, 5, lists, 20, 100)
         sampling_triton.draw(7, many, many, 20)
-        _, order, message = sampling_triton.find(many, many, many.int(), 100)
-        sampling_triton.take(order, message, 50, *tables)
-    return names, ["_draw", "_draw", "_find", "_take"]
+        picked = sampling_triton.pick([(many, many), (many[:50], many[1:51])], many.int(), 100, 100, *tables)
+        picked[1].select()
+    return names, ["_draw_slots", "_draw", "_find", "_lower_bounds", "_take", "_lower_bounds", "_transpose"]
 
 
 def by_column() -> Names:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from gnnrec import rng
 from gnnrec.kernels import column_order, dispatch, sampling
+from gnnrec.kernels.neighbor_lists import NeighborLists
+from tests.kernels.neighbor_examples import neighbor_lists
 from tests.kernels.selected_lists import Selection, selection
 
 FAN_OUTS = (-1, 0, 1, 3, 16, 200)
@@ -25,7 +27,7 @@ def nodes_of(device: str, count: int) -> tuple[Tensor, Tensor]:
 
 
 def draws(count: int, device: str) -> None:
-    """Draws equal those in plain torch on the host, with and without slots."""
+    """Draws equal those in plain torch on the host."""
     ids, degree = nodes_of(device, count)
     for fan_out in FAN_OUTS:
         stream = rng.key(3, "neighbours", fan_out)
@@ -34,16 +36,26 @@ def draws(count: int, device: str) -> None:
         actual, again = (sampling.draw(stream, ids, degree, fan_out) for _ in range(2))
         for ours, twice, expected in zip(actual, again, (node, position), strict=True):
             assert ours.dtype == torch.int64 and torch.equal(ours.cpu(), expected) and torch.equal(ours, twice)
-        if fan_out >= 0:
-            slots = [tensor.cpu() for tensor in sampling.draw_slots(stream, ids, degree, fan_out)]
-            assert torch.equal(slots[0], torch.arange(count).repeat_interleave(fan_out))
-            full = slots[1] >= 0
-            assert torch.equal(slots[0][full], node) and torch.equal(slots[1][full], position)
-            assert (slots[1][~full] == -1).all()
+
+
+def slots(part: bool, device: str) -> None:
+    """Slots equal those in plain torch on the host, for whole lists and for parts of them."""
+    lists = neighbor_lists(part).lists
+    tensors = {name: None if value is None else value.to(device) for name, value in vars(lists).items()}
+    moved, nodes = NeighborLists(**tensors), torch.arange(len(lists.degree)).flip(0)
+    for fan_out in FAN_OUTS[1:]:
+        stream = rng.key(3, "neighbours", fan_out)
+        with dispatch.forced("reference"):
+            expected = sampling.draw_slots(stream, nodes, 2**33, lists, fan_out, -7)
+        assert fan_out < 3 or 0 < (expected[1] < 0).sum() < expected[1].numel()
+        for _ in range(2):
+            actual = sampling.draw_slots(stream, nodes.to(device), 2**33, moved, fan_out, -7)
+            for ours, theirs in zip(actual, expected, strict=True):
+                assert ours.dtype == theirs.dtype and torch.equal(ours.cpu(), theirs)
 
 
 def messages(count: int, device: str) -> None:
-    """Messages among draws, some of which are empty slots, equal those in plain Python."""
+    """Messages among draws, some of which are empty slots, equal those in plain Python, also sorted by movie."""
     random = np.random.default_rng(count)
     rows, edges, known = 13, 50, 31
     slot = np.full(edges, -1)
@@ -56,14 +68,27 @@ def messages(count: int, device: str) -> None:
         [tuple(torch.from_numpy(part).to(device) for part in one) for one in sets],
         torch.from_numpy(slot).to(device, torch.int32),
         rows,
+        3 * known,
         *(table.to(device) for table in tables),
     )
-    for (row, edge), (pointer, *actual) in zip(sets, results, strict=True):
+    for (row, edge), picked in zip(sets, results, strict=True):
         kept = [[slot[e] for r, e in zip(row, edge) if r == number and e >= 0 <= slot[e]] for number in range(rows)]
-        assert pointer.dtype == torch.int64 and pointer.tolist() == [0, *np.cumsum([len(one) for one in kept])]
+        pointer = [0, *np.cumsum([len(one) for one in kept]).tolist()]
+        assert picked.pointer.dtype == torch.int64 and picked.pointer.tolist() == pointer
         chosen = torch.tensor([place for one in kept for place in one], dtype=torch.int64)
-        for values, table in zip(actual, tables, strict=True):
-            assert values.dtype == table.dtype and torch.equal(values.cpu(), table[chosen])
+        entries = picked.movie, picked.residual, picked.level
+        for values, table in zip(entries, tables, strict=True):
+            assert values.dtype == table.dtype and values.numel() == len(edge)
+            assert torch.equal(values[: pointer[-1]].cpu(), table[chosen])
+        assert (picked.movie[pointer[-1] :] == 3 * known).all()
+        owner = torch.repeat_interleave(torch.arange(rows), torch.tensor(pointer).diff())
+        column, order = torch.sort(tables[0][chosen], stable=True)
+        starts, row_by_movie, order_by_movie = picked.select()
+        assert torch.equal(starts.cpu(), torch.searchsorted(column, torch.arange(3 * known + 1, dtype=torch.int32)))
+        assert row_by_movie.dtype == torch.int32 and order_by_movie.dtype == torch.int64
+        assert torch.equal(row_by_movie[: pointer[-1]].cpu().long(), owner[order])
+        assert torch.equal(order_by_movie[: pointer[-1]].cpu(), order)
+        assert order_by_movie.numel() == len(edge) and (order_by_movie < max(len(edge), 1)).all()
 
 
 def by_column(name: str, device: str) -> None:
@@ -83,6 +108,8 @@ CASES: dict[str, Callable] = {
     "draws of no nodes": functools.partial(draws, 0),
     "draws of 7 nodes": functools.partial(draws, 7),
     "draws of 60 nodes": functools.partial(draws, 60),
+    "slots of whole lists": functools.partial(slots, False),
+    "slots of parts of lists": functools.partial(slots, True),
     "messages of no draws": functools.partial(messages, 0),
     "messages of 1,300 draws": functools.partial(messages, 1300),
     **{f"by column: {name}": functools.partial(by_column, name) for name in ("mixed", "none", "all", "no edges")},
@@ -91,21 +118,26 @@ CASES: dict[str, Callable] = {
 
 def compile_cases() -> dict[str, tuple]:
     """Returns kernel, types, constants, block, and most bytes of shared memory."""
-    from gnnrec.kernels import column_order_triton, sampling_triton
+    from gnnrec.kernels import column_order_triton, picking_triton, sampling_triton
 
-    places = dict.fromkeys(("ids", "degree", "pointer", "node_out", "position_out", "row", "edge", "order"), "*i64")
-    places |= dict.fromkeys(("slots", "draws", "edges"), "i64")
-    entries = dict.fromkeys(("slot", "message", "message_out", "owner_out", "movie", "movie_out"), "*i32")
-    types = places | entries | {"rows": "i32", "before": "*i64"}
+    ids = "ids nodes degree pointer start node_out position_out edge_out neighbor_out row edge order starts entry_out"
+    places = dict.fromkeys([*ids.split(), "first_row", "first_edge", "second_row", "second_edge", "before"], "*i64")
+    sizes = "slots draws edges first missing rows lists first_draws begin places"
+    entries = "slot message message_out neighbor movie movie_out row_out keys key_out counts"
+    types = places | dict.fromkeys(sizes.split(), "i64") | dict.fromkeys(entries.split(), "*i32") | {"columns": "i32"}
     taken = {"residual": "*fp32", "residual_out": "*fp32", "level": "*u8", "level_out": "*u8"}
-    edges = types | {"row": "*i32", "order": "*i32", "blocks": "i64", "messages": "i64", "counts": "*i64"}
-    edges |= dict.fromkeys(("message_row", "target_row"), "*i32")
+    edges = types | dict.fromkeys(("row", "order", "message_row", "target_row"), "*i32")
+    edges |= {"blocks": "i64", "messages": "i64", "counts": "*i64"}
     edges |= dict.fromkeys(("message_out", "target_out", "message_starts", "target_starts"), "*i64")
+    whole = {"start": None, "edge": None}
     return {
-        "draw": (sampling_triton._draw, types, {"FAN_OUT": 20}, 512, 0),
-        "draw slots": (sampling_triton._draw, types, {"FAN_OUT": 20, "pointer": None}, 512, 0),
-        "find": (sampling_triton._find, types, {}, 512, 0),
-        "take": (sampling_triton._take, types | taken, {}, 512, 0),
+        "draw": (sampling_triton._draw, types, {"FAN_OUT": 20}, 256, 0),
+        "slots of whole lists": (sampling_triton._draw_slots, types, {"FAN_OUT": 20, **whole}, 256, 0),
+        "slots of parts": (sampling_triton._draw_slots, types | {"edge": "*i32"}, {"FAN_OUT": 20}, 256, 0),
+        "find": (picking_triton._find, types, {}, 512, 0),
+        "lower bounds": (picking_triton._lower_bounds, types, {}, 512, 0),
+        "take": (picking_triton._take, types | taken, {}, 512, 0),
+        "transpose": (picking_triton._transpose, types, {}, 512, 4096),
         "count": (column_order_triton._count, edges, {}, 512, 64),
         "select": (column_order_triton._select, edges, {}, 512, 4096),
         "starts": (column_order_triton._starts, edges, {}, 512, 64),

@@ -287,3 +287,29 @@ def test_only_a_layer_that_computes_its_own_sums_marks_the_use_of_receivers():
             raise NotImplementedError
 
     assert BipartiteGATConv.marks_use and OtherEnd.marks_use and not OtherSums.marks_use
+
+
+@pytest.mark.parametrize("layer", [BipartiteSAGEConv, BipartiteGCNConv])
+@pytest.mark.parametrize("num_levels", [0, LEVELS])
+def test_sums_of_a_change_are_changes_of_sums(edges, to_users, layer, num_levels):
+    messages = messages_of(*edges, to_users)
+    old, new = (layer(None, OUT, num_levels) for _ in range(2))
+    for conv in (old, new)[: 2 * (num_levels > 0)]:
+        torch.nn.init.normal_(conv.rating)
+    before, after = (
+        MessageInputs(*(torch.randn(SENDERS, OUT) if part else None for part in (True, num_levels > 0)))
+        for _ in range(2)
+    )
+    change = after.minus(before, new.rating - old.rating if num_levels else None)
+    expected = new.partial(after, None, messages, None) - old.partial(before, None, messages, None)
+    actual = new.partial(change, None, messages, None)
+    assert new.linear and expected.numerator.abs().max() > 1
+    torch.testing.assert_close(actual.numerator, expected.numerator)
+
+
+def test_only_a_layer_that_computes_its_own_sums_knows_that_they_are_linear():
+    class OtherSums(BipartiteSAGEConv):
+        def partial(self, inputs, receiver, messages, world, shift=None):
+            raise NotImplementedError
+
+    assert BipartiteSAGEConv.linear and not OtherSums.linear and not BipartiteGATConv.linear

@@ -13,9 +13,11 @@ CASES = {
     "sage": ["--config=configs/ml20m_sage.yaml"],
     "gcn": ["--config=configs/ml20m_gcn.yaml"],
     "gat": ["--config=configs/ml20m_gat.yaml"],
+    "fewer draws than users": ["--config=configs/ml20m_gat.yaml", "--loader.raters_per_movie=1", "--model.layers=2"],
     "two layers": ["--config=configs/ml20m_sage.yaml", "--model.layers=2"],
     "no control variate": ["--config=configs/ml20m_gcn.yaml", "--model.layers=2", "--loader.control_variate=false"],
     "whole neighborhoods": ["--config=configs/ml20m_sage.yaml", *WHOLE],
     "PyG's sampler": ["--config=configs/ml20m_sage.yaml", *WHOLE, "--loader.sampler=pyg"],
+    "rows on the host": ["--config=configs/ml20m_sage.yaml", "--user_rows=host"],
     "active movies": ["--config=configs/ml20m_gat.yaml", "--loader.movie_rows=active"],
 }

@@ -108,16 +108,16 @@ def weighted(parts: list[tuple[Counts, float]]) -> dict:
                 total[name] += weight * number
         return dict(total.most_common())
 
-    waits, operators, moved = by_name("waits"), by_name("operators"), by_name("bytes")
+    waits, operators, launches, moved = (by_name(name) for name in ("waits", "operators", "launches", "bytes"))
     return {
         "waits": sum(waits.values()),
         "operators": sum(operators.values()),
-        "launches": sum(weight * counts.launches for counts, weight in parts),
-        "launches_by_line": by_name("launches_by_line"),
+        "launches": sum(launches.values()),
         "bytes": sum(moved.values()),
         "device_mixing": sum(counts.mixing for counts, _ in parts),
         "triton": by_name("triton"),
         "waits_by_line": waits,
+        "launches_by_line": launches,
         "bytes_by_operator": moved,
     }
 

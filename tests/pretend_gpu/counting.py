@@ -29,7 +29,7 @@ VIEWS = frozenset(
 #: Kernels of operators that launch several.
 LAUNCHES = {
     "bincount": 6, "nonzero": 3, "sort": 8, "argsort": 8, "cumsum": 2, "repeat_interleave": 3, "topk": 4,
-    "segment_reduce": 2, "_index_put_impl_": 8, "_fused_adam_": 2,
+    "segment_reduce": 2, "_index_put_impl_": 8, "_fused_adam_": 2, "_foreach_copy_": 2,
 }  # fmt: skip
 #: Operators whose result has a size that only the device knows.
 SIZED_BY_VALUES = frozenset("nonzero _unique2 unique_consecutive unique_dim masked_select bincount".split())
@@ -43,8 +43,7 @@ class Counts:
     Attributes:
         waits: Waits of the host for the device, by line and reason.
         operators: Calls of operators, and launches of Triton's kernels, by name.
-        launches: Kernels.
-        launches_by_line: Kernels, by line and operator.
+        launches: Kernels, by line and operator or kernel of Triton.
         bytes: Bytes read and written, by operator or kernel of Triton.
         triton: Launches of Triton's kernels, by name.
         mixing: Operators and kernels that got tensors of two devices; each raises an error.
@@ -52,8 +51,7 @@ class Counts:
 
     waits: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     operators: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    launches: int = 0
-    launches_by_line: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    launches: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     bytes: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     triton: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     mixing: int = 0
@@ -70,18 +68,14 @@ class Counts:
             return
         self.operators[name] += 1
         masked = name in INDEXING and any(mask is not None and mask.dtype == torch.bool for mask in args[1])
-        self._launch(name, LAUNCHES.get(name, 1) + 3 * masked)
+        self.launches[f"{place()}: {name}"] += LAUNCHES.get(name, 1) + 3 * masked
         self.bytes[name] += moved(name, args, kwargs, out)
 
     def add_launch(self, kernel: str, touched: int) -> None:
         """Counts one launch of a kernel of Triton that touched this many bytes."""
-        self._launch(kernel, 1)
+        self.launches[f"{place()}: {kernel}"] += 1
         for counter, number in ((self.operators, 1), (self.triton, 1), (self.bytes, touched)):
             counter[kernel] += number
-
-    def _launch(self, name: str, number: int) -> None:
-        self.launches += number
-        self.launches_by_line[f"{place()}: {name}"] += number
 
 
 def reason_to_wait(name: str, args: tuple, kwargs: dict) -> str:

@@ -1,7 +1,7 @@
 """Trains sampled steps on the pretend GPU and on the CPU: ``python -m tests.pretend_gpu.sampled_steps DIRECTORY``.
 
-Prints a JSON object with the losses of each case on both devices, or the text of an error, and the error of an operator
-that mixes devices.
+Prints a JSON object with the losses and validations of each case on both devices, or the text of an error, and the
+error of an operator that mixes devices.
 """
 
 from __future__ import annotations
@@ -24,15 +24,20 @@ from tests.pretend_gpu.host_library import host_library
 
 
 def losses(config: TrainConfig, dataset: PreparedDataset, device: torch.device) -> list[float]:
-    """Squared errors of the first steps, each from the batch to the update of the optimizers."""
+    """Squared errors of the first steps, each from the batch to the update of the optimizers, between validations.
+
+    Returns:
+        RMSE before the steps, the squared error of each, RMSE after them, and RMSE without time.
+    """
     trainer = RatingTrainer(config, dataset, World(device=device))
-    errors = []
+    errors = [trainer.validate().rmse]
     for index in range(STEPS):
         step, batch = trainer.make_batch(0, index)
-        assert batch.users.device == batch.targets.movie.device == device
+        assert batch.user_rows.device == batch.targets.movie.device == device
         errors.append(trainer.forward_backward(step, batch).item())
         trainer.optimizer_step()
-    return errors
+    validated = trainer.validate()
+    return [*errors, validated.rmse, validated.rmse_without_time]
 
 
 def on_both_devices(options: list[str], directory: str) -> dict[str, list[float]]:

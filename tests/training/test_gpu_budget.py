@@ -19,11 +19,11 @@ WAITS_OF_A_GROUP = 4
 #: Configuration -> most waits and most launches of a step, or of a validation. Lower them after every improvement.
 BUDGET = {
     "ml20m_full": (0, 110),
-    "ml20m_sage": (2, 305),
-    "ml20m_gcn": (2, 330),
-    "ml20m_gat": (2, 355),
+    "ml20m_sage": (0, 185),
+    "ml20m_gcn": (0, 205),
+    "ml20m_gat": (0, 250),
     "ranking_squared": (0, 55),
-    "validation": (12, 300),
+    "validation": (2, 110),
 }
 #: Most entries of a list for one program, so that some lists of the small dataset need several.
 CHUNK = 16

@@ -22,6 +22,7 @@ class BipartiteGCNConv(BipartiteConv):
     sender's, to the sum, as in PyG's ``GCNConv``.
     """
 
+    linear = True
     receives_message_inputs = True
 
     def __init__(self, *args: Any, self_loops: bool = False, **kwargs: Any):

@@ -23,6 +23,8 @@ class BipartiteSAGEConv(BipartiteConv):
             so how reliable it is.
     """
 
+    linear = True
+
     def __init__(self, *args: Any, root_weight: bool = False, restore_degree: bool = False, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.restore_degree = restore_degree

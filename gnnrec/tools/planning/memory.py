@@ -10,6 +10,7 @@ import dataclasses
 from typing import Literal
 
 from gnnrec.graph.partition import GRAPH_BYTES_PER_EDGE
+from gnnrec.graph.user_chunks import KEPT_RATINGS
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.network import network_of
 
@@ -28,6 +29,9 @@ _ORDER_BYTES = 4 + 4 + 1
 #: lane of sums over days and sessions (:mod:`gnnrec.kernels.temporal_biases_triton`), and the most of these.
 _SORT_BYTES, _SORTED_AT_ONCE = 24, 1 << 27
 _LANE_BYTES, _MOST_LANE_BYTES = 2 * 2 * FLOAT, 1 << 30
+#: Bytes per rating that a GPU keeps between validations (:mod:`gnnrec.training.rating_validation`): residuals, movies
+#: and levels of messages, their order by movie, residuals before each window of users, and held-out ratings.
+_VALIDATION_BYTES = 30
 #: Rows x channels that a layer keeps for its backward pass: sums, hidden states, states.
 _KEPT_BY_LAYER = 3
 #: Temporary rows x channels at the peak of a step: gradients of states, of sums and of messages.
@@ -159,6 +163,8 @@ def memory_parts(
         parts.append(MemoryPart("whole sums of a pass", (users + movies) * FLOAT * sums, "users", exact=False))
     if gpu:
         sent = sum(job.step_messages) / (1 if job.loader.samples else 2)
+        if job.local_ratings <= KEPT_RATINGS:
+            parts.append(MemoryPart("validation", _VALIDATION_BYTES * job.local_ratings, "ratings", exact=False))
         parts.append(MemoryPart("ratings sorted by movie", _ORDER_BYTES * job.local_ratings, "ratings"))
         # Sampled messages are sorted; others are selected from the ratings by movie, without a copy of their movies.
         per_message = 16 if job.loader.samples else 12
