@@ -195,6 +195,12 @@ class BipartiteConv(nn.Module):
             partial = partial.reduced(world.reduce, messages.active_rows)
         if stale is not None:
             partial = stale.corrected(partial)
+        return self.output(partial, receiver, messages)
+
+    def output(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
+        """Computes the output, float ``[receivers, out_channels]``, from sums over all ranks as far as received."""
+        if messages.received is not None:
+            partial = dataclasses.replace(partial, numerator=partial.numerator * messages.received.unsqueeze(1))
         return self.finish(partial, receiver, messages)
 
     def transform(self, inputs: MessageInputs) -> MessageInputs:

@@ -30,7 +30,7 @@ class UserChunk:
     """A chunk of users and their messages.
 
     Attributes:
-        rows: Table rows of the users.
+        rows: Table rows of the users, features included (:meth:`gnnrec.models.rating_model.RatingModel.user_rows`).
         to_users: Messages to the users.
     """
 
@@ -58,7 +58,7 @@ def embed_all(
     statistics = message_statistics(graph, tables=temporal_bias)
 
     def chunks() -> Iterator[UserChunk]:
-        return _chunks(users, graph, statistics, chunk)
+        return _chunks(model, users, graph, statistics, chunk)
 
     states = movie_states(model, chunks, graph.world)
     results = [(user_state(model, user_chunk, states), user_chunk.rows["bias"]) for user_chunk in chunks()]
@@ -135,7 +135,9 @@ def _sum_over_users(
     return conv.finish(total.reduced(world.all_reduce_sum_), receiver, messages)
 
 
-def _chunks(users: NodeTables, graph: RankGraph, statistics: MessageStatistics, chunk: int) -> Iterator[UserChunk]:
+def _chunks(
+    model: RatingModel, users: NodeTables, graph: RankGraph, statistics: MessageStatistics, chunk: int
+) -> Iterator[UserChunk]:
     """Cuts the users of a graph in memory into chunks."""
     whole, edges = whole_graph(graph, statistics).to_users, statistics.edges
     for first in range(0, max(graph.num_users, 1), chunk):
@@ -144,4 +146,4 @@ def _chunks(users: NodeTables, graph: RankGraph, statistics: MessageStatistics, 
         span, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
         lists = CSRLists(pointer - pointer[0], edges.movie[span], graph.num_movies, edges.residual[span])
         to_users = dataclasses.replace(whole, lists=lists, level=edges.level[span], degree=degree, total=degree)
-        yield UserChunk(users.rows(slice(first, last)), to_users)
+        yield UserChunk(model.user_rows(users.rows(slice(first, last))), to_users)

@@ -48,7 +48,7 @@ from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.interest import FittedInterest, fit_interest
 from gnnrec.training.lists import measure_lists
-from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
+from gnnrec.training.optimizer import build_optimizer, message_lr_scale, message_lr_scales, place_state
 from gnnrec.training.regularization import CoupledL2
 from gnnrec.training.shrinkage import choose_shrinkage
 from gnnrec.training.standard_error import exceeds_standard_error
@@ -116,8 +116,7 @@ class RatingTrainer(Trainer):
                 config.optimizer,
                 model,
                 targets_a_step,
-                {"message_embedding": movie_scale, "residual_embedding": movie_scale}
-                | _rating_lr_scales(movie_scale, user_scale),
+                message_lr_scales(movie_scale, user_scale),
             ),
             build_optimizer(
                 config.optimizer,
@@ -153,12 +152,17 @@ class RatingTrainer(Trainer):
             optimizer.zero_grad(set_to_none=True)
         with self._autocast(), record_function("forward"):
             step_key = rng.key(self.config.seed, "step", step.epoch, step.index)
-            squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step))
+            pass_key = self.pass_key(step.epoch, step.fold)
+            squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step), pass_key)
         with record_function("backward"):
             self._exchange_only(batch.used_movies)
             (squared_error / batch.targets.count).backward()
         self.regularization.add_to_gradients()
         return squared_error.detach() * self.graph.rating_unit.std**2
+
+    def pass_key(self, epoch: int, fold: int) -> int:
+        """Key of what is random in a whole pass over the users."""
+        return rng.key(self.config.seed, "pass", epoch, fold)
 
     def _exchange_only(self, movies: Tensor | None) -> None:
         """Sums only these rows of the gradients of movie tables over ranks; None for all."""
@@ -184,7 +188,8 @@ class RatingTrainer(Trainer):
         if self._pass_start is None or self._pass_start[0] != pass_id:
             self._pass_start = pass_id, current
         self._pass_start[1].restore(self.replicated, self.users)
-        stale_sums = snapshot(self.replicated, self.users, self.graph, self.loader.current)
+        key = self.pass_key(*pass_id)
+        stale_sums = snapshot(self.replicated, self.users, self.graph, self.loader.current, key)
         current.restore(self.replicated, self.users)
         return stale_sums
 
@@ -290,8 +295,3 @@ class RatingTrainer(Trainer):
         )
         largest_logits = self.graph.num_movies * logits * (torch.finfo(self.graph.dtype).bits // 8)
         return (self.graph.num_movies * width + sum(exchanged)) * size + largest_logits
-
-
-def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:
-    """Scales of rating embeddings, which are summed together with the message embeddings."""
-    return {"to_users.rating": movie_scale, "to_movies.rating": user_scale}
