@@ -28,8 +28,14 @@ def build_model(
         memory: Memory of the user rows; None for the graph's device.
     """
     model = build_replicated(options, dataset, graph.mean_degrees, graph.clock is not None, graph.world, seed)
-    model.movies.clear_unrated(graph.movie_degree)
-    return model, model.user_tables(graph, memory, used_features(options, dataset, "user"))
+    users = model.user_tables(graph, memory, used_features(options, dataset, "user"))
+    if model.movie_features is not None:
+        model.movies.clear_unrated(graph.movie_degree)
+        model.movie_features.set_scale(model.movies.x, graph.movie_degree, World())
+    if model.user_features is not None:
+        users.clear_unrated(graph.user_degree)
+        model.user_features.set_scale(users.x, graph.user_degree, graph.world)
+    return model, users
 
 
 def used_features(options: ModelOptions, dataset: PreparedDataset, node: Node) -> NodeFeatures | None:

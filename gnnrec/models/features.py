@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec.data.features.node_features import NodeFeatures
+from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import STREAMS
@@ -18,13 +19,20 @@ _BLOCK = 65536
 class FeatureMap(nn.Module):
     """Weights of features: each table row gets the node's features times the weights of its table, initially zero.
 
+    Attributes:
+        scale: Factor of the features, which gives the vectors of nodes a mean square length of 1, as genres have: so
+            L2 and learning rates that fit rows fit weights of any number of columns. Float scalar, not trained; None
+            for 1.
+
     Args:
         columns: Number of columns of the features.
         row_shapes: Table -> shape of a row.
+        scaled: Have a scale, which :meth:`set_scale` sets.
     """
 
-    def __init__(self, columns: int, row_shapes: dict[str, tuple[int, ...]]):
+    def __init__(self, columns: int, row_shapes: dict[str, tuple[int, ...]], scaled: bool = True):
         super().__init__()
+        self.scale = nn.Parameter(torch.ones(()), requires_grad=False) if scaled else None
         # In the order of streams, as pairs, since ParameterDict sorts a plain dictionary: the order of parameters
         # decides the last bit of gradient norms.
         names = sorted(row_shapes, key=lambda name: STREAMS.get(name, name))
@@ -40,7 +48,27 @@ class FeatureMap(nn.Module):
         """
         if kept is not None:
             rows = {name: table * kept.view(-1, *[1] * (table.dim() - 1)) for name, table in rows.items()}
-        return {name: table + x @ self.tables[name] for name, table in rows.items()}
+        weights = self.tables if self.scale is None else {name: self.tables[name] * self.scale for name in rows}
+        return {name: table + x @ weights[name] for name, table in rows.items()}
+
+    @torch.no_grad()
+    def set_scale(self, x: Tensor, degree: Tensor, world: World) -> None:
+        """Sets the scale from nodes with ratings.
+
+        Args:
+            x: Features, float ``[nodes, columns]``.
+            degree: Ratings of the nodes, int64 ``[nodes]``, on any device.
+            world: The ranks of the other nodes; every rank calls this.
+        """
+        assert self.scale is not None
+        square = number = 0.0
+        for block, ratings in zip(x.split(_BLOCK), degree.split(_BLOCK)):
+            rated = ratings.to(x.device) > 0
+            square += float(block[rated].double().square().sum())
+            number += float(rated.sum())
+        sums = torch.tensor([square, number], dtype=torch.float64, device=world.device)
+        square, number = world.all_reduce_sum_(sums).tolist()
+        self.scale.fill_((max(number, 1.0) / square) ** 0.5 if square else 1.0)
 
 
 class GenreFeatures(FeatureMap):
@@ -52,7 +80,7 @@ class GenreFeatures(FeatureMap):
     """
 
     def __init__(self, membership: Tensor, row_shapes: dict[str, tuple[int, ...]]):
-        super().__init__(membership.shape[1], row_shapes)
+        super().__init__(membership.shape[1], row_shapes, scaled=False)
         scaled = membership / membership.sum(1, keepdim=True).clamp(min=1).sqrt()
         # Not a buffer: DDP would broadcast it in every step.
         self.x = scaled.to(torch.get_default_dtype())

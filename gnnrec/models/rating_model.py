@@ -107,7 +107,6 @@ class RatingModel(nn.Module):
             tables.compute_device = graph.device
         if features is not None:
             tables.x = load_features(features, graph.part, tables.memory)
-            tables.clear_unrated(graph.user_degree)
         return tables
 
     @property

@@ -95,14 +95,14 @@ class NodeTables(nn.Module):
 
     @torch.no_grad()
     def clear_unrated(self, degree: Tensor) -> None:
-        """Sets the rows of nodes without ratings to zero, if nodes have features: these are all that they have.
+        """Sets the rows of nodes without ratings to zero, whose features are all that they have.
 
         Training leaves these rows as they are, since no error depends on them.
 
         Args:
             degree: Ratings of the nodes, int64 ``[rows]``, on any device.
         """
-        for table in self.tables().values() if self.x is not None else ():
+        for table in self.tables().values():
             table[(degree == 0).to(table.device)] = 0
 
 

@@ -55,6 +55,9 @@ def perturbed(dataset, **options):
     graph = build_rank_graph(dataset, World(), dtype=torch.float64)
     model, users = build_model(ModelOptions(**{"dim": 6, "init_std": 0.3} | options), graph, dataset, 0)
     torch.manual_seed(0)
+    for node, features in (("user", model.user_features), ("movie", model.movie_features)):
+        x, degree = torch.tensor(dataset.features(node).x).double(), getattr(graph, f"{node}_degree")
+        assert features.scale.item() == pytest.approx(x[degree > 0].square().sum(1).mean().item() ** -0.5)
     with torch.no_grad():
         for parameter in (*model.parameters(), *users.parameters()):
             if parameter.requires_grad:
@@ -70,18 +73,21 @@ def without_features(plain, model, users, kept: dict[str, torch.Tensor], x: dict
     state = {name: value for name, value in model.state_dict().items() if "_features." not in name}
     other.load_state_dict(state)
     with torch.no_grad():
-        for node, own, dense, features in (
+        for node, mine, dense, features in (
             ("user", users, other_users, model.user_features),
             ("movie", model.movies, other.movies, model.movie_features),
         ):
             for name, table in dense.tables().items():
-                rows = own.tables()[name]
-                table.copy_((rows.T * kept[node]).T + x[node] @ features.tables[name])
+                rows = mine.tables()[name]
+                own = rows * kept[node] if rows.dim() == 1 else rows * kept[node][:, None]
+                table.copy_(own + x[node] @ features.tables[name])
     return graph, other, other_users
 
 
-def arrays_of(dataset) -> dict[str, torch.Tensor]:
-    return {node: torch.tensor(dataset.features(node).x).double() for node in ("user", "movie")}
+def arrays_of(dataset, model) -> dict[str, torch.Tensor]:
+    """Features of users and movies times the scale of the model."""
+    features = {"user": model.user_features, "movie": model.movie_features}
+    return {node: torch.tensor(dataset.features(node).x).double() * features[node].scale for node in features}
 
 
 def assert_same(actual, expected) -> None:
@@ -113,7 +119,7 @@ CASES = [
 @pytest.mark.parametrize("options", CASES, ids=str)
 def test_features_equal_dense_tables_and_hidden_nodes_equal_removed_messages(plain, dataset, options):
     graph, model, users = perturbed(dataset, **options)
-    x, ones = arrays_of(dataset), {"user": torch.ones(plain.num_users), "movie": torch.ones(plain.num_movies)}
+    x, ones = arrays_of(dataset, model), {"user": torch.ones(plain.num_users), "movie": torch.ones(plain.num_movies)}
     other_graph, other, other_users = without_features(plain, model, users, ones, x)
     assert_same(embed_all(model, users, graph, 5), embed_all(other, other_users, other_graph))
 
@@ -140,7 +146,8 @@ def test_nodes_without_training_ratings_have_features_alone(dataset):
     for step, batch in batches_of(trainer, 0):
         trainer.forward_backward(step, batch)
         trainer.update(0.02)
-    model, x = trainer.replicated, arrays_of(dataset)
+    model = trainer.replicated
+    x = arrays_of(dataset, model)
     assert (trainer.graph.user_degree == 0).sum() and (trainer.graph.movie_degree == 0).sum()
     sides = (
         (trainer.users, model.user_features, trainer.graph.user_degree, x["user"], trainer.embed().user),
@@ -154,10 +161,9 @@ def test_nodes_without_training_ratings_have_features_alone(dataset):
         expected = own[cold] @ features.tables["id_embedding"]
         if tables is model.movies:
             expected = expected + (model.genres.x @ model.genres.tables["id_embedding"])[cold]
-        bias = model.encoder.layers[0]
-        bias = (bias.to_users if tables is trainer.users else bias.to_movies).bias
-        out = (model.encoder.layers[0].user_out if tables is trainer.users else model.encoder.layers[0].movie_out).weight
-        torch.testing.assert_close(vectors[cold], expected + torch.tanh(bias) @ out.T)
+        layer = model.encoder.layers[0]
+        conv, out = (layer.to_users, layer.user_out) if tables is trainer.users else (layer.to_movies, layer.movie_out)
+        torch.testing.assert_close(vectors[cold], expected + torch.tanh(conv.bias) @ out.weight.T)
 
 
 def test_features_and_their_dropout_are_off_without_the_option(plain, dataset):
