@@ -63,7 +63,7 @@ def build_replicated(
     """
     users, movies = (used_features(options, dataset, node) for node in NODES)
     movie_x = None if movies is None else torch.from_numpy(movies.read()).to(world.device, torch.get_default_dtype())
-    own = movies is not None and any(group.name == "genres" for group in movies.schema)
+    own = movies is not None and movies.has("genres")
     genres = genre_membership(list(dataset.movies["genres"])) if options.genres and not own else None
     genres = genres if genres is None else genres.to(world.device)
     levels = len(dataset.manifest.rating["levels"])

@@ -117,6 +117,10 @@ class NodeFeatures:
                 raise UserError(f"{self.path} is damaged: part {number} does not match its checksum: {AGAIN}")
         return rows
 
+    def has(self, name: str) -> bool:
+        """Whether columns come from a column of this name in a table."""
+        return any(group.name == name for group in self.schema)
+
     @property
     def _parts(self) -> int:
         return len(self.bounds) - 1
