@@ -19,7 +19,7 @@ from gnnrec.models.layerwise import embed_all
 from gnnrec.models.options import ModelOptions
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
-from tests.datasets import changed_copy, with_features, write_dataset
+from tests.datasets import changed_copy, with_random_features, write_dataset
 from tests.steps import batches_of
 
 FIELDS = ("user", "movie", "user_bias", "movie_bias", "offset")
@@ -44,10 +44,8 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def dataset(plain, tmp_path_factory):
-    generator = np.random.default_rng(0)
-    x = {"user": generator.normal(size=(plain.num_users, 3)), "movie": generator.normal(size=(plain.num_movies, 4))}
-    return with_features(plain, tmp_path_factory.mktemp("with features") / "prepared", **x)
+def dataset(plain):
+    return with_random_features(plain)
 
 
 def perturbed(dataset, **options):
