@@ -84,6 +84,17 @@ def test_a_dataframe_is_prepared_like_a_file(place, ratings, movies, data):
     assert "40 users, 30 movies, 600 ratings" in repr(data)
 
 
+def test_dataframes_and_files_become_features(place, ratings, movies, data):
+    movies.to_csv(place / "films.csv", index=False)
+    years = pd.DataFrame({"movie": movies.iloc[:, 0], "length": np.arange(len(movies))})
+    features = gnnrec.prepare(place / "features", ratings, movie_features=[years, place / "films.csv"]).features(
+        "movie"
+    )
+    assert features.x.shape[0] == data.num_movies and "length" in [group.name for group in features.schema]
+    with pytest.raises(gnnrec.UserError, match="^the DataFrame of user_features has no user column"):
+        gnnrec.prepare(place / "wrong", ratings, user_features=years)
+
+
 @pytest.mark.slow
 def test_a_run_has_the_content_of_its_files(run, data):
     assert run.summary["counts"]["test_ratings"] == (data.split == TEST).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from gnnrec.utils.log import log_to_console
 if TYPE_CHECKING:
     import pandas as pd
 
+    Table = pd.DataFrame | Path | str
+    Tables = Table | list[Table] | None
+
 
 @python_errors()
 def prepare(
@@ -23,6 +27,8 @@ def prepare(
     ratings: pd.DataFrame | Path | str | None = None,
     *,
     movies: pd.DataFrame | Path | str | None = None,
+    movie_features: Tables = None,
+    user_features: Tables = None,
     dataset: str | None = None,
     overwrite: bool = False,
     **options: Any,
@@ -33,6 +39,8 @@ def prepare(
         out: Directory to create.
         ratings: A DataFrame or a file whose rows have a user, a movie, a rating and optionally a time.
         movies: A DataFrame or a file with titles and genres of the movies.
+        movie_features: A DataFrame or a file with a row of features for each movie, or a list of them.
+        user_features: The same for users.
         dataset: Name of a MovieLens dataset to download instead of ratings, such as ``ml-latest-small`` or ``ml-1m``.
         overwrite: Replace an existing directory.
         **options: Further options of the command, such as ``protocol="strong"``, ``test=0.2``,
@@ -50,7 +58,13 @@ def prepare(
         codes = options["not_rated"]
         options["not_rated"] = [str(code) for code in (codes if isinstance(codes, (list, tuple)) else [codes])]
     log_to_console(unless_configured=True)
-    with as_file(ratings, "ratings") as ratings_file, as_file(movies, "movies") as movies_file:
-        source = {"ratings": ratings_file, "movies": movies_file, "dataset": dataset, "overwrite": overwrite}
+    with contextlib.ExitStack() as files:
+        source: dict[str, Any] = {"dataset": dataset, "overwrite": overwrite}
+        source["ratings"] = files.enter_context(as_file(ratings, "ratings"))
+        source["movies"] = files.enter_context(as_file(movies, "movies"))
+        for name, tables in (("movie_features", movie_features), ("user_features", user_features)):
+            several = tables if isinstance(tables, (list, tuple)) else [] if tables is None else [tables]
+            paths = [files.enter_context(as_file(table, name)) for table in several]
+            source[name] = [str(path) for path in paths]
         write(Path(out), read_options(PrepareOptions, source | options))
     return PreparedDataset(out)

@@ -53,7 +53,7 @@ def as_file(table: pd.DataFrame | Path | str | None, kind: str) -> Iterator[Path
 
     Args:
         table: A DataFrame, a path, or None.
-        kind: ``ratings``, ``movies`` or ``pairs``.
+        kind: ``ratings``, ``movies``, ``pairs``, ``movie_features`` or ``user_features``.
 
     Raises:
         UserError: A column of mixed types; or an error of the block, with the DataFrame named instead of the file.

@@ -67,11 +67,12 @@ class PrepareOptions(ColumnOptions):
         protocol: Choice of held-out ratings: random (each rating on its own), temporal (each user's last ones) or
             global-time (the last ones of all users, from one time on); for ranking also strong (whole users, of whose
             relevant ratings a share is to be found) or leave-last (each user's last relevant rating for testing, the
-            one before it for validation).
-        test: Share of the ratings held out for testing; with strong, share of the users. Not used by leave-last, nor
-            with a split of your own.
-        validation: Share of the remaining ratings held out for validation; with strong, share of the remaining users.
-            Not used by leave-last; by default 0.05, or 0 with a split of your own.
+            one before it for validation). cold-movies and cold-users hold out all ratings of whole movies or users,
+            of which a model knows features alone.
+        test: Share of the ratings held out for testing; with strong and cold-users, share of the users, with
+            cold-movies, of the movies. Not used by leave-last, nor with a split of your own.
+        validation: Share of the remaining ratings (users, movies) held out for validation. Not used by leave-last; by
+            default 0.05, or 0 with a split of your own.
         relevant: Lowest rating of a movie that its user likes; strong and leave-last use no rating below it. none makes
             every rating relevant, as does implicit.
         least_relevant: Relevant ratings of a user below which strong leaves the user out.
@@ -116,7 +117,9 @@ class PrepareOptions(ColumnOptions):
     implicit: bool = False
     not_rated: list[str] = dataclasses.field(default_factory=list)
     rating_scale: tuple[float, float] | str | None = None
-    protocol: Literal["random", "temporal", "global-time", "strong", "leave-last"] = "random"
+    protocol: Literal["random", "temporal", "global-time", "strong", "leave-last", "cold-movies", "cold-users"] = (
+        "random"
+    )
     test: float = bounded(0.1, least=0, below=1)
     validation: float | None = bounded(None, least=0, below=1)
     relevant: float | Literal["none"] = 4.0

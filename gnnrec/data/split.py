@@ -11,6 +11,7 @@ import numpy as np
 
 from gnnrec.data import draws
 from gnnrec.data.prepared import TEST, TRAIN, VALIDATION
+from gnnrec.data.split_cold import cold_movies, cold_users
 from gnnrec.data.split_given import given
 from gnnrec.data.split_input import SplitInput
 from gnnrec.data.split_ranking import leave_last, strong
@@ -79,6 +80,8 @@ PROTOCOLS: dict[str, Callable[[SplitInput], np.ndarray]] = {
     "global-time": global_time,
     "strong": strong,
     "leave-last": leave_last,
+    "cold-movies": cold_movies,
+    "cold-users": cold_users,
 }
 #: Protocols that look at the ratings of all users before they split those of one.
 WHOLE = ("strong", "global-time")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gnnrec.data.blocks import user_blocks
+from gnnrec.data.features.node_features import NODES
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, PreparedDataset
 from gnnrec.data.rating_counts import RatingCounts
 from gnnrec.data.shard_check import AGAIN
@@ -38,6 +39,9 @@ def verify_data(directory: Path, options: VerifyDataOptions) -> None:
     """
     dataset = PreparedDataset(directory, verify=True)
     dataset.check()
+    for node in NODES:
+        if (features := dataset.features(node)) is not None:
+            features.check()
     for table, column in (("users", "user"), ("movies", "movie")):
         ids = getattr(dataset, table)[column]
         if ids.isna().any() or ids.duplicated().any():

@@ -104,7 +104,9 @@ def load_features(features: NodeFeatures, part: Partition, memory: RowMemory) ->
 
 
 def pick_features(features: NodeFeatures, rows: np.ndarray) -> Tensor:
-    """Reads the features of single nodes, int64 ``[n]``: float ``[n, columns]``, on the host."""
+    """Reads and checks the features of single nodes, int64 ``[n]``: float ``[n, columns]``, on the host."""
+    for row in rows.tolist():
+        features.check(row, row + 1)
     return torch.from_numpy(np.asarray(features.x[rows])).to(torch.get_default_dtype())
 
 

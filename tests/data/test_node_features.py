@@ -87,7 +87,7 @@ def test_values_that_are_not_finite_are_found_without_checksums(place):
     array[3, 0] = np.nan
     array.flush()
     unfingerprinted(place, lambda content: content["files"]["user_features.npy"].pop("shards"))
-    with pytest.raises(UserError, match="rows 2 to 8 is not finite"):
+    with pytest.raises(UserError, match="a value of part 0 is not finite"):
         PreparedDataset(place).features("user").read(2, 9)
 
 
@@ -102,6 +102,10 @@ MISTAKES = {
     "groups of 5 columns, not 6": lambda content: changed(content, columns=6),
     "do not follow": lambda content: changed(content, groups=content["movie"]["groups"][1:]),
     "is malformed": lambda content: changed(content, groups=[content["movie"]["groups"][0] | {"kind": "shape"}]),
+    "weights that no file holds": lambda content: changed(
+        content,
+        groups=[content["movie"]["groups"][0] | {"details": {"weights": [0, 2, 1]}}, *content["movie"]["groups"][1:]],
+    ),
     "holds float32 [29, 5], not float32 [29, 4]": lambda content: changed(
         content, groups=content["movie"]["groups"][:4], columns=4
     ),

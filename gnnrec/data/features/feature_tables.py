@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
+from gnnrec.data.blocks import blocks
 from gnnrec.data.features.categories import CategoryColumn
 from gnnrec.data.features.guess import guess_kind
 from gnnrec.data.features.kinds import BLOCK, Column, FeatureSettings, FittedColumn, Unusable, encode_nodes, fit_nodes
@@ -17,6 +20,7 @@ from gnnrec.data.features.report import NodeReport
 from gnnrec.data.features.table import FeatureTable, rows_of
 from gnnrec.data.features.types_option import DROP, FeatureTypes
 from gnnrec.data.layout import shown
+from gnnrec.data.threads import in_threads
 from gnnrec.errors import UserError
 
 
@@ -53,23 +57,13 @@ class FeatureTables:
         """
         parsed = FeatureTables(node, tables, [], {}, {})
         for table in tables:
-            columns: dict[str, Column] = {}
-            for name in list(table.columns):
-                given = types.given(node, name)
-                try:
-                    kind = given or types.of_others(node) or table.kinds.get(name)
-                    kind = kind or guess_kind(name, table.columns[name])
-                except Unusable as error:
-                    parsed.dropped[name] = str(error)
+            names, columns = list(table.columns), {}
+            results = in_threads(functools.partial(_parse, table, types, least), names)
+            for name, result in zip(names, results):
+                if isinstance(result, str):
+                    parsed.dropped[name] = result
                 else:
-                    if kind == DROP:
-                        parsed.dropped[name] = f"its kind is {DROP}"
-                    else:
-                        columns[name] = parse(table, name, kind)
-                        parsed.kinds[name] = kind
-                if given is not None and given.startswith("category") and name in columns:
-                    _check_categories(table, name, columns[name], least)
-                del table.columns[name]
+                    parsed.kinds[name], columns[name] = result
             parsed.columns.append(columns)
         return parsed
 
@@ -88,33 +82,63 @@ class FeatureTables:
             The schema, and what there is to report.
 
         Raises:
-            UserError: No id of a table is one of the dataset.
+            UnknownFeatureIds: No id of a table is one of the dataset.
         """
         report = NodeReport(self.node, len(raw), dropped=dict(self.dropped))
         fitted: list[tuple[str, Column, np.ndarray, FittedColumn]] = []
         has_features = np.zeros(len(raw), bool)
         for table, columns in zip(self.tables, self.columns):
             rows = rows_of(table, raw)
+            train_rows = rows[trained]
             has_features |= rows >= 0
             report.add_unknown(table, rows)
             for name, column in columns.items():
                 try:
-                    fitted.append((name, column, rows, fit_nodes(column, rows[trained], settings)))
+                    fitted.append((name, column, rows, fit_nodes(column, train_rows, settings)))
                 except Unusable as error:
                     report.dropped[name] = str(error)
         report.nodes_with_features = int(has_features.sum())
         report.schema, weights = _schema(fitted)
         if report.schema:
-            width = sum(group.columns for group in report.schema)
-            x = np.lib.format.open_memmap(directory / features_file(self.node), "w+", np.float32, (len(raw), width))
-            for first in range(0, len(raw), BLOCK):
-                block = slice(first, first + BLOCK)
-                for group, (_, column, rows, constants) in zip(report.schema, fitted):
-                    x[block, group.slice] = encode_nodes(column, rows[block], constants)
-            x.flush()
+            with open(
+                directory / features_file(self.node), "wb"
+            ) as file:  # a full disk ends writing to a map by a signal
+                _write_array(file, len(raw), report.schema, fitted)
             if len(weights):
                 np.save(directory / weights_file(self.node), weights, allow_pickle=False)
         return report
+
+
+def _parse(table: FeatureTable, types: FeatureTypes, least: int, name: str) -> tuple[str, Column] | str:
+    """Parses a column of a table and removes it there; returns its kind and itself, or why it is left out."""
+    given = types.given(table.node, name)
+    try:
+        kind = given or types.of_others(table.node) or table.kinds.get(name) or guess_kind(name, table.columns[name])
+    except Unusable as error:
+        return str(error)
+    if kind == DROP:
+        return f"its kind is {DROP}"
+    column = parse(table, name, kind)
+    if given is not None and given.startswith("category"):
+        _check_categories(table, name, column, least)
+    table.columns[name] = pa.nulls(0)
+    return kind, column
+
+
+def _write_array(file: BinaryIO, nodes: int, schema: tuple[FeatureGroup, ...], fitted: list[tuple]) -> None:
+    """Writes the array of features, float32 ``[nodes, columns]``, a block of nodes at a time."""
+    width = sum(group.columns for group in schema)
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+        "fortran_order": False,
+        "shape": (nodes, width),
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    for block in blocks(nodes, BLOCK):
+        x = np.empty((block.stop - block.start, width), np.float32)
+        for group, (_, column, rows, constants) in zip(schema, fitted):
+            x[:, group.slice] = encode_nodes(column, rows[block], constants)
+        file.write(x.data)
 
 
 def _schema(fitted: list[tuple[str, Column, np.ndarray, FittedColumn]]) -> tuple[tuple[FeatureGroup, ...], np.ndarray]:
@@ -140,8 +164,8 @@ def _check_categories(table: FeatureTable, name: str, column: Column, least: int
     known = column.codes[column.codes >= 0]
     most = int(np.bincount(known).max()) if len(known) else least
     if most < least:
+        called, where = shown(name), f"{table.files[0].path}: column '{shown(name)}'"
         raise UserError(
-            f"{table.name}: no category of column '{shown(name)}' occurs {least} times among {len(column.names):,} of "
-            f"{table.num_rows:,} rows: read it as text ({shown(name)}=text), leave it out ({shown(name)}={DROP}), or "
-            "lower --feature-count"
+            f"{where}: none of the {len(column.names):,} categories occurs {least} times in {table.num_rows:,} rows: "
+            f"read it as text ({called}=text), leave it out ({called}={DROP}), or lower --feature-count"
         )

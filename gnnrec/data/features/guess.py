@@ -21,6 +21,10 @@ _TIMES = ("date", "time", "timestamp", "at", "on")
 _EARLIEST = 10**8
 #: Values that are looked at to tell dates.
 _SAMPLE = 1000
+_DATE = r"^\d{4}-\d{1,2}(-\d|$)|^\d{1,2}-[A-Za-z]{3}-\d{4}$"
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+#: Share of the values from which others are mistakes.
+_MOSTLY = 0.9
 #: Words of a value, on average, from which values that are mostly distinct are text; from the second one on also if
 #: they are not.
 _WORDS, _MANY_WORDS = 1.5, 4.0
@@ -43,6 +47,8 @@ def guess_kind(name: str, column: pa.Array | np.ndarray) -> str:
         raise Unusable("no row has a value")
     kind, letters = values.type, "".join(filter(str.isalpha, name.lower()))
     if is_list(kind):
+        if pa.types.is_nested(kind.value_type):
+            raise Unusable(f"values of type {kind} are no features")
         return "vector" if pa.types.is_floating(kind.value_type) or _is_fixed_number(kind) else "list"
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return "date"
@@ -58,7 +64,7 @@ def guess_kind(name: str, column: pa.Array | np.ndarray) -> str:
         return "category"
     if (numbers := _as_numbers(values)) is not None:
         return "date" if _are_times(letters, numbers, values) else "number"
-    if _are_dates(values):
+    if is_text(kind) and _are_dates(values):
         return "date"
     return _guess_words(values)
 
@@ -84,13 +90,23 @@ def _are_times(letters: str, numbers: np.ndarray, values: pa.Array) -> bool:
 
 
 def _are_dates(values: pa.Array) -> bool:
+    """Most values look like dates, and most of the first ones are."""
+    if _share(values, _DATE) < _MOSTLY:
+        return False
     sample = values.slice(0, _SAMPLE)
-    digits = pc.match_substring_regex(sample, r"^\d{4}-\d|^\d{1,2}-[A-Za-z]{3}-\d{4}$")
-    return pc.all(digits).as_py() and parsed_dates(sample) is not None
+    if parsed_dates(sample) is not None:
+        return True
+    failed = sum(parsed_dates(sample.slice(row, 1)) is None for row in range(len(sample)))
+    return failed <= (1 - _MOSTLY) * len(sample)
 
 
 def _distinct(values: pa.Array) -> int:
     return pc.count_distinct(values).as_py()
+
+
+def _share(values: pa.Array, pattern: str) -> float:
+    """Share of the values that match a regular expression."""
+    return pc.mean(pc.match_substring_regex(values, pattern).cast(pa.int8())).as_py()
 
 
 def _guess_words(values: pa.Array) -> str:
@@ -104,5 +120,7 @@ def _guess_words(values: pa.Array) -> str:
     if distinct * 2 > len(values):
         if words >= _WORDS:
             return "text"
+        if _share(values, _NUMBER) >= _MOSTLY:  # reading it will name the value that is none
+            return "number"
         raise Unusable(f"{distinct:,} different values in {len(values):,} rows")
     return "text" if words >= _MANY_WORDS else "category"

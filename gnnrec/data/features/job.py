@@ -76,7 +76,7 @@ class FeatureJob:
         What is learned from the tables is learned from nodes with training ratings.
 
         Raises:
-            UserError: No id of a table is one of the dataset.
+            UnknownFeatureIds: No id of a table is one of the dataset.
         """
         schemas: dict[str, tuple[int, tuple[FeatureGroup, ...]]] = {}
         for node, tables in self.tables.items():
@@ -120,10 +120,14 @@ def trained_nodes(directory: Path, node: Node, number: int) -> np.ndarray:
         user_ptr, trained = np.load(directory / "user_ptr.npy", mmap_mode="r"), np.zeros(number, bool)
         for first, end in user_blocks(user_ptr, _BLOCK):
             pointer = np.asarray(user_ptr[first : end + 1])
-            before = np.concatenate([[0], np.cumsum(split[pointer[0] : pointer[-1]] == _TRAIN)])
-            trained[first:end] = np.diff(before[pointer - pointer[0]]) > 0
+            is_train = split[pointer[0] : pointer[-1]] == _TRAIN
+            trained[first:end] = np.logical_or.reduceat(is_train, pointer[:-1] - pointer[0])  # each user has a rating
         return trained
     trained, movie = np.zeros(number, bool), np.load(directory / "movie.npy", mmap_mode="r")
     for block in blocks(len(split)):
-        trained[movie[block][split[block] == _TRAIN]] = True
+        if trained.all():
+            break
+        rows = movie[block]
+        rare = np.flatnonzero(rows >= trained.argmin())  # movies are sorted by their number of ratings
+        trained[rows[rare[split[block][rare] == _TRAIN]]] = True
     return trained

@@ -73,12 +73,12 @@ class Column(Protocol):
         ...
 
     def encode(self, rows: np.ndarray, fitted: FittedColumn) -> np.ndarray:
-        """Encodes rows of the table that have a value: float32 ``[len(rows), fitted.width]``."""
+        """Encodes rows of the table that have a value: float ``[len(rows), fitted.width]``."""
         ...
 
 
 def encode_nodes(column: Column, rows: np.ndarray, fitted: FittedColumn) -> np.ndarray:
-    """Encodes nodes, with zeros and the flag for missing values: float32 ``[nodes, columns]``.
+    """Encodes nodes, with zeros and the flag for missing values: float ``[nodes, columns]``.
 
     Args:
         column: The column.
@@ -86,6 +86,8 @@ def encode_nodes(column: Column, rows: np.ndarray, fitted: FittedColumn) -> np.n
         fitted: The constants.
     """
     present = has_value(column, rows)
+    if not fitted.details["missing"] and present.all():
+        return column.encode(rows, fitted)
     x = np.zeros((len(rows), fitted.width + bool(fitted.details["missing"])), np.float32)
     if present.any():
         x[present, : fitted.width] = column.encode(rows[present], fitted)
@@ -96,9 +98,8 @@ def encode_nodes(column: Column, rows: np.ndarray, fitted: FittedColumn) -> np.n
 
 def has_value(column: Column, rows: np.ndarray) -> np.ndarray:
     """Flags nodes that have a value: bool ``[nodes]``; arguments as those of :func:`encode_nodes`."""
-    present = rows >= 0
-    present[present] = ~column.missing[rows[present]]
-    return present
+    present = ~column.missing[rows]  # of the last row where there is none
+    return present if rows.min(initial=0) >= 0 else present & (rows >= 0)
 
 
 def fit_nodes(column: Column, train_rows: np.ndarray, settings: FeatureSettings) -> FittedColumn:

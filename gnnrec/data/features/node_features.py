@@ -83,6 +83,7 @@ class NodeFeatures:
         path: File of ``x``, for messages.
         bounds: Rows at which the parts with a checksum start, and the number of rows.
         checksums: CRC-32 of each part, or None.
+        sound_parts: Parts that have been checked.
     """
 
     node: Node
@@ -92,38 +93,43 @@ class NodeFeatures:
     path: Path
     bounds: list[int]
     checksums: list[int] | None
+    sound_parts: set[int] = dataclasses.field(default_factory=set, compare=False)
 
     def read(self, first: int = 0, end: int | None = None) -> np.ndarray:
-        """Reads and checks some rows: float32 ``[end - first, columns]``, a copy.
-
-        The checksum of every part that the rows touch is compared; parts of users are the shards of the dataset, and
-        all movies are one part.
+        """Reads some rows: float32 ``[end - first, columns]``, a copy of rows that have been checked.
 
         Args:
             first: First row.
             end: Row after the last one; by default the number of rows.
 
         Raises:
+            UserError: As :meth:`check` does.
+        """
+        end = len(self.x) if end is None else end
+        self.check(first, end)
+        return np.array(self.x[first:end])
+
+    def check(self, first: int = 0, end: int | None = None) -> None:
+        """Checks the parts that some rows are in, each at the first time that it is read.
+
+        Parts of users are the shards of the dataset, and all movies are one part. Arguments as those of :meth:`read`.
+
+        Raises:
             UserError: A value is not finite, or does not match its checksum.
         """
         end = len(self.x) if end is None else end
-        rows = np.array(self.x[first:end])
-        if not np.isfinite(rows).all():
-            raise UserError(f"{self.path} is damaged: a value of rows {first} to {end - 1} is not finite: {AGAIN}")
-        numbers = range(max(bisect_right(self.bounds, first) - 1, 0), min(bisect_left(self.bounds, end), self._parts))
-        for number in numbers:
-            part = slice(*self.bounds[number : number + 2])
-            if self.checksums is not None and part_checksum(self.x[part]) != self.checksums[number]:
+        last = min(bisect_left(self.bounds, end), len(self.bounds) - 1)
+        for number in set(range(max(bisect_right(self.bounds, first) - 1, 0), last)) - self.sound_parts:
+            part = self.x[slice(*self.bounds[number : number + 2])]
+            if not np.isfinite(part).all():
+                raise UserError(f"{self.path} is damaged: a value of part {number} is not finite: {AGAIN}")
+            if self.checksums is not None and part_checksum(part) != self.checksums[number]:
                 raise UserError(f"{self.path} is damaged: part {number} does not match its checksum: {AGAIN}")
-        return rows
+            self.sound_parts.add(number)
 
     def has(self, name: str) -> bool:
         """Whether columns come from a column of this name in a table."""
         return any(group.name == name for group in self.schema)
-
-    @property
-    def _parts(self) -> int:
-        return len(self.bounds) - 1
 
 
 def open_features(
@@ -164,6 +170,11 @@ def open_features(
     weights = None
     if weights_file(node) in files:
         weights = _mapped(directory / weights_file(node), None)
+    available = 0 if weights is None else len(weights)
+    for group in schema:
+        start, inputs, width = group.details.get("weights", (0, 0, 0))
+        if start + inputs * width > available:
+            raise UserError(f"{path} is damaged (group {group.name} has weights that no file holds): {AGAIN}")
     bounds = list(shards) if node == "user" else [0, rows]
     return NodeFeatures(node, x, schema, weights, directory / name, bounds, files[name].get("shards"))
 
@@ -173,7 +184,9 @@ def _find_problem(schema: tuple[FeatureGroup, ...], entry: dict, rows: int) -> s
         return f"{entry['rows']} rows, not {rows}"
     end = 0
     for group in schema:
-        if not whole_numbers((group.first, group.columns)) or group.kind not in KINDS:
+        place = group.details.get("weights", [0, 0, 0])
+        numbers = (group.first, group.columns, *place)
+        if not whole_numbers(numbers) or len(place) != 3 or group.kind not in KINDS:
             return f"group {group.name} is malformed"
         if group.first != end or not group.columns:
             return f"the columns of group {group.name} do not follow those before it"

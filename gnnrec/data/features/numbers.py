@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gnnrec.data.features.kinds import FeatureSettings, FittedColumn
+from gnnrec.data.features.kinds import FeatureSettings, FittedColumn, Unusable
 
 #: Numbers that a date becomes.
 _DATE_PARTS = ("year", "day of the year")
@@ -86,6 +86,13 @@ class DateColumn:
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation; the latter is 0 if all values are equal, which rounding could hide."""
-    deviation = float(values.std()) if values.min() < values.max() else 0.0
+    """Mean and standard deviation; the latter is 0 if all values are equal, which rounding could hide.
+
+    Raises:
+        Unusable: Their squares are no numbers of 64 bits.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(values.std()) if values.min() < values.max() else 0.0
+    if not np.isfinite(deviation):
+        raise Unusable(f"values as large as {np.abs(values).max():.0e}")
     return float(values.mean()), deviation

@@ -74,10 +74,12 @@ def parse(table: FeatureTable, name: str, kind: str) -> Column:
     column = source
     if kind == "vector":
         return _checked(table, name, _vectors(table, name, column))
+    if is_list(column.type) and pa.types.is_nested(column.type.value_type):
+        _refuse(table, name, 0, f"holds {column.type}, which is no feature: leave it out ({shown(name)}=drop)")
     if kind == "list":
         return _lists(table, name, column)
-    if is_list(column.type) or pa.types.is_nested(column.type):
-        raise table.error(0, f"column '{shown(name)}' holds lists, not {kind}: its kind is list or vector")
+    if pa.types.is_nested(column.type):
+        _refuse(table, name, 0, f"holds {column.type}, not {kind}: give it another kind")
     if kind == "number":
         return NumberColumn(_numbers(table, name, column))
     if kind == "date":
@@ -198,16 +200,18 @@ def _vectors(table: FeatureTable, name: str, column: pa.Array) -> VectorColumn:
     if not len(rows):
         return VectorColumn(np.zeros((len(missing), 1), np.float32), missing)
     usual = int(np.bincount(length).argmax())
+    if not usual:
+        _refuse(table, name, int(rows[0]), "has only empty lists: leave it out")
     if (wrong := np.flatnonzero(length != usual)).size:
         row = int(rows[wrong[0]])
         _refuse(
             table, name, row, f"has a vector of {length[wrong[0]]} numbers where others have {usual}: correct that row"
         )
     flat = parsed_number(known.flatten())
-    if flat is None or flat.null_count or not usual:
+    if flat is None or flat.null_count:
         texts = known.flatten().to_pylist()
         first = next((at for at, value in enumerate(texts) if as_number(value) is None), 0)
-        row = int(rows[first // max(usual, 1)])
+        row = int(rows[first // usual])
         _refuse(table, name, row, "has a vector with a value that is no number: correct that row")
     numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, usual)
     if missing.any():

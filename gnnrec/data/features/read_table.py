@@ -17,8 +17,8 @@ from gnnrec.data.features.known_layouts import known_layout, read_grouped, refin
 from gnnrec.data.features.node_features import Node
 from gnnrec.data.features.parse import plain
 from gnnrec.data.features.table import FeatureTable, TableFile, check_ids
-from gnnrec.data.layout import READING_ERRORS, Layout, open_text, shown, unreadable
-from gnnrec.data.reading.rows import MalformedRow, text_rows
+from gnnrec.data.layout import READING_ERRORS, Layout, as_number, is_missing, open_text, shown, unreadable
+from gnnrec.data.reading.rows import MalformedRow, first_rows, text_rows
 from gnnrec.data.reading.strings import encoding_of, read_strings
 from gnnrec.errors import UserError
 from gnnrec.utils.option_names import dashed
@@ -92,16 +92,20 @@ def _read(path: Path, node: Node, id_name: str | None) -> FeatureTable:
     repeated = [name for name in layout.header if layout.header.count(name) > 1]
     if repeated:
         raise UserError(f"{path}: column '{shown(repeated[0])}' occurs more than once: rename one of them")
+    if any(not_utf8(name) for name in layout.header):
+        raise UserError(f"{path} line 1: names of columns are not UTF-8 text: convert the file to UTF-8")
     try:
         if (grouped := read_grouped(layout, node, _read_columns)) is not None:
             ids, name, column = grouped
+            if not len(ids):
+                raise _no_rows(path)
             return FeatureTable(node, [TableFile(path, len(ids), grouped=True)], f"{node}Id", ids, {name: column})
         table = _read_columns(layout)
     except MalformedRow as error:
         raise UserError(
             f"{path} line {error.line}: malformed row ({shown(error, 80)}): correct or remove that row"
         ) from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeEncodeError) as error:
         reraise_out_of_memory(error)
         raise _first_error(layout, str(error)) from None
     except READING_ERRORS as error:
@@ -112,8 +116,19 @@ def _read(path: Path, node: Node, id_name: str | None) -> FeatureTable:
     columns, kinds = refine(layout, columns, kinds)
     if not columns:
         raise UserError(f"{path} has no column besides '{shown(own)}': pass a file with features")
+    if not len(ids):
+        raise _no_rows(path)
     lines = None if layout.kind == "parquet" else layout
     return FeatureTable(node, [TableFile(path, len(ids), lines)], own, ids, columns, kinds)
+
+
+def not_utf8(field: object) -> bool:
+    """Returns whether a field has bytes that are not UTF-8 (:func:`gnnrec.data.layout.open_text`)."""
+    return any("\ud800" <= letter <= "\udfff" for letter in str(field))
+
+
+def _no_rows(path: Path) -> UserError:
+    return UserError(f"{path} has no rows: check that it is complete")
 
 
 def _layout(path: Path, node: Node, id_name: str | None) -> tuple[Layout, dict[str, str]]:
@@ -148,8 +163,14 @@ def _read_columns(layout: Layout) -> pa.Table:
         with pq.ParquetFile(layout.path) as file:
             return file.read()
     if layout.kind == "csv":
-        has_latin = not layout.header_lines  # MovieLens' files without a header
-        return read_strings(layout, layout.header, encoding_of(layout) if has_latin else "utf-8")
+        if not layout.header_lines:  # MovieLens' files without a header
+            return read_strings(layout, layout.header, encoding_of(layout))
+        if numbers := _fractions(layout):
+            try:
+                return read_strings(layout, layout.header, numbers=numbers)
+            except pa.ArrowInvalid:  # further values are no numbers, or a row is wrong
+                pass
+        return read_strings(layout, layout.header)
     values: list[list[Any]] = [[] for _ in layout.header]
     encoding = encoding_of(layout) if layout.kind == "dat" else "utf-8"
     with open_text(layout.path) as file:
@@ -159,6 +180,17 @@ def _read_columns(layout: Layout) -> pa.Table:
             for column, field in zip(values, fields):
                 column.append(_decoded(field, encoding) if layout.kind == "dat" else field)
     return pa.table({name: _array(column) for name, column in zip(layout.header, values)})
+
+
+def _fractions(layout: Layout) -> list[str]:
+    """Columns whose first values are numbers and have a decimal part: others may be codes."""
+    names = []
+    for name, *values in zip(layout.header, *first_rows(layout)):
+        known = [value for value in values if not is_missing(value)]
+        numbers = [number for value in known if (number := as_number(value)) is not None]
+        if len(numbers) == len(known) and any("." in value and number % 1 for value, number in zip(known, numbers)):
+            names.append(name)
+    return [name for name in names if name != layout.columns.get("user") and name != layout.columns.get("movie")]
 
 
 def _decoded(field: str, encoding: str) -> str:
@@ -178,12 +210,12 @@ def _first_error(layout: Layout, reason: str) -> UserError:
     if layout.kind != "parquet":
         try:
             with open_text(layout.path) as file:
-                for number, fields in text_rows(layout, file):
+                for number, fields in text_rows(dataclasses.replace(layout, columns={}), file):
                     if len(fields) != len(layout.header):
                         problem = f"malformed row ({len(fields)} fields, not {len(layout.header)})"
                         return UserError(f"{layout.path} line {number}: {problem}: correct or remove that row")
                     for name, field in zip(layout.header, fields):
-                        if any("\ud800" <= letter <= "\udfff" for letter in str(field)):
+                        if not_utf8(field):
                             return UserError(
                                 f"{layout.path} line {number}: column '{shown(name)}' is not UTF-8 text: convert the "
                                 "file to UTF-8"

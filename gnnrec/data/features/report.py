@@ -16,6 +16,10 @@ from gnnrec.utils.log import logger
 _NAMED = 20
 
 
+class UnknownFeatureIds(UserError):
+    """A table has no id of the dataset."""
+
+
 @dataclasses.dataclass
 class NodeReport:
     """The features of one type of nodes.
@@ -44,7 +48,7 @@ class NodeReport:
             rows: Row of the table of each node, or -1.
 
         Raises:
-            UserError: No id is in the dataset.
+            UnknownFeatureIds: No id is in the dataset.
         """
         is_known = np.zeros(table.num_rows, bool)
         is_known[rows[rows >= 0]] = True
@@ -52,7 +56,7 @@ class NodeReport:
             return
         first = int(np.flatnonzero(~is_known)[0])
         if not is_known.any():
-            raise UserError(
+            raise UnknownFeatureIds(
                 f"{table.place(first)}: no {table.node} of this file, such as {shown(table.ids[first])}, has ratings: "
                 f"check that '{shown(table.id_name)}' is the column of the ids (--{table.node}-column)"
             )

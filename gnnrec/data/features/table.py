@@ -96,10 +96,17 @@ def check_ids(table: FeatureTable) -> None:
         ids = ids.cast(ids.type.value_type)
     if pa.types.is_floating(ids.type) and pc.all(pc.equal(ids, pc.floor(ids))).as_py() is not False:
         ids = ids.cast(pa.int64(), safe=False)
+    if pa.types.is_nested(ids.type) or pa.types.is_boolean(ids.type):
+        raise table.error(
+            0,
+            f"column '{shown(table.id_name)}' holds {ids.type}, not ids: name that of the ids with "
+            f"--{table.node}-column",
+        )
     if not pa.types.is_integer(ids.type):
         ids = pc.utf8_trim_whitespace(ids.cast(pa.string()))
         ids = pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
-        if pc.all(pc.match_substring_regex(ids, _INTEGRAL)).as_py():
+        has_point = pc.any(pc.match_substring(ids, ".")).as_py()
+        if has_point and pc.all(pc.match_substring_regex(ids, _INTEGRAL)).as_py():
             ids = pc.replace_substring_regex(ids, r"\.0+$", "")
     table.ids = ids
     if ids.null_count:

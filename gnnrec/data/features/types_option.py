@@ -68,6 +68,7 @@ class FeatureTypes:
             known = [own for of, columns in names.items() if node in (None, of) for own in columns]
             if name != OTHERS and name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f"did you mean {shown(near[0])}?" if near else f"the columns are {shown_names(known)}"
+                others = f"the columns are {shown_names(known)}" if known else f"pass one with --{node}-features"
+                hint = f"did you mean {shown(near[0])}?" if near else others
                 of = "" if node is None else f" of {node}s"
                 raise UserError(f"--feature-types: no table{of} has a column '{shown(name)}': {hint}")

@@ -25,6 +25,11 @@ _IGNORED_OPTIONS = (
     "download_dir",
     "movies",
     "movies_columns",
+    "movie_features",
+    "user_features",
+    "feature_types",
+    "feature_dims",
+    "feature_count",
     "dry_run",
     "audit",
 )

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from gnnrec.data import check, manifest_builder, order, rating_scale, read, split_ranking, split_time
 from gnnrec.data.features.job import FeatureJob, files_of
+from gnnrec.data.features.report import UnknownFeatureIds
 from gnnrec.data.layout import ID_ROLES, Layout
 from gnnrec.data.movies import movie_table
 from gnnrec.data.out_of_core import assemble
@@ -73,7 +74,7 @@ def prepare_out_of_core(
         The manifest, and how the files have been understood.
 
     Raises:
-        UserError: Bad input. The scratch directory is removed.
+        UserError: Bad input. The scratch directory is removed, unless a table of features has ids of none of the nodes.
     """
     scratch = options.scratch or out.parent / f".{out.name}.parts"
     job = PrepareJob(scratch, layouts, options, plan(layouts, options), layouts[0].text_ids)
@@ -95,6 +96,8 @@ def prepare_out_of_core(
                 manifest = _build_manifest(job, buckets, splits, scale, len(movies))
                 manifest.source = manifest_builder.source(options, paths, checksums)
                 _write(job, buckets, manifest, movies, features, directory)
+        except UnknownFeatureIds:  # of a table: what was made of the ratings is used by the next run
+            raise
         except UserError:
             job.remove_scratch()
             raise

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from gnnrec.data.layout import Layout, open_text
+from gnnrec.data.layout import MISSING, Layout, open_text
 
 
-def read_strings(layout: Layout, names: list[str], encoding: str = "utf-8") -> pa.Table:
+def read_strings(layout: Layout, names: list[str], encoding: str = "utf-8", numbers: Collection[str] = ()) -> pa.Table:
     """Reads columns of a CSV file; empty fields are null.
 
     Args:
         layout: The file.
         names: Names of the columns to read.
         encoding: Its encoding.
+        numbers: Columns that are read as float64; missing values of any spelling are null then.
 
     Raises:
-        pyarrow.ArrowInvalid: A row has another number of fields, or is not in this encoding.
+        pyarrow.ArrowInvalid: A row has another number of fields, is not in this encoding, or has no number where it
+            should.
     """
     return pa_csv.read_csv(
         str(layout.path),
@@ -26,9 +30,9 @@ def read_strings(layout: Layout, names: list[str], encoding: str = "utf-8") -> p
             delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, newlines_in_values=True
         ),
         pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()),
+            column_types=dict.fromkeys(names, pa.string()) | dict.fromkeys(numbers, pa.float64()),
             include_columns=names,
-            null_values=[""],
+            null_values=MISSING if numbers else [""],
             strings_can_be_null=True,
         ),
     )
