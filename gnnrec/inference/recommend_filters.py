@@ -43,7 +43,7 @@ def describe(options: RecommendOptions) -> str:
         value = getattr(options, name)
         words += [] if value is None else [dashed(name), str(value)]
     words += ["--min-ratings", str(options.min_ratings)] if options.min_ratings else []
-    words += ["--new-movies", "true"] if options.new_movies else []
+    words += ["--new-movies"] if options.new_movies else []
     return " ".join(words)
 
 

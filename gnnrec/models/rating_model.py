@@ -149,10 +149,14 @@ class RatingModel(nn.Module):
             batch: The batch.
             pass_key: Key of the pass; None in inference, which treats none as unknown.
         """
-        rate, (users, movies) = self.options.row_dropout, (batch.user_rows, batch.movie_bias)
-        of_users = self.user_features and HiddenNodes.draw(pass_key, rate, "user", users, movies.dtype)
-        rows = torch.arange(movies.numel(), device=movies.device)
-        return of_users, self.movie_features and HiddenNodes.draw(pass_key, rate, "movie", rows, movies.dtype)
+        rate, dtype, device = self.options.row_dropout, batch.movie_bias.dtype, batch.movie_bias.device
+        users = movies = None
+        if self.user_features is not None:
+            users = HiddenNodes.draw(pass_key, rate, "user", batch.user_rows, dtype)
+        if self.movie_features is not None:
+            movie_rows = torch.arange(batch.movie_bias.numel(), device=device)
+            movies = HiddenNodes.draw(pass_key, rate, "movie", movie_rows, dtype)
+        return users, movies
 
     def embed(
         self,

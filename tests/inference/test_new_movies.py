@@ -77,5 +77,5 @@ def test_cold_movies_are_told_apart_and_recommended_on_request(dataset, run, tmp
             )
             assert usual and new - usual and new - usual <= set(COLD) and not usual & set(COLD)
     facts = recommend_all(out, RecommendOptions(all=True, out=tmp_path / "lists", top=5, new_movies=True), World())
-    assert facts["filters"] == "--new-movies true" and facts["movies"] == MOVIES
+    assert facts["filters"] == "--new-movies" and facts["movies"] == MOVIES
     assert json.loads((out / "manifest.json").read_text())["cold_movies"] == len(COLD)
