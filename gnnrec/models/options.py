@@ -53,7 +53,7 @@ class ModelOptions:
     movie_ids: bool = True
     genres: bool = True
     features: bool = True
-    row_dropout: float = bounded(0.2, least=0, below=1)
+    row_dropout: float = bounded(0.1, least=0, below=1)
     time: bool = True
     head: Literal["dot", "mlp"] = "dot"
     head_dim: int = bounded(64, least=1)

@@ -78,7 +78,7 @@ def test_tables_with_gradients_and_moments(pair):
     ):
         parameters = list(module.parameters())
         found = size(*parameters, *(each.grad for each in parameters), *state_of(optimizer))
-        # The state of the two scalars of the model has no dimension, as the step counts have none; features have scales.
+        # Scalars of the model and their state are not counted.
         assert said == pytest.approx(found, abs=4 * 2 * 3)
     assert (job.user_columns, job.movie_columns) == (trainer.users.x.shape[1], trainer.replicated.movies.x.shape[1])
 
