@@ -48,9 +48,9 @@ class PrepareOptions(ColumnOptions):
             column that is not read. By default the first line has the names.
         title_column: Column of the titles in the movies file; by default guessed, and may be absent.
         genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
-        movie_features: Files with features of movies (CSV, Parquet, JSON records on lines, or vectors in NAME.npy with
-            ids in NAME_ids.npy or NAME_ids.txt), joined by the movie id; by default none. Names the files, or
-            directories or patterns.
+        movie_features: Files, directories or patterns with features of movies: CSV, Parquet, JSON records on lines, or
+            vectors in NAME.npy with ids in NAME_ids.npy or NAME_ids.txt. They are joined by the movie id; by default
+            none.
         user_features: The same for users.
         feature_types: Kinds of their columns: number, category, category:N (the first N letters), list (with | between
             categories), vector, date, text or drop, as in "age=number,zip=category:1"; user.NAME and movie.NAME tell

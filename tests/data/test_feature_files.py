@@ -14,6 +14,7 @@ import pytest
 
 from gnnrec.data.features.guess import guess_kind
 from gnnrec.data.features.kinds import Unusable
+from gnnrec.data.features.new_nodes import encode_new_nodes
 from gnnrec.data.features.parse import plain
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
@@ -106,6 +107,19 @@ def test_movies_of_movielens_have_titles_years_and_genres(tmp_path):
     assert {name: kind for name, (kind, _) in found.items()} == {"title": "text", "genres": "list", "year": "number"}
     assert np.allclose(found["genres"][1], np.where(NUMBER % 2, 0.5, 0)[:, None].repeat(2, 1))
     assert np.ptp(np.diff(found["year"][1][:, 0])) < 1e-6 < found["year"][1][1, 0] - found["year"][1][0, 0]
+
+
+def test_new_movies_may_lack_years(tmp_path):
+    """Titles are split as those of the dataset were, whatever most of the new ones end with."""
+    table = pd.DataFrame({"movieId": NUMBER, "title": [f"The river {k} ({1950 + k})" for k in NUMBER]})
+    table.to_csv(tmp_path / "movies.csv", index=False)
+    found = prepared(tmp_path, "movie", "movies.csv")
+    pd.DataFrame({"movieId": [701, 702, 703], "title": ["The river", "The river", "The river 3 (1953)"]}).to_csv(
+        tmp_path / "new.csv", index=False
+    )
+    new = encode_new_nodes(PreparedDataset(tmp_path / "data").features("movie"), [tmp_path / "new.csv"], text_ids=False)
+    known = np.concatenate([x[2] for _, x in found.values()])
+    assert np.array_equal(new.x[2], known) and (new.x[:2, -1] == 0).all() and new.ids.to_pylist() == [701, 702, 703]
 
 
 def test_tags_of_movies_are_lists(tmp_path):

@@ -74,6 +74,17 @@ def test_the_kinds_are_guessed(dataset):
     }  # fmt: skip
 
 
+def test_columns_have_names(dataset):
+    names = {group.name: group.column_names() for node in ("user", "movie") for group in dataset.features(node).schema}
+    assert names["age"] == ["age", "age (missing)"] and names["plot"] == [f"plot {k}" for k in range(4)]
+    assert names["job"] == ["job=nurse", "job=cook", "job=pilot", "job (rare)", "job (missing)"]
+    assert names["since"] == ["since (year)", "since (day of the year)", "since (missing)"]
+    for node in ("user", "movie"):
+        assert (
+            sum(len(names[group.name]) for group in dataset.features(node).schema) == dataset.features(node).x.shape[1]
+        )
+
+
 @pytest.mark.parametrize("name", ["age", "height"])
 def test_numbers_are_standardized_on_nodes_with_training_ratings(dataset, users, name):
     values = users[[name]].to_numpy()
@@ -174,13 +185,6 @@ def test_nothing_is_learned_from_nodes_without_training_ratings(place, options, 
 def test_engines_write_the_same_bytes(place, options, dataset):
     other = prepared_with(options, place / "stream", engine="stream")
     assert dataset.manifest.files == other.manifest.files and "user_features.npy" in other.manifest.files
-
-
-@pytest.mark.slow
-@pytest.mark.processes
-def test_dask_writes_the_same_bytes(place, options, dataset):
-    other = prepared_with(options, place / "dask", engine="dask", workers=1)
-    assert dataset.manifest.files == other.manifest.files
 
 
 @pytest.mark.parametrize("node", ["user", "movie"])

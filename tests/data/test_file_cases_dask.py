@@ -8,6 +8,7 @@ import pytest
 
 from gnnrec.data.out_of_core import prepare as out_of_core
 from gnnrec.data.out_of_core.size import Plan
+from tests.data import feature_tables
 from tests.data.file_cases import CASES
 from tests.data.file_tables import assert_same_bytes
 
@@ -32,3 +33,12 @@ def test_files_are_read_by_dask(name, tmp_path, prepared, monkeypatch, scheduler
     prepared(case.path, tmp_path / "memory", engine="memory", **options)
     prepared(case.path, tmp_path / "dask", engine="dask", scheduler=scheduler, **options)
     assert_same_bytes(tmp_path / "memory", tmp_path / "dask")
+
+
+def test_features_are_written_by_dask(tmp_path, prepared, scheduler):
+    options = feature_tables.write(tmp_path)
+    ratings = options.pop("ratings")
+    prepared(ratings, tmp_path / "memory", engine="memory", **options)
+    prepared(ratings, tmp_path / "dask", engine="dask", scheduler=scheduler, **options)
+    assert_same_bytes(tmp_path / "memory", tmp_path / "dask")
+    assert (tmp_path / "dask" / "user_features.npy").exists()

@@ -104,8 +104,7 @@ def refine(
 ) -> tuple[dict[str, pa.Array], dict[str, str]]:
     """Brings columns of known files into a usual form.
 
-    Flags of genres become lists; types are taken from RecBole's names of columns; release years in titles become a
-    column ``year``.
+    Flags of genres become lists; types are taken from RecBole's names of columns.
 
     Args:
         layout: The file.
@@ -129,15 +128,29 @@ def refine(
             columns[own] = column
             if kind is not None:
                 kinds[own] = kind
-    return _with_years(columns, kinds)
+    return columns, kinds
 
 
-def _with_years(columns: dict[str, pa.Array], kinds: dict[str, str]) -> tuple[dict[str, pa.Array], dict[str, str]]:
+def with_years(
+    columns: dict[str, pa.Array], kinds: dict[str, str], wanted: bool | None = None
+) -> tuple[dict[str, pa.Array], dict[str, str]]:
+    """Takes release years out of titles into a column ``year``.
+
+    Args:
+        columns: Name -> column of a whole table.
+        kinds: Name -> kind, as far as it is known.
+        wanted: Whether to do it; None if most titles end with a year.
+    """
     title = columns.get("title")
-    if title is None or not pa.types.is_string(title.type) or any("year" in name.lower() for name in columns):
+    if (
+        title is None
+        or isinstance(title, np.ndarray)
+        or not pa.types.is_string(title.type)
+        or any("year" in name.lower() for name in columns)
+    ):
         return columns, kinds
     year = pc.struct_field(pc.extract_regex(title, _YEAR), "year")
-    if year.null_count * 2 >= len(title):
+    if not (year.null_count * 2 < len(title) if wanted is None else wanted):
         return columns, kinds
     columns = dict(columns, title=pc.replace_substring_regex(title, re.sub(r"\?P<year>", "", _YEAR), ""), year=year)
     return columns, {"year": "number"} | kinds

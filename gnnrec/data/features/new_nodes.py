@@ -50,7 +50,8 @@ def encode_new_nodes(
     Raises:
         UserError: A column is missing, a value does not fit, or an id is of another kind than those of the dataset.
     """
-    tables = read_tables(find_files(paths, features.node), features.node, id_name)
+    years = any(group.name == "year" for group in features.schema)
+    tables = read_tables(find_files(paths, features.node), features.node, id_name, years)
     ids = pc.unique(pa.chunked_array([_ids(table, text_ids) for table in tables]))
     raw = pa.chunked_array([ids])
     x = np.zeros((len(ids), features.x.shape[1]), np.float32)

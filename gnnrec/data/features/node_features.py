@@ -69,6 +69,18 @@ class FeatureGroup:
         """Columns of the array."""
         return slice(self.first, self.first + self.columns)
 
+    def column_names(self) -> list[str]:
+        """Names of its columns, such as ``genres=Drama`` and ``year (missing)``."""
+        details, width = self.details, self.columns - bool(self.details.get("missing"))
+        if "categories" in details and "weights" not in details:
+            names = [f"{self.name}={category}" for category in details["categories"]]
+            names += [f"{self.name} (rare)"] * bool(details["rare"])
+        elif "parts" in details:
+            names = [f"{self.name} ({part})" for part in details["parts"]]
+        else:
+            names = [self.name] * width if width < 2 else [f"{self.name} {position}" for position in range(width)]
+        return names + [f"{self.name} (missing)"] * (self.columns - width)
+
 
 @dataclasses.dataclass(frozen=True)
 class NodeFeatures:

@@ -194,7 +194,7 @@ def _vectors(table: FeatureTable, name: str, column: pa.Array) -> VectorColumn:
     if not is_list(column.type):
         _refuse(table, name, 0, "holds no lists: a vector is a list of numbers")
     missing = _is_null(column)
-    known = column.filter(pa.array(~missing))
+    known = column.filter(pa.array(~missing)) if missing.any() else column
     length = pc.list_value_length(known).to_numpy().astype(np.int64)
     rows = np.flatnonzero(~missing)
     if not len(rows):
@@ -207,13 +207,15 @@ def _vectors(table: FeatureTable, name: str, column: pa.Array) -> VectorColumn:
         _refuse(
             table, name, row, f"has a vector of {length[wrong[0]]} numbers where others have {usual}: correct that row"
         )
-    flat = parsed_number(known.flatten())
+    entries = known.flatten()
+    is_float = pa.types.is_float32(entries.type) or pa.types.is_float64(entries.type)
+    flat = entries if is_float else parsed_number(entries)
     if flat is None or flat.null_count:
-        texts = known.flatten().to_pylist()
+        texts = entries.to_pylist()
         first = next((at for at, value in enumerate(texts) if as_number(value) is None), 0)
         row = int(rows[first // usual])
         _refuse(table, name, row, "has a vector with a value that is no number: correct that row")
-    numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, usual)
+    numbers = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(-1, usual)
     if missing.any():
         values = np.zeros((len(missing), usual), np.float32)
         values[~missing] = numbers

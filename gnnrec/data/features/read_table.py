@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data import formats
-from gnnrec.data.features.known_layouts import known_layout, read_grouped, refine
+from gnnrec.data.features.known_layouts import known_layout, read_grouped, refine, with_years
 from gnnrec.data.features.node_features import Node
 from gnnrec.data.features.parse import plain
 from gnnrec.data.features.table import FeatureTable, TableFile, check_ids
@@ -53,13 +53,14 @@ def find_files(paths: Iterable[str | Path], node: Node) -> list[Path]:
     return files
 
 
-def read_tables(files: list[Path], node: Node, id_name: str | None) -> list[FeatureTable]:
+def read_tables(files: list[Path], node: Node, id_name: str | None, years: bool | None = None) -> list[FeatureTable]:
     """Reads files; those with the same columns become one table.
 
     Args:
         files: The files.
         node: Type of nodes.
         id_name: Column of their ids; None, or a name that a file lacks, is guessed from usual names.
+        years: Whether release years are taken out of titles; None if most titles end with one.
 
     Raises:
         UserError: A file cannot be read, an id is missing or occurs twice, or two tables have a column of one name.
@@ -72,6 +73,7 @@ def read_tables(files: list[Path], node: Node, id_name: str | None) -> list[Feat
     first: dict[str, FeatureTable] = {}
     for table in joined:
         check_ids(table)
+        table.columns, table.kinds = with_years(table.columns, table.kinds, years)
         table.columns = {name: plain(column) for name, column in table.columns.items()}
         for name in table.columns:
             if (other := first.setdefault(name, table)) is not table:
