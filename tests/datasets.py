@@ -106,3 +106,11 @@ def with_features(dataset: PreparedDataset, directory: Path, **arrays: np.ndarra
     write_schema(directory, schemas)
     write_manifest(directory, dataclasses.replace(dataset.manifest, files={}))
     return PreparedDataset(directory)
+
+
+def with_random_features(dataset: PreparedDataset, columns: int = 3) -> PreparedDataset:
+    """A copy of a prepared dataset beside it, with normal features of users and movies."""
+    generator = np.random.default_rng(0)
+    rows = {"user": dataset.num_users, "movie": dataset.num_movies}
+    x = {node: generator.normal(size=(count, columns)) for node, count in rows.items()}
+    return with_features(dataset, dataset.directory.parent / "with features", **x)

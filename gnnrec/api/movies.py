@@ -30,6 +30,7 @@ def recommend(
     min_year: int | None = None,
     max_year: int | None = None,
     min_ratings: int = 0,
+    new_movies: bool = False,
     ratings: pd.DataFrame | Path | str | None = None,
     checkpoint: str = "best",
     data: Path | str | None = None,
@@ -49,6 +50,7 @@ def recommend(
         min_year: Only movies of this year or later, by the year at the end of the title.
         max_year: Only movies of this year or earlier.
         min_ratings: Only movies with at least this many ratings in the dataset.
+        new_movies: Include movies without training ratings, whose vectors come from their features alone.
         ratings: A DataFrame or a file of ratings whose users replace those of the dataset. New users are embedded from
             these ratings alone.
         checkpoint: Checkpoint of a run, ``best`` or ``last``.
@@ -65,7 +67,14 @@ def recommend(
     """
     users = [user] if isinstance(user, str) or not isinstance(user, Iterable) else list(user)
     options = {"top": top, "genre": genre, "min_year": min_year, "max_year": max_year, "min_ratings": min_ratings}
-    options |= {"user": "", "order_by": order_by, "checkpoint": checkpoint, "data": data, "device": device}
+    options |= {
+        "user": "",
+        "new_movies": new_movies,
+        "order_by": order_by,
+        "checkpoint": checkpoint,
+        "data": data,
+        "device": device,
+    }
     with open_vectors(source, ratings, options, every_user=user is None) as (vectors, parsed, world):
         parsed.check()
         if user is None:
@@ -83,6 +92,7 @@ def similar(
     min_year: int | None = None,
     max_year: int | None = None,
     min_ratings: int = 0,
+    new_movies: bool = False,
     checkpoint: str = "best",
     data: Path | str | None = None,
     device: str = "auto",
@@ -93,7 +103,7 @@ def similar(
         source: A run, a run directory or an export.
         movie: A raw id, a title, or a unique prefix of a title.
         top: Number of movies.
-        genre, min_year, max_year, min_ratings, checkpoint, data, device: See :func:`recommend`.
+        genre, min_year, max_year, min_ratings, new_movies, checkpoint, data, device: See :func:`recommend`.
 
     Returns:
         Columns ``rank`` (from 1), ``movie`` (raw id), ``title``, ``similarity`` (-1 to 1).
@@ -102,7 +112,13 @@ def similar(
         UserError: Bad input, or an unknown movie.
     """
     options = {"top": top, "genre": genre, "min_year": min_year, "max_year": max_year, "min_ratings": min_ratings}
-    options |= {"similar_to": str(movie), "checkpoint": checkpoint, "data": data, "device": device}
+    options |= {
+        "similar_to": str(movie),
+        "new_movies": new_movies,
+        "checkpoint": checkpoint,
+        "data": data,
+        "device": device,
+    }
     with open_vectors(source, None, options, every_user=False) as (vectors, parsed, _):
         parsed.check()
         return _table(find_similar(vectors, parsed), "similarity")
@@ -119,7 +135,7 @@ def _for_all(vectors: VectorSource, options: RecommendOptions, world: World) -> 
     from gnnrec.inference.recommend_all import BestMovies
 
     order = list_order(vectors.scoring, options.order_by)
-    best = BestMovies(vectors, allowed_movies(vectors.catalog, options), options.top, world.device, order)
+    best = BestMovies(vectors, allowed_movies(vectors, options), options.top, world.device, order)
     tables = []
     for first in range(0, vectors.num_users, options.part_rows):
         world.check_stop()

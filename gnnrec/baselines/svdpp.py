@@ -23,7 +23,7 @@ from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.kernels.pairs import pair_dots
 from gnnrec.kernels.ragged import offsets
-from gnnrec.models.conv import sum_values
+from gnnrec.models.message_sums import sum_values
 
 #: Most epochs; the learning rate falls to zero over them.
 EPOCHS = 30

@@ -196,8 +196,8 @@ def _listed(scores: Tensor, seen: Interactions, candidates: Tensor, depth: int) 
     wanted = (int(candidates.sum()) - known).clamp(max=movie.shape[1])
     short = ((movie >= 0).sum(1) < wanted).nonzero().squeeze(1)
     if short.numel():  # scores that are not finite are ranked too, last
-        known = slice_users(seen, short)
-        allowed = top_reference.ranked_scores(scores[short], candidates, known.user_ptr, known.movie)
+        left_out = slice_users(seen, short)
+        allowed = top_reference.ranked_scores(scores[short], candidates, left_out.user_ptr, left_out.movie)
         movie[short] = top_reference.best_columns(allowed, None, seen.user_ptr[:1], seen.movie[:0], movie.shape[1])[0]
     return movie.long()
 

@@ -33,6 +33,7 @@ class Messages:
         total: Sum of weight times sampling scale over each receiver's messages on all ranks, float ``[receivers]``.
         active_rows: Receivers with a message on any rank, int64 ``[rows]``, the same on every rank: all other sums
             are zero. None if not computed.
+        received: 0 for receivers that get none of the messages, else 1, float ``[receivers]``; None for ones.
     """
 
     lists: CSRLists
@@ -44,6 +45,7 @@ class Messages:
     sampling_scale: Tensor | None
     total: Tensor
     active_rows: Tensor | None = None
+    received: Tensor | None = None
 
     @property
     def num_receivers(self) -> int:

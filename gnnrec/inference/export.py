@@ -24,6 +24,7 @@ from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.new_users import NewUsers, read_new_users
 from gnnrec.inference.outputs import output_directory
 from gnnrec.inference.partitioned import write_partitioned
@@ -177,12 +178,14 @@ def _write_movies(
     """Writes movies and the weights of the head on rank 0; returns the file names of the latter."""
     ids = loaded.dataset.movies["movie"]
     movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
+    cold = _cold_movies(loaded)
     for part in parts:
         if directory.has(part.name):
             continue
         rows = slice(part.rows.start, part.rows.stop)
         vectors = Vectors(movies.vector[rows], movies.bias[rows])
-        directory.write(part.name, partial(_write, "movie", ids.iloc[rows], vectors, options.dtype))
+        columns = {"cold": cold[rows]} if cold.any() else {}
+        directory.write(part.name, partial(_write, "movie", ids.iloc[rows], vectors, options.dtype, columns))
     arrays = loaded.head_arrays()
     if arrays:
         directory.write(_HEAD, partial(_write_arrays, arrays))
@@ -205,14 +208,21 @@ def _write_users(
 
     def write(part: ExportPart) -> None:
         vectors, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
-        directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype))
+        norm = vectors.interest_norm
+        columns = {} if norm is None else {"interest_norm": norm.cpu().numpy()}
+        directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype, columns))
 
     write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
     return len(missing)
 
 
-def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) -> None:
-    """Writes one Parquet file with the columns raw id, ``embedding``, ``bias`` and maybe ``interest_norm``."""
+def _cold_movies(loaded: LoadedRun) -> np.ndarray:
+    """Movies that the model was trained without ratings of, bool ``[movies]``."""
+    return MovieCatalog(loaded.dataset).unrated(loaded.known_splits)
+
+
+def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, columns: dict[str, np.ndarray], path: Path) -> None:
+    """Writes one Parquet file with the raw id, ``embedding``, ``bias`` and further columns."""
     block = vectors.vector.cpu().numpy().astype(dtype)
     table = pa.table(
         {
@@ -221,8 +231,8 @@ def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, path: Path) 
             "bias": pa.array(vectors.bias.cpu().numpy().astype(np.float32)),
         }
     )
-    if vectors.interest_norm is not None:
-        table = table.append_column("interest_norm", pa.array(vectors.interest_norm.cpu().numpy()))
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
     pq.write_table(table, path)
 
 
@@ -245,6 +255,7 @@ def _manifest(
         "dtype": options.dtype,
         "users": source.num_users,
         "movies": dataset.num_movies,
+        "cold_movies": int(_cold_movies(loaded).sum()),
         **loaded.scoring(),
         "offset": float(encoder.offset),
         "model_fingerprint": loaded.info.fingerprint,

@@ -49,10 +49,21 @@ class ExportVectors:
         self._group = lru_cache(maxsize=2)(self._read_group)
 
     @cached_property
+    def _movies(self) -> list[pa.Table]:
+        names = sorted(name for name in self.manifest["files"] if name.startswith("movies/"))
+        return [self._read(self._opened(name), name) for name in names]
+
+    @cached_property
+    def cold(self) -> np.ndarray:
+        """Movies that the model was trained without ratings of, bool ``[movies]``."""
+        if not self.manifest.get("cold_movies"):
+            return np.zeros(self.manifest["movies"], bool)
+        return np.concatenate([table["cold"].to_numpy() for table in self._movies])
+
+    @cached_property
     def scoring(self) -> Scoring:
         """Movies and weights that score pairs."""
-        names = sorted(name for name in self.manifest["files"] if name.startswith("movies/"))
-        tables = [self._read(self._opened(name), name) for name in names]
+        tables = self._movies
         vectors, bias = (
             np.concatenate(arrays) for arrays in zip(*(self._arrays(table, self.directory) for table in tables))
         )

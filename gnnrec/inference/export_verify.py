@@ -122,9 +122,11 @@ class _Export:
         dim, dtype = self.manifest["dim"], {"float32": pa.float32(), "float16": pa.float16()}[self.manifest["dtype"]]
         with pq.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
-        if schema.names != [singular, *self._columns(singular)]:
+        flags = ["cold"] if singular == "movie" and self.manifest.get("cold_movies") else []
+        if schema.names != [singular, *self._columns(singular), *flags]:
             raise UserError(f"{path} has columns {', '.join(schema.names)}: {_AGAIN}")
-        others = {schema.field(name).type for name in schema.names[2:]}
+        others = {schema.field(name).type for name in self._columns(singular)[1:]}
+        others |= {pa.float32()} if all(schema.field(name).type == pa.bool_() for name in flags) else {None}
         if schema.field("embedding").type != pa.list_(dtype, dim) or others != {pa.float32()}:
             raise UserError(f"{path}: embeddings are {schema.field('embedding').type}, not {dim} x {dtype}: {_AGAIN}")
         if count != rows:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from gnnrec.data.arrow_numbers import numbers
+from gnnrec.data.blocks import blocks
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 
@@ -66,6 +67,14 @@ class MovieCatalog:
         """Number of ratings of each movie, int64."""
         self.dataset.check()
         return np.bincount(self.dataset.movie, minlength=self.dataset.num_movies)
+
+    def unrated(self, splits: tuple[int, ...]) -> np.ndarray:
+        """Returns the movies without ratings in some splits of the dataset, bool ``[movies]``."""
+        self.dataset.check()
+        unrated, movie = np.ones(self.dataset.num_movies, bool), self.dataset.movie
+        for block in blocks(len(movie)):
+            unrated[movie[block][np.isin(self.dataset.split[block], splits)]] = False
+        return unrated
 
     @cached_property
     def users(self) -> pa.Array:

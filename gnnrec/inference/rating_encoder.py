@@ -76,7 +76,8 @@ class RatingEncoder:
         return self.encode(rows, graph, statistics)
 
     def encode(self, rows: dict[str, Tensor], graph: RankGraph, statistics: MessageStatistics) -> Vectors:
-        """Embeds users with the given table rows and messages."""
+        """Embeds users with the given table rows, features apart, and messages."""
+        rows = self.model.user_rows(rows)
         chunk = UserChunk(rows, whole_graph(graph, statistics).to_users)
         state = user_state(self.model, chunk, self.states)
         embeddings = self._with_biases(statistics.user_bias, state, rows["bias"])
@@ -91,5 +92,5 @@ class RatingEncoder:
 
     def _chunks(self) -> Iterator[UserChunk]:
         for graph in self.chunks.graphs():
-            rows = self.rows.read(range(graph.part.start, graph.part.stop))
+            rows = self.model.user_rows(self.rows.read(range(graph.part.start, graph.part.stop)))
             yield UserChunk(rows, whole_graph(graph, self.statistics.for_chunk(graph)).to_users)

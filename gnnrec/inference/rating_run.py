@@ -23,7 +23,7 @@ from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.rating_encoder import RatingEncoder
 from gnnrec.inference.user_rows import UserRows
 from gnnrec.models import layer_file
-from gnnrec.models.build import build_replicated, mean_degrees
+from gnnrec.models.build import build_replicated, mean_degrees, used_features
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.head import DotHead
 from gnnrec.models.interest import Interest
@@ -79,7 +79,7 @@ class RatingRun(LoadedRun):
     def users(self) -> NodeTables:
         """This rank's user rows."""
         memory = row_memory(self.config.user_rows, self.directory.parent)
-        users = self.model.user_tables(self.graph, memory)
+        users = self.model.user_tables(self.graph, memory, used_features(self.config.model, self.dataset, "user"))
         copy_rows(self._rows.read(self.part, users.memory.host_memory), users)
         return users
 
@@ -108,7 +108,8 @@ class RatingRun(LoadedRun):
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder | ListEncoder:
         chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), chunk)
-        rating = RatingEncoder(self.model, UserRows(self._rows, self.world.device), chunks, state)
+        features = used_features(self.config.model, self.dataset, "user")
+        rating = RatingEncoder(self.model, UserRows(self._rows, self.world.device, features), chunks, state)
         if self.interest is None:
             return rating
         return ListEncoder(rating, self.interest, self.dataset, self.known_splits, chunk)

@@ -64,7 +64,7 @@ def write_files(source: VectorSource, options: RecommendOptions, world: World) -
     """
     started = time.perf_counter()
     order = list_order(source.scoring, options.order_by)
-    best = BestMovies(source, allowed_movies(source.catalog, options), options.top, world.device, order)
+    best = BestMovies(source, allowed_movies(source, options), options.top, world.device, order)
     directory = RecommendationDirectory(options.out)
     if world.run_on_rank0(lambda: _open(directory, source, options)):
         world.log(f"{options.out} is already complete")

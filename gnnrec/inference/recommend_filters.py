@@ -7,16 +7,21 @@ import numpy as np
 from gnnrec.errors import UserError
 from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_options import RecommendOptions
+from gnnrec.inference.vector_source import VectorSource
 from gnnrec.utils.option_names import dashed
 
 
-def allowed_movies(catalog: MovieCatalog, options: RecommendOptions) -> np.ndarray | None:
-    """Returns the movies that pass all filters, bool ``[movies]``; None without filters.
+def allowed_movies(source: VectorSource, options: RecommendOptions) -> np.ndarray | None:
+    """Returns the movies that pass all filters, bool ``[movies]``; None if nothing is filtered.
+
+    Movies that the model was trained without ratings of pass with ``options.new_movies`` alone.
 
     Raises:
         UserError: The data lacks what a filter needs, or no movie passes.
     """
-    filters = []
+    catalog, filters = source.catalog, []
+    if not options.new_movies and source.cold.any():
+        filters.append(~source.cold)
     if options.genre:
         filters.append(_genre_filter(catalog, options.genre))
     if options.min_year is not None or options.max_year is not None:
@@ -38,6 +43,7 @@ def describe(options: RecommendOptions) -> str:
         value = getattr(options, name)
         words += [] if value is None else [dashed(name), str(value)]
     words += ["--min-ratings", str(options.min_ratings)] if options.min_ratings else []
+    words += ["--new-movies"] if options.new_movies else []
     return " ".join(words)
 
 

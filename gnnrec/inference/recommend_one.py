@@ -61,7 +61,7 @@ def recommend_to_user(source: VectorSource, options: RecommendOptions) -> Ranked
     catalog, order = source.catalog, list_order(source.scoring, options.order_by)
     row = source.find(options.user)
     user = source.block(range(row, row + 1))
-    allowed = allowed_movies(catalog, options)
+    allowed = allowed_movies(source, options)
     candidates = np.ones(len(catalog.titles), dtype=bool) if allowed is None else allowed.copy()
     candidates[catalog.rated(row)] = False
     scores = order.first.scores(user.vectors[0, order.columns])
@@ -85,7 +85,7 @@ def find_similar(source: VectorSource, options: RecommendOptions) -> RankedMovie
     """
     catalog, vectors = source.catalog, source.scoring.own().movies
     row = find_movie(catalog, options.similar_to)
-    allowed = allowed_movies(catalog, options)
+    allowed = allowed_movies(source, options)
     candidates = np.ones(len(vectors), dtype=bool) if allowed is None else allowed.copy()
     candidates[row] = False
     lengths = np.linalg.norm(vectors, axis=1)

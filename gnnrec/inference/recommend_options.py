@@ -27,6 +27,7 @@ class RecommendOptions(SourceOptions):
         min_year: Earliest year of a movie, by the year at the end of its title as in Heat (1995); by default any.
         max_year: Latest year of a movie; by default any.
         min_ratings: Ratings in the dataset that a movie needs.
+        new_movies: Include movies without training ratings, whose vectors come from their features alone.
         part_rows: Users in a Parquet file, with --all.
         overwrite: Replace other recommendations in the output directory, with --all.
     """
@@ -41,6 +42,7 @@ class RecommendOptions(SourceOptions):
     min_year: int | None = None
     max_year: int | None = None
     min_ratings: int = bounded(0, least=0)
+    new_movies: bool = False
     part_rows: int = bounded(10_000, least=1)
     overwrite: bool = False
 

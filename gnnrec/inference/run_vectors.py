@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,11 @@ class RunVectors:
             "users": self.catalog.ratings.fingerprint,
             "interest": self._loaded.interest_fingerprint,
         }
+
+    @cached_property
+    def cold(self) -> np.ndarray:
+        """Movies that the model was trained without ratings of, bool ``[movies]``."""
+        return self.catalog.unrated(self._loaded.known_splits)
 
     def find(self, user: str) -> int:
         """Returns the row of a user."""

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnnrec.data.features.node_features import NodeFeatures
 from gnnrec.graph.partition import Partition
+from gnnrec.models.features import load_features, pick_features
+from gnnrec.models.row_memory import RowMemory
 from gnnrec.training.checkpoint.rows import RowFiles
 
 
@@ -19,25 +22,32 @@ class UserRows:
     Attributes:
         files: The files of the checkpoint.
         device: Device of the rows.
+        features: Features of all users, which are among the rows as ``x``; None without.
     """
 
     files: RowFiles
     device: torch.device
+    features: NodeFeatures | None = None
 
     def read(self, users: range) -> dict[str, Tensor]:
         """Reads a range of users by global rows."""
         part = Partition((users.start, users.stop), 0, 1)
-        return {name: table.to(self.device) for name, table in self.files.read(part).items()}
+        rows = self.files.read(part)
+        if self.features is not None:
+            rows["x"] = load_features(self.features, part, RowMemory(torch.device("cpu")))
+        return {name: table.to(self.device) for name, table in rows.items()}
 
     def pick(self, users: np.ndarray) -> dict[str, Tensor]:
         """Reads arbitrary users by global rows, int64 ``[n]``."""
         rows = self.files.pick(torch.from_numpy(users))
+        if self.features is not None:
+            rows["x"] = pick_features(self.features, users)
         return {name: table.to(self.device) for name, table in rows.items()}
 
 
 @dataclasses.dataclass(frozen=True)
 class NewUserRows:
-    """Rows of known and new users. New users have rows of zeros, to which L2 shrinks rows.
+    """Rows of known and new users. New users have rows of zeros, to which L2 shrinks rows, and no features.
 
     Attributes:
         known: Rows of known users.

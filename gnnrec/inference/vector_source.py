@@ -39,6 +39,10 @@ class VectorSource(Protocol):
     num_users: int
 
     @property
+    def cold(self) -> np.ndarray:
+        """Movies that the model was trained without ratings of, bool ``[movies]``."""
+
+    @property
     def scoring(self) -> Scoring:
         """Movies and weights that score pairs."""
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import torch
+
+from gnnrec.data.features.node_features import NODES, Node, NodeFeatures
 from gnnrec.data.prepared import SPLIT_NAMES, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import RankGraph
+from gnnrec.models.features import genre_membership
 from gnnrec.models.options import ModelOptions
-from gnnrec.models.rating_model import RatingModel, genre_membership
+from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.row_memory import RowMemory
 from gnnrec.models.tables import NodeTables
 
@@ -19,12 +23,24 @@ def build_model(
     Args:
         options: The model's options.
         graph: The rank's graph.
-        dataset: The prepared dataset, for genres.
+        dataset: The prepared dataset, for genres and features.
         seed: Seed of the run.
         memory: Memory of the user rows; None for the graph's device.
     """
     model = build_replicated(options, dataset, graph.mean_degrees, graph.clock is not None, graph.world, seed)
-    return model, model.user_tables(graph, memory)
+    users = model.user_tables(graph, memory, used_features(options, dataset, "user"))
+    if model.movie_features is not None:
+        model.movies.clear_unrated(graph.movie_degree)
+        model.movie_features.set_scale(model.movies.x, graph.movie_degree, World())
+    if model.user_features is not None:
+        users.clear_unrated(graph.user_degree)
+        model.user_features.set_scale(users.x, graph.user_degree, graph.world)
+    return model, users
+
+
+def used_features(options: ModelOptions, dataset: PreparedDataset, node: Node) -> NodeFeatures | None:
+    """Returns the features of users or movies that the model uses; None for none."""
+    return dataset.features(node) if options.features else None
 
 
 def build_replicated(
@@ -39,16 +55,20 @@ def build_replicated(
 
     Args:
         options: The model's options.
-        dataset: The prepared dataset, for movies, genres and rating levels.
+        dataset: The prepared dataset, for movies, their genres and features, and rating levels.
         mean_degrees: Mean message edges of a user and of a movie.
         time: Batches have temporal biases.
         world: The ranks.
         seed: Seed of the run.
     """
-    genres = genre_membership(list(dataset.movies["genres"])) if options.genres else None
+    users, movies = (used_features(options, dataset, node) for node in NODES)
+    movie_x = None if movies is None else torch.from_numpy(movies.read()).to(world.device, torch.get_default_dtype())
+    own = movies is not None and movies.has("genres")
+    genres = genre_membership(list(dataset.movies["genres"])) if options.genres and not own else None
     genres = genres if genres is None else genres.to(world.device)
     levels = len(dataset.manifest.rating["levels"])
-    model = RatingModel(options, dataset.num_movies, levels, mean_degrees, world, seed, genres, time)
+    columns = 0 if users is None else users.x.shape[1]
+    model = RatingModel(options, dataset.num_movies, levels, mean_degrees, world, seed, genres, time, movie_x, columns)
     return model.to(world.device)
 
 

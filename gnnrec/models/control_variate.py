@@ -24,13 +24,20 @@ from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics
 from gnnrec.models.conv import BipartiteConv, MessageInputs, StaleLayer
 from gnnrec.models.encoder import layer_inputs, layer_receiver, start_state
+from gnnrec.models.hidden_nodes import hide_ratings
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.stale_sums import StaleSums
 from gnnrec.models.tables import NodeTables
 
 
 @torch.no_grad()
-def snapshot(model: RatingModel, users: NodeTables, graph: RankGraph, statistics: MessageStatistics) -> list[StaleSums]:
+def snapshot(
+    model: RatingModel,
+    users: NodeTables,
+    graph: RankGraph,
+    statistics: MessageStatistics,
+    pass_key: int | None = None,
+) -> list[StaleSums]:
     """Computes sums over whole neighborhoods at the current parameters, layer by layer. Every rank calls this.
 
     Args:
@@ -38,9 +45,12 @@ def snapshot(model: RatingModel, users: NodeTables, graph: RankGraph, statistics
         users: This rank's user rows.
         graph: The rank's graph.
         statistics: Statistics and messages of the pass.
+        pass_key: Key of the pass, from which nodes with features that it treats as unknown are drawn; None for none.
     """
     batch = whole_graph(graph, statistics)
-    user_rows, movie_rows = users.rows(), model.movie_rows()
+    hidden_users, hidden_movies = model.hidden(batch, pass_key)
+    batch = hide_ratings(batch, hidden_users, hidden_movies)
+    user_rows, movie_rows = model.user_rows(users.rows(), hidden_users), model.movie_rows(hidden_movies)
     user_state, movie_state = start_state(user_rows), start_state(movie_rows)
     layers = []
     for layer in model.encoder.layers:
@@ -88,4 +98,4 @@ def _stale_layer(
 
 
 def _finish(stale: StaleLayer, messages: Messages) -> Tensor:
-    return stale.conv.finish(stale.whole, stale.receiver, messages)
+    return stale.conv.output(stale.whole, stale.receiver, messages)

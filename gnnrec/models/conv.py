@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from gnnrec.distributed.world import Reduce, World
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.attention_output import kept_denominator
-from gnnrec.kernels.sums import gather_sums, scatter_sums
+from gnnrec.models.message_sums import scale_sampled, sum_values
 from gnnrec.models.precision import full_precision
 
 
@@ -210,6 +210,12 @@ class BipartiteConv(nn.Module):
             partial = partial.reduced(world.reduce, messages.active_rows)
         if stale is not None:
             partial = stale.corrected(partial)
+        return self.output(partial, receiver, messages)
+
+    def output(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
+        """Computes the output, float ``[receivers, out_channels]``, from sums over all ranks as far as received."""
+        if messages.received is not None:
+            partial = dataclasses.replace(partial, numerator=partial.numerator * messages.received.unsqueeze(1))
         return self.finish(partial, receiver, messages)
 
     def freeze(self) -> None:
@@ -272,35 +278,7 @@ class BipartiteConv(nn.Module):
         return sums * scale if self.bias is None else torch.addcmul(self.bias, sums, scale)
 
 
-def sum_values(
-    value: Tensor, residual_value: Tensor | None, messages: Messages, sender_scale: Tensor | None = None
-) -> Tensor:
-    """Computes ``out[i] = sum over messages: sender_scale[j] * (weight * value[j] + residual * residual_value[j])``.
-
-    Args:
-        value: Float ``[senders, channels]``; differentiable.
-        residual_value: Like ``value``; None ignores ratings.
-        messages: Edges and residuals.
-        sender_scale: Float ``[senders]``, or None for ones.
-
-    Returns:
-        Float ``[receivers, channels]``.
-    """
-    lists = messages.lists if residual_value is not None else messages.lists.replace(factor=None)
-    if not messages.to_users:
-        return scatter_sums(value, residual_value, lists.replace(row_scale=sender_scale))
-    if sender_scale is not None:
-        value = value * sender_scale.unsqueeze(1)
-        residual_value = None if residual_value is None else residual_value * sender_scale.unsqueeze(1)
-    return gather_sums(value, residual_value, lists)
-
-
 def _reduce_rows(sums: Tensor, reduce: Reduce, active_rows: Tensor | None) -> Tensor:
     if active_rows is None:
         return reduce(sums)
     return torch.zeros_like(sums).index_copy(0, active_rows, reduce(sums.index_select(0, active_rows)))
-
-
-def scale_sampled(total: Tensor, messages: Messages) -> Tensor:
-    """Scales sums over sampled edges up to the whole neighborhood."""
-    return total if messages.sampling_scale is None else total * messages.sampling_scale.unsqueeze(1)

@@ -22,7 +22,7 @@ class FetchedTables(NodeTables):
     compute_device = torch.device("cpu")
 
     def rows(self, index: Tensor | slice | None = None) -> dict[str, Tensor]:
-        tables = self.tables()
+        tables = self.tables() if self.x is None else {**self.tables(), "x": self.x}
         if isinstance(index, Tensor):
             index = index.to("cpu")
             return {name: _Fetch.apply(table, index, self.compute_device) for name, table in tables.items()}

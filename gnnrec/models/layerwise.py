@@ -30,7 +30,7 @@ class UserChunk:
     """A chunk of users and their messages.
 
     Attributes:
-        rows: Table rows of the users.
+        rows: Table rows of the users, features included (:meth:`gnnrec.models.rating_model.RatingModel.user_rows`).
         to_users: Messages to the users.
     """
 
@@ -77,7 +77,7 @@ def embed_all(
         temporal_bias: Keep the tables of temporal biases, for ratings whose time is known.
     """
     whole = WholeGraph.of(graph, temporal_bias)
-    return _embed(model, whole, lambda: _chunks(users, whole, chunk))
+    return _embed(model, whole, lambda: _chunks(model, users, whole, chunk))
 
 
 @torch.no_grad()
@@ -89,7 +89,8 @@ def embed_whole(model: RatingModel, users: NodeTables, whole: WholeGraph) -> Nod
         users: This rank's user rows.
         whole: The messages, which later calls can take again.
     """
-    return _embed(model, whole, lambda: [UserChunk(users.rows(slice(0, whole.graph.num_users)), whole.to_users)])
+    rows = model.user_rows(users.rows(slice(0, whole.graph.num_users)))
+    return _embed(model, whole, lambda: [UserChunk(rows, whole.to_users)])
 
 
 def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks) -> NodeEmbeddings:
@@ -181,7 +182,7 @@ def _sum_over_users(
     return conv.finish(total.reduced(world.all_reduce_sum_), receiver, messages)
 
 
-def _chunks(users: NodeTables, every: WholeGraph, chunk: int) -> Iterator[UserChunk]:
+def _chunks(model: RatingModel, users: NodeTables, every: WholeGraph, chunk: int) -> Iterator[UserChunk]:
     """Cuts the users of a graph in memory into chunks."""
     graph, statistics, whole, edges = every.graph, every.statistics, every.to_users, every.statistics.edges
     for first in range(0, max(graph.num_users, 1), chunk):
@@ -190,4 +191,4 @@ def _chunks(users: NodeTables, every: WholeGraph, chunk: int) -> Iterator[UserCh
         span, degree = slice(int(pointer[0]), int(pointer[-1])), statistics.user_degree[first:last]
         lists = CSRLists(pointer - pointer[0], edges.movie[span], graph.num_movies, edges.residual[span])
         to_users = dataclasses.replace(whole, lists=lists, level=edges.level[span], degree=degree, total=degree)
-        yield UserChunk(users.rows(slice(first, last)), to_users)
+        yield UserChunk(model.user_rows(users.rows(slice(first, last))), to_users)

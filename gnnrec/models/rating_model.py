@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gnnrec import rng
+from gnnrec.data.features.node_features import NodeFeatures
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
@@ -20,11 +21,13 @@ from gnnrec.kernels.scaled_biases import scaled_biases
 from gnnrec.kernels.updates import keep_norms
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import DropoutState, Encoder
+from gnnrec.models.features import FeatureMap, GenreFeatures, load_features
 from gnnrec.models.fetched_tables import FetchedTables
 from gnnrec.models.head import DotHead, MLPHead
+from gnnrec.models.hidden_nodes import HiddenNodes, hide_ratings
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.row_memory import RowMemory
-from gnnrec.models.tables import GenreFeatures, NodeTables, reset_weights, row_shapes
+from gnnrec.models.tables import NodeTables, reset_weights, row_shapes
 
 if TYPE_CHECKING:
     from gnnrec.models.stale_sums import StaleSums
@@ -42,6 +45,8 @@ class RatingModel(nn.Module):
         seed: Seed of the run.
         genres: Float ``[movies, genres]`` membership, or None.
         time: Batches have temporal biases.
+        movie_x: Features of all movies, float ``[movies, columns]``, on the device of the model; None without.
+        user_columns: Columns of the features of users; 0 without.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class RatingModel(nn.Module):
         seed: int,
         genres: Tensor | None = None,
         time: bool = False,
+        movie_x: Tensor | None = None,
+        user_columns: int = 0,
     ):
         super().__init__()
         self.options, self.world, self.seed = options, world, seed
@@ -68,8 +75,12 @@ class RatingModel(nn.Module):
             ids=options.movie_ids or not options.layers, messages=options.layers > 0,
         )  # fmt: skip
         self.genres = None
+        movie_shapes = {name: tuple(table.shape[1:]) for name, table in self.movies.tables().items()}
         if genres is not None and options.genres:
-            self.genres = GenreFeatures(genres, options.dim, list(self.movies.rows()))
+            self.genres = GenreFeatures(genres, movie_shapes)
+        self.movies.x = movie_x
+        self.movie_features = None if movie_x is None else FeatureMap(movie_x.shape[1], movie_shapes)
+        self.user_features = FeatureMap(user_columns, self.user_row_shapes) if user_columns else None
         self.offset = nn.Parameter(torch.zeros(()))
         # Factor of the closed-form biases. softplus keeps it positive: a negative one could decode targets from them.
         self.bias_multiple = nn.Parameter(torch.tensor(math.log(math.e - 1)))
@@ -79,12 +90,15 @@ class RatingModel(nn.Module):
         if time:
             self.temporal_bias_scale = nn.Parameter(torch.full((NUM_TEMPORAL_BIASES,), math.log(math.exp(0.5) - 1)))
 
-    def user_tables(self, graph: RankGraph, memory: RowMemory | None = None) -> NodeTables:
+    def user_tables(
+        self, graph: RankGraph, memory: RowMemory | None = None, features: NodeFeatures | None = None
+    ) -> NodeTables:
         """Builds the tables of this rank's users, which are not under DDP.
 
         Args:
             graph: The rank's graph.
             memory: Memory of the rows; None for the graph's device. Rows in other memory are fetched when needed.
+            features: Features of all users; None without.
         """
         options = self.options
         kind = NodeTables if memory is None else FetchedTables
@@ -94,6 +108,8 @@ class RatingModel(nn.Module):
         )  # fmt: skip
         if isinstance(tables, FetchedTables):
             tables.compute_device = graph.device
+        if features is not None:
+            tables.x = load_features(features, graph.part, tables.memory)
         return tables
 
     @property
@@ -111,10 +127,39 @@ class RatingModel(nn.Module):
         kept = self.head.kept_norms() + [pair for layer in self.encoder.layers for pair in layer.kept_norms()]
         keep_norms([weight for weight, _ in kept], [square for _, square in kept])
 
-    def movie_rows(self) -> dict[str, Tensor]:
-        """Returns the movie tables, genres included."""
-        rows = self.movies.rows()
-        return rows if self.genres is None else self.genres(rows)
+    def movie_rows(self, hidden: HiddenNodes | None = None) -> dict[str, Tensor]:
+        """Returns the movie tables, genres and features included.
+
+        Args:
+            hidden: Movies without rows in training; None for none.
+        """
+        rows = _with_features(self.movie_features, self.movies.rows(), hidden)
+        return rows if self.genres is None else self.genres(rows, self.genres.x)
+
+    def user_rows(self, rows: dict[str, Tensor], hidden: HiddenNodes | None = None) -> dict[str, Tensor]:
+        """Returns table rows of users (:meth:`gnnrec.models.tables.NodeTables.rows`), features included.
+
+        Args:
+            rows: The rows.
+            hidden: Users without rows in training, in the same order; None for none.
+        """
+        return _with_features(self.user_features, rows, hidden)
+
+    def hidden(self, batch: Batch, pass_key: int | None) -> tuple[HiddenNodes | None, HiddenNodes | None]:
+        """Draws the users of a batch, and the movies, that a pass treats as unknown; None for a kind without features.
+
+        Args:
+            batch: The batch.
+            pass_key: Key of the pass; None in inference, which treats none as unknown.
+        """
+        rate, dtype, device = self.options.row_dropout, batch.movie_bias.dtype, batch.movie_bias.device
+        users = movies = None
+        if self.user_features is not None:
+            users = HiddenNodes.draw(pass_key, rate, "user", batch.user_rows, dtype)
+        if self.movie_features is not None:
+            movie_rows = torch.arange(batch.movie_bias.numel(), device=device)
+            movies = HiddenNodes.draw(pass_key, rate, "movie", movie_rows, dtype)
+        return users, movies
 
     def embed(
         self,
@@ -122,6 +167,7 @@ class RatingModel(nn.Module):
         users: dict[str, Tensor],
         dropout_state: DropoutState | None = None,
         stale_sums: list[StaleSums] | None = None,
+        pass_key: int | None = None,
     ) -> NodeEmbeddings:
         """Computes embeddings for the users of the batch and for all movies.
 
@@ -130,8 +176,12 @@ class RatingModel(nn.Module):
             users: Table rows of the users of the batch.
             dropout_state: Source of dropout masks, or None for no dropout.
             stale_sums: The layers at older parameters, for sampling with a control variate.
+            pass_key: Key of the pass, from which nodes with features that it treats as unknown are drawn; None for
+                none of them.
         """
-        movies = self.movie_rows()
+        hidden_users, hidden_movies = self.hidden(batch, pass_key)
+        users, movies = self.user_rows(users, hidden_users), self.movie_rows(hidden_movies)
+        batch = hide_ratings(batch, hidden_users, hidden_movies)
         user, movie = self.encoder(batch, users, movies, self.world, dropout_state, stale_sums)
         return self.with_biases(batch, user, movie, users["bias"], movies["bias"])
 
@@ -215,6 +265,7 @@ class RatingModel(nn.Module):
         users: dict[str, Tensor],
         step_key: int | None = None,
         stale_sums: list[StaleSums] | None = None,
+        pass_key: int | None = None,
     ) -> Tensor:
         """Computes the sum of squared errors over this rank's targets, float scalar.
 
@@ -226,24 +277,22 @@ class RatingModel(nn.Module):
             users: Table rows of the users of the batch.
             step_key: Key of this step's dropout masks; None switches dropout off.
             stale_sums: The layers at older parameters, for sampling with a control variate.
+            pass_key: Key of this pass's unknown nodes; None for none.
         """
         rate = self.options.dropout
         dropout_state = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None
         targets = batch.targets
-        embeddings = self.embed(batch, users, dropout_state, stale_sums)
+        embeddings = self.embed(batch, users, dropout_state, stale_sums, pass_key)
         factor = None if targets.temporal_bias is None else softplus(self.temporal_bias_scale)
         score = self._score_without_offset(embeddings, targets)
         return squared_errors(score, embeddings.offset, targets.rating, targets.temporal_bias, factor)
 
 
-def genre_membership(genres: list[str]) -> Tensor | None:
-    """Converts ``|``-separated genre strings to float ``[movies, genres]``; None if no movie has genres."""
-    genres_of = [[name for name in text.split("|") if name and name != "(no genres listed)"] for text in genres]
-    names = sorted({name for movie_genres in genres_of for name in movie_genres})
-    if not names:
-        return None
-    column = {name: number for number, name in enumerate(names)}
-    membership = torch.zeros(len(genres_of), len(names))
-    pairs = [(movie, column[name]) for movie, movie_genres in enumerate(genres_of) for name in movie_genres]
-    membership[tuple(torch.tensor(pairs).T)] = 1
-    return membership
+def _with_features(
+    features: FeatureMap | None, rows: dict[str, Tensor], hidden: HiddenNodes | None
+) -> dict[str, Tensor]:
+    """Adds features, which are among the rows as ``x``, to the other rows, which hidden nodes lose."""
+    if features is None:
+        return rows
+    tables = {name: table for name, table in rows.items() if name != "x"}
+    return features(tables, rows["x"], None if hidden is None else hidden.kept)

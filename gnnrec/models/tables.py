@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec import rng
-from gnnrec.kernels.feature_sums import add_features
 from gnnrec.models.row_memory import RowMemory
 
 #: Initial rows that are drawn at a time.
@@ -31,6 +30,7 @@ class NodeTables(nn.Module):
         residual_embedding: Float ``[rows, dim]``: the part of a message that is multiplied by the residual.
         id_embedding: Float ``[rows, dim]``: initial state; absent from an inductive model.
         bias: Float ``[rows]``.
+        x: Features of the nodes, float ``[rows, columns]``, in the memory of the tables; None without features.
 
     Args:
         kind: ``user`` or ``movie``; part of the key of initial rows.
@@ -58,6 +58,7 @@ class NodeTables(nn.Module):
     ):
         super().__init__()
         self.memory = memory or RowMemory(rows.device)
+        self.x: Tensor | None = None
 
         def table(name: str, deviation: float) -> nn.Parameter:
             stream, values = rng.key(seed, "init", kind, STREAMS[name]), self._zeros(rows.numel(), dim)
@@ -81,13 +82,28 @@ class NodeTables(nn.Module):
         return dict(self.named_parameters(recurse=False))
 
     def rows(self, index: Tensor | slice | None = None) -> dict[str, Tensor]:
-        """Returns rows (int64 ``[n]``, a slice, or None for all) by table name, on the compute device."""
-        tables = self.tables()
+        """Returns rows (int64 ``[n]``, a slice, or None for all) by table name, on the compute device.
+
+        Features are among them as ``x`` (:meth:`gnnrec.models.rating_model.RatingModel.user_rows`).
+        """
+        tables = self.tables() if self.x is None else {**self.tables(), "x": self.x}
         if index is None:
             return tables
         if isinstance(index, slice):
             return {name: table[index] for name, table in tables.items()}
         return {name: table.index_select(0, index) for name, table in tables.items()}
+
+    @torch.no_grad()
+    def clear_unrated(self, degree: Tensor) -> None:
+        """Sets the rows of nodes without ratings to zero, whose features are all that they have.
+
+        Training leaves these rows as they are, since no error depends on them.
+
+        Args:
+            degree: Ratings of the nodes, int64 ``[rows]``, on any device.
+        """
+        for table in self.tables().values():
+            table[(degree == 0).to(table.device)] = 0
 
 
 def row_shapes(dim: int, ids: bool, messages: bool) -> dict[str, tuple[int, ...]]:
@@ -108,34 +124,6 @@ class NoTables(nn.Module):
     def rows(self, index: Tensor | slice | None = None) -> dict[str, Tensor]:
         """Returns no tables."""
         return {}
-
-
-class GenreFeatures(nn.Module):
-    """Learned genre rows: each movie table gets the sum over the movie's genres, divided by the root of their number.
-
-    Args:
-        membership: Float ``[movies, genres]``, 1 if a movie has the genre, on the device of the model.
-        dim: Channels.
-        tables: Names of the movie tables.
-    """
-
-    def __init__(self, membership: Tensor, dim: int, tables: list[str]):
-        super().__init__()
-        scaled = membership / membership.sum(1, keepdim=True).clamp(min=1).sqrt()
-        # Not a buffer: DDP would broadcast it in every step.
-        self.membership = scaled.to(torch.get_default_dtype())
-        genres = membership.shape[1]
-        # In the order of streams, as pairs, since ParameterDict sorts a plain dictionary: the order of parameters
-        # decides the last bit of gradient norms.
-        names = sorted(tables, key=lambda name: STREAMS.get(name, name))
-        self.tables = nn.ParameterDict(
-            [(name, torch.zeros(genres) if name == "bias" else torch.zeros(genres, dim)) for name in names]
-        )
-
-    def forward(self, movies: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Adds genre rows to the movie tables."""
-        features = [self.tables[name] for name in movies]
-        return dict(zip(movies, add_features(list(movies.values()), self.membership, features)))
 
 
 @torch.no_grad()

@@ -84,6 +84,15 @@ def message_lr_scale(options: OptimizerOptions, degrees: Tensor, world: World) -
     return min(1.0, math.sqrt(options.message_lr_degree / max(squares / max(edges, 1.0), 1.0)))
 
 
+def message_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:
+    """Scales of what messages of movies and of users sum: their embeddings, and rating embeddings."""
+    sent = {"movies.": movie_scale, "genres.tables.": movie_scale, "movie_features.tables.": movie_scale}
+    sent["user_features.tables."] = user_scale
+    names = ("message_embedding", "residual_embedding")
+    scales = {f"{owner}{name}": scale for owner, scale in sent.items() for name in names}
+    return scales | {"to_users.rating": movie_scale, "to_movies.rating": user_scale}
+
+
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
     """Sets the learning rate of one step, times the factor of each group."""
     for group in optimizer.param_groups:

@@ -42,7 +42,7 @@ from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.interest import FittedInterest, fit_interest
 from gnnrec.training.lists import measure_lists
-from gnnrec.training.optimizer import build_optimizer, message_lr_scale, place_state
+from gnnrec.training.optimizer import build_optimizer, message_lr_scale, message_lr_scales, place_state
 from gnnrec.training.rating_validation import RatingValidation
 from gnnrec.training.regularization import CoupledL2
 from gnnrec.training.standard_error import exceeds_standard_error
@@ -110,8 +110,7 @@ class RatingTrainer(Trainer):
                 config.optimizer,
                 model,
                 targets_a_step,
-                {"message_embedding": movie_scale, "residual_embedding": movie_scale}
-                | _rating_lr_scales(movie_scale, user_scale),
+                message_lr_scales(movie_scale, user_scale),
             ),
             build_optimizer(
                 config.optimizer,
@@ -147,12 +146,17 @@ class RatingTrainer(Trainer):
             optimizer.zero_grad(set_to_none=True)
         with self._autocast(), record_function("forward"):
             step_key = rng.key(self.config.seed, "step", step.epoch, step.index)
-            squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step))
+            pass_key = self.pass_key(step.epoch, step.fold)
+            squared_error = self.model(batch, self.users.rows(batch.users), step_key, self.stale_sums(step), pass_key)
         with record_function("backward"):
             self._exchange_only(batch.used_movies)
             self.backward(squared_error, batch.targets.count)
         self.regularization.add_to_gradients()
         return squared_error.detach() * self.graph.rating_unit.std**2
+
+    def pass_key(self, epoch: int, fold: int) -> int:
+        """Key of what is random in a whole pass over the users."""
+        return rng.key(self.config.seed, "pass", epoch, fold)
 
     def _exchange_only(self, movies: Tensor | None) -> None:
         """Sums only these rows of the gradients of movie tables over ranks; None for all."""
@@ -180,7 +184,8 @@ class RatingTrainer(Trainer):
             self._pass_start[1].restore(self.replicated, self.users)
         else:
             self._pass_start = pass_id, current
-        stale_sums = snapshot(self.replicated, self.users, self.graph, self.loader.current)
+        key = self.pass_key(*pass_id)
+        stale_sums = snapshot(self.replicated, self.users, self.graph, self.loader.current, key)
         if resumed:
             current.restore(self.replicated, self.users)
         return stale_sums
@@ -283,8 +288,3 @@ class RatingTrainer(Trainer):
         )
         largest_logits = self.graph.num_movies * logits * (torch.finfo(self.graph.dtype).bits // 8)
         return (self.graph.num_movies * width + sum(exchanged)) * size + largest_logits
-
-
-def _rating_lr_scales(movie_scale: float, user_scale: float) -> dict[str, float]:
-    """Scales of rating embeddings, which are summed together with the message embeddings."""
-    return {"to_users.rating": movie_scale, "to_movies.rating": user_scale}

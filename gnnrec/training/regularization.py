@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec.config.training_options import RegularizationOptions
+from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.updates import add_row_penalties
+from gnnrec.models.features import FeatureMap, column_sums
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 
@@ -48,10 +50,11 @@ class CoupledL2:
         self._add_tables(dict(users.named_parameters(recurse=False)), user_degree, user_weight, inclusion_probability)
         self._add_tables(dict(model.movies.named_parameters(recurse=False)), movie_degree, movie_weight)
         if model.genres is not None:
-            members = (model.genres.membership > 0).double()
-            degree = movie_degree @ members
-            weight = None if movie_weight is None else (movie_weight * movie_degree) @ members / degree.clamp(min=1)
-            self._add_tables(dict(model.genres.tables.items()), degree, weight)
+            self._add_features(model.genres, model.genres.x, movie_degree, movie_weight)
+        if model.movie_features is not None:
+            self._add_features(model.movie_features, model.movies.x, movie_degree, movie_weight)
+        if model.user_features is not None:
+            self._add_features(model.user_features, users.x, user_degree, user_weight, graph.world)
         level_counts = torch.bincount(graph.level, minlength=graph.num_levels)
         level_counts = graph.world.all_reduce_sum_(level_counts)
         for name, parameter in model.named_parameters():
@@ -71,6 +74,17 @@ class CoupledL2:
                 self._add(parameter, strengths[name], degree, None, inclusion_probability)
             else:
                 self._add(parameter, self.options.messages, degree, message_weight, inclusion_probability)
+
+    def _add_features(
+        self, features: FeatureMap, x: Tensor, degree: Tensor, message_weight: Tensor | None, world: World | None = None
+    ) -> None:
+        """Adds weights of features: a column has the ratings of the nodes where it is not zero, and sends for them."""
+        sent = degree if message_weight is None else message_weight * degree
+        ratings, weighted = column_sums(x, degree, sent)
+        if world is not None:
+            ratings, weighted = world.all_reduce_sum_(torch.stack([ratings, weighted]))
+        weight = None if message_weight is None else weighted / ratings.clamp(min=1)
+        self._add_tables(dict(features.tables.items()), ratings, weight)
 
     def _add(
         self,

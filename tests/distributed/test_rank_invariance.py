@@ -11,7 +11,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
-from tests.datasets import write_dataset
+from tests.datasets import with_random_features, write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.steps import batches_of
 
@@ -26,7 +26,7 @@ VARIANTS = {
     "sage": {},
     "gat": {},
     "gcn without self loops, one layer, MLP head": {"architecture": "gcn", "layers": 1, "head": "mlp"},
-    "sage without user ids": {"architecture": "sage", "user_ids": False},
+    "sage without user ids and features": {"architecture": "sage", "user_ids": False, "features": False},
     "gat with averaged heads, without movie ids and genres": {
         "architecture": "gat",
         "concat": False,
@@ -94,7 +94,7 @@ def three_steps(trainer: RatingTrainer) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return str(write_dataset(tmp_path_factory.mktemp("invariance")).directory)
+    return str(with_random_features(write_dataset(tmp_path_factory.mktemp("invariance"))).directory)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,14 +13,18 @@ from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.models.build import build_model
 from gnnrec.models.options import ModelOptions
 from gnnrec.training.regularization import CoupledL2
-from tests.datasets import write_dataset
+from tests.datasets import with_features, write_dataset
 
 STRENGTHS = {"ids": 300.0, "messages": 120.0, "biases": 10.0}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("regularization"))
+    directory = tmp_path_factory.mktemp("regularization")
+    plain, generator = write_dataset(directory), np.random.default_rng(0)
+    rows = {"user": plain.num_users, "movie": plain.num_movies}
+    x = {node: generator.normal(size=(count, 3)) * generator.integers(0, 2, (count, 3)) for node, count in rows.items()}
+    return with_features(plain, directory / "with features", **x)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,6 +89,16 @@ def expected_penalty(dataset, model, users, options: RegularizationOptions) -> t
             for name in names
         ]
         sides.append((model.genres.tables.items(), genre_degree, torch.stack(of_genres) / genre_degree.clamp(min=1)))
+    for node, features, degree in (
+        ("user", model.user_features, user_degree),
+        ("movie", model.movie_features, movie_degree),
+    ):
+        if features is not None:
+            # A column is sent by the nodes where it is not zero: the mean of their weights over their ratings.
+            columns = torch.tensor(dataset.features(node).x).T != 0
+            of_columns = torch.stack([degree[column].sum() for column in columns])
+            weights = torch.stack([(degree * sent(degree))[column].sum() for column in columns])
+            sides.append((features.tables.items(), of_columns, weights / of_columns))
     for tables, degree, weight in sides:
         for name, parameter in tables:
             total = total + term(parameter, kinds[name] if name in kinds else messages * weight, degree)
@@ -97,7 +112,7 @@ def expected_penalty(dataset, model, users, options: RegularizationOptions) -> t
     "model_options",
     [
         {"layers": 2},
-        {"layers": 1, "genres": False},
+        {"layers": 1, "genres": False, "features": False},
         {"layers": 1, "architecture": "gat"},
         {"layers": 1, "architecture": "gcn"},
         {"layers": 2, "architecture": "gcn", "self_loops": True},

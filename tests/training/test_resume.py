@@ -19,7 +19,7 @@ from gnnrec.graph import pyg_sampler
 from gnnrec.training.checkpoint.info import checkpoints, find_checkpoint, read_info
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
-from tests.datasets import write_dataset
+from tests.datasets import with_random_features, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,8 @@ def run(config: TrainConfig, ranks: int = 1, reads: int | None = None) -> dict |
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("resume"), validation=0.15, test=0.15, shards=8)
+    plain = write_dataset(tmp_path_factory.mktemp("resume"), validation=0.15, test=0.15, shards=8)
+    return with_random_features(plain)
 
 
 MODES = {

@@ -25,7 +25,7 @@ from gnnrec.training.lazy_adam import LazyAdam
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.run import train
 from tests.configs import SAMPLED, make_config
-from tests.datasets import write_dataset
+from tests.datasets import with_random_features, write_dataset
 from tests.distributed.ranks import run_on_ranks
 from tests.steps import steps_of
 
@@ -34,7 +34,7 @@ PLACES = ["host", "file"]
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("user rows"), users=61, movies=31, ratings=900)
+    return with_random_features(write_dataset(tmp_path_factory.mktemp("user rows"), users=61, movies=31, ratings=900))
 
 
 def trainer_of(dataset, run_dir: Path, place: str, world: World | None = None, **options) -> RatingTrainer:

@@ -139,6 +139,10 @@ class NodeFeatures:
                 raise UserError(f"{self.path} is damaged: part {number} does not match its checksum: {AGAIN}")
             self.sound_parts.add(number)
 
+    def has(self, name: str) -> bool:
+        """Whether columns come from a column of this name in a table."""
+        return any(group.name == name for group in self.schema)
+
 
 def open_features(
     directory: Path, node: Node, files: dict[str, dict], shards: list[int], rows: int

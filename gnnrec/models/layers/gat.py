@@ -11,8 +11,9 @@ from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Messages
 from gnnrec.kernels.attention import attention_by_level, attention_sums, largest_logits
 from gnnrec.kernels.attention_output import attention_output, attention_totals
-from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums, scale_sampled
+from gnnrec.models.conv import BipartiteConv, MessageInputs, PartialSums
 from gnnrec.models.layers import LayerSpec
+from gnnrec.models.message_sums import scale_sampled
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.precision import full_precision
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gnnrec.data.features.node_features import NODES
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.options import LoaderOptions
@@ -54,6 +55,12 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
     counts, names = dataset.manifest.split["counts"], set()
     for text in dataset.movies["genres"] if model.genres else []:
         names |= set(text.split("|")) - {"", "(no genres listed)"}
+    columns = {}
+    for node in NODES:
+        features = dataset.features(node) if model.features else None
+        columns[node] = 0 if features is None else features.x.shape[1]
+        if node == "movie" and features is not None and features.has("genres"):
+            names = set()
     bins = 0
     if model.time and dataset.timestamp is not None:
         bins = movie_bins(float(dataset.timestamp.max() - dataset.timestamp.min()))
@@ -77,6 +84,8 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
         loader=loader,
         levels=len(dataset.manifest.rating["levels"]),
         genres=len(names),
+        movie_columns=columns["movie"],
+        user_columns=columns["user"],
         movie_bins=bins,
         rated_years=rated_years(dataset) if bins else 0.0,
         movies_drawn=drawn["movies_drawn"],

@@ -25,6 +25,8 @@ class TrainingJob:
         wire: Type of sums of messages and gradients between ranks: float32 or bf16.
         levels: Rating levels.
         genres: Genres that are features of movies; 0 for none.
+        movie_columns: Columns of the features of movies; 0 for none.
+        user_columns: Columns of the features of users; 0 for none.
         movie_bins: Half bins of time of a movie (:class:`gnnrec.kernels.edges.TimeBins`); 0 without temporal bias.
         rated_years: Share of the half bins of movies that have a training rating.
         movies_drawn: Mean number of movies sampled for a user; None assumes that all users have enough.
@@ -41,6 +43,8 @@ class TrainingJob:
     wire: str = "float32"
     levels: int = 10
     genres: int = 20
+    movie_columns: int = 0
+    user_columns: int = 0
     movie_bins: int = 41
     rated_years: float = 0.5
     movies_drawn: float | None = None
@@ -141,6 +145,11 @@ class TrainingJob:
     def control_variate(self) -> bool:
         """Whether sums over whole neighborhoods are computed once a pass."""
         return self.loader.samples and self.loader.control_variate and self.model.layers > 0
+
+    @property
+    def feature_weights(self) -> int:
+        """Number of weights of features: genres, columns of movies, columns of users."""
+        return (self.genres + self.movie_columns) * self.table_width + self.user_columns * self.user_width
 
     @property
     def table_width(self) -> int:

@@ -131,7 +131,10 @@ def memory_parts(
         MemoryPart("messages of a pass", pass_bytes(job), "ratings"),
         MemoryPart("biases of folds", fold_bias_bytes(job), "ratings"),
         MemoryPart("user tables, gradients, Adam", tables_bytes(users, job.user_width), "users", user_rows),
-        MemoryPart("movie tables, gradients, Adam", tables_bytes(movies + job.genres, job.table_width), "movies"),
+        MemoryPart("movie tables, gradients, Adam", tables_bytes(movies, job.table_width), "movies"),
+        MemoryPart("weights of features", tables_bytes(job.feature_weights, 1)),
+        MemoryPart("features of users", FLOAT * users * job.user_columns, "users", user_rows),
+        MemoryPart("features of movies", FLOAT * movies * (job.genres + job.movie_columns), "movies"),
         MemoryPart("L2 weights of rows", FLOAT * (4 * users + 4 * movies), "users"),
         MemoryPart("weights", tables_bytes(network.weights, 1)),
     ]
@@ -139,11 +142,14 @@ def memory_parts(
         parts.append(MemoryPart("user rows of a step", tables_bytes(batch, job.user_width, 2), "users", exact=False))
     elif job.loader.samples:
         parts.append(MemoryPart("user rows of a step", tables_bytes(batch, job.user_width, 1), "users", exact=False))
-    # Rows with genres are a copy with a separate gradient.
-    copied = 2 * job.table_width if job.genres else 0
+    # Rows with genres, and rows with features, are a copy with a separate gradient; so are rows without hidden ones.
+    with_x = 2 if job.model.row_dropout else 1
+    copied = 2 * job.table_width * (bool(job.genres) + with_x * bool(job.movie_columns))
+    users_copied = 2 * job.user_width * with_x * bool(job.user_columns)
     kept = _KEPT_BY_LAYER * layers + _MOMENTS + 1
     levels = 2 * job.levels * max(network.heads, 1)
-    of_users, of_movies = batch * FLOAT * (kept * dim + levels), movies * FLOAT * (kept * dim + levels + copied)
+    of_users = batch * FLOAT * (kept * dim + levels + users_copied)
+    of_movies = movies * FLOAT * (kept * dim + levels + copied)
     parts.append(MemoryPart("activations of users", of_users, "users", exact=False))
     parts.append(MemoryPart("activations of movies", of_movies, "movies", exact=False))
     # Both are gone while the biases of folds are computed.

@@ -39,7 +39,7 @@ def collectives(job: TrainingJob) -> list[Collectives]:
       attention, the largest logits before them.
     * Gradients of the states of movies where later layers send them and where targets use them, and of the logits of
       receivers (:meth:`gnnrec.distributed.world.World.use`).
-    * Gradients of movie tables but ids, of genres and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
+    * Gradients of movie tables but ids, of features and of weights (:meth:`gnnrec.distributed.world.World.replicate`).
     * Once a pass, with a control variate: forward sums over whole neighborhoods.
     * Once for a group of folds: raters' biases and, with temporal bias, sums by the half bins that have ratings
       (:func:`gnnrec.graph.fold_biases.fold_biases`).
@@ -62,7 +62,7 @@ def collectives(job: TrainingJob) -> list[Collectives]:
     if logits:
         parts.append(Collectives("largest logits", movies * logits * FLOAT, layers))
     ids = movies * job.model.dim if job.model.movie_ids or not layers else 0
-    rows = (movies + job.genres) * job.table_width - ids
+    rows = movies * job.table_width + job.feature_weights - ids
     parts.append(Collectives("gradients of movies and weights", (rows + network.weights) * on_wire, 1))
     of_fold = movies * FLOAT + 2 * job.exchanged_years * on_wire
     calls = (2.0 if job.movie_bins else 1.0) * len(job.fold_groups)

@@ -50,6 +50,6 @@ def work_of(job: TrainingJob) -> dict[str, float]:
         "scattered rows": job.local_users * width if job.loader.samples else 0.0,
         "movie rows": job.movies * job.table_width,
         "step": 1.0,
-        "rows": job.local_users * job.user_width + (job.movies + job.genres) * job.table_width,
+        "rows": job.local_users * job.user_width + job.movies * job.table_width + job.feature_weights,
         "step of an update": 1.0,
     }

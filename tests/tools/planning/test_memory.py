@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from gnnrec.tools.planning.memory import fold_bias_bytes, graph_bytes, memory_pa
 from gnnrec.tools.planning.network import network_of
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
-from tests.datasets import write_dataset
+from tests.datasets import with_features, write_dataset
 from tests.steps import batches_of
 
 CASES = [
@@ -30,7 +31,9 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
-    return write_dataset(tmp_path_factory.mktemp("memory"), users=300, movies=80, ratings=9000)
+    plain = write_dataset(tmp_path_factory.mktemp("memory"), users=300, movies=80, ratings=9000)
+    x = {"user": np.eye(300)[:, :5], "movie": np.eye(80)[:, :3]}
+    return with_features(plain, plain.directory.parent / "with features", **x)
 
 
 @pytest.fixture(scope="module", params=CASES, ids=["sage", "inductive", "sampled gat"])
@@ -70,13 +73,14 @@ def test_tables_with_gradients_and_moments(pair):
         (
             trainer.replicated,
             trainer.optimizers[0],
-            tables_bytes(job.movies + job.genres, job.table_width) + tables_bytes(network_of(job).weights, 1, 4),
+            tables_bytes(job.movies, job.table_width) + tables_bytes(job.feature_weights + network_of(job).weights, 1),
         ),
     ):
         parameters = list(module.parameters())
         found = size(*parameters, *(each.grad for each in parameters), *state_of(optimizer))
-        # The state of the two scalars of the model has no dimension, as the step counts have none.
+        # Scalars of the model and their state are not counted.
         assert said == pytest.approx(found, abs=4 * 2 * 3)
+    assert (job.user_columns, job.movie_columns) == (trainer.users.x.shape[1], trainer.replicated.movies.x.shape[1])
 
 
 def test_the_graph_with_folds(pair):
