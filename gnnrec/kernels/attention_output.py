@@ -1,4 +1,4 @@
-"""What follows the sums of attention on devices, as torch operators: one kernel each way."""
+"""Divisions and sums that follow the sums of attention on devices, as torch operators: one kernel each way."""
 
 from __future__ import annotations
 

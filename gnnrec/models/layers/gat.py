@@ -65,7 +65,8 @@ class BipartiteGATConv(BipartiteConv):
 
     @torch.no_grad()
     def freeze(self) -> None:
-        self._frozen = self._attention_matrices()
+        with full_precision(self.att_src):
+            self._frozen = self._attention_matrices()
 
     def partial(
         self,
