@@ -11,7 +11,7 @@ from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.rating import squared_error_by_user
 from gnnrec.graph.batch import Targets
-from gnnrec.training import rating_trainer
+from gnnrec.training import rating_validation
 from gnnrec.training.checkpoint.info import find_checkpoint, read_info
 from gnnrec.training.run import train
 from gnnrec.training.standard_error import exceeds_standard_error
@@ -64,7 +64,7 @@ def errors_of_epochs(monkeypatch) -> list[np.ndarray]:
         epochs.append(errors.numpy())
         return errors
 
-    monkeypatch.setattr(rating_trainer, "squared_error_by_user", recorded)
+    monkeypatch.setattr(rating_validation, "squared_error_by_user", recorded)
     return epochs
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 
 from gnnrec.data.features.kinds import FeatureSettings, FittedColumn, Unusable
 from gnnrec.data.features.projection import encode_projected, fit_projection
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 #: Most categories of a list that are counted before they are reduced.
 _MOST = 4096
@@ -99,21 +101,25 @@ class ListColumn:
         inputs = FittedColumn(len(fitted.weights), fitted.details)
         return encode_projected(self._shares(rows, inputs), fitted)
 
-    def _shares(self, rows: np.ndarray, inputs: FittedColumn) -> sp.csr_matrix:
+    def _shares(self, rows: np.ndarray, inputs: FittedColumn) -> sparse.csr_matrix:
         """Share of each input in each list, float64 ``[len(rows), inputs.width]``."""
+        from scipy import sparse  # imported late: it takes a while
+
         counts = self._counts(rows, _positions(self.names, inputs), inputs.width)
         total = np.asarray(counts.sum(1)).ravel()
-        return sp.csr_matrix(sp.diags(1 / np.maximum(total, 1)) @ counts)
+        return sparse.csr_matrix(sparse.diags(1 / np.maximum(total, 1)) @ counts)
 
-    def _counts(self, rows: np.ndarray, columns: np.ndarray, width: int) -> sp.csr_matrix:
+    def _counts(self, rows: np.ndarray, columns: np.ndarray, width: int) -> sparse.csr_matrix:
         """Counts entries by column; those with column -1 are left out."""
+        from scipy import sparse
+
         length = self.ptr[rows + 1] - self.ptr[rows]
         owner = np.repeat(np.arange(len(rows)), length)
         entry = np.arange(len(owner)) + np.repeat(self.ptr[rows] - (np.cumsum(length) - length), length)
         column = columns[self.codes[entry]] if len(entry) else np.zeros(0, np.int64)
         known = column >= 0
         ones = np.ones(int(known.sum()))
-        return sp.csr_matrix((ones, (owner[known], column[known])), shape=(len(rows), width))
+        return sparse.csr_matrix((ones, (owner[known], column[known])), shape=(len(rows), width))
 
 
 def _frequent(count: np.ndarray, names: list[str], least: int, most: int) -> list[int]:

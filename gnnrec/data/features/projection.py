@@ -5,12 +5,14 @@ Columns are centered, and scaled so that the mean squared norm of a row is 1, as
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from gnnrec.data.features.kinds import FittedColumn, Unusable, row_blocks
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 #: Share of the largest variance below which a component is noise of rounding.
 _NOISE = 1e-10
@@ -67,7 +69,7 @@ def encode_components(values: np.ndarray, rows: np.ndarray, fitted: FittedColumn
     return x
 
 
-def fit_projection(counts: sp.csr_matrix, dims: int) -> FittedColumn:
+def fit_projection(counts: sparse.csr_matrix, dims: int) -> FittedColumn:
     """Learns a truncated SVD of inputs that are weighted by their rarity (inverse document frequency).
 
     Args:
@@ -77,12 +79,13 @@ def fit_projection(counts: sp.csr_matrix, dims: int) -> FittedColumn:
     Raises:
         Unusable: There are fewer than three rows, or all are equal.
     """
+    from scipy import sparse
     from sklearn.decomposition import TruncatedSVD  # imported late: it takes a second
 
     counts = counts[:: -(-counts.shape[0] // _MOST_ROWS)]
     frequency = np.asarray((counts > 0).sum(0)).ravel()
     rarity = np.log((1 + counts.shape[0]) / (1 + frequency)) + 1
-    weighted = sp.csr_matrix(counts @ sp.diags(rarity))
+    weighted = sparse.csr_matrix(counts @ sparse.diags(rarity))
     columns = min(dims, counts.shape[0] - 1, int((frequency > 0).sum()) - 1)
     if columns < 1:
         raise Unusable(f"{counts.shape[0]} nodes with training ratings and {int((frequency > 0).sum())} inputs are few")
@@ -98,7 +101,7 @@ def fit_projection(counts: sp.csr_matrix, dims: int) -> FittedColumn:
     return FittedColumn(columns, details, weights)
 
 
-def encode_projected(counts: sp.csr_matrix, fitted: FittedColumn) -> np.ndarray:
+def encode_projected(counts: sparse.csr_matrix, fitted: FittedColumn) -> np.ndarray:
     """Encodes rows with the result of :func:`fit_projection`: float32 ``[rows, fitted.width]``."""
     assert fitted.weights is not None
     return np.asarray(counts @ fitted.weights.astype(np.float64) - fitted.details["bias"], np.float32)

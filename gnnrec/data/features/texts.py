@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import scipy.sparse as sp
 
 from gnnrec.data.features.kinds import FeatureSettings, FittedColumn, row_blocks
 from gnnrec.data.features.projection import encode_projected, fit_projection
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 #: Inputs for words and pairs of words, and as many for groups of letters within words.
 _INPUTS = 1 << 13
@@ -38,14 +40,17 @@ class TextColumn:
 
     def fit(self, rows: np.ndarray, settings: FeatureSettings) -> FittedColumn:
         """Learns a truncated SVD."""
-        return fit_projection(sp.vstack([self._count(block) for block in row_blocks(rows)], "csr"), settings.dims)
+        from scipy import sparse  # imported late: it takes a while
+
+        return fit_projection(sparse.vstack([self._count(block) for block in row_blocks(rows)], "csr"), settings.dims)
 
     def encode(self, rows: np.ndarray, fitted: FittedColumn) -> np.ndarray:
         """Reduces text."""
         return np.concatenate([encode_projected(self._count(block), fitted) for block in row_blocks(rows)])
 
-    def _count(self, rows: np.ndarray) -> sp.csr_matrix:
+    def _count(self, rows: np.ndarray) -> sparse.csr_matrix:
         """Shares of words and of letters, float64 ``[len(rows), 2 * _INPUTS]``; each half of a row has norm 1."""
+        from scipy import sparse
         from sklearn.feature_extraction.text import HashingVectorizer  # imported late: it takes a second
 
         shared: dict[str, Any] = {"n_features": _INPUTS, "alternate_sign": False}
@@ -53,4 +58,4 @@ class TextColumn:
         words = HashingVectorizer(ngram_range=_WORDS, token_pattern=r"(?u)\b\w+\b", **shared).transform(texts)
         starts = [text[:_LETTERS_OF] for text in texts]
         letters = HashingVectorizer(analyzer="char_wb", ngram_range=_LETTERS, **shared).transform(starts)
-        return sp.hstack([words, letters], "csr")
+        return sparse.hstack([words, letters], "csr")
