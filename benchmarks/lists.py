@@ -35,7 +35,9 @@ from gnnrec.models.ease import ease_problem
 from gnnrec.models.interest_options import InterestOptions
 from gnnrec.training.interest import L2_GRID
 
-PARTS = ["lists", "next-movie", "strong", "large"]
+PARTS = ["lists", "next-movie", "strong", "large", "all-movies"]
+#: Options of runs at MovieLens 20M's size.
+SHORT_RUN = ["--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--max-steps", "20"]
 METRICS = {"recall20": "test_recall@20", "ndcg20": "test_ndcg@20"}
 
 
@@ -69,6 +71,14 @@ def measure(ratings: Path, seed: int, place: Path) -> dict[str, dict]:
         "chosen": ours["chosen"],
         "seconds": {"training": ours["training_seconds"], "interest": ours["seconds"]["interest"]},
     }
+
+
+def with_all_movies(data: Path, place: Path) -> dict:
+    """Interest of all movies in the place of the most rated ones, at MovieLens 20M's size: seconds and metrics."""
+    options = ["--baselines", "false", "--interest.movies", "1000000"]
+    summary = trained(data, place / "run", *SHORT_RUN, *options)
+    lists = {name: summary["lists"][metric] for name, metric in METRICS.items()}
+    return {"all_movies_20m": {"interest_seconds": summary["seconds"]["interest"], **lists}}
 
 
 def evaluation_of_all(directory: Path) -> dict:
@@ -109,8 +119,7 @@ def of_lists(ratings: Path, name: str, seeds: int) -> dict:
 
 def at_20m(data: Path, place: Path) -> dict:
     """Seconds of interest, of the top 20 of all users, and of all metrics of their lists, at MovieLens 20M's size."""
-    config = ["--config", str(ROOT / "configs" / "ml20m_full.yaml"), "--max-steps", "20"]
-    summary = trained(data, place / "run", *config)
+    summary = trained(data, place / "run", *SHORT_RUN)
     command = [sys.executable, "-m", "gnnrec", "recommend", str(place / "run"), "--all", "--top", "20"]
     started = time.perf_counter()
     subprocess.run(
@@ -134,9 +143,10 @@ def main() -> None:
     parser.add_argument("--large", type=Path, help="prepared dataset of MovieLens 20M's size, for times")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="parts to measure, by default all")
     options = parser.parse_args()
-    if "large" in options.parts and options.large is None:
+    large = {"large", "all-movies"}
+    if large & set(options.parts) and options.large is None:
         parser.error("--large DATA is missing: a prepared dataset of MovieLens 20M's size")
-    if set(options.parts) != {"large"} and (options.ratings is None or options.name is None):
+    if not large.issuperset(options.parts) and (options.ratings is None or options.name is None):
         parser.error("--ratings and --name are missing")
     if "lists" in options.parts:
         add("lists", of_lists(options.ratings, options.name, options.splits))
@@ -147,6 +157,9 @@ def main() -> None:
     if "large" in options.parts:
         with tempfile.TemporaryDirectory() as directory:
             add("large", at_20m(options.large, Path(directory)))
+    if "all-movies" in options.parts:
+        with tempfile.TemporaryDirectory() as directory:
+            add("all-movies", with_all_movies(options.large, Path(directory)))
 
 
 def add(part: str, figures: dict) -> None:
