@@ -19,11 +19,11 @@ WAITS_OF_A_GROUP = 4
 #: Configuration -> most waits and most launches of a step, or of a validation. Lower them after every improvement.
 BUDGET = {
     "ml20m_full": (0, 110),
-    "ml20m_sage": (0, 185),
-    "ml20m_gcn": (0, 205),
-    "ml20m_gat": (0, 250),
-    "ranking_squared": (0, 55),
-    "validation": (2, 110),
+    "ml20m_sage": (0, 150),
+    "ml20m_gcn": (0, 165),
+    "ml20m_gat": (0, 205),
+    "ranking_squared": (0, 50),
+    "validation": (2, 86),
 }
 #: Most entries of a list for one program, so that some lists of the small dataset need several.
 CHUNK = 16
