@@ -24,7 +24,6 @@ from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.new_users import NewUsers, read_new_users
 from gnnrec.inference.outputs import output_directory
 from gnnrec.inference.partitioned import write_partitioned
@@ -178,7 +177,7 @@ def _write_movies(
     """Writes movies and the weights of the head on rank 0; returns the file names of the latter."""
     ids = loaded.dataset.movies["movie"]
     movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
-    cold = _cold_movies(loaded)
+    cold = loaded.cold
     for part in parts:
         if directory.has(part.name):
             continue
@@ -216,11 +215,6 @@ def _write_users(
     return len(missing)
 
 
-def _cold_movies(loaded: LoadedRun) -> np.ndarray:
-    """Movies that the model was trained without ratings of, bool ``[movies]``."""
-    return MovieCatalog(loaded.dataset).unrated(loaded.known_splits)
-
-
 def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, columns: dict[str, np.ndarray], path: Path) -> None:
     """Writes one Parquet file with the raw id, ``embedding``, ``bias`` and further columns."""
     block = vectors.vector.cpu().numpy().astype(dtype)
@@ -255,7 +249,7 @@ def _manifest(
         "dtype": options.dtype,
         "users": source.num_users,
         "movies": dataset.num_movies,
-        "cold_movies": int(_cold_movies(loaded).sum()),
+        "cold_movies": int(loaded.cold.sum()),
         **loaded.scoring(),
         "offset": float(encoder.offset),
         "model_fingerprint": loaded.info.fingerprint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from gnnrec.distributed.world import World
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.graph.partition import Partition, partition
+from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.user_encoder import UserEncoder
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.training.checkpoint.info import CheckpointInfo
@@ -64,6 +66,11 @@ class LoadedRun:
     def known_splits(self) -> tuple[int, ...]:
         """Splits whose ratings a user is embedded from."""
         raise NotImplementedError
+
+    @cached_property
+    def cold(self) -> np.ndarray:
+        """Movies that the model was trained without ratings of, bool ``[movies]``; reads all ratings once."""
+        return MovieCatalog(self.dataset).unrated(self.known_splits)
 
     def embed(self, chunk: int = 65536) -> NodeEmbeddings:
         """Exact embeddings of this rank's users and of all movies.

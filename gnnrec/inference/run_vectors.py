@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +55,10 @@ class RunVectors:
             "interest": self._loaded.interest_fingerprint,
         }
 
-    @cached_property
+    @property
     def cold(self) -> np.ndarray:
         """Movies that the model was trained without ratings of, bool ``[movies]``."""
-        return self.catalog.unrated(self._loaded.known_splits)
+        return self._loaded.cold
 
     def find(self, user: str) -> int:
         """Returns the row of a user."""
