@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import time
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,9 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, ExportPart, split_into_parts
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
+from gnnrec.inference.export_state import has_state, read_state, write_state
 from gnnrec.inference.export_tracking import check_tracking, track_export
+from gnnrec.inference.generations.generation import Generation
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
@@ -51,6 +52,10 @@ class ExportOptions(ColumnOptions):
             reads: new users from these ratings alone, known ones from these and those of the dataset.
         data: Prepared dataset, if it has moved since training; by default the one that is recorded.
         device: Device of every rank; auto is CUDA if available, else the CPU.
+        parent: Earlier export to follow, of the same kind of model: vectors are turned to fit its vectors, without any
+            change of scores, and rows that hardly changed stay as they are there.
+        tolerance: Rows of the parent stay where they changed by at most this share of a row's typical length.
+        delta: Directory to make for the changed rows alone, and for the ids that are gone since the parent.
         wandb: Log the export to W&B, in the project and mode of the training run: its manifest becomes an artifact made
             from that of the model.
         overwrite: Replace the export in the output directory if it is complete or of something else.
@@ -65,6 +70,9 @@ class ExportOptions(ColumnOptions):
     ratings: Path | None = None
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    parent: Path | None = None
+    tolerance: float = bounded(0.02, least=0)
+    delta: Path | None = None
     wandb: bool = False
     overwrite: bool = False
 
@@ -105,24 +113,40 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     check_bounds(options)
     loaded = load_run(run, world, options.checkpoint, options.data)
     check_tracking(loaded, options.wandb)
+    generation = _generation(options)
     source = _read_source(loaded, options, world)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
-    if world.run_on_rank0(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
+    identity = _identity(loaded, source, options, formats) | generation.identity
+    if world.run_on_rank0(lambda: directory.open(identity, options.overwrite)):
         world.log(f"{options.out} is already complete")
-        return track_export(loaded, options.out, world.run_on_rank0(directory.manifest), options.wandb, world)
+        manifest = world.run_on_rank0(directory.manifest)
+        world.run_on_rank0(lambda: generation.write_delta(options.out, manifest, options.overwrite))
+        return track_export(loaded, options.out, manifest, options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
+    movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
+    generation.fit(loaded, encoder, movies, options.dtype, directory, world)
     parts = {
         "movies": split_into_parts("movies", loaded.dataset.num_movies, options.part_rows),
         "users": split_into_parts("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
-    names += world.run_on_rank0(lambda: _write_movies(loaded, encoder, directory, parts["movies"], options))
-    users, missing = parts["users"], _write_users(source, encoder, directory, parts["users"], options, world)
+    names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options, generation))
+    users, missing = (
+        parts["users"],
+        _write_users(source, encoder, directory, parts["users"], options, generation, world),
+    )
     derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += derived.write(world)
     manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
-    manifest = world.run_on_rank0(lambda: directory.finish(names, manifest | derived.describe()))
+
+    def finish() -> dict:
+        whole = manifest | generation.manifest(directory, names) | derived.describe()
+        finished = directory.finish(names, whole)
+        generation.write_delta(options.out, finished, options.overwrite)
+        return finished
+
+    manifest = world.run_on_rank0(finish)
     kept = f" ({len(users) - missing} of {len(users)} parts were already written)" if missing < len(users) else ""
     world.log(
         f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
@@ -138,6 +162,17 @@ def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> Pre
     users = read_new_users(options.ratings, options.named_columns(), loaded.dataset, loaded.known_splits)
     world.log(users.report())
     return users
+
+
+def _generation(options: ExportOptions) -> Generation:
+    """Opens the export to follow, if any.
+
+    Raises:
+        UserError: It cannot be followed.
+    """
+    if options.parent is not None and options.ratings is not None:
+        raise UserError("--parent follows the users of a dataset: leave --ratings out, or --parent")
+    return Generation.open(options.parent, options.tolerance, options.delta, options.out)
 
 
 def _identity(
@@ -156,33 +191,30 @@ def _identity(
 
 def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: World) -> UserEncoder:
     """Builds the encoder, or restores that of an interrupted export so that old and new parts are consistent."""
-    name = directory.state_file("encoder.pt")
-    if world.run_on_rank0(lambda: directory.has(name)):
-        state = torch.load(directory.path / name, map_location="cpu", weights_only=True)
-        return loaded.encoder(chunk, state)
+    name = "encoder.pt"
+    if world.run_on_rank0(lambda: has_state(directory, name)):
+        return loaded.encoder(chunk, read_state(directory, name))
     encoder = loaded.encoder(chunk)
-    world.run_on_rank0(lambda: directory.write(name, partial(_write_state, encoder.state())))
+    world.run_on_rank0(lambda: write_state(directory, name, encoder.state()))
     return encoder
 
 
-def _write_state(state: dict[str, torch.Tensor], path: Path) -> None:
-    buffer = io.BytesIO()  # torch's own writer does not report a full disk
-    torch.save(state, buffer)
-    path.write_bytes(buffer.getbuffer())
-
-
 def _write_movies(
-    loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, parts: list[ExportPart], options: ExportOptions
+    loaded: LoadedRun,
+    movies: Vectors,
+    directory: ExportDirectory,
+    parts: list[ExportPart],
+    options: ExportOptions,
+    generation: Generation,
 ) -> list[str]:
     """Writes movies and the weights of the head on rank 0; returns the file names of the latter."""
     ids = loaded.dataset.movies["movie"]
-    movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
     cold = loaded.cold
     for part in parts:
         if directory.has(part.name):
             continue
         rows = slice(part.rows.start, part.rows.stop)
-        vectors = Vectors(movies.vector[rows], movies.bias[rows])
+        vectors = generation.follow("movies", ids.iloc[rows], Vectors(movies.vector[rows], movies.bias[rows]))
         columns = {"cold": cold[rows]} if cold.any() else {}
         directory.write(part.name, partial(_write, "movie", ids.iloc[rows], vectors, options.dtype, columns))
     arrays = loaded.head_arrays()
@@ -197,6 +229,7 @@ def _write_users(
     directory: ExportDirectory,
     parts: list[ExportPart],
     options: ExportOptions,
+    generation: Generation,
     world: World,
 ) -> int:
     """Writes this rank's share of the missing parts; returns the number of missing parts over all ranks."""
@@ -206,7 +239,8 @@ def _write_users(
         encoder = encoder.for_new_users(source)
 
     def write(part: ExportPart) -> None:
-        vectors, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
+        rows = slice(part.rows.start, part.rows.stop)
+        vectors = generation.follow("users", ids.iloc[rows], encoder.users(part.rows))
         norm = vectors.interest_norm
         columns = {} if norm is None else {"interest_norm": norm.cpu().numpy()}
         directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype, columns))

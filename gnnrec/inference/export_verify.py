@@ -17,6 +17,7 @@ from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split_into_parts
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.export_vectors import read_manifest
+from gnnrec.inference.generations.verify_deltas import verify_deltas
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular
 
@@ -29,9 +30,13 @@ class VerifyOptions:
 
     Args:
         data: Prepared dataset, if it has moved since the export; by default the one that is recorded.
+        base: Earlier export from which --deltas lead to this one: proves that it equals the base with the deltas.
+        deltas: Deltas from --base to this export, in order.
     """
 
     data: Path | None = None
+    base: Path | None = None
+    deltas: list[Path] = dataclasses.field(default_factory=list)
 
 
 def verify(directory: Path, options: VerifyOptions) -> None:
@@ -50,6 +55,8 @@ def verify(directory: Path, options: VerifyOptions) -> None:
     directory = Path(directory)
     if ExportDirectory(directory).is_unfinished:
         raise UserError(f"{directory} is unfinished: run the same gnnrec export again")
+    if options.deltas and options.base is None:
+        raise UserError("--deltas lead from one export to another: pass the first one with --base")
     manifest = read_manifest(directory, "pass the directory that gnnrec export has written")
     try:
         export = _Export(directory, manifest)
@@ -70,6 +77,8 @@ def verify(directory: Path, options: VerifyOptions) -> None:
         f"{directory}: OK, {manifest['users']:,} users and {manifest['movies']:,} movies, {manifest['dim']} x "
         f"{manifest['dtype']}, {len(manifest['files'])} files of {size / 1e6:,.1f} MB, ids {ids}"
     )
+    if options.base is not None:
+        print(verify_deltas(options.base, options.deltas, directory))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,12 +14,16 @@ from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TRAIN
 from gnnrec.distributed.world import World
 from gnnrec.graph.interactions import read_interactions
+from gnnrec.inference.export_vectors import read_manifest
+from gnnrec.inference.generations.delta import write_delta
+from gnnrec.inference.generations.stored_rows import StoredRows
 from gnnrec.inference.load import load_run
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table
 from tests.end_to_end.commands import ROOT
 from tests.inference.exports import exported, table_of
+from tests.inference.made_export import make_dataset, make_export
 from tests.inference.test_export import model_scores
 
 pytestmark = pytest.mark.slow
@@ -31,7 +35,8 @@ EXAMPLES = dict(
         r"^##+ ([^\n]+)\n(?:(?!^##).)*?^```python\n(.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.M | re.S
     )
 )
-RUN = sorted(set(EXAMPLES) - {"Spark", "How to score a pair"})
+DELTAS = ["Deltas in pandas", "Deltas in DuckDB", "Deltas in a FAISS index"]
+RUN = sorted(set(EXAMPLES) - {"Spark", "How to score a pair", *DELTAS})
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +78,8 @@ def movies_of(best) -> list:
 
 
 def test_every_way_that_the_document_names_is_there():
-    assert {"pandas", "PyArrow", "Polars", "DuckDB", "Spark", "NumPy", "FAISS", "How to score a pair"} == set(EXAMPLES)
+    vectors = {"pandas", "PyArrow", "Polars", "DuckDB", "Spark", "NumPy", "FAISS", "How to score a pair"}
+    assert vectors | set(DELTAS) == set(EXAMPLES)
     compile(EXAMPLES["Spark"], "Spark", "exec")
 
 
@@ -117,3 +123,23 @@ def test_half_precision_is_read_by_those_that_are_said_to(runs, tmp_path, monkey
     expected = pd.Series(scores, ids)
     # Half precision sums are not exact, so that the last of ten may be another one.
     assert len(movies_of(best)) == 10 and expected[movies_of(best)].min() > expected.nlargest(10).min() - 0.01
+
+
+@pytest.mark.parametrize("name", DELTAS)
+def test_a_delta_is_applied(tmp_path, monkeypatch, name):
+    """The later export has other movies too."""
+    export = tmp_path / "export"
+    few, all_of_them = make_dataset(tmp_path / "few", movies=20), make_dataset(tmp_path / "all")
+    exports = [make_export(all_of_them, export / "mine"), make_export(few, export / "next", seed=1)]
+    write_delta(*(StoredRows(out, read_manifest(out)) for out in exports), export / "delta", overwrite=False)
+    found = run_example(name, tmp_path, monkeypatch)
+    ids, vectors, bias = table_of(export / "next", "movie")
+    if name == "Deltas in a FAISS index":
+        assert found["index"].ntotal == len(ids) == 20
+        rows = np.stack([found["index"].reconstruct(int(movie)) for movie in ids])
+    else:
+        movies = found["movies"]
+        movies = movies.set_index("movie") if "movie" in movies.columns else movies
+        assert sorted(movies.index) == sorted(ids)
+        rows = np.column_stack([np.stack(movies.loc[ids, "embedding"]), movies.loc[ids, "bias"]])
+    np.testing.assert_array_equal(rows, np.column_stack([vectors, bias]))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.utils.files import sha256
 from tests.datasets import ratings_table
 
 USERS, MOVIES, DIM = 40, 29, 5
@@ -37,23 +38,23 @@ def years(movies: int = MOVIES) -> list[int | None]:
     return [None if number % 10 == 9 else 1980 + number for number in range(movies)]
 
 
-def make_dataset(place: Path, ids: str = "numbers", titles: bool = True) -> PreparedDataset:
+def make_dataset(place: Path, ids: str = "numbers", titles: bool = True, movies: int = MOVIES) -> PreparedDataset:
     """Prepares ratings of users who rated some, all, and nearly all movies."""
     place.mkdir(parents=True, exist_ok=True)
-    table = ratings_table(USERS - 2, MOVIES, 400)
-    movie = np.arange(MOVIES) * 5 + 2
+    table = ratings_table(USERS - 2, movies, 400)
+    movie = np.arange(movies) * 5 + 2
     for user, rated in ((SATED, movie), (NEARLY, np.delete(movie, [3, 17]))):
         rows = {"userId": user, "movieId": rated, "rating": 3.0, "timestamp": 1_000_000_000}
         table = pd.concat([table, pd.DataFrame(rows)])
     named = [f"Film {i}" + ("" if year is None else f" ({year})") for i, year in zip(movie, years())]
-    movies = pd.DataFrame({"movieId": movie, "title": named})
-    movies["genres"] = [GENRES[each % 4] for each in range(MOVIES)]
+    titled = pd.DataFrame({"movieId": movie, "title": named})
+    titled["genres"] = [GENRES[each % 4] for each in range(movies)]
     if ids == "strings":
-        for frame, column, letter in ((table, "userId", "u"), (table, "movieId", "tt"), (movies, "movieId", "tt")):
+        for frame, column, letter in ((table, "userId", "u"), (table, "movieId", "tt"), (titled, "movieId", "tt")):
             frame[column] = letter + frame[column].astype(str)
     table.to_csv(place / "ratings.csv", index=False)
     if titles:
-        movies.to_csv(place / "movies.csv", index=False)
+        titled.to_csv(place / "movies.csv", index=False)
     prepare(place / "prepared", PrepareOptions(ratings=place / "ratings.csv", validation=0.1))
     return PreparedDataset(place / "prepared")
 
@@ -94,7 +95,7 @@ def make_export(
         "format": "gnnrec-export", "format_version": 3, "dim": dim, "dtype": dtype, "head": head, "offset": 1.0,
         "users": dataset.num_users, "movies": dataset.num_movies, "model_fingerprint": f"model {seed}",
         "dataset_fingerprint": dataset.fingerprint, "data": str(dataset.directory), "identity": {"model": "any"},
-        "files": {name: {"bytes": (out / name).stat().st_size} for name in names},
+        "files": {name: {"bytes": (out / name).stat().st_size, "sha256": sha256(out / name)} for name in names},
     }  # fmt: skip
     if interest:
         manifest["interest"] = {"columns": [DIM, dim], "scale": SCALE}

@@ -1,0 +1,116 @@
+"""Rows of users and movies in the Parquet files of an export or a delta, found by raw id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gnnrec.errors import UserError
+from gnnrec.inference.export_parts import read_column
+from gnnrec.utils.resource_errors import reraise_out_of_memory
+
+#: Column of raw ids by the folder of the files.
+ID = {"users": "user", "movies": "movie"}
+#: Name -> values, an entry for each row: ``embedding`` ``[rows, dim]``, ``bias``, and ``interest_norm`` or ``cold``.
+Columns = dict[str, np.ndarray]
+
+
+class StoredRows:
+    """Rows by raw id; one file of vectors is in memory at a time, beside all ids.
+
+    Args:
+        directory: An export or a delta.
+        manifest: Its manifest.
+    """
+
+    def __init__(self, directory: Path, manifest: dict):
+        self.directory, self.manifest = Path(directory), manifest
+        self._read = lru_cache(maxsize=2)(self._read_file)
+
+    def files(self, kind: str) -> list[Path]:
+        """Paths of the files of ``users`` or ``movies``, in the order of their rows."""
+        return [self.directory / name for name in sorted(self.manifest["files"]) if name.startswith(f"{kind}/")]
+
+    @cached_property
+    def ids(self) -> dict[str, pd.Index]:
+        """Raw ids of ``users`` and ``movies``, in the order of their rows."""
+        return {kind: self._ids(kind) for kind in ID}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of all rows, hexadecimal: equal for two exports of the same bytes."""
+        names = [name for name in sorted(self.manifest["files"]) if name.startswith(("users/", "movies/", "head"))]
+        content = [[name, self.manifest["files"][name]["sha256"]] for name in names] + [self.manifest["offset"]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def rows(self, kind: str, ids: pd.Index) -> tuple[np.ndarray, Columns]:
+        """Finds rows by raw id.
+
+        Args:
+            kind: ``users`` or ``movies``.
+            ids: Raw ids.
+
+        Returns:
+            Whether there is a row for each id, bool ``[ids]``, and the columns, which are zeros where there is none.
+
+        Raises:
+            UserError: A file cannot be read.
+        """
+        position = self.ids[kind].get_indexer(ids)
+        found: Columns = {}
+        for number, first in enumerate(self._first_rows[kind][:-1]):
+            here = np.flatnonzero((position >= first) & (position < self._first_rows[kind][number + 1]))
+            if here.size or (not found and number == 0):
+                for name, values in self._read(kind, number).items():
+                    whole = found.setdefault(name, np.zeros((len(ids), *values.shape[1:]), values.dtype))
+                    whole[here] = values[position[here] - first]
+        return position >= 0, found
+
+    @cached_property
+    def _first_rows(self) -> dict[str, list[int]]:
+        """First rows of the files of each kind, and the number of all rows."""
+        firsts = {}
+        for kind in ID:
+            counts = [pq.read_metadata(path).num_rows for path in self.files(kind)]
+            firsts[kind] = [0, *np.cumsum(counts).tolist()]
+        return firsts
+
+    def _ids(self, kind: str) -> pd.Index:
+        chunks = list(read_column(self.files(kind), ID[kind]))
+        return pd.Index(pa.chunked_array(chunks).to_pandas()) if chunks else pd.Index([])
+
+    def _read_file(self, kind: str, number: int) -> Columns:
+        return read_columns(self.files(kind)[number])
+
+
+def read_columns(path: Path) -> Columns:
+    """Reads all columns of a file but the id.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        reraise_out_of_memory(error)
+        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}): export again") from None
+    columns = {}
+    for name in table.column_names[1:]:
+        values = table[name].combine_chunks()
+        if pa.types.is_fixed_size_list(values.type):
+            columns[name] = values.flatten().to_numpy().reshape(len(table), values.type.list_size)
+        else:
+            columns[name] = values.to_numpy(zero_copy_only=False)
+    return columns
+
+
+def read_ids(path: Path, kind: str) -> pd.Index:
+    """Reads the raw ids of a file of ``users`` or ``movies``."""
+    return pd.Index(pa.chunked_array(list(read_column([path], ID[kind]))).to_pandas())
