@@ -1,4 +1,4 @@
-"""Features of movies and users: error and lists for movies that nobody has rated, warm quality, and cost.
+"""Features of movies and users: error and lists for movies without ratings, warm quality, and cost.
 
     python -m benchmarks.features --ratings ml-latest-small --large DATA --large-ratings RATINGS
 

@@ -15,6 +15,7 @@ from gnnrec._version import __version__
 from gnnrec.config.parser import Parser, UnknownOption, choose
 from gnnrec.config.serialize import yaml_text
 from gnnrec.config.training_options import (
+    CONTINUED_DEFAULTS,
     RATING_DEFAULTS,
     CheckpointOptions,
     OptimizerOptions,
@@ -70,6 +71,8 @@ class TrainConfig:
         max_minutes: Minutes after which the run is saved and stops, to be resumed.
         resume: Start from a checkpoint of the run directory: never (a directory with a run is refused), auto (resume
             from the newest intact checkpoint, or start if there is none), or a name such as step-0000000120.
+        init_from: Run directory of a rating run to continue from, whose dataset may have been smaller: its weights and
+            optimizer state by raw id, with a short schedule.
         profile: Steps to profile after the first three, into a Chrome trace and a table for each rank in the run
             directory.
         overwrite: Replace the run directory if it exists.
@@ -100,12 +103,13 @@ class TrainConfig:
     max_steps: int = bounded(0, least=0, meaning="no limit")
     max_minutes: float = bounded(0.0, least=0, meaning="no limit")
     resume: str = "never"
+    init_from: Path | None = None
     profile: int = bounded(0, least=0, meaning="none")
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.objective == "rating":
-            self.optimizer = self.optimizer.filled(RATING_DEFAULTS)
+            self.optimizer = self.optimizer.filled(CONTINUED_DEFAULTS if self.init_from else RATING_DEFAULTS)
 
     def check(self) -> None:
         """Refuses values that cannot work.

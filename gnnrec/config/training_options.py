@@ -14,8 +14,8 @@ class OptimizerOptions:
 
     Args:
         name: Optimizer.
-        lr: Peak learning rate; by default 0.01 for ratings, and 2e-4 or 3e-3 for rankings from a closed-form or a
-            random start.
+        lr: Peak learning rate; by default 0.01 for ratings (0.003 with --init-from), and 2e-4 or 3e-3 for rankings
+            from a closed-form or a random start.
         beta1: Decay of Adam's first moment.
         beta2: Decay of Adam's second moment.
         eps: Adam's epsilon. The rule is 5e-4 divided by the targets of a step, so that rarely seen rows do not freeze
@@ -24,10 +24,11 @@ class OptimizerOptions:
             rate; past it their rate falls with the square root of that mean.
         upper_layer_lr_scale: Factor of the learning rate of layers past the first. They start at zero, and full-rate
             Adam steps would make them noise to the first layer.
-        warmup_steps: Steps over which the learning rate rises from zero; by default 50 for ratings, 0 for rankings.
+        warmup_steps: Steps over which the learning rate rises from zero; by default 50 for ratings (0 with
+            --init-from), 0 for rankings.
         schedule: Learning rate after the warmup: cosine (to zero at the end of the last epoch) or constant.
-        epochs: Epochs, each of which supervises every training rating once; by default 20 for ratings, and 8 or 20 for
-            rankings from a closed-form or a random start.
+        epochs: Epochs, each of which supervises every training rating once; by default 20 for ratings (2 with
+            --init-from), and 8 or 20 for rankings from a closed-form or a random start.
         patience: Validations in a row that are not better than the best one, after which training stops early. The
             schedule is not shortened: cosine still falls to zero at the end of the last planned epoch.
     """
@@ -52,6 +53,8 @@ class OptimizerOptions:
 
 #: Defaults that depend on the objective; for rankings also on the start.
 RATING_DEFAULTS = {"lr": 0.01, "warmup_steps": 50, "epochs": 20}
+#: Defaults of rating runs that continue from another run.
+CONTINUED_DEFAULTS = {"lr": 0.003, "warmup_steps": 0, "epochs": 2}
 RANKING_DEFAULTS = {
     "closed_form": {"lr": 2e-4, "warmup_steps": 0, "epochs": 8},
     "random": {"lr": 3e-3, "warmup_steps": 0, "epochs": 20},

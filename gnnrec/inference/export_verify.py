@@ -36,7 +36,7 @@ class VerifyOptions:
 
     data: Path | None = None
     base: Path | None = None
-    deltas: list[Path] = dataclasses.field(default_factory=list)
+    deltas: list[str] = dataclasses.field(default_factory=list)
 
 
 def verify(directory: Path, options: VerifyOptions) -> None:
@@ -78,7 +78,7 @@ def verify(directory: Path, options: VerifyOptions) -> None:
         f"{manifest['dtype']}, {len(manifest['files'])} files of {size / 1e6:,.1f} MB, ids {ids}"
     )
     if options.base is not None:
-        print(verify_deltas(options.base, options.deltas, directory))
+        print(verify_deltas(options.base, [Path(delta) for delta in options.deltas], directory))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,12 +128,20 @@ def column_sums(x: Tensor, *values: Tensor) -> list[Tensor]:
 
 def genre_membership(genres: list[str]) -> Tensor | None:
     """Converts ``|``-separated genre strings to float ``[movies, genres]``; None if no movie has genres."""
-    genres_of = [[name for name in text.split("|") if name and name != "(no genres listed)"] for text in genres]
-    names = sorted({name for movie_genres in genres_of for name in movie_genres})
+    names = genre_names(genres)
     if not names:
         return None
     column = {name: number for number, name in enumerate(names)}
-    membership = torch.zeros(len(genres_of), len(names))
-    pairs = [(movie, column[name]) for movie, movie_genres in enumerate(genres_of) for name in movie_genres]
+    membership = torch.zeros(len(genres), len(names))
+    pairs = [(movie, column[name]) for movie, text in enumerate(genres) for name in _split(text)]
     membership[tuple(torch.tensor(pairs).T)] = 1
     return membership
+
+
+def genre_names(genres: list[str]) -> list[str]:
+    """Names of the genres in ``|``-separated strings, in the order of the rows of their tables."""
+    return sorted({name for text in genres for name in _split(text)})
+
+
+def _split(text: str) -> list[str]:
+    return [name for name in text.split("|") if name and name != "(no genres listed)"]

@@ -20,6 +20,7 @@ from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, checkpo
 from gnnrec.training.checkpoint.manager import CheckpointManager
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.write import remove_checkpoint
+from gnnrec.training.continue_from import continue_from
 from gnnrec.training.finite import NotFinite
 from gnnrec.training.go_back import go_back, keep_best, lr_scale
 from gnnrec.training.loop import EpochResult, run_loop
@@ -118,6 +119,8 @@ def _restored(
         state = TrainState.from_dict(info.train_state, world, checkpoint)
         world.log(f"resumed at step {info.step} of {config.run_dir}")
         _replace_lost_best(config.run_dir, state, world)
+    elif config.init_from is not None:
+        continue_from(trainer, config.init_from)
     state.returns, trainer.lr_scale = returns, lr_scale(returns)
     if came_back:
         keep_best(config.run_dir, state, trainer.steps_taken, world)

@@ -18,6 +18,7 @@ from gnnrec.models.layer_file import COPY, changed_since, is_layer_file, keep_co
 from gnnrec.training.checkpoint.info import TRAIN_AGAIN, USE_ANOTHER, CheckpointInfo, checkpoints, read_info, step_of
 from gnnrec.training.checkpoint.read import find_damage
 from gnnrec.training.checkpoint.write import is_leftover, remove_checkpoint, remove_leftovers
+from gnnrec.training.kept_rows import KeptRows
 from gnnrec.training.run_lock import STARTED, RunLock, owner, wait_for_lease
 from gnnrec.training.same_options import find_changed
 from gnnrec.utils import files
@@ -52,7 +53,7 @@ def open_run_directory(config: TrainConfig, dataset: PreparedDataset, world: Wor
     checkpoint = _choose(candidates, config, world) if candidates else None
     if checkpoint is not None:
         world.run_on_rank0(lambda: _check_same(read_info(checkpoint), config, dataset))
-    start = world.run_on_rank0(lambda: _make(config, checkpoint))
+    start = world.run_on_rank0(lambda: _make(config, dataset, checkpoint))
     return checkpoint, RunLock(config.run_dir, start, renews=world.is_main)
 
 
@@ -209,7 +210,7 @@ def _check_same(info: CheckpointInfo, config: TrainConfig, dataset: PreparedData
         )
 
 
-def _make(config: TrainConfig, checkpoint: Path | None) -> str:
+def _make(config: TrainConfig, dataset: PreparedDataset, checkpoint: Path | None) -> str:
     """Makes a new run directory, or removes checkpoints after the one to resume from. On rank 0.
 
     Returns:
@@ -225,6 +226,7 @@ def _make(config: TrainConfig, checkpoint: Path | None) -> str:
                 _put_aside(run)
             run.mkdir(parents=True, exist_ok=True)
             files.write_text(run / "config.yaml", config.yaml())
+            KeptRows.of(dataset).write(run)
             if own_layer:
                 keep_copy(config.model.architecture, run)
         elif own_layer and changed_since(config.model.architecture, run):

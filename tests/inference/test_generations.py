@@ -81,7 +81,7 @@ def test_an_export_that_follows_has_its_own_scores_and_the_parents_directions(ru
     assert manifest["parent"]["users"] == pytest.approx(
         {"same": 0, "changed": 37, "new": 0, "removed": 0, "mean_cosine": 1, "lowest_cosine": 1}, abs=2
     )
-    verify(following, VerifyOptions(base=first, deltas=[tmp_path / "delta"]))
+    verify(following, VerifyOptions(base=first, deltas=[str(tmp_path / "delta")]))
 
 
 def follow_first(world: World, run: str, parent: str, out: str) -> None:
@@ -151,7 +151,7 @@ def test_deltas_out_of_order_are_refused(chain, base, order, full, message):
 
 
 def test_a_changed_row_is_found(chain, tmp_path):
-    """Where fingerprints do not help: the manifest of the later export is as before."""
+    """Fingerprints do not help: the manifest of the later export is as before."""
     (first, second, _), deltas = chain
     out = tmp_path / "second"
     out.mkdir()

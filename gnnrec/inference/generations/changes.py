@@ -1,4 +1,4 @@
-"""What changed from one export to the next: rows, and how far vectors moved."""
+"""Changes from one export to the next: rows, and how far vectors moved."""
 
 from __future__ import annotations
 

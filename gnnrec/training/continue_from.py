@@ -1,0 +1,164 @@
+"""Starts training from the weights and the optimizer state of another run, on data that may have grown since.
+
+Rows are found by raw id, so the order of rows may differ. Users, movies, rating levels and columns of features that the
+other run does not have keep their initial rows, as in a fresh run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from gnnrec.config.train_config import TrainConfig, read_train_config
+from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
+from gnnrec.training.checkpoint.info import Tensors, checkpoints, read_info
+from gnnrec.training.checkpoint.opened import open_checkpoint
+from gnnrec.training.checkpoint.read import read_replicated
+from gnnrec.training.checkpoint.rows import RowFiles
+from gnnrec.training.kept_rows import KeptRows
+from gnnrec.training.optimizer import set_optimizer_state
+from gnnrec.training.trainer import Trainer
+
+#: Options of the model that may differ: they give no table another shape or meaning.
+_MAY_DIFFER = ("dropout", "message_dropout", "row_dropout", "shrinkage", "init_std", "movie_id_init_std")
+
+
+@torch.no_grad()
+def continue_from(trainer: Trainer, run: Path) -> None:
+    """Copies the best weights of a run and the optimizer state of its last step; every rank calls this.
+
+    Args:
+        trainer: A rating trainer before its first step.
+        run: The run directory of the other run.
+
+    Raises:
+        UserError: Not a finished rating run, or one of another model.
+    """
+    world, config = trainer.world, trainer.config
+    _check(config, run)
+    rows, kept = KeptRows.of(trainer.dataset), KeptRows.read(run)
+    best = open_checkpoint(run, "best", world)
+    maps = RowMaps(kept, rows)
+    users = torch.from_numpy(kept.users.get_indexer(rows.users[trainer.part.start : trainer.part.stop]))
+    for name, parameter in trainer.replicated.named_parameters():
+        if name in best.model and name != "shrinkage":  # chosen anew on validation
+            _copy(parameter, best.model[name], maps.of(name), f"{run}: {name}")
+    _copy_users(trainer.users.tables(), best.users, users)
+    _restore_optimizers(trainer, run, world, maps, users)
+    known = int((kept.users.get_indexer(rows.users) >= 0).sum()), int((maps.movies >= 0).sum())
+    world.log(
+        f"continues from {run}: {known[0]:,} of {len(rows.users):,} users and {known[1]:,} of {len(rows.movies):,} "
+        "movies have its rows"
+    )
+
+
+def _check(config: TrainConfig, run: Path) -> None:
+    other = read_train_config(run / "config.yaml")
+    if config.objective != "rating" or other.objective != "rating":
+        raise UserError(
+            f"--init-from {run}: ranking models start from a closed form, which is fitted anew: leave --init-from out"
+        )
+    for field in dataclasses.fields(config.model):
+        value, before = (getattr(each.model, field.name) for each in (config, other))
+        if field.name not in _MAY_DIFFER and value != before:
+            name = field.name.replace("_", "-")
+            raise UserError(
+                f"--model.{name} {value}: {run} was trained with {before}: keep that, or leave --init-from out"
+            )
+
+
+class RowMaps:
+    """Rows of the tables of an earlier model, by the names of the rows.
+
+    Attributes:
+        movies: Earlier row of each movie, int64 ``[movies]``; -1 for none.
+
+    Args:
+        kept: Names of the earlier rows.
+        rows: Names of the rows now.
+    """
+
+    def __init__(self, kept: KeptRows, rows: KeptRows):
+        self.movies = torch.from_numpy(kept.movies.get_indexer(rows.movies))
+        self._by_beginning = {
+            "movies.": self.movies,
+            "genres.tables.": _rows(kept.genres, rows.genres),
+            "movie_features.tables.": _rows(kept.features["movie"], rows.features["movie"]),
+            "user_features.tables.": _rows(kept.features["user"], rows.features["user"]),
+        }
+        self._levels = _rows(kept.levels, rows.levels)
+
+    def of(self, name: str) -> Tensor | None:
+        """Earlier rows of a parameter, int64 ``[rows]``; None for one whose rows have no names."""
+        if name.endswith((".to_users.rating", ".to_movies.rating")):
+            return self._levels
+        return next((found for beginning, found in self._by_beginning.items() if name.startswith(beginning)), None)
+
+
+def _rows(kept: pd.Index, rows: pd.Index) -> Tensor:
+    return torch.from_numpy(np.asarray(kept.get_indexer(rows), np.int64))
+
+
+def _copy(target: Tensor, source: Tensor, rows: Tensor | None, place: str) -> None:
+    """Copies a tensor, or the rows of it that are there."""
+    if rows is None:
+        if target.shape != source.shape:
+            raise UserError(f"{place} has shape {list(source.shape)}, not {list(target.shape)}: leave --init-from out")
+        target.copy_(source)
+        return
+    if target.shape[1:] != source.shape[1:] or len(rows) != len(target):
+        raise UserError(f"{place} has rows of shape {list(source.shape[1:])}: leave --init-from out")
+    here = rows >= 0
+    target[here.to(target.device)] = source[rows[here]].to(target.device)
+
+
+def _copy_users(tables: Tensors, source: RowFiles, rows: Tensor) -> None:
+    here = rows >= 0
+    for name, values in source.pick(rows[here]).items():
+        if name in tables:
+            tables[name][here.to(tables[name].device)] = values.to(tables[name].device)
+
+
+def _restore_optimizers(trainer: Trainer, run: Path, world: World, maps: RowMaps, users: Tensor) -> None:
+    """Copies the moments of Adam, which are zeros for new rows; none where the run has kept no state of training."""
+    found = world.run_on_rank0(lambda: checkpoints(run, "step"))
+    if not found or trainer.config.optimizer.name != "adam":
+        return
+    directory, info = found[0], read_info(found[0])
+    stored = read_replicated(directory, "optimizer", info)
+    by_user = RowFiles(directory, "users_optimizer", info)
+    here = users >= 0
+    rows_of_users = by_user.pick(users[here])
+    for module, optimizer, prefix in zip((trainer.replicated, trainer.users), trainer.optimizers, ("", "users/")):
+        state = {}
+        for name, parameter in module.named_parameters():
+            step = stored.get(f"{prefix}{name}/step")
+            if step is None or not parameter.requires_grad:
+                continue
+            state[f"{name}/step"] = step
+            for moment in ("exp_avg", "exp_avg_sq"):
+                key = f"{name}/{moment}"
+                state[key] = _moment(optimizer, trainer, parameter, moment, bool(prefix))
+                if not prefix:
+                    _copy(state[key], stored[key], maps.of(name), f"{directory}: {key}")
+                elif key in rows_of_users:
+                    state[key][here.to(state[key].device)] = rows_of_users[key].to(state[key].device)
+        set_optimizer_state(optimizer, module, state, directory)
+
+
+def _moment(
+    optimizer: torch.optim.Optimizer, trainer: Trainer, parameter: nn.Parameter, moment: str, of_users: bool
+) -> Tensor:
+    """Zeros for a moment, in the memory in which the optimizer has it."""
+    placed = optimizer.state.get(parameter, {}).get(moment)
+    if placed is not None:
+        return placed.zero_()
+    if of_users:
+        return trainer.users.memory.zeros(parameter.shape, parameter.dtype)
+    return torch.zeros_like(parameter)
