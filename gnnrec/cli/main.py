@@ -32,9 +32,10 @@ class Command:
         help: One line, which begins with a verb.
         place: Name and help of the positional path, or None.
         load: Imports the command; returns its options' dataclass and a function of the path, if any, and the options.
-        modes: Option -> the command that it turns this one into.
+        modes: Option -> the command that it turns this one into; if it is one of that command's options, it stays.
         several: The command takes one path or more, and its function a list.
         config: Options may also be in a YAML file.
+        options: Options that turn another command into this one and have values.
     """
 
     help: str
@@ -43,6 +44,7 @@ class Command:
     modes: dict[str, Command] = dataclasses.field(default_factory=dict)
     several: bool = False
     config: bool = False
+    options: tuple[str, ...] = ()
 
 
 _OUT = ("out", "directory to make")
@@ -112,6 +114,25 @@ def _verify_data() -> tuple[type, Runner]:
     return VerifyDataOptions, verify_data
 
 
+def _append() -> tuple[type, Runner]:
+    from gnnrec.data.growth.append import append
+    from gnnrec.data.growth.append_options import AppendOptions
+
+    return AppendOptions, append
+
+
+def _compact() -> tuple[type, Runner]:
+    from gnnrec.data.growth.compact import CompactOptions, compact
+
+    return CompactOptions, compact
+
+
+def _forget_user() -> tuple[type, Runner]:
+    from gnnrec.data.growth.forget import ForgetOptions, forget_users
+
+    return ForgetOptions, forget_users
+
+
 def _verify() -> tuple[type, Runner]:
     from gnnrec.inference.export_verify import VerifyOptions, verify
 
@@ -162,7 +183,17 @@ COMMANDS = {
         "read, check and split ratings into a prepared dataset",
         _OUT,
         _prepare,
-        {"--verify": Command("check all files of a prepared dataset", _DATA, _verify_data)},
+        {
+            "--verify": Command("check all files of a prepared dataset", _DATA, _verify_data),
+            "--append": Command("add ratings to a prepared dataset", _DATA, _append, options=("--append",)),
+            "--compact": Command("order the rows of a dataset that has grown anew", _DATA, _compact),
+            "--forget-user": Command(
+                "remove users and their ratings from a prepared dataset",
+                _DATA,
+                _forget_user,
+                options=("--forget-user",),
+            ),
+        },
     ),
     "synth": Command("write a synthetic dataset shaped like MovieLens", _OUT, _synth),
     "plan": Command("estimate memory, traffic and time of a training run", None, _plan),
@@ -214,7 +245,8 @@ def find_command(arguments: list[str]) -> tuple[str, Command, list[str]]:
         for word in remaining:
             words += word.split("=", 1) if word.startswith(f"{option}=") else [word]
         if option in words:
-            words.remove(option)
+            if option not in mode.options:
+                words.remove(option)
             return f"{name} {option}", mode, words
     return name, COMMANDS[name], remaining
 

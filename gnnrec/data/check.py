@@ -71,6 +71,14 @@ def refuse_mixed_ids(
         )
 
 
+def place_of_text_id(layout: Layout, role: str) -> str | None:
+    """File and row of the first id that is not an integer; None if all of them are."""
+    for number, row in rows(layout):
+        if not is_integral(str(row[layout.header.index(layout.columns[role])])):
+            return f"{layout.path} {layout.row_unit} {number}"
+    return None
+
+
 def _first_error(layout: Layout, integer_ids: tuple[str, ...], scale: tuple[float, float] | None) -> UserError | None:
     try:
         for number, row in rows(layout):

@@ -39,6 +39,7 @@ def source(options: PrepareOptions, paths: list[Path], checksums: Iterable[str])
         "ids": options.ids,
         "implicit": options.implicit,
         "not_rated": list(options.not_rated_codes()),
+        "shards": options.shards,
     }
 
 

@@ -36,6 +36,11 @@ def find_problem(manifest: Any, split_names: tuple[str, ...]) -> str | None:
         return "rating.levels do not ascend"
     if levels[0] < rating["min"] or levels[-1] > rating["max"]:
         return "rating.levels are not on the rating scale"
+    for name, entry in manifest.files.items():
+        if {"..", ""} & set(manifest.path(name).split("/")):
+            return f"{name} is outside of the dataset, in {entry['path']}"
+    if not isinstance(manifest.increments, list) or not all(isinstance(one, dict) for one in manifest.increments):
+        return "increments are not a list of objects"
     shards, users = manifest.shards, counts["users"]
     if not whole_numbers(shards):
         return "shards are not whole numbers"

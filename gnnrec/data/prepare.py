@@ -50,7 +50,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
         files.check_replaceable(out, options.overwrite, MANIFEST)
     options = _with_local_copies(options)
     ratings_paths, movies_path = _input_files(options)
-    layouts = _layouts(ratings_paths, options)
+    layouts = layouts_of(ratings_paths, options)
     check_times(options.split_protocol, "timestamp" in layouts[0].columns)
     features = _read_features(options)
     if options.dry_run:
@@ -60,7 +60,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
         return None
     open_output = functools.partial(files.complete_directory, out, options.overwrite, MANIFEST)
     try:
-        if _use_memory_engine(layouts, options):
+        if use_memory_engine(layouts, options):
             manifest, report = prepare_in_memory(open_output, layouts, movies_path, features, options)
         else:
             # Imported late because most datasets fit into memory, and its loops need torch.
@@ -82,14 +82,14 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
     return manifest
 
 
-def _use_memory_engine(layouts: list[Layout], options: PrepareOptions) -> bool:
+def use_memory_engine(layouts: list[Layout], options: PrepareOptions) -> bool:
     """Returns whether all ratings are read into memory at once."""
     if options.engine != "auto" or options.order == "metis":
         return options.engine in ("auto", "memory")
     return len(layouts) == 1 and gigabytes_in_memory(layouts[0]) <= memory_limit(options)
 
 
-def _layouts(paths: list[tuple[Path, int | None]], options: PrepareOptions) -> list[Layout]:
+def layouts_of(paths: list[tuple[Path, int | None]], options: PrepareOptions) -> list[Layout]:
     """Detects the layouts of all ratings files, which must have the same columns."""
     roles = tuple(role for role in RATINGS_ROLES if role != "rating" or not options.implicit)
     names = options.named_columns()

@@ -14,7 +14,8 @@
                     <gnnrec.data.features.node_features>`); absent when there are none
 ==================  ========================================================================================
 
-Users are ordered so that every shard, a contiguous range of rows, has about the same number of edges.
+Users are ordered so that every shard, a contiguous range of rows, has about the same number of edges. Files of a
+dataset that has grown (:mod:`gnnrec.data.growth`) are in ``generations/``; the manifest has the path of each.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ def message_splits(refit: Refit) -> tuple[int, ...]:
     return (TRAIN, VALIDATION) if refit else (TRAIN,)
 
 
+#: Files with the row that each user or movie had before its rows were last moved, int64; -1 for none.
+ROWS_BEFORE: dict[Node, str] = {node: f"{node}_rows_before.npy" for node in NODES}
 _REQUIRED_FILES = ("user_ptr.npy", "movie.npy", "rating.npy", "split.npy", "users.parquet", "movies.parquet")
 
 
@@ -81,7 +84,10 @@ class Manifest:
         order: Method that ordered users into shards: ``balanced`` or ``metis``.
         shards: Row boundaries of the shards, ``num_shards + 1`` ascending integers from 0 to ``counts["users"]``.
         files: File name -> ``{"bytes": int, "sha256": str}`` for every other file in the directory; of arrays also
-            ``shards``, the CRC-32 of every shard (:func:`gnnrec.data.shard_check.shard_checksums`).
+            ``shards``, the CRC-32 of every shard (:func:`gnnrec.data.shard_check.shard_checksums`), and of files that
+            are not directly in the directory ``path``, where they are.
+        increments: Ratings that were appended or removed since the dataset was prepared, or since the last
+            ``--compact``, in order (:mod:`gnnrec.data.growth`).
     """
 
     source: dict
@@ -93,14 +99,21 @@ class Manifest:
     files: dict = dataclasses.field(default_factory=dict)
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
+    increments: list[dict] = dataclasses.field(default_factory=list)
+
+    def path(self, name: str) -> str:
+        """Path of a file in the directory."""
+        return self.files.get(name, {}).get("path", name)
 
     @property
     def fingerprint(self) -> str:
         """Hash of what models depend on (64 hexadecimal digits): the checksums of all files, and this manifest.
 
         ``source`` does not belong to it, except for ``implicit``: the same ratings may come from other files.
+        Neither do the rows that users and movies had before.
         """
-        lines = sorted(f"{name} {entry['sha256']}" for name, entry in self.files.items())
+        files = {name: entry for name, entry in self.files.items() if name not in ROWS_BEFORE.values()}
+        lines = sorted(f"{name} {entry['sha256']}" for name, entry in files.items())
         if self.format_version > _OLDER_VERSION:
             own = {name: getattr(self, name) for name in ("counts", "rating", "split", "order", "shards")}
             lines.append(json.dumps(own | {"implicit": bool(self.source.get("implicit"))}, sort_keys=True))
@@ -122,7 +135,7 @@ class PreparedDataset:
         self.directory = Path(directory)
         self.manifest = _read_manifest(self.directory)
         for name, entry in self.manifest.files.items():
-            _check_file(self.directory / name, entry, verify)
+            _check_file(self.path(name), entry, verify)
         missing = [name for name in _REQUIRED_FILES if name not in self.manifest.files]
         if missing:
             raise UserError(f"{self.directory}: manifest.json does not list {missing[0]}: run gnnrec prepare again")
@@ -132,6 +145,10 @@ class PreparedDataset:
                 getattr(self, name)  # checks its type and length
         for node in NODES:
             self.features(node)  # checks their schema, type and shape
+
+    def path(self, name: str) -> Path:
+        """Where a file of the dataset is, such as ``movie.npy``."""
+        return self.directory / self.manifest.path(name)
 
     def check(self, first: int = 0, end: int | None = None) -> None:
         """Checks the values of the shards with users from row ``first`` to ``end - 1``, by default of all.
@@ -205,10 +222,10 @@ class PreparedDataset:
             node: The type of node.
         """
         rows = self.num_users if node == "user" else self.num_movies
-        return open_features(self.directory, node, self.manifest.files, self.manifest.shards, rows)
+        return open_features(self.path, node, self.manifest.files, self.manifest.shards, rows)
 
     def _array(self, name: str) -> np.ndarray:
-        path = self.directory / f"{name}.npy"
+        path = self.path(f"{name}.npy")
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
@@ -227,9 +244,9 @@ class PreparedDataset:
 
         from gnnrec.data.arrow_numbers import numbers
 
-        path, rows = self.directory / f"{name}.parquet", self.num_users if name == "users" else self.num_movies
+        path, rows = self.path(f"{name}.parquet"), self.num_users if name == "users" else self.num_movies
         columns = ("row", "user") if name == "users" else ("row", "movie", "title", "genres")
-        _check_file(path, self.manifest.files[path.name], verify=True)
+        _check_file(path, self.manifest.files[f"{name}.parquet"], verify=True)
         try:
             with pq.ParquetFile(path) as file:
                 table = file.read()

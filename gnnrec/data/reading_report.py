@@ -90,6 +90,7 @@ class ReadingReport:
         movies_path: The movies file, or None.
         movies: Number of rated movies.
         titles: Number of rated movies in the movies file.
+        tells_titles: Print the number of titles.
     """
 
     layouts: list[Layout]
@@ -101,6 +102,7 @@ class ReadingReport:
     movies_path: Path | None
     movies: int
     titles: int
+    tells_titles: bool = True
 
     @staticmethod
     def of(
@@ -129,7 +131,9 @@ class ReadingReport:
         logger.info(f"  {first.path.name}{more}: {kind}; " + "; ".join(self._columns()))
         if self.left_out:
             logger.info(f"  {self.left_out:,} rows left out (--not-rated)")
-        if self.movies_path is None:
+        if not self.tells_titles:
+            pass
+        elif self.movies_path is None:
             logger.info("  no movies file: titles are ids (--movies names one)")
         else:
             logger.info(f"  titles of {self.titles:,} of {self.movies:,} movies ({self.movies_path.name})")

@@ -43,17 +43,17 @@ def shard_checksums(name: str, array: np.ndarray, user_ptr: np.ndarray, shards: 
     return in_threads(part_checksum, [array[first:last] for first, last in zip(bounds, bounds[1:])])
 
 
-def part_checksum(part: np.ndarray) -> int:
-    """CRC-32 of the bytes of an array in C order."""
-    return zlib.crc32(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+def part_checksum(part: np.ndarray, before: int = 0) -> int:
+    """CRC-32 of the bytes of an array in C order; ``before`` is that of the bytes before it."""
+    return zlib.crc32(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data, before)
 
 
 class PreparedArrays(Protocol):
     """Parts of a :class:`gnnrec.data.prepared.PreparedDataset`, which also has the arrays under their names."""
 
-    directory: Path
     manifest: Any
 
+    def path(self, name: str) -> Path: ...
     @property
     def num_movies(self) -> int: ...
     @property
@@ -114,7 +114,7 @@ class ShardChecks:
                 raise self._damaged(name, number, "do not match their checksum")
 
     def _damaged(self, name: str, number: int, problem: str) -> UserError:
-        path = self.dataset.directory / f"{name}.npy"
+        path = self.dataset.path(f"{name}.npy")
         return UserError(f"{path} is damaged: values of shard {number} {problem}: {AGAIN}")
 
 

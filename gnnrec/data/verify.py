@@ -45,7 +45,7 @@ def verify_data(directory: Path, options: VerifyDataOptions) -> None:
     for table, column in (("users", "user"), ("movies", "movie")):
         ids = getattr(dataset, table)[column]
         if ids.isna().any() or ids.duplicated().any():
-            raise UserError(f"{dataset.directory / table}.parquet is damaged (ids are missing or not unique): {AGAIN}")
+            raise UserError(f"{dataset.path(f'{table}.parquet')} is damaged (ids are missing or not unique): {AGAIN}")
     manifest, low = dataset.manifest, dataset.manifest.rating["min"]
     counts, train = np.zeros(len(SPLIT_NAMES), np.int64), RatingCounts(np.empty(0, np.float32), np.empty(0), low)
     for first, end in user_blocks(dataset.user_ptr, _BLOCK):
@@ -55,15 +55,15 @@ def verify_data(directory: Path, options: VerifyDataOptions) -> None:
         last = pointer[1:-1][np.diff(pointer)[:-1] > 0] - pointer[0] - 1  # of each user but the last one
         ascends[last[last < len(ascends)]] = True
         if not ascends.all():
-            raise UserError(f"{dataset.directory}/movie.npy is damaged (rows do not ascend within a user): {AGAIN}")
+            raise UserError(f"{dataset.path('movie.npy')} is damaged (rows do not ascend within a user): {AGAIN}")
         split = np.asarray(dataset.split[edges])
         counts += np.bincount(split, minlength=len(SPLIT_NAMES))
         train = RatingCounts.merge(
             [train, RatingCounts.of(np.asarray(dataset.rating[edges])[split == TRAIN], low)], low
         )
     if counts.tolist() != [manifest.split["counts"][name] for name in SPLIT_NAMES]:
-        raise UserError(f"{dataset.directory}/split.npy does not have the counts of manifest.json: {AGAIN}")
+        raise UserError(f"{dataset.path('split.npy')} does not have the counts of manifest.json: {AGAIN}")
     if train.moments() != (manifest.rating["mean"], manifest.rating["std"]):
-        raise UserError(f"{dataset.directory}/rating.npy does not have the mean of manifest.json: {AGAIN}")
+        raise UserError(f"{dataset.path('rating.npy')} does not have the mean of manifest.json: {AGAIN}")
     size = sum(entry["bytes"] for entry in manifest.files.values())
     logger.info(f"{dataset.directory} is sound: {len(manifest.files)} files, {size / 2**20:.1f} MiB, {dataset!r}")

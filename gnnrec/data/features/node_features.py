@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,12 +146,12 @@ class NodeFeatures:
 
 
 def open_features(
-    directory: Path, node: Node, files: dict[str, dict], shards: list[int], rows: int
+    path_of: Callable[[str], Path], node: Node, files: dict[str, dict], shards: list[int], rows: int
 ) -> NodeFeatures | None:
     """Opens the features of ``user`` or ``movie``; None if the dataset has none of them.
 
     Args:
-        directory: The prepared dataset.
+        path_of: Returns the path of a file of the prepared dataset.
         node: ``user`` or ``movie``.
         files: ``files`` of its manifest.
         shards: Row boundaries of the shards of users.
@@ -162,9 +163,9 @@ def open_features(
     name = features_file(node)
     if name not in files:
         return None
-    path = directory / SCHEMA_FILE
+    path = path_of(SCHEMA_FILE)
     if SCHEMA_FILE not in files:
-        raise UserError(f"{directory}: manifest.json lists {name} without {SCHEMA_FILE}: {AGAIN}")
+        raise UserError(f"{path.parent}: manifest.json lists {name} without {SCHEMA_FILE}: {AGAIN}")
     content = read_json(path, AGAIN)
     if content.get("version") != SCHEMA_VERSION:
         raise UserError(
@@ -178,17 +179,17 @@ def open_features(
         problem = f"{type(error).__name__} {error}"
     if problem:
         raise UserError(f"{path} is damaged ({problem}): {AGAIN}")
-    x = _mapped(directory / name, (rows, entry["columns"]))
+    x = _mapped(path_of(name), (rows, entry["columns"]))
     weights = None
     if weights_file(node) in files:
-        weights = _mapped(directory / weights_file(node), None)
+        weights = _mapped(path_of(weights_file(node)), None)
     available = 0 if weights is None else len(weights)
     for group in schema:
         start, inputs, width = group.details.get("weights", (0, 0, 0))
         if start + inputs * width > available:
             raise UserError(f"{path} is damaged (group {group.name} has weights that no file holds): {AGAIN}")
     bounds = list(shards) if node == "user" else [0, rows]
-    return NodeFeatures(node, x, schema, weights, directory / name, bounds, files[name].get("shards"))
+    return NodeFeatures(node, x, schema, weights, path_of(name), bounds, files[name].get("shards"))
 
 
 def _find_problem(schema: tuple[FeatureGroup, ...], entry: dict, rows: int) -> str | None:
