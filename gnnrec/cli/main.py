@@ -139,6 +139,13 @@ def _verify() -> tuple[type, Runner]:
     return VerifyOptions, verify
 
 
+def _update() -> tuple[type, Runner]:
+    from gnnrec.tools.updating.options import UpdateOptions
+    from gnnrec.tools.updating.update import update
+
+    return UpdateOptions, _on_ranks(update)
+
+
 def _recommend() -> tuple[type, Runner]:
     from gnnrec.inference.recommend import RecommendOptions, run_recommend
 
@@ -206,6 +213,11 @@ COMMANDS = {
         _RUN,
         _export,
         {"--verify": Command("check counts, checksums and ids of an export", ("directory", "the export"), _verify)},
+    ),
+    "update": Command(
+        "append new ratings, go on training, and export what changed",
+        ("path", "directory of generations, or a finished run to begin with"),
+        _update,
     ),
     "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
     "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),

@@ -25,6 +25,8 @@ class InterestOptions:
         rating_weight: Weight of the predicted rating, in standard deviations of the train ratings, to interest, in
             standard deviations over movies. A refit, which has no validation, takes 0.8: pass the one that the measured
             run chose.
+        keep: Keep the movie tables of --init-from's run, where it has interest, instead of fitting them: movies that it
+            does not have are of no interest until interest is fitted again.
         relevant: Lowest rating of a movie that its user likes, for choices on validation and for the measures of lists;
             by default the one three quarters up the rating scale, which is 4 for stars.
     """
@@ -35,4 +37,5 @@ class InterestOptions:
     dim: int = bounded(256, least=1)
     num_factors: int = bounded(0, least=0, meaning="chosen on held-out train ratings")
     rating_weight: float = bounded(0.0, least=0, meaning="chosen on validation")
+    keep: bool = False
     relevant: float | None = None

@@ -23,6 +23,7 @@ from gnnrec.models.interest import Interest
 from gnnrec.models.interest_options import DEFAULT_RATING_WEIGHT, RATING_WEIGHTS
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.training.checkpoint.info import INTEREST
+from gnnrec.training.kept_interest import kept_interest
 from gnnrec.training.ranking.closed_form_start import NOISE, candidate_factors, descend, tables_of_rank_0
 
 #: L2 strengths to choose from, and the default without ratings to choose on.
@@ -40,13 +41,13 @@ class FittedInterest:
 
     Attributes:
         interest: For lists.
-        ease: For the comparison.
-        problem: The ratings that both are fitted on.
+        ease: For the comparison; None for interest that was kept.
+        problem: The ratings that both are fitted on; None for interest that was kept.
     """
 
     interest: Interest
-    ease: Ease
-    problem: EaseProblem
+    ease: Ease | None
+    problem: EaseProblem | None
     stem: ClassVar[str] = INTEREST
 
     def chosen(self) -> dict[str, float]:
@@ -80,6 +81,10 @@ def fit_interest(
     options = config.interest
     if not options.enabled:
         return None
+    if options.keep and config.init_from is not None:
+        kept = kept_interest(config.init_from, dataset, world)
+        if kept is not None:
+            return FittedInterest(kept, None, None)
     if dataset.num_movies > options.movies:
         world.log(
             f"interest: of {dataset.num_movies:,} movies the {options.movies:,} most rated ones (--interest.movies)"

@@ -55,7 +55,7 @@ def measure_lists(
         if dataset.timestamp is not None:
             recent = recent_raters(split.shown, dataset, world, DAYS[0])
             rows["recent popularity"] = split.rank(lambda shown: recent.expand(shown.num_users, -1))
-        if fitted:
+        if fitted and fitted.problem and fitted.ease:
             rows["item kNN"] = split.rank(fitted.problem.neighbors(NEIGHBORS[0]).scores)
             rows["EASE"] = split.rank(fitted.ease.scores)
     return {

@@ -1,0 +1,48 @@
+"""Interest of the run that another one continues from, by raw id."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.distributed.world import World
+from gnnrec.models.interest import Interest
+from gnnrec.training.checkpoint.info import INTEREST
+from gnnrec.training.checkpoint.opened import open_checkpoint
+from gnnrec.training.checkpoint.tensors import check_kinds
+from gnnrec.training.kept_rows import KeptRows
+
+
+def kept_interest(run: Path, dataset: PreparedDataset, world: World) -> Interest | None:
+    """Returns the interest of a finished run with the rows of a dataset; new movies have rows of zeros.
+
+    Args:
+        run: The run directory.
+        dataset: The dataset.
+        world: The ranks; every rank calls this.
+
+    Returns:
+        None if the run has no interest.
+
+    Raises:
+        UserError: The run has no checkpoint, or it is damaged.
+    """
+    best = open_checkpoint(run, "best", world)
+    if INTEREST not in best.lists:
+        return None
+    kept, state = KeptRows.read(run).movies, best.lists[INTEREST]
+    check_kinds(best.directory / f"{INTEREST}.pt", state, Interest.kinds(state, len(kept)))
+    interest = Interest.of_state(state, world.device)
+    rows = torch.from_numpy(kept.get_indexer(pd.Index(dataset.movies["movie"]))).to(world.device)
+    known = (rows >= 0)[:, None]
+
+    def moved(table: torch.Tensor) -> torch.Tensor:
+        return torch.where(known, table[rows.clamp(min=0)], 0.0)
+
+    return dataclasses.replace(
+        interest, message_embedding=moved(interest.message_embedding), target=moved(interest.target)
+    )
