@@ -7,8 +7,8 @@ Parts, each written to ``living.json`` when it is measured:
 - ``small``: ratings in the order of their times; the first ones are trained on, the others come in 30 increments. Each
   generation is trained on the same data from the beginning too, with the same options.
 - ``synthetic``: the same with 2 million synthetic ratings, whose later times have other movies.
-- ``large``: ratings of MovieLens 20M's size, of which the last 100,000 are appended: seconds and memory of appending, and
-  of a whole update, start-up included.
+- ``large``: ratings of MovieLens 20M's size, of which the last 100,000 are appended: seconds and memory of appending,
+  and of a whole update, start-up included.
 - ``kills``: an update is killed at random moments until it ends, next to one that is not.
 """
 

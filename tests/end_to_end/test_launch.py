@@ -127,7 +127,7 @@ def test_ranks_with_gpus_handle_errors_of_nccl_themselves(
     assert result.stdout.splitlines()[-1] == f"{handling} {debug}"
 
 
-@pytest.mark.parametrize("script", ["torchrun.sh", "slurm.sbatch", "slurm_export.sbatch"])
+@pytest.mark.parametrize("script", ["torchrun.sh", "slurm.sbatch", "slurm_export.sbatch", "slurm_update.sbatch"])
 def test_usage_names_the_interfaces_of_both_libraries(script: str):
     result = bash(ROOT / "launch" / script, "--help")
     assert result.returncode == 0

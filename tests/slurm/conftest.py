@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -44,10 +45,19 @@ def cluster(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory to submit jobs from: ``ratings.csv``, ``data/mine``, ``small.yaml`` and the repository itself."""
+    """Directory to submit jobs from: ``ratings.csv``, ``data/mine``, ``small.yaml`` and the repository itself.
+
+    ``days/1.csv`` and ``days/2.csv`` have later ratings.
+    """
     place = make_repository(tmp_path_factory.mktemp("repository") / "gnnrec")
     succeed([*GNNREC, "synth", place / "synth", "--users", 300, "--movies", 100, "--ratings", 12000, "--seed", 3])
     (place / "ratings.csv").symlink_to(place / "synth" / "ratings.csv")
+    ratings = pd.read_csv(place / "ratings.csv")
+    (place / "days").mkdir()
+    for day in (1, 2):
+        later = pd.DataFrame({"userId": 900 + day, "movieId": ratings["movieId"].unique()[:20], "rating": 3.5})
+        later["timestamp"] = ratings["timestamp"].max() + 86400 * day
+        later.to_csv(place / "days" / f"{day}.csv", index=False)
     succeed([*GNNREC, "prepare", place / "data" / "mine", "--ratings", place / "ratings.csv", "--shards", 8])
     (place / "small.yaml").write_text(yaml.safe_dump(CONFIG))
     return place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import os
 import signal
 import time
@@ -37,7 +38,7 @@ class Reader:
             wait_for_step(self.cwd / "runs" / "mine", 5)
         elif text.startswith(("scontrol requeue", "scancel")):
             self.wait_until_it_runs()
-        elif text.startswith(("gnnrec recommend", "bash", "NODES=")):
+        elif text.startswith(("gnnrec recommend", "bash", "NODES=")) or "slurm_update" in text:
             self.finish()
         if text.startswith("NODES="):
             with concurrent.futures.ThreadPoolExecutor() as both:
@@ -50,7 +51,8 @@ class Reader:
     def check(self, text: str, printed: str) -> None:
         if "sbatch" in text:
             job = printed.split()[-1] if printed.strip() else self.shell.job
-            self.jobs[job] = "gnnrec-export" if "slurm_export" in text else "gnnrec"
+            names = {"slurm_export": "gnnrec-export", "slurm_update": "gnnrec-update"}
+            self.jobs[job] = next((name for script, name in names.items() if script in text), "gnnrec")
             if "MIN_NODES" in text:
                 self.lose_a_node(self.cwd / option(text, "run-dir"))
         elif text.startswith("scancel"):
@@ -142,3 +144,11 @@ def test_a_lost_node_did_not_end_the_elastic_job(reader: Reader):
 
 def test_the_export_is_complete(reader: Reader):
     assert (reader.cwd / "export" / "mine" / "manifest.json").is_file()
+
+
+def test_each_day_has_a_generation(reader: Reader):
+    live = reader.cwd / "live" / "mine"
+    assert json.loads((live / "current.json").read_text())["generation"] == "000002"
+    facts = [json.loads((live / f"00000{day}" / "generation.json").read_text()) for day in (1, 2)]
+    assert [each["ratings"][0]["name"] for each in facts] == ["1.csv", "2.csv"]
+    assert all((live / f"00000{day}" / "delta" / "manifest.json").is_file() for day in (1, 2))

@@ -35,6 +35,8 @@ RUN = ("small.yaml", "--data", "data/mine", "--run-dir")
         (["slurm.sbatch", *RUN, "runs/x"], JOB | {"SWEEP": "small.yaml"}, "and the job an array"),
         (["slurm_export.sbatch", "--out", "x"], JOB, "RUN is missing"),
         (["slurm_export.sbatch", "runs/nothing"], JOB, "there is no such run directory"),
+        (["slurm_update.sbatch", "--ratings", "x"], JOB, "RUN or LIVE is missing"),
+        (["slurm_update.sbatch", "live/nothing"], JOB, "there is no such directory"),
         (["torchrun.sh"], {}, "nothing to run"),
         (["torchrun.sh", "--config", "x"], {"NODES": "2"}, "set HEAD_HOST to the host of the rendezvous"),
         (["torchrun.sh", "--config", "x"], {"NODES": "two"}, "NODES=two: must be a number"),
@@ -57,7 +59,7 @@ def test_mistakes_end_with_one_line_and_code_2(
     assert message in result.stderr
 
 
-@pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_export.sbatch", "torchrun.sh"])
+@pytest.mark.parametrize("script", ["slurm.sbatch", "slurm_export.sbatch", "slurm_update.sbatch", "torchrun.sh"])
 def test_scripts_print_their_usage(cluster: Cluster, script: str):
     result = cluster.run("bash", ROOT / "launch" / script, "--help", cwd=cluster.place)
     assert result.returncode == 0 and result.stdout.startswith("usage: ") and script in result.stdout
