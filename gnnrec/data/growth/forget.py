@@ -98,7 +98,7 @@ def forget_users(out: Path, options: ForgetOptions) -> Manifest:
         }
         manifest = finish(opened, manifest, changes, user_ptr, keep_previous=False, receipt=(path, receipt))
     logger.info(
-        f"{out}: {len(ids):,} users and their {removed:,} ratings are removed; now {manifest.counts['users']:,} users, "
+        f"{out}: users removed: {len(ids):,}, with {removed:,} ratings; now {manifest.counts['users']:,} users, "
         f"{manifest.counts['ratings']:,} ratings; receipt {path}"
     )
     logger.info("  vectors of earlier runs and exports still have them: train and export again, and remove those")
