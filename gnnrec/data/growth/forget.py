@@ -56,7 +56,12 @@ def forget_users(out: Path, options: ForgetOptions) -> Manifest:
     """
     if not options.forget_user:
         raise UserError("--forget-user needs the ids of users: pass one or more")
+    time, place = now(), Path(out).resolve()
+    stamp = time.split("+")[0].replace("-", "").replace(":", "")
+    path = options.receipt or place.with_name(f"{place.name}.forgotten-{stamp}.json")
+    files.check_replaceable_file(path, overwrite=False)
     with change(out) as opened:
+        path.parent.mkdir(parents=True, exist_ok=True)
         dataset, directory = opened.dataset, opened.directory
         ids = list(dict.fromkeys(options.forget_user))
         raw = dataset.table("users")["user"].combine_chunks()
@@ -76,17 +81,13 @@ def forget_users(out: Path, options: ForgetOptions) -> Manifest:
         np.save(directory / ROWS_BEFORE["user"], kept.astype(np.int64), allow_pickle=False)
         write_rows(dataset, {"user": kept}, directory)
         counts = {"users": -len(ids), "ratings": -removed}
-        time = now()
         entry = {"kind": "forget", "counts": counts, "time": time}
         totals = dataset.manifest.counts | {"users": len(kept), "ratings": int(user_ptr[-1])}
         manifest = dataclasses.replace(
             dataset.manifest, counts=totals, increments=[*dataset.manifest.increments, entry]
         )
-        stamp = time.split("+")[0].replace("-", "").replace(":", "")
-        path = options.receipt or Path(out).resolve().with_name(f"{Path(out).resolve().name}.forgotten-{stamp}.json")
-        files.check_replaceable_file(path, overwrite=False)
         receipt = {
-            "data": str(Path(out).resolve()),
+            "data": str(place),
             "time": time,
             "users": [value.as_py() for value in raw.take(pa.array(rows))],
             "ratings_removed": removed,

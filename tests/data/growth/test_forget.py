@@ -13,6 +13,7 @@ from gnnrec.data.growth.compact import CompactOptions, compact
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.verify import VerifyDataOptions, verify_data
+from gnnrec.errors import UserError
 from tests.data.growth.days import grown_and_fresh, raw_ratings
 
 
@@ -46,6 +47,8 @@ def test_forgotten_users_leave_no_trace(days, tmp_path, protocol):
     assert (data.manifest.rating, data.manifest.split) == (fresh.manifest.rating, fresh.manifest.split)
     compact(data.directory, CompactOptions())
     assert PreparedDataset(data.directory, verify=True).users.equals(fresh.users)
+    with pytest.raises(UserError, match="has changed since it was opened, and older files are gone: open it again"):
+        before.movie  # noqa: B018
 
 
 def test_a_receipt_is_next_to_the_dataset_by_default(days, tmp_path):

@@ -26,7 +26,8 @@ def features(days, tmp_path) -> pd.DataFrame:
     )
     old = table["movie"].isin(days[0]["movie"])
     table[old].to_csv(tmp_path / "old.csv", index=False)
-    table[~old].to_csv(tmp_path / "new.csv", index=False)
+    table.loc[table.index[0], "year"] += 3  # a movie of the first day whose row changes
+    table[~old | (table.index == 0)].to_csv(tmp_path / "new.csv", index=False)
     users = days[0]["user"].unique()[3:]
     pd.DataFrame({"user": users, "age": rng.integers(18, 80, len(users))}).to_csv(tmp_path / "users.csv", index=False)
     return table
@@ -44,7 +45,11 @@ def test_features_of_new_nodes(days, features, tmp_path):
     verify_data(data, VerifyDataOptions())
     year, age = (grown.features(node).schema[0] for node in ("movie", "user"))
     x = grown.features("movie").read()
-    assert np.array_equal(x[: first.num_movies], first.features("movie").x) and grown.num_movies > first.num_movies
+    same = (grown.movies["movie"] != features["movie"][0]).to_numpy()[: first.num_movies]
+    assert np.array_equal(
+        x[: first.num_movies] == first.features("movie").x, np.ones_like(x[: len(same)]) * same[:, None]
+    )
+    assert grown.num_movies > first.num_movies
     years = features.set_index("movie")["year"].loc[grown.movies["movie"]]
     expected = (years - year.details["mean"]) / year.details["deviation"]
     np.testing.assert_allclose(x[:, year.first], expected, rtol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,6 @@ from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from tests.data.growth.days import write_days
-
-NO_FILE = "gone.csv does not exist"
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,16 @@ def test_a_file_that_is_insisted_on_is_appended_again(made, days, tmp_path):
     assert [entry["files"][0]["name"] for entry in data.manifest.increments] == ["day1.csv", "day2.csv", "day1.csv"]
     assert data.fingerprint != first.fingerprint and data.num_ratings == first.num_ratings
     assert np.array_equal(first.movie, data.movie)  # files of the generation before are still there
+
+
+def test_a_split_that_cannot_be_made_again(made, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(made / "data", data)
+    content = json.loads((data / "manifest.json").read_text())
+    del content["split"]["seed"], content["fingerprint"]
+    (data / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="manifest.json: split has no seed"):
+        run_command(["prepare", str(data), "--append", str(made / "day2.csv")])
 
 
 def test_two_changes_at_once(made):
