@@ -150,9 +150,7 @@ class PreparedDataset:
         """Where a file of the dataset is, such as ``movie.npy``."""
         path = self.directory / self.manifest.path(name)
         if not path.exists() and _read_manifest(self.directory).fingerprint != self.fingerprint:
-            raise UserError(
-                f"{self.directory} has changed since it was opened, and older files are gone: open it again"
-            )
+            raise UserError(f"{self.directory} has changed since it was opened and its files are gone: open it again")
         return path
 
     def check(self, first: int = 0, end: int | None = None) -> None:

@@ -47,7 +47,7 @@ def test_forgotten_users_leave_no_trace(days, tmp_path, protocol):
     assert (data.manifest.rating, data.manifest.split) == (fresh.manifest.rating, fresh.manifest.split)
     compact(data.directory, CompactOptions())
     assert PreparedDataset(data.directory, verify=True).users.equals(fresh.users)
-    with pytest.raises(UserError, match="has changed since it was opened, and older files are gone: open it again"):
+    with pytest.raises(UserError, match="has changed since it was opened and its files are gone: open it again"):
         before.movie  # noqa: B018
 
 
