@@ -147,7 +147,7 @@ class PreparedDataset:
             self.features(node)  # checks their schema, type and shape
 
     def path(self, name: str) -> Path:
-        """Where a file of the dataset is, such as ``movie.npy``."""
+        """Path of a file of the dataset, such as ``movie.npy``."""
         path = self.directory / self.manifest.path(name)
         if not path.exists() and _read_manifest(self.directory).fingerprint != self.fingerprint:
             raise UserError(f"{self.directory} has changed since it was opened and its files are gone: open it again")

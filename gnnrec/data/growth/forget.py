@@ -41,7 +41,7 @@ class ForgetOptions:
 def forget_users(out: Path, options: ForgetOptions) -> Manifest:
     """Removes users, writes a receipt, and prints it in a few lines.
 
-    The rows of the users after them move up; movies keep their rows, also those that nobody else has rated. No file of
+    The rows of the users after them move up; movies keep their rows, also those that no other user has rated. No file of
     the dataset has the removed ratings afterwards: files of the previous generation are removed at once.
 
     Args:

@@ -1,4 +1,4 @@
-"""What does not fit a dataset is refused in one line, and changes nothing."""
+"""Files that do not fit a dataset are refused in one line, and nothing is changed."""
 
 from __future__ import annotations
 
