@@ -41,8 +41,8 @@ class ForgetOptions:
 def forget_users(out: Path, options: ForgetOptions) -> Manifest:
     """Removes users, writes a receipt, and prints it in a few lines.
 
-    The rows of the users after them move up; movies keep their rows, also those that no other user has rated. No file of
-    the dataset has the removed ratings afterwards: files of the previous generation are removed at once.
+    The rows of the users after them move up; movies keep their rows, also those that no other user has rated. No file
+    of the dataset has the removed ratings afterwards: files of the previous generation are removed at once.
 
     Args:
         out: A prepared dataset.
