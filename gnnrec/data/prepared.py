@@ -147,8 +147,11 @@ class PreparedDataset:
             self.features(node)  # checks their schema, type and shape
 
     def path(self, name: str) -> Path:
-        """Where a file of the dataset is, such as ``movie.npy``."""
-        return self.directory / self.manifest.path(name)
+        """Path of a file of the dataset, such as ``movie.npy``."""
+        path = self.directory / self.manifest.path(name)
+        if not path.exists() and _read_manifest(self.directory).fingerprint != self.fingerprint:
+            raise UserError(f"{self.directory} has changed since it was opened and its files are gone: open it again")
+        return path
 
     def check(self, first: int = 0, end: int | None = None) -> None:
         """Checks the values of the shards with users from row ``first`` to ``end - 1``, by default of all.

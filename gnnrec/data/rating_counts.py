@@ -7,6 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 
+#: Bits of a float32 that are 0 in whole and half numbers up to 128.
+_LOW_BITS = np.uint32(0xFFFF)
+
 
 class RatingCounts:
     """Distinct ratings and their numbers, from which mean, standard deviation and levels follow.
@@ -35,6 +38,11 @@ class RatingCounts:
     @staticmethod
     def of(rating: np.ndarray, low: float) -> RatingCounts:
         """Counts ratings, float32 ``[ratings]``, in any order."""
+        bits = np.ascontiguousarray(rating, np.float32).view(np.uint32)
+        if not (bits & _LOW_BITS).any():  # stars, percent, most counts: a table instead of a hash table
+            number = np.bincount(bits >> 16)
+            found = np.flatnonzero(number)
+            return RatingCounts((found.astype(np.uint32) << np.uint32(16)).view(np.float32), number[found], low)
         counts = pd.Series(rating).value_counts(sort=False)
         return RatingCounts(counts.index.to_numpy(), counts.to_numpy(), low)
 

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gnnrec.data.growth.append import append
+from gnnrec.data.growth.append_options import AppendOptions
 from gnnrec.data.out_of_core import prepare as out_of_core
 from gnnrec.data.out_of_core.size import Plan
 from gnnrec.data.prepared import PreparedDataset
@@ -48,3 +50,11 @@ def test_files_are_read_in_memory_and_in_splits(name, tmp_path, prepared, small_
     assert_holds(data, case)
     prepared(case.path, tmp_path / "stream", engine="stream", workers=1, shards=4, **case.options)
     assert_same_bytes(tmp_path / "memory", tmp_path / "stream")
+    append(tmp_path / "memory", AppendOptions([str(case.path)], again=True))
+    grown = PreparedDataset(tmp_path / "memory", verify=True)
+    if "implicit" in case.options:
+        assert np.array_equal(grown.rating, 2 * data.rating)
+    else:
+        assert_holds(grown, case)
+    counts = grown.manifest.increments[0]["counts"]
+    assert (counts["ratings"], counts["changed"]) == (0, data.num_ratings)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -56,6 +57,12 @@ def made(tmp_path_factory) -> Path:
         table = pd.read_csv(place / "synth" / name)
         table["movieId"] = table["movieId"].rank(method="dense").astype(int)  # one is movie 1, as in MovieLens
         table.to_csv(place / "synth" / name, index=False)
+    days = pd.read_csv(place / "synth" / "ratings.csv")
+    for number, name in enumerate(("monday", "tuesday"), 1):  # users 121 to 126 are new
+        later = days["timestamp"].max() + number * 86400 + np.arange(90)
+        day = days.sample(90, random_state=number).assign(timestamp=later, rating=3.5)
+        day.loc[day.index[:30], "userId"] = 118 + 3 * number + np.arange(30) % 3
+        day.drop_duplicates(["userId", "movieId"]).to_csv(place / "synth" / f"{name}.csv", index=False)
     users = pd.DataFrame({"userId": range(1, 121), "age": [20 + number % 50 for number in range(120)]})
     users.to_csv(place / "synth" / "users.csv", index=False)
     ratings = ["--ratings", str(place / "synth" / "ratings.csv"), "--movies", str(place / "synth" / "movies.csv")]
@@ -90,7 +97,7 @@ def run_gnnrec(arguments: list[str]) -> None:
 )
 def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypatch):
     place = make_repository(tmp_path / "repository")
-    for name in ("ratings.csv", "movies.csv", "users.csv"):
+    for name in ("ratings.csv", "movies.csv", "users.csv", "monday.csv", "tuesday.csv"):
         (place / name).symlink_to(made / "synth" / name)
     shutil.copy(place / "ratings.csv", place / "new.csv")
     for target, source in GIVEN.get(document.name, {}).items():

@@ -41,8 +41,8 @@ class ForgetOptions:
 def forget_users(out: Path, options: ForgetOptions) -> Manifest:
     """Removes users, writes a receipt, and prints it in a few lines.
 
-    The rows of the users after them move up; movies keep their rows, also those that nobody else has rated. No file of
-    the dataset has the removed ratings afterwards: files of the previous generation are removed at once.
+    The rows of the users after them move up; movies keep their rows, also those that no other user has rated. No file
+    of the dataset has the removed ratings afterwards: files of the previous generation are removed at once.
 
     Args:
         out: A prepared dataset.
@@ -56,7 +56,12 @@ def forget_users(out: Path, options: ForgetOptions) -> Manifest:
     """
     if not options.forget_user:
         raise UserError("--forget-user needs the ids of users: pass one or more")
+    time, place = now(), Path(out).resolve()
+    stamp = time.split("+")[0].replace("-", "").replace(":", "")
+    path = options.receipt or place.with_name(f"{place.name}.forgotten-{stamp}.json")
+    files.check_replaceable_file(path, overwrite=False)
     with change(out) as opened:
+        path.parent.mkdir(parents=True, exist_ok=True)
         dataset, directory = opened.dataset, opened.directory
         ids = list(dict.fromkeys(options.forget_user))
         raw = dataset.table("users")["user"].combine_chunks()
@@ -76,17 +81,13 @@ def forget_users(out: Path, options: ForgetOptions) -> Manifest:
         np.save(directory / ROWS_BEFORE["user"], kept.astype(np.int64), allow_pickle=False)
         write_rows(dataset, {"user": kept}, directory)
         counts = {"users": -len(ids), "ratings": -removed}
-        time = now()
         entry = {"kind": "forget", "counts": counts, "time": time}
         totals = dataset.manifest.counts | {"users": len(kept), "ratings": int(user_ptr[-1])}
         manifest = dataclasses.replace(
             dataset.manifest, counts=totals, increments=[*dataset.manifest.increments, entry]
         )
-        stamp = time.split("+")[0].replace("-", "").replace(":", "")
-        path = options.receipt or Path(out).resolve().with_name(f"{Path(out).resolve().name}.forgotten-{stamp}.json")
-        files.check_replaceable_file(path, overwrite=False)
         receipt = {
-            "data": str(Path(out).resolve()),
+            "data": str(place),
             "time": time,
             "users": [value.as_py() for value in raw.take(pa.array(rows))],
             "ratings_removed": removed,
@@ -98,7 +99,7 @@ def forget_users(out: Path, options: ForgetOptions) -> Manifest:
         }
         manifest = finish(opened, manifest, changes, user_ptr, keep_previous=False, receipt=(path, receipt))
     logger.info(
-        f"{out}: {len(ids):,} users and their {removed:,} ratings are removed; now {manifest.counts['users']:,} users, "
+        f"{out}: users removed: {len(ids):,}, with {removed:,} ratings; now {manifest.counts['users']:,} users, "
         f"{manifest.counts['ratings']:,} ratings; receipt {path}"
     )
     logger.info("  vectors of earlier runs and exports still have them: train and export again, and remove those")

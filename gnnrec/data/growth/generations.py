@@ -42,11 +42,13 @@ class Change:
         dataset: The dataset before it.
         directory: Where the change writes its files; it becomes the directory of the new generation.
         scratch: Directory for intermediate files.
+        is_done: The change has taken place.
     """
 
     dataset: PreparedDataset
     directory: Path
     scratch: Path
+    is_done: bool = False
 
     def commit(
         self,
@@ -80,6 +82,7 @@ class Change:
         os.rename(self.directory, target)
         text = json.dumps(dataclasses.asdict(manifest) | {"fingerprint": manifest.fingerprint}, indent=1)
         files.write_text(root / MANIFEST, text + "\n")
+        self.is_done = True
         _finish_receipt(root, manifest)
         used = _paths(manifest) | (_paths(before) if keep_previous else set())
         _remove_others(root, used, set(before.files))
@@ -104,20 +107,34 @@ def change(directory: Path) -> Iterator[Change]:
         raise UserError(f"{directory} is being changed by another process: try again when it has ended")
     with lock:
         dataset = PreparedDataset(directory)  # another process may have changed it before the lock
-        root = dataset.directory / GENERATIONS
+        _refuse_unknown_split(dataset)
+        root, opened = dataset.directory / GENERATIONS, None
         temporary = root / f"{_TEMPORARY}{uuid.uuid4().hex[:8]}"
         try:
             _remove_leftovers(dataset.directory, root)
             _finish_receipt(dataset.directory, dataset.manifest)
             for path in (temporary / "files", temporary / "scratch"):
                 path.mkdir(parents=True)
-            yield Change(dataset, temporary / "files", temporary / "scratch")
+            opened = Change(dataset, temporary / "files", temporary / "scratch")
+            yield opened
         except OSError as error:
+            is_done = opened is not None and opened.is_done
+            state = "the change is made, the next one completes what it left" if is_done else "nothing was changed"
             raise UserError(
-                f"{directory}: cannot write there ({files.error_text(error)}): make room; nothing was changed"
+                f"{directory}: cannot write there ({files.error_text(error)}): make room; {state}"
             ) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refuse_unknown_split(dataset: PreparedDataset) -> None:
+    """Refuses a dataset of another program whose ratings cannot be split in the same way again."""
+    missing = [name for name in ("seed", "validation") if name not in dataset.manifest.split]
+    if missing:
+        raise UserError(
+            f"{dataset.directory / MANIFEST}: split has no {missing[0]}, so changed ratings cannot be split as the "
+            "others were: add it, or write the dataset again"
+        )
 
 
 def now() -> str:
@@ -188,5 +205,6 @@ def _finish_receipt(root: Path, manifest: Manifest) -> None:
         return
     pending = json.loads(path.read_text(encoding="utf-8"))
     if pending["receipt"]["fingerprint"] == manifest.fingerprint:
+        Path(pending["to"]).parent.mkdir(parents=True, exist_ok=True)
         files.write_text(Path(pending["to"]), json.dumps(pending["receipt"], indent=1) + "\n")
     path.unlink()

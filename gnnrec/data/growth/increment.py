@@ -14,12 +14,13 @@ from gnnrec.data.blocks import look_up
 from gnnrec.data.edges import sort_edges, sum_by_pair
 from gnnrec.data.growth.append_options import AppendOptions
 from gnnrec.data.growth.resplit import protocol_of
-from gnnrec.data.layout import ID_ROLES, RATINGS_ROLES, Layout, shown
+from gnnrec.data.layout import ID_ROLES, RATINGS_ROLES, Layout, shown, unreadable
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.data.reading_report import ReadingReport
 from gnnrec.errors import UserError
 from gnnrec.utils import files
+from gnnrec.utils.stored import check_regular
 
 
 @dataclasses.dataclass
@@ -58,7 +59,7 @@ def read_increment(dataset: PreparedDataset, options: AppendOptions) -> Incremen
         UserError: Malformed files, ids or ratings of another kind, or files that seem to be the wrong ones.
     """
     paths = [path for name in options.append for path in locate.locate_all_ratings(Path(name), "--append")]
-    sources = [{"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in paths]
+    sources = [_source(path) for path in paths]
     if not options.again:
         _refuse_repeated(dataset, paths, sources)
     raw = {role: dataset.table(f"{role}s")[role] for role in ID_ROLES}
@@ -100,6 +101,14 @@ def read_increment(dataset: PreparedDataset, options: AppendOptions) -> Incremen
         report=report,
         movies_path=movies_path,
     )
+
+
+def _source(path: Path) -> dict:
+    check_regular(path, "pass a file of ratings with --append")
+    try:
+        return {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def _refuse_repeated(dataset: PreparedDataset, paths: list[Path], sources: list[dict]) -> None:

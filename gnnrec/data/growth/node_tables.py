@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from gnnrec.data.blocks import blocks
 from gnnrec.data.features.new_nodes import NewNodes, encode_new_nodes
@@ -24,8 +25,12 @@ _BLOCK = 1 << 16
 
 def write_users(dataset: PreparedDataset, new: np.ndarray, directory: Path) -> None:
     """Writes ``users.parquet`` with new users after the others; raw ids ``new`` are int64 or object (strings)."""
-    table = user_table(dataset.num_users, new)
-    pd.concat([dataset.users, table], ignore_index=True).to_parquet(directory / "users.parquet", index=False)
+    _append_rows(dataset.table("users"), user_table(dataset.num_users, new), directory / "users.parquet")
+
+
+def _append_rows(before: pa.Table, new: pd.DataFrame, path: Path) -> None:
+    rows = pa.Table.from_pandas(new, preserve_index=False).select(before.column_names).cast(before.schema)
+    pq.write_table(pa.concat_tables([before, rows]), path)
 
 
 def write_movies(
@@ -46,6 +51,11 @@ def write_movies(
     Raises:
         UserError: The movies file is unreadable or malformed.
     """
+    if path is None:
+        table, _ = movie_table(new, None, named)
+        table["row"] += dataset.num_movies
+        _append_rows(dataset.table("movies"), table, directory / "movies.parquet")
+        return 0
     before = dataset.movies
     known = before["movie"].to_numpy()
     raw = np.concatenate([known.astype(new.dtype), new])

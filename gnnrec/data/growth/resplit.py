@@ -106,7 +106,7 @@ class Resplit:
         return np.searchsorted(self.user_ptr, edges, side="right") - 1
 
     def _known_of_all(self, protocol: str) -> dict[str, Any]:
-        """What ``strong`` and ``global-time`` know of all ratings."""
+        """Computes what ``strong`` and ``global-time`` know of all ratings."""
         if protocol == "strong":
             trained = np.zeros(len(self.movie_hash), bool)
             for data in self._all_inputs():

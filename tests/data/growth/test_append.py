@@ -50,14 +50,16 @@ def test_a_grown_dataset_equals_a_fresh_one_and_compacted_has_its_rows(days, tmp
     assert not np.array_equal(grown.movies["movie"], folded.movies["movie"])
 
 
-@pytest.mark.parametrize("engine", ["memory", "stream"])
-def test_without_repeated_pairs_a_compacted_dataset_is_the_fresh_one(days, tmp_path, engine):
+ENGINES = [("memory", "temporal"), *(("stream", protocol) for protocol in PROTOCOLS)]
+
+
+@pytest.mark.parametrize("engine, protocol", ENGINES)
+def test_without_repeated_pairs_a_compacted_dataset_is_the_fresh_one(days, tmp_path, engine, protocol):
     table = pd.concat(days).drop_duplicates(["user", "movie"])
     parts = [table[:500], table[500:]]
-    options = {"engine": engine, "protocol": "temporal", **OPTIONS}
-    grown, fresh = grown_and_fresh(parts, tmp_path, **options)
+    grown, fresh = grown_and_fresh(parts, tmp_path, protocol=protocol, **OPTIONS)
     assert grown.fingerprint != fresh.fingerprint
-    compact(grown.directory, CompactOptions(engine=engine))
+    compact(grown.directory, CompactOptions(engine=engine, workers=1))
     folded = PreparedDataset(grown.directory, verify=True)
     assert folded.fingerprint == fresh.fingerprint
     for name in fresh.manifest.files:
