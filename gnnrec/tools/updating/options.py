@@ -24,7 +24,8 @@ class UpdateOptions(ColumnOptions):
         again: Append files that were appended before, and ratings that are all older than those of the dataset.
         share: Share of the steps of the first generation's training that an update takes.
         lr: Peak learning rate of an update.
-        fit_interest_every: Generations between two fits of interest; those between keep its movie tables.
+        fit_interest_after: Growth of the training ratings since interest was last fitted, as a share, from which it is
+            fitted again; until then its movie tables stay, and newer movies are of no interest.
         tolerance: Rows of the export before stay where they changed by at most this share of a row's typical length.
         hold_back: Rise of the test RMSE without time over that of the generation before, on ratings of its users and
             movies, from which a generation is not published; by default every generation is.
@@ -39,7 +40,7 @@ class UpdateOptions(ColumnOptions):
     again: bool = False
     share: float = bounded(0.1, above=0, most=1)
     lr: float = bounded(0.003, above=0)
-    fit_interest_every: int = bounded(7, least=1)
+    fit_interest_after: float = bounded(0.01, least=0)
     tolerance: float = bounded(0.02, least=0)
     hold_back: float | None = bounded(None, least=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"

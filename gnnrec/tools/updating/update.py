@@ -79,8 +79,8 @@ def _current(path: Path, generations: Generations, options: UpdateOptions, world
         "data": str(config.data.resolve()),
         "dataset": read_manifest(first.export)["dataset_fingerprint"],
         "first_steps": summary["steps"],
-        "first_ratings": summary["counts"]["training_ratings"],
-        "interest_fitted": 0,
+        "first_users": summary["counts"]["users"],
+        "interest_fitted_on": summary["counts"]["training_ratings"],
     }
 
     def publish() -> Generation:
@@ -128,7 +128,9 @@ def _make(generations: Generations, before: Generation, options: UpdateOptions, 
             "new_ratings": noted["drift"],
             "test_rmse_without_time": {"before": errors[0], "now": errors[1]},
             "steps": summary["steps"],
-            "interest_fitted": before.facts["interest_fitted"] if config.interest.keep else work.number,
+            "interest_fitted_on": before.facts["interest_fitted_on"]
+            if config.interest.keep
+            else _train_ratings(dataset),
             "changed": {kind: manifest["parent"][kind] for kind in ("users", "movies")},
         }
         held_back = _is_worse(errors, options.hold_back)
@@ -172,9 +174,12 @@ def _train_config(
     work: Generation, before: Generation, dataset: PreparedDataset, options: UpdateOptions, config: TrainConfig
 ) -> TrainConfig:
     """The configuration of the next run: that of the one before, with a share of the first run's steps."""
-    growth = dataset.manifest.split["counts"]["train"] / max(before.facts["first_ratings"], 1)
-    steps = max(1, math.ceil(options.share * before.facts["first_steps"] * growth))
-    keep = work.number - before.facts["interest_fitted"] < options.fit_interest_every
+    # A step supervises a fold of all ratings, or of those of some users.
+    seeds = config.loader.seed_users or max(dataset.num_users, before.facts["first_users"])
+    growth = math.ceil(dataset.num_users / seeds) / math.ceil(before.facts["first_users"] / seeds)
+    steps = max(1, int(options.share * before.facts["first_steps"] * growth))
+    fitted_on = before.facts["interest_fitted_on"]
+    keep = _train_ratings(dataset) - fitted_on < options.fit_interest_after * fitted_on
     return dataclasses.replace(
         config,
         data=dataset.directory,
@@ -188,6 +193,10 @@ def _train_config(
         overwrite=False,
         device=options.device,
     )
+
+
+def _train_ratings(dataset: PreparedDataset) -> int:
+    return dataset.manifest.split["counts"]["train"]
 
 
 def _is_worse(errors: list[float | None], margin: float | None) -> bool:

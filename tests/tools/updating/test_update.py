@@ -64,8 +64,8 @@ def current(live: Path = Path("live")) -> str:
 
 def test_days_make_generations_whose_deltas_lead_from_one_to_the_next(place):
     update(Path("run"), day(0, out=Path("live")), World())
-    update(Path("live"), day(1, fit_interest_every=2), World())
-    last = update(Path("live"), day(2, fit_interest_every=2), World())
+    update(Path("live"), day(1, fit_interest_after=0.1), World())
+    last = update(Path("live"), day(2, fit_interest_after=0.1), World())
     assert current() == "000003" and last == Path("live/000003")
     deltas = [f"live/{number:06d}/delta" for number in (1, 2, 3)]
     verify(last / "export", VerifyOptions(base=Path("live/000000/export"), deltas=deltas))
@@ -74,8 +74,9 @@ def test_days_make_generations_whose_deltas_lead_from_one_to_the_next(place):
     np.testing.assert_array_equal(table_of(last / "export", "user")[0], dataset.users["user"])
     facts = [json.loads((Path("live") / f"{number:06d}" / "generation.json").read_text()) for number in range(4)]
     assert [each["number"] for each in facts] == [0, 1, 2, 3]
-    assert [each["interest_fitted"] for each in facts] == [0, 0, 2, 2]
-    assert facts[3]["steps"] < facts[3]["first_steps"]
+    fitted_on = [each["interest_fitted_on"] for each in facts]
+    assert fitted_on[0] < fitted_on[1] == fitted_on[2] < fitted_on[3]
+    assert facts[3]["steps"] == facts[3]["first_steps"] // 10
 
 
 def test_an_update_that_is_stopped_anywhere_ends_like_one_that_is_not(place, monkeypatch):
