@@ -79,9 +79,12 @@ class Change:
             content = {"fingerprint_before": before.fingerprint, "fingerprint": manifest.fingerprint, **receipt[1]}
             pending = {"to": str(Path(receipt[0]).resolve()), "receipt": content}
             files.write_text(root / GENERATIONS / _PENDING, json.dumps(pending, indent=1) + "\n")
+        files.sync(self.directory)
         os.rename(self.directory, target)
+        files.sync(root / GENERATIONS)
         text = json.dumps(dataclasses.asdict(manifest) | {"fingerprint": manifest.fingerprint}, indent=1)
         files.write_text(root / MANIFEST, text + "\n")
+        files.sync(root)
         self.is_done = True
         _finish_receipt(root, manifest)
         used = _paths(manifest) | (_paths(before) if keep_previous else set())
@@ -157,6 +160,7 @@ def _entries(
             of_shards["shards"] = checksums[path.stem]
         elif path.stem in arrays:
             of_shards["shards"] = shard_checksums(path.stem, arrays[path.stem], user_ptr, shards)
+        files.sync(path)  # before the manifest, which is not to name files that a power failure has taken
         size, place = path.stat().st_size, str(target / path.name)
         return {"bytes": size, "sha256": files.sha256(path), "path": place, **of_shards}
 

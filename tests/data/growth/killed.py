@@ -22,8 +22,8 @@ from gnnrec.utils.log import logger
 
 #: Exit codes: killed, as it was before the change, as it is after it.
 KILLED, BEFORE, AFTER = 9, 10, 11
-#: Last moments of a change, at all of which it is killed.
-LAST = 22
+#: Moments before and after the manifest is replaced, at all of which the change is killed; of others, every ninth.
+AROUND, STEP = (9, 5), 9
 CHANGING = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate")
 
 
@@ -46,8 +46,12 @@ def files_of(dataset: PreparedDataset) -> set[str]:
 
 
 def kill_at(moment: int | None) -> list[int]:
-    """Ends this process at a file operation, or at none; returns a list with their number so far."""
-    seen = [0]
+    """Ends this process at a file operation, or at none.
+
+    Returns:
+        Their number so far, and the one that has replaced the manifest.
+    """
+    seen = [0, 0]
 
     def count() -> None:
         seen[0] += 1
@@ -58,6 +62,8 @@ def kill_at(moment: int | None) -> list[int]:
         writes = event == "open" and arguments[2] is not None and arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if event in CHANGING or writes:
             count()
+        if event == "os.rename" and str(arguments[1]).endswith("manifest.json"):
+            seen[1] = seen[0]
 
     sys.addaudithook(hook)
     write_at = merge.write_at
@@ -95,7 +101,7 @@ def main(place: Path, name: str) -> None:
     def undisturbed() -> None:
         moments = kill_at(None)
         changes[name]()
-        (place / "moments").write_text(str(moments[0]))
+        (place / "moments").write_text("{} {}".format(*moments))
         (place / "expected").write_text(PreparedDataset(data).fingerprint)
 
     def killed() -> None:
@@ -105,7 +111,7 @@ def main(place: Path, name: str) -> None:
     def after() -> int:
         """The state; then, at some moments, whether the change, if it has not taken place, and a further one do."""
         found = state()
-        if moment % 4 == 0 and found in (BEFORE, AFTER):
+        if moment % 3 == 0 and found in (BEFORE, AFTER):
             if found == BEFORE:
                 changes[name]()
             known = files_of(PreparedDataset(data))
@@ -119,10 +125,9 @@ def main(place: Path, name: str) -> None:
     assert in_child(make_base) == 0
     restore()
     assert in_child(undisturbed) == 0
-    total = int((place / "moments").read_text())
+    total, replaced = map(int, (place / "moments").read_text().split())
     states = []
-    # Of the moments before the commit, at which only new files are written, some.
-    for moment in [*range(1, total - LAST, 9), *range(total - LAST, total + 1)]:
+    for moment in sorted({*range(1, total, STEP), *range(replaced - AROUND[0], replaced + AROUND[1]), total}):
         restore()
         assert in_child(killed) == KILLED, f"moment {moment} of {total} was not reached"
         states.append(in_child(after))

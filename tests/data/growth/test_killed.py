@@ -19,4 +19,4 @@ def test_a_killed_change_is_whole_or_not_there(days, tmp_path, change):
     write_days([*small, last], tmp_path)
     output = succeed([sys.executable, "-m", "tests.data.growth.killed", tmp_path, change])
     moments, kills, after = map(int, output.split())
-    assert moments >= kills > 24 and 5 < after < kills - 5
+    assert moments >= kills > 15 and 4 < after < kills - 8
