@@ -39,6 +39,8 @@ LEFT_OUT = [
 ]
 #: The environment is there already, other tests run ruff and mypy, and nothing here can run an image.
 ELSEWHERE = ("source", "export", "ruff", "mypy", "docker")
+#: Files with later ratings and new users.
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday")
 #: Documents that begin with what another one made: their directory -> what it is a copy of.
 GIVEN = {
     "guide.md": {"data/ml-20m": "data"},
@@ -58,7 +60,7 @@ def made(tmp_path_factory) -> Path:
         table["movieId"] = table["movieId"].rank(method="dense").astype(int)  # one is movie 1, as in MovieLens
         table.to_csv(place / "synth" / name, index=False)
     days = pd.read_csv(place / "synth" / "ratings.csv")
-    for number, name in enumerate(("monday", "tuesday"), 1):  # users 121 to 126 are new
+    for number, name in enumerate(DAYS, 1):  # users 121 to 126 are new
         later = days["timestamp"].max() + number * 86400 + np.arange(90)
         day = days.sample(90, random_state=number).assign(timestamp=later, rating=3.5)
         day.loc[day.index[:30], "userId"] = 118 + 3 * number + np.arange(30) % 3
@@ -97,7 +99,7 @@ def run_gnnrec(arguments: list[str]) -> None:
 )
 def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypatch):
     place = make_repository(tmp_path / "repository")
-    for name in ("ratings.csv", "movies.csv", "users.csv", "monday.csv", "tuesday.csv"):
+    for name in ("ratings.csv", "movies.csv", "users.csv", *(f"{day}.csv" for day in DAYS)):
         (place / name).symlink_to(made / "synth" / name)
     shutil.copy(place / "ratings.csv", place / "new.csv")
     for target, source in GIVEN.get(document.name, {}).items():
