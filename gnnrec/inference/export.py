@@ -22,7 +22,7 @@ from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, ExportP
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_state import has_state, read_state, write_state
 from gnnrec.inference.export_tracking import check_tracking, track_export
-from gnnrec.inference.generations.generation import Generation
+from gnnrec.inference.generations.lineage import Lineage
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.new_users import NewUsers, read_new_users
@@ -113,37 +113,37 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     check_bounds(options)
     loaded = load_run(run, world, options.checkpoint, options.data)
     check_tracking(loaded, options.wandb)
-    generation = _generation(options)
+    lineage = _lineage(options)
     source = _read_source(loaded, options, world)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
-    identity = _identity(loaded, source, options, formats) | generation.identity
+    identity = _identity(loaded, source, options, formats) | lineage.identity
     if world.run_on_rank0(lambda: directory.open(identity, options.overwrite)):
         world.log(f"{options.out} is already complete")
         manifest = world.run_on_rank0(directory.manifest)
-        world.run_on_rank0(lambda: generation.write_delta(options.out, manifest, options.overwrite))
+        world.run_on_rank0(lambda: lineage.write_delta(options.out, manifest, options.overwrite))
         return track_export(loaded, options.out, manifest, options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
     movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
-    generation.fit(loaded, encoder, movies, options.dtype, directory, world)
+    lineage.fit(loaded, encoder, movies, options.dtype, directory, world)
     parts = {
         "movies": split_into_parts("movies", loaded.dataset.num_movies, options.part_rows),
         "users": split_into_parts("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
-    names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options, generation))
+    names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options, lineage))
     users, missing = (
         parts["users"],
-        _write_users(source, encoder, directory, parts["users"], options, generation, world),
+        _write_users(source, encoder, directory, parts["users"], options, lineage, world),
     )
     derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += derived.write(world)
     manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
 
     def finish() -> dict:
-        whole = manifest | generation.manifest(directory, names) | derived.describe()
+        whole = manifest | lineage.manifest(directory, names) | derived.describe()
         finished = directory.finish(names, whole)
-        generation.write_delta(options.out, finished, options.overwrite)
+        lineage.write_delta(options.out, finished, options.overwrite)
         return finished
 
     manifest = world.run_on_rank0(finish)
@@ -164,7 +164,7 @@ def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> Pre
     return users
 
 
-def _generation(options: ExportOptions) -> Generation:
+def _lineage(options: ExportOptions) -> Lineage:
     """Opens the export to follow, if any.
 
     Raises:
@@ -172,7 +172,7 @@ def _generation(options: ExportOptions) -> Generation:
     """
     if options.parent is not None and options.ratings is not None:
         raise UserError("--parent follows the users of a dataset: leave --ratings out, or --parent")
-    return Generation.open(options.parent, options.tolerance, options.delta, options.out)
+    return Lineage.open(options.parent, options.tolerance, options.delta, options.out)
 
 
 def _identity(
@@ -205,7 +205,7 @@ def _write_movies(
     directory: ExportDirectory,
     parts: list[ExportPart],
     options: ExportOptions,
-    generation: Generation,
+    lineage: Lineage,
 ) -> list[str]:
     """Writes movies and the weights of the head on rank 0; returns the file names of the latter."""
     ids = loaded.dataset.movies["movie"]
@@ -214,7 +214,7 @@ def _write_movies(
         if directory.has(part.name):
             continue
         rows = slice(part.rows.start, part.rows.stop)
-        vectors = generation.follow("movies", ids.iloc[rows], Vectors(movies.vector[rows], movies.bias[rows]))
+        vectors = lineage.follow("movies", ids.iloc[rows], Vectors(movies.vector[rows], movies.bias[rows]))
         columns = {"cold": cold[rows]} if cold.any() else {}
         directory.write(part.name, partial(_write, "movie", ids.iloc[rows], vectors, options.dtype, columns))
     arrays = loaded.head_arrays()
@@ -229,7 +229,7 @@ def _write_users(
     directory: ExportDirectory,
     parts: list[ExportPart],
     options: ExportOptions,
-    generation: Generation,
+    lineage: Lineage,
     world: World,
 ) -> int:
     """Writes this rank's share of the missing parts; returns the number of missing parts over all ranks."""
@@ -240,7 +240,7 @@ def _write_users(
 
     def write(part: ExportPart) -> None:
         rows = slice(part.rows.start, part.rows.stop)
-        vectors = generation.follow("users", ids.iloc[rows], encoder.users(part.rows))
+        vectors = lineage.follow("users", ids.iloc[rows], encoder.users(part.rows))
         norm = vectors.interest_norm
         columns = {} if norm is None else {"interest_norm": norm.cpu().numpy()}
         directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype, columns))

@@ -49,7 +49,7 @@ class Generation:
         return self.path / "delta"
 
     def begun(self) -> dict[str, Any]:
-        """What an update that was interrupted has noted; empty for none."""
+        """Notes of an update that was interrupted; empty for none."""
         path = self.path / _BEGUN
         return {} if irregularity(path) == "is missing" else read_json(path, f"remove {self.path}")
 

@@ -20,7 +20,7 @@ from gnnrec.inference.user_encoder import UserEncoder, Vectors
 
 
 @dataclasses.dataclass
-class Generation:
+class Lineage:
     """An export that is being written.
 
     Attributes:
@@ -36,7 +36,7 @@ class Generation:
     successor: Successor | None = None
 
     @classmethod
-    def open(cls, parent: Path | None, tolerance: float, delta: Path | None, out: Path) -> Generation:
+    def open(cls, parent: Path | None, tolerance: float, delta: Path | None, out: Path) -> Lineage:
         """Opens the parent.
 
         Raises:
