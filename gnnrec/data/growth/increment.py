@@ -62,7 +62,7 @@ def read_increment(dataset: PreparedDataset, options: AppendOptions) -> Incremen
     sources = [_source(path) for path in paths]
     if not options.again:
         _refuse_repeated(dataset, paths, sources)
-    raw = {role: dataset.table(f"{role}s")[role] for role in ID_ROLES}
+    raw = {role: _plain_ids(dataset.table(f"{role}s")[role]) for role in ID_ROLES}
     layouts = [_layout(path, dataset, raw, options) for path in paths]
     ratings = read_ratings(layouts, least_users=1, may_be_mixed=True)
     _check_ids(layouts, ratings, raw)
@@ -103,6 +103,11 @@ def read_increment(dataset: PreparedDataset, options: AppendOptions) -> Incremen
     )
 
 
+def _plain_ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Raw ids as int64 or strings; other programs may write them with other types."""
+    return column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.string())
+
+
 def _source(path: Path) -> dict:
     check_regular(path, "pass a file of ratings with --append")
     try:
@@ -116,7 +121,10 @@ def _refuse_repeated(dataset: PreparedDataset, paths: list[Path], sources: list[
     manifest = dataset.manifest
     known = {entry.get("sha256"): "prepared from" for entry in manifest.source.get("files", [])}
     for increment in manifest.increments:
-        known |= {entry["sha256"]: f"appended on {increment['time']}" for entry in increment.get("files", [])}
+        known |= {
+            entry["sha256"]: f"appended on {increment.get('time', 'another day')}"
+            for entry in increment.get("files", [])
+        }
     for path, entry in zip(paths, sources):
         if entry["sha256"] in known:
             how = known[entry["sha256"]]
