@@ -15,6 +15,7 @@ from gnnrec.data.edges import sort_edges, sum_by_pair
 from gnnrec.data.growth.append_options import AppendOptions
 from gnnrec.data.growth.resplit import protocol_of
 from gnnrec.data.layout import ID_ROLES, RATINGS_ROLES, Layout, shown, unreadable
+from gnnrec.data.out_of_core import size
 from gnnrec.data.prepared import TEST, TRAIN, PreparedDataset
 from gnnrec.data.read import Ratings, read_ratings
 from gnnrec.data.reading_report import ReadingReport
@@ -62,8 +63,9 @@ def read_increment(dataset: PreparedDataset, options: AppendOptions) -> Incremen
     sources = [_source(path) for path in paths]
     if not options.again:
         _refuse_repeated(dataset, paths, sources)
-    raw = {role: dataset.table(f"{role}s")[role] for role in ID_ROLES}
+    raw = {role: _plain_ids(dataset.table(f"{role}s")[role]) for role in ID_ROLES}
     layouts = [_layout(path, dataset, raw, options) for path in paths]
+    _check_size(layouts)
     ratings = read_ratings(layouts, least_users=1, may_be_mixed=True)
     _check_ids(layouts, ratings, raw)
     scale = _check_ratings(dataset, layouts, ratings)
@@ -103,6 +105,11 @@ def read_increment(dataset: PreparedDataset, options: AppendOptions) -> Incremen
     )
 
 
+def _plain_ids(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Raw ids as int64 or strings; other programs may write them with other types."""
+    return column.cast(pa.int64() if pa.types.is_integer(column.type) else pa.string())
+
+
 def _source(path: Path) -> dict:
     check_regular(path, "pass a file of ratings with --append")
     try:
@@ -116,7 +123,10 @@ def _refuse_repeated(dataset: PreparedDataset, paths: list[Path], sources: list[
     manifest = dataset.manifest
     known = {entry.get("sha256"): "prepared from" for entry in manifest.source.get("files", [])}
     for increment in manifest.increments:
-        known |= {entry["sha256"]: f"appended on {increment['time']}" for entry in increment.get("files", [])}
+        known |= {
+            entry["sha256"]: f"appended on {increment.get('time', 'another day')}"
+            for entry in increment.get("files", [])
+        }
     for path, entry in zip(paths, sources):
         if entry["sha256"] in known:
             how = known[entry["sha256"]]
@@ -149,6 +159,16 @@ def _layout(path: Path, dataset: PreparedDataset, raw: dict[str, pa.ChunkedArray
     text_ids = frozenset(role for role in ID_ROLES if not pa.types.is_integer(raw[role].type))
     not_rated = tuple(source.get("not_rated", ()))
     return dataclasses.replace(layout, columns=columns, text_ids=text_ids, implicit=implicit, not_rated=not_rated)
+
+
+def _check_size(layouts: list[Layout]) -> None:
+    """Refuses files that do not fit into memory together."""
+    needed, limit = size.BASE + sum(map(size.rows, layouts)) * size.IN_MEMORY / 1e9, size.free_memory()
+    if needed > limit:
+        raise UserError(
+            f"{layouts[0].path}: appending needs about {needed:.1f} GB of memory for all files of the command, and "
+            f"{limit:.1f} GB are free for it: append fewer or smaller files at a time"
+        )
 
 
 def _check_ids(layouts: list[Layout], ratings: Ratings, raw: dict[str, pa.ChunkedArray]) -> None:

@@ -29,8 +29,8 @@ def write_users(dataset: PreparedDataset, new: np.ndarray, directory: Path) -> N
 
 
 def _append_rows(before: pa.Table, new: pd.DataFrame, path: Path) -> None:
-    rows = pa.Table.from_pandas(new, preserve_index=False).select(before.column_names).cast(before.schema)
-    pq.write_table(pa.concat_tables([before, rows]), path)
+    rows = pa.Table.from_pandas(new, preserve_index=False)
+    pq.write_table(pa.concat_tables([before.select(rows.column_names).cast(rows.schema), rows]), path)
 
 
 def write_movies(

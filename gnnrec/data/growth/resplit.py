@@ -161,7 +161,7 @@ class Resplit:
 def _hashes(path: Path, name: str) -> np.ndarray:
     """Hashes of the raw ids of a table, int64 ``[rows]``."""
     raw = raw_ids(path, name).to_numpy()
-    return ids.stable_hash(raw.astype(np.int64 if raw.dtype == np.int64 else object))
+    return ids.stable_hash(raw.astype(np.int64 if raw.dtype.kind in "iu" else object))
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

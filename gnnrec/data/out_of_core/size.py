@@ -38,7 +38,12 @@ class Plan:
 
 def memory_limit(options: PrepareOptions) -> float:
     """Memory limit per process, in gigabytes."""
-    return options.memory or max(psutil.virtual_memory().available / 2e9, LEAST_MEMORY)
+    return options.memory or free_memory()
+
+
+def free_memory() -> float:
+    """Half of the memory that is free, at least what preparing needs, in gigabytes."""
+    return max(psutil.virtual_memory().available / 2e9, LEAST_MEMORY)
 
 
 def num_workers(options: PrepareOptions) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +12,10 @@ from gnnrec.data.growth.append import append
 from gnnrec.data.growth.append_options import AppendOptions
 from gnnrec.data.growth.compact import CompactOptions, compact
 from gnnrec.data.prepare import PrepareOptions, prepare
-from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
+from gnnrec.data.prepared import TEST, VALIDATION, Manifest, PreparedDataset
 from gnnrec.data.split import PROTOCOLS
 from gnnrec.data.verify import VerifyDataOptions, verify_data
+from gnnrec.data.write_prepared import write_manifest
 from tests.data.growth.days import grown_and_fresh, raw_ratings, write_days
 
 OPTIONS = {"shards": 4, "seed": 3, "test": 0.2, "validation": 0.2, "relevant": 2.5}
@@ -86,6 +89,28 @@ def test_other_kinds_of_ratings(days, tmp_path, kind):
     assert_equal(grown, fresh)
     compact(grown.directory, CompactOptions())
     assert_equal(PreparedDataset(grown.directory, verify=True), fresh)
+
+
+@pytest.mark.parametrize("ids", ["integers of 32 bits", "text of few values"])
+def test_tables_of_other_programs(days, tmp_path, ids):
+    if "text" in ids:
+        days = [day.assign(user="u" + day["user"].astype(str), movie="m" + day["movie"].astype(str)) for day in days]
+    paths, data = write_days(days, tmp_path / "days"), tmp_path / "data"
+    prepare(data, PrepareOptions(ratings=paths[0], **OPTIONS))
+    for name in ("user", "movie"):
+        table = pd.read_parquet(data / f"{name}s.parquet").assign(more="x")
+        table = table.astype({name: "category" if "text" in ids else "int32"})
+        table.to_parquet(data / f"{name}s.parquet", index=False)
+    content = json.loads((data / "manifest.json").read_text())
+    del content["fingerprint"]
+    (data / "manifest.json").unlink()
+    write_manifest(data, Manifest(**content))
+    append(data, AppendOptions([str(paths[1])]))
+    append(data, AppendOptions([str(paths[2])]))
+    prepare(tmp_path / "fresh", PrepareOptions(ratings=tmp_path / "days", **OPTIONS))
+    assert_equal(PreparedDataset(data), PreparedDataset(tmp_path / "fresh"))
+    compact(data, CompactOptions())
+    assert_equal(PreparedDataset(data), PreparedDataset(tmp_path / "fresh"))
 
 
 def test_random_ratings_that_are_held_out_stay_so(days, tmp_path):

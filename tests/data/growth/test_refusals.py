@@ -14,6 +14,7 @@ from gnnrec.cli.main import run_command
 from gnnrec.data.growth.append import append
 from gnnrec.data.growth.append_options import AppendOptions
 from gnnrec.data.growth.generations import change
+from gnnrec.data.out_of_core import size
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
@@ -109,6 +110,14 @@ def test_a_split_that_cannot_be_made_again(made, tmp_path):
     (data / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="manifest.json: split has no seed"):
         run_command(["prepare", str(data), "--append", str(made / "day2.csv")])
+
+
+def test_more_ratings_than_memory(made, monkeypatch):
+    monkeypatch.setattr(size, "IN_MEMORY", 10**9)
+    with pytest.raises(
+        UserError, match=r"day2.csv: appending needs about \d+\.\d GB of memory .* smaller files at a time"
+    ):
+        run_command(["prepare", str(made / "data"), "--append", str(made / "day2.csv"), "--again"])
 
 
 def test_two_changes_at_once(made):
