@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec.data.features.node_features import NodeFeatures
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
-from gnnrec.models.neighbors import cosine_neighbors
+from gnnrec.models.neighbors import ROUNDED
 
 
 def movie_features(dataset: PreparedDataset, baseline: str) -> NodeFeatures:
@@ -60,9 +60,12 @@ def feature_neighbors(x: Tensor, trained: Tensor, neighbors: int) -> Tensor:
         float32 ``[movies, movies]``: column ``j`` has the neighbors of movie ``j``, without itself.
     """
     unit = torch.nn.functional.normalize(x, dim=1).float()
-    similarity = (unit @ unit.T).clamp_(min=0)
-    similarity[~trained] = 0
-    return cosine_neighbors(similarity, neighbors)
+    similarity = (unit @ unit.T).clamp_(min=0).fill_diagonal_(0)
+    similarity[:, ~trained] = 0
+    if neighbors < len(similarity):
+        lowest = similarity.topk(neighbors, 1).values[:, -1:]
+        similarity.masked_fill_(similarity < lowest * (1 - ROUNDED), 0)
+    return similarity.T.contiguous()
 
 
 def _category_columns(features: NodeFeatures) -> list[int]:
