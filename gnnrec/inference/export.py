@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from gnnrec.data.column_options import ColumnOptions
+from gnnrec.data.features.new_movies import NewMovies
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -24,6 +25,7 @@ from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.inference.new_movies import NEW_MOVIES_FILE, AllMovies, catalog_table, find_new_movies
 from gnnrec.inference.new_users import NewUsers, read_new_users
 from gnnrec.inference.outputs import output_directory
 from gnnrec.inference.partitioned import write_partitioned
@@ -47,6 +49,8 @@ class ExportOptions(ColumnOptions):
             faiss (an index of movies).
         chunk: Users whose ratings are in memory at a time, which bounds the memory of a rank.
         part_rows: Rows in a Parquet file.
+        movie_features: Files with features of movies that are not in the dataset, with the columns of those that it was
+            prepared with: the vectors of these movies come from their features alone; by default none.
         ratings: Ratings file whose users to export instead of those of training, in any layout that gnnrec prepare
             reads: new users from these ratings alone, known ones from these and those of the dataset.
         data: Prepared dataset, if it has moved since training; by default the one that is recorded.
@@ -62,6 +66,7 @@ class ExportOptions(ColumnOptions):
     formats: list[str] = dataclasses.field(default_factory=lambda: ["parquet"])
     chunk: int = bounded(65536, least=1)
     part_rows: int = bounded(100_000, least=1)
+    movie_features: list[str] = dataclasses.field(default_factory=list)
     ratings: Path | None = None
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -106,26 +111,28 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     loaded = load_run(run, world, options.checkpoint, options.data)
     check_tracking(loaded, options.wandb)
     source = _read_source(loaded, options, world)
+    new = find_new_movies(loaded, options.movie_features, options.movie_column)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
-    if world.run_on_rank0(lambda: directory.open(_identity(loaded, source, options, formats), options.overwrite)):
+    if world.run_on_rank0(lambda: directory.open(_identity(loaded, source, new, options, formats), options.overwrite)):
         world.log(f"{options.out} is already complete")
         return track_export(loaded, options.out, world.run_on_rank0(directory.manifest), options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
+    movies = AllMovies.of(loaded, encoder, new)
     parts = {
-        "movies": split_into_parts("movies", loaded.dataset.num_movies, options.part_rows),
+        "movies": split_into_parts("movies", len(movies.ids), options.part_rows),
         "users": split_into_parts("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
-    names += world.run_on_rank0(lambda: _write_movies(loaded, encoder, directory, parts["movies"], options))
+    names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options))
     users, missing = parts["users"], _write_users(source, encoder, directory, parts["users"], options, world)
     derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += derived.write(world)
-    manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
+    manifest = _manifest(loaded, source, movies, options, encoder) | {"formats": list(formats)}
     manifest = world.run_on_rank0(lambda: directory.finish(names, manifest | derived.describe()))
     kept = f" ({len(users) - missing} of {len(users)} parts were already written)" if missing < len(users) else ""
     world.log(
-        f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
+        f"{options.out}: {source.num_users:,} users and {len(movies.ids):,} movies, "
         f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
     )
     return track_export(loaded, options.out, manifest, options.wandb, world)
@@ -141,7 +148,11 @@ def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> Pre
 
 
 def _identity(
-    loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions, formats: tuple[str, ...]
+    loaded: LoadedRun,
+    source: PreparedDataset | NewUsers,
+    new: NewMovies | None,
+    options: ExportOptions,
+    formats: tuple[str, ...],
 ) -> dict:
     return {
         "model": loaded.info.fingerprint,
@@ -151,6 +162,7 @@ def _identity(
         "dtype": options.dtype,
         "part_rows": options.part_rows,
         "formats": ",".join(formats),
+        **({} if new is None else {"new_movies": new.fingerprint}),
     }
 
 
@@ -172,23 +184,25 @@ def _write_state(state: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _write_movies(
-    loaded: LoadedRun, encoder: UserEncoder, directory: ExportDirectory, parts: list[ExportPart], options: ExportOptions
+    loaded: LoadedRun, movies: AllMovies, directory: ExportDirectory, parts: list[ExportPart], options: ExportOptions
 ) -> list[str]:
-    """Writes movies and the weights of the head on rank 0; returns the file names of the latter."""
-    ids = loaded.dataset.movies["movie"]
-    movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
-    cold = loaded.cold
+    """Writes movies, names of new ones and the weights of the head on rank 0; returns the names of the latter files."""
+    cold = movies.cold(loaded)
     for part in parts:
         if directory.has(part.name):
             continue
         rows = slice(part.rows.start, part.rows.stop)
-        vectors = Vectors(movies.vector[rows], movies.bias[rows])
+        vectors = Vectors(movies.vectors.vector[rows], movies.vectors.bias[rows])
         columns = {"cold": cold[rows]} if cold.any() else {}
-        directory.write(part.name, partial(_write, "movie", ids.iloc[rows], vectors, options.dtype, columns))
-    arrays = loaded.head_arrays()
+        directory.write(part.name, partial(_write, "movie", movies.ids.iloc[rows], vectors, options.dtype, columns))
+    names, arrays = [], loaded.head_arrays()
     if arrays:
         directory.write(_HEAD, partial(_write_arrays, arrays))
-    return [_HEAD] if arrays else []
+        names.append(_HEAD)
+    if movies.new is not None:
+        directory.write(NEW_MOVIES_FILE, partial(pq.write_table, catalog_table(loaded.dataset, movies.new)))
+        names.append(NEW_MOVIES_FILE)
+    return names
 
 
 def _write_users(
@@ -236,7 +250,11 @@ def _write_arrays(arrays: dict[str, Any], path: Path) -> None:
 
 
 def _manifest(
-    loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions, encoder: UserEncoder
+    loaded: LoadedRun,
+    source: PreparedDataset | NewUsers,
+    movies: AllMovies,
+    options: ExportOptions,
+    encoder: UserEncoder,
 ) -> dict:
     dataset = loaded.dataset
     ratings = {}
@@ -248,8 +266,9 @@ def _manifest(
         "dim": encoder.movies.vector.shape[1],
         "dtype": options.dtype,
         "users": source.num_users,
-        "movies": dataset.num_movies,
-        "cold_movies": int(loaded.cold.sum()),
+        "movies": len(movies.ids),
+        "cold_movies": int(movies.cold(loaded).sum()),
+        **({} if movies.new is None else {"new_movies": len(movies.new)}),
         **loaded.scoring(),
         "offset": float(encoder.offset),
         "model_fingerprint": loaded.info.fingerprint,

@@ -17,6 +17,7 @@ from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split_into_parts
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.export_vectors import read_manifest
+from gnnrec.inference.new_movies import NEW_MOVIES_FILE
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular
 
@@ -59,6 +60,7 @@ def verify(directory: Path, options: VerifyOptions) -> None:
             ids = None
             if dataset is not None and (kind == "movies" or "ratings" not in manifest):
                 ids = getattr(dataset, kind)[kind.removesuffix("s")]
+                ids = export.with_new(ids) if kind == "movies" else ids
             export.check_parts(kind, ids)
             export.check_arrays(kind)
         export.check_index()
@@ -91,6 +93,17 @@ class _Export:
         for path in sorted(self.directory.glob("users/*")) + sorted(self.directory.glob("movies/*")):
             if str(path.relative_to(self.directory)) not in self.manifest["files"]:
                 raise UserError(f"{path} does not belong to the export: remove it")
+
+    def with_new(self, ids: pd.Series) -> pd.Series:
+        """Appends the ids of the movies that are not in the dataset, whose number is checked."""
+        count = self.manifest.get("new_movies")
+        if not count:
+            return ids
+        path = self.directory / NEW_MOVIES_FILE
+        new = pa.chunked_array(read_column([path], "movie")).to_pandas()
+        if len(new) != count:
+            raise UserError(f"{path} has {len(new)} movies, not {count}: {_AGAIN}")
+        return pd.concat([ids, new.astype(ids.dtype)], ignore_index=True)
 
     def check_parts(self, kind: str, expected: pd.Series | None) -> None:
         """Checks rows, types, values and ids of ``users`` or ``movies``."""

@@ -10,13 +10,15 @@ import numpy as np
 from torch import Tensor, nn
 
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.features.new_movies import NewMovies
+from gnnrec.data.features.node_features import NodeFeatures
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.graph.partition import Partition, partition
 from gnnrec.inference.movie_catalog import MovieCatalog
-from gnnrec.inference.user_encoder import UserEncoder
+from gnnrec.inference.user_encoder import UserEncoder, Vectors
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.opened import OpenedCheckpoint
@@ -107,6 +109,22 @@ class LoadedRun:
         Arguments are those of :meth:`evaluate`.
         """
         return None
+
+    @property
+    def movie_features(self) -> NodeFeatures | None:
+        """Features of movies that the model uses; None without."""
+        return None
+
+    def embed_new_movies(self, movies: NewMovies, encoder: UserEncoder) -> Vectors:
+        """Embeds movies that are not in the dataset, from their features alone; no collective.
+
+        Only models with :attr:`movie_features` can do so.
+
+        Args:
+            movies: The movies.
+            encoder: Encoder of this run.
+        """
+        raise NotImplementedError
 
     def exported_movies(self, vectors: Tensor) -> Tensor:
         """Returns movie vectors for export, float ``[movies, dim]``, multiplied with the weights of a linear head."""

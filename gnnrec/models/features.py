@@ -82,6 +82,10 @@ class GenreFeatures(FeatureMap):
 
     def __init__(self, membership: Tensor, row_shapes: dict[str, tuple[int, ...]]):
         super().__init__(membership.shape[1], row_shapes, scaled=False)
+        self.set_membership(membership)
+
+    def set_membership(self, membership: Tensor) -> None:
+        """Sets the genres of the movies, float ``[movies, genres]``."""
         scaled = membership / membership.sum(1, keepdim=True).clamp(min=1).sqrt()
         # Not a buffer: DDP would broadcast it in every step.
         self.x = scaled.to(torch.get_default_dtype())
@@ -126,14 +130,23 @@ def column_sums(x: Tensor, *values: Tensor) -> list[Tensor]:
     return sums
 
 
-def genre_membership(genres: list[str]) -> Tensor | None:
-    """Converts ``|``-separated genre strings to float ``[movies, genres]``; None if no movie has genres."""
-    genres_of = [[name for name in text.split("|") if name and name != "(no genres listed)"] for text in genres]
-    names = sorted({name for movie_genres in genres_of for name in movie_genres})
+def genre_membership(genres: list[str], known: list[str] | None = None) -> Tensor | None:
+    """Converts ``|``-separated genre strings to float ``[movies, genres]``; None if no movie has genres.
+
+    Args:
+        genres: Genres of the movies.
+        known: Strings with the genres that have columns; None for those of the movies.
+    """
+    genres_of = [_genre_names(text) for text in genres]
+    names = sorted({name for text in known or () for name in _genre_names(text)} or {n for of in genres_of for n in of})
     if not names:
         return None
     column = {name: number for number, name in enumerate(names)}
     membership = torch.zeros(len(genres_of), len(names))
-    pairs = [(movie, column[name]) for movie, movie_genres in enumerate(genres_of) for name in movie_genres]
-    membership[tuple(torch.tensor(pairs).T)] = 1
+    for movie, movie_genres in enumerate(genres_of):
+        membership[movie, [column[name] for name in movie_genres if name in column]] = 1
     return membership
+
+
+def _genre_names(text: str) -> list[str]:
+    return [name for name in text.split("|") if name and name != "(no genres listed)"]
