@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,6 +17,9 @@ from gnnrec.inference.list_order import list_order
 from gnnrec.inference.recommend_one import RankedMovies, find_similar, recommend_to_user
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
+
+if TYPE_CHECKING:
+    from gnnrec.api.session import Tables
 
 
 @python_errors()
@@ -32,6 +36,7 @@ def recommend(
     new_movies: bool = False,
     new_share: float | None = None,
     ratings: pd.DataFrame | Path | str | None = None,
+    user_features: Tables = None,
     checkpoint: str = "best",
     data: Path | str | None = None,
     device: str = "auto",
@@ -54,6 +59,8 @@ def recommend(
         new_share: Share of the places of each list that new movies get, whatever their scores are.
         ratings: A DataFrame or a file of ratings whose users replace those of the dataset. New users are embedded from
             these ratings alone.
+        user_features: DataFrames or files with features of users, who replace those of the dataset, with ``ratings`` or
+            without any.
         checkpoint: Checkpoint of a run, ``best`` or ``last``.
         data: The prepared dataset, if it has moved since training.
         device: ``auto`` (CUDA if available), ``cpu`` or ``cuda``.
@@ -77,7 +84,7 @@ def recommend(
         "data": data,
         "device": device,
     }
-    with open_vectors(source, ratings, options, every_user=user is None) as (vectors, parsed, world):
+    with open_vectors(source, ratings, options, user is None, user_features) as (vectors, parsed, world):
         parsed.check()
         if user is None:
             return _for_all(vectors, parsed, world or World())
