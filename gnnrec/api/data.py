@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnrec.api.python_names import python_errors
-from gnnrec.api.session import as_file, read_options
+from gnnrec.api.session import as_file, as_files, read_options
 from gnnrec.data.prepare import PrepareOptions
 from gnnrec.data.prepare import prepare as write
 from gnnrec.data.prepared import PreparedDataset
@@ -17,8 +17,7 @@ from gnnrec.utils.log import log_to_console
 if TYPE_CHECKING:
     import pandas as pd
 
-    Table = pd.DataFrame | Path | str
-    Tables = Table | list[Table] | None
+    from gnnrec.api.session import Tables
 
 
 @python_errors()
@@ -63,8 +62,6 @@ def prepare(
         source["ratings"] = files.enter_context(as_file(ratings, "ratings"))
         source["movies"] = files.enter_context(as_file(movies, "movies"))
         for name, tables in (("movie_features", movie_features), ("user_features", user_features)):
-            several = tables if isinstance(tables, (list, tuple)) else [] if tables is None else [tables]
-            paths = [files.enter_context(as_file(table, name)) for table in several]
-            source[name] = [str(path) for path in paths]
+            source[name] = files.enter_context(as_files(tables, name))
         write(Path(out), read_options(PrepareOptions, source | options))
     return PreparedDataset(out)

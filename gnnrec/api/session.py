@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from gnnrec.distributed.world import World
 
+    Table = pd.DataFrame | Path | str
+    Tables = Table | list[Table] | None
+
 Options = TypeVar("Options")
 
 
@@ -72,6 +75,14 @@ def as_file(table: pd.DataFrame | Path | str | None, kind: str) -> Iterator[Path
             yield path
         except UserError as error:
             raise UserError(str(error).replace(str(path), f"the DataFrame of {kind}")) from None
+
+
+@contextlib.contextmanager
+def as_files(tables: Tables, kind: str) -> Iterator[list[str]]:
+    """Yields paths: of a table as :func:`as_file` takes it, of a list of them, or of none."""
+    several = tables if isinstance(tables, (list, tuple)) else [] if tables is None else [tables]
+    with contextlib.ExitStack() as files:
+        yield [str(files.enter_context(as_file(table, kind))) for table in several]
 
 
 @contextlib.contextmanager

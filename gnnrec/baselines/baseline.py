@@ -41,6 +41,7 @@ class Baseline:
         needs_times: The ratings must have times.
         trial: ``(dataset, world, splits, seed) -> (setting -> Fitted)``: fits among which settings are chosen, where
             they cost less than ``fit``; every rank makes the same calls.
+        suits: Whether a dataset has the features that it needs; None if it needs none.
         uses_counts: Its settings may have ``count_confidence`` (:meth:`with_count_confidence`).
     """
 
@@ -50,6 +51,7 @@ class Baseline:
     fit: Callable[[PreparedDataset, World, tuple[int, ...], int, dict], Fitted]
     needs_times: bool = False
     trial: Callable[[PreparedDataset, World, tuple[int, ...], int], Callable[[dict], Fitted]] | None = None
+    suits: Callable[[PreparedDataset], bool] | None = None
     uses_counts: bool = False
 
     def with_count_confidence(self, alpha: float) -> Baseline:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gnnrec.baselines.baseline import Baseline, fit_best
 from gnnrec.baselines.ease import EASE
+from gnnrec.baselines.feature_rankings import FEATURE_RANKINGS
 from gnnrec.baselines.implicit_als import IMPLICIT_ALS
 from gnnrec.baselines.item_knn import ITEM_KNN
 from gnnrec.baselines.popularity import POPULARITY, RECENT_POPULARITY
@@ -24,7 +25,8 @@ def fit_baselines(
 ) -> dict[str, dict[str, float | None]]:
     """Test metrics of baselines that are tuned on validation (see :func:`fit_best`).
 
-    Popularity, where there are times that of the last days, and for few movies item-kNN and EASE.
+    Popularity, where there are times that of the last days, and for few movies item-kNN and EASE, and those from
+    features where movies have features.
 
     Args:
         dataset: The prepared dataset.
@@ -38,7 +40,7 @@ def fit_baselines(
     """
     baselines = [POPULARITY] if dataset.timestamp is None else [POPULARITY, RECENT_POPULARITY]
     if dataset.num_movies <= MOST_MOVIES_FOR_PAIRS:
-        baselines += [ITEM_KNN, EASE]
+        baselines += [ITEM_KNN, EASE, *(ranking.baseline() for ranking in FEATURE_RANKINGS if ranking.suits(dataset))]
     else:
         world.log(f"item kNN and EASE are left out: {dataset.num_movies:,} movies, more than {MOST_MOVIES_FOR_PAIRS:,}")
     rows = {}

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from gnnrec.data import ml_100k
 from gnnrec.data.column_names import TYPED
+from gnnrec.data.features.table import integer_ids
 from gnnrec.data.formats import detect_layout
 from gnnrec.data.layout import MOVIES_ROLES, READING_ERRORS, Layout, open_text, shown, unreadable
 from gnnrec.data.reading.rows import MalformedRow, text_rows
@@ -59,6 +60,22 @@ def movie_table(raw: np.ndarray, path: Path | None, named: dict[str, str | None]
         }
     )
     return table.astype({"title": "str", "genres": "str"}), matched
+
+
+def listed_ids(path: Path, named: dict[str, str | None], kind: pa.DataType) -> pa.Array:
+    """Reads the ids of a movies file, distinct, in their order: those that fit the type of the ids of a dataset.
+
+    Args:
+        path: The movies file.
+        named: As in :func:`movie_table`.
+        kind: int64 or string.
+
+    Raises:
+        UserError: The file is unreadable, malformed or has no ids.
+    """
+    has_integers = pa.types.is_integer(kind)
+    ids = pc.unique(pa.array(_read(detect_layout(path, MOVIES_ROLES, named), has_integers)["movie"], pa.string()))
+    return pc.unique(integer_ids(ids).drop_null()) if has_integers else ids.cast(kind)
 
 
 def _read(layout: Layout, has_integers: bool) -> pd.DataFrame:

@@ -52,7 +52,7 @@ def prepare(out: Path, options: PrepareOptions) -> Manifest | None:
     ratings_paths, movies_path = _input_files(options)
     layouts = layouts_of(ratings_paths, options)
     check_times(options.split_protocol, "timestamp" in layouts[0].columns)
-    features = _read_features(options)
+    features = _read_features(options, movies_path)
     if options.dry_run:
         dry_run(layouts, movies_path, options)
         if features is not None:
@@ -125,14 +125,15 @@ def _with_local_copies(options: PrepareOptions) -> PrepareOptions:
     return dataclasses.replace(options, **copies)
 
 
-def _read_features(options: PrepareOptions) -> FeatureJob | None:
+def _read_features(options: PrepareOptions, movies_path: Path | None) -> FeatureJob | None:
     paths: dict[Node, list[Path]] = {
         "user": [Path(path) for path in options.user_features],
         "movie": [Path(path) for path in options.movie_features],
     }
     id_names: dict[Node, str | None] = {"user": options.user_column, "movie": options.movie_column}
     settings = FeatureSettings(options.feature_dims, options.feature_count)
-    return FeatureJob.read(paths, options.feature_types, id_names, settings)
+    catalog = (movies_path, options.movies_names()) if options.unrated_movies else None
+    return FeatureJob.read(paths, options.feature_types, id_names, settings, catalog)
 
 
 def _input_files(options: PrepareOptions) -> tuple[list[tuple[Path, int | None]], Path | None]:

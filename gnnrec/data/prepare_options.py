@@ -58,6 +58,7 @@ class PrepareOptions(ColumnOptions):
         feature_dims: Most columns that a text, vector, list or category of features becomes.
         feature_count: Users or movies with training ratings that a category of features needs for a column of its own;
             rarer ones share one.
+        unrated_movies: Keep the features of movies without ratings, so that exports have their vectors.
         ids: Raw ids: auto (integers if all of them are, else text; text if their column has that type) or text.
         implicit: Rank movies by views, clicks or purchases: no column of ratings is read, and the rating of a pair of
             user and movie is its number of rows.
@@ -113,6 +114,7 @@ class PrepareOptions(ColumnOptions):
     feature_types: str | None = None
     feature_dims: int = bounded(64, least=1)
     feature_count: int = bounded(5, least=1)
+    unrated_movies: bool = True
     ids: Literal["auto", "text"] = "auto"
     implicit: bool = False
     not_rated: list[str] = dataclasses.field(default_factory=list)

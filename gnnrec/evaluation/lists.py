@@ -71,6 +71,8 @@ class RatingLists:
         return torch.cat([self.interest.target.to(movies), movies, bias[:, None]], 1)
 
     def _scores_of_proposals(self, interest: Tensor, users: Tensor, split: RankingSplit) -> Tensor:
+        if split.candidates is not None:  # interest is the same for all movies without known ratings
+            return interest + self.interest.rating_weight * self.model.score_all(self.embeddings, users)
         seen = slice_users(split.seen, users)
         allowed = interest.clone()
         allowed[owners(seen.user_ptr, torch.int64), seen.movie.long()] = -torch.inf

@@ -25,6 +25,7 @@ from gnnrec.graph.interactions import (
     candidate_movies,
     ranking_splits,
     read_interactions,
+    reorder_movies,
     select_edges,
     slice_users,
 )
@@ -47,6 +48,8 @@ class RankingSplit:
         candidates: The catalog, bool ``[movies]``, or None for all movies.
         num_movies: Movies of the dataset.
         lengths: Lengths of lists at which further metrics are computed.
+        tie_order: Movie rows in the order in which equal scores rank them, int64 ``[movies]``; None for that of rows.
+            Rows have the most rated movies first, held-out ratings included.
     """
 
     world: World
@@ -56,6 +59,7 @@ class RankingSplit:
     candidates: Tensor | None
     num_movies: int
     lengths: tuple[int, ...] = ()
+    tie_order: Tensor | None = None
 
     def evaluate(self, source: Tensor, movies: Tensor, on_users: OnUsers | None = None) -> RankingMetrics:
         """Metrics of the scores ``sum of shown source rows . movie vector``; every rank calls this.
@@ -83,13 +87,18 @@ class RankingSplit:
             score: Maps local rows of users, int64 ``[n]``, to their scores of all movies, float ``[n, movies]``.
             on_users: Called with each chunk of users.
         """
+        seen, targets, candidates, order = self.seen, self.targets, self.candidates, self.tie_order
+        if order is not None:
+            place = order.argsort()
+            seen, targets = reorder_movies(seen, place), reorder_movies(targets, place)
+            candidates = None if candidates is None else candidates[order]
         return evaluate_ranking(
-            score,
-            self.seen,
-            self.targets,
+            lambda users: score(users) if order is None else score(users)[:, order],
+            seen,
+            targets,
             self.world,
             self.num_movies,
-            self.candidates,
+            candidates,
             on_users=on_users,
             lengths=self.lengths,
         )
@@ -145,8 +154,9 @@ def read_ranking_split(
         shown=read_interactions(dataset, part, shown, relevant, world.device, places, confidence),
         seen=read_interactions(dataset, part, shown, None, world.device),
         targets=read_interactions(dataset, part, (to_find,), relevant, world.device),
-        candidates=candidate_movies(dataset, world),
+        candidates=candidate_movies(dataset, world, split),
         num_movies=dataset.num_movies,
+        tie_order=_tie_order(dataset, world),
     )
 
 
@@ -169,6 +179,15 @@ def read_list_split(
         shown=read_interactions(dataset, part, splits, None, world.device),
         seen=read_interactions(dataset, part, known, None, world.device),
         targets=read_interactions(dataset, part, (split,), relevant, world.device),
-        candidates=None,
+        candidates=candidate_movies(dataset, world, split),
         num_movies=dataset.num_movies,
+        tie_order=_tie_order(dataset, world),
     )
+
+
+def _tie_order(dataset: PreparedDataset, world: World) -> Tensor | None:
+    """A random order of cold movies, of which rows would tell the number of held-out ratings; None where there is a
+    catalog of movies with known ratings."""
+    if dataset.manifest.split["protocol"] != "cold-movies":
+        return None
+    return rng.permutation(rng.key(0, "cold movies"), torch.arange(dataset.num_movies, device=world.device))

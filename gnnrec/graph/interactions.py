@@ -220,19 +220,40 @@ def weak_splits(protocol: str, refit: Refit) -> tuple[int, ...]:
     return (UNUSED,) if protocol == "strong" else training_splits(protocol, refit)
 
 
-def candidate_movies(dataset: PreparedDataset, world: World) -> Tensor | None:
+def candidate_movies(dataset: PreparedDataset, world: World, split: int) -> Tensor | None:
     """Returns the movies to rank in evaluation: bool ``[movies]``, or None for all. Every rank calls this.
 
     In the ``strong`` protocol these are the movies that at least one training user likes, whatever the model was
-    trained on.
+    trained on. With ``cold-movies`` they are those without known ratings (:func:`ranking_splits`).
 
     Args:
         dataset: The prepared dataset.
         world: The ranks.
+        split: VALIDATION or TEST.
     """
-    if dataset.manifest.split["protocol"] != "strong":
+    protocol = dataset.manifest.split["protocol"]
+    if protocol not in ("strong", "cold-movies"):
         return None
+    splits = (TRAIN,) if protocol == "strong" else ranking_splits(protocol, split)[0]
     part = partition(dataset.manifest.shards, world.rank, world.size)
-    train = read_edges(dataset, part, (TRAIN,))
-    raters = torch.bincount(train.movie(), minlength=dataset.num_movies).to(world.device)
-    return world.all_reduce_sum_(raters) > 0
+    known = read_edges(dataset, part, splits)
+    raters = world.all_reduce_sum_(torch.bincount(known.movie(), minlength=dataset.num_movies).to(world.device))
+    return raters > 0 if protocol == "strong" else raters == 0
+
+
+def reorder_movies(interactions: Interactions, place: Tensor) -> Interactions:
+    """Numbers movies anew; ratings of a user stay sorted by movie, and places are left out.
+
+    Args:
+        interactions: Interactions of some users.
+        place: New number of each movie, int64 ``[movies]``, a permutation.
+    """
+    movie = place[interactions.movie.long()]
+    order = (owners(interactions.user_ptr, torch.int64) * place.numel() + movie).argsort()
+    return Interactions(
+        user_ptr=interactions.user_ptr,
+        movie=movie[order].to(interactions.movie.dtype),
+        rating=interactions.rating[order],
+        edge_id=interactions.edge_id[order],
+        weight=None if interactions.weight is None else interactions.weight[order],
+    )

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import torch
 
 from gnnrec.data.column_options import ColumnOptions
+from gnnrec.data.features.new_movies import NewMovies
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -25,6 +26,7 @@ from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.generations.lineage import Lineage
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.inference.new_movies import NEW_MOVIES_FILE, AllMovies, catalog_table, find_new_movies
 from gnnrec.inference.new_users import NewUsers, read_new_users
 from gnnrec.inference.outputs import output_directory
 from gnnrec.inference.partitioned import write_partitioned
@@ -48,8 +50,12 @@ class ExportOptions(ColumnOptions):
             faiss (an index of movies).
         chunk: Users whose ratings are in memory at a time, which bounds the memory of a rank.
         part_rows: Rows in a Parquet file.
+        movie_features: Files with features of movies that are not in the dataset, with the columns of those that it was
+            prepared with: the vectors of these movies come from their features alone; by default none.
         ratings: Ratings file whose users to export instead of those of training, in any layout that gnnrec prepare
             reads: new users from these ratings alone, known ones from these and those of the dataset.
+        user_features: Files with features of users to export instead of those of training, with the columns of those
+            that the dataset was prepared with, with the ratings of --ratings or without any; by default none.
         data: Prepared dataset, if it has moved since training; by default the one that is recorded.
         device: Device of every rank; auto is CUDA if available, else the CPU.
         parent: Earlier export to follow, of the same kind of model: vectors are turned to fit its vectors, without any
@@ -67,7 +73,9 @@ class ExportOptions(ColumnOptions):
     formats: list[str] = dataclasses.field(default_factory=lambda: ["parquet"])
     chunk: int = bounded(65536, least=1)
     part_rows: int = bounded(100_000, least=1)
+    movie_features: list[str] = dataclasses.field(default_factory=list)
     ratings: Path | None = None
+    user_features: list[str] = dataclasses.field(default_factory=list)
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     parent: Path | None = None
@@ -115,30 +123,30 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     check_tracking(loaded, options.wandb)
     lineage = _lineage(options)
     source = _read_source(loaded, options, world)
+    new = find_new_movies(loaded, options.movie_features, options.movie_column)
     formats = read_formats(options.formats, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
-    identity = _identity(loaded, source, options, formats) | lineage.identity
+    identity = _identity(loaded, source, new, options, formats) | lineage.identity
     if world.run_on_rank0(lambda: directory.open(identity, options.overwrite)):
         world.log(f"{options.out} is already complete")
         manifest = world.run_on_rank0(directory.manifest)
         world.run_on_rank0(lambda: lineage.write_delta(options.out, manifest, options.overwrite))
         return track_export(loaded, options.out, manifest, options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
-    movies = Vectors(loaded.exported_movies(encoder.movies.vector), encoder.movies.bias)
-    lineage.fit(loaded, encoder, movies, options.dtype, directory, world)
+    movies = AllMovies.of(loaded, encoder, new)
+    lineage.fit(loaded, encoder, movies.vectors, movies.ids, options.dtype, directory, world)
+    cold = source.cold if isinstance(source, NewUsers) else loaded.cold_users
     parts = {
-        "movies": split_into_parts("movies", loaded.dataset.num_movies, options.part_rows),
+        "movies": split_into_parts("movies", len(movies.ids), options.part_rows),
         "users": split_into_parts("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
     names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options, lineage))
-    users, missing = (
-        parts["users"],
-        _write_users(source, encoder, directory, parts["users"], options, lineage, world),
-    )
+    users = parts["users"]
+    missing = _write_users(source, encoder, directory, users, cold, options, lineage, world)
     derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += derived.write(world)
-    manifest = _manifest(loaded, source, options, encoder) | {"formats": list(formats)}
+    manifest = _manifest(loaded, source, movies, options, encoder) | {"formats": list(formats)}
 
     def finish() -> dict:
         whole = manifest | lineage.manifest(directory, names) | derived.describe()
@@ -149,17 +157,19 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     manifest = world.run_on_rank0(finish)
     kept = f" ({len(users) - missing} of {len(users)} parts were already written)" if missing < len(users) else ""
     world.log(
-        f"{options.out}: {source.num_users:,} users and {loaded.dataset.num_movies:,} movies, "
+        f"{options.out}: {source.num_users:,} users and {len(movies.ids):,} movies, "
         f"{manifest['dim']} x {options.dtype}, {time.perf_counter() - started:.1f} s{kept}"
     )
     return track_export(loaded, options.out, manifest, options.wandb, world)
 
 
 def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> PreparedDataset | NewUsers:
-    """Returns the dataset, or the users of ``--ratings``."""
-    if options.ratings is None:
+    """Returns the dataset, or the users of ``--ratings`` and ``--user-features``."""
+    features = tuple(options.user_features)
+    if options.ratings is None and not features:
         return loaded.dataset
-    users = read_new_users(options.ratings, options.named_columns(), loaded.dataset, loaded.known_splits)
+    loaded.require_user_features(features)
+    users = read_new_users(options.ratings, options.named_columns(), loaded.dataset, loaded.known_splits, features)
     world.log(users.report())
     return users
 
@@ -170,13 +180,17 @@ def _lineage(options: ExportOptions) -> Lineage:
     Raises:
         UserError: It cannot be followed.
     """
-    if options.parent is not None and options.ratings is not None:
-        raise UserError("--parent follows the users of a dataset: leave --ratings out, or --parent")
+    if options.parent is not None and (options.ratings is not None or options.user_features):
+        raise UserError("--parent follows the users of a dataset: leave out --ratings and --user-features, or --parent")
     return Lineage.open(options.parent, options.tolerance, options.delta, options.out)
 
 
 def _identity(
-    loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions, formats: tuple[str, ...]
+    loaded: LoadedRun,
+    source: PreparedDataset | NewUsers,
+    new: NewMovies | None,
+    options: ExportOptions,
+    formats: tuple[str, ...],
 ) -> dict:
     return {
         "model": loaded.info.fingerprint,
@@ -186,6 +200,7 @@ def _identity(
         "dtype": options.dtype,
         "part_rows": options.part_rows,
         "formats": ",".join(formats),
+        **({} if new is None else {"new_movies": new.fingerprint}),
     }
 
 
@@ -201,26 +216,30 @@ def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: W
 
 def _write_movies(
     loaded: LoadedRun,
-    movies: Vectors,
+    movies: AllMovies,
     directory: ExportDirectory,
     parts: list[ExportPart],
     options: ExportOptions,
     lineage: Lineage,
 ) -> list[str]:
-    """Writes movies and the weights of the head on rank 0; returns the file names of the latter."""
-    ids = loaded.dataset.movies["movie"]
-    cold = loaded.cold
+    """Writes movies, names of new ones and the weights of the head on rank 0; returns the names of the latter files."""
+    cold = movies.cold(loaded)
     for part in parts:
         if directory.has(part.name):
             continue
         rows = slice(part.rows.start, part.rows.stop)
-        vectors = lineage.follow("movies", ids.iloc[rows], Vectors(movies.vector[rows], movies.bias[rows]))
+        ids, vectors = movies.ids.iloc[rows], movies.vectors
+        vectors = lineage.follow("movies", ids, Vectors(vectors.vector[rows], vectors.bias[rows]))
         columns = {"cold": cold[rows]} if cold.any() else {}
-        directory.write(part.name, partial(_write, "movie", ids.iloc[rows], vectors, options.dtype, columns))
-    arrays = loaded.head_arrays()
+        directory.write(part.name, partial(_write, "movie", ids, vectors, options.dtype, columns))
+    names, arrays = [], loaded.head_arrays()
     if arrays:
         directory.write(_HEAD, partial(_write_arrays, arrays))
-    return [_HEAD] if arrays else []
+        names.append(_HEAD)
+    if movies.new is not None:
+        directory.write(NEW_MOVIES_FILE, partial(pq.write_table, catalog_table(loaded.dataset, movies.new)))
+        names.append(NEW_MOVIES_FILE)
+    return names
 
 
 def _write_users(
@@ -228,6 +247,7 @@ def _write_users(
     encoder: UserEncoder,
     directory: ExportDirectory,
     parts: list[ExportPart],
+    cold: np.ndarray,
     options: ExportOptions,
     lineage: Lineage,
     world: World,
@@ -243,6 +263,7 @@ def _write_users(
         vectors = lineage.follow("users", ids.iloc[rows], encoder.users(part.rows))
         norm = vectors.interest_norm
         columns = {} if norm is None else {"interest_norm": norm.cpu().numpy()}
+        columns |= {"cold": cold[rows]} if cold.any() else {}
         directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype, columns))
 
     write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
@@ -270,20 +291,28 @@ def _write_arrays(arrays: dict[str, Any], path: Path) -> None:
 
 
 def _manifest(
-    loaded: LoadedRun, source: PreparedDataset | NewUsers, options: ExportOptions, encoder: UserEncoder
+    loaded: LoadedRun,
+    source: PreparedDataset | NewUsers,
+    movies: AllMovies,
+    options: ExportOptions,
+    encoder: UserEncoder,
 ) -> dict:
     dataset = loaded.dataset
     ratings = {}
     if source is not dataset:
         names = ("num_ratings", "unknown_movies", "unknown_ratings", "fingerprint")
-        ratings = {"ratings": {"file": source.directory.name, **{name: getattr(source, name) for name in names}}}
+        option = "--user-features" if options.ratings is None else "--ratings"
+        facts = {name: getattr(source, name) for name in names}
+        ratings = {"ratings": {"file": source.directory.name, "option": option, **facts}}
     return {
         "objective": loaded.config.objective,
         "dim": encoder.movies.vector.shape[1],
         "dtype": options.dtype,
         "users": source.num_users,
-        "movies": dataset.num_movies,
-        "cold_movies": int(loaded.cold.sum()),
+        "movies": len(movies.ids),
+        "cold_users": int((source.cold if isinstance(source, NewUsers) else loaded.cold_users).sum()),
+        "cold_movies": int(movies.cold(loaded).sum()),
+        **({} if movies.new is None else {"new_movies": len(movies.new)}),
         **loaded.scoring(),
         "offset": float(encoder.offset),
         "model_fingerprint": loaded.info.fingerprint,

@@ -92,10 +92,11 @@ class ExportDirectory:
                 if overwrite:
                     self._clear()
                 elif existing != identity:
-                    different = next(name for name in identity if existing.get(name) != identity[name])
+                    names = {**identity, **existing}
+                    different = next(name for name in names if existing.get(name) != identity.get(name))
                     raise UserError(
                         f"{self.path} holds {self.holds} with {different} {_short(existing.get(different))}, "
-                        f"not {_short(identity[different])}: choose another directory or pass --overwrite"
+                        f"not {_short(identity.get(different))}: choose another directory or pass --overwrite"
                     )
                 else:
                     self._check_sizes()

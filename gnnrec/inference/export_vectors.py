@@ -25,6 +25,9 @@ from gnnrec.utils.stored import check_regular, irregularity, read_json
 if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
 
+#: Ids, titles and genres of the movies that are not in the dataset, as :mod:`gnnrec.inference.new_movies` writes them.
+_NEW_MOVIES = "new_movies.parquet"
+
 
 class ExportVectors:
     """An export as :class:`gnnrec.inference.vector_source.VectorSource`.
@@ -42,7 +45,8 @@ class ExportVectors:
         self.directory, self.manifest = Path(directory), read_manifest(Path(directory))
         self.num_users = self.manifest["users"]
         dataset = _dataset(self.directory, self.manifest, data)
-        self.catalog = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset))
+        new = self._read(self._opened(_NEW_MOVIES), _NEW_MOVIES) if self.manifest.get("new_movies") else None
+        self.catalog = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset), new)
         names = sorted(name for name in self.manifest["files"] if name.startswith("users/"))
         self._parts = [(int(Path(name).stem.removeprefix("part-")), name) for name in names]
         self._open = lru_cache(maxsize=2)(self._opened)
@@ -84,6 +88,7 @@ class ExportVectors:
             "dataset": self.manifest["dataset_fingerprint"],
             "users": self.catalog.ratings.fingerprint,
             "interest": self.manifest.get("interest_fingerprint"),
+            **({"new_movies": new} if (new := self.manifest["identity"].get("new_movies")) else {}),
         }
 
     def find(self, user: str) -> int:
@@ -202,12 +207,15 @@ def _ratings(directory: Path, manifest: dict, file: RatingsFile | None, dataset:
     if entry is None and file is None:
         return None
     if entry is None:
-        raise UserError(f"--ratings {file.path}: {directory} has the users of the dataset; leave --ratings out")
+        option = "--user-features" if file.path is None else "--ratings"
+        raise UserError(f"{file.option}: {directory} has the users of the dataset; leave {option} out")
     if file is None:
-        raise UserError(f"{directory} has the users of {entry['file']}: pass that file with --ratings")
+        raise UserError(
+            f"{directory} has the users of {entry['file']}: pass that file with {entry.get('option', '--ratings')}"
+        )
     users = file.read(dataset)
     if users.fingerprint != entry["fingerprint"]:
-        raise UserError(f"--ratings {file.path} is not the file that {directory} was made from ({entry['file']})")
+        raise UserError(f"{file.option} is not the file that {directory} was made from ({entry['file']})")
     return users
 
 

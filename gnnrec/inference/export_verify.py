@@ -18,6 +18,7 @@ from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.verify_deltas import verify_deltas
+from gnnrec.inference.new_movies import NEW_MOVIES_FILE
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular
 
@@ -66,6 +67,7 @@ def verify(directory: Path, options: VerifyOptions) -> None:
             ids = None
             if dataset is not None and (kind == "movies" or "ratings" not in manifest):
                 ids = getattr(dataset, kind)[kind.removesuffix("s")]
+                ids = export.with_new(ids) if kind == "movies" else ids
             export.check_parts(kind, ids)
             export.check_arrays(kind)
         export.check_index()
@@ -101,6 +103,17 @@ class _Export:
             if str(path.relative_to(self.directory)) not in self.manifest["files"]:
                 raise UserError(f"{path} does not belong to the export: remove it")
 
+    def with_new(self, ids: pd.Series) -> pd.Series:
+        """Appends the ids of the movies that are not in the dataset, whose number is checked."""
+        count = self.manifest.get("new_movies")
+        if not count:
+            return ids
+        path = self.directory / NEW_MOVIES_FILE
+        new = pa.chunked_array(read_column([path], "movie")).to_pandas()
+        if len(new) != count:
+            raise UserError(f"{path} has {len(new)} movies, not {count}: {_AGAIN}")
+        return pd.concat([ids, new.astype(ids.dtype)], ignore_index=True)
+
     def check_parts(self, kind: str, expected: pd.Series | None) -> None:
         """Checks rows, types, values and ids of ``users`` or ``movies``."""
         parts, singular = self._parts(kind), kind.removesuffix("s")
@@ -131,7 +144,7 @@ class _Export:
         dim, dtype = self.manifest["dim"], {"float32": pa.float32(), "float16": pa.float16()}[self.manifest["dtype"]]
         with pq.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
-        flags = ["cold"] if singular == "movie" and self.manifest.get("cold_movies") else []
+        flags = ["cold"] if self.manifest.get(f"cold_{singular}s") else []
         if schema.names != [singular, *self._columns(singular), *flags]:
             raise UserError(f"{path} has columns {', '.join(schema.names)}: {_AGAIN}")
         others = {schema.field(name).type for name in self._columns(singular)[1:]}

@@ -45,6 +45,15 @@ class ListEncoder:
         """Factor of interest in a score, in the unit of the ratings."""
         return self.rating.unit.std / self.interest.rating_weight
 
+    @property
+    def unknown_target(self) -> Tensor:
+        """Target of interest for a movie without ratings: the mean of those with the fewest ratings, float ``[dim]``.
+
+        EASE scores a movie without ratings with zero, and one with few ratings with little else.
+        """
+        degree = self.rating.statistics.degree
+        return self.movies.vector[degree == degree.min(), self.rating.movies.vector.shape[1] :].mean(0)
+
     @torch.no_grad()
     def users(self, rows: range) -> Vectors:
         """Embeds users by global rows, on any rank; no collective."""

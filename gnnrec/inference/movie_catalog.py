@@ -28,10 +28,12 @@ class MovieCatalog:
     Args:
         dataset: The prepared dataset.
         ratings: Users of a ratings file, which replace those of the dataset.
+        new: ``row``, ``movie``, ``title`` and ``genres`` of movies that are not in the dataset, and whose rows follow;
+            None for none.
     """
 
-    def __init__(self, dataset: PreparedDataset, ratings: NewUsers | None = None):
-        self.dataset, self.ratings = dataset, dataset if ratings is None else ratings
+    def __init__(self, dataset: PreparedDataset, ratings: NewUsers | None = None, new: pa.Table | None = None):
+        self.dataset, self.ratings, self._new = dataset, dataset if ratings is None else ratings, new
 
     @property
     def place(self) -> str:
@@ -66,10 +68,10 @@ class MovieCatalog:
     def counts(self) -> np.ndarray:
         """Number of ratings of each movie, int64."""
         self.dataset.check()
-        return np.bincount(self.dataset.movie, minlength=self.dataset.num_movies)
+        return np.bincount(self.dataset.movie, minlength=len(self.movies))
 
     def unrated(self, splits: tuple[int, ...]) -> np.ndarray:
-        """Returns the movies without ratings in some splits of the dataset, bool ``[movies]``."""
+        """Returns the movies of the dataset without ratings in some of its splits, bool ``[movies]``."""
         self.dataset.check()
         unrated, movie = np.ones(self.dataset.num_movies, bool), self.dataset.movie
         for block in blocks(len(movie)):
@@ -99,7 +101,8 @@ class MovieCatalog:
 
     @cached_property
     def _table(self) -> pa.Table:
-        return self.dataset.table("movies")
+        table = self.dataset.table("movies")
+        return table if self._new is None else pa.concat_tables([table, self._new], promote_options="permissive")
 
 
 def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.features.new_movies import NewMovies
+from gnnrec.data.features.node_features import NodeFeatures
 from gnnrec.data.prepared import PreparedDataset, message_splits
 from gnnrec.data.rating_unit import RatingUnit
 from gnnrec.distributed.world import World
@@ -20,7 +22,9 @@ from gnnrec.graph.rank_graph import RankGraph, build_rank_graph
 from gnnrec.graph.user_chunks import UserChunks
 from gnnrec.inference.list_encoder import ListEncoder
 from gnnrec.inference.loaded_run import LoadedRun
+from gnnrec.inference.new_movie_encoder import embed_movies
 from gnnrec.inference.rating_encoder import RatingEncoder
+from gnnrec.inference.user_encoder import UserEncoder, Vectors
 from gnnrec.inference.user_rows import UserRows
 from gnnrec.models import layer_file
 from gnnrec.models.build import build_replicated, mean_degrees, used_features
@@ -79,7 +83,7 @@ class RatingRun(LoadedRun):
     def users(self) -> NodeTables:
         """This rank's user rows."""
         memory = row_memory(self.config.user_rows, self.directory.parent)
-        users = self.model.user_tables(self.graph, memory, used_features(self.config.model, self.dataset, "user"))
+        users = self.model.user_tables(self.graph, memory, self.user_features)
         copy_rows(self._rows.read(self.part, users.memory.host_memory), users)
         return users
 
@@ -108,7 +112,7 @@ class RatingRun(LoadedRun):
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder | ListEncoder:
         chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), chunk)
-        features = used_features(self.config.model, self.dataset, "user")
+        features = self.user_features
         rating = RatingEncoder(self.model, UserRows(self._rows, self.world.device, features), chunks, state)
         if self.interest is None:
             return rating
@@ -125,6 +129,22 @@ class RatingRun(LoadedRun):
         return RatingLists(self.model, embeddings, self.interest).measure(
             dataclasses.replace(held_out, lengths=lengths)
         )
+
+    @property
+    def movie_features(self) -> NodeFeatures | None:
+        return used_features(self.config.model, self.dataset, "movie")
+
+    @property
+    def user_features(self) -> NodeFeatures | None:
+        return used_features(self.config.model, self.dataset, "user")
+
+    @torch.no_grad()
+    def embed_new_movies(self, movies: NewMovies, encoder: UserEncoder) -> Vectors:
+        vectors = embed_movies(self.model, self.dataset, movies.x, movies.table["genres"].to_pylist())
+        if not isinstance(encoder, ListEncoder):
+            return vectors
+        target = encoder.unknown_target.expand(len(movies), -1)
+        return Vectors(torch.cat([vectors.vector, target], 1), vectors.bias)
 
     @property
     def rating_unit(self) -> RatingUnit:

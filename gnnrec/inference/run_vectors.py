@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
+from gnnrec.inference.new_movies import AllMovies, catalog_table, find_new_movies
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
@@ -34,14 +36,18 @@ class RunVectors:
         self._run, self._loaded = Path(run), load_run(run, world, checkpoint, data)
         dataset = self._loaded.dataset
         self._encoder = self._users = self._loaded.encoder(chunk)
-        self.catalog = MovieCatalog(dataset, None if file is None else file.read(dataset))
+        movies = AllMovies.of(self._loaded, self._encoder, find_new_movies(self._loaded, [], None))
+        new = None if movies.new is None else catalog_table(dataset, movies.new)
+        self.catalog = MovieCatalog(dataset, None if file is None else file.read(dataset), new)
+        self._movies = movies
         if file is not None:
+            self._loaded.require_user_features(file.features)
             self._users = self._encoder.for_new_users(file.read(dataset, self._loaded.known_splits))
         self.num_users = self.catalog.ratings.num_users
         scale = self._loaded.scoring().get("rating_scale")
         self.scoring = Scoring(
-            _array(self._loaded.exported_movies(self._encoder.movies.vector)),
-            _array(self._encoder.movies.bias),
+            _array(movies.vectors.vector),
+            _array(movies.vectors.bias),
             float(self._encoder.offset),
             tuple(scale) if scale else None,
             {name: value.astype(np.float32) for name, value in self._loaded.head_arrays().items()},
@@ -53,12 +59,13 @@ class RunVectors:
             "dataset": dataset.fingerprint,
             "users": self.catalog.ratings.fingerprint,
             "interest": self._loaded.interest_fingerprint,
+            **({} if movies.new is None else {"new_movies": movies.new.fingerprint}),
         }
 
-    @property
+    @cached_property
     def cold(self) -> np.ndarray:
         """Movies that the model was trained without ratings of, bool ``[movies]``."""
-        return self._loaded.cold
+        return self._movies.cold(self._loaded)
 
     def find(self, user: str) -> int:
         """Returns the row of a user."""

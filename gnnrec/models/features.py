@@ -82,6 +82,10 @@ class GenreFeatures(FeatureMap):
 
     def __init__(self, membership: Tensor, row_shapes: dict[str, tuple[int, ...]]):
         super().__init__(membership.shape[1], row_shapes, scaled=False)
+        self.set_membership(membership)
+
+    def set_membership(self, membership: Tensor) -> None:
+        """Sets the genres of the movies, float ``[movies, genres]``."""
         scaled = membership / membership.sum(1, keepdim=True).clamp(min=1).sqrt()
         # Not a buffer: DDP would broadcast it in every step.
         self.x = scaled.to(torch.get_default_dtype())
@@ -126,15 +130,20 @@ def column_sums(x: Tensor, *values: Tensor) -> list[Tensor]:
     return sums
 
 
-def genre_membership(genres: list[str]) -> Tensor | None:
-    """Converts ``|``-separated genre strings to float ``[movies, genres]``; None if no movie has genres."""
-    names = genre_names(genres)
+def genre_membership(genres: list[str], known: list[str] | None = None) -> Tensor | None:
+    """Converts ``|``-separated genre strings to float ``[movies, genres]``; None if no movie has genres.
+
+    Args:
+        genres: Genres of the movies.
+        known: Strings with the genres that have columns; None for those of the movies.
+    """
+    names = genre_names(known or []) or genre_names(genres)
     if not names:
         return None
     column = {name: number for number, name in enumerate(names)}
     membership = torch.zeros(len(genres), len(names))
-    pairs = [(movie, column[name]) for movie, text in enumerate(genres) for name in _split(text)]
-    membership[tuple(torch.tensor(pairs).T)] = 1
+    for movie, text in enumerate(genres):
+        membership[movie, [column[name] for name in _split(text) if name in column]] = 1
     return membership
 
 

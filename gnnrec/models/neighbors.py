@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor
 
 #: Relative difference of similarities that rounding makes.
-_ROUNDED = 1e-6
+ROUNDED = 1e-6
 
 
 def cosine_neighbors(gram: Tensor, neighbors: int) -> Tensor:
@@ -26,5 +26,5 @@ def cosine_neighbors(gram: Tensor, neighbors: int) -> Tensor:
     similarity = (gram / length).div_(length[:, None]).fill_diagonal_(0)
     if neighbors < len(similarity):
         lowest = similarity.topk(neighbors, 0).values[-1]
-        similarity.masked_fill_(similarity < lowest * (1 - _ROUNDED), 0)
+        similarity.masked_fill_(similarity < lowest * (1 - ROUNDED), 0)
     return similarity

@@ -6,14 +6,17 @@ from typing import Any
 
 import torch
 
+from gnnrec.baselines.feature_rankings import FEATURE_RANKINGS, FeatureRanking
 from gnnrec.baselines.item_knn import NEIGHBORS
 from gnnrec.baselines.popularity import DAYS, recent_raters
+from gnnrec.baselines.ranking import MOST_MOVIES_FOR_PAIRS
 from gnnrec.config.train_config import TrainConfig
-from gnnrec.data.prepared import TEST, PreparedDataset
+from gnnrec.data.prepared import TEST, VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.lists import RatingLists, list_split
 from gnnrec.evaluation.metrics import prefixed
 from gnnrec.evaluation.ranking import RankingMetrics
+from gnnrec.evaluation.ranking_split import RankingSplit
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.training.interest import FittedInterest
@@ -42,8 +45,9 @@ def measure_lists(
 
     Returns:
         ``test_`` metrics of the model; ``users``, the number of users measured; ``order``; and in ``baselines`` the
-        metrics of popularity, where there are times that of the last year, and with interest of item-kNN and of EASE,
-        whose scores are those that interest approximates.
+        metrics of popularity, where there are times that of the last year, with interest of item-kNN and of EASE,
+        whose scores are those that interest approximates, and for few movies with features of rankings from features
+        (:mod:`gnnrec.baselines.feature_rankings`), which are tuned on validation.
     """
     split = list_split(dataset, world, TEST, config.refit, config.interest, config.seed)
     interest = fitted.interest if fitted else None
@@ -58,12 +62,38 @@ def measure_lists(
         if fitted and fitted.problem and fitted.ease:
             rows["item kNN"] = split.rank(fitted.problem.neighbors(NEIGHBORS[0]).scores)
             rows["EASE"] = split.rank(fitted.ease.scores)
+        if dataset.num_movies <= MOST_MOVIES_FOR_PAIRS:
+            suiting = [ranking for ranking in FEATURE_RANKINGS if ranking.suits(dataset)]
+            tuning = None if config.refit or not suiting else _validation(config, dataset, world)
+            rows |= {ranking.name: _tuned(ranking, dataset, split, tuning) for ranking in suiting}
     return {
         **_figures(metrics),
         "users": metrics.count,
         "order": "interest and rating" if fitted else "rating",
         "baselines": {name: _figures(row) for name, row in rows.items()},
     }
+
+
+def _validation(config: TrainConfig, dataset: PreparedDataset, world: World) -> RankingSplit | None:
+    """The users on whose validation ratings rankings are tuned; None without such ratings."""
+    split = list_split(dataset, world, VALIDATION, False, config.interest, config.seed)
+    return split if world.all_reduce_scalar(split.targets.num_edges) else None
+
+
+def _tuned(
+    ranking: FeatureRanking, dataset: PreparedDataset, split: RankingSplit, tuning: RankingSplit | None
+) -> RankingMetrics:
+    """Metrics of a ranking with the best setting on validation, or the default; every rank calls this."""
+    world = split.world
+    fits = ranking.fits(dataset, world, split.shown)
+    setting = ranking.grid[0]
+    if tuning is not None:
+        losses = []
+        for candidate in ranking.grid:
+            world.check_stop()
+            losses.append(world.broadcast_object(tuning.rank(fits(candidate)).loss or 0.0))
+        setting = ranking.grid[losses.index(min(losses))]
+    return split.rank(fits(setting))
 
 
 def list_records(lists: dict[str, Any]) -> dict[str, float]:

@@ -68,7 +68,7 @@ def test_splits_for_training_input_and_held_out_movies():
 
 
 def candidates_on_ranks(world: World, directory: str) -> torch.Tensor:
-    return candidate_movies(PreparedDataset(directory), world)
+    return candidate_movies(PreparedDataset(directory), world, TEST)
 
 
 @pytest.mark.parametrize("ranks", [1, pytest.param(3, marks=pytest.mark.slow)])
@@ -83,7 +83,7 @@ def test_candidates_of_the_strong_protocol_are_movies_that_training_users_like(d
 
 
 def test_all_movies_are_candidates_in_other_protocols(tmp_path):
-    assert candidate_movies(write_dataset(tmp_path, protocol="leave-last"), World()) is None
+    assert candidate_movies(write_dataset(tmp_path, protocol="leave-last"), World(), TEST) is None
 
 
 def test_slice_users_keeps_the_given_order(dataset):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gnnrec.data.blocks import blocks
 from gnnrec.data.features.categories import CategoryColumn
@@ -17,11 +19,28 @@ from gnnrec.data.features.kinds import BLOCK, Column, FeatureSettings, FittedCol
 from gnnrec.data.features.node_features import FeatureGroup, Node, features_file, weights_file
 from gnnrec.data.features.parse import parse
 from gnnrec.data.features.report import NodeReport
-from gnnrec.data.features.table import FeatureTable, rows_of
+from gnnrec.data.features.table import FeatureTable, integer_ids, rows_of
 from gnnrec.data.features.types_option import DROP, FeatureTypes
 from gnnrec.data.layout import shown
 from gnnrec.data.threads import in_threads
 from gnnrec.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fitted:
+    """A column that features come from.
+
+    Attributes:
+        name: Its name.
+        table: Its table.
+        column: The parsed column.
+        constants: Constants of its kind.
+    """
+
+    name: str
+    table: FeatureTable
+    column: Column
+    constants: FittedColumn
 
 
 @dataclasses.dataclass
@@ -34,6 +53,7 @@ class FeatureTables:
         columns: Parsed columns of each table, by name.
         kinds: Name -> kind, as ``--feature-types`` has it.
         dropped: Name -> why the column is left out.
+        fitted: Columns that :meth:`write` has written, in their order.
     """
 
     node: Node
@@ -41,6 +61,7 @@ class FeatureTables:
     columns: list[dict[str, Column]]
     kinds: dict[str, str]
     dropped: dict[str, str]
+    fitted: list[_Fitted] = dataclasses.field(default_factory=list)
 
     @staticmethod
     def parse(node: Node, tables: list[FeatureTable], types: FeatureTypes, least: int) -> FeatureTables:
@@ -68,7 +89,12 @@ class FeatureTables:
         return parsed
 
     def write(
-        self, directory: Path, raw: pa.ChunkedArray, trained: np.ndarray, settings: FeatureSettings
+        self,
+        directory: Path,
+        raw: pa.ChunkedArray,
+        trained: np.ndarray,
+        settings: FeatureSettings,
+        keep_unrated: bool = False,
     ) -> NodeReport:
         """Writes the array and its weights.
 
@@ -77,6 +103,7 @@ class FeatureTables:
             raw: Raw ids of the dataset in row order, int64 or strings.
             trained: Nodes with training ratings, bool ``[nodes]``.
             settings: Options of encoding.
+            keep_unrated: Whether nodes without ratings are kept, for the report.
 
         Returns:
             The schema, and what there is to report.
@@ -85,28 +112,69 @@ class FeatureTables:
             UnknownFeatureIds: No id of a table is one of the dataset.
         """
         report = NodeReport(self.node, len(raw), dropped=dict(self.dropped))
-        fitted: list[tuple[str, Column, np.ndarray, FittedColumn]] = []
         has_features = np.zeros(len(raw), bool)
+        self.fitted = []
         for table, columns in zip(self.tables, self.columns):
             rows = rows_of(table, raw)
             train_rows = rows[trained]
             has_features |= rows >= 0
-            report.add_unknown(table, rows)
+            report.add_unknown(table, rows, keep_unrated)
             for name, column in columns.items():
                 try:
-                    fitted.append((name, column, rows, fit_nodes(column, train_rows, settings)))
+                    self.fitted.append(_Fitted(name, table, column, fit_nodes(column, train_rows, settings)))
                 except Unusable as error:
                     report.dropped[name] = str(error)
         report.nodes_with_features = int(has_features.sum())
-        report.schema, weights = _schema(fitted)
+        report.schema, weights = _schema(self.fitted)
         if report.schema:
             with open(
                 directory / features_file(self.node), "wb"
             ) as file:  # a full disk ends writing to a map by a signal
-                _write_array(file, len(raw), report.schema, fitted)
+                self._write_array(file, raw)
             if len(weights):
                 np.save(directory / weights_file(self.node), weights, allow_pickle=False)
         return report
+
+    def unknown_ids(self, raw: pa.ChunkedArray) -> pa.Array:
+        """Ids of the tables that are not in the dataset, in the order of the tables: distinct, of its type."""
+        own = [_typed(table, raw.type) for table in self.tables]
+        ids = pc.unique(pa.chunked_array(own, raw.type).drop_null())
+        return ids.filter(pc.invert(pc.is_in(ids, value_set=raw.combine_chunks())))
+
+    def encoded(self, raw: pa.ChunkedArray) -> Iterator[np.ndarray]:
+        """Encodes nodes with the constants of the written columns.
+
+        Args:
+            raw: Raw ids, of the type of those of the dataset; nodes that are in no table have no values.
+
+        Yields:
+            float32 ``[n, columns]`` of consecutive nodes.
+        """
+        rows = {id(table): rows_of(table, raw) for table in self.tables}
+        widths = [fitted.constants.width + bool(fitted.constants.details["missing"]) for fitted in self.fitted]
+        ends = np.cumsum([0, *widths]).tolist()
+        for block in blocks(len(raw), BLOCK):
+            x = np.empty((block.stop - block.start, ends[-1]), np.float32)
+            for fitted, first, end in zip(self.fitted, ends, ends[1:]):
+                x[:, first:end] = encode_nodes(fitted.column, rows[id(fitted.table)][block], fitted.constants)
+            yield x
+
+    def _write_array(self, file: BinaryIO, raw: pa.ChunkedArray) -> None:
+        """Writes the array of features, float32 ``[nodes, columns]``, a block of nodes at a time."""
+        width = sum(fitted.constants.width + bool(fitted.constants.details["missing"]) for fitted in self.fitted)
+        header = {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
+            "fortran_order": False,
+            "shape": (len(raw), width),
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        for x in self.encoded(raw):
+            file.write(x.data)
+
+
+def _typed(table: FeatureTable, kind: pa.DataType) -> pa.Array:
+    """The ids of a table as those of the dataset: int64, null where one is no integer, or strings."""
+    return integer_ids(table.ids) if pa.types.is_integer(kind) else table.ids.cast(kind)
 
 
 def _parse(table: FeatureTable, types: FeatureTypes, least: int, name: str) -> tuple[str, Column] | str:
@@ -125,35 +193,20 @@ def _parse(table: FeatureTable, types: FeatureTypes, least: int, name: str) -> t
     return kind, column
 
 
-def _write_array(file: BinaryIO, nodes: int, schema: tuple[FeatureGroup, ...], fitted: list[tuple]) -> None:
-    """Writes the array of features, float32 ``[nodes, columns]``, a block of nodes at a time."""
-    width = sum(group.columns for group in schema)
-    header = {
-        "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
-        "fortran_order": False,
-        "shape": (nodes, width),
-    }
-    np.lib.format.write_array_header_1_0(file, header)
-    for block in blocks(nodes, BLOCK):
-        x = np.empty((block.stop - block.start, width), np.float32)
-        for group, (_, column, rows, constants) in zip(schema, fitted):
-            x[:, group.slice] = encode_nodes(column, rows[block], constants)
-        file.write(x.data)
-
-
-def _schema(fitted: list[tuple[str, Column, np.ndarray, FittedColumn]]) -> tuple[tuple[FeatureGroup, ...], np.ndarray]:
+def _schema(every: list[_Fitted]) -> tuple[tuple[FeatureGroup, ...], np.ndarray]:
     """The groups of all columns, and their weights, one after another: float32 ``[weights]``."""
     groups: list[FeatureGroup] = []
     weights: list[np.ndarray] = []
     first = start = 0
-    for name, column, _, constants in fitted:
+    for fitted in every:
+        constants = fitted.constants
         details = dict(constants.details)
         if constants.weights is not None:
             details["weights"] = [start, *constants.weights.shape]
             weights.append(constants.weights.ravel())
             start += constants.weights.size
         columns = constants.width + bool(details["missing"])
-        groups.append(FeatureGroup(name, column.kind, first, columns, details))
+        groups.append(FeatureGroup(fitted.name, fitted.column.kind, first, columns, details))
         first += columns
     return tuple(groups), np.concatenate([np.zeros(0, np.float32), *weights])
 

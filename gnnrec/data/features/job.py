@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gnnrec.data.blocks import blocks, user_blocks
 from gnnrec.data.features.feature_tables import FeatureTables
 from gnnrec.data.features.kinds import FeatureSettings
+from gnnrec.data.features.new_movies import write_unrated
 from gnnrec.data.features.node_features import NODES, FeatureGroup, Node, write_schema
 from gnnrec.data.features.read_table import files_beside, find_files, read_tables
 from gnnrec.data.features.report import NodeReport, log_dropped, log_names
@@ -35,17 +37,24 @@ class FeatureJob:
         tables: Type of nodes -> parsed tables.
         files: All files that were read, for the manifest.
         settings: Options of encoding.
+        catalog: The movies file and the names of its columns, for the titles of movies without ratings, whose features
+            are kept; None to leave them out.
         reports: Reports of what was written.
     """
 
     tables: dict[Node, FeatureTables]
     files: list[Path]
     settings: FeatureSettings
+    catalog: tuple[Path | None, dict[str, str | None]] | None = None
     reports: list[NodeReport] = dataclasses.field(default_factory=list)
 
     @staticmethod
     def read(
-        paths: dict[Node, list[Path]], types: str | None, id_names: dict[Node, str | None], settings: FeatureSettings
+        paths: dict[Node, list[Path]],
+        types: str | None,
+        id_names: dict[Node, str | None],
+        settings: FeatureSettings,
+        catalog: tuple[Path | None, dict[str, str | None]] | None = None,
     ) -> FeatureJob | None:
         """Reads and parses tables; None if there are none.
 
@@ -54,6 +63,7 @@ class FeatureJob:
             types: ``--feature-types``.
             id_names: Type of nodes -> name of the column of ids, or None.
             settings: Options of encoding.
+            catalog: See :class:`FeatureJob`.
 
         Raises:
             UserError: Bad input.
@@ -68,7 +78,7 @@ class FeatureJob:
         given.check_names({node: [name for table in of for name in table.columns] for node, of in tables.items()})
         parsed = {node: FeatureTables.parse(node, of, given, settings.count) for node, of in tables.items()}
         all_files = [beside for names in files.values() for path in names for beside in files_beside(path)]
-        return FeatureJob(parsed, all_files, settings)
+        return FeatureJob(parsed, all_files, settings, catalog)
 
     def write(self, directory: Path) -> None:
         """Writes the features of a dataset whose other files, but the manifest, are in ``directory``.
@@ -81,12 +91,33 @@ class FeatureJob:
         schemas: dict[str, tuple[int, tuple[FeatureGroup, ...]]] = {}
         for node, tables in self.tables.items():
             raw = raw_ids(directory / f"{node}s.parquet", node)
-            report = tables.write(directory, raw, trained_nodes(directory, node, len(raw)), self.settings)
+            kept = node == "movie" and self.catalog is not None
+            report = tables.write(directory, raw, trained_nodes(directory, node, len(raw)), self.settings, kept)
             self.reports.append(report)
             if report.schema:
                 schemas[node] = len(raw), report.schema
+                if kept and self.catalog is not None:
+                    self._write_unrated(directory, raw, *self.catalog)
         if schemas:
             write_schema(directory, schemas)
+
+    def _write_unrated(
+        self, directory: Path, raw: pa.ChunkedArray, movies: Path | None, names: dict[str, str | None]
+    ) -> None:
+        """Writes the movies of the tables and of the movies file that have no ratings."""
+        from gnnrec.data.movies import listed_ids, movie_table
+
+        tables = self.tables["movie"]
+        ids, known = tables.unknown_ids(raw), raw.combine_chunks()
+        if movies is not None:
+            listed = listed_ids(movies, names, raw.type)
+            others = listed.filter(pc.invert(pc.is_in(listed, value_set=pa.concat_arrays([known, ids]))))
+            ids = pa.concat_arrays([ids, others])
+        if len(ids):
+            rows = ids.to_numpy() if pa.types.is_integer(ids.type) else np.array(ids.to_pylist(), object)
+            shown_as = pa.Table.from_pandas(movie_table(rows, movies, names)[0], preserve_index=False)
+            columns = {"movie": ids, **{name: shown_as[name].cast(pa.string()) for name in ("title", "genres")}}
+            write_unrated(directory, pa.table(columns), tables.encoded(pa.chunked_array([ids])))
 
     def log(self) -> None:
         """Prints the reports of what was written."""

@@ -28,10 +28,12 @@ class NewNodes:
     Attributes:
         ids: Raw ids, int64 or strings ``[nodes]``, distinct.
         x: float32 ``[nodes, columns]``, with the columns of the dataset.
+        texts: Columns of the files that have text, in the order of the ids: name -> strings ``[nodes]``.
     """
 
     ids: pa.Array
     x: np.ndarray
+    texts: dict[str, pa.Array] = dataclasses.field(default_factory=dict)
 
 
 def encode_new_nodes(
@@ -54,12 +56,48 @@ def encode_new_nodes(
     tables = read_tables(find_files(paths, features.node), features.node, id_name, years)
     ids = pc.unique(pa.chunked_array([_ids(table, text_ids) for table in tables]))
     raw = pa.chunked_array([ids])
+    texts = {name: text for table in tables for name, text in _texts(table, rows_of(table, raw)).items()}
     x = np.zeros((len(ids), features.x.shape[1]), np.float32)
     for group in features.schema:
         table = _table_with(tables, group)
         column, fitted = _parsed(table, group), fitted_column(features, group)
         x[:, group.slice] = encode_nodes(column, rows_of(table, raw), fitted)
-    return NewNodes(ids, x)
+    return NewNodes(ids, x, texts)
+
+
+def missing_values(features: NodeFeatures) -> np.ndarray:
+    """Features of a node without values, float32 ``[columns]``."""
+    x = np.zeros(features.x.shape[1], np.float32)
+    x[[group.slice.stop - 1 for group in features.schema if group.details.get("missing")]] = 1
+    return x
+
+
+def shown_columns(nodes: NewNodes) -> dict[str, pa.Array]:
+    """Columns ``title`` and ``genres`` of new movies: titles with their year, ids where there is no title."""
+    text_ids, nothing = nodes.ids.cast(pa.string()), pa.array([""] * len(nodes.ids), pa.string())
+    title, genres = nodes.texts.get("title"), nodes.texts.get("genres")
+    title = text_ids if title is None else pc.coalesce(pc.if_else(pc.equal(title, ""), None, title), text_ids)
+    genres = nothing if genres is None else pc.fill_null(genres, "")
+    return {"title": title, "genres": pc.if_else(pc.equal(genres, "(no genres listed)"), "", genres)}
+
+
+def _texts(table: FeatureTable, rows: np.ndarray) -> dict[str, pa.Array]:
+    """Titles, with the years that were taken out of them, and genres of a table, in the order of ``rows``."""
+    place, found = pa.array(rows, mask=rows < 0), {}
+    for name in ("title", "genres"):
+        column = table.columns.get(name)
+        if column is None or isinstance(column, np.ndarray):
+            continue
+        if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+            column = pc.binary_join(column.cast(pa.list_(pa.string())), "|")
+        text = column.cast(pa.string()).take(place)
+        year = table.columns.get("year")
+        if name == "title" and table.kinds.get("year") == "number" and isinstance(year, pa.Array):
+            year = year.cast(pa.string()).take(place)
+            with_year = pc.binary_join_element_wise(text, pc.binary_join_element_wise("(", year, ")", ""), " ")
+            text = pc.coalesce(with_year, text)
+        found[name] = text
+    return found
 
 
 def fitted_column(features: NodeFeatures, group: FeatureGroup) -> FittedColumn:

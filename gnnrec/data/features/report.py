@@ -40,12 +40,13 @@ class NodeReport:
     dropped: dict[str, str] = dataclasses.field(default_factory=dict)
     unknown: list[str] = dataclasses.field(default_factory=list)
 
-    def add_unknown(self, table: FeatureTable, rows: np.ndarray) -> None:
+    def add_unknown(self, table: FeatureTable, rows: np.ndarray, kept: bool = False) -> None:
         """Counts the ids of a table that are not in the dataset.
 
         Args:
             table: The table.
             rows: Row of the table of each node, or -1.
+            kept: Whether they are kept for exports.
 
         Raises:
             UnknownFeatureIds: No id is in the dataset.
@@ -61,8 +62,9 @@ class NodeReport:
                 f"check that '{shown(table.id_name)}' is the column of the ids (--{table.node}-column)"
             )
         count = int((~is_known).sum())
+        what = "kept for exports" if kept else "left out"
         self.unknown.append(
-            f"{table.name}: {count:,} {self.node}s without ratings are left out (the first: {shown(table.ids[first])})"
+            f"{table.name}: {count:,} {self.node}s without ratings are {what} (the first: {shown(table.ids[first])})"
         )
 
     def log(self) -> None:

@@ -64,6 +64,7 @@ class Lineage:
         loaded: LoadedRun,
         encoder: UserEncoder,
         movies: Vectors,
+        movie_ids: pd.Series,
         dtype: str,
         directory: ExportDirectory,
         world: World,
@@ -74,6 +75,7 @@ class Lineage:
             loaded: The run.
             encoder: Its encoder.
             movies: Vectors of all movies, as exported.
+            movie_ids: Their raw ids.
             dtype: Type of the embeddings.
             directory: The export to write.
             world: The ranks.
@@ -84,7 +86,7 @@ class Lineage:
         if self.parent is None:
             return
         blocks = _blocks(self.parent, loaded.scoring(), loaded.config.objective, movies.vector.shape[1], dtype)
-        ids = {"users": loaded.dataset.users["user"], "movies": loaded.dataset.movies["movie"]}
+        ids = {"users": loaded.dataset.users["user"], "movies": movie_ids}
         self.successor = fit_successor(self.parent, self.tolerance, blocks, encoder, movies, ids, directory, world)
 
     def follow(self, kind: str, ids: pd.Series, vectors: Vectors) -> Vectors:

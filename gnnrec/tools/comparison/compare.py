@@ -38,7 +38,8 @@ class CompareOptions:
         out: Directory to make, for comparison.json, comparison.csv, comparison.md, and every fit.
         models: Models to compare; by default all for the data's protocol (ratings: global mean, biases, biased MF,
             SVD++, item AutoRec, gat, gcn, sage; rankings: popularity, recent popularity,
-            item kNN, EASE, implicit ALS, gnn).
+            item kNN, EASE, implicit ALS, gnn; with features of movies also biases and kNN, biases and ridge; category
+            popularity, feature kNN, feature ridge).
         seeds: Fits of each model, with seeds from 0 on.
         config: YAML file of training options for the GNNs; by default none.
         set: Training options over those of the file, as OPTION=VALUE. Baselines use only refit.
