@@ -6,11 +6,9 @@ import dataclasses
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
@@ -21,6 +19,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, ExportPart, split_into_parts
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
+from gnnrec.inference.export_rows import write_arrays, write_rows
 from gnnrec.inference.export_state import has_state, read_state, write_state
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.generations.lineage import Lineage
@@ -175,11 +174,7 @@ def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> Pre
 
 
 def _lineage(options: ExportOptions) -> Lineage:
-    """Opens the export to follow, if any.
-
-    Raises:
-        UserError: It cannot be followed.
-    """
+    """Opens the export to follow, if any."""
     if options.parent is not None and (options.ratings is not None or options.user_features):
         raise UserError("--parent follows the users of a dataset: leave out --ratings and --user-features, or --parent")
     return Lineage.open(options.parent, options.tolerance, options.delta, options.out)
@@ -231,10 +226,10 @@ def _write_movies(
         ids, vectors = movies.ids.iloc[rows], movies.vectors
         vectors = lineage.follow("movies", ids, Vectors(vectors.vector[rows], vectors.bias[rows]))
         columns = {"cold": cold[rows]} if cold.any() else {}
-        directory.write(part.name, partial(_write, "movie", ids, vectors, options.dtype, columns))
+        directory.write(part.name, partial(write_rows, "movie", ids, vectors, options.dtype, columns))
     names, arrays = [], loaded.head_arrays()
     if arrays:
-        directory.write(_HEAD, partial(_write_arrays, arrays))
+        directory.write(_HEAD, partial(write_arrays, arrays))
         names.append(_HEAD)
     if movies.new is not None:
         directory.write(NEW_MOVIES_FILE, partial(pq.write_table, catalog_table(loaded.dataset, movies.new)))
@@ -264,30 +259,10 @@ def _write_users(
         norm = vectors.interest_norm
         columns = {} if norm is None else {"interest_norm": norm.cpu().numpy()}
         columns |= {"cold": cold[rows]} if cold.any() else {}
-        directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype, columns))
+        directory.write(part.name, partial(write_rows, "user", ids.iloc[rows], vectors, options.dtype, columns))
 
     write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
     return len(missing)
-
-
-def _write(kind: str, ids: pd.Series, vectors: Vectors, dtype: str, columns: dict[str, np.ndarray], path: Path) -> None:
-    """Writes one Parquet file with the raw id, ``embedding``, ``bias`` and further columns."""
-    block = vectors.vector.cpu().numpy().astype(dtype)
-    table = pa.table(
-        {
-            kind: pa.array(ids),
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(block.reshape(-1)), block.shape[1]),
-            "bias": pa.array(vectors.bias.cpu().numpy().astype(np.float32)),
-        }
-    )
-    for name, values in columns.items():
-        table = table.append_column(name, pa.array(values))
-    pq.write_table(table, path)
-
-
-def _write_arrays(arrays: dict[str, Any], path: Path) -> None:
-    with open(path, "wb") as file:  # given a path, NumPy would append its own suffix
-        np.savez(file, **arrays)
 
 
 def _manifest(

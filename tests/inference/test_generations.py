@@ -173,7 +173,7 @@ def test_a_changed_row_is_found(chain, tmp_path):
     [
         ({"delta": "delta"}, "pass that one with --parent"),
         ({"parent": "nothing"}, "is not a complete export"),
-        ({"parent": "first", "ratings": "ratings.csv"}, "leave --ratings out"),
+        ({"parent": "first", "ratings": "ratings.csv"}, "leave out --ratings"),
         ({"parent": "first", "dtype": "float16"}, "pass --dtype float32"),
         ({"parent": "made"}, "5 \\+ 0 columns"),
         ({"parent": "mlp"}, "MLP head"),

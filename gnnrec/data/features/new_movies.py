@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gnnrec.data.arrow_numbers import numbers
@@ -82,13 +83,15 @@ def write_unrated(directory: Path, table: pa.Table, blocks: Iterable[np.ndarray]
 def read_unrated(dataset: PreparedDataset) -> NewMovies | None:
     """Reads the movies of a dataset's catalog that have no ratings; None if there are none.
 
+    Movies that had none when the dataset was prepared, and have been appended to it since, are left out.
+
     Raises:
         UserError: The file is damaged.
     """
     entry, features = dataset.manifest.files.get(UNRATED_FILE), dataset.features("movie")
     if entry is None or features is None:
         return None
-    path = dataset.directory / UNRATED_FILE
+    path = dataset.path(UNRATED_FILE)
     if files.sha256(path) != entry["sha256"]:
         raise UserError(f"{path} does not match its checksum: {AGAIN}")
     try:
@@ -101,4 +104,6 @@ def read_unrated(dataset: PreparedDataset) -> NewMovies | None:
         raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): {AGAIN}") from None
     if x.dtype != np.float32 or not np.isfinite(x).all():
         raise UserError(f"{path} is damaged (features are not finite float32 numbers): {AGAIN}")
-    return NewMovies(table.select(["movie", "title", "genres"]), x)
+    rated = pc.is_in(table["movie"].combine_chunks(), value_set=dataset.table("movies")["movie"].combine_chunks())
+    found = NewMovies(table.select(["movie", "title", "genres"]), x).only(~rated.to_numpy(zero_copy_only=False))
+    return found if len(found) else None

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gnnrec.data.blocks import blocks
-from gnnrec.data.features.new_nodes import NewNodes, encode_new_nodes
+from gnnrec.data.features.new_movies import read_unrated
+from gnnrec.data.features.new_nodes import encode_new_nodes
 from gnnrec.data.features.node_features import NODES, FeatureGroup, Node, NodeFeatures, features_file, write_schema
 from gnnrec.data.manifest_builder import user_table
 from gnnrec.data.movies import movie_table
@@ -54,6 +55,7 @@ def write_movies(
     if path is None:
         table, _ = movie_table(new, None, named)
         table["row"] += dataset.num_movies
+        _name_from_catalog(table, dataset)
         _append_rows(dataset.table("movies"), table, directory / "movies.parquet")
         return 0
     before = dataset.movies
@@ -71,6 +73,19 @@ def write_movies(
     return listed
 
 
+def _name_from_catalog(table: pd.DataFrame, dataset: PreparedDataset) -> None:
+    """Gives new movies the titles and genres that the dataset's catalog has for them."""
+    unrated = read_unrated(dataset)
+    if unrated is None:
+        return
+    catalog = unrated.table.to_pandas().set_index("movie")
+    listed = table["movie"].isin(catalog.index)
+    for name in ("title", "genres"):
+        values = table[name].to_numpy(object)
+        values[listed] = catalog[name].reindex(table["movie"][listed]).to_numpy(object)
+        table[name] = pd.Series(values, dtype="str")
+
+
 def write_features(
     dataset: PreparedDataset,
     tables: dict[Node, list[str]],
@@ -82,7 +97,7 @@ def write_features(
 
     Args:
         dataset: The dataset before.
-        tables: Files of features.
+        tables: Files of features; new movies that they do not have take those of the dataset's catalog, if any.
         new: Raw ids of new nodes.
         id_names: Column of ids in tables, or None.
         directory: Where files are written.
@@ -105,9 +120,12 @@ def write_features(
         if node == "movie" and not len(new[node]) and not tables[node]:
             continue  # the file stays; that of users has a checksum for each shard, and shards have changed
         ids = dataset.table(f"{node}s")[node]
-        given: NewNodes | None = None
+        given: list[tuple[pa.ChunkedArray, np.ndarray]] = []
+        if node == "movie" and (unrated := read_unrated(dataset)) is not None:
+            given.append((unrated.ids, unrated.x))
         if tables[node]:
-            given = encode_new_nodes(features, tables[node], not pa.types.is_integer(ids.type), id_names[node])
+            found = encode_new_nodes(features, tables[node], not pa.types.is_integer(ids.type), id_names[node])
+            given.append((found.ids, found.x))
         _write(features, ids, new[node], given, directory)
     if schemas:
         write_schema(directory, schemas)
@@ -142,9 +160,13 @@ def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
 
 
 def _write(
-    features: NodeFeatures, known: pa.ChunkedArray, new: np.ndarray, given: NewNodes | None, directory: Path
+    features: NodeFeatures,
+    known: pa.ChunkedArray,
+    new: np.ndarray,
+    given: list[tuple[pa.ChunkedArray, np.ndarray]],
+    directory: Path,
 ) -> None:
-    """Writes the array of one type of nodes, a block at a time."""
+    """Writes the array of one type of nodes, a block at a time; of given ids and features the last ones count."""
     missing = np.zeros(features.x.shape[1], np.float32)
     for group in features.schema:
         if group.details.get("missing"):
@@ -162,9 +184,9 @@ def _write(
         file.write(np.ascontiguousarray(x, np.float32).view(np.uint8).data)
 
 
-def _fill(x: np.ndarray, ids: pa.ChunkedArray, given: NewNodes | None) -> None:
+def _fill(x: np.ndarray, ids: pa.ChunkedArray, given: list[tuple[pa.ChunkedArray, np.ndarray]]) -> None:
     """Replaces rows by those that are given for their ids."""
-    if given is None or not len(ids):
-        return
-    position = pc.fill_null(pc.index_in(ids, value_set=given.ids), -1).to_numpy()
-    x[position >= 0] = given.x[position[position >= 0]]
+    for given_ids, values in given:
+        if len(ids):
+            position = pc.fill_null(pc.index_in(ids, value_set=given_ids), -1).to_numpy()
+            x[position >= 0] = values[position[position >= 0]]

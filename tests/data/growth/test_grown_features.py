@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from gnnrec.cli.main import run_command
+from gnnrec.data.features.new_movies import read_unrated
 from gnnrec.data.growth.compact import CompactOptions, compact
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
@@ -66,3 +67,21 @@ def test_features_of_new_nodes(days, features, tmp_path):
     run_command(["prepare", str(data), "--forget-user", str(user), "--receipt", str(tmp_path / "receipt.json")])
     assert np.array_equal(PreparedDataset(data).features("user").read(), ages[kept])
     verify_data(data, VerifyDataOptions())
+
+
+def test_movies_of_the_catalog_bring_their_features_with_their_first_ratings(days, features, tmp_path):
+    """The table has all movies when the dataset is prepared: those without ratings are kept beside it."""
+    paths, data = write_days(days, tmp_path), tmp_path / "data"
+    features.to_csv(tmp_path / "all.csv", index=False)
+    prepare(data, PrepareOptions(ratings=paths[0], shards=4, movie_features=[str(tmp_path / "all.csv")]))
+    before = read_unrated(PreparedDataset(data))
+    run_command(["prepare", str(data), "--append", str(paths[1])])
+    grown = PreparedDataset(data)
+    x, ids = grown.features("movie").read(), grown.movies["movie"]
+    catalog = pd.Series(range(len(before)), before.ids.to_pandas())
+    new = ids.isin(catalog.index).to_numpy()
+    assert new.sum() > 1
+    assert np.array_equal(x[new], before.x[catalog[ids[new]]])
+    left = read_unrated(grown)
+    unrated = set() if left is None else set(left.ids.to_pylist())
+    assert unrated == set(catalog.index) - set(ids)
