@@ -31,6 +31,7 @@ def load(world: World, directory: str) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 @pytest.mark.processes
+@pytest.mark.xdist_group("rank invariance")  # its worker has started the server that forks ranks
 def test_two_ranks_load_a_grown_dataset_as_one_does(days, tmp_path):
     grown, _ = grown_and_fresh(days, tmp_path, shards=4, test=0.2)
     (one,) = run_on_ranks(1, load, str(grown.directory))
