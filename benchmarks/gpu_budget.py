@@ -23,6 +23,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -147,17 +148,32 @@ def coefficients(features: np.ndarray, read: np.ndarray) -> np.ndarray:
     return np.linalg.solve(features, read)
 
 
-def budget(sizes: list[Size], names: list[str], checkout: Path = REPOSITORY) -> dict[str, dict]:
-    """Counts cases on all datasets; the last one is the check, which has the figures other than bytes."""
-    specs = []
-    for size in sizes:
-        everything = cases(size.ratings, size.ranking, int(size.features[1]))
-        specs.append({name: everything[name] for name in names})
-    for spec in specs[:-1]:
-        for name in NOT_LINEAR:
-            spec.pop(name, None)
-    counts = [count(spec, checkout) for spec in specs]
-    return {name: _row(sizes, [found[name] for found in counts if name in found]) for name in names}
+def budget(sizes: list[Size], names: list[str], checkout: Path = REPOSITORY, jobs: int = 1) -> dict[str, dict]:
+    """Counts cases on all datasets; the last one is the check, which has the figures other than bytes.
+
+    Args:
+        sizes: The datasets.
+        names: The cases.
+        checkout: The package to count.
+        jobs: Most processes at a time; each counts one case on one dataset.
+    """
+    # The last dataset is the largest, so its cases start first.
+    tasks = [
+        (number, name)
+        for number in reversed(range(len(sizes)))
+        for name in names
+        if name not in NOT_LINEAR or number == len(sizes) - 1
+    ]
+
+    def counted(task: tuple[int, str]) -> dict:
+        number, name = task
+        size = sizes[number]
+        case = cases(size.ratings, size.ranking, int(size.features[1]))[name]
+        return count({name: case}, checkout)[name]
+
+    with ThreadPoolExecutor(jobs) as pool:
+        found = dict(zip(tasks, pool.map(counted, tasks)))
+    return {name: _row(sizes, [found[task] for task in sorted(found) if task[1] == name]) for name in names}
 
 
 def _row(sizes: list[Size], counts: list[dict]) -> dict:
@@ -191,10 +207,10 @@ def _bytes(sizes: list[Size], counts: list[dict]) -> dict:
     }
 
 
-def before_of(path: Path, sizes: list[Size], names: list[str]) -> dict[str, dict]:
+def before_of(path: Path, sizes: list[Size], names: list[str], jobs: int = 1) -> dict[str, dict]:
     """Figures before: an earlier result's figures after, or the counts of another checkout."""
     if path.is_dir():
-        return budget(sizes, names, path)
+        return budget(sizes, names, path, jobs)
     earlier = json.loads(path.read_text(encoding="utf-8"))
     return {name: row["after"] for name, row in earlier["configs"].items()}
 
@@ -219,6 +235,7 @@ def main() -> None:
     parser.add_argument("--place", type=Path, help="keep the generated datasets here (default: a temporary directory)")
     names = list(cases(Path(), Path(), 1))
     parser.add_argument("--configs", nargs="+", choices=names, default=names, help="count these only, without a result")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time (default: %(default)s)")
     parser.add_argument("--no-result", action="store_true", help="print the table and write no result file")
     options = parser.parse_args()
     if options.before is not None and not options.before.exists():
@@ -226,8 +243,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = options.place or Path(name)
         sizes = [prepare(place / "-".join(map(str, size)), *size) for size in [*SIZES, CHECK]]
-        before = before_of(options.before, sizes, options.configs) if options.before else {}
-        after = budget(sizes, options.configs)
+        before = before_of(options.before, sizes, options.configs, options.jobs) if options.before else {}
+        after = budget(sizes, options.configs, jobs=options.jobs)
     configs = {name: {"before": before.get(name), "after": row} for name, row in after.items()}
     print_table(configs)
     if options.configs == names and not options.no_result:

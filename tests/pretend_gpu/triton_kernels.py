@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from gnnrec.kernels import dispatch
+from tests.pretend_gpu.fast_interpreter import speed_up
 
 #: Called after each launch with the name of the kernel and its bytes.
 OnLaunch = Callable[[str, int], None]
@@ -74,18 +75,10 @@ def run_triton_kernels(
         on_launch: Called after each launch.
         on_mixing: Called before the error of a launch with tensors of two devices.
     """
-    from triton.runtime import interpreter
     from triton.runtime.interpreter import InterpretedFunction
 
+    speed_up()
     touched, run = TouchedBytes(), InterpretedFunction.run
-    patched: set[Callable] = set()
-
-    def call(function: Any, *arguments: Any, **options: Any) -> Any:
-        # As in Triton, which patches its language anew in every call of a function by a program.
-        if function.fn not in patched:
-            interpreter._patch_lang(function.fn)
-            patched.add(function.fn)
-        return function.rewrite()(*arguments, **options)
 
     def launch(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
         tensors = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Tensor)]
@@ -96,13 +89,12 @@ def run_triton_kernels(
             raise RuntimeError(f"kernel {name} got tensors on the CPU and others on {device_type}")
         values = tree_map(lambda leaf: leaf.values if isinstance(leaf, tensor_class) else leaf, (arguments, options))
         before = touched.total
-        patched.clear()
         with _disable_current_modes(), torch.no_grad():
             run(kernel, *values[0], grid=grid, warmup=warmup, **values[1])
         if any(on_device) and not (isinstance(grid, tuple) and 0 in grid):
             on_launch(name, touched.total - before)
 
-    InterpretedFunction.run, InterpretedFunction.__call__ = launch, call
+    InterpretedFunction.run = launch
     dispatch._COMPILERS[device_type] = dispatch._COMPILERS["cuda"]
 
 
