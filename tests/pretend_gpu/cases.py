@@ -18,6 +18,8 @@ CASES = {
     "no control variate": ["--config=configs/ml20m_gcn.yaml", "--model.layers=2", "--loader.control_variate=false"],
     "whole neighborhoods": ["--config=configs/ml20m_sage.yaml", *WHOLE],
     "PyG's sampler": ["--config=configs/ml20m_sage.yaml", *WHOLE, "--loader.sampler=pyg"],
+    "MLP head": ["--config=configs/ml20m_sage.yaml", "--model.head=mlp"],
+    "message tables in bfloat16": ["--config=configs/ml20m_gcn.yaml", "--model.message_tables=bf16"],
     "rows on the host": ["--config=configs/ml20m_sage.yaml", "--user_rows=host"],
     "active movies": ["--config=configs/ml20m_gat.yaml", "--loader.movie_rows=active"],
 }
