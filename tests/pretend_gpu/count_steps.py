@@ -32,9 +32,9 @@ from tests.pretend_gpu.counting import Counts
 from tests.pretend_gpu.device import counting, pretend_gpu
 from tests.pretend_gpu.triton_kernels import interpreted
 
-#: Table cells that a program of the Triton kernels of lists reads at a time in the interpreter: as on a GPU, times 32.
+#: Table cells that a program of the Triton kernels of lists reads at a time in the interpreter: as on a GPU, times 4.
 #: It takes as many seconds as there are reads; bytes and launches do not depend on them.
-_READ = 1 << 15
+_READ = 1 << 12
 #: Most entries of a list for one program, as on a GPU.
 _CHUNK = 512
 

@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tests.pretend_gpu import batched_interpreter
+from tests.pretend_gpu.batched_interpreter import is_batched
+
 
 @functools.cache
 def speed_up() -> None:
@@ -26,6 +29,7 @@ def speed_up() -> None:
         if languages not in patched:
             patch_language(function)
             patched.add(languages)
+            tl.tensor.__bool__, tl.tensor.__index__ = batched_interpreter.truth, batched_interpreter.number
         return interpreter._LangPatchScope()  # nothing to restore
 
     def numpy_type(kind: Any) -> np.dtype:
@@ -34,6 +38,7 @@ def speed_up() -> None:
 
     interpreter._patch_lang, interpreter._get_np_dtype = patch_once, numpy_type
     interpreter.ScanOps.generic_scan = _scan
+    batched_interpreter.install()
     _share_types(tl.core)
 
 
@@ -74,15 +79,18 @@ def _types(tl: Any) -> dict[str, np.dtype]:
 
 def _scan(scan: Any, values: Any) -> list[Any]:
     """Combines each number with those 1, 2, 4 and so on places before, whole tensors at a time."""
-    data = [value.handle.data for value in values]
-    shape, axis = data[0].shape, scan.axis
-    place = np.arange(shape[axis]).reshape([-1 if number == axis % len(shape) else 1 for number in range(len(shape))])
+    data, ahead = [value.handle.data for value in values], is_batched(values[0].handle)
+    if any(is_batched(value.handle) != ahead for value in values):
+        shape = np.broadcast_shapes(*(part.shape for part in data))
+        data, ahead = [np.broadcast_to(part, shape).view(batched_interpreter.Batched) for part in data], True
+    shape, axis = data[0].shape, scan.axis + ahead
+    place = np.arange(shape[axis]).reshape([-1 if number == axis else 1 for number in range(len(shape))])
     step = 1
     while step < shape[axis]:
         before = [scan.to_tensor(np.roll(part, step, axis), value.dtype) for part, value in zip(data, values)]
         own = [scan.to_tensor(part, value.dtype) for part, value in zip(data, values)]
         combined = scan.combine_fn.fn(*before, *own)
         combined = combined if isinstance(combined, tuple) else (combined,)
-        data = [np.where(place >= step, new.handle.data, part) for new, part in zip(combined, data)]
+        data = [np.where(place >= step, new.handle.data, part).view(type(part)) for new, part in zip(combined, data)]
         step *= 2
     return [scan.to_tensor(part, value.dtype) for part, value in zip(data, values)]
