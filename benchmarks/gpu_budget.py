@@ -40,7 +40,7 @@ CHECK = (170, 110, 60)
 #: Steps that a pass over the users takes at MovieLens 20M's size, with 16,384 seed users.
 STEPS_A_PASS = 9
 #: Rankings take a fixed number of users in a step, so their bytes are not those of a share of the users.
-NOT_LINEAR = ("ranking_squared",)
+NOT_LINEAR = ("ranking_squared", "ranking_drawn")
 REPOSITORY = Path(__file__).resolve().parents[1]
 #: Folders of this checkout that another one is counted with.
 _OWN = ("benchmarks", "tests")
@@ -70,12 +70,15 @@ def cases(ratings: Path, ranking: Path, users: int) -> dict[str, dict]:
         users: Users of both.
     """
     seeds = f"--loader.seed_users={-(-users // STEPS_A_PASS)}"
-    found = {"ml20m_full": _case(ratings, "--config=configs/ml20m_full.yaml")}
+    full = "--config=configs/ml20m_full.yaml"
+    found = {"ml20m_full": _case(ratings, full)}
+    found["ml20m_full_bf16"] = _case(ratings, full, "--model.message_tables=bf16")
     for name in ("ml20m_sage", "ml20m_gat", "ml20m_gcn"):
         found[name] = _case(ratings, f"--config=configs/{name}.yaml", seeds)
     # The closed form is computed once, before the first step.
     options = "--config=configs/ml20m_ranking.yaml", "--ranking.start=random", "--ranking.users_a_step=8"
     found["ranking_squared"] = _case(ranking, *options)
+    found["ranking_drawn"] = _case(ranking, *options, "--ranking.loss=sampled_softmax")
     found["validation"] = found["ml20m_full"] | {"counts": "validation"}
     return found
 
@@ -155,25 +158,18 @@ def budget(sizes: list[Size], names: list[str], checkout: Path = REPOSITORY, job
         sizes: The datasets.
         names: The cases.
         checkout: The package to count.
-        jobs: Most processes at a time; each counts one case on one dataset.
+        jobs: Most processes at a time; each counts one dataset.
     """
-    # The last dataset is the largest, so its cases start first.
-    tasks = [
-        (number, name)
-        for number in reversed(range(len(sizes)))
-        for name in names
-        if name not in NOT_LINEAR or number == len(sizes) - 1
-    ]
-
-    def counted(task: tuple[int, str]) -> dict:
-        number, name = task
-        size = sizes[number]
-        case = cases(size.ratings, size.ranking, int(size.features[1]))[name]
-        return count({name: case}, checkout)[name]
-
+    specs = []
+    for size in sizes:
+        everything = cases(size.ratings, size.ranking, int(size.features[1]))
+        specs.append({name: everything[name] for name in names})
+    for spec in specs[:-1]:
+        for name in NOT_LINEAR:
+            spec.pop(name, None)
     with ThreadPoolExecutor(jobs) as pool:
-        found = dict(zip(tasks, pool.map(counted, tasks)))
-    return {name: _row(sizes, [found[task] for task in sorted(found) if task[1] == name]) for name in names}
+        counts = list(pool.map(lambda spec: count(spec, checkout), reversed(specs)))[::-1]
+    return {name: _row(sizes, [found[name] for found in counts if name in found]) for name in names}
 
 
 def _row(sizes: list[Size], counts: list[dict]) -> dict:
