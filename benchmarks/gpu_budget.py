@@ -23,6 +23,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ CHECK = (170, 110, 60)
 #: Steps that a pass over the users takes at MovieLens 20M's size, with 16,384 seed users.
 STEPS_A_PASS = 9
 #: Rankings take a fixed number of users in a step, so their bytes are not those of a share of the users.
-NOT_LINEAR = ("ranking_squared",)
+NOT_LINEAR = ("ranking_squared", "ranking_drawn")
 REPOSITORY = Path(__file__).resolve().parents[1]
 #: Folders of this checkout that another one is counted with.
 _OWN = ("benchmarks", "tests")
@@ -69,12 +70,15 @@ def cases(ratings: Path, ranking: Path, users: int) -> dict[str, dict]:
         users: Users of both.
     """
     seeds = f"--loader.seed_users={-(-users // STEPS_A_PASS)}"
-    found = {"ml20m_full": _case(ratings, "--config=configs/ml20m_full.yaml")}
+    full = "--config=configs/ml20m_full.yaml"
+    found = {"ml20m_full": _case(ratings, full)}
+    found["ml20m_full_bf16"] = _case(ratings, full, "--model.message_tables=bf16")
     for name in ("ml20m_sage", "ml20m_gat", "ml20m_gcn"):
         found[name] = _case(ratings, f"--config=configs/{name}.yaml", seeds)
     # The closed form is computed once, before the first step.
     options = "--config=configs/ml20m_ranking.yaml", "--ranking.start=random", "--ranking.users_a_step=8"
     found["ranking_squared"] = _case(ranking, *options)
+    found["ranking_drawn"] = _case(ranking, *options, "--ranking.loss=sampled_softmax")
     found["validation"] = found["ml20m_full"] | {"counts": "validation"}
     return found
 
@@ -147,8 +151,15 @@ def coefficients(features: np.ndarray, read: np.ndarray) -> np.ndarray:
     return np.linalg.solve(features, read)
 
 
-def budget(sizes: list[Size], names: list[str], checkout: Path = REPOSITORY) -> dict[str, dict]:
-    """Counts cases on all datasets; the last one is the check, which has the figures other than bytes."""
+def budget(sizes: list[Size], names: list[str], checkout: Path = REPOSITORY, jobs: int = 1) -> dict[str, dict]:
+    """Counts cases on all datasets; the last one is the check, which has the figures other than bytes.
+
+    Args:
+        sizes: The datasets.
+        names: The cases.
+        checkout: The package to count.
+        jobs: Most processes at a time; each counts one dataset.
+    """
     specs = []
     for size in sizes:
         everything = cases(size.ratings, size.ranking, int(size.features[1]))
@@ -156,7 +167,8 @@ def budget(sizes: list[Size], names: list[str], checkout: Path = REPOSITORY) -> 
     for spec in specs[:-1]:
         for name in NOT_LINEAR:
             spec.pop(name, None)
-    counts = [count(spec, checkout) for spec in specs]
+    with ThreadPoolExecutor(jobs) as pool:
+        counts = list(pool.map(lambda spec: count(spec, checkout), reversed(specs)))[::-1]
     return {name: _row(sizes, [found[name] for found in counts if name in found]) for name in names}
 
 
@@ -191,10 +203,10 @@ def _bytes(sizes: list[Size], counts: list[dict]) -> dict:
     }
 
 
-def before_of(path: Path, sizes: list[Size], names: list[str]) -> dict[str, dict]:
+def before_of(path: Path, sizes: list[Size], names: list[str], jobs: int = 1) -> dict[str, dict]:
     """Figures before: an earlier result's figures after, or the counts of another checkout."""
     if path.is_dir():
-        return budget(sizes, names, path)
+        return budget(sizes, names, path, jobs)
     earlier = json.loads(path.read_text(encoding="utf-8"))
     return {name: row["after"] for name, row in earlier["configs"].items()}
 
@@ -219,6 +231,7 @@ def main() -> None:
     parser.add_argument("--place", type=Path, help="keep the generated datasets here (default: a temporary directory)")
     names = list(cases(Path(), Path(), 1))
     parser.add_argument("--configs", nargs="+", choices=names, default=names, help="count these only, without a result")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time (default: %(default)s)")
     parser.add_argument("--no-result", action="store_true", help="print the table and write no result file")
     options = parser.parse_args()
     if options.before is not None and not options.before.exists():
@@ -226,8 +239,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = options.place or Path(name)
         sizes = [prepare(place / "-".join(map(str, size)), *size) for size in [*SIZES, CHECK]]
-        before = before_of(options.before, sizes, options.configs) if options.before else {}
-        after = budget(sizes, options.configs)
+        before = before_of(options.before, sizes, options.configs, options.jobs) if options.before else {}
+        after = budget(sizes, options.configs, jobs=options.jobs)
     configs = {name: {"before": before.get(name), "after": row} for name, row in after.items()}
     print_table(configs)
     if options.configs == names and not options.no_result:

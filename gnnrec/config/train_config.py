@@ -145,6 +145,12 @@ class TrainConfig:
                 "choose a multiple, or --model.concat false"
             )
 
+        if self.model.architecture == "gat" and self.model.message_tables == "bf16":
+            raise UserError(
+                "--model.message-tables bf16 is for sums with fixed weights, which --model.architecture gat does "
+                "not have: choose gcn or sage, or leave it out"
+            )
+
     def value(self, name: str) -> Any:
         """The value of a dotted option name."""
         return attrgetter(name)(self)

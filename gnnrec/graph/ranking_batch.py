@@ -134,7 +134,8 @@ class NegativeSampler:
         popularity: Training ratings of each movie over all ranks, ``[movies]``.
         power: Exponent; 0 draws uniformly among movies with ratings, 1 in proportion to their ratings.
         count: Negatives per edge.
-        attempts: Draws per negative; if all are movies that the user likes, the negative gets weight 0.
+        attempts: Draws per negative; if all are movies that the user likes, the negative gets weight 0. A device makes
+            all of them, so that the host need not wait.
     """
 
     def __init__(self, popularity: Tensor, power: float, count: int, attempts: int = 8):
@@ -164,7 +165,8 @@ class NegativeSampler:
             movie = torch.where(new, movie, drawn)
             place = torch.searchsorted(liked, owner + movie).clamp_(max=max(liked.numel() - 1, 0))
             new = liked[place] != owner + movie
-            if bool(new.all()):
+            # More rounds change no negative; where the host would wait for a device to know, it takes all of them.
+            if new.device.type == "cpu" and bool(new.all()):
                 break
         batch.negatives = movie.to(torch.int32)
         batch.negative_weight = new.to(dtype)

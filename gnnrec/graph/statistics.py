@@ -52,7 +52,7 @@ class MessageStatistics:
             every, edges = graph.edge_orders.by_movie, self.edges
             start, user, order = every.movie_pointer, every.user, every.order
             if edges.movie.numel() == graph.num_edges:
-                messages = start, user.to(torch.int32), order.to(torch.int64)
+                messages = start, user.to(torch.int32), order
                 self._by_movie.append((messages, (torch.zeros_like(start), messages[1][:0], messages[2][:0])))
             else:
                 sizes = edges.movie.numel(), edges.target_movie.numel()

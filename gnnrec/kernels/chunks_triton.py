@@ -30,7 +30,7 @@ class Reading:
         pointer: Start of each list, int64 ``[lists + 1]``.
         entry: Table row that each entry reads, int32 ``[entries]``.
         factor: float ``[entries]``; None if no sum is scaled.
-        order: Position of the factor of each entry, int64 ``[entries]``; None for the entry's own position.
+        order: Position of the factor of each entry, int32 or int64 ``[entries]``; None for the entry's own position.
     """
 
     pointer: Tensor

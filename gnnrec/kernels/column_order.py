@@ -24,6 +24,6 @@ def select_by_column(
 
     Returns:
         :attr:`gnnrec.kernels.lists.CSRLists.by_column` of the messages, and of the targets: the start of each column
-        among them, int64 ``[columns + 1]``, and row and place in this order, int32 and int64 ``[n]``.
+        among them, int64 ``[columns + 1]``, and row and place in this order, int32 ``[n]``.
     """
     return _KERNELS[slot.device.type].select_by_column(pointer, row, order, slot, sizes)

@@ -24,5 +24,5 @@ def _select(pointer: Tensor, row: Tensor, slot: Tensor, size: int) -> ByColumn:
     return (
         offsets(kept)[pointer],
         row.index_select(0, place).to(torch.int32),
-        slot.index_select(0, place).to(torch.int64),
+        slot.index_select(0, place),
     )

@@ -27,7 +27,7 @@ def select_by_column(
         (
             torch.empty_like(pointer),
             torch.empty(size, dtype=torch.int32, device=device),
-            torch.empty(size, dtype=torch.int64, device=device),
+            torch.empty(size, dtype=torch.int32, device=device),
         )
         for size in sizes
     )

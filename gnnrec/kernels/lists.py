@@ -51,7 +51,7 @@ class CSRLists:
 
     @property
     def by_column(self) -> ByColumn:
-        """Entries sorted by column: pointer int64 ``[columns + 1]``, row int32 and order int64 ``[entries]``.
+        """Entries sorted by column: pointer int64 ``[columns + 1]``, row int32, order int32 or int64 ``[entries]``.
 
         For sums over columns without atomic additions, on GPUs. Computed once.
         """

@@ -18,19 +18,20 @@ from gnnrec.kernels.operators import operator
 _KERNELS = dispatch.KernelTable("sums", sums_reference)
 
 
-def gather_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor:
+def gather_sums(value: Tensor, second: Tensor | None, lists: CSRLists, narrow: bool = False) -> Tensor:
     """Computes ``out[i] = row_scale[i] * sum of weight * value[entry[e]] + factor[e] * second[entry[e]]``, e in list i.
 
     Args:
         value: float32, float64 or bfloat16 ``[columns, width]``; differentiable.
         second: Like ``value``, or None: entries are then weighted by ``factor`` if the lists have one.
         lists: The lists.
+        narrow: Read the rows of the tables, and those of the gradient of the sums, in bfloat16.
 
     Returns:
         ``[rows, width]``, summed in float32 or float64.
     """
     recorded = torch.is_grad_enabled() and any(table is not None and table.requires_grad for table in (value, second))
-    return _gather(value, second, *_tensors(lists, by_column=recorded))
+    return _gather(value, second, *_tensors(lists, by_column=recorded), narrow)
 
 
 def bag(values: Tensor, index: Tensor, pointer: Tensor, factor: Tensor | None = None) -> Tensor:
@@ -45,7 +46,7 @@ def bag(values: Tensor, index: Tensor, pointer: Tensor, factor: Tensor | None = 
     return gather_sums(values, None, CSRLists(pointer, index, len(values), factor))
 
 
-def scatter_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tensor:
+def scatter_sums(value: Tensor, second: Tensor | None, lists: CSRLists, narrow: bool = False) -> Tensor:
     """Computes ``out[j] = sum over e with entry[e] == j: row_scale[i] * (weight * value[i] + factor[e] * second[i])``.
 
     ``i`` is the list that contains ``e``.
@@ -54,11 +55,21 @@ def scatter_sums(value: Tensor, second: Tensor | None, lists: CSRLists) -> Tenso
         value: float32, float64 or bfloat16 ``[rows, width]``; differentiable.
         second: Like ``value``, or None: entries are then weighted by ``factor`` if the lists have one.
         lists: The lists.
+        narrow: As in :func:`gather_sums`.
 
     Returns:
         ``[columns, width]``, summed in float32 or float64.
     """
-    return _scatter(value, second, *_tensors(lists, by_column=True))
+    return _scatter(value, second, *_tensors(lists, by_column=True), narrow)
+
+
+def _read(narrow: bool, *tables: Tensor | None) -> list[Tensor]:
+    """Returns the tables that kernels read, without None: in bfloat16, or float64 numbers of 8 bits."""
+    given = [table for table in tables if table is not None]
+    if not narrow:
+        return given
+    rounded = [table.to(torch.bfloat16) for table in given]
+    return [table.to(torch.float64) if old.dtype == torch.float64 else table for table, old in zip(rounded, given)]
 
 
 def _tensors(lists: CSRLists, by_column: bool) -> tuple:
@@ -83,8 +94,9 @@ def _gather(
     order: Tensor | None,
     weight: float,
     columns: int,
+    narrow: bool,
 ) -> Tensor:
-    tables = [value] if second is None else [value, second]
+    tables = _read(narrow, value, second)
     return _KERNELS[value.device.type].gather(tables, [pointer, entry, factor, row_scale], weight)[0]
 
 
@@ -101,8 +113,9 @@ def _scatter(
     order: Tensor | None,
     weight: float,
     columns: int,
+    narrow: bool,
 ) -> Tensor:
-    tables = [value] if second is None else [value, second]
+    tables = _read(narrow, value, second)
     lists = [pointer, entry, factor, row_scale]
     return _KERNELS[value.device.type].scatter(tables, lists, [column_pointer, row, order], weight, columns)[0]
 
@@ -115,10 +128,10 @@ def _gather_pair(
     factor: Tensor,
     row_scale: Tensor | None,
     weight: float,
+    narrow: bool,
 ) -> tuple[Tensor, Tensor]:
-    return tuple(
-        _KERNELS[gradient.device.type].gather([gradient], [pointer, entry, factor, row_scale], weight, pair=True)
-    )
+    lists = [pointer, entry, factor, row_scale]
+    return tuple(_KERNELS[gradient.device.type].gather(_read(narrow, gradient), lists, weight, pair=True))
 
 
 @operator("gnnrec::scatter_pair")
@@ -133,9 +146,14 @@ def _scatter_pair(
     order: Tensor | None,
     weight: float,
     columns: int,
+    narrow: bool,
 ) -> tuple[Tensor, Tensor]:
-    kernels, lists = _KERNELS[gradient.device.type], [pointer, entry, factor, row_scale]
-    return tuple(kernels.scatter([gradient], lists, [column_pointer, row, order], weight, columns, pair=True))
+    kernels, lists, tables = (
+        _KERNELS[gradient.device.type],
+        [pointer, entry, factor, row_scale],
+        _read(narrow, gradient),
+    )
+    return tuple(kernels.scatter(tables, lists, [column_pointer, row, order], weight, columns, pair=True))
 
 
 @_gather.dispatched.register_fake
@@ -145,7 +163,7 @@ def _(value, second, pointer, *others):
 
 @_scatter.dispatched.register_fake
 def _(value, second, *others):
-    return value.new_empty(others[-1], value.shape[1], dtype=torch.promote_types(value.dtype, torch.float32))
+    return value.new_empty(others[-2], value.shape[1], dtype=torch.promote_types(value.dtype, torch.float32))
 
 
 @_gather_pair.dispatched.register_fake
@@ -156,12 +174,12 @@ def _(gradient, pointer, *others):
 
 @_scatter_pair.dispatched.register_fake
 def _(gradient, *others):
-    shape = others[-1], gradient.shape[1]
+    shape = others[-2], gradient.shape[1]
     return tuple(gradient.new_empty(shape, dtype=torch.promote_types(gradient.dtype, torch.float32)) for _ in range(2))
 
 
 def _keep(ctx, inputs, output) -> None:
-    value, second, *lists, ctx.weight, ctx.columns = inputs
+    value, second, *lists, ctx.weight, ctx.columns, ctx.narrow = inputs
     ctx.dtypes = value.dtype, None if second is None else second.dtype
     ctx.save_for_backward(*lists)
 
@@ -169,19 +187,19 @@ def _keep(ctx, inputs, output) -> None:
 def _gather_backward(ctx, gradient: Tensor):
     lists, gradient = ctx.saved_tensors, gradient.contiguous()
     if ctx.dtypes[1] is None:
-        gradients = _scatter.dispatched(gradient, None, *lists, ctx.weight, ctx.columns), None
+        gradients = _scatter.dispatched(gradient, None, *lists, ctx.weight, ctx.columns, ctx.narrow), None
     else:
-        gradients = _scatter_pair.dispatched(gradient, *lists, ctx.weight, ctx.columns)
-    return *_cast(gradients, ctx.dtypes), *[None] * 9
+        gradients = _scatter_pair.dispatched(gradient, *lists, ctx.weight, ctx.columns, ctx.narrow)
+    return *_cast(gradients, ctx.dtypes), *[None] * 10
 
 
 def _scatter_backward(ctx, gradient: Tensor):
     lists, gradient = ctx.saved_tensors, gradient.contiguous()
     if ctx.dtypes[1] is None:
-        gradients = _gather.dispatched(gradient, None, *lists, ctx.weight, ctx.columns), None
+        gradients = _gather.dispatched(gradient, None, *lists, ctx.weight, ctx.columns, ctx.narrow), None
     else:
-        gradients = _gather_pair.dispatched(gradient, *lists[:4], ctx.weight)
-    return *_cast(gradients, ctx.dtypes), *[None] * 9
+        gradients = _gather_pair.dispatched(gradient, *lists[:4], ctx.weight, ctx.narrow)
+    return *_cast(gradients, ctx.dtypes), *[None] * 10
 
 
 def _cast(gradients: tuple, dtypes: tuple) -> list[Tensor | None]:

@@ -149,6 +149,7 @@ class BipartiteConv(nn.Module):
         marks_use: ``partial`` itself calls :meth:`~gnnrec.distributed.world.World.use` on what it computes from
             receivers, which are the same on every rank; otherwise ``forward`` calls it on the receivers.
         receives_message_inputs: The first layer's receivers are their message embeddings, not their id embeddings.
+        narrow: :meth:`sum_messages` reads rows for each message in bfloat16; set after a first layer is built.
     """
 
     heads: int = 0
@@ -156,6 +157,7 @@ class BipartiteConv(nn.Module):
     linear: bool = False
     marks_use: bool = False
     receives_message_inputs: bool = False
+    narrow: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -265,7 +267,7 @@ class BipartiteConv(nn.Module):
         Returns:
             Float ``[receivers, channels]``.
         """
-        total = sum_values(inputs.value, inputs.residual_value, messages, sender_scale)
+        total = sum_values(inputs.value, inputs.residual_value, messages, sender_scale, self.narrow)
         if self.num_levels:
             levels = messages.level_counts if sender_scale is None else messages.level_sums(sender_scale)
             with full_precision(total):

@@ -52,6 +52,8 @@ class EncoderLayer(nn.Module):
         user_degree, movie_degree = mean_degrees
         self.to_users = build_layer(options, LayerSpec(first, num_levels, movie_degree, options.user_ids))
         self.to_movies = build_layer(options, LayerSpec(first, num_levels, user_degree, options.movie_ids))
+        for conv in (self.to_users, self.to_movies):
+            conv.narrow = first and options.message_tables == "bf16"
         self.user_out = nn.Linear(options.dim, options.dim, bias=False)
         self.movie_out = nn.Linear(options.dim, options.dim, bias=False)
 

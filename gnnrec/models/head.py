@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 from gnnrec.graph.batch import Targets
 from gnnrec.kernels.pairs import pair_scores
@@ -84,20 +88,51 @@ class MLPHead(nn.Module):
         scale: Tensor | None = None,
     ) -> Tensor:
         """Scores targets like :meth:`DotHead.forward`, in blocks whose hidden units are recomputed in backward."""
-        users, movies = self.user(users), self.movie(movies)
         owner = owners(targets.pointer)
-        blocks = [
-            checkpoint(self._pairs, users, movies, owner[start : start + BLOCK], targets.movie[start : start + BLOCK],
-                       use_reentrant=False, preserve_rng_state=False)  # nothing in it is random
-            for start in range(0, max(owner.numel(), 1), BLOCK)
-        ]  # fmt: skip
-        scores = torch.cat(blocks) if scale is None else torch.cat(blocks) * scale
+        scores = _Scores.apply(self.user(users), self.movie(movies), self.out.weight, owner, targets.movie)
+        scores = scores if scale is None else scores * scale
         return scores + user_bias[owner] + movie_bias[targets.movie]
-
-    def _pairs(self, users: Tensor, movies: Tensor, user: Tensor, movie: Tensor) -> Tensor:
-        return self.out(torch.relu(users[user] + movies[movie])).squeeze(1)
 
     def all_movies(self, users: Tensor, movies: Tensor) -> Tensor:
         """Scores every movie for each user: float ``[users, movies]``."""
         users, movies = self.user(users), self.movie(movies)
         return torch.stack([self.out(torch.relu(user + movies)).squeeze(1) for user in users])
+
+
+class _Scores(torch.autograd.Function):
+    """Scores of pairs from hidden units of users and of movies, which are added.
+
+    A checkpoint of torch for each block would do the same, but it aborts on devices other than CUDA.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, users: Tensor, movies: Tensor, weight: Tensor, user: Tensor, movie: Tensor) -> Tensor:
+        ctx.save_for_backward(users, movies, weight, user, movie)
+        return torch.cat([linear(_hidden(users, movies, *pairs), weight).squeeze(1) for pairs in _blocks(user, movie)])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        users, movies, weight, user, movie = ctx.saved_tensors
+        dtype, totals = torch.promote_types(users.dtype, torch.float32), None
+        # From the last block to the first, as derivatives of the blocks would be added.
+        for slopes, *pairs in reversed(list(_blocks(gradient.unsqueeze(1), user, movie))):
+            hidden = _hidden(users, movies, *pairs)
+            # Under autocast, scores and their gradients are narrower than parameters.
+            of_hidden = (slopes @ weight.to(slopes.dtype)).to(dtype) * (hidden > 0)
+            parts = [
+                torch.zeros_like(table, dtype=dtype).index_put_((rows.long(),), of_hidden, accumulate=True)
+                for table, rows in zip((users, movies), pairs)
+            ]
+            parts.append((slopes.T @ hidden.to(slopes.dtype)).to(dtype))
+            totals = parts if totals is None else [total + part for total, part in zip(totals, parts)]
+        return *[total.to(table.dtype) for total, table in zip(totals, (users, movies, weight))], None, None
+
+
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yields :data:`BLOCK` pairs at a time, and one block without pairs if there are none."""
+    return zip(*(tensor.split(BLOCK) for tensor in tensors))
+
+
+def _hidden(users: Tensor, movies: Tensor, user: Tensor, movie: Tensor) -> Tensor:
+    return torch.relu(users[user] + movies[movie])

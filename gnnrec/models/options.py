@@ -35,6 +35,9 @@ class ModelOptions:
         head_dim: Hidden units of the mlp head.
         dropout: Dropout rate of id embeddings and hidden states.
         message_dropout: Share of messages dropped at random, drawn again in each pass over the users.
+        message_tables: Type in which the first layer reads rows of message embeddings, and of the gradients of its
+            sums, for each message: float32, or bf16 for half the bytes (rounded to 8 bits; sums, embeddings and their
+            gradients are in float32). For layers that sum with fixed weights: gcn and sage.
         init_std: Standard deviation of initial message embeddings and user ids.
         movie_id_init_std: Standard deviation of initial movie ids.
         shrinkage: Factor, in inference, of all of a predicted rating but the mean and its closed-form biases; by
@@ -59,6 +62,7 @@ class ModelOptions:
     head_dim: int = bounded(64, least=1)
     dropout: float = bounded(0.1, least=0, below=1)
     message_dropout: float = bounded(0.3, least=0, most=0.9)
+    message_tables: Literal["float32", "bf16"] = "float32"
     init_std: float = bounded(0.05, least=0)
     movie_id_init_std: float = bounded(0.1, least=0)
     shrinkage: float | None = bounded(None, least=LEAST_SHRINKAGE, most=1)

@@ -182,6 +182,12 @@ def test_heads_must_divide_channels_only_where_they_are_concatenated():
     parse("--model.architecture", "sage", *fine)
 
 
+def test_message_tables_in_bfloat16_are_not_for_attention():
+    said = refusal("--model.architecture", "gat", "--model.message-tables", "bf16")
+    assert "--model.message-tables bf16" in said and "gcn or sage" in said and len(said.splitlines()) == 1
+    assert parse("--model.architecture", "gcn", "--model.message-tables", "bf16").model.message_tables == "bf16"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

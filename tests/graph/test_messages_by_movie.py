@@ -41,7 +41,8 @@ def test_selected_messages_are_those_of_a_sort(graph, fold, rate, monkeypatch):
     movie = owners(pointer, entries=messages)
     sort = torch.argsort(movie.long() * graph.num_users + user)  # users are in the order of time in models with time
     assert graph.clock is not None or torch.equal(sort, torch.arange(messages))
-    for ours, theirs in zip((pointer, user[sort], order[sort]), expected, strict=True):
+    assert order.dtype == torch.int32
+    for ours, theirs in zip((pointer, user[sort], order[sort].long()), expected, strict=True):
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
     assert batch.to_movies.lists.by_column is batch.to_users.lists.by_column
 
@@ -58,7 +59,8 @@ def test_selected_targets_are_those_of_a_sort(graph, rate, monkeypatch):
     monkeypatch.setattr(CSRLists, "_sorted", lambda self: pytest.fail("sorted"))
     pointer, user, order = step_targets(graph, statistics, step, graph.num_users).lists(graph.num_movies).by_column
     sort = torch.argsort(owners(pointer, entries=user.numel()).long() * graph.num_users + user)
-    for ours, theirs in zip((pointer, user[sort], order[sort]), expected, strict=True):
+    assert order.dtype == torch.int32
+    for ours, theirs in zip((pointer, user[sort], order[sort].long()), expected, strict=True):
         assert ours.dtype == theirs.dtype and torch.equal(ours, theirs)
     leaking = dataclasses.replace(every_edge, target_movie=statistics.edges.target_movie)
     leaking = dataclasses.replace(statistics, edges=leaking)

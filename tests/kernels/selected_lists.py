@@ -64,4 +64,4 @@ def selection(name: str) -> Selection:
 def _sorted(row: np.ndarray, column: np.ndarray, columns: int) -> tuple[Tensor, Tensor, Tensor]:
     order = np.argsort(column, kind="stable")
     pointer = np.searchsorted(column[order], np.arange(columns + 1))
-    return torch.from_numpy(pointer), torch.from_numpy(row[order].astype(np.int32)), torch.from_numpy(order)
+    return torch.from_numpy(pointer), *(torch.from_numpy(part.astype(np.int32)) for part in (row[order], order))

@@ -30,6 +30,24 @@ def test_bytes_are_those_of_unmasked_loads_and_stores(results):
     assert results["gather"]["bytes"] == {"__main__._gather": 10 * 4 + 2 * 10 * 5 * 8}
 
 
+def test_numbers_in_bfloat16_have_two_bytes(results):
+    assert results["narrow"]["bytes"] == {"__main__._gather": 10 * 4 + 10 * 5 * (2 + 4)}
+    assert results["narrow"]["equal"] is True
+
+
+def test_programs_that_take_different_ways_count_like_single_ones(results):
+    lengths, tiles = [3, 0, 5, 9, 1], 1 + 0 + 2 + 3 + 1
+    # two starts; a number read and written once, for each tile, and in every other program; and the entries
+    traffic = 5 * 2 * 8 + 5 * 8 + tiles * 8 + 3 * 8 + sum(lengths) * 4
+    assert results["diverging"]["bytes"] == {"__main__._list_sums": traffic}
+    totals, begin = [], 0
+    for number, length in enumerate(lengths):
+        total = number + 1 + sum(range(begin, begin + length))
+        totals.append(total if number % 2 else -total)
+        begin += length
+    assert results["diverging"]["sums"] == totals
+
+
 def test_kernels_compute_with_the_values_of_the_device(results):
     assert results["gather"]["equal"] is True
 

@@ -61,6 +61,26 @@ def test_sums_equal_dense_products(case, direction, implementation, several_thre
 
 @pytest.mark.parametrize("implementation", ["cpu", "reference"])
 @pytest.mark.parametrize("direction", ["gather", "scatter"])
+def test_narrow_sums_round_only_what_they_read(direction, implementation):
+    """Tables and the gradient of the sums are rounded; sums, and gradients of the tables, are not."""
+    lists = ragged_lists(ROWS, COLUMNS, 150, torch.float32, 1.4)
+    matrices = [matrix if direction == "gather" else matrix.T for matrix in dense_matrices(lists)]
+    count, operator = (COLUMNS, gather_sums) if direction == "gather" else (ROWS, scatter_sums)
+    tables = [random_table(count, 64, torch.float32, seed) for seed in range(2)]
+    rounded = [table.detach().bfloat16().double() for table in tables]
+    with dispatch.forced(implementation):
+        actual = operator(*tables, lists, narrow=True)
+        gradient = random_table(*actual.shape, torch.float32, 9).detach()
+        gradients = torch.autograd.grad(actual, tables, gradient)
+    assert actual.dtype == torch.float32
+    assert_near(actual, sum(matrix @ table for matrix, table in zip(matrices, rounded)), 1e-5)
+    for found, matrix in zip(gradients, matrices):
+        assert found.dtype == torch.float32
+        assert_near(found, matrix.T @ gradient.bfloat16().double(), 1e-5)
+
+
+@pytest.mark.parametrize("implementation", ["cpu", "reference"])
+@pytest.mark.parametrize("direction", ["gather", "scatter"])
 def test_tables_may_be_columns_of_wider_tables(direction, implementation):
     lists = ragged_lists(ROWS, COLUMNS, 20, torch.float32)
     wide = random_table(COLUMNS if direction == "gather" else ROWS, 128, torch.float32, 0).detach()
@@ -115,4 +135,6 @@ def test_operators_pass_opcheck(name):
     tables = [random_table(COLUMNS if name.startswith("gather") else ROWS, 64, torch.float32, n) for n in range(2)]
     tables = [tables[0].detach()] if pair else tables
     operator = getattr(torch.ops.gnnrec, name).default
-    assert set(torch.library.opcheck(operator, (*tables, *read, *by_column, 1.4, *columns)).values()) == {"SUCCESS"}
+    arguments = *tables, *read, *by_column, 1.4, *columns
+    for narrow in (False, True):
+        assert set(torch.library.opcheck(operator, (*arguments, narrow)).values()) == {"SUCCESS"}

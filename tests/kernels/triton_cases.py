@@ -139,6 +139,9 @@ def compile_cases() -> dict:
         for mode, none in modes.items()
         for kind in ("*fp32", "*bf16")
     }
+    for name in ("two tables by column", "pair by column"):  # as selected from all edges
+        kernel, known = cases[f"{name} *bf16"]
+        cases[f"{name} *bf16, short order"] = kernel, {**known, "order": "*i32"}
     rows, columns = chunks_triton.tiles(chunks_triton.WIDEST)
     wide = {"WEIGHT": 1.0, "WIDTH": 26_744, "CHUNK": 512, "ROWS": rows, "COLUMNS": columns}
     cases["rows over all movies"] = sums_triton._add_chunks, {**wide, **dict.fromkeys(modes["one table"])}

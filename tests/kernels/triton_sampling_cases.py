@@ -128,7 +128,8 @@ def compile_cases() -> dict[str, tuple]:
     taken = {"residual": "*fp32", "residual_out": "*fp32", "level": "*u8", "level_out": "*u8"}
     edges = types | dict.fromkeys(("row", "order", "message_row", "target_row"), "*i32")
     edges |= {"blocks": "i64", "messages": "i64", "counts": "*i64"}
-    edges |= dict.fromkeys(("message_out", "target_out", "message_starts", "target_starts"), "*i64")
+    edges |= dict.fromkeys(("message_starts", "target_starts"), "*i64")
+    edges |= dict.fromkeys(("message_out", "target_out"), "*i32")
     whole = {"start": None, "edge": None}
     return {
         "draw": (sampling_triton._draw, types, {"FAN_OUT": 20}, 256, 0),

@@ -21,6 +21,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 
 from gnnrec.kernels import dispatch
+from tests.pretend_gpu.batched_interpreter import state
+from tests.pretend_gpu.fast_interpreter import speed_up
 
 #: Called after each launch with the name of the kernel and its bytes.
 OnLaunch = Callable[[str, int], None]
@@ -31,36 +33,8 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1" and importlib.util.find_spec("triton") is not None
 
 
-class TouchedBytes:
-    """Counts bytes of loads and stores of Triton's interpreter, and refuses atomic operations.
-
-    Attributes:
-        total: Bytes since this object was made.
-    """
-
-    def __init__(self) -> None:
-        from triton.runtime.interpreter import InterpreterBuilder
-
-        self.total = 0
-        for name, mask_at in (("create_masked_load", 1), ("create_masked_store", 2)):
-            setattr(InterpreterBuilder, name, self._counted(getattr(InterpreterBuilder, name), mask_at))
-        for name in ("create_atomic_rmw", "create_atomic_cas"):
-            setattr(InterpreterBuilder, name, _refuse_atomics)
-
-    def _counted(self, method: Callable, mask_at: int) -> Callable:
-        def call(builder: Any, *arguments: Any, **options: Any) -> Any:
-            self.total += int(arguments[mask_at].data.sum()) * _element_size(arguments[0])
-            return method(builder, *arguments, **options)
-
-        return call
-
-
 def _refuse_atomics(*_: Any) -> None:
     raise RuntimeError("a kernel uses an atomic operation: its sums may differ from run to run")
-
-
-def _element_size(pointers: Any) -> int:
-    return max(1, pointers.get_element_ty().primitive_bitwidth // 8)
 
 
 def run_triton_kernels(
@@ -74,18 +48,12 @@ def run_triton_kernels(
         on_launch: Called after each launch.
         on_mixing: Called before the error of a launch with tensors of two devices.
     """
-    from triton.runtime import interpreter
-    from triton.runtime.interpreter import InterpretedFunction
+    from triton.runtime.interpreter import InterpretedFunction, InterpreterBuilder
 
-    touched, run = TouchedBytes(), InterpretedFunction.run
-    patched: set[Callable] = set()
-
-    def call(function: Any, *arguments: Any, **options: Any) -> Any:
-        # As in Triton, which patches its language anew in every call of a function by a program.
-        if function.fn not in patched:
-            interpreter._patch_lang(function.fn)
-            patched.add(function.fn)
-        return function.rewrite()(*arguments, **options)
+    speed_up()
+    for name in ("create_atomic_rmw", "create_atomic_cas"):
+        setattr(InterpreterBuilder, name, _refuse_atomics)
+    run = InterpretedFunction.run
 
     def launch(kernel: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
         tensors = [leaf for leaf in tree_leaves((arguments, options)) if isinstance(leaf, Tensor)]
@@ -95,14 +63,13 @@ def run_triton_kernels(
             on_mixing()
             raise RuntimeError(f"kernel {name} got tensors on the CPU and others on {device_type}")
         values = tree_map(lambda leaf: leaf.values if isinstance(leaf, tensor_class) else leaf, (arguments, options))
-        before = touched.total
-        patched.clear()
+        before = state.touched
         with _disable_current_modes(), torch.no_grad():
             run(kernel, *values[0], grid=grid, warmup=warmup, **values[1])
         if any(on_device) and not (isinstance(grid, tuple) and 0 in grid):
-            on_launch(name, touched.total - before)
+            on_launch(name, state.touched - before)
 
-    InterpretedFunction.run, InterpretedFunction.__call__ = launch, call
+    InterpretedFunction.run = launch
     dispatch._COMPILERS[device_type] = dispatch._COMPILERS["cuda"]
 
 

@@ -19,10 +19,12 @@ WAITS_OF_A_GROUP = 4
 #: Configuration -> most waits and most launches of a step, or of a validation. Lower them after every improvement.
 BUDGET = {
     "ml20m_full": (0, 110),
+    "ml20m_full_bf16": (0, 120),
     "ml20m_sage": (0, 150),
     "ml20m_gcn": (0, 165),
     "ml20m_gat": (0, 205),
     "ranking_squared": (0, 50),
+    "ranking_drawn": (0, 340),
     "validation": (2, 86),
 }
 #: Most entries of a list for one program, so that some lists of the small dataset need several.
@@ -30,7 +32,7 @@ CHUNK = 16
 #: The dataset for ratings, small because the interpreter is slow; every step that is counted has targets.
 SIZE = {"users": 24, "movies": 18, "ratings": 240}
 #: Options of all of them for the small dataset.
-SMALL = {name: ["--model.dim=8"] for name in BUDGET} | {"ranking_squared": ["--ranking.dim=8"]}
+SMALL = {name: ["--model.dim=8"] for name in BUDGET} | dict.fromkeys(gpu_budget.NOT_LINEAR, ["--ranking.dim=8"])
 
 
 @pytest.fixture(scope="module")
