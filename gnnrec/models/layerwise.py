@@ -18,6 +18,7 @@ from gnnrec.graph.batch import Batch, Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
 from gnnrec.kernels.lists import CSRLists
+from gnnrec.models.cold_movies import fit_cold_rows
 from gnnrec.models.conv import BipartiteConv
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import layer_inputs, layer_receiver, start_state
@@ -65,7 +66,12 @@ class WholeGraph:
 
 @torch.no_grad()
 def embed_all(
-    model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536, temporal_bias: bool = True
+    model: RatingModel,
+    users: NodeTables,
+    graph: RankGraph,
+    chunk: int = 65536,
+    temporal_bias: bool = True,
+    fit: bool = False,
 ) -> NodeEmbeddings:
     """Computes embeddings for this rank's users and for all movies. Every rank calls this.
 
@@ -75,25 +81,27 @@ def embed_all(
         graph: The rank's graph; all its edges carry messages.
         chunk: Users per chunk.
         temporal_bias: Keep the tables of temporal biases, for ratings whose time is known.
+        fit: Fit what the model says of cold movies to the others.
     """
     whole = WholeGraph.of(graph, temporal_bias)
-    return _embed(model, whole, lambda: _chunks(model, users, whole, chunk))
+    return _embed(model, whole, lambda: _chunks(model, users, whole, chunk), fit)
 
 
 @torch.no_grad()
-def embed_whole(model: RatingModel, users: NodeTables, whole: WholeGraph) -> NodeEmbeddings:
+def embed_whole(model: RatingModel, users: NodeTables, whole: WholeGraph, fit: bool = False) -> NodeEmbeddings:
     """Computes embeddings like :func:`embed_all` in one chunk. Every rank calls this.
 
     Args:
         model: The replicated part, without DDP.
         users: This rank's user rows.
         whole: The messages, which later calls can take again.
+        fit: Fit what the model says of cold movies to the others.
     """
     rows = model.user_rows(users.rows(slice(0, whole.graph.num_users)))
-    return _embed(model, whole, lambda: [UserChunk(rows, whole.to_users)])
+    return _embed(model, whole, lambda: [UserChunk(rows, whole.to_users)], fit)
 
 
-def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks) -> NodeEmbeddings:
+def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks, fit: bool) -> NodeEmbeddings:
     graph, statistics, movie_rows = whole.graph, whole.statistics, model.movie_rows()
     states = movie_states(model, chunks, graph.world, movie_rows)
     results = [(user_state(model, chunk, states, movie_rows), chunk.rows["bias"]) for chunk in chunks()]
@@ -101,7 +109,9 @@ def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks) -> NodeEmbeddi
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.temporal_bias)
     embeddings = model.with_biases(batch, user, states[-1], user_bias, movie_rows["bias"])
-    return model.shrunk(embeddings, batch)
+    if fit:
+        fit_cold_rows(model, embeddings, graph.movie_degree, graph.world)
+    return model.finished(embeddings, batch)
 
 
 @torch.no_grad()

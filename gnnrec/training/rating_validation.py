@@ -62,16 +62,20 @@ class RatingValidation:
         self.model, self.users, self.dataset, self.graph, self.shrinkage = model, users, dataset, graph, shrinkage
         self._kept: tuple[Targets, Tensor | None] | None = None
 
-    def embed(self) -> NodeEmbeddings:
-        """Computes exact embeddings of this rank's users and of all movies. Every rank calls this."""
+    def embed(self, fit: bool = False) -> NodeEmbeddings:
+        """Computes exact embeddings of this rank's users and of all movies. Every rank calls this.
+
+        Args:
+            fit: Fit what the model says of cold movies to the others, which a step leaves as it is.
+        """
         if not self._keeps:
-            return embed_all(self.model, self.users, self.graph)
-        return embed_whole(self.model, self.users, self._whole)
+            return embed_all(self.model, self.users, self.graph, fit=fit)
+        return embed_whole(self.model, self.users, self._whole, fit)
 
     @torch.no_grad()
     def measure(self) -> Validated:
         """Measures the current weights, with the best shrinkage. Every rank calls this."""
-        model, graph, embeddings = self.model, self.graph, self.embed()
+        model, graph, embeddings = self.model, self.graph, self.embed(fit=True)
         targets, biases = self._kept or self._held_out(embeddings)
         if self._keeps:
             self._kept = targets, biases
