@@ -124,7 +124,9 @@ class _Problem:
         self._weight = weight / weight.mean()
         squares, vectors = torch.linalg.eigh(functions.T @ (functions * self._weight[:, None]))
         self._squares, self._coordinates = squares.clamp(min=0), functions @ vectors
-        self._leverage = self._weight[:, None] * self._coordinates.square()
+        # Share of its own row in what is predicted for a movie, by L2: float64 [len(L2_GRID), movies].
+        inverses = 1 / (self._squares + torch.tensor(L2_GRID).to(self._squares)[:, None])
+        self._own_shares = self._weight * (inverses @ self._coordinates.square().T)
         missing = landmarks - len(known)
         back = back @ vectors
         zeros = back.new_zeros(missing, back.shape[1])
@@ -136,13 +138,12 @@ class _Problem:
         rows = rows[self._movies].double()
         right = self._coordinates.T @ (rows * self._weight[:, None])
 
-        def error(l2: float) -> float:
-            inverse = 1 / (self._squares + l2)
-            wrong = rows[:, measured] - self._coordinates @ (right[:, measured] * inverse[:, None])
-            wrong = wrong * (self._weight / (1 - self._leverage @ inverse).clamp(min=1e-6))[:, None]
+        def error(l2: float, own_share: Tensor) -> float:
+            predicted = self._coordinates @ (right[:, measured] / (self._squares + l2)[:, None])
+            wrong = (rows[:, measured] - predicted) * (self._weight / (1 - own_share).clamp(min=1e-6))[:, None]
             return float(((wrong @ products) * wrong).sum())
 
-        _, l2 = min((error(l2), l2) for l2 in L2_GRID)
+        _, l2 = min((error(l2, own_share), l2) for l2, own_share in zip(L2_GRID, self._own_shares))
         return self._back @ (right / (self._squares + l2)[:, None])
 
 

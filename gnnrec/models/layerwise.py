@@ -18,7 +18,6 @@ from gnnrec.graph.batch import Batch, Messages, whole_graph
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.statistics import MessageStatistics, message_statistics
 from gnnrec.kernels.lists import CSRLists
-from gnnrec.models.cold_movies import fit_cold_rows
 from gnnrec.models.conv import BipartiteConv
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import layer_inputs, layer_receiver, start_state
@@ -109,8 +108,8 @@ def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks, fit: bool) -> 
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.temporal_bias)
     embeddings = model.with_biases(batch, user, states[-1], user_bias, movie_rows["bias"])
-    if fit:
-        fit_cold_rows(model, embeddings, graph.movie_degree, graph.world)
+    if fit and model.cold_movies is not None:
+        model.cold_movies.fit_embeddings(model.movies.x, model.head, embeddings, graph.movie_degree, graph.world)
     return model.finished(embeddings, batch)
 
 

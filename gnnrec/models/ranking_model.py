@@ -160,7 +160,7 @@ class RankingModel(nn.Module):
     @torch.no_grad()
     def popularity_discount(self) -> Tensor:
         """Returns the factor of the scores of each movie: float ``[movies]``."""
-        popularity = self.popularity
+        popularity: Tensor = self.popularity
         if self.cold_rows is not None:
             popularity = torch.where(popularity > 0, popularity, self._cold_popularity())
         return popularity.add(POPULARITY_OFFSET).pow(-self.popularity_exponent)

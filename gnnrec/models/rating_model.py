@@ -19,8 +19,7 @@ from gnnrec.graph.time_bins import NUM_TEMPORAL_BIASES
 from gnnrec.kernels.errors import squared_errors
 from gnnrec.kernels.scaled_biases import scaled_biases
 from gnnrec.kernels.updates import keep_norms
-from gnnrec.models.cold_movies import with_cold_movies
-from gnnrec.models.cold_rows import ColdRows
+from gnnrec.models.cold_movies import ColdMovies
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import DropoutState, Encoder
 from gnnrec.models.features import FeatureMap, GenreFeatures, load_features
@@ -83,10 +82,10 @@ class RatingModel(nn.Module):
         if genres is not None and options.genres:
             self.genres = GenreFeatures(genres, movie_shapes)
         self.movies.x = movie_x
-        self.movie_features = self.cold_rows = None
+        self.movie_features = self.cold_movies = None
         if movie_x is not None:
             self.movie_features = FeatureMap(movie_x.shape[1], movie_shapes)
-            self.cold_rows = ColdRows(movie_x.shape[1], movie_schema, num_movies, options.dim + 1)
+            self.cold_movies = ColdMovies(movie_x.shape[1], movie_schema, num_movies, options.dim + 1)
         self.user_features = FeatureMap(user_columns, self.user_row_shapes) if user_columns else None
         self.offset = nn.Parameter(torch.zeros(()))
         # Factor of the closed-form biases. softplus keeps it positive: a negative one could decode targets from them.
@@ -204,7 +203,8 @@ class RatingModel(nn.Module):
 
         All of a prediction but mean and closed-form biases is multiplied by :attr:`shrinkage`.
         """
-        embeddings = with_cold_movies(self, embeddings)
+        if self.cold_movies is not None:
+            embeddings = self.cold_movies.replace(self.movies, embeddings)
         # To read it, the host would wait for a GPU.
         if self.shrinkage.device.type == "cpu" and self.shrinkage == 1:
             return embeddings

@@ -246,7 +246,7 @@ class RatingTrainer(Trainer):
 
     def best_weights(self) -> CheckpointState:
         """Weights with the shrinkage of the last validation; a model in training keeps 1, or the given one."""
-        if self._user_errors is None and self.replicated.cold_rows is not None:  # nothing was validated
+        if self._user_errors is None and self.replicated.cold_movies is not None:  # nothing was validated
             self._validation.embed(fit=True)
         contents = super().best_weights()
         shrinkage = torch.full_like(self.replicated.shrinkage, self._shrinkage)

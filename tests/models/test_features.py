@@ -72,7 +72,7 @@ def without_features(plain, model, users, kept: dict[str, torch.Tensor], x: dict
     options = dataclasses.replace(model.options, features=False)
     graph = build_rank_graph(plain, World(), dtype=torch.float64)
     other, other_users = build_model(options, graph, plain, 0)
-    removed = ("_features.", "cold_rows.")
+    removed = ("_features.", "cold_movies.")
     state = {name: value for name, value in model.state_dict().items() if not any(part in name for part in removed)}
     other.load_state_dict(state)
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_nodes_without_training_ratings_have_features_alone(dataset):
     expected = expected + torch.tanh(layer.to_users.bias) @ layer.user_out.weight.T
     torch.testing.assert_close(embeddings.user[cold], expected)
     cold = trainer.graph.movie_degree == 0
-    rows = model.cold_rows(torch.tensor(dataset.features("movie").x).double()[cold])
+    rows = model.cold_movies(torch.tensor(dataset.features("movie").x).double()[cold])
     assert rows.abs().max() > 1e-3
     torch.testing.assert_close(embeddings.movie[cold], rows[:, :-1])
     torch.testing.assert_close(embeddings.movie_bias[cold], rows[:, -1])
