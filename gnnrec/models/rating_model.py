@@ -85,7 +85,7 @@ class RatingModel(nn.Module):
         self.movie_features = self.cold_movies = None
         if movie_x is not None:
             self.movie_features = FeatureMap(movie_x.shape[1], movie_shapes)
-            self.cold_movies = ColdMovies(movie_x.shape[1], movie_schema, num_movies, options.dim + 1)
+            self.cold_movies = ColdMovies(movie_x.shape[1], movie_schema, num_movies, options.dim)
         self.user_features = FeatureMap(user_columns, self.user_row_shapes) if user_columns else None
         self.offset = nn.Parameter(torch.zeros(()))
         # Factor of the closed-form biases. softplus keeps it positive: a negative one could decode targets from them.

@@ -15,6 +15,7 @@ from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.models.build import build_model
+from gnnrec.models.cold_movies import ColdMovies
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.options import ModelOptions
 from gnnrec.training.rating_trainer import RatingTrainer
@@ -150,6 +151,7 @@ def test_nodes_without_training_ratings_have_features_alone(dataset):
     x = arrays_of(dataset, model)
     assert (trainer.graph.user_degree == 0).sum() and (trainer.graph.movie_degree == 0).sum()
     trainer.validate()
+    model.cold_movies.share.fill_(0.25)
     embeddings = trainer.embed()
     sides = (
         (trainer.users, model.user_features, trainer.graph.user_degree),
@@ -167,8 +169,33 @@ def test_nodes_without_training_ratings_have_features_alone(dataset):
     cold = trainer.graph.movie_degree == 0
     rows = model.cold_movies(torch.tensor(dataset.features("movie").x).double()[cold])
     assert rows.abs().max() > 1e-3
-    torch.testing.assert_close(embeddings.movie[cold], rows[:, :-1])
-    torch.testing.assert_close(embeddings.movie_bias[cold], rows[:, -1])
+    added = [own @ weights for own, weights in _added(model, x["movie"], "id_embedding")]
+    expected = sum(added)[cold] + torch.tanh(layer.to_movies.bias) @ layer.movie_out.weight.T
+    torch.testing.assert_close(embeddings.movie[cold], 0.75 * expected + 0.25 * rows[:, :-1])
+    expected = sum(own @ weights for own, weights in _added(model, x["movie"], "bias"))[cold]
+    torch.testing.assert_close(embeddings.movie_bias[cold], 0.75 * expected + 0.25 * rows[:, -1])
+
+
+def _added(model, x: torch.Tensor, table: str):
+    """Features and weights that are added to the rows of a table of movies."""
+    return (x, model.movie_features.tables[table]), (model.genres.x, model.genres.tables[table])
+
+
+def test_the_share_of_fitted_rows_is_the_best_on_validation():
+    cold, random = ColdMovies(2, (), 5, 3), np.random.default_rng(1)
+    first, step = random.normal(size=50), random.normal(size=50)
+
+    def chosen(rating) -> float:
+        cold.choose_share(lambda: torch.from_numpy(first) + cold.share * torch.from_numpy(step), rating, World())
+        return cold.share.item()
+
+    def error(share: float) -> float:
+        return ((first + share * step - rating) ** 2).sum()
+
+    rating = first + 0.3 * step + 0.5 * random.normal(size=50)
+    best = chosen(torch.from_numpy(rating))
+    assert 0.1 < best < 0.5 and error(best) < min(error(best - 1e-3), error(best + 1e-3))
+    assert chosen(torch.from_numpy(first - step)) == 0 and chosen(torch.from_numpy(first + 2 * step)) == 1
 
 
 def test_features_and_their_dropout_are_off_without_the_option(plain, dataset):
