@@ -26,8 +26,8 @@ DEFAULT_SHARE = 0.5
 class ColdMovies(ColdRows):
     """Vectors and biases of movies from their features, fitted to those of movies with ratings.
 
-    The maps that training learns give other vectors, which are nearer to zero: better for movies that hardly anybody will
-    rate. Validation chooses how much of both.
+    The maps that training learns give other vectors, which are nearer to zero: better for movies that hardly anybody
+    will rate. Validation chooses how much of both.
 
     Attributes:
         share: Part of the fitted vectors, from 0 to 1; the rest is that of the trained maps. Float scalar.
