@@ -35,6 +35,7 @@ from benchmarks import record
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.inference.export_directory import ExportDirectory, split_into_parts
 from gnnrec.inference.export_vectors import ExportVectors
+from gnnrec.inference.list_order import list_order
 from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.inference.recommend_all import BestMovies
 
@@ -66,7 +67,8 @@ def measure(data: Path, dim: int, runs: int, threads: int, place: Path) -> dict:
     export = random_export(data, dim, place / "export")
     source = ExportVectors(export)
     dataset, users = source.catalog.dataset, source.block(range(source.num_users)).vectors
-    best, implicit = BestMovies(source, None, TOP, torch.device("cpu")), _implicit(source, users, threads)
+    best = BestMovies(source, None, TOP, torch.device("cpu"), list_order(source.scoring, None))
+    implicit = _implicit(source, users, threads)
     contenders = {
         "ours": lambda: ours(best, dataset.num_users),
         "implicit_at_once": lambda: implicit(dataset.num_users),

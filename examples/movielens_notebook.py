@@ -29,9 +29,17 @@ ratings = pd.read_csv(place / "ratings" / "ratings.csv")
 movies = pd.read_csv(place / "ratings" / "movies.csv")
 print(ratings.head())
 
+# %% [markdown]
+# Any table with a row for each movie or user gives the model features: here ages of users, and titles, years and genres
+# of movies.
+
 # %%
-data = gnnrec.prepare(place / "data", ratings, movies=movies, test=0.1)
+number = ratings["userId"].unique()
+users = pd.DataFrame({"userId": number, "age": 18 + number % 60})
+data = gnnrec.prepare(place / "data", ratings, movies=movies, movie_features=movies, user_features=users, test=0.1)
 print(data)
+for group in data.features("movie").schema:
+    print(f"{group.name}: {group.kind}, {group.columns} columns")
 
 # %% [markdown]
 # ## Training
@@ -72,6 +80,27 @@ print(all_users.head(6))
 # %%
 new = pd.DataFrame({"userId": "new", "movieId": liked["movieId"], "rating": liked["rating"]})
 print(gnnrec.recommend(run, "new", ratings=new, top=5))
+
+# %% [markdown]
+# ## Movies and users that are new
+#
+# Movies without ratings are embedded from their features, as are users. `new_share` gives new movies a share of each
+# list.
+
+# %%
+later = pd.DataFrame({"movieId": [9001, 9002], "title": ["Tomorrow (2030)", "Tonight (2031)"], "genres": "Drama"})
+out = gnnrec.export(run, place / "export", movie_features=later)
+print(gnnrec.recommend(out, user, top=5, new_movies=True, new_share=0.4))
+
+# %%
+stranger = pd.DataFrame({"userId": [1_000_000], "age": [33]})
+print(gnnrec.recommend(run, 1_000_000, user_features=stranger, top=5))
+
+# %% [markdown]
+# What a column is worth: how much the error grows if its rows are shuffled.
+
+# %%
+print(pd.DataFrame(run.summary["feature_worth"]["movie"]).T)
 
 # %% [markdown]
 # ## Vectors

@@ -25,6 +25,7 @@ def export(
     formats: list[str] | None = None,
     movie_features: Tables = None,
     ratings: pd.DataFrame | Path | str | None = None,
+    user_features: Tables = None,
     overwrite: bool = False,
     **options: Any,
 ) -> Path:
@@ -40,6 +41,8 @@ def export(
             the vectors of these movies come from their features alone.
         ratings: A DataFrame or a file of ratings whose users replace those of the dataset. New users are embedded from
             these ratings alone.
+        user_features: DataFrames or files with features of users, who replace those of the dataset, with ``ratings`` or
+            without any.
         overwrite: Replace an existing export.
         **options: Further options of the command: ``checkpoint``, ``dtype``, ``chunk``, ``part_rows``, ``data``,
             ``device`` and others.
@@ -50,9 +53,13 @@ def export(
     Raises:
         UserError: Bad input, an unknown option, or a directory that cannot be written.
     """
-    with as_file(ratings, "ratings") as file, as_files(movie_features, "movie_features") as features:
+    with (
+        as_file(ratings, "ratings") as file,
+        as_files(movie_features, "movie_features") as of_movies,
+        as_files(user_features, "user_features") as of_users,
+    ):
         values = {"out": Path(out), "formats": formats, "ratings": file, "overwrite": overwrite}
-        values["movie_features"] = features
+        values |= {"movie_features": of_movies, "user_features": of_users}
         parsed = read_options(ExportOptions, values | options)
         with session(parsed.device) as world:
             write_export(run_directory(run), parsed, world)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,10 +14,12 @@ from gnnrec.api.source import open_vectors
 from gnnrec.api.training import Run
 from gnnrec.distributed.world import World
 from gnnrec.inference.list_order import list_order
-from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_one import RankedMovies, find_similar, recommend_to_user
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
+
+if TYPE_CHECKING:
+    from gnnrec.api.session import Tables
 
 
 @python_errors()
@@ -31,7 +34,9 @@ def recommend(
     max_year: int | None = None,
     min_ratings: int = 0,
     new_movies: bool = False,
+    new_share: float | None = None,
     ratings: pd.DataFrame | Path | str | None = None,
+    user_features: Tables = None,
     checkpoint: str = "best",
     data: Path | str | None = None,
     device: str = "auto",
@@ -51,8 +56,11 @@ def recommend(
         max_year: Only movies of this year or earlier.
         min_ratings: Only movies with at least this many ratings in the dataset.
         new_movies: Include movies without training ratings, whose vectors come from their features alone.
+        new_share: Share of the places of each list that new movies get, whatever their scores are.
         ratings: A DataFrame or a file of ratings whose users replace those of the dataset. New users are embedded from
             these ratings alone.
+        user_features: DataFrames or files with features of users, who replace those of the dataset, with ``ratings`` or
+            without any.
         checkpoint: Checkpoint of a run, ``best`` or ``last``.
         data: The prepared dataset, if it has moved since training.
         device: ``auto`` (CUDA if available), ``cpu`` or ``cuda``.
@@ -70,12 +78,13 @@ def recommend(
     options |= {
         "user": "",
         "new_movies": new_movies,
+        "new_share": new_share,
         "order_by": order_by,
         "checkpoint": checkpoint,
         "data": data,
         "device": device,
     }
-    with open_vectors(source, ratings, options, every_user=user is None) as (vectors, parsed, world):
+    with open_vectors(source, ratings, options, user is None, user_features) as (vectors, parsed, world):
         parsed.check()
         if user is None:
             return _for_all(vectors, parsed, world or World())
@@ -132,10 +141,10 @@ def _for_one(vectors: VectorSource, options: RecommendOptions, user: str) -> pd.
 
 
 def _for_all(vectors: VectorSource, options: RecommendOptions, world: World) -> pd.DataFrame:
-    from gnnrec.inference.recommend_all import BestMovies
+    from gnnrec.inference.recommend_all import BestLists
 
     order = list_order(vectors.scoring, options.order_by)
-    best = BestMovies(vectors, allowed_movies(vectors, options), options.top, world.device, order)
+    best = BestLists(vectors, options, world.device, order)
     tables = []
     for first in range(0, vectors.num_users, options.part_rows):
         world.check_stop()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from gnnrec.api.python_names import python_errors
 from gnnrec.api.source import open_vectors
 from gnnrec.api.training import Run
+
+if TYPE_CHECKING:
+    from gnnrec.api.session import Tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,7 @@ def embed(
     source: Run | Path | str,
     *,
     ratings: pd.DataFrame | Path | str | None = None,
+    user_features: Tables = None,
     checkpoint: str = "best",
     data: Path | str | None = None,
     device: str = "auto",
@@ -54,6 +59,8 @@ def embed(
         source: A run, a run directory or an export.
         ratings: A DataFrame or a file of ratings whose users replace those of the dataset. New users are embedded from
             these ratings alone.
+        user_features: DataFrames or files with features of users, who replace those of the dataset, with ``ratings`` or
+            without any.
         checkpoint: Checkpoint of a run, ``best`` or ``last``.
         data: The prepared dataset, if it has moved since training.
         device: ``auto`` (CUDA if available), ``cpu`` or ``cuda``.
@@ -62,7 +69,7 @@ def embed(
         UserError: Bad input.
     """
     options = {"checkpoint": checkpoint, "data": data, "device": device}
-    with open_vectors(source, ratings, options, every_user=True) as (vectors, _, _):
+    with open_vectors(source, ratings, options, True, user_features) as (vectors, _, _):
         users = vectors.block(range(vectors.num_users))
         user_ids = pd.Index(users.ids.to_pandas(), name="user")
         movie_ids = pd.Index(vectors.catalog.movies.to_pandas(), name="movie")

@@ -21,6 +21,8 @@ def sort_edges(user: np.ndarray, movie: np.ndarray, timestamp: np.ndarray | None
         Positions of the kept ratings sorted by user row and movie row, and the number of dropped ones.
     """
     total = len(user)
+    if not total:
+        return np.zeros(0, np.int64), 0
     superseded = np.zeros(total, bool)  # the next rating is of the same pair
     position_bits = max(1, int(total - 1).bit_length())
     movie_bits = int(movie.max()).bit_length()

@@ -53,6 +53,8 @@ class ExportOptions(ColumnOptions):
             prepared with: the vectors of these movies come from their features alone; by default none.
         ratings: Ratings file whose users to export instead of those of training, in any layout that gnnrec prepare
             reads: new users from these ratings alone, known ones from these and those of the dataset.
+        user_features: Files with features of users to export instead of those of training, with the columns of those
+            that the dataset was prepared with, with the ratings of --ratings or without any; by default none.
         data: Prepared dataset, if it has moved since training; by default the one that is recorded.
         device: Device of every rank; auto is CUDA if available, else the CPU.
         wandb: Log the export to W&B, in the project and mode of the training run: its manifest becomes an artifact made
@@ -68,6 +70,7 @@ class ExportOptions(ColumnOptions):
     part_rows: int = bounded(100_000, least=1)
     movie_features: list[str] = dataclasses.field(default_factory=list)
     ratings: Path | None = None
+    user_features: list[str] = dataclasses.field(default_factory=list)
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     wandb: bool = False
@@ -119,13 +122,14 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
         return track_export(loaded, options.out, world.run_on_rank0(directory.manifest), options.wandb, world)
     encoder = _encoder(loaded, directory, options.chunk, world)
     movies = AllMovies.of(loaded, encoder, new)
+    cold = source.cold if isinstance(source, NewUsers) else loaded.cold_users
     parts = {
         "movies": split_into_parts("movies", len(movies.ids), options.part_rows),
         "users": split_into_parts("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
     names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options))
-    users, missing = parts["users"], _write_users(source, encoder, directory, parts["users"], options, world)
+    users, missing = parts["users"], _write_users(source, encoder, directory, parts["users"], cold, options, world)
     derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += derived.write(world)
     manifest = _manifest(loaded, source, movies, options, encoder) | {"formats": list(formats)}
@@ -139,10 +143,12 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
 
 
 def _read_source(loaded: LoadedRun, options: ExportOptions, world: World) -> PreparedDataset | NewUsers:
-    """Returns the dataset, or the users of ``--ratings``."""
-    if options.ratings is None:
+    """Returns the dataset, or the users of ``--ratings`` and ``--user-features``."""
+    features = tuple(options.user_features)
+    if options.ratings is None and not features:
         return loaded.dataset
-    users = read_new_users(options.ratings, options.named_columns(), loaded.dataset, loaded.known_splits)
+    loaded.require_user_features(features)
+    users = read_new_users(options.ratings, options.named_columns(), loaded.dataset, loaded.known_splits, features)
     world.log(users.report())
     return users
 
@@ -210,6 +216,7 @@ def _write_users(
     encoder: UserEncoder,
     directory: ExportDirectory,
     parts: list[ExportPart],
+    cold: np.ndarray,
     options: ExportOptions,
     world: World,
 ) -> int:
@@ -223,6 +230,7 @@ def _write_users(
         vectors, rows = encoder.users(part.rows), slice(part.rows.start, part.rows.stop)
         norm = vectors.interest_norm
         columns = {} if norm is None else {"interest_norm": norm.cpu().numpy()}
+        columns |= {"cold": cold[rows]} if cold.any() else {}
         directory.write(part.name, partial(_write, "user", ids.iloc[rows], vectors, options.dtype, columns))
 
     write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
@@ -260,13 +268,16 @@ def _manifest(
     ratings = {}
     if source is not dataset:
         names = ("num_ratings", "unknown_movies", "unknown_ratings", "fingerprint")
-        ratings = {"ratings": {"file": source.directory.name, **{name: getattr(source, name) for name in names}}}
+        option = "--user-features" if options.ratings is None else "--ratings"
+        facts = {name: getattr(source, name) for name in names}
+        ratings = {"ratings": {"file": source.directory.name, "option": option, **facts}}
     return {
         "objective": loaded.config.objective,
         "dim": encoder.movies.vector.shape[1],
         "dtype": options.dtype,
         "users": source.num_users,
         "movies": len(movies.ids),
+        "cold_users": int((source.cold if isinstance(source, NewUsers) else loaded.cold_users).sum()),
         "cold_movies": int(movies.cold(loaded).sum()),
         **({} if movies.new is None else {"new_movies": len(movies.new)}),
         **loaded.scoring(),

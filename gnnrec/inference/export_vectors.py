@@ -207,12 +207,15 @@ def _ratings(directory: Path, manifest: dict, file: RatingsFile | None, dataset:
     if entry is None and file is None:
         return None
     if entry is None:
-        raise UserError(f"--ratings {file.path}: {directory} has the users of the dataset; leave --ratings out")
+        option = "--user-features" if file.path is None else "--ratings"
+        raise UserError(f"{file.option}: {directory} has the users of the dataset; leave {option} out")
     if file is None:
-        raise UserError(f"{directory} has the users of {entry['file']}: pass that file with --ratings")
+        raise UserError(
+            f"{directory} has the users of {entry['file']}: pass that file with {entry.get('option', '--ratings')}"
+        )
     users = file.read(dataset)
     if users.fingerprint != entry["fingerprint"]:
-        raise UserError(f"--ratings {file.path} is not the file that {directory} was made from ({entry['file']})")
+        raise UserError(f"{file.option} is not the file that {directory} was made from ({entry['file']})")
     return users
 
 

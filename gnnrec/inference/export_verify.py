@@ -135,7 +135,7 @@ class _Export:
         dim, dtype = self.manifest["dim"], {"float32": pa.float32(), "float16": pa.float16()}[self.manifest["dtype"]]
         with pq.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
-        flags = ["cold"] if singular == "movie" and self.manifest.get("cold_movies") else []
+        flags = ["cold"] if self.manifest.get(f"cold_{singular}s") else []
         if schema.names != [singular, *self._columns(singular), *flags]:
             raise UserError(f"{path} has columns {', '.join(schema.names)}: {_AGAIN}")
         others = {schema.field(name).type for name in self._columns(singular)[1:]}

@@ -10,10 +10,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.blocks import user_blocks
 from gnnrec.data.features.new_movies import NewMovies
 from gnnrec.data.features.node_features import NodeFeatures
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
 from gnnrec.evaluation.metrics import Metrics
 from gnnrec.evaluation.ranking import RankingMetrics
 from gnnrec.graph.partition import Partition, partition
@@ -22,6 +24,9 @@ from gnnrec.inference.user_encoder import UserEncoder, Vectors
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.training.checkpoint.info import CheckpointInfo
 from gnnrec.training.checkpoint.opened import OpenedCheckpoint
+
+#: Ratings that are read at a time.
+_BLOCK = 1 << 20
 
 
 @dataclasses.dataclass
@@ -114,6 +119,30 @@ class LoadedRun:
     def movie_features(self) -> NodeFeatures | None:
         """Features of movies that the model uses; None without."""
         return None
+
+    @property
+    def user_features(self) -> NodeFeatures | None:
+        """Features of users that the model uses; None without."""
+        return None
+
+    def require_user_features(self, files: list[str] | tuple[str, ...]) -> None:
+        """Raises a :class:`UserError` if there are files with features of users that the model does not use."""
+        if files and self.user_features is None:
+            raise UserError(
+                f"--user-features {files[0]}: this model knows no features of users: train a rating model on a dataset "
+                "that was prepared with --user-features"
+            )
+
+    @cached_property
+    def cold_users(self) -> np.ndarray:
+        """Users that the model was trained without ratings of, bool ``[users]``; reads the splits of all ratings."""
+        pointer, split = self.dataset.user_ptr, self.dataset.split
+        cold = np.ones(self.dataset.num_users, bool)
+        for first, end in user_blocks(pointer, _BLOCK):
+            own = np.asarray(pointer[first : end + 1])
+            known = np.isin(split[own[0] : own[-1]], self.known_splits)
+            cold[first:end] = np.diff(np.append(0, np.cumsum(known))[own - own[0]]) == 0
+        return cold
 
     def embed_new_movies(self, movies: NewMovies, encoder: UserEncoder) -> Vectors:
         """Embeds movies that are not in the dataset, from their features alone; no collective.

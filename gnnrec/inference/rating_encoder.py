@@ -62,7 +62,7 @@ class RatingEncoder:
         encoder, chunks = copy.copy(self), self.chunks
         dataset = cast(PreparedDataset, users)  # new users have its shape
         encoder.chunks = UserChunks(dataset, World(device=chunks.world.device), (TRAIN,), chunks.dtype, chunks.chunk)
-        encoder.rows = NewUserRows(cast(UserRows, self.rows), users.known_row)
+        encoder.rows = NewUserRows(cast(UserRows, self.rows), users.known_row, users.x)
         return encoder
 
     def state(self) -> dict[str, Tensor]:

@@ -83,7 +83,7 @@ class RatingRun(LoadedRun):
     def users(self) -> NodeTables:
         """This rank's user rows."""
         memory = row_memory(self.config.user_rows, self.directory.parent)
-        users = self.model.user_tables(self.graph, memory, used_features(self.config.model, self.dataset, "user"))
+        users = self.model.user_tables(self.graph, memory, self.user_features)
         copy_rows(self._rows.read(self.part, users.memory.host_memory), users)
         return users
 
@@ -112,7 +112,7 @@ class RatingRun(LoadedRun):
 
     def encoder(self, chunk: int, state: dict[str, Tensor] | None = None) -> RatingEncoder | ListEncoder:
         chunks = UserChunks(self.dataset, self.world, self.known_splits, torch.get_default_dtype(), chunk)
-        features = used_features(self.config.model, self.dataset, "user")
+        features = self.user_features
         rating = RatingEncoder(self.model, UserRows(self._rows, self.world.device, features), chunks, state)
         if self.interest is None:
             return rating
@@ -133,6 +133,10 @@ class RatingRun(LoadedRun):
     @property
     def movie_features(self) -> NodeFeatures | None:
         return used_features(self.config.model, self.dataset, "movie")
+
+    @property
+    def user_features(self) -> NodeFeatures | None:
+        return used_features(self.config.model, self.dataset, "user")
 
     @torch.no_grad()
     def embed_new_movies(self, movies: NewMovies, encoder: UserEncoder) -> Vectors:

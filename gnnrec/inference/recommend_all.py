@@ -15,6 +15,7 @@ import torch
 from gnnrec.distributed.world import World
 from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, split_into_parts
 from gnnrec.inference.list_order import ListOrder, list_order
+from gnnrec.inference.new_share import Lists, join_lists, new_places, split_by_news
 from gnnrec.inference.outputs import output_directory
 from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.recommend_filters import allowed_movies, describe
@@ -64,7 +65,7 @@ def write_files(source: VectorSource, options: RecommendOptions, world: World) -
     """
     started = time.perf_counter()
     order = list_order(source.scoring, options.order_by)
-    best = BestMovies(source, allowed_movies(source, options), options.top, world.device, order)
+    best = BestLists(source, options, world.device, order)
     directory = RecommendationDirectory(options.out)
     if world.run_on_rank0(lambda: _open(directory, source, options)):
         world.log(f"{options.out} is already complete")
@@ -99,6 +100,47 @@ def _open(directory: RecommendationDirectory, source: VectorSource, options: Rec
     return directory.open(identity, options.overwrite)
 
 
+class BestLists:
+    """Finds the lists of ranges of users.
+
+    Args:
+        source: The vectors.
+        options: ``top``, filters and the share of new movies.
+        device: Device that computes scores.
+        order: Order of the movies.
+
+    Attributes:
+        count: Movies that may be recommended.
+    """
+
+    def __init__(self, source: VectorSource, options: RecommendOptions, device: torch.device, order: ListOrder):
+        self.source, self._top, self._order, self._new = source, options.top, order, None
+        known, places = allowed_movies(source, options), new_places(options)
+        self.count = len(source.scoring.bias) if known is None else int(known.sum())
+        if places is not None:
+            known, new = split_by_news(known, source.cold)
+            self._new = BestMovies(source, new, places, device, order) if places and new.any() else None
+        self._known = BestMovies(source, known, options.top, device, order)
+
+    def table(self, rows: range) -> pa.Table:
+        """Returns ``user``, ``rank``, ``movie``, ``score`` and maybe ``rating`` for users by global rows."""
+        users = self.source.block(rows)
+        scores, movies, ratings = self._known.lists(rows, users)
+        if self._new is not None:
+            known = scores, movies, ratings
+            scores, movies, ratings = join_lists(known, self._new.lists(rows, users), self._top)
+        user, position = np.nonzero(movies >= 0)
+        columns = {
+            "user": users.ids.take(pa.array(user)),
+            "rank": pa.array((position + 1).astype(np.int32)),
+            "movie": self.source.catalog.movies.take(pa.array(movies[user, position])),
+            "score": pa.array(scores[user, position]),
+        }
+        if ratings is not None:
+            columns["rating"] = pa.array(ratings[user, position])
+        return pa.table(columns)
+
+
 class BestMovies:
     """Finds the best movies for ranges of users.
 
@@ -120,27 +162,15 @@ class BestMovies:
         if allowed is not None:
             self._columns = np.full(movies, -1, np.int32)
             self._columns[self._rows] = np.arange(len(self._rows))
-        self.count = len(self._rows)
         scoring = order.first
         vectors, bias = scoring.columns()[self._rows], scoring.bias[self._rows]
         self._movies = ColumnScorer(
             *(None if array is None else self._tensor(array) for array in (vectors, bias, scoring.weight))
         )
 
-    def table(self, rows: range) -> pa.Table:
-        """Returns ``user``, ``rank``, ``movie``, ``score`` and maybe ``rating`` for users by global rows."""
-        users = self.source.block(rows)
-        scores, movies, ratings = self.order.lists(users, *self._best(rows, users), self.top)
-        user, position = np.nonzero(movies >= 0)
-        columns = {
-            "user": users.ids.take(pa.array(user)),
-            "rank": pa.array((position + 1).astype(np.int32)),
-            "movie": self.source.catalog.movies.take(pa.array(movies[user, position])),
-            "score": pa.array(scores[user, position]),
-        }
-        if ratings is not None:
-            columns["rating"] = pa.array(ratings[user, position])
-        return pa.table(columns)
+    def lists(self, rows: range, users: UserBlock) -> Lists:
+        """Returns complete scores, movie rows, -1 for none, and predicted ratings or None: ``[users, found]``."""
+        return self.order.lists(users, *self._best(rows, users), self.top)
 
     def best(self, rows: range) -> tuple[np.ndarray, np.ndarray]:
         """Returns the first scores, without offset and user bias, and movie rows, -1 for none: ``[users, found]``."""

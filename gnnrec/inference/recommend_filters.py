@@ -44,6 +44,7 @@ def describe(options: RecommendOptions) -> str:
         words += [] if value is None else [dashed(name), str(value)]
     words += ["--min-ratings", str(options.min_ratings)] if options.min_ratings else []
     words += ["--new-movies"] if options.new_movies else []
+    words += [] if options.new_share is None else ["--new-share", f"{options.new_share:g}"]
     return " ".join(words)
 
 

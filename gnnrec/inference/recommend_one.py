@@ -8,6 +8,7 @@ import numpy as np
 
 from gnnrec.inference.list_order import list_order
 from gnnrec.inference.movie_catalog import find_movie
+from gnnrec.inference.new_share import Lists, join_lists, new_places, split_by_news
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
@@ -65,8 +66,19 @@ def recommend_to_user(source: VectorSource, options: RecommendOptions) -> Ranked
     candidates = np.ones(len(catalog.titles), dtype=bool) if allowed is None else allowed.copy()
     candidates[catalog.rated(row)] = False
     scores = order.first.scores(user.vectors[0, order.columns])
-    found = _highest(scores, candidates, order.wanted(options.top))
-    chosen, best, ratings = order.lists(user, scores[None, found], found[None], options.top)
+
+    def lists(among: np.ndarray, top: int) -> Lists:
+        found = _highest(scores, among, order.wanted(top) if top else 0)
+        return order.lists(user, scores[None, found], found[None], top)
+
+    places = new_places(options)
+    if places is None:
+        chosen, best, ratings = lists(candidates, options.top)
+    else:
+        known, new = split_by_news(candidates, source.cold)
+        chosen, best, ratings = join_lists(lists(known, options.top), lists(new, places), options.top)
+        kept = best[0] >= 0
+        chosen, best, ratings = chosen[:, kept], best[:, kept], None if ratings is None else ratings[:, kept]
     favorites = [f"{title} ({rating:g})" for title, rating in catalog.favorites(row, _FAVORITES)]
     heading = [f"for user {options.user}"]
     if favorites:

@@ -41,6 +41,7 @@ class RunVectors:
         self.catalog = MovieCatalog(dataset, None if file is None else file.read(dataset), new)
         self._movies = movies
         if file is not None:
+            self._loaded.require_user_features(file.features)
             self._users = self._encoder.for_new_users(file.read(dataset, self._loaded.known_splits))
         self.num_users = self.catalog.ratings.num_users
         scale = self._loaded.scoring().get("rating_scale")

@@ -20,6 +20,8 @@ class SourceOptions(ColumnOptions):
         checkpoint: Checkpoint of a run.
         ratings: Ratings file whose users replace those of the dataset: the file of the export, or with a run any layout
             that gnnrec prepare reads.
+        user_features: Files with features of users, with the columns of those that the dataset was prepared with: these
+            users replace those of the dataset, with the ratings of --ratings or without any; by default none.
         data: Prepared dataset, if it has moved since training; by default the one that is recorded.
         device: Device of every rank; auto is CUDA if available, else the CPU.
     """
@@ -27,12 +29,13 @@ class SourceOptions(ColumnOptions):
     chunk: int = bounded(65536, least=1)
     checkpoint: Literal["best", "last"] = "best"
     ratings: Path | None = None
+    user_features: list[str] = dataclasses.field(default_factory=list)
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @property
     def file(self) -> RatingsFile | None:
-        """The ratings file, if any."""
-        if self.ratings is None:
+        """The files of users, if any."""
+        if self.ratings is None and not self.user_features:
             return None
-        return RatingsFile(self.ratings, self.named_columns())
+        return RatingsFile(self.ratings, self.named_columns(), tuple(self.user_features))

@@ -47,15 +47,17 @@ class UserRows:
 
 @dataclasses.dataclass(frozen=True)
 class NewUserRows:
-    """Rows of known and new users. New users have rows of zeros, to which L2 shrinks rows, and no features.
+    """Rows of known and new users. New users have rows of zeros, to which L2 shrinks rows.
 
     Attributes:
         known: Rows of known users.
         known_row: Row of each user among the known users, -1 for new ones: int64 ``[users]``.
+        x: Features of new users, float32 ``[users, columns]``; None for zeros.
     """
 
     known: UserRows
     known_row: np.ndarray
+    x: np.ndarray | None = None
 
     def read(self, users: range) -> dict[str, Tensor]:
         """Reads a range of users by their positions in :attr:`known_row`."""
@@ -67,4 +69,9 @@ class NewUserRows:
         tables = {name: table.new_zeros(len(known_row), *table.shape[1:]) for name, table in rows.items()}
         for name, table in tables.items():
             table[positions] = rows[name][: len(positions)]
+        if "x" in tables and self.x is not None:
+            new = np.flatnonzero(~is_known)
+            tables["x"][torch.from_numpy(new).to(self.known.device)] = torch.from_numpy(self.x[users.start + new]).to(
+                tables["x"]
+            )
         return tables

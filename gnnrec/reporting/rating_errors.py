@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -10,7 +12,7 @@ from gnnrec.evaluation.rating import predict_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.inference.rating_run import RatingRun
 from gnnrec.reporting import charts
-from gnnrec.reporting.content import Figure, Section
+from gnnrec.reporting.content import Figure, Section, Table
 from gnnrec.reporting.opened_run import OpenedRun
 
 #: Number of bins of the rating scale.
@@ -42,7 +44,7 @@ def rating_errors(run: OpenedRun) -> list[Section]:
         "Where it fails",
         f"RMSE without time of {run.split_name} ratings by the number of training ratings of the user or movie. Gray "
         "bars: ratings in each bucket. Biases: mean rating plus a user bias and a movie bias.",
-        degree_figures(buckets),
+        [*degree_figures(buckets), *cold_table(buckets)],
     )
     calibrated = Section(
         "calibration",
@@ -88,6 +90,32 @@ def degree_figures(buckets: dict[str, dict[str, list[dict]]]) -> list[Figure]:
         )
         figures.append(Figure(f"rmse_by_{side}_ratings", title, "", spec, height=300))
     return figures
+
+
+def cold_table(buckets: dict[str, dict[str, list[dict]]]) -> list[Table]:
+    """Compares the errors on users and movies without and with training ratings; none if there are no cold ones.
+
+    Args:
+        buckets: As in :func:`degree_figures`.
+    """
+    rows, any_cold = [], False
+    for key, (side, _) in _BY.items():
+        for cold in (True, False):
+            chosen = {name: [row for row in of[key] if (row["to"] == 0) == cold] for name, of in buckets.items()}
+            counts = [sum(row["ratings"] for row in some) for some in chosen.values()]
+            if not counts[0]:
+                continue
+            errors = [
+                math.sqrt(sum(row["ratings"] * row["rmse"] ** 2 for row in some) / count)
+                for some, count in zip(chosen.values(), counts)
+            ]
+            any_cold |= cold
+            name = f"{side}s {'without' if cold else 'with'} training ratings"
+            rows.append([name, f"{counts[0]:,}", *(f"{error:.4f}" for error in errors)])
+    if not any_cold:
+        return []
+    caption = "Of users and movies without training ratings a model knows the features alone."
+    return [Table(caption, ["RMSE without time", "ratings", *buckets], rows, wide=True)]
 
 
 def bucket_name(row: dict) -> str:

@@ -12,6 +12,7 @@ from gnnrec.errors import UserError
 from gnnrec.reporting.comparison import comparison_page
 from gnnrec.reporting.content import Page, Section
 from gnnrec.reporting.examples import recommendations, similar_movies
+from gnnrec.reporting.feature_section import feature_section
 from gnnrec.reporting.head import facts, notices, subtitle, tiles
 from gnnrec.reporting.leakage_section import leakage_section
 from gnnrec.reporting.list_results import list_results
@@ -105,7 +106,12 @@ def run_page(records: RunRecords, options: ReportOptions, world: World) -> Page:
     """Creates the page about one run."""
     opened = open_run(records, world, options.data)
     world.check_stop()
-    sections: list[Section | None] = [results(records), list_results(records), curves([records])]
+    sections: list[Section | None] = [
+        results(records),
+        list_results(records),
+        feature_section(records),
+        curves([records]),
+    ]
     sections += _model_sections(opened, options.users) if opened and not opened.diverged else []
     dataset = opened.loaded.dataset if opened else None
     world.check_stop()

@@ -16,11 +16,8 @@ from gnnrec.baselines.rating import fit_baselines
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.data.prepared import PreparedDataset, message_splits
 from gnnrec.distributed.world import World
-from gnnrec.evaluation.rating import (
-    RatingMetrics,
-    held_out,
-    score_split,
-)
+from gnnrec.evaluation.feature_worth import feature_worth
+from gnnrec.evaluation.rating import RatingMetrics, held_out, score_split
 from gnnrec.evaluation.rating_buckets import rmse_by_degree
 from gnnrec.graph.batch import Batch
 from gnnrec.graph.build_sampler import build_sampler, exchanges_used_movies
@@ -261,6 +258,10 @@ class RatingTrainer(Trainer):
         """RMSE of a split by the number of training ratings of the user, and of the movie."""
         targets = held_out(self.dataset, self.part, split, self.world, self.graph.dtype)
         return rmse_by_degree(self.replicated.score(embeddings, targets), targets, self.graph)
+
+    def feature_worth(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Growth of the RMSE on validation if a column of features belongs to other nodes."""
+        return {} if self.config.refit else feature_worth(self.replicated, self.users, self.graph, self.dataset)
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Global mean, biases and biased MF, fitted on the same edges."""

@@ -121,6 +121,7 @@ def _score(
         test = trainer.evaluate(TEST, embeddings)
         validation = None if config.refit else trainer.evaluate(VALIDATION, embeddings)
         lists = trainer.measure_lists(embeddings, fitted)
+        worth = trainer.feature_worth()
     with fitting:
         baselines = trainer.fit_baselines() if config.baselines else {}
     state.times.evaluation += evaluating.seconds
@@ -130,6 +131,7 @@ def _score(
         **(prefixed("validation", validation) if validation else dict.fromkeys(prefixed("validation", test))),
         "baselines": baselines,
         **({"lists": lists} if lists else {}),
+        **({"feature_worth": worth} if worth else {}),
         **trainer.breakdown(TEST, embeddings),
     }
     counts = {f"validation_{test.unit}": validation.count if validation else 0, f"test_{test.unit}": test.count}

@@ -130,6 +130,10 @@ class Trainer:
         """Errors on a split by groups of ratings, for the summary."""
         return {}
 
+    def feature_worth(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Growth of the validation error if a column of features belongs to other nodes; empty for other models."""
+        return {}
+
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Test metrics of the baselines on the same split: name -> metrics."""
         raise NotImplementedError

@@ -98,12 +98,17 @@ def test_tables_of_users(write: Callable, tmp_path):
         assert sorted(map(tuple, found["zip"][1][:4].astype(int))) == sorted(map(tuple, np.eye(4, dtype=int)))
 
 
-def test_movies_of_movielens_have_titles_years_and_genres(tmp_path):
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_movies_of_movielens_have_titles_years_and_genres(tmp_path, kind):
+    """Text of pandas is large_string in Parquet."""
     titles = [f"Storm over the river {k} ({1950 + k})" for k in NUMBER]
     genres = np.where(NUMBER % 2, "Comedy|Drama", "(no genres listed)")
-    table = pd.DataFrame({"movieId": NUMBER, "title": titles, "genres": genres})
-    table.to_csv(tmp_path / "movies.csv", index=False)
-    found = prepared(tmp_path, "movie", "movies.csv")
+    table = pa.table({"movieId": NUMBER, "title": pa.array(titles, pa.large_string()), "genres": genres})
+    if kind == "csv":
+        table.to_pandas().to_csv(tmp_path / "movies.csv", index=False)
+    else:
+        pq.write_table(table, tmp_path / "movies.parquet")
+    found = prepared(tmp_path, "movie", f"movies.{kind}")
     assert {name: kind for name, (kind, _) in found.items()} == {"title": "text", "genres": "list", "year": "number"}
     assert np.allclose(found["genres"][1], np.where(NUMBER % 2, 0.5, 0)[:, None].repeat(2, 1))
     assert np.ptp(np.diff(found["year"][1][:, 0])) < 1e-6 < found["year"][1][1, 0] - found["year"][1][0, 0]

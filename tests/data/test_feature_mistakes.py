@@ -206,3 +206,25 @@ def test_new_nodes_that_do_not_fit(tmp_path, case):
     with pytest.raises(UserError) as problem:
         encode_new_nodes(features, [tmp_path / "new.parquet"], text_ids=False)
     assert says[case] in str(problem.value) and str(tmp_path / "new.parquet") in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("3,2,high", "line 6: column 'relevance' holds 'high', which is not a finite number: correct or remove"),
+        ("3,2,", "line 6: column 'relevance' holds '', which is not a finite number"),
+        ("3,2,inf", "line 6: column 'relevance' holds 'inf', which is not a finite number"),
+        ("three,2,0.5", "line 6: column 'movieId' holds 'three', which is not a whole number"),
+        ("3,,0.5", "line 6: column 'tagId' holds '', which is not a whole number"),
+        ("1,1,0.25", "line 6: movie 1 and tag 1 occur twice: remove one of the rows"),
+        ("3,2", "line 6: malformed row (2 fields, not 3)"),
+    ],
+)
+def test_mistakes_in_the_genome_are_named_with_their_line(tmp_path, row, says):
+    ratings().to_csv(tmp_path / "log.csv", index=False)
+    rows = ["movieId,tagId,relevance", "1,1,0.5", "1,2,0.25", "", "2,1,0.75", row, "4,1,0.5"]
+    (tmp_path / "genome-scores.csv").write_text("\n".join(rows) + "\n")
+    options = {"ratings": tmp_path / "log.csv", "movie_features": [str(tmp_path / "genome-scores.csv")]}
+    with pytest.raises(UserError) as error:
+        prepare(tmp_path / "data", PrepareOptions(**options))
+    assert f"{tmp_path / 'genome-scores.csv'} {says}" in str(error.value)

@@ -58,6 +58,8 @@ def made(tmp_path_factory) -> Path:
         table.to_csv(place / "synth" / name, index=False)
     new = pd.DataFrame({"movieId": [901, 902], "title": ["Tomorrow (2030)", "Day After (2031)"], "genres": "Drama"})
     new.to_csv(place / "synth" / "new_movies.csv", index=False)
+    users = pd.DataFrame({"userId": [901, 902], "age": [33, 44]})
+    users.to_csv(place / "synth" / "new_users.csv", index=False)
     users = pd.DataFrame({"userId": range(1, 121), "age": [20 + number % 50 for number in range(120)]})
     users.to_csv(place / "synth" / "users.csv", index=False)
     ratings = ["--ratings", str(place / "synth" / "ratings.csv"), "--movies", str(place / "synth" / "movies.csv")]
@@ -92,7 +94,7 @@ def run_gnnrec(arguments: list[str]) -> None:
 )
 def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypatch):
     place = make_repository(tmp_path / "repository")
-    for name in ("ratings.csv", "movies.csv", "users.csv", "new_movies.csv"):
+    for name in ("ratings.csv", "movies.csv", "users.csv", "new_movies.csv", "new_users.csv"):
         (place / name).symlink_to(made / "synth" / name)
     shutil.copy(place / "ratings.csv", place / "new.csv")
     for target, source in GIVEN.get(document.name, {}).items():

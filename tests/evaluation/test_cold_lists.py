@@ -18,7 +18,7 @@ from gnnrec.inference.evaluate import EvaluateOptions, evaluate
 from gnnrec.inference.load import load_run
 from gnnrec.training.run import train
 from tests.configs import make_config
-from tests.datasets import with_random_features, write_dataset
+from tests.datasets import changed_copy, with_random_features, write_dataset
 from tests.distributed.ranks import run_on_ranks
 
 LIKED = 4.0
@@ -127,3 +127,19 @@ def test_users_without_training_ratings_have_lists(tmp_path):
     assert embeddings.user[torch.from_numpy(liked)].isfinite().all()
     nothing = Interactions(torch.zeros(3, dtype=torch.int64), *(torch.zeros(0, dtype=torch.int32),) * 3)
     assert not loaded.interest.scores(nothing).any()
+
+
+@pytest.mark.slow
+def test_ratings_of_held_out_movies_change_no_model_and_no_list(cold, tmp_path):
+    """Other test ratings give the same checkpoint, and the same scores of all movies."""
+    rating, test = np.array(cold.rating), np.array(cold.split) == TEST
+    rating[test] = cold.manifest.rating["min"] + cold.manifest.rating["max"] - rating[test]
+    scores, summaries = [], []
+    for name, dataset in (("a", cold), ("b", changed_copy(cold, tmp_path / "other", rating=rating))):
+        config = make_config(dataset.directory, tmp_path / name, interest={}, baselines=True)
+        summaries.append(train(config, World()))
+        loaded = load_run(tmp_path / name, World())
+        scores.append(loaded.model.score_all(loaded.embed(), torch.arange(dataset.num_users)))
+    assert torch.equal(*scores) and summaries[0]["chosen"] == summaries[1]["chosen"]
+    assert summaries[0]["feature_worth"] == summaries[1]["feature_worth"]
+    assert summaries[0]["lists"]["test_ndcg@20"] != summaries[1]["lists"]["test_ndcg@20"]

@@ -24,7 +24,7 @@ def table_of(out: Path, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     tables = [pq.read_table(path) for path in sorted((out / f"{kind}s").iterdir())]
     table = pa.concat_tables(tables)
     assert table.column_names[:3] == [kind, "embedding", "bias"]
-    assert table.column_names[3:] in ([], ["interest_norm"], ["cold"])
+    assert table.column_names[3:] in ([], ["interest_norm"], ["cold"], ["interest_norm", "cold"])
     return table[kind].to_pandas().to_numpy(), np.stack(table["embedding"].to_pandas()), table["bias"].to_numpy()
 
 

@@ -201,3 +201,32 @@ def test_mistakes_end_with_one_line(dataset, run, files, exported, tmp_path):
         verify(damaged, VerifyOptions())
     run_command(["export", str(run), "--movie-features", *files, "--out", str(tmp_path / "by command")])
     assert verify_and_read(tmp_path / "by command")["movies"] == MOVIES + 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order_by", [None, "rating", "interest"])
+def test_new_movies_have_their_share_of_each_list(dataset, exported, tmp_path, order_by):
+    """One user's list is that of a whole ranking in which new and known movies are counted apart."""
+    cold = set(np.array(COLD) + 1) | set(range(RATED + 1, MOVIES + 5))
+    options = {"new_movies": True, "order_by": order_by}
+    out = tmp_path / "lists"
+    recommend_all(exported, RecommendOptions(all=True, out=out, top=8, new_share=0.3, **options), World())
+    lists = pq.read_table(out / "recommendations").to_pandas()
+    for user in dataset.users["user"][::9]:
+        whole = recommend(exported, RecommendOptions(user=str(user), top=200, **options))
+        is_new = whole["movie"].isin(cold)
+        expected = pd.concat([whole[~is_new].head(6), whole[is_new].head(2)]).sort_values("rank")["movie"].tolist()
+        one = recommend(exported, RecommendOptions(user=str(user), top=8, new_share=0.3, **options))
+        own = lists[lists["user"] == user]
+        assert own["movie"].tolist() == one["movie"].tolist() == expected
+        assert own["rank"].tolist() == list(range(1, 9)) and (own["score"].diff().dropna() <= 0).all()
+        for share, count in ((0.0, 0), (1.0, 8)):
+            found = recommend(exported, RecommendOptions(user=str(user), top=8, new_share=share, **options))
+            assert found["movie"].isin(cold).sum() == count
+
+
+def test_a_share_needs_new_movies():
+    with pytest.raises(UserError, match="--new-share 0.5 is for lists with --new-movies"):
+        RecommendOptions(user="1", new_share=0.5).check()
+    with pytest.raises(UserError, match="--new-share 2"):
+        RecommendOptions(user="1", new_movies=True, new_share=2).check()

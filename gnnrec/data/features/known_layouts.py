@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,9 @@ import pyarrow.csv as pa_csv
 from gnnrec.data import ml_100k
 from gnnrec.data.column_names import TYPED
 from gnnrec.data.features.node_features import Node
-from gnnrec.data.layout import Layout
+from gnnrec.data.layout import Layout, as_number, is_missing, open_text, shown
+from gnnrec.data.reading.rows import text_rows
+from gnnrec.errors import UserError
 
 #: Files without a header: name -> delimiter, names of the columns, and their kinds.
 _HEADERLESS: dict[str, tuple[str, list[str], dict[str, str]]] = {
@@ -85,18 +89,57 @@ def _tags(table: pa.Table, id_name: str) -> tuple[pa.Array, str, pa.Array]:
 
 
 def _genome(layout: Layout) -> tuple[pa.Array, str, np.ndarray]:
-    """The relevance of all tags for each movie, float32 ``[movies, tags]``; 0 where a pair is not in the file."""
+    """The relevance of all tags for each movie, float32 ``[movies, tags]``; 0 where a pair is not in the file.
+
+    Raises:
+        UserError: A value is no number, or a pair occurs twice; the message names the line.
+    """
     types = {"movieId": pa.int64(), "tagId": pa.int32(), "relevance": pa.float32()}
-    table = pa_csv.read_csv(
-        str(layout.path),
-        pa_csv.ReadOptions(column_names=layout.header, skip_rows=layout.header_lines),
-        convert_options=pa_csv.ConvertOptions(column_types=types),
-    )
+    try:
+        table = pa_csv.read_csv(
+            str(layout.path),
+            pa_csv.ReadOptions(column_names=layout.header, skip_rows=layout.header_lines),
+            convert_options=pa_csv.ConvertOptions(column_types=types),
+        )
+    except pa.ArrowInvalid:
+        _refuse_value(layout)
+        raise
+    if any(not np.isfinite(table[name].to_numpy()).all() for name in types):
+        _refuse_value(layout)
     movies, row = np.unique(table["movieId"].to_numpy(), return_inverse=True)
     tags, column = np.unique(table["tagId"].to_numpy(), return_inverse=True)
-    relevance = np.zeros((len(movies), len(tags)), np.float32)
-    relevance[row, column] = table["relevance"].to_numpy()
-    return pa.array(movies), "genome", relevance
+    relevance, place = np.zeros(len(movies) * len(tags), np.float32), row * len(tags) + column
+    is_there = np.zeros(len(relevance), bool)
+    is_there[place] = True
+    if is_there.sum() < len(place):
+        again = np.ones(len(place), bool)
+        again[np.unique(place, return_index=True)[1]] = False
+        number = int(again.argmax())
+        pair = f"movie {table['movieId'][number]} and tag {table['tagId'][number]}"
+        raise UserError(f"{layout.path} line {_line(layout, number)}: {pair} occur twice: remove one of the rows")
+    relevance[place] = table["relevance"].to_numpy()
+    return pa.array(movies), "genome", relevance.reshape(len(movies), len(tags))
+
+
+def _refuse_value(layout: Layout) -> None:
+    """Raises a :class:`UserError` for the first value of a file of numbers that is none; returns if there is none."""
+    with open_text(layout.path) as file:
+        for line, fields in text_rows(dataclasses.replace(layout, columns={}), file):
+            for name, field in zip(layout.header, fields):
+                number = None if is_missing(field) else as_number(field)
+                if number is None or not math.isfinite(number) or (name != "relevance" and number % 1):
+                    kind = "a finite number" if name == "relevance" else "a whole number"
+                    raise UserError(
+                        f"{layout.path} line {line}: column '{name}' holds '{shown(field)}', which is not {kind}: "
+                        "correct or remove that row"
+                    )
+
+
+def _line(layout: Layout, row: int) -> int:
+    """Line of a row of a file."""
+    with open_text(layout.path) as file:
+        rows = text_rows(dataclasses.replace(layout, columns={}), file)
+        return next(line for number, (line, _) in enumerate(rows) if number == row)
 
 
 def refine(

@@ -1,4 +1,4 @@
-"""Movies without ratings in a dataset, known by their features: those of its catalog, and those of further files."""
+"""Movies without ratings in a dataset, with features alone: those of its catalog, and those of further files."""
 
 from __future__ import annotations
 

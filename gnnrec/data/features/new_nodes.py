@@ -65,6 +65,13 @@ def encode_new_nodes(
     return NewNodes(ids, x, texts)
 
 
+def missing_values(features: NodeFeatures) -> np.ndarray:
+    """Features of a node without values, float32 ``[columns]``."""
+    x = np.zeros(features.x.shape[1], np.float32)
+    x[[group.slice.stop - 1 for group in features.schema if group.details.get("missing")]] = 1
+    return x
+
+
 def shown_columns(nodes: NewNodes) -> dict[str, pa.Array]:
     """Columns ``title`` and ``genres`` of new movies: titles with their year, ids where there is no title."""
     text_ids, nothing = nodes.ids.cast(pa.string()), pa.array([""] * len(nodes.ids), pa.string())

@@ -73,8 +73,8 @@ def read_tables(files: list[Path], node: Node, id_name: str | None, years: bool 
     first: dict[str, FeatureTable] = {}
     for table in joined:
         check_ids(table)
-        table.columns, table.kinds = with_years(table.columns, table.kinds, years)
         table.columns = {name: plain(column) for name, column in table.columns.items()}
+        table.columns, table.kinds = with_years(table.columns, table.kinds, years)
         for name in table.columns:
             if (other := first.setdefault(name, table)) is not table:
                 raise UserError(
