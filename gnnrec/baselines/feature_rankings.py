@@ -17,6 +17,7 @@ from gnnrec.baselines.movie_features import (
     feature_neighbors,
     has_categories,
     movie_features,
+    ranked_movies,
 )
 from gnnrec.baselines.ranking_fit import fitted_ranking, training_interactions
 from gnnrec.data.prepared import PreparedDataset
@@ -100,11 +101,18 @@ def _feature_knn(dataset: PreparedDataset, world: World, train: Interactions) ->
     require_few_movies(dataset.num_movies, f"baseline {FEATURE_KNN.name}", "leave out this baseline")
     x = feature_matrix(movie_features(dataset, FEATURE_KNN.name), world.device)
     trained = _raters(train, dataset, world) > 0
-    nearest = functools.lru_cache(maxsize=1)(functools.partial(feature_neighbors, x, trained))
+    wanted = ranked_movies(dataset, trained)
+    nearest = functools.lru_cache(maxsize=1)(functools.partial(feature_neighbors, x, trained, wanted))
 
     def fit(setting: dict) -> Scores:
         similarity = nearest(setting["neighbors"]) ** setting["power"]
-        return lambda shown: bag(similarity, shown.movie, shown.user_ptr)
+
+        def score(shown: Interactions) -> Tensor:
+            scores = similarity.new_zeros(shown.num_users, dataset.num_movies)
+            scores[:, wanted] = bag(similarity, shown.movie, shown.user_ptr)
+            return scores
+
+        return score
 
     return fit
 

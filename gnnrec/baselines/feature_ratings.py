@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnnrec.baselines.baseline import Baseline, Fitted
-from gnnrec.baselines.movie_features import feature_matrix, feature_neighbors, movie_features
+from gnnrec.baselines.movie_features import feature_matrix, feature_neighbors, movie_features, ranked_movies
 from gnnrec.baselines.scoring import fitted_ratings
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
@@ -51,18 +51,22 @@ def _knn(dataset: PreparedDataset, world: World, splits: tuple[int, ...], seed: 
     require_few_movies(dataset.num_movies, f"baseline {RATING_KNN.name}", "leave out this baseline")
     graph = build_rank_graph(dataset, world, splits)
     biases, x = _Biases(graph), feature_matrix(movie_features(dataset, RATING_KNN.name), world.device)
-    nearest = functools.lru_cache(maxsize=1)(functools.partial(feature_neighbors, x, biases.trained))
+    wanted = ranked_movies(dataset, biases.trained)
+    nearest = functools.lru_cache(maxsize=1)(functools.partial(feature_neighbors, x, biases.trained, wanted))
 
     def fit(setting: dict) -> Fitted:
         similarity = nearest(setting["neighbors"]).to(graph.dtype)
         known = biases.trained.to(graph.dtype)
         mean_bias = similarity.T @ biases.movie / (similarity.T @ known).clamp(min=torch.finfo(graph.dtype).tiny)
-        movie_bias = torch.where(biases.trained, biases.movie, mean_bias)
+        movie_bias = biases.movie.clone()
+        movie_bias[wanted] = torch.where(biases.trained[wanted], biases.movie[wanted], mean_bias)
 
         def predict(targets: Targets) -> Tensor:
             user = owners(targets.pointer, torch.int64)
             predicted = biases.base[user] + movie_bias[targets.movie.long()]
-            columns, place = targets.movie.long().unique(return_inverse=True)
+            asked, place = targets.movie.long().unique(return_inverse=True)
+            assert bool(torch.isin(asked, wanted).all()), "ratings that were fitted are no targets"
+            columns = torch.searchsorted(wanted, asked)
             table = similarity[:, columns].contiguous()
             users = max(1, _BLOCK // max(columns.numel(), 1))
             for first in range(0, graph.num_users, users):

@@ -48,21 +48,34 @@ def category_shares(features: NodeFeatures, device: torch.device) -> Tensor:
     return member / member.sum(1, keepdim=True).clamp(min=1)
 
 
-def feature_neighbors(x: Tensor, trained: Tensor, neighbors: int) -> Tensor:
-    """Computes cosine similarities of each movie to the nearest movies with training ratings, negative ones as zero.
+def ranked_movies(dataset: PreparedDataset, trained: Tensor) -> Tensor:
+    """Returns the movies that are predicted, int64 rows: with ``cold-movies`` those without training ratings, else all.
+
+    Args:
+        dataset: The prepared dataset.
+        trained: Movies with training ratings, bool ``[movies]``.
+    """
+    of_cold = dataset.manifest.split["protocol"] == "cold-movies"
+    return (~trained if of_cold else torch.ones_like(trained)).nonzero().squeeze(1)
+
+
+def feature_neighbors(x: Tensor, trained: Tensor, wanted: Tensor, neighbors: int) -> Tensor:
+    """Computes cosine similarities of movies to the nearest movies with training ratings, negative ones as zero.
 
     Args:
         x: Features, float ``[movies, columns]``.
         trained: Movies with training ratings, bool ``[movies]``.
+        wanted: Rows of the movies, int64 ``[n]``.
         neighbors: Nearest movies of a movie that count.
 
     Returns:
-        float32 ``[movies, movies]``: column ``j`` has the neighbors of movie ``j``, without itself.
+        float32 ``[movies, n]``: column ``j`` has the neighbors of movie ``wanted[j]``, without itself.
     """
     unit = torch.nn.functional.normalize(x, dim=1).float()
-    similarity = (unit @ unit.T).clamp_(min=0).fill_diagonal_(0)
+    similarity = (unit[wanted] @ unit.T).clamp_(min=0)
     similarity[:, ~trained] = 0
-    if neighbors < len(similarity):
+    similarity.scatter_(1, wanted[:, None], 0)
+    if neighbors < similarity.shape[1]:
         lowest = similarity.topk(neighbors, 1).values[:, -1:]
         similarity.masked_fill_(similarity < lowest * (1 - ROUNDED), 0)
     return similarity.T.contiguous()

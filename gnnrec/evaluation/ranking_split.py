@@ -61,6 +61,11 @@ class RankingSplit:
     lengths: tuple[int, ...] = ()
     tie_order: Tensor | None = None
 
+    @property
+    def cold(self) -> bool:
+        """Whether the catalog has movies without known ratings alone."""
+        return self.tie_order is not None
+
     def evaluate(self, source: Tensor, movies: Tensor, on_users: OnUsers | None = None) -> RankingMetrics:
         """Metrics of the scores ``sum of shown source rows . movie vector``; every rank calls this.
 

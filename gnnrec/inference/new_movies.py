@@ -38,8 +38,8 @@ def find_new_movies(loaded: LoadedRun, files: list[str], id_name: str | None) ->
     if features is None:
         if files:
             raise UserError(
-                f"--movie-features {files[0]}: this model knows no features of movies: train a rating model on a "
-                "dataset that was prepared with --movie-features"
+                f"--movie-features {files[0]}: this model knows no features of movies: train one on a dataset that "
+                "was prepared with --movie-features, rankings with --order.enabled false"
             )
         return None
     known = read_unrated(loaded.dataset)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from gnnrec.config.train_config import TrainConfig
+from gnnrec.data.features.new_movies import NewMovies
+from gnnrec.data.features.node_features import NodeFeatures
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.evaluation.ranking import RankingMetrics
@@ -17,6 +19,8 @@ from gnnrec.evaluation.ranking_split import RankingSplit, known_splits, read_ran
 from gnnrec.graph.interactions import Interactions
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.ranking_encoder import RankingEncoder
+from gnnrec.inference.user_encoder import UserEncoder, Vectors
+from gnnrec.models.build import used_features
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
 from gnnrec.models.sequential import HALF_LIFE, SequentialTables
@@ -86,6 +90,15 @@ class RankingRun(LoadedRun):
         """Returns the scores of all movies from shown ratings of a held-out split, float ``[users, movies]``."""
         return (self.order or (self.measured if split == VALIDATION else self.model)).scores
 
+    @property
+    def movie_features(self) -> NodeFeatures | None:
+        # Standardized scores of the order of likes are relative to the movies of the dataset.
+        return None if self.order is not None else used_features(self.config.model, self.dataset, "movie")
+
+    def embed_new_movies(self, movies: NewMovies, encoder: UserEncoder) -> Vectors:
+        vectors = self.model.new_movie_vectors(torch.from_numpy(movies.x).to(self.model.target))
+        return Vectors(vectors, vectors.new_zeros(len(vectors)))
+
     def scoring(self) -> dict:
         return {
             "head": "dot",
@@ -102,6 +115,7 @@ def _loaded(
     config: TrainConfig, dataset: PreparedDataset, world: World, checkpoint: OpenedCheckpoint, final: bool
 ) -> RankingModel:
     popularity = torch.zeros(dataset.num_movies, device=world.device)  # the checkpoint has it
-    model = RankingModel(config.ranking, popularity, config.seed).to(world.device)
+    features = used_features(config.model, dataset, "movie")
+    model = RankingModel(config.ranking, popularity, config.seed, features).to(world.device)
     checkpoint.load_model(model, final)
     return model.eval()

@@ -88,7 +88,7 @@ class RatingEncoder:
         statistics = self.statistics
         batch = Batch(None, None, None, None, statistics.mean, closed_form, statistics.bias)
         movie_bias = self.model.movie_rows()["bias"]
-        return self.model.shrunk(self.model.with_biases(batch, state, self.states[-1], learned, movie_bias), batch)
+        return self.model.finished(self.model.with_biases(batch, state, self.states[-1], learned, movie_bias), batch)
 
     def _chunks(self) -> Iterator[UserChunk]:
         for graph in self.chunks.graphs():

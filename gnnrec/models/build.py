@@ -8,7 +8,7 @@ from gnnrec.data.features.node_features import NODES, Node, NodeFeatures
 from gnnrec.data.prepared import SPLIT_NAMES, PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.graph.rank_graph import RankGraph
-from gnnrec.models.features import genre_membership
+from gnnrec.models.features import column_scale, genre_membership
 from gnnrec.models.options import ModelOptions
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.row_memory import RowMemory
@@ -28,13 +28,16 @@ def build_model(
         memory: Memory of the user rows; None for the graph's device.
     """
     model = build_replicated(options, dataset, graph.mean_degrees, graph.clock is not None, graph.world, seed)
-    users = model.user_tables(graph, memory, used_features(options, dataset, "user"))
-    if model.movie_features is not None:
-        model.movies.clear_unrated(graph.movie_degree)
-        model.movie_features.set_scale(model.movies.x, graph.movie_degree, World())
-    if model.user_features is not None:
-        users.clear_unrated(graph.user_degree)
-        model.user_features.set_scale(users.x, graph.user_degree, graph.world)
+    of_users, of_movies = (used_features(options, dataset, node) for node in NODES)
+    users = model.user_tables(graph, memory, of_users)
+    with torch.no_grad():
+        if of_movies is not None:
+            model.movies.clear_unrated(graph.movie_degree)
+            scale = column_scale(model.movies.x, graph.movie_degree, of_movies.schema, World())
+            model.movie_features.scale.copy_(scale)
+        if of_users is not None:
+            users.clear_unrated(graph.user_degree)
+            model.user_features.scale.copy_(column_scale(users.x, graph.user_degree, of_users.schema, graph.world))
     return model, users
 
 
@@ -68,7 +71,10 @@ def build_replicated(
     genres = genres if genres is None else genres.to(world.device)
     levels = len(dataset.manifest.rating["levels"])
     columns = 0 if users is None else users.x.shape[1]
-    model = RatingModel(options, dataset.num_movies, levels, mean_degrees, world, seed, genres, time, movie_x, columns)
+    schema = () if movies is None else movies.schema
+    model = RatingModel(
+        options, dataset.num_movies, levels, mean_degrees, world, seed, genres, time, movie_x, schema, columns
+    )
     return model.to(world.device)
 
 

@@ -45,12 +45,12 @@ def snapshot(
         users: This rank's user rows.
         graph: The rank's graph.
         statistics: Statistics and messages of the pass.
-        pass_key: Key of the pass, from which nodes with features that it treats as unknown are drawn; None for none.
+        pass_key: Key of the pass, from which users with features that it treats as unknown are drawn; None for none.
     """
     batch = whole_graph(graph, statistics)
-    hidden_users, hidden_movies = model.hidden(batch, pass_key)
-    batch = hide_ratings(batch, hidden_users, hidden_movies)
-    user_rows, movie_rows = model.user_rows(users.rows(), hidden_users), model.movie_rows(hidden_movies)
+    hidden = model.hidden(batch, pass_key)
+    batch = hide_ratings(batch, hidden)
+    user_rows, movie_rows = model.user_rows(users.rows(), hidden), model.movie_rows()
     user_state, movie_state = start_state(user_rows), start_state(movie_rows)
     layers = []
     for layer in model.encoder.layers:

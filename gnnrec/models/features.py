@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gnnrec.data.features.node_features import NodeFeatures
+from gnnrec.data.features.node_features import FeatureGroup, NodeFeatures
 from gnnrec.distributed.world import World
 from gnnrec.graph.partition import Partition
 from gnnrec.kernels.feature_sums import add_features
@@ -15,25 +15,26 @@ from gnnrec.models.tables import STREAMS
 
 #: Nodes whose features are compared with zero at a time.
 _BLOCK = 65536
+#: Weight of a text or vector, whose many columns say little each, beside that of another column of a table.
+TEXT_SHARE = 0.1
 
 
 class FeatureMap(nn.Module):
     """Weights of features: each table row gets the node's features times the weights of its table, initially zero.
 
     Attributes:
-        scale: Factor of the features, which gives the vectors of nodes a mean square length of 1, as genres have: so
-            L2 and learning rates that fit rows fit weights of any number of columns. Float scalar, not trained; None
-            for 1.
+        scale: Factors of the columns, from :func:`column_scale`: so L2 and learning rates that fit rows fit weights of
+            any number of columns. Float ``[columns]``, not trained; None for ones.
 
     Args:
         columns: Number of columns of the features.
         row_shapes: Table -> shape of a row.
-        scaled: Have a scale, which :meth:`set_scale` sets.
+        scaled: Have a scale, initially ones.
     """
 
     def __init__(self, columns: int, row_shapes: dict[str, tuple[int, ...]], scaled: bool = True):
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(()), requires_grad=False) if scaled else None
+        self.scale = nn.Parameter(torch.ones(columns), requires_grad=False) if scaled else None
         # In the order of streams, as pairs, since ParameterDict sorts a plain dictionary: the order of parameters
         # decides the last bit of gradient norms.
         names = sorted(row_shapes, key=lambda name: STREAMS.get(name, name))
@@ -49,27 +50,10 @@ class FeatureMap(nn.Module):
         """
         if kept is not None:
             rows = {name: table * kept.view(-1, *[1] * (table.dim() - 1)) for name, table in rows.items()}
-        weights = self.tables if self.scale is None else {name: self.tables[name] * self.scale for name in rows}
+        weights = {name: self.tables[name] for name in rows}
+        if self.scale is not None:
+            weights = {name: table * self.scale.view(-1, *table[0].dim() * [1]) for name, table in weights.items()}
         return dict(zip(rows, add_features(list(rows.values()), x, [weights[name] for name in rows])))
-
-    @torch.no_grad()
-    def set_scale(self, x: Tensor, degree: Tensor, world: World) -> None:
-        """Sets the scale from nodes with ratings.
-
-        Args:
-            x: Features, float ``[nodes, columns]``.
-            degree: Ratings of the nodes, int64 ``[nodes]``, on any device.
-            world: The ranks of the other nodes; every rank calls this.
-        """
-        assert self.scale is not None
-        square = number = 0.0
-        for block, ratings in zip(x.split(_BLOCK), degree.split(_BLOCK)):
-            rated = ratings.to(x.device) > 0
-            square += float(block[rated].double().square().sum())
-            number += float(rated.sum())
-        sums = torch.tensor([square, number], dtype=torch.float64, device=world.device)
-        square, number = world.all_reduce_sum_(sums).tolist()
-        self.scale.fill_((max(number, 1.0) / square) ** 0.5 if square else 1.0)
 
 
 class GenreFeatures(FeatureMap):
@@ -89,6 +73,41 @@ class GenreFeatures(FeatureMap):
         scaled = membership / membership.sum(1, keepdim=True).clamp(min=1).sqrt()
         # Not a buffer: DDP would broadcast it in every step.
         self.x = scaled.to(torch.get_default_dtype())
+
+
+@torch.no_grad()
+def column_scale(
+    x: Tensor, ratings: Tensor, schema: tuple[FeatureGroup, ...], world: World, text_share: float = TEXT_SHARE
+) -> Tensor:
+    """Computes factors of columns by which the features of nodes with ratings have a mean squared length of 1.
+
+    Each column of a table has the same part of it, whatever its unit and its number of columns of the array; texts and
+    vectors have ``text_share`` times as much. Columns of zeros have a factor of 0.
+
+    Args:
+        x: Features, float ``[nodes, columns]``.
+        ratings: Ratings of the nodes, ``[nodes]``, on any device.
+        schema: Groups of columns.
+        world: The ranks of the other nodes; every rank calls this.
+        text_share: Weight of a text or vector beside another column of a table.
+
+    Returns:
+        Float ``[columns]``, on the device of the features.
+    """
+    sums = torch.zeros(x.shape[1] + 1, dtype=torch.float64, device=x.device)
+    for block, number in zip(x.split(_BLOCK), ratings.split(_BLOCK)):
+        rated = number.to(x.device) > 0
+        sums[:-1] += block[rated].double().square().sum(0)
+        sums[-1] += rated.sum()
+    sums = world.all_reduce_sum_(sums.to(world.device))
+    squares = [float(sums[group.slice].sum() / sums[-1].clamp(min=1)) for group in schema]
+    shares = [text_share if group.kind in ("text", "vector") else 1.0 for group in schema]
+    total = sum(share for share, square in zip(shares, squares) if square)
+    scale = sums.new_zeros(x.shape[1])
+    for group, share, square in zip(schema, shares, squares):
+        if square:
+            scale[group.slice] = (share / total / square) ** 0.5
+    return scale.to(x)
 
 
 def load_features(features: NodeFeatures, part: Partition, memory: RowMemory) -> Tensor:

@@ -1,4 +1,4 @@
-"""Nodes with features that training treats as unknown for a pass, so that their features learn to stand in."""
+"""Users with features that training treats as unknown for a pass, so that their features learn to stand in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLD_SHARE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class HiddenNodes:
-    """Users or movies in a pass over the users, by global rows; a function of the seed, the pass and the rows alone.
+    """Users in a pass over them, by global rows; a function of the seed, the pass and the rows alone.
 
     Attributes:
         kept: 0 for nodes without rows in any table, else 1: float ``[nodes]``.
@@ -45,15 +45,12 @@ class HiddenNodes:
         return HiddenNodes((number >= rate).to(dtype), (number >= rate * COLD_SHARE).to(dtype))
 
 
-def hide_ratings(batch: Batch, users: HiddenNodes | None, movies: HiddenNodes | None) -> Batch:
-    """Removes the closed-form biases of nodes without ratings, and the messages to them."""
-    if users is not None:
-        to_users = _without_messages(batch.to_users, users.rated)
-        batch = dataclasses.replace(batch, to_users=to_users, user_bias=batch.user_bias * users.rated)
-    if movies is not None:
-        to_movies = _without_messages(batch.to_movies, movies.rated)
-        batch = dataclasses.replace(batch, to_movies=to_movies, movie_bias=batch.movie_bias * movies.rated)
-    return batch
+def hide_ratings(batch: Batch, users: HiddenNodes | None) -> Batch:
+    """Removes the closed-form biases of users without ratings, and the messages to them."""
+    if users is None:
+        return batch
+    to_users = _without_messages(batch.to_users, users.rated)
+    return dataclasses.replace(batch, to_users=to_users, user_bias=batch.user_bias * users.rated)
 
 
 def _without_messages(messages: Messages, rated: Tensor) -> Messages:

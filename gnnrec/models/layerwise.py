@@ -40,6 +40,8 @@ class UserChunk:
 
 #: Returns all chunks of this rank, at least one; can be called repeatedly.
 Chunks = Callable[[], Iterable[UserChunk]]
+#: Receives embeddings and their closed-form biases.
+Fit = Callable[[NodeEmbeddings, Batch], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +67,12 @@ class WholeGraph:
 
 @torch.no_grad()
 def embed_all(
-    model: RatingModel, users: NodeTables, graph: RankGraph, chunk: int = 65536, temporal_bias: bool = True
+    model: RatingModel,
+    users: NodeTables,
+    graph: RankGraph,
+    chunk: int = 65536,
+    temporal_bias: bool = True,
+    fit: Fit | None = None,
 ) -> NodeEmbeddings:
     """Computes embeddings for this rank's users and for all movies. Every rank calls this.
 
@@ -75,25 +82,27 @@ def embed_all(
         graph: The rank's graph; all its edges carry messages.
         chunk: Users per chunk.
         temporal_bias: Keep the tables of temporal biases, for ratings whose time is known.
+        fit: Called with the embeddings before they are finished, to fit what finishes them.
     """
     whole = WholeGraph.of(graph, temporal_bias)
-    return _embed(model, whole, lambda: _chunks(model, users, whole, chunk))
+    return _embed(model, whole, lambda: _chunks(model, users, whole, chunk), fit)
 
 
 @torch.no_grad()
-def embed_whole(model: RatingModel, users: NodeTables, whole: WholeGraph) -> NodeEmbeddings:
+def embed_whole(model: RatingModel, users: NodeTables, whole: WholeGraph, fit: Fit | None = None) -> NodeEmbeddings:
     """Computes embeddings like :func:`embed_all` in one chunk. Every rank calls this.
 
     Args:
         model: The replicated part, without DDP.
         users: This rank's user rows.
         whole: The messages, which later calls can take again.
+        fit: Called with the embeddings before they are finished, to fit what finishes them.
     """
     rows = model.user_rows(users.rows(slice(0, whole.graph.num_users)))
-    return _embed(model, whole, lambda: [UserChunk(rows, whole.to_users)])
+    return _embed(model, whole, lambda: [UserChunk(rows, whole.to_users)], fit)
 
 
-def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks) -> NodeEmbeddings:
+def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks, fit: Fit | None) -> NodeEmbeddings:
     graph, statistics, movie_rows = whole.graph, whole.statistics, model.movie_rows()
     states = movie_states(model, chunks, graph.world, movie_rows)
     results = [(user_state(model, chunk, states, movie_rows), chunk.rows["bias"]) for chunk in chunks()]
@@ -101,7 +110,9 @@ def _embed(model: RatingModel, whole: WholeGraph, chunks: Chunks) -> NodeEmbeddi
     biases = statistics.mean, statistics.user_bias, statistics.movie_bias
     batch = Batch(None, graph.user_rows, None, None, *biases, statistics.temporal_bias)
     embeddings = model.with_biases(batch, user, states[-1], user_bias, movie_rows["bias"])
-    return model.shrunk(embeddings, batch)
+    if fit is not None:
+        fit(embeddings, batch)
+    return model.finished(embeddings, batch)
 
 
 @torch.no_grad()

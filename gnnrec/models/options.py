@@ -27,9 +27,9 @@ class ModelOptions:
         user_ids: Learn an id embedding for each user; false makes the model inductive in users.
         movie_ids: Learn an id embedding for each movie.
         genres: Use genres as movie features, if the data has them.
-        features: Use features of movies and users, if the data has them.
-        row_dropout: Share of the movies and users with features whose learned rows are left out in a pass over the
-            users, so that features learn to stand in for them; for half of these also their ratings are left out.
+        features: Use features of movies and users, if the data has them; a ranking model uses those of movies.
+        row_dropout: Share of the users with features whose learned rows are left out in a pass, so that features learn
+            to stand in for them; for half of these also their ratings are left out.
         time: Learn temporal bias, if ratings have times: years of a movie, days and sessions of a user.
         head: Rating head: dot (a linear layer on z_u * z_m that starts as ones) or mlp (two layers on both vectors).
         head_dim: Hidden units of the mlp head.

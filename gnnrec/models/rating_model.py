@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gnnrec import rng
-from gnnrec.data.features.node_features import NodeFeatures
+from gnnrec.data.features.node_features import FeatureGroup, NodeFeatures
 from gnnrec.distributed.world import World
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
@@ -19,6 +19,7 @@ from gnnrec.graph.time_bins import NUM_TEMPORAL_BIASES
 from gnnrec.kernels.errors import squared_errors
 from gnnrec.kernels.scaled_biases import scaled_biases
 from gnnrec.kernels.updates import keep_norms
+from gnnrec.models.cold_movies import ColdMovies
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.encoder import DropoutState, Encoder
 from gnnrec.models.features import FeatureMap, GenreFeatures, load_features
@@ -46,6 +47,7 @@ class RatingModel(nn.Module):
         genres: Float ``[movies, genres]`` membership, or None.
         time: Batches have temporal biases.
         movie_x: Features of all movies, float ``[movies, columns]``, on the device of the model; None without.
+        movie_schema: Groups of their columns.
         user_columns: Columns of the features of users; 0 without.
     """
 
@@ -60,6 +62,7 @@ class RatingModel(nn.Module):
         genres: Tensor | None = None,
         time: bool = False,
         movie_x: Tensor | None = None,
+        movie_schema: tuple[FeatureGroup, ...] = (),
         user_columns: int = 0,
     ):
         super().__init__()
@@ -79,7 +82,10 @@ class RatingModel(nn.Module):
         if genres is not None and options.genres:
             self.genres = GenreFeatures(genres, movie_shapes)
         self.movies.x = movie_x
-        self.movie_features = None if movie_x is None else FeatureMap(movie_x.shape[1], movie_shapes)
+        self.movie_features = self.cold_movies = None
+        if movie_x is not None:
+            self.movie_features = FeatureMap(movie_x.shape[1], movie_shapes)
+            self.cold_movies = ColdMovies(movie_x.shape[1], movie_schema, num_movies, options.dim)
         self.user_features = FeatureMap(user_columns, self.user_row_shapes) if user_columns else None
         self.offset = nn.Parameter(torch.zeros(()))
         # Factor of the closed-form biases. softplus keeps it positive: a negative one could decode targets from them.
@@ -127,13 +133,9 @@ class RatingModel(nn.Module):
         kept = self.head.kept_norms() + [pair for layer in self.encoder.layers for pair in layer.kept_norms()]
         keep_norms([weight for weight, _ in kept], [square for _, square in kept])
 
-    def movie_rows(self, hidden: HiddenNodes | None = None) -> dict[str, Tensor]:
-        """Returns the movie tables, genres and features included.
-
-        Args:
-            hidden: Movies without rows in training; None for none.
-        """
-        rows = _with_features(self.movie_features, self.movies.rows(), hidden)
+    def movie_rows(self) -> dict[str, Tensor]:
+        """Returns the movie tables, genres and features included."""
+        rows = _with_features(self.movie_features, self.movies.rows(), None)
         return rows if self.genres is None else self.genres(rows, self.genres.x)
 
     def user_rows(self, rows: dict[str, Tensor], hidden: HiddenNodes | None = None) -> dict[str, Tensor]:
@@ -145,21 +147,16 @@ class RatingModel(nn.Module):
         """
         return _with_features(self.user_features, rows, hidden)
 
-    def hidden(self, batch: Batch, pass_key: int | None) -> tuple[HiddenNodes | None, HiddenNodes | None]:
-        """Draws the users of a batch, and the movies, that a pass treats as unknown; None for a kind without features.
+    def hidden(self, batch: Batch, pass_key: int | None) -> HiddenNodes | None:
+        """Draws the users of a batch that a pass treats as unknown; None without features of users.
 
         Args:
             batch: The batch.
             pass_key: Key of the pass; None in inference, which treats none as unknown.
         """
-        rate, dtype, device = self.options.row_dropout, batch.movie_bias.dtype, batch.movie_bias.device
-        users = movies = None
-        if self.user_features is not None:
-            users = HiddenNodes.draw(pass_key, rate, "user", batch.user_rows, dtype)
-        if self.movie_features is not None:
-            movie_rows = torch.arange(batch.movie_bias.numel(), device=device)
-            movies = HiddenNodes.draw(pass_key, rate, "movie", movie_rows, dtype)
-        return users, movies
+        if self.user_features is None:
+            return None
+        return HiddenNodes.draw(pass_key, self.options.row_dropout, "user", batch.user_rows, batch.movie_bias.dtype)
 
     def embed(
         self,
@@ -176,12 +173,12 @@ class RatingModel(nn.Module):
             users: Table rows of the users of the batch.
             dropout_state: Source of dropout masks, or None for no dropout.
             stale_sums: The layers at older parameters, for sampling with a control variate.
-            pass_key: Key of the pass, from which nodes with features that it treats as unknown are drawn; None for
+            pass_key: Key of the pass, from which users with features that it treats as unknown are drawn; None for
                 none of them.
         """
-        hidden_users, hidden_movies = self.hidden(batch, pass_key)
-        users, movies = self.user_rows(users, hidden_users), self.movie_rows(hidden_movies)
-        batch = hide_ratings(batch, hidden_users, hidden_movies)
+        hidden = self.hidden(batch, pass_key)
+        users, movies = self.user_rows(users, hidden), self.movie_rows()
+        batch = hide_ratings(batch, hidden)
         user, movie = self.encoder(batch, users, movies, self.world, dropout_state, stale_sums)
         return self.with_biases(batch, user, movie, users["bias"], movies["bias"])
 
@@ -201,8 +198,13 @@ class RatingModel(nn.Module):
             temporal_bias=batch.temporal_bias,
         )
 
-    def shrunk(self, embeddings: NodeEmbeddings, batch: Batch) -> NodeEmbeddings:
-        """Multiplies all of a prediction but mean and closed-form biases by :attr:`shrinkage`, for inference."""
+    def finished(self, embeddings: NodeEmbeddings, batch: Batch) -> NodeEmbeddings:
+        """Finishes embeddings for inference: cold movies are those of their features, and all is shrunk.
+
+        All of a prediction but mean and closed-form biases is multiplied by :attr:`shrinkage`.
+        """
+        if self.cold_movies is not None:
+            embeddings = self.cold_movies.replace(self.movies, embeddings)
         # To read it, the host would wait for a GPU.
         if self.shrinkage.device.type == "cpu" and self.shrinkage == 1:
             return embeddings
@@ -277,7 +279,7 @@ class RatingModel(nn.Module):
             users: Table rows of the users of the batch.
             step_key: Key of this step's dropout masks; None switches dropout off.
             stale_sums: The layers at older parameters, for sampling with a control variate.
-            pass_key: Key of this pass's unknown nodes; None for none.
+            pass_key: Key of this pass's unknown users; None for none.
         """
         rate = self.options.dropout
         dropout_state = DropoutState(rng.key(step_key, "dropout"), rate) if step_key is not None and rate > 0 else None

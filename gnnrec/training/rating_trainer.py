@@ -243,6 +243,8 @@ class RatingTrainer(Trainer):
 
     def best_weights(self) -> CheckpointState:
         """Weights with the shrinkage of the last validation; a model in training keeps 1, or the given one."""
+        if self._user_errors is None:  # nothing was validated
+            self._validation.fit_cold_movies()
         contents = super().best_weights()
         shrinkage = torch.full_like(self.replicated.shrinkage, self._shrinkage)
         contents.replicated["model"] = {**contents.replicated["model"], "shrinkage": shrinkage}

@@ -12,11 +12,11 @@ from torch import Tensor
 from gnnrec.baselines.means import bias_predictor
 from gnnrec.data.prepared import VALIDATION, PreparedDataset
 from gnnrec.evaluation.rating import RatingMetrics, held_out, model_metrics, squared_error_by_user
-from gnnrec.graph.batch import Targets
+from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.user_chunks import KEPT_RATINGS
 from gnnrec.models.embeddings import NodeEmbeddings
-from gnnrec.models.layerwise import WholeGraph, embed_all, embed_whole
+from gnnrec.models.layerwise import Fit, WholeGraph, embed_all, embed_whole
 from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.tables import NodeTables
 from gnnrec.training.shrinkage import choose_shrinkage
@@ -62,17 +62,35 @@ class RatingValidation:
         self.model, self.users, self.dataset, self.graph, self.shrinkage = model, users, dataset, graph, shrinkage
         self._kept: tuple[Targets, Tensor | None] | None = None
 
-    def embed(self) -> NodeEmbeddings:
-        """Computes exact embeddings of this rank's users and of all movies. Every rank calls this."""
+    def embed(self, fit: Fit | None = None) -> NodeEmbeddings:
+        """Computes exact embeddings of this rank's users and of all movies. Every rank calls this.
+
+        Args:
+            fit: See :func:`gnnrec.models.layerwise.embed_all`.
+        """
         if not self._keeps:
-            return embed_all(self.model, self.users, self.graph)
-        return embed_whole(self.model, self.users, self._whole)
+            return embed_all(self.model, self.users, self.graph, fit=fit)
+        return embed_whole(self.model, self.users, self._whole, fit)
+
+    def fit_cold_movies(self) -> None:
+        """Fits what features say of movies without ratings, without validation ratings; every rank calls this."""
+        if self.model.cold_movies is not None:
+            self.embed(lambda embeddings, batch: self._fit_cold(embeddings))
 
     @torch.no_grad()
     def measure(self) -> Validated:
         """Measures the current weights, with the best shrinkage. Every rank calls this."""
-        model, graph, embeddings = self.model, self.graph, self.embed()
-        targets, biases = self._kept or self._held_out(embeddings)
+        model, graph = self.model, self.graph
+        held_out: list[tuple[Targets, Tensor | None]] = []
+
+        def fit(raw: NodeEmbeddings, batch: Batch) -> None:
+            held_out.append(self._kept or self._held_out(raw))
+            if model.cold_movies is not None:
+                self._fit_cold(raw)
+                self._choose_share(raw, batch, held_out[0][0])
+
+        embeddings = self.embed(fit)
+        ((targets, biases),) = held_out
         if self._keeps:
             self._kept = targets, biases
         predicted, shrinkage = model.score(embeddings, targets), self.shrinkage or 1.0
@@ -81,6 +99,21 @@ class RatingValidation:
             predicted = torch.lerp(biases, predicted, shrinkage)
         errors = squared_error_by_user(predicted, targets, graph.rating_unit)
         return Validated(model_metrics(model, predicted, targets, graph, by_user=False), shrinkage, errors)
+
+    def _fit_cold(self, embeddings: NodeEmbeddings) -> None:
+        model, graph = self.model, self.graph
+        assert model.cold_movies is not None and model.movies.x is not None
+        model.cold_movies.fit_embeddings(model.movies.x, model.head, embeddings, graph.movie_degree, graph.world)
+
+    def _choose_share(self, raw: NodeEmbeddings, batch: Batch, targets: Targets) -> None:
+        model, graph = self.model, self.graph
+        assert model.cold_movies is not None
+        cold = graph.movie_degree[targets.movie.long()] == 0
+
+        def predict() -> Tensor:
+            return model.score(model.finished(raw, batch), targets)[cold]
+
+        model.cold_movies.choose_share(predict, targets.rating[cold], graph.world)
 
     def _held_out(self, embeddings: NodeEmbeddings) -> tuple[Targets, Tensor | None]:
         """Returns the validation ratings and, to choose the shrinkage, their predictions by biases."""

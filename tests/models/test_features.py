@@ -15,6 +15,7 @@ from gnnrec.graph.rank_graph import build_rank_graph
 from gnnrec.graph.statistics import message_statistics
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.models.build import build_model
+from gnnrec.models.cold_movies import ColdMovies
 from gnnrec.models.layerwise import embed_all
 from gnnrec.models.options import ModelOptions
 from gnnrec.training.rating_trainer import RatingTrainer
@@ -55,7 +56,11 @@ def perturbed(dataset, **options):
     torch.manual_seed(0)
     for node, features in (("user", model.user_features), ("movie", model.movie_features)):
         x, degree = torch.tensor(dataset.features(node).x).double(), getattr(graph, f"{node}_degree")
-        assert features.scale.item() == pytest.approx(x[degree > 0].square().sum(1).mean().item() ** -0.5)
+        scaled = x[degree > 0] * features.scale
+        schema = dataset.features(node).schema
+        parts = [scaled[:, group.slice].square().sum(1).mean().item() for group in schema]
+        shares = [0.1 if group.kind in ("text", "vector") else 1 for group in schema]
+        assert parts == pytest.approx([share / sum(shares) for share in shares])
     with torch.no_grad():
         for parameter in (*model.parameters(), *users.parameters()):
             if parameter.requires_grad:
@@ -68,7 +73,8 @@ def without_features(plain, model, users, kept: dict[str, torch.Tensor], x: dict
     options = dataclasses.replace(model.options, features=False)
     graph = build_rank_graph(plain, World(), dtype=torch.float64)
     other, other_users = build_model(options, graph, plain, 0)
-    state = {name: value for name, value in model.state_dict().items() if "_features." not in name}
+    removed = ("_features.", "cold_movies.")
+    state = {name: value for name, value in model.state_dict().items() if not any(part in name for part in removed)}
     other.load_state_dict(state)
     with torch.no_grad():
         for node, mine, dense, features in (
@@ -123,17 +129,14 @@ def test_features_equal_dense_tables_and_hidden_nodes_equal_removed_messages(pla
 
     batch, key = whole_graph(graph, message_statistics(graph)), 7
     hidden = model.hidden(batch, key)
-    for of_node in hidden:
-        assert 0 < (of_node.kept == 0).sum() < of_node.kept.numel() / 2
-        assert 0 < (of_node.rated == 0).sum() < (of_node.kept == 0).sum() and not (of_node.kept > of_node.rated).any()
-    kept = {"user": hidden[0].kept, "movie": hidden[1].kept}
+    assert 0 < (hidden.kept == 0).sum() < hidden.kept.numel() / 2
+    assert 0 < (hidden.rated == 0).sum() < (hidden.kept == 0).sum() and not (hidden.kept > hidden.rated).any()
+    kept = {"user": hidden.kept, "movie": ones["movie"]}
     _, other, other_users = without_features(plain, model, users, kept, x)
     edited = dataclasses.replace(
         batch,
-        to_users=unlisted(batch.to_users, hidden[0].rated),
-        to_movies=unlisted(batch.to_movies, hidden[1].rated),
-        user_bias=batch.user_bias * hidden[0].rated,
-        movie_bias=batch.movie_bias * hidden[1].rated,
+        to_users=unlisted(batch.to_users, hidden.rated),
+        user_bias=batch.user_bias * hidden.rated,
     )
     with torch.no_grad():
         assert_same(model.embed(batch, users.rows(), pass_key=key), other.embed(edited, other_users.rows()))
@@ -147,21 +150,52 @@ def test_nodes_without_training_ratings_have_features_alone(dataset):
     model = trainer.replicated
     x = arrays_of(dataset, model)
     assert (trainer.graph.user_degree == 0).sum() and (trainer.graph.movie_degree == 0).sum()
+    trainer.validate()
+    model.cold_movies.share.fill_(0.25)
+    embeddings = trainer.embed()
     sides = (
-        (trainer.users, model.user_features, trainer.graph.user_degree, x["user"], trainer.embed().user),
-        (model.movies, model.movie_features, trainer.graph.movie_degree, x["movie"], trainer.embed().movie),
+        (trainer.users, model.user_features, trainer.graph.user_degree),
+        (model.movies, model.movie_features, trainer.graph.movie_degree),
     )
-    for tables, features, degree, own, vectors in sides:
-        cold = degree == 0
+    for tables, features, degree in sides:
         for name, table in tables.tables().items():
-            assert not table[cold].any() and table[~cold].any(), name
+            assert not table[degree == 0].any() and table[degree > 0].any(), name
         assert all(weight.abs().max() > 1e-3 for weight in features.tables.values())
-        expected = own[cold] @ features.tables["id_embedding"]
-        if tables is model.movies:
-            expected = expected + (model.genres.x @ model.genres.tables["id_embedding"])[cold]
-        layer = model.encoder.layers[0]
-        conv, out = (layer.to_users, layer.user_out) if tables is trainer.users else (layer.to_movies, layer.movie_out)
-        torch.testing.assert_close(vectors[cold], expected + torch.tanh(conv.bias) @ out.weight.T)
+    cold = trainer.graph.user_degree == 0
+    layer = model.encoder.layers[0]
+    expected = x["user"][cold] @ model.user_features.tables["id_embedding"]
+    expected = expected + torch.tanh(layer.to_users.bias) @ layer.user_out.weight.T
+    torch.testing.assert_close(embeddings.user[cold], expected)
+    cold = trainer.graph.movie_degree == 0
+    rows = model.cold_movies(torch.tensor(dataset.features("movie").x).double()[cold])
+    assert rows.abs().max() > 1e-3
+    added = [own @ weights for own, weights in _added(model, x["movie"], "id_embedding")]
+    expected = sum(added)[cold] + torch.tanh(layer.to_movies.bias) @ layer.movie_out.weight.T
+    torch.testing.assert_close(embeddings.movie[cold], 0.75 * expected + 0.25 * rows[:, :-1])
+    expected = sum(own @ weights for own, weights in _added(model, x["movie"], "bias"))[cold]
+    torch.testing.assert_close(embeddings.movie_bias[cold], 0.75 * expected + 0.25 * rows[:, -1])
+
+
+def _added(model, x: torch.Tensor, table: str):
+    """Features and weights that are added to the rows of a table of movies."""
+    return (x, model.movie_features.tables[table]), (model.genres.x, model.genres.tables[table])
+
+
+def test_the_share_of_fitted_rows_is_the_best_on_validation():
+    cold, random = ColdMovies(2, (), 5, 3), np.random.default_rng(1)
+    first, step = random.normal(size=50), random.normal(size=50)
+
+    def chosen(rating) -> float:
+        cold.choose_share(lambda: torch.from_numpy(first) + cold.share * torch.from_numpy(step), rating, World())
+        return cold.share.item()
+
+    def error(share: float) -> float:
+        return ((first + share * step - rating) ** 2).sum()
+
+    rating = first + 0.3 * step + 0.5 * random.normal(size=50)
+    best = chosen(torch.from_numpy(rating))
+    assert 0.1 < best < 0.5 and error(best) < min(error(best - 1e-3), error(best + 1e-3))
+    assert chosen(torch.from_numpy(first - step)) == 0 and chosen(torch.from_numpy(first + 2 * step)) == 1
 
 
 def test_features_and_their_dropout_are_off_without_the_option(plain, dataset):

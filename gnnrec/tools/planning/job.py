@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from gnnrec.graph.options import LoaderOptions
+from gnnrec.models.cold_rows import LANDMARKS
 from gnnrec.models.interest_options import InterestOptions
 from gnnrec.models.options import ModelOptions
 
@@ -150,6 +151,15 @@ class TrainingJob:
     def feature_weights(self) -> int:
         """Number of weights of features: genres, columns of movies, columns of users."""
         return (self.genres + self.movie_columns) * self.table_width + self.user_columns * self.user_width
+
+    @property
+    def fitted_weights(self) -> int:
+        """Number of weights of features that are fitted, not trained: those of cold movies, and factors of columns."""
+        if not self.movie_columns:
+            return self.user_columns
+        landmarks, columns = min(self.movies, LANDMARKS), self.movie_columns
+        of_cold = landmarks * columns + (landmarks + columns + 1) * (self.model.dim + 1)
+        return of_cold + 2 * columns + self.user_columns
 
     @property
     def table_width(self) -> int:

@@ -11,11 +11,13 @@ from typing import Literal
 
 from gnnrec.graph.partition import GRAPH_BYTES_PER_EDGE
 from gnnrec.graph.user_chunks import KEPT_RATINGS
+from gnnrec.models.cold_rows import FIT_MOVIES, LANDMARKS
 from gnnrec.tools.planning.job import TrainingJob
 from gnnrec.tools.planning.network import network_of
 
 #: Bytes of a number.
 FLOAT = 4
+_FLOAT64 = 8
 #: A value, its gradient, and two moments of Adam.
 COPIES = 4
 #: Parts of :data:`~gnnrec.graph.partition.GRAPH_BYTES_PER_EDGE`: times and their bins; groups of message dropout.
@@ -132,7 +134,7 @@ def memory_parts(
         MemoryPart("biases of folds", fold_bias_bytes(job), "ratings"),
         MemoryPart("user tables, gradients, Adam", tables_bytes(users, job.user_width), "users", user_rows),
         MemoryPart("movie tables, gradients, Adam", tables_bytes(movies, job.table_width), "movies"),
-        MemoryPart("weights of features", tables_bytes(job.feature_weights, 1)),
+        MemoryPart("weights of features", tables_bytes(job.feature_weights, 1) + FLOAT * job.fitted_weights),
         MemoryPart("features of users", FLOAT * users * job.user_columns, "users", user_rows),
         MemoryPart("features of movies", FLOAT * movies * (job.genres + job.movie_columns), "movies"),
         MemoryPart("L2 weights of rows", FLOAT * (4 * users + 4 * movies), "users"),
@@ -142,10 +144,9 @@ def memory_parts(
         parts.append(MemoryPart("user rows of a step", tables_bytes(batch, job.user_width, 2), "users", exact=False))
     elif job.loader.samples:
         parts.append(MemoryPart("user rows of a step", tables_bytes(batch, job.user_width, 1), "users", exact=False))
-    # Rows with genres, and rows with features, are a copy with a separate gradient; so are rows without hidden ones.
-    with_x = 2 if job.model.row_dropout else 1
-    copied = 2 * job.table_width * (bool(job.genres) + with_x * bool(job.movie_columns))
-    users_copied = 2 * job.user_width * with_x * bool(job.user_columns)
+    # Rows with genres, and rows with features, are a copy with a separate gradient; so are those without hidden users.
+    copied = 2 * job.table_width * (bool(job.genres) + bool(job.movie_columns))
+    users_copied = 2 * job.user_width * (2 if job.model.row_dropout else 1) * bool(job.user_columns)
     kept = _KEPT_BY_LAYER * layers + _MOMENTS + 1
     levels = 2 * job.levels * max(network.heads, 1)
     of_users = batch * FLOAT * (kept * dim + levels + users_copied)
@@ -155,6 +156,10 @@ def memory_parts(
     # Both are gone while the biases of folds are computed.
     of_folds = _fold_sums_bytes(job) + (_gpu_statistics_bytes(job) if gpu else 0)
     beyond = max(of_folds - of_users - of_movies, 0.0)
+    if job.movie_columns:
+        functions = min(movies, LANDMARKS) + job.movie_columns + 1
+        fitted = 2 * _FLOAT64 * min(movies, FIT_MOVIES) * functions
+        parts.append(MemoryPart("rows of cold movies", fitted, "movies", exact=False))
     parts.append(MemoryPart("statistics beyond activations", beyond, "movies", exact=False))
     user_copies, movie_copies = moments
     if user_copies or movie_copies:

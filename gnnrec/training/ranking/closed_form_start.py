@@ -160,6 +160,8 @@ class _StartSearch:
     def _start(self, l2: float, num_factors: int) -> ClosedFormStart:
         model, held_out = self.model, self.held_out
         model.set_tables(*self.tables(l2), num_factors)
+        if held_out is not None and held_out.cold:
+            model.fit_cold_rows(self.training.liked, self.world)
         metrics = choose_popularity_exponent(model, self.options, held_out, self.world) if held_out else None
         value = math.inf if metrics is None else self.world.broadcast_object(metrics.loss)
         exponent = round(float(model.popularity_exponent), 6)
@@ -198,7 +200,7 @@ def choose_popularity_exponent(
 
     def loss(exponent: float) -> float:
         model.set_popularity_exponent(exponent)
-        metrics[exponent] = held_out.evaluate(model.message_embedding, model.movie_vectors())
+        metrics[exponent] = held_out.evaluate(model.message_rows(), model.movie_vectors())
         value = metrics[exponent].loss
         return world.broadcast_object(math.inf if value is None else value)
 

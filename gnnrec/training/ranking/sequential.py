@@ -102,7 +102,7 @@ def fit_sequential(
     splits = training_splits(protocol, config.refit)
     reading = config.ranking.relevant, world.device, True, config.ranking.count_confidence
     liked = read_interactions(dataset, part, splits, *reading)
-    of_model = model.message_embedding.detach(), model.movie_vectors()
+    of_model = model.message_rows(), model.movie_vectors()
     following = _next_tables(config, dataset, world, liked, user_weight)
     if config.refit:
         exponent = DEFAULT_EXPONENT if options.exponent is None else options.exponent

@@ -20,6 +20,7 @@ from gnnrec.graph.partition import partition
 from gnnrec.graph.ranking_batch import NegativeSampler, RankingBatch, UserSteps
 from gnnrec.kernels.lists import CSRLists
 from gnnrec.kernels.user_messages import user_messages
+from gnnrec.models.build import used_features
 from gnnrec.models.closed_form_start import movie_penalty
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.ranking_model import RankingModel
@@ -65,7 +66,7 @@ class RankingTrainer(Trainer):
         self.training = self._training(config.refit)
         self.users = NoTables()
         self._fitted: FittedOrder | FinalFit | None = None
-        model = RankingModel(options, self.training.popularity, config.seed).to(world.device)
+        model = self._new_model(self.training)
         if chosen is None:
             self._start(model)
         else:
@@ -81,6 +82,10 @@ class RankingTrainer(Trainer):
         self.sampler = None
         if options.draws:
             self.sampler = NegativeSampler(self.training.popularity, options.negative_power, options.negatives)
+
+    def _new_model(self, training: RankingData) -> RankingModel:
+        features = used_features(self.config.model, self.dataset, "movie")
+        return RankingModel(self.options, training.popularity, self.config.seed, features).to(self.world.device)
 
     def _training(self, refit: Refit) -> RankingData:
         relevant, confidence = self.options.relevant, self.options.count_confidence
@@ -113,6 +118,7 @@ class RankingTrainer(Trainer):
                 f"closed form: l2 {start.l2:g}, {start.num_factors} factors, popularity exponent "
                 f"{start.popularity_exponent:.2f}, weak likes {start.weak_weight:g}"
             )
+        model.fit_cold_rows(self.training.liked, world)
         self.training = dataclasses.replace(self.training, weak_weight=weak_weight)
 
     def _chosen_start(self) -> ClosedFormStart | None:
@@ -185,10 +191,13 @@ class RankingTrainer(Trainer):
         loss = self.model(batch)
         self.backward(loss, self.steps.users_a_step)
         self.penalty.add_to_gradients()
+        self.replicated.keep_cold_rows()
         return loss.detach()
 
     def validate(self) -> RankingMetrics:
         """Metrics on validation, with the best popularity exponent there unless it was chosen on train users."""
+        if self.steps_taken:
+            self.replicated.fit_cold_rows(self.training.liked, self.world)
         strong = self.dataset.manifest.split["protocol"] == "strong"
         if self.validation is None or (strong and self.starts_fitted):
             return self.evaluate(VALIDATION)
@@ -237,10 +246,11 @@ class RankingTrainer(Trainer):
         if not wanted or self.validation is None:
             return None
         training = self._training(refit=True)
-        model = RankingModel(self.options, training.popularity, self.config.seed).to(self.world.device)
+        model = self._new_model(training)
         exponent = self.chosen()["popularity_exponent"]
         settings = ClosedFormStart(self.l2, self.num_factors, exponent, self.training.weak_weight).fix(self.options)
         start_from_closed_form(model, settings, training, None, self.world)
+        model.fit_cold_rows(training.liked, self.world)
         users = round(self.world.all_reduce_scalar(int((training.liked.user_ptr.diff() > 0).sum())))
         self.world.log(f"closed form: fitted again with the validation users, {users:,} users in all")
         return FinalFit(model, users)
@@ -256,7 +266,7 @@ class RankingTrainer(Trainer):
         held_out = self.validation if split == VALIDATION and self.validation else self._split(split)
         fitted_again = split != VALIDATION and isinstance(self._fitted, FinalFit)
         model = self._fitted.model if fitted_again else self.replicated
-        return held_out.evaluate(model.message_embedding, model.movie_vectors())
+        return held_out.evaluate(model.message_rows(), model.movie_vectors())
 
     def fit_baselines(self) -> dict[str, dict[str, float]]:
         """Popularity and, for few movies, EASE on the same training ratings."""

@@ -15,7 +15,15 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.tools.planning.dataset import job_of_dataset
 from gnnrec.tools.planning.job import TrainingJob
-from gnnrec.tools.planning.memory import fold_bias_bytes, graph_bytes, memory_parts, pass_bytes, tables_bytes, total
+from gnnrec.tools.planning.memory import (
+    FLOAT,
+    fold_bias_bytes,
+    graph_bytes,
+    memory_parts,
+    pass_bytes,
+    tables_bytes,
+    total,
+)
 from gnnrec.tools.planning.network import network_of
 from gnnrec.training.rating_trainer import RatingTrainer
 from tests.configs import SAMPLED, make_config
@@ -73,7 +81,9 @@ def test_tables_with_gradients_and_moments(pair):
         (
             trainer.replicated,
             trainer.optimizers[0],
-            tables_bytes(job.movies, job.table_width) + tables_bytes(job.feature_weights + network_of(job).weights, 1),
+            tables_bytes(job.movies, job.table_width)
+            + tables_bytes(job.feature_weights + network_of(job).weights, 1)
+            + FLOAT * job.fitted_weights,
         ),
     ):
         parameters = list(module.parameters())
