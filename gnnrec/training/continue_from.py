@@ -47,7 +47,7 @@ def continue_from(trainer: Trainer, run: Path) -> None:
     maps = RowMaps(kept, rows)
     users = torch.from_numpy(kept.users.get_indexer(rows.users[trainer.part.start : trainer.part.stop]))
     for name, parameter in trainer.replicated.named_parameters():
-        if name in best.model and name != "shrinkage":  # chosen anew on validation
+        if name in best.model and parameter.requires_grad:  # others follow from the data, or are chosen anew
             _copy(parameter, best.model[name], maps.of(name), f"{run}: {name}")
     _copy_users(trainer.users.tables(), best.users, users)
     _restore_optimizers(trainer, run, world, maps, users)
