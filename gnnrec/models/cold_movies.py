@@ -16,7 +16,7 @@ from gnnrec.models.head import DotHead
 from gnnrec.models.tables import NodeTables
 
 #: Exponent of the ratings of a movie in its weight, when features are fitted to the vectors of movies.
-_POWER = 0.5
+_POWER = 1.0
 
 
 #: Part of the fitted rows where no validation rating tells a better one.
@@ -30,12 +30,12 @@ class ColdMovies(ColdRows):
     will rate. Validation chooses how much of both.
 
     Attributes:
-        share: Part of the fitted vectors, from 0 to 1; the rest is that of the trained maps. Float scalar.
+        share: Part of the fitted vectors, from 0 to 1; the rest is that of the trained maps. Float scalar, initially 0.
     """
 
     def __init__(self, columns: int, schema: tuple[FeatureGroup, ...], movies: int, dim: int):
         super().__init__(columns, schema, movies, dim + 1)
-        self.share = nn.Parameter(torch.tensor(DEFAULT_SHARE), requires_grad=False)
+        self.share = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     @torch.no_grad()
     def choose_share(self, predict: Callable[[], Tensor], rating: Tensor, world: World) -> None:

@@ -74,7 +74,7 @@ class ColdRows(nn.Module):
             products: Sum of ``z z'`` over user vectors ``z``, float ``[n, n]``: ``e' (sum z z') e`` is the squared
                 error of the scores of a movie whose measured row is wrong by ``e``.
             world: The ranks.
-            power: Exponent of the ratings in the weight of a movie; errors have the square of this weight.
+            power: Exponent of the ratings in the weight of a movie, and of its error.
             measured: The ``n`` columns that scores are computed from.
         """
 
@@ -140,7 +140,7 @@ class _Problem:
 
         def error(l2: float, own_share: Tensor) -> float:
             predicted = self._coordinates @ (right[:, measured] / (self._squares + l2)[:, None])
-            wrong = (rows[:, measured] - predicted) * (self._weight / (1 - own_share).clamp(min=1e-6))[:, None]
+            wrong = (rows[:, measured] - predicted) * (self._weight.sqrt() / (1 - own_share).clamp(min=1e-6))[:, None]
             return float(((wrong @ products) * wrong).sum())
 
         _, l2 = min((error(l2, own_share), l2) for l2, own_share in zip(L2_GRID, self._own_shares))

@@ -15,6 +15,7 @@ from gnnrec.evaluation.rating import RatingMetrics, held_out, model_metrics, squ
 from gnnrec.graph.batch import Batch, Targets
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.user_chunks import KEPT_RATINGS
+from gnnrec.models.cold_movies import DEFAULT_SHARE
 from gnnrec.models.embeddings import NodeEmbeddings
 from gnnrec.models.layerwise import Fit, WholeGraph, embed_all, embed_whole
 from gnnrec.models.rating_model import RatingModel
@@ -100,9 +101,11 @@ class RatingValidation:
         errors = squared_error_by_user(predicted, targets, graph.rating_unit)
         return Validated(model_metrics(model, predicted, targets, graph, by_user=False), shrinkage, errors)
 
+    @torch.no_grad()
     def _fit_cold(self, embeddings: NodeEmbeddings) -> None:
         model, graph = self.model, self.graph
         assert model.cold_movies is not None and model.movies.x is not None
+        model.cold_movies.share.fill_(DEFAULT_SHARE)
         model.cold_movies.fit_embeddings(model.movies.x, model.head, embeddings, graph.movie_degree, graph.world)
 
     def _choose_share(self, raw: NodeEmbeddings, batch: Batch, targets: Targets) -> None:

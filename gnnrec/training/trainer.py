@@ -48,6 +48,10 @@ class OptimizerUpdate:
     squared_gradient_norms: Tensor | None = None
 
 
+#: Starts of the names of parameters that validations fit: what features say of movies without ratings.
+_FITTED = ("cold_movies.", "cold_rows.")
+
+
 class Trainer:
     """A model, its optimizers and its data on one rank. Every rank makes the same calls.
 
@@ -158,8 +162,10 @@ class Trainer:
         raise NotImplementedError
 
     def checkpoint_state(self) -> CheckpointState:
-        """State of a checkpoint: everything that a step changes."""
-        replicated = {"model": self.replicated.state_dict(), "optimizer": {}}
+        """State of a checkpoint: everything that a step changes, and zeros in place of what validations fit."""
+        model = self.replicated.state_dict()
+        model |= {name: torch.zeros_like(value) for name, value in model.items() if name.startswith(_FITTED)}
+        replicated = {"model": model, "optimizer": {}}
         by_user = {"users": self.users.tables(), "users_optimizer": {}}
         for module, optimizer in zip((self.replicated, self.users), self.optimizers):
             for name, value in optimizer_state(optimizer, module).items():
@@ -170,7 +176,11 @@ class Trainer:
 
     def best_weights(self) -> CheckpointState:
         """Weights of the best checkpoint, as the last validation measured them."""
-        return self.checkpoint_state().weights()
+        contents = self.checkpoint_state().weights()
+        model = self.replicated.state_dict()
+        fitted = {name: value for name, value in model.items() if name.startswith(_FITTED)}
+        contents.replicated["model"] = {**contents.replicated["model"], **fitted}
+        return contents
 
     def restore(self, directory: Path, info: CheckpointInfo) -> None:
         """Restores the state of :meth:`checkpoint_state`, saved on any number of ranks.

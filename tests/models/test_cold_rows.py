@@ -50,7 +50,7 @@ def test_rows_are_those_of_a_kernel_ridge_whose_l2_is_the_best_for_movies_that_a
         for number, movie in enumerate(known):
             rest, own = np.delete(known, number), np.delete(weight, number)
             predicted = dual_ridge(scaled[rest], rows[rest], own, l2, scaled[movie : movie + 1])[0]
-            total += weight[number] ** 2 * ((users @ (predicted - rows[movie])[1:]) ** 2).sum()
+            total += weight[number] * ((users @ (predicted - rows[movie])[1:]) ** 2).sum()
         errors.append(total)
     best = L2_GRID[int(np.argmin(errors))]
     assert best != L2_GRID[-1] if noise < 1 else best > L2_GRID[0]
