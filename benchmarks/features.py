@@ -109,7 +109,7 @@ def part(name: str, options: argparse.Namespace) -> dict:
     if name == "lists":
         seeds = of_seeds(lists, options.seeds, options.ratings)
         rows = mean_rows(seeds)
-        ratio = rows["ours"] / rows["popularity by category"]
+        ratio = rows["ours"] / rows["category popularity"]
         return {"cold_ndcg20": rows, "cold_ndcg_ratio": ratio, "of_lists": seeds}
     if name == "warm":
         seeds = of_seeds(warm, options.seeds, options.ratings)

@@ -8,6 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from tests.pretend_gpu.counting import moved
 
 pytestmark = pytest.mark.slow
 
@@ -59,3 +62,9 @@ def test_a_launch_with_tensors_of_two_devices_is_an_error(results):
 
 def test_atomic_operations_are_refused(results):
     assert "atomic operation" in results["atomic"]
+
+
+def test_adam_reads_four_tables_and_writes_three():
+    tables = [torch.zeros(5, 3) for _ in range(4)]
+    arguments = ([tables[0]], [tables[1]], [tables[2]], [tables[3]], [], [torch.zeros(())])
+    assert moved("_fused_adam_", arguments, {}, None) == 7 * 15 * 4 + 4

@@ -31,6 +31,8 @@ LAUNCHES = {
     "bincount": 6, "nonzero": 3, "sort": 8, "argsort": 8, "cumsum": 2, "repeat_interleave": 3, "topk": 4,
     "segment_reduce": 2, "_index_put_impl_": 8, "_fused_adam_": 2, "_foreach_copy_": 2,
 }  # fmt: skip
+#: Positions of the arguments that operators without a result change; of others it is the first one.
+CHANGED = {"_fused_adam_": (0, 2, 3, 4)}
 #: Operators whose result has a size that only the device knows.
 SIZED_BY_VALUES = frozenset("nonzero _unique2 unique_consecutive unique_dim masked_select bincount".split())
 INDEXING = frozenset("index index_put index_put_ _index_put_impl_".split())
@@ -96,6 +98,8 @@ def reason_to_wait(name: str, args: tuple, kwargs: dict) -> str:
 def moved(name: str, args: tuple, kwargs: dict, out: Any) -> int:
     """Returns the bytes that an operator reads and writes."""
     read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if out is None:
+        out = [args[number] for number in CHANGED.get(name, (0,))]
     written = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
     if name in ("index", "index_select", "gather", "embedding"):
         return 2 * sum(map(size, written)) + sum(map(size, read[1:]))
