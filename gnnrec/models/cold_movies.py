@@ -1,4 +1,4 @@
-"""Movies without training ratings in the embeddings of a rating model: known by their features alone."""
+"""Movies without training ratings in the embeddings of a rating model: features are all that it knows of them."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class RankingModel(nn.Module):
     ratings if there are some. A movie's score is the dot product of this vector and the movie's target row, over
     ``(popularity + 10) ** popularity_exponent``. Users have no rows, so new users are served like those of training.
 
-    Cold movies, which nobody likes in training, have rows of zeros. With features of movies, :meth:`fit_cold_rows`
+    Cold movies, which no user likes in training, have rows of zeros. With features of movies, :meth:`fit_cold_rows`
     computes other rows for them, which all vectors and scores have; the loss knows nothing of them.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Movies without training ratings in ranking models: known by their features, whatever the number of ranks."""
+"""Movies without training ratings in ranking models have rows from their features, whatever the number of ranks."""
 
 from __future__ import annotations
 
