@@ -51,8 +51,6 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 #: Model inputs of held-out users, and ratings that a ranking protocol leaves out.
 VALIDATION_INPUT, TEST_INPUT, UNUSED = 3, 4, 5
 SPLIT_NAMES = ("train", "validation", "test", "validation_input", "test_input", "unused")
-
-
 #: Values of the option ``refit``: train on train, on train and validation, or on all ratings.
 Refit = bool | Literal["all"]
 
@@ -104,6 +102,11 @@ class Manifest:
     def path(self, name: str) -> str:
         """Path of a file in the directory."""
         return self.files.get(name, {}).get("path", name)
+
+    def text(self) -> str:
+        """Text of ``manifest.json``; no increments are left out, so that older programs read it."""
+        values = {name: value for name, value in dataclasses.asdict(self).items() if name != "increments" or value}
+        return json.dumps(values | {"fingerprint": self.fingerprint}, indent=1)
 
     @property
     def fingerprint(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +65,5 @@ def write_manifest(directory: Path, manifest: Manifest, known_checksums: dict[st
         return {"bytes": path.stat().st_size, "sha256": checksum, **shards}
 
     manifest.files = dict(zip((path.name for path in paths), in_threads(entry, paths)))
-    text = json.dumps(dataclasses.asdict(manifest) | {"fingerprint": manifest.fingerprint}, indent=1)
-    (directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    (directory / MANIFEST).write_text(manifest.text() + "\n", encoding="utf-8")
     return manifest

@@ -82,8 +82,7 @@ class Change:
         files.sync(self.directory)
         os.rename(self.directory, target)
         files.sync(root / GENERATIONS)
-        text = json.dumps(dataclasses.asdict(manifest) | {"fingerprint": manifest.fingerprint}, indent=1)
-        files.write_text(root / MANIFEST, text + "\n")
+        files.write_text(root / MANIFEST, manifest.text() + "\n")
         files.sync(root)
         self.is_done = True
         _finish_receipt(root, manifest)
