@@ -169,6 +169,7 @@ def test_ratings_equal_dense_formulas(cold, baseline, monkeypatch):
         np.testing.assert_allclose(predictions.pop(), expected_ratings(baseline.name, cold, split), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_held_out_ratings_change_no_choice(cold, tmp_path, monkeypatch):
     rating, test = np.array(cold.rating), np.array(cold.split) == TEST
     rating[test] = cold.manifest.rating["min"] + cold.manifest.rating["max"] - rating[test]

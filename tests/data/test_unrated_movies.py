@@ -14,6 +14,8 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from tests.data.feature_tables import movies, ratings
 
+pytestmark = pytest.mark.slow
+
 MOVIES = 40
 #: Ratings of these are taken away.
 UNRATED = [4, 8, 31]
