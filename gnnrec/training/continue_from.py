@@ -26,7 +26,9 @@ from gnnrec.training.optimizer import set_optimizer_state
 from gnnrec.training.trainer import Trainer
 
 #: Options of the model that may differ: they give no table another shape or meaning.
-_MAY_DIFFER = ("dropout", "message_dropout", "row_dropout", "shrinkage", "init_std", "movie_id_init_std")
+_MAY_DIFFER = (
+    *("dropout", "message_dropout", "row_dropout", "message_tables", "shrinkage", "init_std", "movie_id_init_std"),
+)
 
 
 @torch.no_grad()

@@ -185,12 +185,7 @@ def with_years(
         wanted: Whether to do it; None if most titles end with a year.
     """
     title = columns.get("title")
-    if (
-        title is None
-        or isinstance(title, np.ndarray)
-        or not pa.types.is_string(title.type)
-        or any("year" in name.lower() for name in columns)
-    ):
+    if title is None or isinstance(title, np.ndarray) or not pa.types.is_string(title.type):
         return columns, kinds
     year = pc.struct_field(pc.extract_regex(title, _YEAR), "year")
     if not (year.null_count * 2 < len(title) if wanted is None else wanted):

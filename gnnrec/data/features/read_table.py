@@ -60,7 +60,8 @@ def read_tables(files: list[Path], node: Node, id_name: str | None, years: bool 
         files: The files.
         node: Type of nodes.
         id_name: Column of their ids; None, or a name that a file lacks, is guessed from usual names.
-        years: Whether release years are taken out of titles; None if most titles end with one.
+        years: Whether release years are taken out of titles where no file has a column of years; None if most titles
+            end with one.
 
     Raises:
         UserError: A file cannot be read, an id is missing or occurs twice, or two tables have a column of one name.
@@ -71,6 +72,8 @@ def read_tables(files: list[Path], node: Node, id_name: str | None, years: bool 
         tables.setdefault(tuple(sorted(table.columns)), []).append(table)
     joined = [_concatenate(parts) for parts in tables.values()]
     first: dict[str, FeatureTable] = {}
+    if any("year" in name.lower() for table in joined for name in table.columns):
+        years = False
     for table in joined:
         check_ids(table)
         table.columns = {name: plain(column) for name, column in table.columns.items()}

@@ -54,9 +54,9 @@ def write_delta(parent: StoredRows, child: StoredRows, out: Path, overwrite: boo
     names, counts = [], {}
     for kind, column in ID.items():
         counts[kind] = 0
-        for part in changes(parent, child, kind):
+        for number, part in enumerate(changes(parent, child, kind)):
             name = f"{kind}/{part.path.name}"
-            if part.changed.any():
+            if part.changed.any() or number == 0:  # readers expect a file also where nothing has changed
                 counts[kind] += int(part.changed.sum())
                 directory.write(name, partial(_write_changed, part))
                 names.append(name)
