@@ -95,6 +95,7 @@ def test_the_run_directory_can_be_read_without_the_program(run):
         "metrics.jsonl",
         "summary.json",
         "checkpoints",
+        "dataset",
     }
     expected = {checkpoint_path(config.run_dir, "step", EPOCHS * FOLDS), find_checkpoint(config.run_dir, "best")}
     assert set((config.run_dir / "checkpoints").iterdir()) == expected
