@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from benchmarks import record
 from benchmarks.train_run import train_run
@@ -18,6 +19,8 @@ from gnnrec.data.prepared import PreparedDataset
 #: Steps of a run, and the last ones, which count: as many as an epoch has.
 STEPS, COUNTED = 25, 20
 TEXT_DIMENSIONS, USER_NUMBERS = 384, 20
+#: Columns that the text has in a prepared dataset, and channels of ``ml20m_full``.
+REDUCED, DIM = 64, 64
 
 
 def figures(data: Path, ratings: Path, rounds: int, place: Path) -> dict:
@@ -41,11 +44,37 @@ def figures(data: Path, ratings: Path, rounds: int, place: Path) -> dict:
             records, _ = train_run(out, "ml20m_full", 1, f"--max-steps={STEPS}", "--log-every=1")
             seconds[f"step{suffix}"].append(statistics.median(line["step_seconds"] for line in records[-COUNTED:]))
         print(seconds, flush=True)
+    products = products_alone(data)
     return {
         "step_cost": share(seconds["step_features"], seconds["step"]),
+        "step_cost_bound": products / statistics.median(seconds["step"]),
         "prepare_cost": share(seconds["prepare_features"], seconds["prepare"]),
         "of_cost": seconds,
     }
+
+
+def products_alone(data: Path) -> float:
+    """Seconds of the matrix products that features need in a step, and of nothing else: the least that they can cost.
+
+    Each table of users and of movies gets its rows plus features times weights, and the weights get the features times
+    the gradients of all rows, on one thread.
+    """
+    dataset = PreparedDataset(data)
+    torch.set_num_threads(1)
+    tables = []
+    for nodes, columns in ((dataset.num_users, USER_NUMBERS), (dataset.num_movies, REDUCED)):
+        x = torch.randn(nodes, columns)
+        for width in (DIM, DIM, DIM, 1):
+            tables.append((x, torch.randn(nodes, width), torch.randn(columns, width)))
+    out = [torch.empty_like(rows) for _, rows, _ in tables]
+    times = []
+    for _ in range(9):
+        started = time.perf_counter()
+        for (x, rows, weights), result in zip(tables, out, strict=True):
+            torch.addmm(rows, x, weights, out=result)
+            x.T @ rows
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def share(with_features: list[float], without: list[float]) -> float:
