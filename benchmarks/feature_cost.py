@@ -44,13 +44,16 @@ def figures(data: Path, ratings: Path, rounds: int, place: Path) -> dict:
             records, _ = train_run(out, "ml20m_full", 1, f"--max-steps={STEPS}", "--log-every=1")
             seconds[f"step{suffix}"].append(statistics.median(line["step_seconds"] for line in records[-COUNTED:]))
         print(seconds, flush=True)
-    products = products_alone(data)
     return {
         "step_cost": share(seconds["step_features"], seconds["step"]),
-        "step_cost_bound": products / statistics.median(seconds["step"]),
         "prepare_cost": share(seconds["prepare_features"], seconds["prepare"]),
         "of_cost": seconds,
     }
+
+
+def bound(data: Path, before: dict) -> dict:
+    """The share of a step that the products alone take, next to the step of an earlier result of :func:`figures`."""
+    return {"step_cost_bound": products_alone(data) / statistics.median(before["of_cost"]["step"])}
 
 
 def products_alone(data: Path) -> float:

@@ -11,6 +11,7 @@ Parts, each written to ``features.json`` when it is measured, as means over thre
 - ``synthetic``: movies, and users, whose factors depend on known features; ``share`` is how far features go from
   biases alone to the true model.
 - ``cost``: steps of ``ml20m_full`` and preparation, with 384 dimensions of text and 20 numbers of users.
+- ``bound``: the share of such a step that the matrix products of features alone take.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from benchmarks.train_default import trained
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TEST, PreparedDataset
 
-PARTS = ["cold", "lists", "warm", "synthetic", "cost"]
+PARTS = ["cold", "lists", "warm", "synthetic", "cost", "bound"]
 WITHOUT_INTEREST = ("--interest.enabled", "false")
 
 
@@ -124,6 +125,8 @@ def part(name: str, options: argparse.Namespace) -> dict:
         seeds_of = {side: of_seeds(synthetic, options.seeds, side) for side in ("movie", "user")}
         shares = {side: mean_rows(seeds)["share"] for side, seeds in seeds_of.items()}
         return {"synthetic_share": shares["movie"], "demographics_share": shares["user"], "of_synthetic": seeds_of}
+    if name == "bound":
+        return feature_cost.bound(options.large, json.loads((record.RESULTS / "features.json").read_text()))
     with tempfile.TemporaryDirectory() as place:
         return feature_cost.figures(options.large, options.large_ratings, options.rounds, Path(place))
 
@@ -139,7 +142,7 @@ def main() -> None:
     options = parser.parse_args()
     if {"cold", "lists", "warm"} & set(options.parts) and options.ratings is None:
         parser.error("--ratings is missing")
-    if "cost" in options.parts and None in (options.large, options.large_ratings):
+    if {"cost", "bound"} & set(options.parts) and None in (options.large, options.large_ratings):
         parser.error("--large and --large-ratings are missing")
     for name in options.parts:
         print(record.add("features", name, "benchmarks.features", part(name, options)), flush=True)
