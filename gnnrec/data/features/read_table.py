@@ -72,8 +72,7 @@ def read_tables(files: list[Path], node: Node, id_name: str | None, years: bool 
         tables.setdefault(tuple(sorted(table.columns)), []).append(table)
     joined = [_concatenate(parts) for parts in tables.values()]
     first: dict[str, FeatureTable] = {}
-    if any("year" in name.lower() for table in joined for name in table.columns):
-        years = False
+    years = False if any("year" in name.lower() for table in joined for name in table.columns) else years
     for table in joined:
         check_ids(table)
         table.columns = {name: plain(column) for name, column in table.columns.items()}
