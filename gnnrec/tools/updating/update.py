@@ -180,13 +180,15 @@ def _train_config(
     steps = max(1, int(options.share * before.facts["first_steps"] * growth))
     fitted_on = before.facts["interest_fitted_on"]
     keep = _train_ratings(dataset) - fitted_on < options.fit_interest_after * fitted_on
+    # Another number of factors would give vectors of another length.
+    first, end = read_manifest(before.export).get("interest", {"columns": [0, config.interest.num_factors]})["columns"]
     return dataclasses.replace(
         config,
         data=dataset.directory,
         run_dir=work.run,
         init_from=before.run,
         optimizer=dataclasses.replace(config.optimizer, lr=options.lr, warmup_steps=0),
-        interest=dataclasses.replace(config.interest, keep=keep),
+        interest=dataclasses.replace(config.interest, keep=keep, num_factors=end - first),
         max_steps=steps,
         baselines=False,
         resume="auto",

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gnnrec.config.train_config import read_train_config
 from gnnrec.data.growth.append_options import AppendOptions
 from gnnrec.data.growth.increment import read_increment
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
+from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.export_verify import VerifyOptions, verify
 from gnnrec.tools.updating import update as updating
 from gnnrec.tools.updating.drift import errors_on_test, on_new_ratings
@@ -39,7 +41,7 @@ def begun(tmp_path_factory) -> Path:
     for day in range(3):
         table[410 + 30 * day : 440 + 30 * day].to_csv(place / f"day{day}.csv", index=False)
     prepare(place / "data", PrepareOptions(ratings=place / "ratings.csv", shards=6, test=0.2))
-    options = {"optimizer": {"lr": 0.02, "epochs": 4}, "interest": {"dim": 6, "l2": 5.0, "num_factors": 6}}
+    options = {"optimizer": {"lr": 0.02, "epochs": 4}, "interest": {"dim": 6, "l2": 5.0}}
     train(make_config(place / "data", place / "run", **options), World())
     return place
 
@@ -77,6 +79,10 @@ def test_days_make_generations_whose_deltas_lead_from_one_to_the_next(place):
     fitted_on = [each["interest_fitted_on"] for each in facts]
     assert fitted_on[0] < fitted_on[1] == fitted_on[2] < fitted_on[3]
     assert facts[3]["steps"] == facts[3]["first_steps"] // 10
+    first, end = read_manifest(Path("live/000000/export"))["interest"]["columns"]  # the first run chose how many
+    configs = [read_train_config(Path(f"live/00000{number}/run/config.yaml")) for number in (1, 2, 3)]
+    assert [config.interest.num_factors for config in configs] == [end - first] * 3
+    assert [config.interest.keep for config in configs] == [False, True, False]
 
 
 def test_an_update_that_is_stopped_anywhere_ends_like_one_that_is_not(place, monkeypatch):
