@@ -15,6 +15,7 @@ from typing import Any
 from gnnrec.config.train_config import TrainConfig, read_train_config
 from gnnrec.data.growth.append import append
 from gnnrec.data.growth.increment import read_increment
+from gnnrec.data.locate import locate_all_ratings
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
@@ -25,6 +26,7 @@ from gnnrec.tools.updating.drift import errors_on_test, on_new_ratings
 from gnnrec.tools.updating.generations import Generation, Generations
 from gnnrec.tools.updating.options import UpdateOptions
 from gnnrec.training.run import train
+from gnnrec.utils import files
 from gnnrec.utils.bounds import check_bounds
 from gnnrec.utils.stored import read_json
 
@@ -53,6 +55,9 @@ def update(path: Path, options: UpdateOptions, world: World) -> Path:
     world.run_on_rank0(lock.__enter__)
     try:
         before = _current(Path(path), generations, options, world)
+        if world.run_on_rank0(lambda: _is_made_of(before, options)):
+            world.log(f"{before.path} has these ratings already: nothing left to do")
+            return before.path
         made = _make(generations, before, options, world)
     finally:
         if world.is_main:
@@ -90,6 +95,14 @@ def _current(path: Path, generations: Generations, options: UpdateOptions, world
         return complete
 
     return world.run_on_rank0(publish)
+
+
+def _is_made_of(current: Generation, options: UpdateOptions) -> bool:
+    """Whether the update has ended before: a process may be killed when all is done."""
+    if options.again or "ratings" not in current.facts:
+        return False
+    paths = [path for name in options.ratings for path in locate_all_ratings(Path(name), "--ratings")]
+    return [files.sha256(path) for path in paths] == [entry["sha256"] for entry in current.facts["ratings"]]
 
 
 def _summary(run: Path) -> dict[str, Any]:

@@ -123,6 +123,16 @@ def update_until(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
             update(Path("run"), day(0, out=Path("live")), World())
 
 
+def test_an_update_that_has_ended_is_not_made_again(place):
+    first = update(Path("run"), day(0, out=Path("live")), World())
+    before = {str(path): path.stat().st_mtime_ns for path in Path("live").rglob("*") if path.is_file()}
+    assert update(Path("live"), day(0), World()) == first
+    after = {str(path): path.stat().st_mtime_ns for path in Path("live").rglob("*") if path.is_file()}
+    assert {name: time for name, time in after.items() if not name.endswith(".lock")} == {
+        name: time for name, time in before.items() if not name.endswith(".lock")
+    }
+
+
 def test_a_worse_generation_is_held_back(place, monkeypatch):
     monkeypatch.setattr(updating, "errors_on_test", lambda exports, dataset: [0.8, 0.85])
     with pytest.raises(UserError, match="000001 is held back: its test RMSE is 0.8500, that of 000000 0.8000"):
