@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from gnnrec.data.layout import RATINGS_ROLES
+from gnnrec.data.layout import MOVIES_ROLES, RATINGS_ROLES
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -36,3 +36,23 @@ class ColumnOptions:
             roles: Roles of :mod:`gnnrec.data.layout`, each with an option ``{role}_column``.
         """
         return {role: getattr(self, f"{role}_column") for role in roles} | {"columns": self.columns}
+
+
+@dataclasses.dataclass(kw_only=True)
+class MoviesFileOptions(ColumnOptions):
+    """Columns of the ratings file and of the movies file.
+
+    Args:
+        movies_columns: Names of all columns of a movies file without a header, such as movie,title,genres; - is a
+            column that is not read. By default the first line has the names.
+        title_column: Column of the titles in the movies file; by default guessed, and may be absent.
+        genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
+    """
+
+    movies_columns: str | None = None
+    title_column: str | None = None
+    genres_column: str | None = None
+
+    def movies_names(self) -> dict[str, str | None]:
+        """Names of the columns of the movies file, as :func:`gnnrec.data.formats.detect_layout` takes them."""
+        return self.named_columns(MOVIES_ROLES) | {"columns": self.movies_columns}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from gnnrec.data import rating_scale, split
-from gnnrec.data.column_options import ColumnOptions
-from gnnrec.data.layout import MOVIES_ROLES, as_number
+from gnnrec.data.column_options import MoviesFileOptions
+from gnnrec.data.layout import as_number
 from gnnrec.data.prepared import SPLIT_NAMES, UNUSED
 from gnnrec.data.split_ranking import RANKING_OPTIONS
 from gnnrec.errors import UserError
@@ -24,7 +24,7 @@ LEAST_MEMORY = 1.0
 
 
 @dataclasses.dataclass
-class PrepareOptions(ColumnOptions):
+class PrepareOptions(MoviesFileOptions):
     """Options of ``gnnrec prepare``.
 
     Args:
@@ -44,10 +44,6 @@ class PrepareOptions(ColumnOptions):
         split_column: Column of the ratings file that names the split of each rating: train, validation or test, and
             with whole users held out validation_input or test_input.
         movies: File with titles and genres; by default the movies file next to ratings in a known layout, if any.
-        movies_columns: Names of all columns of a movies file without a header, such as movie,title,genres; - is a
-            column that is not read. By default the first line has the names.
-        title_column: Column of the titles in the movies file; by default guessed, and may be absent.
-        genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
         movie_features: Files, directories or patterns with features of movies: CSV, Parquet, JSON records on lines, or
             vectors in NAME.npy with ids in NAME_ids.npy or NAME_ids.txt. They are joined by the movie id; by default
             none.
@@ -106,9 +102,6 @@ class PrepareOptions(ColumnOptions):
     test_input_file: Path | None = None
     split_column: str | None = None
     movies: Path | None = None
-    movies_columns: str | None = None
-    title_column: str | None = None
-    genres_column: str | None = None
     movie_features: list[str] = dataclasses.field(default_factory=list)
     user_features: list[str] = dataclasses.field(default_factory=list)
     feature_types: str | None = None
@@ -139,10 +132,6 @@ class PrepareOptions(ColumnOptions):
     overwrite: bool = False
     audit: bool = False
     dry_run: bool = False
-
-    def movies_names(self) -> dict[str, str | None]:
-        """Names of the columns of the movies file, as :func:`gnnrec.data.formats.detect_layout` takes them."""
-        return self.named_columns(MOVIES_ROLES) | {"columns": self.movies_columns}
 
     @property
     def given_split(self) -> bool:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +19,7 @@ from gnnrec.training.checkpoint.info import Tensors, checkpoints, read_info
 from gnnrec.training.checkpoint.opened import open_checkpoint
 from gnnrec.training.checkpoint.read import read_replicated
 from gnnrec.training.checkpoint.rows import RowFiles
-from gnnrec.training.kept_rows import KeptRows
+from gnnrec.training.kept_rows import KeptRows, rows_of
 from gnnrec.training.optimizer import set_optimizer_state
 from gnnrec.training.trainer import Trainer
 
@@ -47,13 +45,14 @@ def continue_from(trainer: Trainer, run: Path) -> None:
     rows, kept = KeptRows.of(trainer.dataset), KeptRows.read(run)
     best = open_checkpoint(run, "best", world)
     maps = RowMaps(kept, rows)
-    users = torch.from_numpy(kept.users.get_indexer(rows.users[trainer.part.start : trainer.part.stop]))
+    all_users = rows_of(kept.users, rows.users)
+    users = all_users[trainer.part.start : trainer.part.stop]
     for name, parameter in trainer.replicated.named_parameters():
         if name in best.model and parameter.requires_grad:  # others follow from the data, or are chosen anew
             _copy(parameter, best.model[name], maps.of(name), f"{run}: {name}")
     _copy_users(trainer.users.tables(), best.users, users)
     _restore_optimizers(trainer, run, world, maps, users)
-    known = int((kept.users.get_indexer(rows.users) >= 0).sum()), int((maps.movies >= 0).sum())
+    known = int((all_users >= 0).sum()), int((maps.movies >= 0).sum())
     world.log(
         f"continues from {run}: {known[0]:,} of {len(rows.users):,} users and {known[1]:,} of {len(rows.movies):,} "
         "movies have its rows"
@@ -87,24 +86,20 @@ class RowMaps:
     """
 
     def __init__(self, kept: KeptRows, rows: KeptRows):
-        self.movies = torch.from_numpy(kept.movies.get_indexer(rows.movies))
+        self.movies = rows_of(kept.movies, rows.movies)
         self._by_beginning = {
             "movies.": self.movies,
-            "genres.tables.": _rows(kept.genres, rows.genres),
-            "movie_features.tables.": _rows(kept.features["movie"], rows.features["movie"]),
-            "user_features.tables.": _rows(kept.features["user"], rows.features["user"]),
+            "genres.tables.": rows_of(kept.genres, rows.genres),
+            "movie_features.tables.": rows_of(kept.features["movie"], rows.features["movie"]),
+            "user_features.tables.": rows_of(kept.features["user"], rows.features["user"]),
         }
-        self._levels = _rows(kept.levels, rows.levels)
+        self._levels = rows_of(kept.levels, rows.levels)
 
     def of(self, name: str) -> Tensor | None:
         """Earlier rows of a parameter, int64 ``[rows]``; None for one whose rows have no names."""
         if name.endswith((".to_users.rating", ".to_movies.rating")):
             return self._levels
         return next((found for beginning, found in self._by_beginning.items() if name.startswith(beginning)), None)
-
-
-def _rows(kept: pd.Index, rows: pd.Index) -> Tensor:
-    return torch.from_numpy(np.asarray(kept.get_indexer(rows), np.int64))
 
 
 def _copy(target: Tensor, source: Tensor, rows: Tensor | None, place: str) -> None:

@@ -14,7 +14,7 @@ from gnnrec.models.interest import Interest
 from gnnrec.training.checkpoint.info import INTEREST
 from gnnrec.training.checkpoint.opened import open_checkpoint
 from gnnrec.training.checkpoint.tensors import check_kinds
-from gnnrec.training.kept_rows import KeptRows
+from gnnrec.training.kept_rows import KeptRows, rows_of
 
 
 def kept_interest(run: Path, dataset: PreparedDataset, world: World) -> Interest | None:
@@ -37,7 +37,7 @@ def kept_interest(run: Path, dataset: PreparedDataset, world: World) -> Interest
     kept, state = KeptRows.read(run).movies, best.lists[INTEREST]
     check_kinds(best.directory / f"{INTEREST}.pt", state, Interest.kinds(state, len(kept)))
     interest = Interest.of_state(state, world.device)
-    rows = torch.from_numpy(kept.get_indexer(pd.Index(dataset.movies["movie"]))).to(world.device)
+    rows = rows_of(kept, pd.Index(dataset.movies["movie"])).to(world.device)
     known = (rows >= 0)[:, None]
 
     def moved(table: torch.Tensor) -> torch.Tensor:

@@ -10,9 +10,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torch import Tensor
 
 from gnnrec.data.features.node_features import NODES
 from gnnrec.data.prepared import PreparedDataset
@@ -22,6 +25,11 @@ from gnnrec.utils import files
 from gnnrec.utils.stored import irregularity, read_json
 
 FOLDER, _NAMES = "dataset", "rows.json"
+
+
+def rows_of(kept: pd.Index, names: pd.Index) -> Tensor:
+    """Returns the earlier row of each name, int64 ``[names]``; -1 for none."""
+    return torch.from_numpy(np.asarray(kept.get_indexer(names), np.int64))
 
 
 @dataclasses.dataclass(frozen=True)

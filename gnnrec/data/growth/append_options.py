@@ -6,22 +6,17 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gnnrec.data.column_options import ColumnOptions
-from gnnrec.data.layout import MOVIES_ROLES
+from gnnrec.data.column_options import MoviesFileOptions
 
 
 @dataclasses.dataclass
-class AppendOptions(ColumnOptions):
+class AppendOptions(MoviesFileOptions):
     """Options of ``gnnrec prepare --append``. Columns that are not named are those that the dataset was prepared with.
 
     Args:
         append: Ratings files, directories or patterns, in any format that gnnrec prepare reads.
         movies: File with titles and genres, which replace those of the movies that it lists; by default the movies file
             next to a ratings file in a known layout, if any.
-        movies_columns: Names of all columns of a movies file without a header, such as movie,title,genres; - is a
-            column that is not read. By default the first line has the names.
-        title_column: Column of the titles in the movies file; by default guessed, and may be absent.
-        genres_column: Column of the genres in the movies file; by default guessed, and may be absent.
         movie_features: Files, directories or patterns with features of movies, with the columns that the dataset was
             prepared with; by default new movies have no values.
         user_features: The same for users.
@@ -33,17 +28,10 @@ class AppendOptions(ColumnOptions):
 
     append: list[str] = dataclasses.field(default_factory=list)
     movies: Path | None = None
-    movies_columns: str | None = None
-    title_column: str | None = None
-    genres_column: str | None = None
     movie_features: list[str] = dataclasses.field(default_factory=list)
     user_features: list[str] = dataclasses.field(default_factory=list)
     split_column: str | None = None
     again: bool = False
-
-    def movies_names(self) -> dict[str, str | None]:
-        """Names of the columns of the movies file, as :func:`gnnrec.data.formats.detect_layout` takes them."""
-        return self.named_columns(MOVIES_ROLES) | {"columns": self.movies_columns}
 
     def with_columns(self, stored: dict[str, str]) -> AppendOptions:
         """Fills in names of columns from ``source`` of the manifest, unless some of a ratings file are given."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gnnrec.inference.generations.stored_rows import StoredRows, read_columns, read_ids
+from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_columns, read_ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ def changes(parent: StoredRows, child: StoredRows, kind: str) -> Iterator[Change
         kind: ``users`` or ``movies``.
     """
     for path in child.files(kind):
-        known, old = parent.rows(kind, read_ids(path, kind))
+        known, old = parent.rows(kind, read_ids([path], ID[kind]))
         new = read_columns(path)
         changed = ~known | differ(new, old)
         first, second = (columns["embedding"][known].astype(np.float64) for columns in (new, old))

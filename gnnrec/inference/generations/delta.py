@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST, ExportDirectory
 from gnnrec.inference.generations.changes import ChangedRows, changes, removed
-from gnnrec.inference.generations.stored_rows import ID, StoredRows
+from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_ids
 from gnnrec.utils.stored import irregularity, read_json
 
 FORMAT = "gnnrec-delta"
@@ -85,7 +85,7 @@ def open_delta(directory: Path) -> StoredRows:
 
 def removed_ids(delta: StoredRows, kind: str) -> pd.Index:
     """Raw ids of ``users`` or ``movies`` that the delta removes."""
-    return pd.Index(pq.read_table(delta.directory / f"removed_{kind}.parquet")[ID[kind]].to_pandas())
+    return read_ids([delta.directory / f"removed_{kind}.parquet"], ID[kind])
 
 
 def _write_changed(part: ChangedRows, path: Path) -> None:

@@ -41,7 +41,7 @@ class StoredRows:
     @cached_property
     def ids(self) -> dict[str, pd.Index]:
         """Raw ids of ``users`` and ``movies``, in the order of their rows."""
-        return {kind: self._ids(kind) for kind in ID}
+        return {kind: read_ids(self.files(kind), ID[kind]) for kind in ID}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -82,10 +82,6 @@ class StoredRows:
             firsts[kind] = [0, *np.cumsum(counts).tolist()]
         return firsts
 
-    def _ids(self, kind: str) -> pd.Index:
-        chunks = list(read_column(self.files(kind), ID[kind]))
-        return pd.Index(pa.chunked_array(chunks).to_pandas()) if chunks else pd.Index([])
-
     def _read_file(self, kind: str, number: int) -> Columns:
         return read_columns(self.files(kind)[number])
 
@@ -111,6 +107,7 @@ def read_columns(path: Path) -> Columns:
     return columns
 
 
-def read_ids(path: Path, kind: str) -> pd.Index:
-    """Reads the raw ids of a file of ``users`` or ``movies``."""
-    return pd.Index(pa.chunked_array(list(read_column([path], ID[kind]))).to_pandas())
+def read_ids(paths: list[Path], column: str) -> pd.Index:
+    """Reads the raw ids of files, from the column ``user`` or ``movie``; none where no file has a row."""
+    chunks = list(read_column(paths, column))
+    return pd.Index(pa.chunked_array(chunks).to_pandas()) if chunks else pd.Index([])

@@ -50,7 +50,7 @@ def _compare(kind: str, base: StoredRows, chain: list[StoredRows], full: StoredR
     if len(alive) != len(ids) or (alive.get_indexer(ids) < 0).any():
         raise UserError(f"{full.directory} has other {kind} than {base.directory} with its deltas: export again")
     for path in full.files(kind):
-        ids = read_ids(path, kind)
+        ids = read_ids([path], ID[kind])
         unequal = differ(read_columns(path), _applied(kind, base, chain, ids))
         if unequal.any():
             raise UserError(
