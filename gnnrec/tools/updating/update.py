@@ -99,10 +99,13 @@ def _current(path: Path, generations: Generations, options: UpdateOptions, world
 
 def _is_made_of(current: Generation, options: UpdateOptions) -> bool:
     """Whether the update has ended before: a process may be killed when all is done."""
-    if options.again or "ratings" not in current.facts:
-        return False
+    return not options.again and "ratings" in current.facts and _are_ratings(current.facts["ratings"], options)
+
+
+def _are_ratings(noted: list[dict[str, Any]], options: UpdateOptions) -> bool:
+    """Whether the files of ``--ratings`` have the contents of those that were noted, under any name."""
     paths = [path for name in options.ratings for path in locate_all_ratings(Path(name), "--ratings")]
-    return [files.sha256(path) for path in paths] == [entry["sha256"] for entry in current.facts["ratings"]]
+    return [files.sha256(path) for path in paths] == [entry["sha256"] for entry in noted]
 
 
 def _summary(run: Path) -> dict[str, Any]:
@@ -171,9 +174,7 @@ def _append(work: Generation, before: Generation, data: Path, options: UpdateOpt
         return noted
     if noted.get("dataset_before") == before.facts["dataset"]:
         names = [entry["name"] for entry in noted["files"]]
-        if [Path(name).name for name in options.ratings] != names and all(
-            Path(name).is_file() for name in options.ratings
-        ):
+        if not _are_ratings(noted["files"], options):
             raise UserError(
                 f"{work.path} is an unfinished update with {', '.join(names)}: finish it with these --ratings first"
             )

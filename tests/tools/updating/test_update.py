@@ -133,6 +133,14 @@ def test_an_update_that_has_ended_is_not_made_again(place):
     }
 
 
+def test_an_unfinished_update_is_not_finished_with_other_ratings(place, monkeypatch):
+    """A file of the same name may have the ratings of another day: they would be lost."""
+    update_until(monkeypatch, "append")
+    shutil.copy("day1.csv", "day0.csv")
+    with pytest.raises(UserError, match="000001 is an unfinished update with day0.csv: finish it with these"):
+        update(Path("live"), day(0), World())
+
+
 def test_a_worse_generation_is_held_back(place, monkeypatch):
     monkeypatch.setattr(updating, "errors_on_test", lambda exports, dataset: [0.8, 0.85])
     with pytest.raises(UserError, match="000001 is held back: its test RMSE is 0.8500, that of 000000 0.8000"):
