@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import shlex
 import subprocess
 import sys
@@ -86,15 +85,15 @@ def hardware() -> str:
 
 
 def timed(command: list[str], **environment: str) -> dict[str, float]:
-    """Runs a command as users do, and returns ``seconds`` and ``peak_gb`` of its largest process.
-
-    The peak is the largest of all children so far, so put small commands first or give each its own process.
-    """
+    """Runs a command as users do, and returns ``seconds`` and ``peak_gb`` of its largest process."""
     started = time.perf_counter()
-    subprocess.run(command, check=True, env=environment_with(**environment))
+    process = subprocess.Popen(command, env=environment_with(**environment))
+    _, status, usage = os.wait4(process.pid, 0)  # its own peak, where RUSAGE_CHILDREN has that of all commands so far
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9
-    return {"seconds": round(seconds, 1), "peak_gb": round(peak, 2)}
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return {"seconds": round(seconds, 1), "peak_gb": round(usage.ru_maxrss * 1024 / 1e9, 2)}
 
 
 def torchrun(ranks: int) -> list[str]:
