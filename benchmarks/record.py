@@ -88,7 +88,8 @@ def timed(command: list[str], **environment: str) -> dict[str, float]:
     """Runs a command as users do, and returns ``seconds`` and ``peak_gb`` of its largest process."""
     started = time.perf_counter()
     process = subprocess.Popen(command, env=environment_with(**environment))
-    _, status, usage = os.wait4(process.pid, 0)  # its own peak, where RUSAGE_CHILDREN has that of all commands so far
+    # RUSAGE_CHILDREN has the peak of all commands so far; this one is at least that of this process.
+    _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
