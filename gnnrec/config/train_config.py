@@ -71,8 +71,8 @@ class TrainConfig:
         max_minutes: Minutes after which the run is saved and stops, to be resumed.
         resume: Start from a checkpoint of the run directory: never (a directory with a run is refused), auto (resume
             from the newest intact checkpoint, or start if there is none), or a name such as step-0000000120.
-        init_from: Run directory of a rating run to continue from, whose dataset may have been smaller: its weights and
-            optimizer state by raw id, with a short schedule.
+        init_from: Run directory of a rating run, or a folder of gnnrec publish, to continue from, whose dataset may
+            have been smaller: its weights and optimizer state by raw id, with a short schedule.
         profile: Steps to profile after the first three, into a Chrome trace and a table for each rank in the run
             directory.
         overwrite: Replace the run directory if it exists.
