@@ -18,6 +18,7 @@ from gnnrec.config.training_options import (
     CONTINUED_DEFAULTS,
     RATING_DEFAULTS,
     CheckpointOptions,
+    MlflowOptions,
     OptimizerOptions,
     RegularizationOptions,
     WandbOptions,
@@ -52,6 +53,7 @@ class TrainConfig:
         regularization: L2 of the rating model.
         checkpoint: Times at which the run is saved.
         wandb: Weights & Biases.
+        mlflow: MLflow.
         tensorboard: Write event files for TensorBoard into the run directory.
         seed: Seed of initial values, folds, shuffles, samples and dropout.
         device: Device of every rank; auto is CUDA if available, else the CPU.
@@ -90,6 +92,7 @@ class TrainConfig:
     order: OrderOptions = dataclasses.field(default_factory=OrderOptions)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
+    mlflow: MlflowOptions = dataclasses.field(default_factory=MlflowOptions)
     tensorboard: bool = False
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"

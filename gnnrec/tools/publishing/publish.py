@@ -37,7 +37,7 @@ from gnnrec.utils.log import logger
 _CHUNK = 65536
 #: Options that say where and how a run was made, not which model it is; they get their defaults. The schedule is among
 #: them: that of ``--init-from`` is shorter.
-_OF_THE_RUN = ("wandb", "tensorboard", "device", "max_steps", "max_minutes", "resume", "profile", "overwrite")
+_OF_THE_RUN = ("wandb", "mlflow", "tensorboard", "device", "max_steps", "max_minutes", "resume", "profile", "overwrite")
 #: Fields of a summary whose texts have paths.
 _WITH_PATHS = ("returns", "lost_best")
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")

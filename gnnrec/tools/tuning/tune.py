@@ -31,6 +31,7 @@ _IRRELEVANT = (
     "data",
     "run_dir",
     "wandb",
+    "mlflow",
     "device",
     "overwrite",
     "log_every",
