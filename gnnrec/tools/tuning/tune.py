@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import socket
@@ -158,7 +159,7 @@ def _search(
 
     try:
         while (number := _claim(study, options, world)) is not None:
-            values = world.run_on_rank0(lambda number=number: study.ask(number))
+            values = world.run_on_rank0(functools.partial(_ask, study, number))
             loss, epochs, pruned = _run_trial(apply(base, chosen, values), dataset, world, prune)
             if world.is_main:
                 _report(study, study.tell(loss, epochs, pruned), options.trials, tracker)
@@ -170,6 +171,10 @@ def _search(
         tracker.close(problem)
         raise
     tracker.close()
+
+
+def _ask(study: Study | None, number: int) -> dict[str, float]:
+    return study.ask(number)
 
 
 def _claim(study: Study | None, options: TuneOptions, world: World) -> int | None:
