@@ -99,6 +99,6 @@ def test_optional_packages_are_not_imported_with_the_program():
         "[command.load() for command in gnnrec.cli.main.COMMANDS.values()]; "
         "print([m for m in sys.argv[1:] if m in sys.modules])"
     )
-    optional = ["wandb", "pymetis", "implicit", "optuna", "faiss", "tensorboard", "altair", "vl_convert"]
+    optional = ["wandb", "mlflow", "pymetis", "implicit", "optuna", "faiss", "tensorboard", "altair", "vl_convert"]
     actual = subprocess.run([sys.executable, "-c", code, *optional], capture_output=True, text=True, check=True)
     assert actual.stdout.strip() == "[]"

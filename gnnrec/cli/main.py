@@ -146,6 +146,12 @@ def _update() -> tuple[type, Runner]:
     return UpdateOptions, _on_ranks(update)
 
 
+def _publish() -> tuple[type, Runner]:
+    from gnnrec.tools.publishing.publish import PublishOptions, publish
+
+    return PublishOptions, publish
+
+
 def _recommend() -> tuple[type, Runner]:
     from gnnrec.inference.recommend import RecommendOptions, run_recommend
 
@@ -219,6 +225,7 @@ COMMANDS = {
         ("path", "directory of generations, or a finished run to begin with"),
         _update,
     ),
+    "publish": Command("write a finished run as a folder for the Hugging Face hub", _RUN, _publish),
     "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
     "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),
     "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),

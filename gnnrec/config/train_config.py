@@ -18,6 +18,7 @@ from gnnrec.config.training_options import (
     CONTINUED_DEFAULTS,
     RATING_DEFAULTS,
     CheckpointOptions,
+    MlflowOptions,
     OptimizerOptions,
     RegularizationOptions,
     WandbOptions,
@@ -52,6 +53,7 @@ class TrainConfig:
         regularization: L2 of the rating model.
         checkpoint: Times at which the run is saved.
         wandb: Weights & Biases.
+        mlflow: MLflow.
         tensorboard: Write event files for TensorBoard into the run directory.
         seed: Seed of initial values, folds, shuffles, samples and dropout.
         device: Device of every rank; auto is CUDA if available, else the CPU.
@@ -71,8 +73,8 @@ class TrainConfig:
         max_minutes: Minutes after which the run is saved and stops, to be resumed.
         resume: Start from a checkpoint of the run directory: never (a directory with a run is refused), auto (resume
             from the newest intact checkpoint, or start if there is none), or a name such as step-0000000120.
-        init_from: Run directory of a rating run to continue from, whose dataset may have been smaller: its weights and
-            optimizer state by raw id, with a short schedule.
+        init_from: Run directory of a rating run, or a folder of gnnrec publish, to continue from, whose dataset may
+            have been smaller: its weights and optimizer state by raw id, with a short schedule.
         profile: Steps to profile after the first three, into a Chrome trace and a table for each rank in the run
             directory.
         overwrite: Replace the run directory if it exists.
@@ -90,6 +92,7 @@ class TrainConfig:
     order: OrderOptions = dataclasses.field(default_factory=OrderOptions)
     checkpoint: CheckpointOptions = dataclasses.field(default_factory=CheckpointOptions)
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
+    mlflow: MlflowOptions = dataclasses.field(default_factory=MlflowOptions)
     tensorboard: bool = False
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -1,4 +1,4 @@
-"""Options of the optimizer, of regularization, of checkpoints and of Weights & Biases."""
+"""Options of the optimizer, of regularization, of checkpoints and of trackers."""
 
 from __future__ import annotations
 
@@ -121,3 +121,19 @@ class WandbOptions:
     group: str = ""
     tags: list[str] = dataclasses.field(default_factory=list)
     upload_checkpoints: bool = False
+
+
+@dataclasses.dataclass
+class MlflowOptions:
+    """MLflow.
+
+    Args:
+        uri: Tracking server of MLflow, such as http://127.0.0.1:5000, or its database, such as sqlite:///mlflow.db; by
+            default the run is not tracked there.
+        experiment: Experiment of the run.
+        name: Name of the run; by default the name of the run directory.
+    """
+
+    uri: str = ""
+    experiment: str = "gnnrec"
+    name: str = ""

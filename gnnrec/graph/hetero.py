@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch_geometric.data import HeteroData
 
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.graph.pyg import HeteroData
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER
 from gnnrec.kernels.ragged import owners

@@ -7,13 +7,12 @@ import dataclasses
 import torch
 from torch import Tensor
 from torch.profiler import record_function
-from torch_geometric.loader import NeighborLoader
-from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NodeSamplerInput
 
 from gnnrec.graph.batch import Batch, Messages, Targets, receiver_totals, sampled_lists, whole_graph
 from gnnrec.graph.folds import Epoch, Step
 from gnnrec.graph.hetero import empty_hetero_data
 from gnnrec.graph.message_dropout import MessageDropout
+from gnnrec.graph.pyg import BaseSampler, HeteroSamplerOutput, NeighborLoader, NodeSamplerInput
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import RATED_BY, RATES, USER, BipartiteSampler
 from gnnrec.graph.statistics import MessageStatistics, message_statistics

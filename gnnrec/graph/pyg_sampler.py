@@ -7,22 +7,21 @@ import warnings
 from typing import Any
 
 import torch
-import torch_geometric.typing
 from torch import Tensor
-from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NeighborSampler, NodeSamplerInput
 
 from gnnrec import rng
 from gnnrec.errors import UserError
 from gnnrec.graph.hetero import hetero_data
+from gnnrec.graph.pyg import BaseSampler, HeteroSamplerOutput, NeighborSampler, NodeSamplerInput, pyg_typing
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.graph.sampler import MOVIE, RATED_BY, RATES, USER, _sampling_scale
 
 
 def sampling_library() -> str | None:
     """Returns the name of the library that PyG samples with, or None."""
-    if torch_geometric.typing.WITH_PYG_LIB:
+    if pyg_typing.WITH_PYG_LIB:
         return "pyg-lib"
-    return "torch-sparse" if torch_geometric.typing.WITH_TORCH_SPARSE else None
+    return "torch-sparse" if pyg_typing.WITH_TORCH_SPARSE else None
 
 
 class PyGSampler(BaseSampler):

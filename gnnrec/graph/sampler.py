@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
 
 from gnnrec import rng
+from gnnrec.graph.pyg import BaseSampler, EdgeSamplerInput, HeteroSamplerOutput, NodeSamplerInput
 from gnnrec.graph.rank_graph import RankGraph
 from gnnrec.kernels.neighbor_lists import NeighborLists
 from gnnrec.kernels.sampling import draw, draw_slots

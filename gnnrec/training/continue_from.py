@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gnnrec.config.train_config import TrainConfig, read_train_config
-from gnnrec.distributed.world import World
+from gnnrec.config.train_config import TrainConfig
 from gnnrec.errors import UserError
-from gnnrec.training.checkpoint.info import Tensors, checkpoints, read_info
-from gnnrec.training.checkpoint.opened import open_checkpoint
-from gnnrec.training.checkpoint.read import read_replicated
-from gnnrec.training.checkpoint.rows import RowFiles
+from gnnrec.models.layer_file import is_layer_file
+from gnnrec.training.checkpoint.info import Tensors
+from gnnrec.training.init_source import InitSource, RowReader, open_init_source
 from gnnrec.training.kept_rows import KeptRows, rows_of
 from gnnrec.training.optimizer import set_optimizer_state
 from gnnrec.training.trainer import Trainer
@@ -35,23 +34,23 @@ def continue_from(trainer: Trainer, run: Path) -> None:
 
     Args:
         trainer: A rating trainer before its first step.
-        run: The run directory of the other run.
+        run: The run directory of the other run, or a published model.
 
     Raises:
         UserError: Not a finished rating run, or one of another model.
     """
-    world, config = trainer.world, trainer.config
-    _check(config, run)
-    rows, kept = KeptRows.of(trainer.dataset), KeptRows.read(run)
-    best = open_checkpoint(run, "best", world)
+    world = trainer.world
+    source = open_init_source(run, world)
+    _check(trainer.config, source)
+    rows, kept = KeptRows.of(trainer.dataset), source.kept
     maps = RowMaps(kept, rows)
     all_users = rows_of(kept.users, rows.users)
     users = all_users[trainer.part.start : trainer.part.stop]
     for name, parameter in trainer.replicated.named_parameters():
-        if name in best.model and parameter.requires_grad:  # others follow from the data, or are chosen anew
-            _copy(parameter, best.model[name], maps.of(name), f"{run}: {name}")
-    _copy_users(trainer.users.tables(), best.users, users)
-    _restore_optimizers(trainer, run, world, maps, users)
+        if name in source.model and parameter.requires_grad:  # others follow from the data, or are chosen anew
+            _copy(parameter, source.model[name], maps.of(name), f"{run}: {name}")
+    _copy_users(trainer.users.tables(), source.users, users)
+    _restore_optimizers(trainer, source, maps, users)
     known = int((all_users >= 0).sum()), int((maps.movies >= 0).sum())
     world.log(
         f"continues from {run}: {known[0]:,} of {len(rows.users):,} users and {known[1]:,} of {len(rows.movies):,} "
@@ -59,19 +58,24 @@ def continue_from(trainer: Trainer, run: Path) -> None:
     )
 
 
-def _check(config: TrainConfig, run: Path) -> None:
-    other = read_train_config(run / "config.yaml")
+def _check(config: TrainConfig, source: InitSource) -> None:
+    other, run = source.config, source.path
     if config.objective != "rating" or other.objective != "rating":
         raise UserError(
             f"--init-from {run}: ranking models start from a closed form, which is fitted anew: leave --init-from out"
         )
     for field in dataclasses.fields(config.model):
         value, before = (getattr(each.model, field.name) for each in (config, other))
-        if field.name not in _MAY_DIFFER and value != before:
+        if field.name not in _MAY_DIFFER and _meant(value) != _meant(before):
             name = field.name.replace("_", "-")
             raise UserError(
                 f"--model.{name} {value}: {run} was trained with {before}: keep that, or leave --init-from out"
             )
+
+
+def _meant(value: Any) -> Any:
+    """A value of an option without the folder of a user's own layer, which may have moved."""
+    return f".py:{value.rpartition(':')[2]}" if isinstance(value, str) and is_layer_file(value) else value
 
 
 class RowMaps:
@@ -115,23 +119,20 @@ def _copy(target: Tensor, source: Tensor, rows: Tensor | None, place: str) -> No
     target[here.to(target.device)] = source[rows[here]].to(target.device)
 
 
-def _copy_users(tables: Tensors, source: RowFiles, rows: Tensor) -> None:
+def _copy_users(tables: Tensors, read: RowReader, rows: Tensor) -> None:
     here = rows >= 0
-    for name, values in source.pick(rows[here]).items():
+    for name, values in read(rows[here]).items():
         if name in tables:
             tables[name][here.to(tables[name].device)] = values.to(tables[name].device)
 
 
-def _restore_optimizers(trainer: Trainer, run: Path, world: World, maps: RowMaps, users: Tensor) -> None:
+def _restore_optimizers(trainer: Trainer, source: InitSource, maps: RowMaps, users: Tensor) -> None:
     """Copies the moments of Adam, which are zeros for new rows; none where the run has kept no state of training."""
-    found = world.run_on_rank0(lambda: checkpoints(run, "step"))
-    if not found or trainer.config.optimizer.name != "adam":
+    if trainer.config.optimizer.name != "adam" or (found := source.moments()) is None:
         return
-    directory, info = found[0], read_info(found[0])
-    stored = read_replicated(directory, "optimizer", info)
-    by_user = RowFiles(directory, "users_optimizer", info)
+    directory, stored = found.place, found.replicated
     here = users >= 0
-    rows_of_users = by_user.pick(users[here])
+    rows_of_users = found.users(users[here])
     for module, optimizer, prefix in zip((trainer.replicated, trainer.users), trainer.optimizers, ("", "users/")):
         state = {}
         for name, parameter in module.named_parameters():

@@ -12,16 +12,16 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.models.interest import Interest
 from gnnrec.training.checkpoint.info import INTEREST
-from gnnrec.training.checkpoint.opened import open_checkpoint
 from gnnrec.training.checkpoint.tensors import check_kinds
-from gnnrec.training.kept_rows import KeptRows, rows_of
+from gnnrec.training.init_source import open_init_source
+from gnnrec.training.kept_rows import rows_of
 
 
 def kept_interest(run: Path, dataset: PreparedDataset, world: World) -> Interest | None:
     """Returns the interest of a finished run with the rows of a dataset; new movies have rows of zeros.
 
     Args:
-        run: The run directory.
+        run: The run directory, or a published model.
         dataset: The dataset.
         world: The ranks; every rank calls this.
 
@@ -31,11 +31,11 @@ def kept_interest(run: Path, dataset: PreparedDataset, world: World) -> Interest
     Raises:
         UserError: The run has no checkpoint, or it is damaged.
     """
-    best = open_checkpoint(run, "best", world)
-    if INTEREST not in best.lists:
+    source = open_init_source(run, world)
+    if source.interest is None:
         return None
-    kept, state = KeptRows.read(run).movies, best.lists[INTEREST]
-    check_kinds(best.directory / f"{INTEREST}.pt", state, Interest.kinds(state, len(kept)))
+    kept, state = source.kept.movies, source.interest
+    check_kinds(source.place.parent / f"{INTEREST} of {source.place.name}", state, Interest.kinds(state, len(kept)))
     interest = Interest.of_state(state, world.device)
     rows = rows_of(kept, pd.Index(dataset.movies["movie"])).to(world.device)
     known = (rows >= 0)[:, None]

@@ -143,7 +143,14 @@ def _run_once(
     recorded = state.recorded_bytes, state.unrecorded
     facts = config.as_dict() | describe(trainer)
     tracker = Tracker(
-        config.run_dir, config.wandb, facts, world.is_main, *recorded, state.wandb_run, config.tensorboard
+        config.run_dir,
+        config.wandb,
+        facts,
+        world.is_main,
+        *recorded,
+        state.wandb_run,
+        config.tensorboard,
+        config.mlflow,
     )
     state.wandb_run = tracker.wandb_run
     register_abort_hook(tracker.alert)

@@ -103,7 +103,7 @@ def wait_for_lease(run: Path, seconds: float = LAPSE) -> None:
     here, deadline = holder["host"] == socket.gethostname(), time.monotonic() + seconds
     while True:
         late = time.monotonic() >= deadline
-        if here and not _lives(holder) or late and not here:
+        if here and not is_alive(holder) or late and not here:
             return
         if here and late or not here and _renewed(path) != renewed:
             raise UserError(
@@ -121,8 +121,12 @@ def _renewed(path: Path) -> float:
         return 0.0
 
 
-def _lives(holder: dict[str, Any]) -> bool:
-    """Whether the process of a job on this machine is alive, and is not this one."""
+def is_alive(holder: dict[str, Any]) -> bool:
+    """Whether the process of a job on this machine is alive, and is not this one.
+
+    Args:
+        holder: Entries of :func:`owner`.
+    """
     if holder.get("pid") == os.getpid():
         return False
     try:

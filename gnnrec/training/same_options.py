@@ -11,7 +11,7 @@ from gnnrec.config.train_config import TrainConfig
 #: Options that a resumed run may change: they do not affect what it learns, except for rounding.
 _MAY_CHANGE = (
     *("data", "run_dir", "device", "user_rows", "log_every", "profile", "baselines", "overwrite", "max_minutes"),
-    *("resume", "checkpoint", "wandb", "tensorboard"),
+    *("resume", "checkpoint", "wandb", "mlflow", "tensorboard"),
 )
 
 

@@ -157,17 +157,21 @@ def _locked(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def lock_file(path: Path) -> TextIO | None:
+def lock_file(path: Path, shared: bool = False) -> TextIO | None:
     """Opens and locks a file; the system releases the lock when the process ends.
 
     On a file system without locks the file is not locked.
+
+    Args:
+        path: The file.
+        shared: Other processes may lock it too, if their lock is shared.
 
     Returns:
         The open file, or None if another process has locked it.
     """
     file = open(path, "a")  # noqa: SIM115
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return None

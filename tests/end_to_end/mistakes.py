@@ -140,6 +140,8 @@ WORDS: dict[str, list[str]] = {
     "gnnrec export {run} --out {export} --dtype float16": ["{export} holds an export", "--overwrite"],
     "gnnrec export {run} --out {thesis} --overwrite": ["{thesis} holds something else"],
     "gnnrec export {run} --out {run}": ["{run} holds something else"],
+    "gnnrec publish {run} --to {run} --overwrite": ["{run} holds something else"],
+    "gnnrec publish {data} --to {out}": ["is not a run directory"],
     "gnnrec export {run} --out /proc/out": ["/proc/out: cannot write there"],
     "gnnrec tune {data} --out {thesis} --trials 1": ["{thesis} holds something else than a study"],
     "gnnrec tune {data} --out /proc/out --trials 1": ["--out /proc/out: cannot write there"],

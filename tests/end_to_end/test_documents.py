@@ -99,7 +99,7 @@ def test_wrong_commands_would_be_noticed(wrong: str):
 
 def written(words: list[str]) -> str | None:
     """The directory that a documented command makes, if any."""
-    for option in ("--out", "--run-dir"):
+    for option in ("--out", "--run-dir", "--to"):
         if option in words:
             return words[words.index(option) + 1]
     return words[2] if words[:2] in (["gnnrec", "prepare"], ["gnnrec", "synth"]) else None

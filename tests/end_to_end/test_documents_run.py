@@ -46,6 +46,7 @@ GIVEN = {
     "guide.md": {"data/ml-20m": "data"},
     "checkpoints.md": {"data/mine": "data"},
     "export.md": {"runs/mine": "run"},
+    "publish.md": {"runs/mine": "run", "data/mine": "data"},
     "report.md": {f"runs/{name}": "run" for name in ("mine", "sage", "gcn", "gat")},
 }
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import os
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gnnrec.config.train_config import TrainConfig, assigned_train_config
 from gnnrec.config.training_options import WandbOptions
@@ -14,7 +18,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.tools.tuning.space import Parameter, apply, parameters
-from gnnrec.tools.tuning.study import Study, loss_of
+from gnnrec.tools.tuning.study import WAIT, Study, loss_of, number_of
 from gnnrec.training.finite import NotFinite
 from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
@@ -26,11 +30,14 @@ from gnnrec.utils import files
 from gnnrec.utils.bounds import bounded, check_bounds
 from gnnrec.utils.log import logger
 
+#: Seconds between two looks at the trials of other jobs.
+_PAUSE = 0.5
 #: Options that do not affect the result of a trial.
 _IRRELEVANT = (
     "data",
     "run_dir",
     "wandb",
+    "mlflow",
     "device",
     "overwrite",
     "log_every",
@@ -52,6 +59,8 @@ class TuneOptions:
         space: Options to search: regularization (L2, that of message embeddings, dropout; for rankings dropout and
             the weights of users), optimizer (the learning rate) or all.
         trials: Trials of the whole study.
+        shared: Take part in the study with other gnnrec tune commands, which have the same options and see the same
+            directory, also from other machines. Together they make the trials of the study.
         seed: Seed of the search; every trial trains with the seed of its configuration.
         wandb: Weights & Biases, with a run for the study.
         device: Device of every rank; auto is CUDA if available, else the CPU.
@@ -62,6 +71,7 @@ class TuneOptions:
     set: list[str] = dataclasses.field(default_factory=list)
     space: str = "regularization"
     trials: int = bounded(30, least=1)
+    shared: bool = False
     seed: int = 0
     wandb: WandbOptions = dataclasses.field(default_factory=WandbOptions)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -110,11 +120,11 @@ def _open(
     """Opens the study on rank 0; returns None on other ranks."""
     config = {name: value for name, value in base.as_dict().items() if name not in _IRRELEVANT}
     context = {"dataset": dataset.fingerprint, "space": options.space, "seed": options.seed, "configuration": config}
-    study = None
+    study, rung = None, first_rung(base.optimizer.epochs)
 
     def open_study() -> None:
         nonlocal study
-        study = Study(options.out, context, chosen, base, first_rung(base.optimizer.epochs), options.seed)
+        study = Study(options.out, context, chosen, base, rung, options.seed, options.shared)
 
     world.run_on_rank0(open_study)
     return study
@@ -142,18 +152,17 @@ def _search(
         return
     if done:
         world.log(f"{options.out} has {done} trials, {options.trials - done} to do")
-    tracker = Tracker(options.out, options.wandb, base.as_dict(), world.is_main)
+    tracker = Tracker(_own_directory(options, world), options.wandb, base.as_dict(), world.is_main)
 
     def prune(epoch: int, loss: float, last: bool) -> bool:
         return world.run_on_rank0(lambda: study.report(epoch, loss, last))
 
     try:
-        for number in range(done + 1, options.trials + 1):
-            values = world.run_on_rank0(lambda: study.ask())
+        while (number := _claim(study, options, world)) is not None:
+            values = world.run_on_rank0(functools.partial(_ask, study, number))
             loss, epochs, pruned = _run_trial(apply(base, chosen, values), dataset, world, prune)
             if world.is_main:
-                study.tell(loss, epochs, pruned)
-                _report(study, number, options.trials, tracker)
+                _report(study, study.tell(loss, epochs, pruned), options.trials, tracker)
                 if study.best:
                     _write_best(study, base, options, chosen)
         if world.is_main and study.best:
@@ -162,6 +171,32 @@ def _search(
         tracker.close(problem)
         raise
     tracker.close()
+
+
+def _ask(study: Study | None, number: int) -> dict[str, float]:
+    return study.ask(number)
+
+
+def _claim(study: Study | None, options: TuneOptions, world: World) -> int | None:
+    """Takes the next trial, and waits while other jobs make all that are left; returns None once all are finished."""
+    waits = False
+    while (number := world.run_on_rank0(lambda: study.claim(options.trials))) == WAIT:
+        if not waits:
+            world.log("other jobs make the trials that are left; those of a job that dies are made again here")
+        waits = True
+        world.check_stop()
+        time.sleep(_PAUSE)
+    return number
+
+
+def _own_directory(options: TuneOptions, world: World) -> Path:
+    """The directory of the records of this job, which several jobs cannot write into one file."""
+    if not options.shared:
+        return options.out
+    own = options.out / "jobs" / f"{socket.gethostname()}-{os.getpid()}"
+    if world.is_main:
+        own.mkdir(parents=True, exist_ok=True)
+    return own
 
 
 def _run_trial(
@@ -196,15 +231,15 @@ class _Pruned(Exception):
     """Raised to end a trial that is pruned."""
 
 
-def _report(study: Study, number: int, total: int, tracker: Tracker) -> None:
-    trial, best = study.trials[-1], study.best
+def _report(study: Study, trial: Any, total: int, tracker: Tracker) -> None:
+    number, best = number_of(trial) + 1, study.best
     loss, pruned = loss_of(trial), trial.state.name == "PRUNED"
     figures = {"validation_loss": loss, "epochs": trial.user_attrs["epochs"], "pruned": pruned}
     tracker.log(number, **trial.params, **figures, best_validation_loss=best.value if best else None)
     values = "  ".join(f"{name} {value:.4g}" for name, value in trial.params.items())
     loss_text = "diverged" if loss is None else f"validation loss {loss:.4f}"
     ended = f"{figures['epochs']} epochs{', pruned' if pruned else ''}"
-    best_text = f"best {best.value:.4f} (trial {best.number + 1})" if best else "none complete yet"
+    best_text = f"best {best.value:.4f} (trial {number_of(best) + 1})" if best else "none complete yet"
     logger.info(f"trial {number}/{total}  {values}  {loss_text}  {ended}  {best_text}")
 
 
@@ -220,9 +255,10 @@ def _finish(study: Study, base: TrainConfig, options: TuneOptions, chosen: tuple
     if best is None:
         raise UserError(f"no trial of {options.out} has a finite validation loss: lower --set optimizer.lr")
     config = _write_best(study, base, options, chosen)
+    study.write_table()
     first = loss_of(study.trials[0])
     print(
-        f"best: trial {best.number + 1} of {len(study.trials)}, validation loss {best.value:.4f} "
+        f"best: trial {number_of(best) + 1} of {len(study.trials)}, validation loss {best.value:.4f} "
         f"(without tuning {'none' if first is None else f'{first:.4f}'})"
     )
     for option in dict.fromkeys(option for parameter in chosen for option in parameter.options):

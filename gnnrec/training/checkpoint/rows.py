@@ -55,6 +55,11 @@ class RowFiles:
         if expected is not None:
             self.check(expected)
 
+    @property
+    def num_users(self) -> int:
+        """Users that the files have rows of."""
+        return self._files[-1][0].stop if self._files else 0
+
     def check(self, expected: dict[str, Kind]) -> None:
         """Raises a :class:`UserError` if the tables are not the expected ones (see the class)."""
         for rows, tables in self._files:

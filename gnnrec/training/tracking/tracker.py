@@ -1,4 +1,4 @@
-"""Logs the metrics of a run to ``metrics.jsonl``, Weights & Biases and TensorBoard, all from rank 0."""
+"""Logs the metrics of a run to ``metrics.jsonl``, Weights & Biases, MLflow and TensorBoard, all from rank 0."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnrec.config.training_options import WandbOptions
+from gnnrec.config.training_options import MlflowOptions, WandbOptions
 from gnnrec.errors import STOPPED_EXIT_CODE, RanksLost, Stopped
 from gnnrec.training.finite import NotFinite
 from gnnrec.training.tracking.metrics_file import MetricsFile
+from gnnrec.training.tracking.mlflow_run import PATIENCE, MlflowRun
 from gnnrec.training.tracking.tensorboard_files import TensorBoardFiles
 from gnnrec.training.tracking.wandb_run import WandbRun
 from gnnrec.utils import strict_json
@@ -19,11 +20,14 @@ from gnnrec.utils import strict_json
 if TYPE_CHECKING:
     from wandb import Artifact
 
+#: Seconds that a process which has lost its ranks waits for MLflow.
+_LAST_SECONDS = 5.0
+
 
 class Tracker:
     """Logs the metrics of a run. On ranks other than 0 it does nothing.
 
-    Failures of W&B and TensorBoard become warnings and never end the run.
+    Failures of W&B, MLflow and TensorBoard become warnings and never end the run.
 
     Args:
         run: The run directory.
@@ -34,6 +38,7 @@ class Tracker:
         unrecorded: Lines after these bytes that could not be written before.
         wandb_run: Id of the W&B run to resume; None starts one.
         tensorboard: Write files for TensorBoard too.
+        mlflow: Options of MLflow; None for no MLflow.
     """
 
     def __init__(
@@ -46,14 +51,17 @@ class Tracker:
         unrecorded: str = "",
         wandb_run: str | None = None,
         tensorboard: bool = False,
+        mlflow: MlflowOptions | None = None,
     ):
         self.active, self.run = active, run
-        self._file = self._wandb = self._tensorboard = None
+        self._file = self._wandb = self._tensorboard = self._mlflow = None
         if active:
             self._file = MetricsFile(run / "metrics.jsonl", recorded_bytes, unrecorded)
             if options.mode != "disabled":
                 dropped = [json.loads(line) for line in self._file.dropped]
                 self._wandb = WandbRun(run, options, config, wandb_run, sent=dropped)
+            if mlflow is not None and mlflow.uri:
+                self._mlflow = MlflowRun(run, mlflow, config, map(json.loads, self._file.lines()))
             if tensorboard:
                 self._tensorboard = TensorBoardFiles(run / "tensorboard", map(json.loads, self._file.lines()))
 
@@ -85,13 +93,17 @@ class Tracker:
         self._file.write(strict_json.dumps(record))
         if self._wandb is not None:
             self._wandb.log(record)
+        if self._mlflow is not None:
+            self._mlflow.log(record)
         if self._tensorboard is not None:
             self._tensorboard.log(record)
 
     def summary(self, values: dict) -> None:
-        """Logs the results of the run, to W&B only."""
+        """Logs the results of the run, to W&B and MLflow only."""
         if self._wandb is not None:
             self._wandb.summary(values)
+        if self._mlflow is not None:
+            self._mlflow.summary(values)
 
     def table(self, name: str, columns: list[str], rows: list[list]) -> None:
         """Logs a table, to W&B only."""
@@ -110,8 +122,7 @@ class Tracker:
 
     def alert(self, problem: str) -> None:
         """Sends a W&B alert about lost ranks, from any thread, just before this process ends."""
-        run, self._wandb = self._wandb, None
-        self._finish(run, RanksLost(problem))
+        self._finish(RanksLost(problem), _LAST_SECONDS)
 
     def close(self, problem: BaseException | None = None) -> None:
         """Closes all files and the W&B run; may be called more than once.
@@ -126,10 +137,13 @@ class Tracker:
         if self._tensorboard is not None:
             self._tensorboard.close()
             self._tensorboard = None
-        run, self._wandb = self._wandb, None
-        self._finish(run, problem)
+        self._finish(problem)
 
-    def _finish(self, run: WandbRun | None, problem: BaseException | None) -> None:
+    def _finish(self, problem: BaseException | None, patience: float = PATIENCE) -> None:
+        mlflow, self._mlflow = self._mlflow, None
+        run, self._wandb = self._wandb, None
+        if mlflow is not None:
+            mlflow.finish(_status(problem), patience)
         if run is None:
             return
         if isinstance(problem, NotFinite):
@@ -140,3 +154,10 @@ class Tracker:
         if isinstance(problem, Exception):
             run.alert(f"{self.run.name} failed", f"{self.run}: {type(problem).__name__}: {problem}")
         run.finish(0 if problem is None else 1)
+
+
+def _status(problem: BaseException | None) -> str:
+    """Status in MLflow of a run that ends with an exception, or without."""
+    if problem is None:
+        return "FINISHED"
+    return "RUNNING" if isinstance(problem, NotFinite) else "KILLED" if isinstance(problem, Stopped) else "FAILED"
