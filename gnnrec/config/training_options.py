@@ -14,7 +14,7 @@ class OptimizerOptions:
 
     Args:
         name: Optimizer.
-        lr: Peak learning rate; by default 0.01 for ratings (0.003 with --init-from), and 2e-4 or 3e-3 for rankings
+        lr: Peak learning rate; by default 0.01 for ratings (0.006 with --init-from), and 2e-4 or 3e-3 for rankings
             from a closed-form or a random start.
         beta1: Decay of Adam's first moment.
         beta2: Decay of Adam's second moment.
@@ -54,7 +54,7 @@ class OptimizerOptions:
 #: Defaults that depend on the objective; for rankings also on the start.
 RATING_DEFAULTS = {"lr": 0.01, "warmup_steps": 50, "epochs": 20}
 #: Defaults of rating runs that continue from another run.
-CONTINUED_DEFAULTS = {"lr": 0.003, "warmup_steps": 0, "epochs": 2}
+CONTINUED_DEFAULTS = {"lr": 0.006, "warmup_steps": 0, "epochs": 2}
 RANKING_DEFAULTS = {
     "closed_form": {"lr": 2e-4, "warmup_steps": 0, "epochs": 8},
     "random": {"lr": 3e-3, "warmup_steps": 0, "epochs": 20},

@@ -1,7 +1,8 @@
 """Starts training from the weights and the optimizer state of another run, on data that may have grown since.
 
-Rows are found by raw id, so the order of rows may differ. Users, movies, rating levels and columns of features that the
-other run does not have keep their initial rows, as in a fresh run.
+Rows are found by raw id, so the order of rows may differ. Users and movies that the other run does not have start with
+rows of zeros, for which their ratings and features speak: initial rows are several times as long as trained ones, and a
+short schedule cannot shrink them. New rating levels and columns of features keep their initial rows.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def continue_from(trainer: Trainer, run: Path) -> None:
     for name, parameter in trainer.replicated.named_parameters():
         if name in source.model and parameter.requires_grad:  # others follow from the data, or are chosen anew
             _copy(parameter, source.model[name], maps.of(name), f"{run}: {name}")
+            if name.startswith("movies."):
+                parameter[(maps.movies < 0).to(parameter.device)] = 0
     _copy_users(trainer.users.tables(), source.users, users)
     _restore_optimizers(trainer, source, maps, users)
     known = int((all_users >= 0).sum()), int((maps.movies >= 0).sum())
@@ -120,10 +123,11 @@ def _copy(target: Tensor, source: Tensor, rows: Tensor | None, place: str) -> No
 
 
 def _copy_users(tables: Tensors, read: RowReader, rows: Tensor) -> None:
-    here = rows >= 0
-    for name, values in read(rows[here]).items():
-        if name in tables:
-            tables[name][here.to(tables[name].device)] = values.to(tables[name].device)
+    here, values = rows >= 0, read(rows[rows >= 0])
+    for name, table in tables.items():
+        table[(~here).to(table.device)] = 0
+        if name in values:
+            table[here.to(table.device)] = values[name].to(table.device)
 
 
 def _restore_optimizers(trainer: Trainer, source: InitSource, maps: RowMaps, users: Tensor) -> None:

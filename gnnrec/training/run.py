@@ -23,11 +23,13 @@ from gnnrec.training.checkpoint.write import remove_checkpoint
 from gnnrec.training.continue_from import continue_from
 from gnnrec.training.finite import NotFinite
 from gnnrec.training.go_back import go_back, keep_best, lr_scale
+from gnnrec.training.kept_rows import KeptRows
 from gnnrec.training.loop import EpochResult, run_loop
 from gnnrec.training.progress_bar import ProgressBar
 from gnnrec.training.ranking.trainer import RankingTrainer
 from gnnrec.training.rating_trainer import RatingTrainer
 from gnnrec.training.resolve_config import log_objective, resolve_config, with_objective
+from gnnrec.training.row_rates import RowRates
 from gnnrec.training.run_directory import (
     finished_summary,
     note_stop,
@@ -121,6 +123,8 @@ def _restored(
         _replace_lost_best(config.run_dir, state, world)
     elif config.init_from is not None:
         continue_from(trainer, config.init_from)
+    if config.init_from is not None and (rows := KeptRows.read(config.run_dir)).counts:
+        trainer.row_rates = RowRates(trainer.replicated, trainer.users, trainer.part, rows)
     state.returns, trainer.lr_scale = returns, lr_scale(returns)
     if came_back:
         keep_best(config.run_dir, state, trainer.steps_taken, world)

@@ -220,13 +220,14 @@ def _make(config: TrainConfig, dataset: PreparedDataset, checkpoint: Path | None
     own_layer = config.objective == "rating" and is_layer_file(config.model.architecture)
     if own_layer and checkpoint is None:
         read_builder(config.model.architecture)  # before anything is replaced
+    before = KeptRows.read(config.init_from) if config.init_from is not None and checkpoint is None else None
     try:
         if checkpoint is None:
             if run.exists() and any(run.iterdir()):
                 _put_aside(run)
             run.mkdir(parents=True, exist_ok=True)
             files.write_text(run / "config.yaml", config.yaml())
-            KeptRows.of(dataset).write(run)
+            KeptRows.of(dataset).counted(dataset, before).write(run)
             if own_layer:
                 keep_copy(config.model.architecture, run)
         elif own_layer and changed_since(config.model.architecture, run):

@@ -26,6 +26,7 @@ from gnnrec.training.checkpoint.write import CheckpointState
 from gnnrec.training.finite import StepGuard
 from gnnrec.training.fitted_lists import FittedLists
 from gnnrec.training.optimizer import learning_rate, optimizer_state, set_learning_rate, set_optimizer_state
+from gnnrec.training.row_rates import RowRates
 from gnnrec.training.train_state import TrainState
 from gnnrec.utils.timer import Timer
 
@@ -65,6 +66,7 @@ class Trainer:
         steps_taken: Steps of the run so far.
         lr_scale: Factor of all learning rates; below 1 after the run has gone back.
         batch_timer: Times batch construction: statistics of a pass, neighbor sampling, targets.
+        row_rates: Learning rates of rows, in a run that continues from another; None for the same rate for all.
         starts_fitted: The model is fitted before the first step, so its initial weights are validated and saved too.
     """
 
@@ -74,6 +76,7 @@ class Trainer:
     optimizers: list[torch.optim.Optimizer]
     num_edges: int
     steps_an_epoch: int
+    row_rates: RowRates | None = None
     starts_fitted: bool = False
 
     def __init__(self, config: TrainConfig, dataset: PreparedDataset, world: World):
@@ -233,9 +236,13 @@ class Trainer:
     def update(self, lr: float) -> None:
         """Updates both parts of the model at a learning rate."""
         with record_function("update"):
+            if self.row_rates is not None:
+                self.row_rates.before_step()
             for optimizer in self.optimizers:
                 set_learning_rate(optimizer, lr)
                 optimizer.step()
+            if self.row_rates is not None:
+                self.row_rates.after_step()
             self.constrain()
 
     def constrain(self) -> None:

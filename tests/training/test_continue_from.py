@@ -80,12 +80,12 @@ def test_rows_go_with_their_ids(made):
                 torch.testing.assert_close(moments[row], state[f"{name}/exp_avg_sq"][before], rtol=0, atol=0)
             else:
                 initial = dict(fresh.replicated.named_parameters())[name][row]
-                torch.testing.assert_close(values[name][row], initial, rtol=0, atol=0)
+                expected = torch.zeros_like(initial) if name.startswith("movies.") else initial
+                torch.testing.assert_close(values[name][row], expected, rtol=0, atol=0)
                 assert not moments[row].any()
     stored = RowFiles(best, "users", read_info(best)).pick(torch.arange(len(kept.users)))["id_embedding"]
     for row, user in enumerate(rows.users):
-        initial = fresh.users.tables()["id_embedding"][row]
-        expected = stored[kept.users.get_loc(user)] if user in kept.users else initial
+        expected = stored[kept.users.get_loc(user)] if user in kept.users else torch.zeros(stored.shape[1])
         torch.testing.assert_close(continued.users.tables()["id_embedding"][row], expected, rtol=0, atol=0)
 
 
@@ -115,7 +115,7 @@ def test_two_ranks_continue_as_one(made, tmp_path):
 
 def test_a_continued_run_has_a_short_schedule_unless_told_otherwise(tmp_path):
     config = TrainConfig(tmp_path, tmp_path / "run", "rating", optimizer=OptimizerOptions(epochs=5), init_from=tmp_path)
-    assert (config.optimizer.epochs, config.optimizer.warmup_steps, config.optimizer.lr) == (5, 0, 0.003)
+    assert (config.optimizer.epochs, config.optimizer.warmup_steps, config.optimizer.lr) == (5, 0, 0.006)
 
 
 @pytest.mark.parametrize(

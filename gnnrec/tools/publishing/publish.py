@@ -74,7 +74,7 @@ def publish(run: Path, options: PublishOptions) -> Path:
     with files.complete_directory(options.to, options.overwrite, layout.DESCRIPTION) as folder:
         _write_tensors(folder, run, best, options)
         kept = KeptRows.read(run)
-        (kept if options.with_users else dataclasses.replace(kept, users=kept.users[:0])).write(folder)
+        (kept if options.with_users else kept.without_users()).write(folder)
         config = _published_config(records.config)
         if is_layer_file(records.config.model.architecture):
             of_run(records.config.model, run)  # refuses a copy that has changed

@@ -39,7 +39,7 @@ class UpdateOptions(ColumnOptions):
     user_features: list[str] = dataclasses.field(default_factory=list)
     again: bool = False
     share: float = bounded(0.1, above=0, most=1)
-    lr: float = bounded(0.003, above=0)
+    lr: float = bounded(0.006, above=0)
     fit_interest_after: float = bounded(0.01, least=0)
     tolerance: float = bounded(0.02, least=0)
     hold_back: float | None = bounded(None, least=0)
