@@ -11,6 +11,7 @@
     vectors = gnnrec.embed(run)                          # DataFrames by raw ids
     gnnrec.export(run, "exports/mine")                   # the same in files
     gnnrec.report(run)                                   # an HTML page
+    gnnrec.update(run, new_ratings, out="live/mine")     # the next generation, when data have grown
 
 Bad input raises :class:`gnnrec.UserError`, whose message names the way out. docs/python.md has all functions.
 """
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gnnrec.api.prediction import predict
     from gnnrec.api.reports import report
     from gnnrec.api.training import Run, train
+    from gnnrec.api.updating import Update, append, update
     from gnnrec.api.vectors import Embeddings, embed
     from gnnrec.data.prepared import PreparedDataset
 
@@ -46,7 +48,9 @@ __all__ = [
     "PreparedDataset",
     "Run",
     "Stopped",
+    "Update",
     "UserError",
+    "append",
     "compare",
     "embed",
     "evaluate",
@@ -57,6 +61,7 @@ __all__ = [
     "report",
     "similar",
     "train",
+    "update",
 ]
 
 # Imported when they are asked for: torch and pandas take longer than many a command.
@@ -74,6 +79,9 @@ _PLACES = {
     "predict": "gnnrec.api.prediction",
     "recommend": "gnnrec.api.movies",
     "similar": "gnnrec.api.movies",
+    "append": "gnnrec.api.updating",
+    "update": "gnnrec.api.updating",
+    "Update": "gnnrec.api.updating",
 }
 
 

@@ -328,3 +328,14 @@ def test_prepare_takes_codes_clicks_and_files_of_a_split(place, ratings):
     ratings[400:].to_csv(place / "test.csv", index=False)
     split = gnnrec.prepare(place / "split", train_file=place / "train.csv", test_file=place / "test.csv", shards=4)
     assert split.manifest.split["counts"]["test"] == len(ratings) - 400
+
+
+def test_appended_ratings_are_in_the_dataset(place, ratings):
+    late = ratings["timestamp"] > ratings["timestamp"].quantile(0.9)
+    data = gnnrec.prepare(place / "growing", ratings[~late])
+    grown = gnnrec.append(data, [ratings[late]])
+    whole = gnnrec.prepare(place / "whole", ratings)
+    assert grown.num_ratings == whole.num_ratings > data.num_ratings
+    assert list(grown.users["user"])[: data.num_users] == list(data.users["user"])
+    with pytest.raises(gnnrec.UserError, match="again=True"):
+        gnnrec.append(data, ratings[late])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnrec.api.python_names import python_errors
-from gnnrec.api.session import as_file, as_files, read_options
+from gnnrec.api.session import as_file, named_files, read_options
 from gnnrec.data.prepare import PrepareOptions
 from gnnrec.data.prepare import prepare as write
 from gnnrec.data.prepared import PreparedDataset
@@ -59,9 +59,7 @@ def prepare(
     log_to_console(unless_configured=True)
     with contextlib.ExitStack() as files:
         source: dict[str, Any] = {"dataset": dataset, "overwrite": overwrite}
+        source |= named_files(files, movies, movie_features, user_features)
         source["ratings"] = files.enter_context(as_file(ratings, "ratings"))
-        source["movies"] = files.enter_context(as_file(movies, "movies"))
-        for name, tables in (("movie_features", movie_features), ("user_features", user_features)):
-            source[name] = files.enter_context(as_files(tables, name))
         write(Path(out), read_options(PrepareOptions, source | options))
     return PreparedDataset(out)

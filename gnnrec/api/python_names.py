@@ -13,7 +13,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 #: Options without a value on the command line.
-_FLAGS = ("overwrite", "refit", "wandb", "implicit")
+_FLAGS = ("overwrite", "refit", "wandb", "implicit", "again")
 _OPTION = re.compile(r"(?<![\w-])--([a-z][\w.-]*\w)(?: (auto|all|text|[a-z-]+(?:,[a-z-]+)+|[A-Z]{2,}\b|-?\d[\d.]*\b))?")
 #: An option with its value at the beginning of a message. Other words may follow the option instead of a value.
 _FIRST = re.compile(r"--([a-z][\w.-]*\w) (?!(?:and|or|is|are|has|needs|must|goes|cannot)\b)")

@@ -85,6 +85,20 @@ def as_files(tables: Tables, kind: str) -> Iterator[list[str]]:
         yield [str(files.enter_context(as_file(table, kind))) for table in several]
 
 
+def named_files(
+    files: contextlib.ExitStack,
+    movies: pd.DataFrame | Path | str | None,
+    movie_features: Tables,
+    user_features: Tables,
+) -> dict[str, Any]:
+    """Returns the options of these names, with DataFrames as files that are there until the stack is closed."""
+    return {
+        "movies": files.enter_context(as_file(movies, "movies")),
+        "movie_features": files.enter_context(as_files(movie_features, "movie_features")),
+        "user_features": files.enter_context(as_files(user_features, "user_features")),
+    }
+
+
 @contextlib.contextmanager
 def session(device: str) -> Iterator[World]:
     """Opens the process group, of one rank except under torchrun, and finally restores signal handlers.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ class KeptRows:
             dataset: The dataset of these rows.
             before: Rows of the run that this one continues from; None if it continues from none.
         """
-        found = {}
+        found: dict[str, RowCounts] = {}
         for node, ratings in zip(NODES, _training_ratings(dataset)):
             earlier = np.zeros_like(ratings)
             if before is not None:
@@ -126,7 +127,7 @@ class KeptRows:
         folder = run / FOLDER
         folder.mkdir(exist_ok=True)
         for node in NODES:
-            columns = {node: pa.array(self.ids(node))}
+            columns: dict[str, Any] = {node: pa.array(self.ids(node))}
             if node in self.counts:
                 columns |= {"ratings": self.counts[node].ratings, "new_ratings": self.counts[node].new}
             pq.write_table(pa.table(columns), folder / f"{node}s.parquet")
@@ -148,7 +149,7 @@ class KeptRows:
         try:
             tables = {node: pq.read_table(folder / f"{node}s.parquet") for node in NODES}
             users, movies = (pd.Index(tables[node][node].to_pandas()) for node in ("user", "movie"))
-            counts = {
+            counts: dict[str, RowCounts] = {
                 node: RowCounts(table["ratings"].to_numpy(), table["new_ratings"].to_numpy())
                 for node, table in tables.items()
                 if "ratings" in table.column_names

@@ -25,7 +25,7 @@ def test_the_code_runs(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     for block in blocks:
         exec(block, names)
     assert len(names["vectors"].users) == 120 and names["table"]["model"].tolist() == ["global mean", "biases"]
@@ -36,6 +36,7 @@ def test_the_code_runs(tmp_path: Path, monkeypatch, capsys):
     assert "model.dim=wide: must be a whole number" in capsys.readouterr().out
     assert "stopped_early" in names["early"].summary and names["early"].config.optimizer.patience == 2
     assert names["served"].config.refit == "all" and "test_rmse" not in names["served"].summary
+    assert names["live"].facts["new_ratings"]["ratings"] and (tmp_path / "live/python/000001/delta").is_dir()
     assert isinstance(names["run"].metrics, pd.DataFrame) and (tmp_path / "runs/python/report/report.html").exists()
 
 
@@ -51,5 +52,5 @@ def test_signatures_are_those_of_the_functions(name: str):
 
 
 def test_the_page_names_everything_public():
-    assert len(FUNCTIONS) == 10
+    assert len(FUNCTIONS) == 12
     assert [name for name in gnnrec.__all__ if name not in TEXT and name != "__version__"] == []

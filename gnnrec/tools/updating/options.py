@@ -22,7 +22,8 @@ class UpdateOptions(ColumnOptions):
         movie_features: Files, directories or patterns with features of new movies; by default they have no values.
         user_features: The same for users.
         again: Append files that were appended before, and ratings that are all older than those of the dataset.
-        share: Share of the steps of the first generation's training that an update takes.
+        share: Share of the steps of the first generation's training that an update takes; less where few ratings are
+            new, seven times their share of all training ratings.
         lr: Peak learning rate of an update.
         fit_interest_after: Growth of the training ratings since interest was last fitted, as a share, from which it is
             fitted again; until then its movie tables stay, and newer movies are of no interest.

@@ -30,6 +30,9 @@ from gnnrec.utils import files
 from gnnrec.utils.bounds import check_bounds
 from gnnrec.utils.stored import read_json
 
+#: Most that an update trains: this share of the steps of the first training, for each share of ratings that is new.
+_SHARE_BY_NEWS = 7
+
 
 def update(path: Path, options: UpdateOptions, world: World) -> Path:
     """Makes the next generation.
@@ -85,6 +88,7 @@ def _current(path: Path, generations: Generations, options: UpdateOptions, world
         "dataset": read_manifest(first.export)["dataset_fingerprint"],
         "first_steps": summary["steps"],
         "first_users": summary["counts"]["users"],
+        "training_ratings": summary["counts"]["training_ratings"],
         "interest_fitted_on": summary["counts"]["training_ratings"],
     }
 
@@ -144,6 +148,7 @@ def _make(generations: Generations, before: Generation, options: UpdateOptions, 
             "new_ratings": noted["drift"],
             "test_rmse_without_time": {"before": errors[0], "now": errors[1]},
             "steps": summary["steps"],
+            "training_ratings": _train_ratings(dataset),
             "interest_fitted_on": before.facts["interest_fitted_on"]
             if config.interest.keep
             else _train_ratings(dataset),
@@ -191,7 +196,9 @@ def _train_config(
     # A step supervises a fold of all ratings, or of those of some users.
     seeds = config.loader.seed_users or max(dataset.num_users, before.facts["first_users"])
     growth = math.ceil(dataset.num_users / seeds) / math.ceil(before.facts["first_users"] / seeds)
-    steps = max(1, int(options.share * before.facts["first_steps"] * growth))
+    news = 1 - before.facts.get("training_ratings", 0) / _train_ratings(dataset)
+    share = min(options.share, _SHARE_BY_NEWS * news)
+    steps = max(1, round(share * before.facts["first_steps"] * growth))
     fitted_on = before.facts["interest_fitted_on"]
     keep = _train_ratings(dataset) - fitted_on < options.fit_interest_after * fitted_on
     # Another number of factors would give vectors of another length.
