@@ -25,7 +25,7 @@ def row_rates(counts: RowCounts) -> Tensor:
     Returns:
         Float32 ``[rows]``, from :data:`LEAST` to 1, which rows without ratings have.
     """
-    ratings, new = torch.from_numpy(counts.ratings), torch.from_numpy(counts.new)
+    ratings, new = torch.tensor(counts.ratings), torch.tensor(counts.new)
     share = torch.where(ratings > 0, new / ratings.clamp(min=1), 1.0)
     return share.sqrt().clamp(LEAST, 1.0).float()
 

@@ -17,6 +17,8 @@ from gnnrec.inference.pair_scores import PairScores
 
 #: Users whose vectors are in memory at a time, users whose lists are measured, and ratings read at a time.
 _CHUNK, _USERS, _RATINGS = 65_536, 2_000, 1 << 20
+#: Users whose scores of all movies are in memory at a time.
+_LISTS = 64
 #: Length of the lists.
 _LENGTH = 20
 
@@ -54,16 +56,22 @@ def on_new_ratings(
 def _ndcg(vectors: ExportVectors, dataset: PreparedDataset, user: np.ndarray, movie: np.ndarray) -> float:
     """Mean NDCG of lists over all movies that a user has not rated; Liang et al., WWW 2018."""
     scoring, gains = vectors.scoring.both(), 1 / np.log2(np.arange(2, _LENGTH + 2))
-    users = np.unique(user)
-    users = users[:: -(-len(users) // _USERS)]
+    liked = pd.Series(movie).groupby(user).agg(np.asarray)
+    liked = liked.iloc[:: -(-len(liked) // _USERS)]
     values = []
-    for row in users.tolist():
-        scores = scoring.scores(vectors.block(range(row, row + 1)).vectors[0])
-        scores[dataset.movie[dataset.user_ptr[row] : dataset.user_ptr[row + 1]]] = -np.inf
-        length = min(_LENGTH, len(scores))
-        best = np.argpartition(-scores, length - 1)[:length]
-        hits = np.isin(best[np.argsort(-scores[best], kind="stable")], movie[user == row])
-        values.append(gains[:length][hits].sum() / gains[: min(length, int((user == row).sum()))].sum())
+    for block in blocks(len(liked), _LISTS):
+        rows, movies = liked.index.to_numpy()[block], liked.to_numpy()[block]
+        users = np.concatenate([vectors.block(range(row, row + 1)).vectors for row in rows.tolist()])
+        if scoring.head:
+            scores = np.stack([scoring.scores(user) for user in users])
+        else:
+            scores = users @ scoring.movies.T + scoring.bias
+        for row, of_user, wanted in zip(rows.tolist(), scores, movies):
+            of_user[dataset.movie[dataset.user_ptr[row] : dataset.user_ptr[row + 1]]] = -np.inf
+            length = min(_LENGTH, len(of_user))
+            best = np.argpartition(-of_user, length - 1)[:length]
+            hits = np.isin(best[np.argsort(-of_user[best], kind="stable")], wanted)
+            values.append(gains[:length][hits].sum() / gains[: min(length, len(wanted))].sum())
     return float(np.mean(values))
 
 

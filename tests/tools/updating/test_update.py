@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import ndcg_score
 
 from gnnrec.config.train_config import read_train_config
 from gnnrec.data.growth.append_options import AppendOptions
@@ -215,4 +216,13 @@ def test_new_ratings_are_scored_before_training(place):
     known = day1["userId"].isin(dataset.users["user"]) & day1["movieId"].isin(dataset.movies["movie"])
     assert found["ratings"] == known.sum() > 0
     assert 0.2 < found["rmse"] < 3
-    assert 0 <= found["ndcg@20"] <= 1
+    (users, of_users, _), (movies, of_movies, bias) = (
+        table_of(Path("live/000001/export"), k) for k in ("user", "movie")
+    )
+    values, owner = [], dataset.users["user"].to_numpy()[np.repeat(np.arange(len(users)), np.diff(dataset.user_ptr))]
+    for user, rows in day1[known & (day1["rating"] >= 4)].groupby("userId"):
+        open_to = ~np.isin(movies, dataset.movies["movie"].to_numpy()[dataset.movie][owner == user])
+        scores = (of_movies @ of_users[list(users).index(user)] + bias)[open_to]
+        values.append(ndcg_score([np.isin(movies, rows["movieId"])[open_to].astype(int)], [scores], k=20))
+    assert len(values) > 1
+    assert found["ndcg@20"] == pytest.approx(np.mean(values), rel=1e-5)
