@@ -117,17 +117,16 @@ def main() -> None:
     parser.add_argument("--environments", type=Path, help="directory of the environments")
     parser.add_argument("--missing", nargs="*", default=[], help="pairs that could not be tested, as PAIR=REASON")
     options = parser.parse_args()
-    figures = []
+    runs: list[dict] = []
     pairs = [(python, torch) for torch in options.torch for python in options.python]
-    for interpreter in [sys.executable, *(environment(options.environments, *pair) for pair in pairs)]:
-        figures.append(run_tests(interpreter, FOLDERS))
-        print(figures[-1], flush=True)
     missing = dict(pair.split("=", 1) for pair in options.missing)
     selection = {"marks": MARKS, "paths": FOLDERS}
-    green = all(not figure["failed"] for figure in figures)
-    record.write(
-        "versions", "benchmarks.versions", {"green": green, "runs": figures, "missing": missing, "selection": selection}
-    )
+    for interpreter in [*(environment(options.environments, *pair) for pair in pairs), Path(sys.executable)]:
+        runs.append(run_tests(interpreter, FOLDERS))
+        print(runs[-1], flush=True)
+        green = all(not run["failed"] for run in runs)
+        figures = {"green": green, "runs": runs, "missing": missing, "selection": selection}
+        record.write("versions", "benchmarks.versions", figures)
 
 
 if __name__ == "__main__":

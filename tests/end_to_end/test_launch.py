@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from gnnrec.errors import RANKS_LOST_EXIT_CODE, USER_ERROR_EXIT_CODE
 from tests.end_to_end.commands import ROOT
 from tests.end_to_end.processes import PATIENCE
 from tests.repository.project import PROJECT
 from tests.slurm.cluster import free_ports
 
-SCRIPTS = sorted([*(ROOT / "launch").glob("*.sh"), *(ROOT / "launch").glob("*.sbatch"), ROOT / ".ci" / "run"])
+SCRIPTS = sorted([*(ROOT / "launch").rglob("*.sh"), *(ROOT / "launch").glob("*.sbatch"), ROOT / ".ci" / "run"])
 QUICKSTART = ROOT / "launch" / "quickstart.sh"
 
 
@@ -214,3 +215,16 @@ def test_lines_of_several_nodes_name_node_and_rank(tmp_path: Path, prefix: str |
     else:
         assert sorted(lines) == [prefix.replace("${rank}", str(rank)) + platform.platform() for rank in range(4)]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.parametrize("code", [RANKS_LOST_EXIT_CODE, 1, USER_ERROR_EXIT_CODE])
+def test_torchrun_ends_with_the_code_of_its_ranks(tmp_path: Path, code: int):
+    """One rank ends, upon which torchrun ends the other. Lost ranks of other nodes are told from a failure of these."""
+    program = tmp_path / "program.py"
+    program.write_text(f"import os, sys, time\nos.environ['RANK'] == '0' or time.sleep({PATIENCE})\nsys.exit({code})\n")
+    launcher = [sys.executable, ROOT / "launch" / "stoppable_torchrun.py", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run([*launcher, program], capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == code
+    assert ("Traceback" in result.stderr) == (code == 1)
