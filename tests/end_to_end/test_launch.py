@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec.errors import RANKS_LOST_EXIT_CODE, USER_ERROR_EXIT_CODE
+from gnnrec.errors import RANKS_LOST_EXIT_CODE
 from tests.end_to_end.commands import ROOT
 from tests.end_to_end.processes import PATIENCE
 from tests.repository.project import PROJECT
@@ -189,7 +189,7 @@ def test_every_direct_dependency_has_an_exact_version():
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.parametrize("prefix", [None, "rank ${rank}: ", ""], ids=["default", "own", "none"])
+@pytest.mark.parametrize("prefix", [None, "rank ${rank}: "], ids=["default", "own"])
 def test_lines_of_several_nodes_name_node_and_rank(tmp_path: Path, prefix: str | None):
     """Two "machines", each with a real torchrun of two ranks that print one line."""
     shared = {"NODES": "2", "HEAD_HOST": "127.0.0.1", "RDZV_PORT": str(free_ports(1)[0]), "RANKS_PER_NODE": "2"}
@@ -219,7 +219,7 @@ def test_lines_of_several_nodes_name_node_and_rank(tmp_path: Path, prefix: str |
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.parametrize("code", [RANKS_LOST_EXIT_CODE, 1, USER_ERROR_EXIT_CODE])
+@pytest.mark.parametrize("code", [RANKS_LOST_EXIT_CODE, 1])
 def test_torchrun_ends_with_the_code_of_its_ranks(tmp_path: Path, code: int):
     """One rank ends, upon which torchrun ends the other. Lost ranks of other nodes are told from a failure of these."""
     program = tmp_path / "program.py"
