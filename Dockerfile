@@ -11,7 +11,7 @@ RUN apt-get update \
 
 WORKDIR /opt/gnnrec
 COPY pyproject.toml README.md LICENSE train_dist.py ./
-COPY launch/constraints.txt launch/
+COPY launch launch
 COPY configs configs
 COPY gnnrec gnnrec
 # The image is the environment: nothing else has to be kept apart from it.

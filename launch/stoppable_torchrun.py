@@ -1,12 +1,15 @@
 """torchrun that can be stopped: ``python stoppable_torchrun.py [torchrun options] PROGRAM [options]``.
 
-It differs from torchrun in four ways:
+It differs from torchrun in five ways:
 
 * SLURM, and the shells between it and this process, pass the same signal on several times. torchrun takes a second one
   for impatience and abandons its ranks. Here signals within a few seconds count as one.
 * SIGUSR1, which ends torchrun, requests a stop like SIGTERM.
-* The exit code is 75 if the ranks stopped and can be resumed, and 2 if they reported bad input; the ranks have printed
-  the reason, so there is no traceback. torchrun itself would exit with 1.
+* The exit code is 75 if the ranks stopped and can be resumed, 2 if they reported bad input, and 76 if they ended
+  because ranks of other nodes were lost; the ranks have printed the reason, so there is no traceback. torchrun itself
+  would exit with 1.
+* If ``TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE`` is set, torchrun puts it before each line of a rank. torchrun itself does
+  so only with ``--tee``. No files are left behind.
 * When a node joins, torchrun stops its ranks and starts all of them again. This does not count as a stop of the job.
 
 Ranks that stop write a line to the file ``GNNREC_STOPPED_FILE``; torchrun then does not restart them. The file
@@ -29,9 +32,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.api import PContext
 
-STOPPED, BAD_INPUT = 75, 2
+STOPPED, BAD_INPUT, RANKS_LOST = 75, 2, 76
 #: Signals that torchrun passes on to its ranks.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+#: Variable of torchrun with the text before each line of a rank.
+TEMPLATE = "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"
 #: Seconds in which repeated signals count as one.
 SAME = 5.0
 #: Seconds that ranks have to exit after they wrote the line.
@@ -148,6 +153,9 @@ def main(arguments: list[str]) -> int:
         for code in (BAD_INPUT, STOPPED):
             if code in codes and not stopped_file.has_line():
                 return code
+        # torchrun ends the other ranks of this node as soon as one of them has ended.
+        if RANKS_LOST in codes and codes <= {RANKS_LOST, -signal.SIGTERM}:
+            return RANKS_LOST
         if not stopped_file.has_line():
             raise
     except Exception:
@@ -162,4 +170,6 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="gnnrec-") as directory:
         os.environ.setdefault("GNNREC_STOPPED_FILE", os.path.join(directory, "stopped"))
-        sys.exit(main(sys.argv[1:]))
+        collect = ["--tee", "3"] if os.environ.get(TEMPLATE) else []
+        # Its own directory in TMPDIR would be left behind.
+        sys.exit(main(["--log-dir", directory, *collect, *sys.argv[1:]]))

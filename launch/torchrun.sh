@@ -17,6 +17,8 @@ One node needs no variables. On several nodes, run the command on each of them w
   MAX_RESTARTS     most restarts of failed ranks (default 3)
   RANKS_PER_NODE   ranks of each node (default: one for each GPU; without GPUs one for every 8 CPUs)
   OMP_NUM_THREADS  threads of each rank (default: the CPUs divided among the ranks)
+  LOG_PREFIX       text before each line of a rank, in which ${rank} is its number (default on several nodes: the name of
+                   the node and the rank, as in [node7 12]; on one node, or if it is empty: none)
   GNNREC_VENV      Python environment (default .venv in the repository; bash launch/environment.sh makes it)
 
 If nodes reach each other over the wrong network, set both of these to a network interface, such as eth0. With GPUs both
@@ -113,6 +115,17 @@ fi
 # Saving large models takes longer than torchrun's 30 seconds; SLURM's early signal leaves 120.
 export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-100}"
 
+# torchrun reads this variable; launch/stoppable_torchrun.py lets it collect the lines of the ranks.
+host="${SLURMD_NODENAME:-$(hostname)}"
+# shellcheck disable=SC2016  # torchrun replaces ${rank}
+rank='${rank}'
+((nodes == 1)) || LOG_PREFIX="${LOG_PREFIX-[$host $rank] }"
+if [[ -n "${LOG_PREFIX:-}" ]]; then
+    export TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE="$LOG_PREFIX"
+else
+    unset TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE
+fi
+
 options=(--nproc-per-node "$ranks" --max-restarts "$restarts")
 if ((nodes == 1)); then
     options+=(--standalone)
@@ -142,5 +155,5 @@ fi
 program=("$@")
 [[ "$1" == -m ]] || program=("$root/train_dist.py" "$@")
 printf '== %s: %d rank(s) of %d thread(s), %s GPU(s); %d to %d node(s), rendezvous at %s\n' \
-    "${SLURMD_NODENAME:-$(hostname)}" "$ranks" "$OMP_NUM_THREADS" "$gpus" "$least" "$nodes" "$where"
+    "$host" "$ranks" "$OMP_NUM_THREADS" "$gpus" "$least" "$nodes" "$where"
 exec "$gnnrec_python" "$root/launch/stoppable_torchrun.py" "${options[@]}" "${program[@]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from gnnrec.errors import RANKS_LOST_EXIT_CODE
 from tests.end_to_end.commands import ROOT
+from tests.end_to_end.processes import PATIENCE
 from tests.repository.project import PROJECT
+from tests.slurm.cluster import free_ports
 
-SCRIPTS = sorted([*(ROOT / "launch").glob("*.sh"), *(ROOT / "launch").glob("*.sbatch"), ROOT / ".ci" / "run"])
+SCRIPTS = sorted([*(ROOT / "launch").rglob("*.sh"), *(ROOT / "launch").glob("*.sbatch"), ROOT / ".ci" / "run"])
 QUICKSTART = ROOT / "launch" / "quickstart.sh"
 
 
@@ -181,3 +185,46 @@ def test_every_direct_dependency_has_an_exact_version():
 
     assert {"torch", "scipy", "numba", "triton", "pytest", "wandb"} <= canonical(wanted)
     assert canonical(wanted) <= canonical(pinned)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.parametrize("prefix", [None, "rank ${rank}: "], ids=["default", "own"])
+def test_lines_of_several_nodes_name_node_and_rank(tmp_path: Path, prefix: str | None):
+    """Two "machines", each with a real torchrun of two ranks that print one line."""
+    shared = {"NODES": "2", "HEAD_HOST": "127.0.0.1", "RDZV_PORT": str(free_ports(1)[0]), "RANKS_PER_NODE": "2"}
+    shared |= {"GNNREC_VENV": sys.prefix, "TMPDIR": str(tmp_path)} | ({} if prefix is None else {"LOG_PREFIX": prefix})
+    nodes = [
+        subprocess.Popen(
+            ["bash", ROOT / "launch" / "torchrun.sh", "-m", "platform"],
+            env=os.environ | shared | {"SLURMD_NODENAME": name}, stdout=subprocess.PIPE, text=True,
+        )
+        for name in ("first", "second")
+    ]  # fmt: skip
+    try:
+        printed = [node.communicate(timeout=PATIENCE)[0].splitlines() for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0]
+    lines = [line for text in printed for line in text if platform.platform() in line]
+    if prefix is None:
+        assert sorted(re.match(r"\[(\w+) (\d)\] \S", line).groups()[1] for line in lines) == list("0123")
+        for name, text in zip(("first", "second"), printed):
+            assert sum(line.startswith(f"[{name} ") for line in text) == 2
+    else:
+        assert sorted(lines) == [prefix.replace("${rank}", str(rank)) + platform.platform() for rank in range(4)]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.parametrize("code", [RANKS_LOST_EXIT_CODE, 1])
+def test_torchrun_ends_with_the_code_of_its_ranks(tmp_path: Path, code: int):
+    """One rank ends, upon which torchrun ends the other. Lost ranks of other nodes are told from a failure of these."""
+    program = tmp_path / "program.py"
+    program.write_text(f"import os, sys, time\nos.environ['RANK'] == '0' or time.sleep({PATIENCE})\nsys.exit({code})\n")
+    launcher = [sys.executable, ROOT / "launch" / "stoppable_torchrun.py", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run([*launcher, program], capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == code
+    assert ("Traceback" in result.stderr) == (code == 1)

@@ -116,7 +116,7 @@ def paused(processes: list[int]) -> Iterator[None]:
 
 def starts(text: str) -> list[int]:
     """Steps at which a run was resumed, from the log of the node with rank 0."""
-    return [int(number) for number in re.findall(r"^resumed at step (\d+) of ", text, re.MULTILINE)]
+    return [int(number) for number in re.findall(r"^(?:\[\S+ 0\] )?resumed at step (\d+) of ", text, re.MULTILINE)]
 
 
 def summary(run: Path) -> dict:

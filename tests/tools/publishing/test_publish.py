@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from gnnrec.utils.stored import read_json
 from tests.configs import make_config
 from tests.datasets import ratings_table, write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.models.test_layer_file import LAYER
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +187,28 @@ def test_ranking_and_unfinished_runs_are_refused(run, tmp_path):
     (tmp_path / "run" / "config.yaml").write_text(text)
     with pytest.raises(UserError, match="is a ranking run, which no other run can start from"):
         publish(tmp_path / "run", PublishOptions(tmp_path / "model"))
+
+
+@pytest.mark.slow
+def test_a_layer_of_ones_own_is_in_the_folder_and_may_lie_elsewhere(run, data, tmp_path):
+    """The layer of CONTRIBUTING.md, whose file is gone from where the run had it."""
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "own.py").write_text(LAYER)
+    before, name = PreparedDataset(run.parent / "data" / "prepared"), re.search(r"^class (\w+)", LAYER, re.MULTILINE)[1]
+    model = {"architecture": f"{tmp_path / 'first' / 'own.py'}:{name}"}
+    train(make_config(before.directory, tmp_path / "run", model=model), World())
+    publish(tmp_path / "run", PublishOptions(tmp_path / "model", with_users=True))
+    assert (tmp_path / "model" / "layer.py").read_text() == LAYER
+    assert (
+        "first"
+        not in (tmp_path / "model" / "config.yaml").read_text() + (tmp_path / "model" / "config.json").read_text()
+    )
+    (tmp_path / "first" / "own.py").rename(tmp_path / "moved.py")
+    config = make_config(data.directory, seed=7, model={"architecture": f"{tmp_path / 'moved.py'}:{name}"})
+    trainers = [build_trainer(config, data, World()) for _ in range(2)]
+    for trainer, source in zip(trainers, (tmp_path / "model", tmp_path / "run")):
+        continue_from(trainer, source)
+    assert_equal(weights(trainers[0]), weights(trainers[1]))
+    other = build_trainer(make_config(data.directory), data, World())
+    with pytest.raises(UserError, match=r"--model.architecture sage: .* was trained with layer.py:"):
+        continue_from(other, tmp_path / "model")
