@@ -18,7 +18,9 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, ExportPart, split_into_parts
+from gnnrec.inference.export_encoder import write_encoder
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
+from gnnrec.inference.export_manifest import describe_export
 from gnnrec.inference.export_rows import write_arrays, write_rows
 from gnnrec.inference.export_state import has_state, read_state, write_state
 from gnnrec.inference.export_tracking import check_tracking, track_export
@@ -141,11 +143,14 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     }
     names = [part.name for kind in parts.values() for part in kind]
     names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options, lineage))
+    encoder_names, encoder_entry = world.run_on_rank0(lambda: write_encoder(loaded, encoder, directory, lineage))
+    names += encoder_names
     users = parts["users"]
     missing = _write_users(source, encoder, directory, users, cold, options, lineage, world)
     derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += derived.write(world)
-    manifest = _manifest(loaded, source, movies, options, encoder) | {"formats": list(formats)}
+    described = describe_export(loaded, source, movies, encoder, ratings=options.ratings is not None)
+    manifest = described | {"dtype": options.dtype, "formats": list(formats), **encoder_entry}
 
     def finish() -> dict:
         whole = manifest | lineage.manifest(directory, names) | derived.describe()
@@ -263,37 +268,3 @@ def _write_users(
 
     write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
     return len(missing)
-
-
-def _manifest(
-    loaded: LoadedRun,
-    source: PreparedDataset | NewUsers,
-    movies: AllMovies,
-    options: ExportOptions,
-    encoder: UserEncoder,
-) -> dict:
-    dataset = loaded.dataset
-    ratings = {}
-    if source is not dataset:
-        names = ("num_ratings", "unknown_movies", "unknown_ratings", "fingerprint")
-        option = "--user-features" if options.ratings is None else "--ratings"
-        facts = {name: getattr(source, name) for name in names}
-        ratings = {"ratings": {"file": source.directory.name, "option": option, **facts}}
-    return {
-        "objective": loaded.config.objective,
-        "dim": encoder.movies.vector.shape[1],
-        "dtype": options.dtype,
-        "users": source.num_users,
-        "movies": len(movies.ids),
-        "cold_users": int((source.cold if isinstance(source, NewUsers) else loaded.cold_users).sum()),
-        "cold_movies": int(movies.cold(loaded).sum()),
-        **({} if movies.new is None else {"new_movies": len(movies.new)}),
-        **loaded.scoring(),
-        "offset": float(encoder.offset),
-        "model_fingerprint": loaded.info.fingerprint,
-        "dataset_fingerprint": dataset.fingerprint,
-        "interest_fingerprint": loaded.interest_fingerprint,
-        "run": str(loaded.directory.parents[1].resolve()),
-        "data": str(dataset.directory.resolve()),
-        **ratings,
-    }
