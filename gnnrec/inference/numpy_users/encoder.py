@@ -9,6 +9,8 @@
 ``liked.npy``               message embeddings of a ranking model, float32 ``[movies, columns]``
 ``following.npy``           those of the next movie, with order of likes
 ``tie_key.npy``             order of likes of one time, int64 ``[movies]``, with order of likes
+``own_rows.npy``            with ``--own-rows``: rows of users, float32 ``[users, columns]``: the id embedding, and
+                            the message embedding where vectors depend on it
 ``weights.npz``             the small arrays: weights of layers and of features, the rotation to a parent's vectors
 ==========================  =================================================================================
 
@@ -33,6 +35,8 @@ from gnnrec.utils.stored import check_regular
 
 #: Directory of the files in an export, and the file of small arrays.
 FOLDER, WEIGHTS = "encoder", "weights.npz"
+#: Name of the table of users' own rows.
+OWN_ROWS = "own_rows"
 _AGAIN = "export again"
 
 
@@ -63,6 +67,9 @@ class NumpyEncoder:
         splits: Splits of the dataset whose ratings its users are embedded from.
         feature_columns: Columns of the features of users; 0 without.
         takes_times: Vectors depend on the times of ratings.
+        has_own_row: Users of training have rows of their own, which enter their vectors.
+        needs_own_row: What a rating adds to their vectors depends on these rows, too.
+        own_columns: Columns of vectors that rows and messages enter; the others are those of interest.
     """
 
     def __init__(self, files: EncoderFiles):
@@ -84,6 +91,12 @@ class NumpyEncoder:
         self.missing = None if missing is None else missing.astype(np.float64)
         self.feature_columns = 0 if missing is None else len(missing)
         self.takes_times = self.ranking is not None and self.ranking.order is not None
+        own = settings.get("own_rows", [])
+        self.has_own_row = bool(own)
+        reading = self.ratings is not None and self.ratings.reads_own_row
+        self.needs_own_row = "message_embedding" in own or (self.has_own_row and reading)
+        self._own = files.tables.get(OWN_ROWS)
+        self.own_columns = settings.get("dim", 0)
 
     @classmethod
     def open(cls, directory: Path, manifest: dict) -> NumpyEncoder:
@@ -153,6 +166,12 @@ class NumpyEncoder:
         parts = self._rotated(parts)
         bias = model.bias(rated, x, own.bias) + self._user_shift
         return UserParts(rated, parts[RATINGS:], parts[OWN], parts[FEATURES], parts[CONSTANT], bias)
+
+    def own_rows(self, row: int) -> OwnRows | None:
+        """Reads the rows of a user of the export, whose bias is among the biases of users; None if it has none."""
+        if self._own is None:
+            return None
+        return OwnRows(*self._own[row].astype(np.float64).reshape(-1, self.own_columns))
 
     def rated(self, movie: np.ndarray, rating: np.ndarray, time: np.ndarray | None = None) -> RatedMovies:
         """Checks ratings and sorts them by movie; arguments and errors are those of :meth:`encode`."""

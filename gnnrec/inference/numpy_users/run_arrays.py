@@ -23,6 +23,7 @@ from gnnrec.models.encoder import layer_inputs
 from gnnrec.models.layers.gat import BipartiteGATConv
 from gnnrec.models.layers.gcn import BipartiteGCNConv
 from gnnrec.models.layers.sage import BipartiteSAGEConv
+from gnnrec.models.rating_model import RatingModel
 from gnnrec.models.sequential import HALF_LIFE
 
 
@@ -115,10 +116,19 @@ def _of_rating(encoder: RatingEncoder, settings: dict[str, Any]) -> EncoderFiles
             "bias_shrinkage": BIAS_SHRINKAGE,
             "bias_multiple": float(softplus(model.bias_multiple.double())),
             "shrinkage": float(model.shrinkage),
+            "own_rows": own_tables(model),
         },
         tables,
         weights,
     )
+
+
+def own_tables(model: RatingModel) -> list[str]:
+    """Names of the tables of users that enter their vectors."""
+    first = model.encoder.layers[0].to_users if len(model.encoder.layers) else None
+    loops = isinstance(first, BipartiteGCNConv) and first.self_loops
+    names = ["id_embedding", *(["message_embedding"] if loops else [])]
+    return [name for name in names if name in model.user_row_shapes]
 
 
 #: Settings of a layer, its arrays of movies (``scale`` is a factor of their messages), and its small arrays.
