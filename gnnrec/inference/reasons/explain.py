@@ -149,7 +149,8 @@ def explain(order: ListOrder, user: UserBlock, parts: UserParts, movies: np.ndar
     scoring, columns = order.first, order.columns
     if scoring.head or order.reranked:
         raise UserError(
-            "--why: an MLP head computes its scores from sums that cannot be split exactly: train with --model.head dot"
+            "--why: the scores of an MLP head are no sums over ratings and cannot be split exactly: train with the dot "
+            "head"
         )
     own = 0 if columns.start else (scoring if order.rating is None else order.rating).movies.shape[1]
     stored = user.vectors[0].astype(np.float64)
