@@ -28,7 +28,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.numpy_users.layers import CONSTANT, FEATURES, OWN, RATINGS, UserLayer
-from gnnrec.inference.numpy_users.parts import EncodedUser, OwnRows, RatedMovies, UserParts
+from gnnrec.inference.numpy_users.parts import EncodedUser, OwnRows, UserRatings, UserParts
 from gnnrec.inference.numpy_users.ranking_users import LikesInOrder, RankingUsers
 from gnnrec.inference.numpy_users.rating_users import RatingUsers
 from gnnrec.utils.stored import check_regular
@@ -42,7 +42,7 @@ _AGAIN = "export again"
 
 @dataclasses.dataclass(frozen=True)
 class EncoderFiles:
-    """What an encoder is made of.
+    """Settings and arrays of an encoder.
 
     Attributes:
         settings: Entry ``encoder`` of the manifest.
@@ -173,7 +173,7 @@ class NumpyEncoder:
             return None
         return OwnRows(*self._own[row].astype(np.float64).reshape(-1, self.own_columns))
 
-    def rated(self, movie: np.ndarray, rating: np.ndarray, time: np.ndarray | None = None) -> RatedMovies:
+    def rated(self, movie: np.ndarray, rating: np.ndarray, time: np.ndarray | None = None) -> UserRatings:
         """Checks ratings and sorts them by movie; arguments and errors are those of :meth:`encode`."""
         movie, rating = np.asarray(movie, np.int64).reshape(-1), np.asarray(rating, np.float64).reshape(-1)
         time = None if time is None else np.asarray(time, np.int64).reshape(-1)
@@ -190,8 +190,8 @@ class NumpyEncoder:
         last = np.append(movie[1:] != movie[:-1], True)[: len(movie)]
         if self._counts and not last.all():
             first = np.flatnonzero(np.append(True, last[:-1]))
-            return RatedMovies(movie[last], np.add.reduceat(rating, first), None if time is None else time[last])
-        return RatedMovies(movie[last], rating[last], None if time is None else time[last])
+            return UserRatings(movie[last], np.add.reduceat(rating, first), None if time is None else time[last])
+        return UserRatings(movie[last], rating[last], None if time is None else time[last])
 
     @property
     def _rating_model(self) -> RatingUsers:

@@ -15,7 +15,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.list_order import ListOrder
-from gnnrec.inference.numpy_users.parts import RatedMovies, UserParts
+from gnnrec.inference.numpy_users.parts import UserRatings, UserParts
 from gnnrec.inference.vector_source import UserBlock
 
 #: Parts other than ratings, in the order in which they are shown, and their names for readers.
@@ -70,13 +70,13 @@ class Reasons:
     constant: float
     rest: float
     clipping: float
-    rated: RatedMovies
+    rated: UserRatings
     messages: np.ndarray
     interest: np.ndarray
 
     @property
     def ratings(self) -> np.ndarray:
-        """What each rating adds, by its message and by interest, float64 ``[ratings]``."""
+        """Contribution of each rating, by its message and by interest, float64 ``[ratings]``."""
         return self.messages + self.interest
 
     @property
