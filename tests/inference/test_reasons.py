@@ -114,7 +114,7 @@ def test_parts_in_an_export_are_those_of_the_run(changed, name, tmp_path):
 def test_an_export_without_own_rows_says_so_where_messages_depend_on_them(changed, tmp_path):
     changed("gat, features")
     export(tmp_path, ExportOptions(tmp_path / "out"), World())
-    with pytest.raises(UserError, match="--why: messages to a known user .* export with --own-rows, or pass the run"):
+    with pytest.raises(UserError, match="messages to a known user .* pass the run, or export with --own-rows"):
         ExportVectors(tmp_path / "out").user_parts(0)
 
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.numpy_users.layers import CONSTANT, FEATURES, OWN, RATINGS, UserLayer
-from gnnrec.inference.numpy_users.parts import EncodedUser, OwnRows, UserRatings, UserParts
+from gnnrec.inference.numpy_users.parts import EncodedUser, OwnRows, UserParts, UserRatings
 from gnnrec.inference.numpy_users.ranking_users import LikesInOrder, RankingUsers
 from gnnrec.inference.numpy_users.rating_users import RatingUsers
 from gnnrec.utils.stored import check_regular
@@ -166,6 +166,14 @@ class NumpyEncoder:
         parts = self._rotated(parts)
         bias = model.bias(rated, x, own.bias) + self._user_shift
         return UserParts(rated, parts[RATINGS:], parts[OWN], parts[FEATURES], parts[CONSTANT], bias)
+
+    def bias_change(
+        self,
+        before: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+        after: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    ) -> float:
+        """Computes by how much a user's bias changes with the ratings (movies, ratings and times)."""
+        return 0.0 if self.ratings is None else self.ratings.bias_change(self.rated(*before), self.rated(*after))
 
     def own_rows(self, row: int) -> OwnRows | None:
         """Reads the rows of a user of the export, whose bias is among the biases of users; None if it has none."""

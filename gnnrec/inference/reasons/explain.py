@@ -15,7 +15,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.list_order import ListOrder
-from gnnrec.inference.numpy_users.parts import UserRatings, UserParts
+from gnnrec.inference.numpy_users.parts import UserParts, UserRatings
 from gnnrec.inference.vector_source import UserBlock
 
 #: Parts other than ratings, in the order in which they are shown, and their names for readers.
