@@ -260,3 +260,33 @@ def test_an_mlp_head_has_reasons_for_interest_alone(runs, tmp_path):
 def test_why_needs_a_user(runs, words, said):
     with pytest.raises(UserError, match=f"^{said}$"):
         run_command(["recommend", str(runs["gcn"]), *words])
+
+
+LAYER = """
+from gnnrec.models.layers.sage import BipartiteSAGEConv
+
+class Halved(BipartiteSAGEConv):
+    def finish(self, partial, receiver, messages):
+        return super().finish(partial, receiver, messages) / 2
+
+    @staticmethod
+    def build(options, spec):
+        return Halved(None if spec.first else options.dim, options.dim, spec.num_levels)
+"""
+
+
+def test_a_layer_of_ones_own_is_said_to_have_no_reasons(runs, tmp_path):
+    """A class that is derived from a built-in one may compute something else, so its files are left out."""
+    (tmp_path / "mine.py").write_text(LAYER)
+    model = {"architecture": f"{tmp_path / 'mine.py'}:Halved"}
+    run, out = tmp_path / "run", tmp_path / "out"
+    train(make_config(opened(runs["gcn"]).dataset.directory, run, model=model, max_steps=1), World())
+    manifest = export(run, ExportOptions(out, own_rows=True), World())
+    assert "encoder" not in manifest and not (out / "encoder").exists()
+    with pytest.raises(UserError, match="^why: the layer .*mine.py:Halved of this run has no code in NumPy"):
+        gnnrec.recommend(run, 10, why=1)
+    with pytest.raises(UserError, match=f"^{out} has no files to encode users with, .*: export again, or pass the run"):
+        gnnrec.recommend(out, 10, why=1)
+    (tmp_path / "new.csv").write_text("userId,movieId,rating\n901,7,3.5\n")
+    with pytest.raises(UserError, match="has the users of the dataset; leave ratings=... out, or pass the run"):
+        gnnrec.recommend(out, 901, ratings=tmp_path / "new.csv")
