@@ -59,6 +59,23 @@ def test_they_have_the_vectors_of_the_run(runs, new, name, tmp_path):
         assert why["sum"] == pytest.approx(score, abs=1e-5) and abs(why["rest"]) < 1e-5
 
 
+def test_lists_and_predictions_of_a_file(runs, new, tmp_path):
+    """All commands that read an export take the file."""
+    run, out = runs["sage, interest"], tmp_path / "out"
+    export(run, ExportOptions(out), World())
+    found = []
+    for place, lists in ((out, "ours"), (run, "theirs")):
+        words = ["--all", "--out", str(tmp_path / lists), "--top", "3", "--ratings", str(new)]
+        run_command(["recommend", str(place), *words])
+        found.append(pd.read_parquet(tmp_path / lists / "recommendations"))
+    assert len(found[0]) == 12
+    pd.testing.assert_frame_equal(*found, rtol=1e-4)
+    pairs = pd.DataFrame({"user": [901, 10, 55], "movie": [52, 52, 52]})
+    ours, theirs = (gnnrec.predict(place, pairs, ratings=new)["prediction"] for place in (out, run))
+    assert ours[:2].notna().all() and ours[2:].isna().all()
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
 def test_known_users_whose_own_rows_are_needed(runs, new, tmp_path, capsys):
     export(runs["gat, features"], ExportOptions(tmp_path / "out"), World())
     words = ["recommend", str(tmp_path / "out"), "--ratings", str(new), "--top", "2"]

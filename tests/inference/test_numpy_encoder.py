@@ -151,6 +151,10 @@ def test_counts_of_a_repeated_movie_are_added(features_encoder):
     )  # fmt: skip
     user = NumpyEncoder(files).encode([2, 0, 2], [1.0, 1.0, 2.0])
     np.testing.assert_allclose(user.vector, [1 + np.log(2), 0, 1 + np.log(4), 0], rtol=1e-6)
+    assert NumpyEncoder(files).encode([2], [99.0]).vector[2] == pytest.approx(1 + np.log(100))
+    for wrong in (0.5, np.inf, np.nan):
+        with pytest.raises(UserError, match="is not on the scale"):
+            NumpyEncoder(files).encode([2], [wrong])
 
 
 def test_twenty_ratings_are_encoded_in_less_than_five_milliseconds():

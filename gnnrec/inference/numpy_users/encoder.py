@@ -190,7 +190,8 @@ class NumpyEncoder:
         if len(movie) and not 0 <= movie.min() <= movie.max() < self.num_movies:
             raise UserError(f"movie rows must be from 0 to {self.num_movies - 1}: {movie.min()} to {movie.max()}")
         low, high = self.rating_scale
-        wrong = rating[~((rating >= low) & (rating <= high))]
+        # Counts of a known user's further events may be above all of the dataset.
+        wrong = rating[~((rating >= low) & (rating <= (np.finfo(np.float32).max if self._counts else high)))]
         if len(wrong):
             raise UserError(f"rating {wrong[0]:g} is not on the scale from {low:g} to {high:g}")
         order = np.argsort(movie, kind="stable") if time is None else np.lexsort((time, movie))
