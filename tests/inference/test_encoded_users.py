@@ -15,7 +15,6 @@ from gnnrec.errors import UserError
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.open_source import open_source
 from gnnrec.inference.recommend_options import RecommendOptions
-from tests.inference.encoder_models import make_runs
 
 pytestmark = pytest.mark.slow
 
@@ -23,8 +22,8 @@ NAMES = ["sage, interest", "gat, features", "gcn, self-loops, 2 layers, features
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    return make_runs(tmp_path_factory.mktemp("encoded users"), NAMES)
+def runs(runs_of_models) -> dict[str, Path]:
+    return runs_of_models
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,14 @@ from gnnrec.inference.new_users import read_new_users
 from gnnrec.inference.numpy_users.encoder import EncoderFiles, NumpyEncoder
 from gnnrec.inference.numpy_users.run_arrays import encoder_files
 from gnnrec.models.layers import architectures
-from tests.inference.encoder_models import MODELS, make_runs, opened, ratings_of
+from tests.inference.encoder_models import MODELS, opened, ratings_of
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    return make_runs(tmp_path_factory.mktemp("numpy encoder"), list(MODELS))
+def runs(runs_of_models) -> dict[str, Path]:
+    return runs_of_models
 
 
 def test_every_architecture_is_among_the_models():

@@ -24,7 +24,7 @@ from gnnrec.inference.reasons.explain import Reasons, explain
 from gnnrec.inference.run_vectors import RunVectors
 from gnnrec.training.run import train
 from tests.configs import make_config
-from tests.inference.encoder_models import MLP, MODELS, MOVIES, make_runs, opened, ratings_of
+from tests.inference.encoder_models import MLP, MODELS, MOVIES, opened, ratings_of
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +32,8 @@ EVERY = np.arange(MOVIES)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    return make_runs(tmp_path_factory.mktemp("reasons"), list(MODELS))
+def runs(runs_of_models) -> dict[str, Path]:
+    return runs_of_models
 
 
 @pytest.fixture
