@@ -35,7 +35,7 @@ def test_every_architecture_is_among_the_models():
 
 
 def new_users(loaded, place: Path):
-    """Copies of users of the dataset, as new users; the first one has a single rating, and the last one none."""
+    """Copies of users of the dataset, as new users: one has a single rating, one none, and one rated all at a time."""
     dataset, rows = loaded.dataset, []
     for row in range(6):
         columns = ratings_of(dataset, row, loaded.known_splits)
@@ -43,6 +43,7 @@ def new_users(loaded, place: Path):
         rows += [(900 + row, *entry) for entry in zip(*columns)]
     table = pd.DataFrame(rows, columns=["userId", "movie", "rating", "timestamp"])
     table.insert(1, "movieId", dataset.movies["movie"].to_numpy()[table.pop("movie")])
+    table.loc[table["userId"] == 901, "timestamp"] = 1_500_000_000  # all at one time
     table.to_csv(place / "new.csv", index=False)
     users = read_new_users(place / "new.csv", {}, dataset, loaded.known_splits)
     users.user_ptr[-1] = users.user_ptr[-2]
