@@ -32,7 +32,10 @@ MODELS: dict[str, tuple[str, dict]] = {
     "gat, no ids": ("plain", {"model": {"architecture": "gat", "layers": 2, "user_ids": False}}),
     "no layers": ("features", {"model": {"layers": 0}}),
     "ranking": ("plain", {"objective": "ranking", "ranking": {"dim": 6, "count_confidence": 0.5}}),
-    "ranking in order": ("in order", {"objective": "ranking", "ranking": {"dim": 6}, "order": {"next_weight": 0.7}}),
+    "ranking in order": (  # a refit has no validation, which would leave the order of so little data out
+        "in order",
+        {"objective": "ranking", "ranking": {"dim": 6}, "order": {"next_weight": 0.7}, "refit": True},
+    ),
 }
 MLP = {"model": {"head": "mlp", "head_dim": 5}, "interest": INTEREST}
 

@@ -35,7 +35,7 @@ def test_every_architecture_is_among_the_models():
 
 
 def new_users(loaded, place: Path):
-    """Copies of users of the dataset, as new users: one has a single rating, one none, and one rated all at a time."""
+    """Copies of users of the dataset, as new users: one has a single rating, one none, and some rated all at a time."""
     dataset, rows = loaded.dataset, []
     for row in range(6):
         columns = ratings_of(dataset, row, loaded.known_splits)
@@ -43,7 +43,7 @@ def new_users(loaded, place: Path):
         rows += [(900 + row, *entry) for entry in zip(*columns)]
     table = pd.DataFrame(rows, columns=["userId", "movie", "rating", "timestamp"])
     table.insert(1, "movieId", dataset.movies["movie"].to_numpy()[table.pop("movie")])
-    table.loc[table["userId"] == 901, "timestamp"] = 1_500_000_000  # all at one time
+    table.loc[table["userId"] % 2 == 1, "timestamp"] = 1_500_000_000  # all at one time
     table.to_csv(place / "new.csv", index=False)
     users = read_new_users(place / "new.csv", {}, dataset, loaded.known_splits)
     users.user_ptr[-1] = users.user_ptr[-2]
@@ -55,6 +55,7 @@ def test_new_users_have_the_vectors_of_the_model(runs, name, tmp_path):
     loaded = opened(runs[name])
     oracle = loaded.encoder(5)
     found = NumpyEncoder(encoder_files(loaded, oracle))
+    assert found.takes_times == (name == "ranking in order")
     users = new_users(loaded, tmp_path)
     if users.x is not None:
         users.x[1:3] = [[0.5, -1, 2], [3, 1, 0]]
