@@ -47,6 +47,7 @@ GIVEN = {
     "checkpoints.md": {"data/mine": "data"},
     "export.md": {"runs/mine": "run"},
     "publish.md": {"runs/mine": "run", "data/mine": "data"},
+    "reasons.md": {"runs/mine": "run"},
     "report.md": {f"runs/{name}": "run" for name in ("mine", "sage", "gcn", "gat")},
 }
 

@@ -11,6 +11,7 @@ from gnnrec.distributed.world import World
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import write_dataset
+from tests.inference.encoder_models import MODELS, make_runs
 from tests.inference.exports import OPTIONS, content, exported
 from tests.inference.made_export import make_dataset, make_export
 
@@ -42,5 +43,11 @@ def whole(mlp_run, tmp_path_factory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     exported(mlp_run, out, **OPTIONS)
     files = content(out)
-    assert len(files) == 4 + 3 + 2
+    assert len(files) == 4 + 3 + 2 + 3  # users, movies, manifest and head, encoder
     return files
+
+
+@pytest.fixture(scope="session")
+def runs_of_models(tmp_path_factory) -> dict[str, Path]:
+    """A run for each of :data:`tests.inference.encoder_models.MODELS`."""
+    return make_runs(tmp_path_factory.mktemp("models"), list(MODELS))
