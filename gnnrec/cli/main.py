@@ -152,6 +152,12 @@ def _recommend() -> tuple[type, Runner]:
     return RecommendOptions, run_recommend
 
 
+def _serve() -> tuple[type, Runner]:
+    from gnnrec.serving.serve import ServeOptions, serve
+
+    return ServeOptions, serve
+
+
 def _predict() -> tuple[type, Runner]:
     from gnnrec.inference.predict import run_predict
     from gnnrec.inference.predict_options import PredictOptions
@@ -220,6 +226,11 @@ COMMANDS = {
         _update,
     ),
     "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
+    "serve": Command(
+        "answer over HTTP from an export, and from the next one once it is there",
+        ("path", "export, or directory of generations"),
+        _serve,
+    ),
     "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),
     "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }

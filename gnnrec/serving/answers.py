@@ -1,0 +1,191 @@
+"""Answers from one snapshot: lists, similar movies and scores as plain values, ready for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gnnrec.inference.movie_ranker import similar_rows, user_lists
+from gnnrec.inference.new_share import Lists
+from gnnrec.inference.vector_source import UserBlock
+from gnnrec.serving.diversity import diverse_order, pool_size
+from gnnrec.serving.errors import RequestError
+from gnnrec.serving.movie_table import Filters
+from gnnrec.serving.reasons import reasons_of
+from gnnrec.serving.requests import ListRequest, NewUser, rated_rows
+from gnnrec.serving.snapshot import Snapshot
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A user with a vector.
+
+    Attributes:
+        user: The vector.
+        rated: Rows of rated movies, which are not recommended.
+        ratings: Their ratings, float32.
+        row: Row of a known user; None for a new one.
+    """
+
+    user: UserBlock
+    rated: np.ndarray
+    ratings: np.ndarray
+    row: int | None
+
+
+def find_target(snapshot: Snapshot, user: str | NewUser) -> Target:
+    """Returns a known user, or encodes a new one.
+
+    Raises:
+        RequestError: The user or a rated movie is unknown, or the export cannot encode new users.
+    """
+    if isinstance(user, str):
+        row = snapshot.find_user(user)
+        own = snapshot.rated.of(row)
+        return Target(snapshot.user(row), snapshot.rated.movie[own], snapshot.rated.rating[own], row)
+    encoder = snapshot.encoder
+    if encoder is None:
+        raise RequestError(
+            400, "ratings: this export has no encoder of new users, ask for known ones or export again with this version"
+        )
+    rows = rated_rows(user, snapshot.movies, getattr(encoder, "rating_scale", snapshot.scoring.scale))
+    sends = rows < encoder.num_movies
+    encoded = encoder.encode(rows[sends], user.ratings[sends])
+    block = UserBlock(None, np.asarray(encoded.vector, np.float32)[None], np.array([encoded.bias], np.float32))
+    return Target(block, rows, user.ratings, None)
+
+
+def near_rows(snapshot: Snapshot, request: ListRequest, target: Target) -> np.ndarray | None:
+    """Returns rows of movies among which the index finds the best ones; None where all movies have to be scored."""
+    if snapshot.index is None or not snapshot.index.serves(snapshot.ranker(request.order_by)):
+        return None
+    if request.allow or request.deny or request.new_share is not None:
+        return None
+    if snapshot.movies.allowed(request.filters) is not None:
+        return None
+    return snapshot.index.near(target.user.vectors[0], _listed(request), target.rated)
+
+
+def best_movies(snapshot: Snapshot, request: ListRequest, target: Target, scores: np.ndarray | None) -> Lists:
+    """Returns the movies of a page as :func:`gnnrec.inference.movie_ranker.user_lists` does.
+
+    Args:
+        snapshot: The vectors.
+        request: The list.
+        target: The user.
+        scores: The user's row of :meth:`gnnrec.inference.movie_ranker.MovieRanker.scores`; None to let the index
+            find the movies, or to compute it.
+    """
+    ranker, near = snapshot.ranker(request.order_by), None
+    if scores is None:
+        near = near_rows(snapshot, request, target)
+    if near is not None:
+        lists = ranker.lists_among(target.user, near, _listed(request))
+    else:
+        allowed = candidates(snapshot, request.filters, request.allow, request.deny)
+        allowed[target.rated] = False
+        new = None if request.new_places is None else (snapshot.movies.cold, request.new_places)
+        lists = user_lists(ranker, target.user, allowed, _listed(request), new, scores)
+    if request.diversity:
+        order = diverse_order(lists[0][0], snapshot.own.movies[lists[1][0]], request.diversity, request.length)
+        lists = tuple(None if values is None else values[:, order] for values in lists)  # type: ignore[assignment]
+    page = slice(request.length - request.top, request.length)
+    return tuple(None if values is None else values[:, page] for values in lists)  # type: ignore[return-value]
+
+
+def _listed(request: ListRequest) -> int:
+    """Returns the movies of the list that a page is cut from."""
+    return pool_size(request.length) if request.diversity else request.length
+
+
+def list_answer(
+    snapshot: Snapshot, request: ListRequest, target: Target, scores: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Returns the page of a user: ``user`` for known ones, ``score``, ``page``, ``movies``; arguments as above.
+
+    Raises:
+        RequestError: Unknown genres or ids, or reasons that the model cannot give.
+    """
+    chosen, rows, ratings = best_movies(snapshot, request, target, scores)
+    movies = [snapshot.movies.describe(row) for row in rows[0].tolist()]
+    _add(movies, "score", chosen[0])
+    if ratings is not None:
+        _add(movies, "rating", ratings[0])
+    if request.why:
+        for movie, reasons in zip(movies, reasons_of(snapshot, request, target, rows[0])):
+            movie["why"] = reasons
+    name = snapshot.ranker(request.order_by).order.name
+    answer = {} if target.row is None else {"user": snapshot.users[target.row]}
+    return answer | {"score": name, "page": request.page, "movies": movies}
+
+
+def similar_answer(snapshot: Snapshot, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the movies whose vectors have the highest cosine similarity with that of a movie.
+
+    Args:
+        snapshot: The vectors.
+        values: Values of :data:`gnnrec.serving.requests.SIMILAR`.
+
+    Raises:
+        RequestError: An unknown movie or genre.
+    """
+    row = snapshot.movies.find("movie", values["movie"])
+    names = [field.name for field in dataclasses.fields(Filters)]
+    allowed = candidates(
+        snapshot, Filters(**{name: values[name] for name in names}), values["allow"], values["deny"]
+    )
+    allowed[row] = False
+    end = values["top"] * values["page"]
+    rows, cosines = similar_rows(snapshot.own.movies, snapshot.lengths, row, allowed, end)
+    page = slice(end - values["top"], end)
+    movies = [snapshot.movies.describe(each) for each in rows[page].tolist()]
+    _add(movies, "similarity", cosines[page])
+    return {**snapshot.movies.describe(row), "page": values["page"], "movies": movies}
+
+
+def score_answer(snapshot: Snapshot, target: Target, movies: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the scores of given movies, as ``gnnrec predict`` computes them.
+
+    Raises:
+        RequestError: An unknown movie.
+    """
+    own = snapshot.own
+    rows = np.array([snapshot.movies.row("movie", movie) for movie in movies], np.int64)
+    factors = own.rows(target.user.vectors[:, : own.own_dim])
+    products = own.pair_scores(np.repeat(factors, len(rows), 0), own.columns(), rows)
+    found = [snapshot.movies.describe(row) for row in rows.tolist()]
+    _add(found, own.name, own.complete(products, target.user.bias))
+    answer = {} if target.row is None else {"user": snapshot.users[target.row]}
+    return answer | {"score": own.name, "movies": found}
+
+
+def search_answer(snapshot: Snapshot, text: str, top: int) -> dict[str, Any]:
+    """Returns the most rated movies with a text in their titles, with years and genres."""
+    rows = snapshot.movies.search(text, top)
+    return {"movies": [snapshot.movies.describe(row) | {"genres": snapshot.movies.genres_of(row)} for row in rows]}
+
+
+def candidates(snapshot: Snapshot, filters: Filters, allow: tuple[str, ...], deny: tuple[str, ...]) -> np.ndarray:
+    """Returns the movies that pass filters and lists, a new array, bool ``[movies]``.
+
+    Raises:
+        RequestError: Unknown genres or ids.
+    """
+    movies = snapshot.movies
+    allowed = movies.allowed(filters)
+    allowed = np.ones(len(movies), bool) if allowed is None else allowed.copy()
+    if allow:
+        chosen = np.zeros(len(movies), bool)
+        chosen[[movies.row("allow", movie) for movie in allow]] = True
+        allowed &= chosen
+    if deny:
+        allowed[[movies.row("deny", movie) for movie in deny]] = False
+    return allowed
+
+
+def _add(movies: list[dict[str, Any]], name: str, values: np.ndarray) -> None:
+    """Adds numbers to movies; a float32 is the float64 of the same value, so that no bit is lost."""
+    for movie, value in zip(movies, values.tolist()):
+        movie[name] = value

@@ -1,0 +1,103 @@
+"""uvicorn's HTTP protocol with a time limit and a size limit for the head of a request, and errors in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+#: Bytes of the request line and the headers.
+MOST_HEAD = 65_536
+
+
+def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
+    """Returns a protocol class.
+
+    Args:
+        seconds: Seconds in which the head of a request has to arrive, from its first byte, or from the connection on.
+    """
+
+    class LimitedProtocol(HttpToolsProtocol):
+        """Closes connections whose requests do not arrive."""
+
+        _timer: asyncio.TimerHandle | None = None
+        _head: int | None = 0
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._wait_for_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._head is not None:
+                self._head += len(data)
+                if self._head > MOST_HEAD + len(data):  # the last part may have the body behind the head
+                    self._refuse(431, f"the head of the request has more than {MOST_HEAD} bytes: send less")
+                    return
+            if not self.transport.is_closing():
+                super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._wait_for_head()
+
+        def on_url(self, url: bytes) -> None:
+            super().on_url(url)
+            if len(self.url) > MOST_HEAD:
+                raise ValueError("the URL is too long")  # the parser stops, and the request is refused
+
+        def on_headers_complete(self) -> None:
+            self._head = None
+            self._stop_timer()
+            super().on_headers_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            self._refuse(400, "this is no HTTP request that can be read: see /openapi.json")
+
+        def _wait_for_head(self) -> None:
+            self._stop_timer()
+            self._head = 0
+            text = f"the head of the request did not arrive within {seconds:g} seconds"
+            self._timer = self.loop.call_later(seconds, self._refuse, 408, text)
+
+        def _stop_timer(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _refuse(self, status: int, text: str) -> None:
+            """Answers with an error, unless an answer is under way, and closes the connection."""
+            self._stop_timer()
+            if self.transport.is_closing():
+                return
+            if self.cycle is None or self.cycle.response_complete:
+                body = json.dumps({"error": text}).encode()
+                line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+                self.transport.write(f"{line}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+            self.transport.close()
+
+    return LimitedProtocol
+
+
+def uvicorn_options(seconds: float) -> dict[str, Any]:
+    """Returns the options of :class:`uvicorn.Config` that serve with these limits.
+
+    Args:
+        seconds: See :func:`limited_protocol`.
+    """
+    return {
+        "http": limited_protocol(seconds),
+        "ws": "none",
+        "lifespan": "off",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": 60,
+        "timeout_graceful_shutdown": 5,
+    }
