@@ -1,7 +1,7 @@
 """Best movies of one user: one product scores all movies, and the scores of the best ones are computed once more.
 
-Matrix products round differently for other shapes and numbers of threads. The second computation does not, so a command,
-a service that answers several users at a time and an index give the same scores, bit for bit.
+Matrix products round differently for other shapes and numbers of threads. The second computation does not, so a
+command, a service that answers several users at a time and an index give the same scores, bit for bit.
 """
 
 from __future__ import annotations

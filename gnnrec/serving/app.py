@@ -16,11 +16,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gnnrec.errors import UserError
-from gnnrec.serving.answers import Target, find_target, list_answer, near_rows, score_answer, search_answer, similar_answer
+from gnnrec.serving.answers import (
+    list_answer,
+    near_rows,
+    score_answer,
+    search_answer,
+    similar_answer,
+)
 from gnnrec.serving.batcher import MOST_USERS, Batcher
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.live import Live, WatchedExport
-from gnnrec.serving.metrics import CONTENT_TYPE, Metrics
+from gnnrec.serving.metrics import CONTENT_TYPE, RequestMetrics
 from gnnrec.serving.openapi import description
 from gnnrec.serving.parameters import parse_json, parse_query
 from gnnrec.serving.requests import (
@@ -37,6 +43,7 @@ from gnnrec.serving.requests import (
     users_of_body,
 )
 from gnnrec.serving.snapshot import Snapshot
+from gnnrec.serving.targets import Target, find_target
 from gnnrec.utils.log import logger
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -73,7 +80,7 @@ class ServingApp:
 
     def __init__(self, live: Live, limits: Limits | None = None, token: str | None = None):
         self.live, self.limits, self._token = live, limits or Limits(), token
-        self._metrics, self._batcher, self._running = Metrics(), Batcher(), 0
+        self._metrics, self._batcher, self._running = RequestMetrics(), Batcher(), 0
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._page},
             "/recommend": {"GET": self._recommend, "POST": self._recommend},
@@ -164,7 +171,7 @@ class ServingApp:
             users, many = [values.pop("user")], False
             wanted = list_request(values)
         snapshot = self.live.snapshot(wanted.generation)
-        ranker, found = snapshot.ranker(wanted.order_by), []
+        found: list[dict[str, Any]] = []
         for first in range(0, len(users), MOST_USERS):
             if first:  # others are answered in between
                 await asyncio.sleep(0)

@@ -74,8 +74,8 @@ def convert(export: Path, cache: Path | None = None, data: Path | None = None) -
     manifest = read_manifest(export)
     if manifest.get("ratings") is not None:
         raise UserError(
-            f"{export} has the users of {manifest['ratings']['file']}: serve an export without --ratings, which answers "
-            "new users from the ratings in their requests"
+            f"{export} has the users of {manifest['ratings']['file']}: serve an export without --ratings, which "
+            "answers new users from the ratings in their requests"
         )
     _check_sums(export, manifest)
     source = ExportVectors(export, data)
@@ -91,7 +91,9 @@ def convert(export: Path, cache: Path | None = None, data: Path | None = None) -
             raise UserError(f"{target.parent} cannot be written: pass a directory with --cache-dir") from None
         raise
     except OSError as error:
-        raise UserError(f"{target} cannot be written ({files.error_text(error)}): make room or pass --cache-dir") from None
+        raise UserError(
+            f"{target} cannot be written ({files.error_text(error)}): make room or pass --cache-dir"
+        ) from None
     return target
 
 

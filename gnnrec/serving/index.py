@@ -46,10 +46,9 @@ class MovieIndex:
         wanted = count + len(left_out)
         if wanted > _MOST:
             return None
-        import faiss
-
-        width = faiss.SearchParametersHNSW(efSearch=max(self._width, wanted)) if self._width else None
-        _, rows = self._index.search(np.append(vector, np.float32(1))[None], wanted, params=width)
+        if self._width:
+            self._index.hnsw.efSearch = max(self._width, wanted)
+        _, rows = self._index.search(np.append(vector, np.float32(1))[None], wanted)
         rows = rows[0][rows[0] >= 0]
         rows = np.sort(rows[~np.isin(rows, left_out)])
         return rows if len(rows) >= count else None

@@ -127,7 +127,8 @@ class Live:
     """
 
     def __init__(self, watched: Watched):
-        self._watched, self._previous = watched, None
+        self._watched = watched
+        self._previous: Snapshot | None = None
         self.swaps = self.refused = 0
         self.current = self._open()
         self._task: asyncio.Task[None] | None = None
@@ -150,7 +151,7 @@ class Live:
 
     def watch(self) -> None:
         """Starts looking for other snapshots, in the running event loop; further calls do nothing."""
-        if self._task is None or self._task.get_loop() is not asyncio.get_running_loop():
+        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.get_running_loop().create_task(self._watch())
 
     async def _watch(self) -> None:

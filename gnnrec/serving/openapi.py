@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from gnnrec._version import __version__
-from gnnrec.serving.parameters import Parameter
+from gnnrec.serving.parameters import RequestParameter
 from gnnrec.serving.requests import LIST, SCORE, SEARCH, SIMILAR, USER
 
 _MOVIE = {
@@ -81,14 +81,14 @@ def description(token: bool) -> dict[str, Any]:
     return found
 
 
-def _body(parameters: tuple[Parameter, ...]) -> dict[str, Any]:
+def _body(parameters: tuple[RequestParameter, ...]) -> dict[str, Any]:
     return {parameter.name: parameter.schema() | {"description": parameter.help} for parameter in parameters}
 
 
 def _operation(
     name: str,
     summary: str,
-    parameters: tuple[Parameter, ...],
+    parameters: tuple[RequestParameter, ...],
     body: dict[str, Any] | None = None,
     kind: str = "application/json",
 ) -> dict[str, Any]:

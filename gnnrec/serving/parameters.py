@@ -1,4 +1,4 @@
-"""Parameters of requests: their kinds and bounds, in one table that requests are read by and OpenAPI is written from."""
+"""Parameters of requests: their kinds and bounds, by which requests are read and OpenAPI is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})
 
 
 @dataclasses.dataclass(frozen=True)
-class Parameter:
+class RequestParameter:
     """A parameter.
 
     Attributes:
@@ -108,7 +108,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def parse_query(parameters: Iterable[Parameter], items: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def parse_query(parameters: Iterable[RequestParameter], items: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Reads the values of a query; those that are missing get their defaults.
 
     Raises:
@@ -128,14 +128,14 @@ def parse_query(parameters: Iterable[Parameter], items: Iterable[tuple[str, str]
     return _complete(known, values)
 
 
-def parse_json(parameters: Iterable[Parameter], body: Mapping[str, Any]) -> dict[str, Any]:
+def parse_json(parameters: Iterable[RequestParameter], body: Mapping[str, Any]) -> dict[str, Any]:
     """Reads the values of a JSON object; null stands for a missing value. Errors are those of :func:`parse_query`."""
     known = {parameter.name: parameter for parameter in parameters}
     given = {name: value for name, value in body.items() if value is not None}
     return _complete(known, {name: _known(known, name).of_json(value) for name, value in given.items()})
 
 
-def _known(known: Mapping[str, Parameter], name: str) -> Parameter:
+def _known(known: Mapping[str, RequestParameter], name: str) -> RequestParameter:
     if name not in known:
         near = difflib.get_close_matches(name[:60], known, n=1)
         meant = f" (did you mean {near[0]}?)" if near else ""
@@ -143,7 +143,7 @@ def _known(known: Mapping[str, Parameter], name: str) -> Parameter:
     return known[name]
 
 
-def _complete(known: Mapping[str, Parameter], values: dict[str, Any]) -> dict[str, Any]:
+def _complete(known: Mapping[str, RequestParameter], values: dict[str, Any]) -> dict[str, Any]:
     for name, parameter in known.items():
         if name not in values:
             if parameter.required:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gnnrec.serving.errors import RequestError
-
-if TYPE_CHECKING:
-    from gnnrec.serving.answers import Target
-    from gnnrec.serving.requests import ListRequest
-    from gnnrec.serving.snapshot import Snapshot
+from gnnrec.serving.requests import ListRequest
+from gnnrec.serving.snapshot import Snapshot
+from gnnrec.serving.targets import Target
 
 
 def reasons_of(snapshot: Snapshot, request: ListRequest, target: Target, rows: np.ndarray) -> list[dict[str, Any]]:

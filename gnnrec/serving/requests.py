@@ -10,43 +10,43 @@ import numpy as np
 from gnnrec.inference.list_order import OrderBy
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.movie_table import Filters, MovieTable
-from gnnrec.serving.parameters import Parameter, parse_json
+from gnnrec.serving.parameters import RequestParameter, parse_json
 
 #: Bounds of a request that are no options: movies of a list with all pages before it, ids in a filter, ratings.
 MOST_MOVIES, MOST_IDS, MOST_RATINGS = 1000, 10_000, 10_000
 
 TOP = (
-    Parameter("top", "integer", "Movies of a page.", 10, 1, MOST_MOVIES),
-    Parameter("page", "integer", "Page of the list, from 1.", 1, 1, MOST_MOVIES),
+    RequestParameter("top", "integer", "Movies of a page.", 10, 1, MOST_MOVIES),
+    RequestParameter("page", "integer", "Page of the list, from 1.", 1, 1, MOST_MOVIES),
 )
 FILTERS = (
-    Parameter("genre", "string", "Genres to recommend from; all if it is missing.", many=True),
-    Parameter("min_year", "integer", "Earliest year of a movie, by the year at the end of its title.", None, 0, 9999),
-    Parameter("max_year", "integer", "Latest year of a movie.", None, 0, 9999),
-    Parameter("min_ratings", "integer", "Ratings in the dataset that a movie needs.", 0, 0),
-    Parameter("new_movies", "boolean", "Include movies without training ratings.", False),
-    Parameter("allow", "id", "Ids of the only movies that may be recommended.", many=True),
-    Parameter("deny", "id", "Ids of movies that are not recommended.", many=True),
+    RequestParameter("genre", "string", "Genres to recommend from; all if it is missing.", many=True),
+    RequestParameter("min_year", "integer", "Earliest year of a movie, as its title ends with.", None, 0, 9999),
+    RequestParameter("max_year", "integer", "Latest year of a movie.", None, 0, 9999),
+    RequestParameter("min_ratings", "integer", "Ratings in the dataset that a movie needs.", 0, 0),
+    RequestParameter("new_movies", "boolean", "Include movies without training ratings.", False),
+    RequestParameter("allow", "id", "Ids of the only movies that may be recommended.", many=True),
+    RequestParameter("deny", "id", "Ids of movies that are not recommended.", many=True),
 )
 LIST = (
     *TOP,
     *FILTERS,
-    Parameter("order_by", "string", "Order of the movies.", None, choices=("both", "rating", "interest")),
-    Parameter("new_share", "number", "Share of the list that new movies get, with new_movies.", None, 0, 1),
-    Parameter("diversity", "number", "From 0, the order of scores, to 1, movies as different as possible.", 0.0, 0, 1),
-    Parameter("why", "integer", "Ratings to name in the reasons of each movie; 0 for no reasons.", 0, 0, 100),
-    Parameter("generation", "string", "Answer only from this generation, so that pages fit.", None),
+    RequestParameter("order_by", "string", "Order of the movies.", None, choices=("both", "rating", "interest")),
+    RequestParameter("new_share", "number", "Share of the list that new movies get, with new_movies.", None, 0, 1),
+    RequestParameter("diversity", "number", "From 0, the order of scores, to 1, movies that differ most.", 0.0, 0, 1),
+    RequestParameter("why", "integer", "Ratings to name in the reasons of each movie; 0 for no reasons.", 0, 0, 100),
+    RequestParameter("generation", "string", "Answer only from this generation, so that pages fit.", None),
 )
-USER = Parameter("user", "id", "Send the id of a known user.", required=True)
+USER = RequestParameter("user", "id", "Send the id of a known user.", required=True)
 SIMILAR = (
-    Parameter("movie", "id", "Send the id of a movie, its title, or the beginning of it.", required=True),
+    RequestParameter("movie", "id", "Send the id of a movie, its title, or the beginning of it.", required=True),
     *TOP,
     *FILTERS,
 )
-SCORE = (USER, Parameter("movie", "id", "Send the ids of movies.", many=True))
+SCORE = (USER, RequestParameter("movie", "id", "Send the ids of movies.", many=True))
 SEARCH = (
-    Parameter("q", "string", "Send a part of a title.", required=True),
-    Parameter("top", "integer", "Movies.", 10, 1, 100),
+    RequestParameter("q", "string", "Send a part of a title.", required=True),
+    RequestParameter("top", "integer", "Movies.", 10, 1, 100),
 )
 
 
@@ -122,7 +122,7 @@ def check_filters(values: dict[str, Any]) -> None:
     """
     if values["top"] * values["page"] > MOST_MOVIES:
         raise RequestError(
-            400, f"page {values['page']} of {values['top']} movies ends behind movie {MOST_MOVIES}: ask for an earlier one"
+            400, f"page {values['page']} of {values['top']} movies ends behind movie {MOST_MOVIES}: ask for less"
         )
     first, last = values["min_year"], values["max_year"]
     if first is not None and last is not None and first > last:
@@ -152,7 +152,9 @@ def users_of_body(body: Any, most: int) -> tuple[list[str | NewUser], dict[str, 
     others = {name: value for name, value in body.items() if name not in ("user", "ratings", "users")}
     given = [name for name in ("user", "ratings", "users") if body.get(name) is not None]
     if len(given) != 1:
-        raise RequestError(400, "send one of user, ratings and users" + (f", not {' and '.join(given)}" if given else ""))
+        raise RequestError(
+            400, "send one of user, ratings and users" + (f", not {' and '.join(given)}" if given else "")
+        )
     if given[0] != "users":
         return [_user(body)], others, False
     users = body["users"]
@@ -176,8 +178,8 @@ def _user(entry: Any) -> str | NewUser:
 
 
 _RATING = (
-    Parameter("movie", "id", "Send the id of the rated movie.", required=True),
-    Parameter("rating", "number", "Send the rating.", None, -1e30, 1e30, required=True),
+    RequestParameter("movie", "id", "Send the id of the rated movie.", required=True),
+    RequestParameter("rating", "number", "Send the rating.", None, -1e30, 1e30, required=True),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import os
 import socket
@@ -118,15 +119,15 @@ def import_packages() -> None:
     Raises:
         UserError: The packages of the extra ``serve`` are missing.
     """
-    try:
-        import httptools  # noqa: F401
-        import orjson  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"gnnrec serve needs the package {error.name}: pip install 'gnnrec[serve]'") from None
+    for name in ("httptools", "orjson", "starlette", "uvicorn", "prometheus_client"):
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"gnnrec serve needs the package {name}: pip install 'gnnrec[serve]'")
+    import starlette.responses  # noqa: F401
+    import uvicorn  # noqa: F401
     from threadpoolctl import threadpool_limits
+
+    import gnnrec.serving.app
+    import gnnrec.serving.http_protocol  # noqa: F401
 
     threadpool_limits(1)
 

@@ -24,7 +24,7 @@ from gnnrec.utils.stored import read_json
 
 
 @dataclasses.dataclass(frozen=True)
-class RatedMovies:
+class StoredRatings:
     """Ratings of the known users, with the names of :class:`gnnrec.data.prepared.PreparedDataset`.
 
     Attributes:
@@ -35,7 +35,7 @@ class RatedMovies:
     movie: np.ndarray
     rating: np.ndarray
     split: np.ndarray
-    timestamp: np.ndarray | None
+    timestamp: np.ndarray | None = None
 
     def check(self, first: int = 0, end: int | None = None) -> None:
         """Does nothing: the ratings were checked when they were converted."""
@@ -75,9 +75,9 @@ class Snapshot:
         self.movies = MovieTable(self._map, served["genres"])
         self.users = IdTable.open(self._map, "user_ids")
         self._vectors, self._bias = self._map("users"), self._map("user_bias")
-        names = ("user_ptr", "movie", "rating", "split")
-        times = self._map("rated.timestamp") if "rated.timestamp.npy" in self._arrays else None
-        self.rated = RatedMovies(*(self._map(f"rated.{name}") for name in names), times)
+        names = [field.name for field in dataclasses.fields(StoredRatings)]
+        stored = {name: f"rated.{name}" for name in names if f"rated.{name}.npy" in self._arrays}
+        self.rated = StoredRatings(**{name: self._map(file) for name, file in stored.items()})
         self.scoring = self._scoring()
         self._rankers: dict[OrderBy | None, MovieRanker] = {}
 
@@ -128,7 +128,8 @@ class Snapshot:
             try:
                 self._rankers[order_by] = MovieRanker(list_order(self.scoring, order_by))
             except UserError as error:
-                raise RequestError(400, str(error).replace("--order-by", "order_by").replace("option", "parameter")) from None
+                text = str(error).replace("--order-by", "order_by").replace("option", "parameter")
+                raise RequestError(400, text) from None
         return self._rankers[order_by]
 
     def find_user(self, user: str) -> int:
