@@ -48,6 +48,8 @@ from gnnrec.utils.log import logger
 
 Handler = Callable[[Request], Awaitable[Response]]
 _PAGE = Path(__file__).parent / "page.html"
+#: Bytes of a body that is too large which are read nevertheless: many clients read no answer before they have sent all.
+_DRAINED = 16_000_000
 #: Routes that need no token: the page has no data, and asks for the token.
 _OPEN = ("/", "/health")
 
@@ -140,20 +142,28 @@ class ServingApp:
         """
         most = self.limits.body
         length = request.headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > most):
-            raise RequestError(413, f"the body has {length[:20]} bytes: send at most {most}")
+        declared = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
+        too_large = RequestError(413, f"the body has more than {most} bytes: send less")
+        if declared > most + _DRAINED or len(length) >= 19:
+            raise too_large
 
         async def read() -> bytes:
-            body = bytearray()
+            body, size = bytearray(), 0
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise RequestError(413, f"the body has more than {most} bytes: send less")
+                size += len(chunk)
+                if size <= most:
+                    body += chunk
+                if size > most + _DRAINED:
+                    break
+            if size > most:
+                raise too_large
             return bytes(body)
 
         try:
             content = await asyncio.wait_for(read(), self.limits.seconds)
         except asyncio.TimeoutError:
+            if declared > most:
+                raise too_large from None
             raise RequestError(408, f"the body did not arrive within {self.limits.seconds:g} seconds") from None
         try:
             return orjson.loads(content)

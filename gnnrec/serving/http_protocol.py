@@ -11,6 +11,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 #: Bytes of the request line and the headers.
 MOST_HEAD = 65_536
+#: Seconds in which a client that was refused may read the answer.
+_LINGER = 1.0
 
 
 def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
@@ -25,6 +27,7 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
 
         _timer: asyncio.TimerHandle | None = None
         _head: int | None = 0
+        _refused = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -35,6 +38,8 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            if self._refused:  # what a client was sending meanwhile
+                return
             if self._head is not None:
                 self._head += len(data)
                 if self._head > MOST_HEAD + len(data):  # the last part may have the body behind the head
@@ -74,13 +79,18 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
         def _refuse(self, status: int, text: str) -> None:
             """Answers with an error, unless an answer is under way, and closes the connection."""
             self._stop_timer()
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self._refused:
                 return
+            self._refused = True
             if self.cycle is None or self.cycle.response_complete:
                 body = json.dumps({"error": text}).encode()
                 line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
                 self.transport.write(f"{line}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
-            self.transport.close()
+                # Closed at once, the connection would be reset before the client has read the answer.
+                self.transport.write_eof()
+                self.loop.call_later(_LINGER, self.transport.close)
+            else:
+                self.transport.close()
 
     return LimitedProtocol
 

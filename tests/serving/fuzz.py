@@ -26,13 +26,19 @@ _NAMES = [
     "user", "ratings", "users", "movie", "rating", "top", "page", "genre", "min_year", "max_year", "min_ratings",
     "new_movies", "allow", "deny", "order_by", "new_share", "diversity", "why", "generation", "q", "tpo", "", "\x00",
 ]  # fmt: skip
+_FITTING = [
+    ("top", "3"), ("page", "2"), ("genre", "drama"), ("min_year", "1985"), ("max_year", "2001"), ("min_ratings", "2"),
+    ("new_movies", "true"), ("allow", "2"), ("deny", "7"), ("order_by", "rating"), ("diversity", "0.5"),
+]  # fmt: skip
 _WORDS = [
-    "7", "10", "2", "-1", "0", "1e400", "NaN", "Infinity", "9" * 30, "true", "false", "drama", "both", "rating", "Film 2 (",
-    "", " ", "\u202e", "\ud83c\udfac", "%", "a" * 3000, "'; drop", "../../etc/passwd", "null", "1.5", "0x10", "\u0661", "12",
+    "7", "10", "2", "-1", "0", "1e400", "NaN", "Infinity", "9" * 30, "true", "false", "drama", "both", "rating",
+    "Film 2 (", "", " ", "\u202e", "\U0001f3ac", "%", "a" * 3000, "'; drop", "../../etc/passwd", "null", "1.5", "0x10",
+    "\u0661", "12",
 ]  # fmt: skip
 _VALUES = [
-    None, True, False, 0, 1, 7, -3, 2, 1.5, 1e300, 2**63, -(2**63), 2**64 - 1, "7", "2", "", "drama", "\x00", [], {}, [[]], [7],
-    ["2"], [{"movie": 2, "rating": 3}], [{"movie": 2, "rating": 3}, {"movie": 2, "rating": 1}], [{"user": 7}, {"user": 10}],
+    None, True, False, 0, 1, 7, -3, 2, 1.5, 1e300, 2**63, -(2**63), 2**64 - 1, "2", "", "drama", "\x00", [], {}, [[]],
+    [7], ["2"], [{"movie": 2, "rating": 3}], [{"movie": 2, "rating": 3}, {"movie": 2, "rating": 1}],
+    [{"user": 7}, {"user": 10}],
     [{"user": None}], {"movie": 2}, [None], [True], [{"movie": 2}], [{"rating": 2}], [{"movie": 999, "rating": 1}],
     [{"movie": "2", "rating": 1e9}], [{"ratings": [{"movie": 2, "rating": 3}]}], "a" * 2000,
 ]  # fmt: skip
@@ -44,6 +50,11 @@ def random_question(seed: int) -> Question:
     pick = lambda values: values[rng.integers(len(values))]  # noqa: E731
     path = pick(_PATHS[:4]) if rng.random() < 0.8 else pick(_PATHS)
     method = None if rng.random() < 0.9 else pick(["PUT", "DELETE", "HEAD", "POST", "GET", "OPTIONS", "PATCH", "BREW"])
+    if rng.random() < 0.25:  # valid, or nearly so
+        some = [_FITTING[place] for place in rng.permutation(len(_FITTING))[: rng.integers(0, 5)]]
+        words = [_quoted(pick(_WORDS), rng) if rng.random() < 0.1 else word for _, word in some]
+        query = "&".join(f"{name}={word}" for (name, _), word in zip(some, words))
+        return Question(f"{pick(['/recommend?user=7', '/similar?movie=2'])}&{query}")
     query = "&".join(f"{_quoted(pick(_NAMES), rng)}={_quoted(pick(_WORDS), rng)}" for _ in range(rng.integers(0, 5)))
     if rng.random() < 0.5:
         return Question(f"{path}?{query}", method=method)
