@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 #: Bytes of the request line and the headers.
 MOST_HEAD = 65_536
+_TOO_LARGE = f"the head of the request has more than {MOST_HEAD} bytes: send less"
 #: Seconds in which a client that was refused may read the answer.
 _LINGER = 1.0
 
@@ -26,8 +27,9 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
         """Closes connections whose requests do not arrive."""
 
         _timer: asyncio.TimerHandle | None = None
-        _head: int | None = 0
         _refused = False
+        #: Whether a head is awaited, bytes of it that were parsed, and bytes that arrived since it was.
+        _waiting, _head, _received = True, 0, 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -40,13 +42,11 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
         def data_received(self, data: bytes) -> None:
             if self._refused:  # what a client was sending meanwhile
                 return
-            if self._head is not None:
-                self._head += len(data)
-                if self._head > MOST_HEAD + len(data):  # the last part may have the body behind the head
-                    self._refuse(431, f"the head of the request has more than {MOST_HEAD} bytes: send less")
-                    return
-            if not self.transport.is_closing():
+            if self._waiting and self._received > MOST_HEAD:
+                self._refuse(431, _TOO_LARGE)
+            elif not self.transport.is_closing():
                 super().data_received(data)
+                self._received += len(data)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -54,20 +54,31 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
 
         def on_url(self, url: bytes) -> None:
             super().on_url(url)
-            if len(self.url) > MOST_HEAD:
-                raise ValueError("the URL is too long")  # the parser stops, and the request is refused
+            self._add(len(url))
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            super().on_header(name, value)
+            self._add(len(name) + len(value))
 
         def on_headers_complete(self) -> None:
-            self._head = None
+            self._waiting = False
             self._stop_timer()
             super().on_headers_complete()
 
         def send_400_response(self, msg: str) -> None:
-            self._refuse(400, "this is no HTTP request that can be read: see /openapi.json")
+            if self._head > MOST_HEAD:
+                self._refuse(431, _TOO_LARGE)
+            else:
+                self._refuse(400, "this is no HTTP request that can be read: see /openapi.json")
+
+        def _add(self, size: int) -> None:
+            self._head += size
+            if self._head > MOST_HEAD:
+                raise ValueError(_TOO_LARGE)  # the parser stops, and calls send_400_response
 
         def _wait_for_head(self) -> None:
             self._stop_timer()
-            self._head = 0
+            self._waiting, self._head, self._received = True, 0, 0
             text = f"the head of the request did not arrive within {seconds:g} seconds"
             self._timer = self.loop.call_later(seconds, self._refuse, 408, text)
 

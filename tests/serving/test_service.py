@@ -48,9 +48,10 @@ def test_connections_that_misbehave(export):
         check_refusal(send(service, b"GET /health HTTP/1.1\r\nHost: x\r\n"), 408)
         check_refusal(send(service, b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"), 408)
         check_refusal(send(service, b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n{"), 413)
-        check_refusal(send(service, b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 400)
+        check_refusal(send(service, b"GET /" + b"a" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431)
         many = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 1000) for number in range(100))
         check_refusal(send(service, b"GET /health HTTP/1.1\r\n" + many + b"\r\n"), 431)
+        check_refusal(send(service, b"GET /health HTTP/1.1\r\nX: " + b"a" * 300_000), 431)
         chunk = b"fff\r\n" + b" " * 0xFFF + b"\r\n"
         head = b"POST /recommend HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         check_refusal(send(service, head + 2 * chunk + b"0\r\n\r\n"), 413)
