@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,12 +28,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 def send(service: Service, content: bytes, seconds: float = 20) -> bytes:
-    """Sends bytes on a connection; returns all that comes back until it is closed."""
+    """Sends bytes on a connection; returns what comes back until the first answer or the connection ends."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=seconds) as connection:
         connection.sendall(content)
         answer = b""
         while part := connection.recv(65536):
             answer += part
+            head, end, body = answer.partition(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head)
+            if end and length and len(body) >= int(length[1]):
+                break
         return answer
 
 
