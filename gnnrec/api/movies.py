@@ -13,6 +13,7 @@ from gnnrec.api.python_names import python_errors
 from gnnrec.api.source import open_vectors
 from gnnrec.api.training import Run
 from gnnrec.distributed.world import World
+from gnnrec.errors import UserError
 from gnnrec.inference.list_order import list_order
 from gnnrec.inference.recommend_one import RankedMovies, find_similar, recommend_to_user
 from gnnrec.inference.recommend_options import RecommendOptions
@@ -35,6 +36,7 @@ def recommend(
     min_ratings: int = 0,
     new_movies: bool = False,
     new_share: float | None = None,
+    why: int = 0,
     ratings: pd.DataFrame | Path | str | None = None,
     user_features: Tables = None,
     checkpoint: str = "best",
@@ -57,6 +59,7 @@ def recommend(
         min_ratings: Only movies with at least this many ratings in the dataset.
         new_movies: Include movies without training ratings, whose vectors come from their features alone.
         new_share: Share of the places of each list that new movies get, whatever their scores are.
+        why: Split each score of given users into parts that add up to it, and name so many of the user's ratings.
         ratings: A DataFrame or a file of ratings whose users replace those of the dataset. New users are embedded from
             these ratings alone.
         user_features: DataFrames or files with features of users, who replace those of the dataset, with ``ratings`` or
@@ -67,8 +70,8 @@ def recommend(
 
     Returns:
         Columns ``user``, ``rank`` (from 1), ``movie`` (raw id), ``title``, ``score`` and, unless the scores of a rating
-        model are its predicted ratings, ``rating``: the predicted rating, clipped to the scale. Users are in the order
-        of the call.
+        model are its predicted ratings, ``rating``: the predicted rating, clipped to the scale. With ``why`` also
+        ``why``: a dictionary of the parts of the score. Users are in the order of the call.
 
     Raises:
         UserError: Bad input, or an unknown user.
@@ -77,6 +80,7 @@ def recommend(
     options = {"top": top, "genre": genre, "min_year": min_year, "max_year": max_year, "min_ratings": min_ratings}
     options |= {
         "user": "",
+        "why": why,
         "new_movies": new_movies,
         "new_share": new_share,
         "order_by": order_by,
@@ -87,6 +91,8 @@ def recommend(
     with open_vectors(source, ratings, options, user is None, user_features) as (vectors, parsed, world):
         parsed.check()
         if user is None:
+            if why:
+                raise UserError(f"--why {why} is for given users: pass --user, or leave it out")
             return _for_all(vectors, parsed, world or World())
         return _concatenated([_for_one(vectors, parsed, str(one)) for one in users])
 
@@ -159,7 +165,8 @@ def _for_all(vectors: VectorSource, options: RecommendOptions, world: World) -> 
 def _table(ranked: RankedMovies, score: str) -> pd.DataFrame:
     ranks = range(1, len(ranked.titles) + 1)
     table = pd.DataFrame({"rank": ranks, "movie": ranked.movies, "title": ranked.titles, score: ranked.scores})
-    return table if ranked.ratings is None else table.assign(rating=ranked.ratings)
+    table = table if ranked.ratings is None else table.assign(rating=ranked.ratings)
+    return table if ranked.reasons is None else table.assign(why=pd.Series(ranked.why_dicts(), dtype=object))
 
 
 def _concatenated(tables: list[pd.DataFrame]) -> pd.DataFrame:

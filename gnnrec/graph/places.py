@@ -13,6 +13,11 @@ from gnnrec.kernels.sorting import sort_within
 _SECONDS = (1 << 31) - 1
 
 
+def tie_keys(movie: Tensor) -> Tensor:
+    """Returns the keys by which ratings of one time are ordered, int64, for movie rows of any shape."""
+    return (rng.uniform(rng.key("places"), movie.long()) * _SECONDS).long()
+
+
 def places_from_newest(pointer: Tensor, time: Tensor, movie: Tensor) -> Tensor:
     """Numbers the ratings of each user from the newest one, which is 1.
 
@@ -29,7 +34,7 @@ def places_from_newest(pointer: Tensor, time: Tensor, movie: Tensor) -> Tensor:
     """
     if not time.numel():
         return torch.zeros(0, dtype=torch.int32, device=time.device)
-    order = sort_within(pointer, (rng.uniform(rng.key("places"), movie.long()) * _SECONDS).long()).long()
+    order = sort_within(pointer, tie_keys(movie)).long()
     age = (time.max() - time).clamp(max=_SECONDS)
     order = order[sort_within(pointer, age[order]).long()]
     first = pointer[:-1][owners(pointer, torch.int64)]

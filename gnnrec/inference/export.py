@@ -18,7 +18,9 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, ExportPart, split_into_parts
+from gnnrec.inference.export_encoder import write_encoder
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
+from gnnrec.inference.export_manifest import describe_export
 from gnnrec.inference.export_rows import write_arrays, write_rows
 from gnnrec.inference.export_state import has_state, read_state, write_state
 from gnnrec.inference.export_tracking import check_tracking, track_export
@@ -57,6 +59,8 @@ class ExportOptions(ColumnOptions):
             that the dataset was prepared with, with the ratings of --ratings or without any; by default none.
         data: Prepared dataset, if it has moved since training; by default the one that is recorded.
         device: Device of every rank; auto is CUDA if available, else the CPU.
+        own_rows: Also write the learned rows of users, from which gnnrec recommend --why splits scores of known users
+            where messages depend on these rows: gat with user ids, gcn with self-loops, and sage of several layers.
         parent: Earlier export to follow, of the same kind of model: vectors are turned to fit its vectors, without any
             change of scores, and rows that hardly changed stay as they are there.
         tolerance: Rows of the parent stay where they changed by at most this share of a row's typical length.
@@ -77,6 +81,7 @@ class ExportOptions(ColumnOptions):
     user_features: list[str] = dataclasses.field(default_factory=list)
     data: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    own_rows: bool = False
     parent: Path | None = None
     tolerance: float = bounded(0.02, least=0)
     delta: Path | None = None
@@ -141,11 +146,16 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     }
     names = [part.name for kind in parts.values() for part in kind]
     names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options, lineage))
+    users_encoder = encoder.for_new_users(source) if isinstance(source, NewUsers) else encoder
+    owners = (users_encoder, source.num_users) if options.own_rows else ()
+    found = world.run_on_rank0(lambda: write_encoder(loaded, encoder, directory, lineage, *owners))
+    names, encoder_entry = names + found[0], found[1]
     users = parts["users"]
-    missing = _write_users(source, encoder, directory, users, cold, options, lineage, world)
+    missing = _write_users(source, users_encoder, directory, users, cold, options, lineage, world)
     derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
     names += derived.write(world)
-    manifest = _manifest(loaded, source, movies, options, encoder) | {"formats": list(formats)}
+    described = describe_export(loaded, source, movies, encoder, ratings=options.ratings is not None)
+    manifest = described | {"dtype": options.dtype, "formats": list(formats), **encoder_entry}
 
     def finish() -> dict:
         whole = manifest | lineage.manifest(directory, names) | derived.describe()
@@ -196,6 +206,7 @@ def _identity(
         "part_rows": options.part_rows,
         "formats": ",".join(formats),
         **({} if new is None else {"new_movies": new.fingerprint}),
+        **({"own_rows": True} if options.own_rows else {}),
     }
 
 
@@ -250,8 +261,6 @@ def _write_users(
     """Writes this rank's share of the missing parts; returns the number of missing parts over all ranks."""
     missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
     ids = source.users["user"]
-    if isinstance(source, NewUsers):
-        encoder = encoder.for_new_users(source)
 
     def write(part: ExportPart) -> None:
         rows = slice(part.rows.start, part.rows.stop)
@@ -263,37 +272,3 @@ def _write_users(
 
     write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
     return len(missing)
-
-
-def _manifest(
-    loaded: LoadedRun,
-    source: PreparedDataset | NewUsers,
-    movies: AllMovies,
-    options: ExportOptions,
-    encoder: UserEncoder,
-) -> dict:
-    dataset = loaded.dataset
-    ratings = {}
-    if source is not dataset:
-        names = ("num_ratings", "unknown_movies", "unknown_ratings", "fingerprint")
-        option = "--user-features" if options.ratings is None else "--ratings"
-        facts = {name: getattr(source, name) for name in names}
-        ratings = {"ratings": {"file": source.directory.name, "option": option, **facts}}
-    return {
-        "objective": loaded.config.objective,
-        "dim": encoder.movies.vector.shape[1],
-        "dtype": options.dtype,
-        "users": source.num_users,
-        "movies": len(movies.ids),
-        "cold_users": int((source.cold if isinstance(source, NewUsers) else loaded.cold_users).sum()),
-        "cold_movies": int(movies.cold(loaded).sum()),
-        **({} if movies.new is None else {"new_movies": len(movies.new)}),
-        **loaded.scoring(),
-        "offset": float(encoder.offset),
-        "model_fingerprint": loaded.info.fingerprint,
-        "dataset_fingerprint": dataset.fingerprint,
-        "interest_fingerprint": loaded.interest_fingerprint,
-        "run": str(loaded.directory.parents[1].resolve()),
-        "data": str(dataset.directory.resolve()),
-        **ratings,
-    }

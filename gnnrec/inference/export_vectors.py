@@ -16,7 +16,10 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
+from gnnrec.inference.numpy_users.encoder import NumpyEncoder
+from gnnrec.inference.numpy_users.parts import UserParts
 from gnnrec.inference.ratings_file import RatingsFile
+from gnnrec.inference.reasons.known import known_features, known_ratings, parts_of_stored
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
 from gnnrec.utils.resource_errors import reraise_out_of_memory
@@ -43,7 +46,7 @@ class ExportVectors:
 
     def __init__(self, directory: Path, data: Path | None = None, file: RatingsFile | None = None):
         self.directory, self.manifest = Path(directory), read_manifest(Path(directory))
-        self.num_users = self.manifest["users"]
+        self.num_users, self._file = self.manifest["users"], file
         dataset = _dataset(self.directory, self.manifest, data)
         new = self._read(self._opened(_NEW_MOVIES), _NEW_MOVIES) if self.manifest.get("new_movies") else None
         self.catalog = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset), new)
@@ -113,6 +116,24 @@ class ExportVectors:
             row += len(users)
         ids, vectors, bias = zip(*blocks)
         return UserBlock(pa.concat_arrays(list(ids)), np.concatenate(vectors), np.concatenate(bias))
+
+    def user_parts(self, row: int) -> UserParts:
+        """Splits the vector of a user."""
+        encoder, users = self.encoder, self._embedded
+        rated = known_ratings(users, row, encoder.splits)
+        x = known_features(self.catalog.dataset, users, row) if encoder.feature_columns else None
+        return parts_of_stored(encoder, rated, x, self.block(range(row, row + 1)).vectors[0], row)
+
+    @cached_property
+    def encoder(self) -> NumpyEncoder:
+        """Encodes users from ratings."""
+        return NumpyEncoder.open(self.directory, self.manifest)
+
+    @cached_property
+    def _embedded(self) -> PreparedDataset | NewUsers:
+        """The users, with the ratings that they are embedded from: the catalog has all of known users of a file."""
+        dataset, file = self.catalog.dataset, self._file
+        return dataset if file is None else file.read(dataset, self.encoder.splits)
 
     def _group_of(self, row: int) -> tuple[pa.Table, int]:
         """Returns the row group that contains a row, and its first row."""

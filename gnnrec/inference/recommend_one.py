@@ -10,6 +10,7 @@ from gnnrec.inference.list_order import list_order
 from gnnrec.inference.movie_catalog import find_movie
 from gnnrec.inference.movie_ranker import MovieRanker, similar_rows, user_lists
 from gnnrec.inference.new_share import new_places
+from gnnrec.inference.reasons.explain import Names, Reasons, explain
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.inference.vector_source import VectorSource
@@ -29,6 +30,9 @@ class RankedMovies:
         scores: float32.
         name: Kind of score: ``rating``, ``interest``, ``score`` or ``similarity``.
         ratings: Predicted ratings, float32; None if the scores are ratings, or there are none.
+        reasons: The parts of each score; None if they are not wanted.
+        names: Ids and titles of all movies, for reasons.
+        why: Ratings to name among the reasons.
     """
 
     heading: list[str]
@@ -37,15 +41,25 @@ class RankedMovies:
     scores: np.ndarray
     name: str
     ratings: np.ndarray | None = None
+    reasons: list[Reasons] | None = None
+    names: Names | None = None
+    why: int = 0
 
     def lines(self) -> list[str]:
         """Formats the heading and the list, one line per entry."""
         digits = 2 if self.name == "rating" else 4
         ratings = [""] * len(self.titles) if self.ratings is None else [f"  {rating:.2f}" for rating in self.ratings]
-        numbered = enumerate(zip(self.scores, ratings, self.titles), 1)
-        return self.heading + [
-            f"{rank:4}  {score:.{digits}f}{rating}  {title}" for rank, (score, rating, title) in numbered
-        ]
+        lines = list(self.heading)
+        for place, (score, rating, title) in enumerate(zip(self.scores, ratings, self.titles)):
+            lines.append(f"{place + 1:4}  {score:.{digits}f}{rating}  {title}")
+            if self.reasons is not None and self.names is not None:
+                lines += [f"        {line}" for line in self.reasons[place].lines(self.names, self.why)]
+        return lines
+
+    def why_dicts(self) -> list[dict]:
+        """Returns the parts of each score (:meth:`gnnrec.inference.reasons.explain.Reasons.as_dict`)."""
+        assert self.reasons is not None and self.names is not None
+        return [reasons.as_dict(self.names, self.why) for reasons in self.reasons]
 
 
 def recommend_one(source: VectorSource, options: RecommendOptions) -> RankedMovies:
@@ -58,7 +72,7 @@ def recommend_to_user(source: VectorSource, options: RecommendOptions) -> Ranked
 
     Args:
         source: The vectors.
-        options: ``user``, ``top``, ``order_by`` and filters.
+        options: ``user``, ``top``, ``order_by``, ``why`` and filters.
     """
     catalog, order = source.catalog, list_order(source.scoring, options.order_by)
     row = source.find(options.user)
@@ -75,7 +89,11 @@ def recommend_to_user(source: VectorSource, options: RecommendOptions) -> Ranked
         heading.append(f"who rated highest: {'; '.join(favorites)}")
     if ratings is not None:
         heading.append(f"rank, {order.name}, predicted rating, title")
-    return _ranked(source, heading, best[0], chosen[0], order.name, None if ratings is None else ratings[0])
+    ranked = _ranked(source, heading, best[0], chosen[0], order.name, None if ratings is None else ratings[0])
+    if not options.why:
+        return ranked
+    reasons = explain(order, user, source.user_parts(row), best[0])
+    return dataclasses.replace(ranked, reasons=reasons, names=catalog, why=options.why)
 
 
 def find_similar(source: VectorSource, options: RecommendOptions) -> RankedMovies:

@@ -30,6 +30,8 @@ class RecommendOptions(SourceOptions):
         new_movies: Include movies without training ratings, whose vectors come from their features alone.
         new_share: Share of the places of each list that new movies get, whatever their scores are: the best ones, in
             the order of scores; by default as many as their scores bring.
+        why: With --user, split each score into parts that add up to it, and name so many of the user's ratings: those
+            that change it most; 0 for no reasons.
         part_rows: Users in a Parquet file, with --all.
         overwrite: Replace other recommendations in the output directory, with --all.
     """
@@ -46,6 +48,7 @@ class RecommendOptions(SourceOptions):
     min_ratings: int = bounded(0, least=0)
     new_movies: bool = False
     new_share: float | None = bounded(None, least=0, most=1)
+    why: int = bounded(0, least=0)
     part_rows: int = bounded(10_000, least=1)
     overwrite: bool = False
 
@@ -66,5 +69,7 @@ class RecommendOptions(SourceOptions):
             raise UserError(f"--order-by {self.order_by} is for --user and --all: leave it out with --similar-to")
         if self.new_share is not None and (not self.new_movies or self.similar_to is not None):
             raise UserError(f"--new-share {self.new_share:g} is for lists with --new-movies: add that, or leave it out")
+        if self.why and self.user is None:
+            raise UserError(f"--why {self.why} is for one user: pass --user, or leave it out")
         if self.min_year is not None and self.max_year is not None and self.min_year > self.max_year:
             raise UserError(f"--min-year {self.min_year} is after --max-year {self.max_year}")

@@ -13,7 +13,10 @@ from gnnrec.errors import UserError
 from gnnrec.inference.load import load_run
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
 from gnnrec.inference.new_movies import AllMovies, catalog_table, find_new_movies
+from gnnrec.inference.numpy_users.encoder import NumpyEncoder
+from gnnrec.inference.numpy_users.parts import UserParts
 from gnnrec.inference.ratings_file import RatingsFile
+from gnnrec.inference.reasons.of_run import parts_of_run, run_encoder
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
 
@@ -82,6 +85,14 @@ class RunVectors:
         if not (np.isfinite(vectors).all() and np.isfinite(bias).all()):
             raise UserError(f"{self._run}: user vectors are NaN or infinite: the model diverged, train it again")
         return UserBlock(self.catalog.users.slice(rows.start, len(rows)), vectors, bias)
+
+    def user_parts(self, row: int) -> UserParts:
+        """Splits the vector of a user."""
+        return parts_of_run(self._loaded, self._numpy, self._users, row)
+
+    @cached_property
+    def _numpy(self) -> NumpyEncoder:
+        return run_encoder(self._loaded, self._encoder)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

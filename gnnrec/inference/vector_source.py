@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from gnnrec.inference.movie_catalog import MovieCatalog
+from gnnrec.inference.numpy_users.parts import UserParts
 from gnnrec.inference.scoring import Scoring
 
 
@@ -59,3 +60,10 @@ class VectorSource(Protocol):
 
     def block(self, rows: range) -> UserBlock:
         """Reads users by global rows; no collective."""
+
+    def user_parts(self, row: int) -> UserParts:
+        """Splits the vector of a user into what its ratings and other parts add to it; no collective.
+
+        Raises:
+            UserError: The source cannot do so.
+        """

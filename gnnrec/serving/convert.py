@@ -18,7 +18,9 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST
+from gnnrec.inference.export_index import NAME as INDEX
 from gnnrec.inference.export_vectors import ExportVectors, read_manifest
+from gnnrec.inference.numpy_users.encoder import FOLDER
 from gnnrec.serving.tables import IdTable, TextTable, write_array
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular, irregularity, read_json
@@ -27,8 +29,10 @@ SERVED = "served.json"
 FORMAT, FORMAT_VERSION = "gnnrec-served", 1
 #: Users that are read at a time.
 _USERS = 65536
-#: Directory of the encoder of new users, and file of the index, of an export.
-ENCODER, INDEX = "encoder", "movies.faiss"
+
+
+#: Array of the features of users, where reasons need them.
+FEATURES = "user_features"
 
 
 def converted_path(export: Path, cache: Path | None = None) -> Path:
@@ -112,7 +116,7 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _check_sums(export: Path, manifest: dict[str, Any]) -> None:
     """Raises a :class:`UserError` about a file that does not match the manifest; formats that are not used may."""
-    used = ("users/", "movies/", "head.npz", "new_movies.parquet", f"{ENCODER}/", INDEX)
+    used = ("users/", "movies/", "head.npz", "new_movies.parquet", f"{FOLDER}/", INDEX)
     for name, entry in manifest["files"].items():
         if name.startswith(used):
             check_regular(export / name, "export again")
@@ -140,7 +144,7 @@ def _write(source: ExportVectors, place: Path) -> None:
     write_array(place, "genre_codes", codes)
     _write_users(source, place)
     for name in manifest["files"]:
-        if name.startswith(f"{ENCODER}/") or name == INDEX:
+        if name.startswith(f"{FOLDER}/") or name == INDEX:
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.directory / name, place / name)
 
@@ -168,6 +172,9 @@ def _write_users(source: ExportVectors, place: Path) -> None:
     vectors.flush()
     write_array(place, "user_bias", bias)
     IdTable.write(place, "user_ids", ids)
+    features = source.catalog.dataset.features("user")
+    if manifest.get("encoder") is not None and source.encoder.feature_columns and features is not None:
+        write_array(place, FEATURES, features.read(0, users))
     ratings.check()
     for name in ("user_ptr", "movie", "rating", "split", "timestamp"):
         if (array := getattr(ratings, name)) is not None:

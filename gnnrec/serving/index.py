@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from gnnrec.inference.export_index import NAME
 from gnnrec.inference.movie_ranker import MovieRanker
 from gnnrec.inference.scoring import Scoring
-from gnnrec.serving.convert import INDEX
 
 #: Up to so many movies one product with all of them is as fast, and exact.
 FEW_MOVIES = 100_000
@@ -56,12 +56,12 @@ class MovieIndex:
 
 def open_index(directory: Path, manifest: dict[str, Any], scoring: Scoring) -> MovieIndex | None:
     """Opens the index of a converted export; None where it has none, where faiss is missing, or for few movies."""
-    if INDEX not in manifest["files"] or len(scoring.bias) <= FEW_MOVIES or "index" not in manifest:
+    if NAME not in manifest["files"] or len(scoring.bias) <= FEW_MOVIES or "index" not in manifest:
         return None
     try:
         import faiss
     except ImportError:
         return None
     faiss.omp_set_num_threads(1)
-    index = faiss.read_index(str(directory / INDEX))
+    index = faiss.read_index(str(directory / NAME))
     return MovieIndex(index, WIDER * int(manifest["index"].get("ef_search", 0)))

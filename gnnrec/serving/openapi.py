@@ -7,7 +7,7 @@ from typing import Any
 
 from gnnrec._version import __version__
 from gnnrec.serving.parameters import RequestParameter
-from gnnrec.serving.requests import LIST, SCORE, SEARCH, SIMILAR, USER
+from gnnrec.serving.requests import LIST, RATING, SCORE, SEARCH, SIMILAR, USER
 
 _MOVIE = {
     "type": "object",
@@ -25,8 +25,8 @@ _RATINGS = {
     "type": "array",
     "items": {
         "type": "object",
-        "properties": {"movie": {"type": ["integer", "string"]}, "rating": {"type": "number"}},
-        "required": ["movie", "rating"],
+        "properties": {parameter.name: parameter.schema() for parameter in RATING},
+        "required": [parameter.name for parameter in RATING if parameter.required],
     },
 }
 _LIST = {

@@ -90,10 +90,12 @@ class NewUser:
     Attributes:
         movies: Ids of the rated movies.
         ratings: float32 ``[ratings]``.
+        times: Seconds since 1970, int64 ``[ratings]``; None if one is unknown.
     """
 
     movies: tuple[str, ...]
     ratings: np.ndarray
+    times: np.ndarray | None = None
 
 
 def list_request(values: dict[str, Any]) -> ListRequest:
@@ -173,13 +175,15 @@ def _user(entry: Any) -> str | NewUser:
         raise RequestError(400, 'ratings: send a list of objects such as {"movie": 1, "rating": 4.5}')
     if len(ratings) > MOST_RATINGS:
         raise RequestError(413, f"ratings has {len(ratings)} entries: send at most {MOST_RATINGS}")
-    rows = [parse_json(_RATING, rating) if isinstance(rating, dict) else _bad_rating(rating) for rating in ratings]
-    return NewUser(tuple(row["movie"] for row in rows), np.array([row["rating"] for row in rows], np.float32))
+    rows = [parse_json(RATING, rating) if isinstance(rating, dict) else _bad_rating(rating) for rating in ratings]
+    times = None if any(row["time"] is None for row in rows) else np.array([row["time"] for row in rows], np.int64)
+    return NewUser(tuple(row["movie"] for row in rows), np.array([row["rating"] for row in rows], np.float32), times)
 
 
-_RATING = (
+RATING = (
     RequestParameter("movie", "id", "Send the id of the rated movie.", required=True),
     RequestParameter("rating", "number", "Send the rating.", None, -1e30, 1e30, required=True),
+    RequestParameter("time", "integer", "Seconds since 1970.", None, -(2**62), 2**62),
 )
 
 
@@ -187,13 +191,13 @@ def _bad_rating(rating: Any) -> dict[str, Any]:
     raise RequestError(400, f'ratings: {str(rating)[:60]} is no object such as {{"movie": 1, "rating": 4.5}}')
 
 
-def rated_rows(user: NewUser, movies: MovieTable, scale: tuple[float, float] | None) -> np.ndarray:
+def rated_rows(user: NewUser, movies: MovieTable, scale: tuple[float, float]) -> np.ndarray:
     """Returns the rows of a new user's rated movies, int64 ``[ratings]``.
 
     Args:
         user: The user.
         movies: The movies.
-        scale: Lowest and highest rating; None for any.
+        scale: Lowest and highest rating.
 
     Raises:
         RequestError: An unknown movie, one that comes twice, or a rating off the scale.
@@ -202,6 +206,6 @@ def rated_rows(user: NewUser, movies: MovieTable, scale: tuple[float, float] | N
     if len(np.unique(rows)) < len(rows):
         twice = next(movie for movie in user.movies if user.movies.count(movie) > 1)
         raise RequestError(400, f"ratings: movie {twice} comes twice: send it once")
-    if scale is not None and len(off := user.ratings[(user.ratings < scale[0]) | (user.ratings > scale[1])]):
+    if len(off := user.ratings[(user.ratings < scale[0]) | (user.ratings > scale[1])]):
         raise RequestError(400, f"ratings: {off[0]:g} is off the scale of {scale[0]:g} to {scale[1]:g}")
     return rows

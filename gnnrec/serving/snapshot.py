@@ -12,10 +12,10 @@ import numpy as np
 from gnnrec.errors import UserError
 from gnnrec.inference.list_order import OrderBy, list_order
 from gnnrec.inference.movie_ranker import MovieRanker
+from gnnrec.inference.numpy_users.encoder import NumpyEncoder
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
-from gnnrec.serving.convert import FORMAT_VERSION, SERVED, is_converted
-from gnnrec.serving.encoders import NewUserEncoder, open_encoder
+from gnnrec.serving.convert import FEATURES, FORMAT_VERSION, SERVED, is_converted
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.index import MovieIndex, open_index
 from gnnrec.serving.movie_table import MovieTable
@@ -99,9 +99,13 @@ class Snapshot:
         return sum(self._arrays.values())
 
     @cached_property
-    def encoder(self) -> NewUserEncoder | None:
+    def encoder(self) -> NumpyEncoder | None:
         """Encoder of new users; None where the export has none."""
-        return open_encoder(self.directory, self.manifest)
+        return None if self.manifest.get("encoder") is None else NumpyEncoder.open(self.directory, self.manifest)
+
+    def user_features(self, row: int) -> np.ndarray | None:
+        """Returns the features of a known user, float32 ``[columns]``; None without."""
+        return self._map(FEATURES)[row] if f"{FEATURES}.npy" in self._arrays else None
 
     @cached_property
     def index(self) -> MovieIndex | None:

@@ -11,6 +11,8 @@ from gnnrec.serving.errors import RequestError
 from gnnrec.serving.requests import NewUser, rated_rows
 from gnnrec.serving.snapshot import Snapshot
 
+_NOTHING = np.empty(0, np.int64)
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -19,14 +21,14 @@ class Target:
     Attributes:
         user: The vector.
         rated: Rows of rated movies, which are not recommended.
-        ratings: Their ratings, float32.
         row: Row of a known user; None for a new one.
+        sent: Rows, ratings and times (None if unknown) that the vector of a new user was computed from.
     """
 
     user: UserBlock
     rated: np.ndarray
-    ratings: np.ndarray
     row: int | None
+    sent: tuple[np.ndarray, np.ndarray, np.ndarray | None] = (_NOTHING, _NOTHING, None)
 
 
 def find_target(snapshot: Snapshot, user: str | NewUser) -> Target:
@@ -37,15 +39,14 @@ def find_target(snapshot: Snapshot, user: str | NewUser) -> Target:
     """
     if isinstance(user, str):
         row = snapshot.find_user(user)
-        own = snapshot.rated.of(row)
-        return Target(snapshot.user(row), snapshot.rated.movie[own], snapshot.rated.rating[own], row)
+        return Target(snapshot.user(row), snapshot.rated.movie[snapshot.rated.of(row)], row)
     encoder = snapshot.encoder
     if encoder is None:
         raise RequestError(
             400, "ratings: this export has no encoder of new users, ask for known ones or export it again"
         )
-    rows = rated_rows(user, snapshot.movies, getattr(encoder, "rating_scale", snapshot.scoring.scale))
-    sends = rows < encoder.num_movies
-    encoded = encoder.encode(rows[sends], user.ratings[sends])
-    block = UserBlock(None, np.asarray(encoded.vector, np.float32)[None], np.array([encoded.bias], np.float32))
-    return Target(block, rows, user.ratings, None)
+    rows = rated_rows(user, snapshot.movies, encoder.rating_scale)
+    sends = rows < encoder.num_movies  # movies that are not in the dataset send no messages
+    sent = rows[sends], user.ratings[sends], None if user.times is None else user.times[sends]
+    encoded = encoder.encode(*sent)
+    return Target(UserBlock(None, encoded.vector[None], np.array([encoded.bias], np.float32)), rows, None, sent)

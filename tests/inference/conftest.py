@@ -42,5 +42,5 @@ def whole(mlp_run, tmp_path_factory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     exported(mlp_run, out, **OPTIONS)
     files = content(out)
-    assert len(files) == 4 + 3 + 2
+    assert len(files) == 4 + 3 + 2 + 3  # users, movies, manifest and head, encoder
     return files

@@ -48,7 +48,7 @@ def out(request, run, tmp_path_factory) -> Path:
 def test_all_files_exist_and_are_in_the_manifest(out):
     manifest = ExportDirectory(out).manifest()
     assert manifest["formats"] == ["parquet", "npy", "faiss"]
-    assert set(names(out)) == FILES | {"manifest.json", "users", "movies"}
+    assert set(names(out)) == FILES | {"manifest.json", "users", "movies", "encoder"}
     assert set(manifest["files"]) == {name for name in content(out) if name != "manifest.json"}
 
 

@@ -92,7 +92,7 @@ def test_an_export_killed_repeatedly_is_finished(run, whole, loaded_once, tmp_pa
 
 def unfinished(run: Path, out: Path) -> None:
     """Makes an export with all parts and without manifest."""
-    assert killed(run, out, 20)
+    assert killed(run, out, 26)
     assert len(list(out.glob("users/*.parquet"))) == 4 and not (out / "manifest.json").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_killed_removal_can_be_repeated(run, whole, tmp_path, monkeypatch):
 
     def remove(path: Path) -> None:
         removed.append(path)
-        if len(removed) == 2:
+        if len(removed) == 3:
             raise Killed
         for file in path.rglob("*"):
             file.unlink()

@@ -54,7 +54,7 @@ def verify(*arguments: object) -> None:
 def test_an_undamaged_export_prints_one_line(whole, capsys, form):
     verify(*form.replace("DIR", str(whole)).split())
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"{whole}: OK, {USERS} users and {MOVIES} movies, {DIM} x float32, 14 files of ")
+    assert line.startswith(f"{whole}: OK, {USERS} users and {MOVIES} movies, {DIM} x float32, 17 files of ")
     assert line.endswith("ids complete")
 
 

@@ -66,7 +66,7 @@ class BipartiteGATConv(BipartiteConv):
     @torch.no_grad()
     def freeze(self) -> None:
         with full_precision(self.att_src):
-            self._frozen = self._attention_matrices()
+            self._frozen = self.attention_matrices()
 
     def partial(
         self,
@@ -113,13 +113,13 @@ class BipartiteGATConv(BipartiteConv):
         """Returns the parts of the logits due to senders, receivers and rating levels, float ``[..., heads]``."""
         dtype, own = self.att_src.dtype, None
         with full_precision(inputs.value):
-            of_senders, of_receivers = self._attention_matrices() if self._frozen is None else self._frozen
+            of_senders, of_receivers = self.attention_matrices() if self._frozen is None else self._frozen
             sender = inputs.value.to(dtype) @ of_senders
             if of_receivers is not None:
                 own = receiver.to(dtype) @ of_receivers
         return sender, own, self.att_rating
 
-    def _attention_matrices(self) -> tuple[Tensor, Tensor | None]:
+    def attention_matrices(self) -> tuple[Tensor, Tensor | None]:
         """Returns what the states of senders, and of receivers, are multiplied by, float ``[channels, heads]``."""
         of_senders = _by_head(self.att_src)
         if self.lin_receiver is None:

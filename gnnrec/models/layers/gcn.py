@@ -30,7 +30,7 @@ class BipartiteGCNConv(BipartiteConv):
         self.self_loops = self_loops
 
     def sender_weight(self, degree: Tensor) -> Tensor:
-        return self.scale * self._inverse_sqrt(degree.double())
+        return self.scale * self.inverse_sqrt(degree.double())
 
     def partial(
         self,
@@ -40,16 +40,16 @@ class BipartiteGCNConv(BipartiteConv):
         world: World | None,
         shift: Tensor | None = None,
     ) -> PartialSums:
-        return PartialSums(self.sum_messages(inputs, messages, self._inverse_sqrt(messages.sender_degree)))
+        return PartialSums(self.sum_messages(inputs, messages, self.inverse_sqrt(messages.sender_degree)))
 
     def finish(self, partial: PartialSums, receiver: Tensor | None, messages: Messages) -> Tensor:
-        scale = self._inverse_sqrt(messages.degree)
+        scale = self.inverse_sqrt(messages.degree)
         out = self.scaled_with_bias(partial.numerator, scale)
         if self.self_loops:
             out = out + self.lin_value(receiver) * scale.square().unsqueeze(1)
         return out
 
-    def _inverse_sqrt(self, degree: Tensor) -> Tensor:
+    def inverse_sqrt(self, degree: Tensor) -> Tensor:
         """Computes ``1 / sqrt(degree)``, and 0 where the degree is 0."""
         return inverse_root(degree, int(self.self_loops))
 
