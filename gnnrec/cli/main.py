@@ -51,6 +51,7 @@ _OUT = ("out", "directory to make")
 _DATA = ("data", "prepared dataset")
 _RUN = ("run", "run directory")
 _SOURCE = ("path", "run directory or export")
+_SERVED = ("path", "export, or directory of generations")
 
 
 def _prepare() -> tuple[type, Runner]:
@@ -226,11 +227,7 @@ COMMANDS = {
         _update,
     ),
     "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
-    "serve": Command(
-        "answer over HTTP from an export, and from the next one once it is there",
-        ("path", "export, or directory of generations"),
-        _serve,
-    ),
+    "serve": Command("answer over HTTP from an export, and from the next one once it is there", _SERVED, _serve),
     "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),
     "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }

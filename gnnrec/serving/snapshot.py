@@ -140,7 +140,7 @@ class Snapshot:
         """Returns the row of a known user.
 
         Raises:
-            RequestError: Nobody has this id.
+            RequestError: No user has this id.
         """
         row = self.users.find(user)
         if row is None:

@@ -54,7 +54,7 @@ class Service:
 @contextlib.contextmanager
 def served(path: Path, *options: str, environment: dict[str, str] | None = None) -> Iterator[Service]:
     """Starts a service on a free port, and stops it."""
-    words = [*GNNREC, "serve", str(path), "--port", "0", *options]
+    words = [*GNNREC, "serve", str(path), *options, "--port", "0"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | (environment or {})
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
