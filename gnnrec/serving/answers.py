@@ -28,18 +28,24 @@ def near_rows(snapshot: Snapshot, request: ListRequest, target: Target) -> np.nd
     return snapshot.index.near(target.user.vectors[0], _listed(request), target.rated)
 
 
-def best_movies(snapshot: Snapshot, request: ListRequest, target: Target, scores: np.ndarray | None) -> Lists:
+def best_movies(
+    snapshot: Snapshot,
+    request: ListRequest,
+    target: Target,
+    scores: np.ndarray | None = None,
+    near: np.ndarray | None = None,
+) -> Lists:
     """Returns the movies of a page as :func:`gnnrec.inference.movie_ranker.user_lists` does.
 
     Args:
         snapshot: The vectors.
         request: The list.
         target: The user.
-        scores: The user's row of :meth:`gnnrec.inference.movie_ranker.MovieRanker.scores`; None to let the index
-            find the movies, or to compute it.
+        scores: The user's row of :meth:`gnnrec.inference.movie_ranker.MovieRanker.scores`, if it is there.
+        near: Result of :func:`near_rows`, if it is there.
     """
-    ranker, near = snapshot.ranker(request.order_by), None
-    if scores is None:
+    ranker = snapshot.ranker(request.order_by)
+    if scores is None and near is None:
         near = near_rows(snapshot, request, target)
     if near is not None:
         lists = ranker.lists_among(target.user, near, _listed(request))
@@ -61,14 +67,20 @@ def _listed(request: ListRequest) -> int:
 
 
 def list_answer(
-    snapshot: Snapshot, request: ListRequest, target: Target, scores: np.ndarray | None = None
+    snapshot: Snapshot,
+    request: ListRequest,
+    target: Target,
+    scores: np.ndarray | None = None,
+    near: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Returns the page of a user: ``user`` for known ones, ``score``, ``page``, ``movies``; arguments as above.
+    """Returns the page of a user: ``user`` for known ones, ``score``, ``page``, ``movies``.
+
+    Arguments are those of :func:`best_movies`.
 
     Raises:
         RequestError: Unknown genres or ids, or reasons that the model cannot give.
     """
-    chosen, rows, ratings = best_movies(snapshot, request, target, scores)
+    chosen, rows, ratings = best_movies(snapshot, request, target, scores, near)
     movies = [snapshot.movies.describe(row) for row in rows[0].tolist()]
     _add(movies, "score", chosen[0])
     if ratings is not None:

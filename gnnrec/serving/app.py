@@ -197,8 +197,9 @@ class ServingApp:
 
     async def _one(self, snapshot: Snapshot, wanted: ListRequest, target: Target) -> dict[str, Any]:
         """Answers one user, together with others that ask at the same time where all movies are scored."""
-        if snapshot.index is not None and near_rows(snapshot, wanted, target) is not None:
-            return list_answer(snapshot, wanted, target)
+        near = near_rows(snapshot, wanted, target)
+        if near is not None:
+            return list_answer(snapshot, wanted, target, near=near)
         scores = await self._batcher.scores(snapshot.ranker(wanted.order_by), target.user.vectors)
         return list_answer(snapshot, wanted, target, scores)
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST
-from gnnrec.inference.export_index import NAME as INDEX
 from gnnrec.inference.export_vectors import ExportVectors, read_manifest
 from gnnrec.inference.numpy_users.encoder import FOLDER
+from gnnrec.serving.index import SAMPLE_USERS, write_index
 from gnnrec.serving.tables import IdTable, TextTable, write_array
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular, irregularity, read_json
@@ -85,10 +85,10 @@ def convert(export: Path, cache: Path | None = None, data: Path | None = None) -
     source = ExportVectors(export, data)
     try:
         with files.complete_directory(target, overwrite=True) as place:
-            _write(source, place)
+            index = _write(source, place)
             arrays = {str(path.relative_to(place)): path.stat().st_size for path in _files(place)}
             served = {"format": FORMAT, "format_version": FORMAT_VERSION, "export": manifest, "arrays": arrays}
-            served |= {"genres": _genres(source)[0], "place": str(export)}
+            served |= {"genres": _genres(source)[0], "place": str(export), "index": index}
             files.write_text(place / SERVED, json.dumps(served))
     except UserError as error:
         if cache is None and "cannot write there" in str(error):
@@ -116,7 +116,7 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _check_sums(export: Path, manifest: dict[str, Any]) -> None:
     """Raises a :class:`UserError` about a file that does not match the manifest; formats that are not used may."""
-    used = ("users/", "movies/", "head.npz", "new_movies.parquet", f"{FOLDER}/", INDEX)
+    used = ("users/", "movies/", "head.npz", "new_movies.parquet", f"{FOLDER}/")
     for name, entry in manifest["files"].items():
         if name.startswith(used):
             check_regular(export / name, "export again")
@@ -124,7 +124,8 @@ def _check_sums(export: Path, manifest: dict[str, Any]) -> None:
                 raise UserError(f"{export / name} does not match its checksum: export again")
 
 
-def _write(source: ExportVectors, place: Path) -> None:
+def _write(source: ExportVectors, place: Path) -> dict[str, Any]:
+    """Writes all arrays; returns the entry of the index."""
     manifest, catalog, scoring = source.manifest, source.catalog, source.scoring
     write_array(place, "movies", scoring.movies)
     write_array(place, "movie_bias", scoring.bias)
@@ -144,9 +145,12 @@ def _write(source: ExportVectors, place: Path) -> None:
     write_array(place, "genre_codes", codes)
     _write_users(source, place)
     for name in manifest["files"]:
-        if name.startswith(f"{FOLDER}/") or name == INDEX:
+        if name.startswith(f"{FOLDER}/"):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.directory / name, place / name)
+    step = max(1, source.num_users // SAMPLE_USERS)
+    sample = np.load(place / "users.npy", mmap_mode="r")[::step][:SAMPLE_USERS].astype(np.float32)
+    return write_index(scoring, sample, place)
 
 
 def _genres(source: ExportVectors) -> tuple[list[str], np.ndarray, np.ndarray]:

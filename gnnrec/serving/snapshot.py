@@ -71,6 +71,7 @@ class Snapshot:
             raise UserError(f"{self.directory} is of another version: remove it and start again")
         self.manifest: dict[str, Any] = served["export"]
         self.place, self.generation = served["place"], self.directory.name[:12]
+        self._index: dict[str, Any] = served["index"]
         self._arrays: dict[str, int] = served["arrays"]
         self.movies = MovieTable(self._map, served["genres"])
         self.users = IdTable.open(self._map, "user_ids")
@@ -109,8 +110,8 @@ class Snapshot:
 
     @cached_property
     def index(self) -> MovieIndex | None:
-        """Index of the movies; None where the export has none, or so few movies that it gains nothing."""
-        return open_index(self.directory, self.manifest, self.scoring)
+        """Index of the movies; None where they are so few that it gains nothing, or faiss is missing."""
+        return open_index(self.directory, self._index)
 
     @cached_property
     def own(self) -> Scoring:

@@ -180,6 +180,7 @@ class Supervisor:
 
 def _convert(sender: Connection, path: Path, cache: Path | None, data: Path | None) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    os.nice(10)  # workers answer meanwhile
     try:
         sender.send((True, str(convert(find_export(path), cache, data))))
     except UserError as error:

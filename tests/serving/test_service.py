@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serve_fuzz import random_bytes
 from gnnrec.errors import UserError
 from gnnrec.serving.serve import ServeOptions, serve
 from tests.end_to_end.commands import GNNREC, fail_with_one_line, succeed
 from tests.serving.float_export import make_float_export
-from tests.serving.fuzz import random_bytes
 from tests.serving.service import Service, served
 from tests.serving.test_swaps import link, point  # noqa: F401
 

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import numpy as np
 
-from tests.serving.client import Question
+
+@dataclasses.dataclass(frozen=True)
+class FuzzedRequest:
+    """A request.
+
+    Attributes:
+        path: Path and query.
+        body: Body; None for none.
+        method: Method; None for GET, or POST with a body.
+    """
+
+    path: str
+    body: bytes | None = None
+    method: str | None = None
+
 
 _PATHS = [
     "/recommend",
@@ -44,7 +59,7 @@ _VALUES = [
 ]  # fmt: skip
 
 
-def random_question(seed: int) -> Question:
+def random_request(seed: int) -> FuzzedRequest:
     """Returns a request."""
     rng = np.random.default_rng(seed)
     pick = lambda values: values[rng.integers(len(values))]  # noqa: E731
@@ -54,10 +69,10 @@ def random_question(seed: int) -> Question:
         some = [_FITTING[place] for place in rng.permutation(len(_FITTING))[: rng.integers(0, 5)]]
         words = [_quoted(pick(_WORDS), rng) if rng.random() < 0.1 else word for _, word in some]
         query = "&".join(f"{name}={word}" for (name, _), word in zip(some, words))
-        return Question(f"{pick(['/recommend?user=7', '/similar?movie=2'])}&{query}")
+        return FuzzedRequest(f"{pick(['/recommend?user=7', '/similar?movie=2'])}&{query}")
     query = "&".join(f"{_quoted(pick(_NAMES), rng)}={_quoted(pick(_WORDS), rng)}" for _ in range(rng.integers(0, 5)))
     if rng.random() < 0.5:
-        return Question(f"{path}?{query}", method=method)
+        return FuzzedRequest(f"{path}?{query}", method=method)
     body: Any = {pick(_NAMES): pick(_VALUES) for _ in range(rng.integers(0, 5))}
     if rng.random() < 0.5:
         body |= pick([{"user": 7}, {"ratings": [{"movie": 2, "rating": 1}]}, {"users": [{"user": 7}]}])
@@ -72,7 +87,7 @@ def random_question(seed: int) -> Question:
         content = bytes(damaged)
     if rng.random() < 0.02:
         content = b"[" * 100_000
-    return Question(f"{path}?{query}" if rng.random() < 0.1 else path, content, method)
+    return FuzzedRequest(f"{path}?{query}" if rng.random() < 0.1 else path, content, method)
 
 
 def _quoted(text: str, rng: np.random.Generator) -> str:
@@ -84,11 +99,11 @@ def _quoted(text: str, rng: np.random.Generator) -> str:
 def random_bytes(seed: int) -> bytes:
     """Returns a request as bytes, valid up to some damage, or none at all."""
     rng = np.random.default_rng(seed)
-    question = random_question(seed)
-    body = question.body or b""
-    method = question.method or ("POST" if body else "GET")
+    request = random_request(seed)
+    body = request.body or b""
+    method = request.method or ("POST" if body else "GET")
     length = len(body) if rng.random() < 0.8 else int(rng.integers(-5, 10**9))
-    head = f"{method} {question.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    head = f"{method} {request.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
     content = bytearray(head.encode("utf-8", "surrogateescape") + body)
     for _ in range(rng.integers(0, 4)):
         place = int(rng.integers(0, len(content) + 1))
