@@ -119,7 +119,7 @@ def steady(port: int, requests: list[bytes], rate: float, check: Check, retries:
 
     async def load() -> Outcome:
         pool, outcome, loop = _Pool(port), Outcome(), asyncio.get_running_loop()
-        started = loop.time() + 0.05
+        started = time.perf_counter() + 0.05
 
         async def one(number: int, due: float) -> None:
             await _judged(pool, number, requests[number], check, retries, due, outcome)
@@ -127,11 +127,11 @@ def steady(port: int, requests: list[bytes], rate: float, check: Check, retries:
         tasks = []
         for number in range(len(requests)):
             due = started + number / rate
-            if (wait := due - loop.time()) > 0:
+            if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
             tasks.append(loop.create_task(one(number, due)))
         await asyncio.gather(*tasks)
-        outcome.seconds = loop.time() - started
+        outcome.seconds = time.perf_counter() - started
         return outcome
 
     return uvloop.run(load())
@@ -154,11 +154,11 @@ def saturating(port: int, requests: list[bytes], connections: int, check: Check,
 
         async def work() -> None:
             for number in numbers:
-                await _judged(pool, number, requests[number], check, retries, loop.time(), outcome)
+                await _judged(pool, number, requests[number], check, retries, time.perf_counter(), outcome)
 
-        started = loop.time()
+        started = time.perf_counter()
         await asyncio.gather(*(work() for _ in range(connections)))
-        outcome.seconds = loop.time() - started
+        outcome.seconds = time.perf_counter() - started
         return outcome
 
     return uvloop.run(load())
@@ -174,7 +174,7 @@ async def _judged(
         except (OSError, asyncio.TimeoutError):
             failed = True
         if not failed:
-            outcome.latencies.append(asyncio.get_running_loop().time() - due)
+            outcome.latencies.append(time.perf_counter() - due)
             return
         if attempt < retries:
             outcome.retried += 1

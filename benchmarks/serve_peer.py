@@ -79,3 +79,9 @@ async def recommend(user: str, top: int = 10) -> Response:
         {"movie": ids[row], "title": titles[row], "score": score} for row, score in zip(rows.tolist(), scores.tolist())
     ]
     return Response(orjson.dumps({"user": user, "movies": movies}), media_type="application/json")
+
+
+@app.get("/ready")
+async def ready() -> Response:
+    """Answers once the vectors are in memory."""
+    return Response(b"ok")

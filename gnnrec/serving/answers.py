@@ -17,7 +17,7 @@ from gnnrec.serving.snapshot import Snapshot
 from gnnrec.serving.targets import Target
 
 
-def near_rows(snapshot: Snapshot, request: ListRequest, target: Target) -> np.ndarray | None:
+def find_near(snapshot: Snapshot, request: ListRequest, target: Target) -> np.ndarray | None:
     """Returns rows of movies among which the index finds the best ones; None where all movies have to be scored."""
     if snapshot.index is None or not snapshot.index.serves(snapshot.ranker(request.order_by)):
         return None
@@ -42,11 +42,11 @@ def best_movies(
         request: The list.
         target: The user.
         scores: The user's row of :meth:`gnnrec.inference.movie_ranker.MovieRanker.scores`, if it is there.
-        near: Result of :func:`near_rows`, if it is there.
+        near: Result of :func:`find_near`, if it is there.
     """
     ranker = snapshot.ranker(request.order_by)
     if scores is None and near is None:
-        near = near_rows(snapshot, request, target)
+        near = find_near(snapshot, request, target)
     if near is not None:
         lists = ranker.lists_among(target.user, near, _listed(request))
     else:

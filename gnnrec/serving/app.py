@@ -17,8 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from gnnrec.errors import UserError
 from gnnrec.serving.answers import (
+    find_near,
     list_answer,
-    near_rows,
     score_answer,
     search_answer,
     similar_answer,
@@ -197,7 +197,7 @@ class ServingApp:
 
     async def _one(self, snapshot: Snapshot, wanted: ListRequest, target: Target) -> dict[str, Any]:
         """Answers one user, together with others that ask at the same time where all movies are scored."""
-        near = near_rows(snapshot, wanted, target)
+        near = find_near(snapshot, wanted, target)
         if near is not None:
             return list_answer(snapshot, wanted, target, near=near)
         scores = await self._batcher.scores(snapshot.ranker(wanted.order_by), target.user.vectors)

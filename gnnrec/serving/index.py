@@ -74,8 +74,9 @@ class MovieIndex:
         import faiss
 
         faiss.omp_set_num_threads(1)
-        self._index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
-        self._index.nprobe = probes
+        index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        index.nprobe = probes
+        self._index = index
 
     def serves(self, ranker: MovieRanker) -> bool:
         """Returns whether it has the scores of an order: all columns, and no hidden units."""
