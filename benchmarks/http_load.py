@@ -149,7 +149,7 @@ def saturating(port: int, requests: list[bytes], connections: int, check: Check,
     """
 
     async def load() -> Outcome:
-        pool, outcome, loop = _Pool(port), Outcome(), asyncio.get_running_loop()
+        pool, outcome = _Pool(port), Outcome()
         numbers: Iterator[int] = iter(range(len(requests)))
 
         async def work() -> None:

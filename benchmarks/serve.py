@@ -41,7 +41,6 @@ from benchmarks.serve_million import write_million
 from benchmarks.serve_processes import Running, peer, service
 from gnnrec.serving.answers import best_movies, find_near
 from gnnrec.serving.convert import convert
-from gnnrec.serving.parameters import parse_query
 from gnnrec.serving.requests import LIST, list_request
 from gnnrec.serving.snapshot import Snapshot
 from gnnrec.serving.targets import find_target
@@ -138,7 +137,7 @@ class Bench:
         arrays = write_million(self.place / "million", movies, 20_000, 64)
         build = time.perf_counter() - started
         snapshot, hits = Snapshot(arrays), []
-        wanted = list_request(parse_query(LIST, [("top", str(TOP))]))
+        wanted = list_request(LIST.of_query([("top", str(TOP))]))
         for user in range(5, 5 + (20 if self.quick else 200)):
             target = find_target(snapshot, str(user))
             near = best_movies(snapshot, wanted, target, near=find_near(snapshot, wanted, target))

@@ -18,7 +18,6 @@ from starlette.routing import Mount, Route
 
 from gnnrec.serving.answers import list_answer
 from gnnrec.serving.app import ServingApp, create_app
-from gnnrec.serving.parameters import parse_json
 from gnnrec.serving.requests import LIST, list_request
 from gnnrec.serving.targets import find_target
 
@@ -26,7 +25,7 @@ from gnnrec.serving.targets import find_target
 def recommended(service: ServingApp, user: str, **wanted: object) -> list[dict]:
     """Returns movies for a known user, from the export that is served now."""
     snapshot = service.live.current
-    return list_answer(snapshot, list_request(parse_json(LIST, wanted)), find_target(snapshot, user))["movies"]
+    return list_answer(snapshot, list_request(LIST.of_json(wanted)), find_target(snapshot, user))["movies"]
 
 
 def application(export: str) -> Starlette:

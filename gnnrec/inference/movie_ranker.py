@@ -55,7 +55,7 @@ class MovieRanker:
 
         Args:
             user: One user.
-            candidates: Movies that may be in the list, bool ``[movies]``.
+            candidates: Movies that may be in the list, bool ``[movies]``; or rows of all that may not, int.
             top: Movies of the list.
             scores: The user's row of :meth:`scores`; None to compute it.
         """
@@ -80,12 +80,17 @@ class MovieRanker:
         """Returns the rows of the best candidates, and of all that rounding may have put behind them, ascending."""
         if count == 0:
             return np.empty(0, np.int64)
-        rows = np.flatnonzero(candidates)
-        if len(rows) <= count:
-            return rows
-        scores = np.where(candidates, scores, np.float32(-np.inf))
+        if candidates.dtype == bool:
+            if np.count_nonzero(candidates) <= count:
+                return np.flatnonzero(candidates)
+            scores = np.where(candidates, scores, np.float32(-np.inf))
+        else:
+            if len(scores) - len(candidates) <= count:
+                return np.setdiff1d(np.arange(len(scores)), candidates)
+            scores = scores.copy()
+            scores[candidates] = -np.inf
         last = np.partition(scores, len(scores) - count)[len(scores) - count]
-        return np.flatnonzero(scores >= last - self._slack(user))
+        return (scores >= last - self._slack(user)).nonzero()[0]
 
     def _slack(self, user: UserBlock) -> np.float32:
         """Returns twice the most that two computations of one score can differ by.
@@ -96,7 +101,7 @@ class MovieRanker:
         if self._first.head:
             return np.float32(0)  # computed alike in both places
         vector, (longest, bias) = user.vectors[0, self.order.columns], self._longest
-        return np.float32(2 * (len(vector) + 1) * _EPSILON * (float(np.linalg.norm(vector)) * longest + bias))
+        return np.float32(2 * (len(vector) + 1) * _EPSILON * (float(vector @ vector) ** 0.5 * longest + bias))
 
 
 def user_lists(
@@ -112,7 +117,7 @@ def user_lists(
     Args:
         ranker: The movies.
         user: One user.
-        candidates: Movies that may be in the list, bool ``[movies]``.
+        candidates: Movies that may be in the list, bool ``[movies]``; without ``new`` also rows of those that may not.
         top: Movies of the list.
         new: New movies, bool ``[movies]``, and the number of places that they get; None for no given number.
         scores: The user's row of :meth:`MovieRanker.scores`; None to compute it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from gnnrec.inference.new_share import Lists
 from gnnrec.serving.diversity import diverse_order, pool_size
 from gnnrec.serving.movie_table import Filters
 from gnnrec.serving.reasons import reasons_of
-from gnnrec.serving.requests import ListRequest
+from gnnrec.serving.requests import ListRequest, filters_of
 from gnnrec.serving.snapshot import Snapshot
 from gnnrec.serving.targets import Target
 
@@ -50,9 +49,12 @@ def best_movies(
     if near is not None:
         lists = ranker.lists_among(target.user, near, _listed(request))
     else:
-        allowed = candidates(snapshot, request.filters, request.allow, request.deny)
-        allowed[target.rated] = False
         new = None if request.new_places is None else (snapshot.movies.cold, request.new_places)
+        if new is None and not (request.allow or request.deny) and snapshot.movies.allowed(request.filters) is None:
+            allowed = target.rated  # of all movies only these may not
+        else:
+            allowed = candidates(snapshot, request.filters, request.allow, request.deny)
+            allowed[target.rated] = False
         lists = user_lists(ranker, target.user, allowed, _listed(request), new, scores)
     if request.diversity:
         order = diverse_order(lists[0][0], snapshot.own.movies[lists[1][0]], request.diversity, request.length)
@@ -104,8 +106,7 @@ def similar_answer(snapshot: Snapshot, values: dict[str, Any]) -> dict[str, Any]
         RequestError: An unknown movie or genre.
     """
     row = snapshot.movies.find("movie", values["movie"])
-    names = [field.name for field in dataclasses.fields(Filters)]
-    allowed = candidates(snapshot, Filters(**{name: values[name] for name in names}), values["allow"], values["deny"])
+    allowed = candidates(snapshot, filters_of(values), values["allow"], values["deny"])
     allowed[row] = False
     end = values["top"] * values["page"]
     rows, cosines = similar_rows(snapshot.own.movies, snapshot.lengths, row, allowed, end)

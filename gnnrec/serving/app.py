@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -28,14 +29,14 @@ from gnnrec.serving.errors import RequestError
 from gnnrec.serving.live import Live, WatchedExport
 from gnnrec.serving.metrics import CONTENT_TYPE, RequestMetrics
 from gnnrec.serving.openapi import description
-from gnnrec.serving.parameters import parse_json, parse_query
 from gnnrec.serving.requests import (
     LIST,
     MOST_IDS,
     SCORE,
     SEARCH,
     SIMILAR,
-    USER,
+    USER_LIST,
+    USER_SCORE,
     ListRequest,
     NewUser,
     check_filters,
@@ -175,9 +176,9 @@ class ServingApp:
         users: list[str | NewUser]
         if request.method == "POST":
             users, others, many = users_of_body(await self._body(request), self.limits.batch)
-            wanted = list_request(parse_json(LIST, others))
+            wanted = list_request(LIST.of_json(others))
         else:
-            values = parse_query((USER, *LIST), request.query_params.multi_items())
+            values = USER_LIST.of_query(_query(request))
             users, many = [values.pop("user")], False
             wanted = list_request(values)
         snapshot = self.live.snapshot(wanted.generation)
@@ -204,7 +205,7 @@ class ServingApp:
         return list_answer(snapshot, wanted, target, scores)
 
     async def _similar(self, request: Request) -> Response:
-        values = parse_query(SIMILAR, request.query_params.multi_items())
+        values = SIMILAR.of_query(_query(request))
         check_filters(values)
         snapshot = self.live.current
         return _json({"generation": snapshot.generation} | similar_answer(snapshot, values))
@@ -215,9 +216,9 @@ class ServingApp:
             users, others, many = users_of_body(await self._body(request), 1)
             if many:
                 raise RequestError(400, "users: send one user or ratings, and movie, a list of ids")
-            user, values = users[0], parse_json(SCORE[1:], others)
+            user, values = users[0], SCORE.of_json(others)
         else:
-            values = parse_query(SCORE, request.query_params.multi_items())
+            values = USER_SCORE.of_query(_query(request))
             user = values["user"]
         movies = values["movie"]
         if not 0 < len(movies) <= MOST_IDS:
@@ -227,7 +228,7 @@ class ServingApp:
         return _json({"generation": snapshot.generation} | score_answer(snapshot, target, movies))
 
     async def _search(self, request: Request) -> Response:
-        values = parse_query(SEARCH, request.query_params.multi_items())
+        values = SEARCH.of_query(_query(request))
         snapshot = self.live.current
         return _json({"generation": snapshot.generation} | search_answer(snapshot, values["q"], values["top"]))
 
@@ -247,6 +248,11 @@ class ServingApp:
 
     async def _page(self, request: Request) -> Response:
         return Response(_PAGE.read_bytes(), media_type="text/html")
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    """Returns the names and values of a query; Starlette's own way makes several dictionaries of them."""
+    return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 def _json(value: Any, status: int = 200) -> Response:

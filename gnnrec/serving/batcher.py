@@ -9,7 +9,7 @@ import numpy as np
 from gnnrec.inference.movie_ranker import MovieRanker
 
 #: Users in one product: more take longer than they save.
-MOST_USERS = 16
+MOST_USERS = 32
 #: Scores of a product: fewer users at a time where there are many movies.
 MOST_SCORES = 4_000_000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 #: Bounds of the buckets of times in seconds.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -34,10 +35,15 @@ class RequestMetrics:
             multiprocess_mode="mostrecent",
         )  # fmt: skip
 
+        self._children = lru_cache(maxsize=1000)(
+            lambda route, status: (self._requests.labels(route, str(status)), self._seconds.labels(route))
+        )
+
     def add(self, route: str, status: int, seconds: float) -> None:
         """Adds a request."""
-        self._requests.labels(route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        counted, timed = self._children(route, status)
+        counted.inc()
+        timed.observe(seconds)
 
     def text(self, users: int, movies: int, swapped: int, refused: int) -> bytes:
         """Returns all metrics in the text format of Prometheus."""

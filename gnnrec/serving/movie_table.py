@@ -12,6 +12,8 @@ from gnnrec.serving.tables import IdTable, Opener, TextTable, first_place
 
 #: Titles that the message about a title of several movies names.
 _EXAMPLES = 4
+#: Movies whose ids and titles are kept as objects of Python: the same ones are recommended again and again.
+_NAMES = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,7 @@ class MovieTable:
         self._genres, self._codes, self._pointer = genres, opened("genre_codes"), opened("genre_ptr")
         self._folded, self._order = TextTable.open(opened, "folded_titles"), opened("title_order")
         self._any_cold = bool(self.cold.any())
+        self._named = lru_cache(maxsize=_NAMES)(lambda row: (self.ids[row], self.titles[row]))
         self.allowed = lru_cache(maxsize=16)(self._allowed)
 
     def __len__(self) -> int:
@@ -163,7 +166,8 @@ class MovieTable:
 
     def describe(self, row: int) -> dict:
         """Returns raw id and title."""
-        return {"movie": self.ids[row], "title": self.titles[row]}
+        movie, title = self._named(row)
+        return {"movie": movie, "title": title}
 
 
 def _short(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gnnrec._version import __version__
 from gnnrec.serving.parameters import RequestParameter
-from gnnrec.serving.requests import LIST, RATING, SCORE, SEARCH, SIMILAR, USER
+from gnnrec.serving.requests import LIST, RATING, SCORE, SEARCH, SIMILAR, USER_LIST, USER_SCORE
 
 _MOVIE = {
     "type": "object",
@@ -25,8 +25,8 @@ _RATINGS = {
     "type": "array",
     "items": {
         "type": "object",
-        "properties": {parameter.name: parameter.schema() for parameter in RATING},
-        "required": [parameter.name for parameter in RATING if parameter.required],
+        "properties": {parameter.name: parameter.schema() for parameter in RATING.all},
+        "required": [parameter.name for parameter in RATING.all if parameter.required],
     },
 }
 _LIST = {
@@ -56,15 +56,17 @@ def description(token: bool) -> dict[str, Any]:
     users = {"users": {"type": "array", "items": {"type": "object", "properties": user}}}
     paths = {
         "/recommend": {
-            "get": _operation("recommend", "Movies for a known user.", (USER, *LIST)),
-            "post": _operation("recommendToUsers", "Movies for users, known or new.", (), user | users | _body(LIST)),
+            "get": _operation("recommend", "Movies for a known user.", USER_LIST.all),
+            "post": _operation(
+                "recommendToUsers", "Movies for users, known or new.", (), user | users | _body(LIST.all)
+            ),
         },
-        "/similar": {"get": _operation("similar", "Movies with similar vectors.", SIMILAR)},
+        "/similar": {"get": _operation("similar", "Movies with similar vectors.", SIMILAR.all)},
         "/score": {
-            "get": _operation("score", "Scores of given movies for a known user.", SCORE),
-            "post": _operation("scoreForUser", "Scores of given movies for a user.", (), user | _body(SCORE[1:])),
+            "get": _operation("score", "Scores of given movies for a known user.", USER_SCORE.all),
+            "post": _operation("scoreForUser", "Scores of given movies for a user.", (), user | _body(SCORE.all)),
         },
-        "/search": {"get": _operation("search", "The most rated movies with a text in their titles.", SEARCH)},
+        "/search": {"get": _operation("search", "The most rated movies with a text in their titles.", SEARCH.all)},
         "/health": {"get": _operation("health", "The generation that answers, and its counts.", ())},
         "/metrics": {"get": _operation("metrics", "Metrics in the text format of Prometheus.", (), kind="text/plain")},
     }

@@ -108,45 +108,55 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def parse_query(parameters: Iterable[RequestParameter], items: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Reads the values of a query; those that are missing get their defaults.
+class ParameterSet:
+    """The parameters of a route.
 
-    Raises:
-        RequestError: An unknown name, a name that comes twice, or a bad value.
+    Args:
+        *parameters: The parameters.
     """
-    known = {parameter.name: parameter for parameter in parameters}
-    values: dict[str, Any] = {}
-    for name, text in items:
-        parameter = _known(known, name)
-        value = parameter.of_text(text)
-        if parameter.many:
-            values[name] = (*values.get(name, ()), value)
-        elif name in values:
-            raise RequestError(400, f"{name} comes twice: send it once")
-        else:
-            values[name] = value
-    return _complete(known, values)
 
+    def __init__(self, *parameters: RequestParameter):
+        self.all = parameters
+        self._known = {parameter.name: parameter for parameter in parameters}
+        self._defaults = {each.name: () if each.many else each.default for each in parameters}
+        self._required = tuple(parameter for parameter in parameters if parameter.required)
 
-def parse_json(parameters: Iterable[RequestParameter], body: Mapping[str, Any]) -> dict[str, Any]:
-    """Reads the values of a JSON object; null stands for a missing value. Errors are those of :func:`parse_query`."""
-    known = {parameter.name: parameter for parameter in parameters}
-    given = {name: value for name, value in body.items() if value is not None}
-    return _complete(known, {name: _known(known, name).of_json(value) for name, value in given.items()})
+    def of_query(self, items: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """Reads the values of a query; those that are missing get their defaults.
 
+        Raises:
+            RequestError: An unknown name, a name that comes twice, or a bad value.
+        """
+        values: dict[str, Any] = {}
+        for name, text in items:
+            parameter = self._find(name)
+            value = parameter.of_text(text)
+            if parameter.many:
+                values.setdefault(name, []).append(value)
+            elif name in values:
+                raise RequestError(400, f"{name} comes twice: send it once")
+            else:
+                values[name] = value
+        return self._complete(
+            {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        )
 
-def _known(known: Mapping[str, RequestParameter], name: str) -> RequestParameter:
-    if name not in known:
-        near = difflib.get_close_matches(name[:60], known, n=1)
-        meant = f" (did you mean {near[0]}?)" if near else ""
-        raise RequestError(400, f"{_shown(name)} is no parameter here{meant}: send some of {', '.join(known)}")
-    return known[name]
+    def of_json(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Reads the values of a JSON object; null stands for a missing value. Errors are those of :meth:`of_query`."""
+        return self._complete({name: self._find(name).of_json(body[name]) for name in body if body[name] is not None})
 
+    def _find(self, name: str) -> RequestParameter:
+        if name not in self._known:
+            near = difflib.get_close_matches(name[:60], self._known, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise RequestError(
+                400, f"{_shown(name)} is no parameter here{meant}: send some of {', '.join(self._known)}"
+            )
+        return self._known[name]
 
-def _complete(known: Mapping[str, RequestParameter], values: dict[str, Any]) -> dict[str, Any]:
-    for name, parameter in known.items():
-        if name not in values:
-            if parameter.required:
-                raise RequestError(400, f"{name} is missing: {parameter.help[0].lower()}{parameter.help[1:]}")
-            values[name] = () if parameter.many else parameter.default
-    return values
+    def _complete(self, values: dict[str, Any]) -> dict[str, Any]:
+        for parameter in self._required:
+            if parameter.name not in values:
+                text = parameter.help
+                raise RequestError(400, f"{parameter.name} is missing: {text[0].lower()}{text[1:]}")
+        return self._defaults | values

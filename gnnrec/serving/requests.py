@@ -10,7 +10,7 @@ import numpy as np
 from gnnrec.inference.list_order import OrderBy
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.movie_table import Filters, MovieTable
-from gnnrec.serving.parameters import RequestParameter, parse_json
+from gnnrec.serving.parameters import ParameterSet, RequestParameter
 
 #: Bounds of a request that are no options: movies of a list with all pages before it, ids in a filter, ratings.
 MOST_MOVIES, MOST_IDS, MOST_RATINGS = 1000, 10_000, 10_000
@@ -28,7 +28,7 @@ FILTERS = (
     RequestParameter("allow", "id", "Ids of the only movies that may be recommended.", many=True),
     RequestParameter("deny", "id", "Ids of movies that are not recommended.", many=True),
 )
-LIST = (
+_LIST = (
     *TOP,
     *FILTERS,
     RequestParameter("order_by", "string", "Order of the movies.", None, choices=("both", "rating", "interest")),
@@ -37,17 +37,25 @@ LIST = (
     RequestParameter("why", "integer", "Ratings to name in the reasons of each movie; 0 for no reasons.", 0, 0, 100),
     RequestParameter("generation", "string", "Answer only from this generation, so that pages fit.", None),
 )
-USER = RequestParameter("user", "id", "Send the id of a known user.", required=True)
-SIMILAR = (
+_USER = RequestParameter("user", "id", "Send the id of a known user.", required=True)
+_MOVIES = RequestParameter("movie", "id", "Send the ids of movies.", many=True)
+LIST, USER_LIST, KNOWN = ParameterSet(*_LIST), ParameterSet(_USER, *_LIST), ParameterSet(_USER)
+SIMILAR = ParameterSet(
     RequestParameter("movie", "id", "Send the id of a movie, its title, or the beginning of it.", required=True),
     *TOP,
     *FILTERS,
 )
-SCORE = (USER, RequestParameter("movie", "id", "Send the ids of movies.", many=True))
-SEARCH = (
+SCORE, USER_SCORE = ParameterSet(_MOVIES), ParameterSet(_USER, _MOVIES)
+SEARCH = ParameterSet(
     RequestParameter("q", "string", "Send a part of a title.", required=True),
     RequestParameter("top", "integer", "Movies.", 10, 1, 100),
 )
+RATING = ParameterSet(
+    RequestParameter("movie", "id", "Send the id of the rated movie.", required=True),
+    RequestParameter("rating", "number", "Send the rating.", None, -1e30, 1e30, required=True),
+    RequestParameter("time", "integer", "Seconds since 1970.", None, -(2**62), 2**62),
+)
+_FILTER_NAMES = tuple(field.name for field in dataclasses.fields(Filters))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,16 +112,20 @@ def list_request(values: dict[str, Any]) -> ListRequest:
     Raises:
         RequestError: They do not fit one another.
     """
-    names = {field.name for field in dataclasses.fields(Filters)}
-    filters = Filters(**{name: values[name] for name in names})
-    wanted = {name: values[name] for name in values if name not in names}
     check_filters(values)
+    filters = filters_of(values)
+    wanted = {name: values[name] for name in values if name not in _FILTER_NAMES}
     request = ListRequest(filters=filters, **wanted)
     if request.new_share is not None and not filters.new_movies:
         raise RequestError(400, f"new_share {request.new_share:g}: send new_movies true with it")
     if request.new_share is not None and (request.page > 1 or request.diversity):
         raise RequestError(400, "new_share is for the first page, without diversity: leave one of them out")
     return request
+
+
+def filters_of(values: dict[str, Any]) -> Filters:
+    """Returns the filters among the values of a request."""
+    return Filters(*(values[name] for name in _FILTER_NAMES))
 
 
 def check_filters(values: dict[str, Any]) -> None:
@@ -169,22 +181,15 @@ def users_of_body(body: Any, most: int) -> tuple[list[str | NewUser], dict[str, 
 
 def _user(entry: Any) -> str | NewUser:
     if isinstance(entry, dict) and entry.get("user") is not None and entry.get("ratings") is None:
-        return parse_json((USER,), {"user": entry["user"]})["user"]
+        return KNOWN.of_json({"user": entry["user"]})["user"]
     ratings = entry.get("ratings") if isinstance(entry, dict) else None
     if not isinstance(ratings, list) or not ratings:
         raise RequestError(400, 'ratings: send a list of objects such as {"movie": 1, "rating": 4.5}')
     if len(ratings) > MOST_RATINGS:
         raise RequestError(413, f"ratings has {len(ratings)} entries: send at most {MOST_RATINGS}")
-    rows = [parse_json(RATING, rating) if isinstance(rating, dict) else _bad_rating(rating) for rating in ratings]
+    rows = [RATING.of_json(rating) if isinstance(rating, dict) else _bad_rating(rating) for rating in ratings]
     times = None if any(row["time"] is None for row in rows) else np.array([row["time"] for row in rows], np.int64)
     return NewUser(tuple(row["movie"] for row in rows), np.array([row["rating"] for row in rows], np.float32), times)
-
-
-RATING = (
-    RequestParameter("movie", "id", "Send the id of the rated movie.", required=True),
-    RequestParameter("rating", "number", "Send the rating.", None, -1e30, 1e30, required=True),
-    RequestParameter("time", "integer", "Seconds since 1970.", None, -(2**62), 2**62),
-)
 
 
 def _bad_rating(rating: Any) -> dict[str, Any]:

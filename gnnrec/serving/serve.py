@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib.util
 import logging
 import os
@@ -91,6 +92,8 @@ def serve(path: Path, options: ServeOptions) -> None:
         logging.getLogger("uvicorn").setLevel(logging.ERROR)
         limits = Limits(options.max_body, options.max_batch, options.timeout, options.max_requests)
         app = ServingApp(Live(watched), limits, token)
+        gc.collect()
+        gc.freeze()  # what stays is not looked through again and again
         uvicorn.Server(uvicorn.Config(app, **uvicorn_options(options.timeout))).run([listening])
 
     token = options.token()

@@ -11,6 +11,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
 #: Opens an array of a directory by the name of its file without the suffix.
 Opener = Callable[[str], np.ndarray]
 
@@ -76,10 +77,11 @@ class IdTable:
     Args:
         ids: int64 ``[rows]``, or texts.
         order: Rows in the order of their ids, int32 ``[rows]``; that of texts is the order of their bytes.
+        ascending: Numbers in this order, int64 ``[rows]``; None for texts.
     """
 
-    def __init__(self, ids: np.ndarray | TextTable, order: np.ndarray):
-        self._ids, self._order = ids, order
+    def __init__(self, ids: np.ndarray | TextTable, order: np.ndarray, ascending: np.ndarray | None):
+        self._ids, self._order, self._ascending = ids, order, ascending
 
     @classmethod
     def write(cls, directory: Path, name: str, ids: list[Any] | np.ndarray) -> None:
@@ -92,13 +94,16 @@ class IdTable:
             numbers = np.asarray(ids, np.int64)
             write_array(directory, name, numbers)
             order = np.argsort(numbers, kind="stable").astype(np.int32)
+            write_array(directory, f"{name}_ascending", numbers[order])
         write_array(directory, f"{name}_order", order)
 
     @classmethod
     def open(cls, opened: Opener, name: str) -> IdTable:
         """Maps what :meth:`write` wrote."""
         ids = opened(name)
-        return cls(TextTable.open(opened, name) if ids.dtype == np.uint8 else ids, opened(f"{name}_order"))
+        if ids.dtype == np.uint8:
+            return cls(TextTable.open(opened, name), opened(f"{name}_order"), None)
+        return cls(ids, opened(f"{name}_order"), opened(f"{name}_ascending"))
 
     def __len__(self) -> int:
         return len(self._order)
@@ -113,16 +118,15 @@ class IdTable:
             text: The id as :func:`gnnrec.inference.movie_catalog.find_id` takes it.
         """
         ids = self._ids
-        if isinstance(ids, TextTable):
+        if isinstance(ids, TextTable):  # numbers are compared by NumPy
             wanted = text.encode("utf-8", "surrogatepass")
             place = first_place(len(ids), lambda place: ids.encoded(self._order[place]) >= wanted)
             found = place < len(ids) and ids.encoded(self._order[place]) == wanted
         else:
-            if not re.fullmatch(r"0|-?[1-9]\d{0,18}", text, re.ASCII) or not -(2**63) <= int(text) < 2**63:
+            if not _WHOLE.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
                 return None
-            number = int(text)
-            place = first_place(len(ids), lambda place: ids[self._order[place]] >= number)
-            found = place < len(ids) and ids[self._order[place]] == number
+            place = int(np.searchsorted(self._ascending, int(text)))
+            found = place < len(ids) and self._ascending[place] == int(text)
         return int(self._order[place]) if found else None
 
     def examples(self, count: int = 3) -> list[int | str]:
