@@ -215,7 +215,7 @@ class Bench:
 
         def swap() -> None:
             for number in range(swaps):
-                stop.wait(1.0 if self.quick else 4.0)
+                stop.wait(0.8 if self.quick else 4.0)
                 (self.place / "next").symlink_to(exports[(number + 1) % 2])
                 (self.place / "next").replace(link)
 
@@ -246,7 +246,7 @@ class Bench:
 
     def kills(self) -> dict:
         """Kills workers under load whose client tries twice."""
-        seconds, kills, rate = (6, 1, 50) if self.quick else (16, 3, 300)
+        seconds, kills, rate = (3, 1, 50) if self.quick else (16, 3, 300)
         with self._served() as running:
 
             def kill() -> None:

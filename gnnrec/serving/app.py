@@ -235,7 +235,8 @@ class ServingApp:
     async def _health(self, request: Request) -> Response:
         snapshot = self.live.current
         counts = {"users": len(snapshot.users), "movies": len(snapshot.movies), "genres": snapshot.movies.genres}
-        offers = {"new_users": snapshot.encoder is not None, "rating_scale": snapshot.manifest.get("rating_scale")}
+        encoder = snapshot.encoder
+        offers = {"new_users": encoder is not None, "rating_scale": None if encoder is None else encoder.rating_scale}
         return _json({"status": "ok", "generation": snapshot.generation, "export": snapshot.place} | counts | offers)
 
     async def _metrics_text(self, request: Request) -> Response:
