@@ -229,7 +229,7 @@ def _ratings(directory: Path, manifest: dict, file: RatingsFile | None, dataset:
         return None
     if entry is None:
         option = "--user-features" if file.path is None else "--ratings"
-        raise UserError(f"{file.option}: {directory} has the users of the dataset; leave {option} out")
+        raise UserError(f"{file.option}: {directory} has the users of the dataset; leave {option} out, or pass the run")
     if file is None:
         raise UserError(
             f"{directory} has the users of {entry['file']}: pass that file with {entry.get('option', '--ratings')}"

@@ -30,10 +30,13 @@ class MovieCatalog:
         ratings: Users of a ratings file, which replace those of the dataset.
         new: ``row``, ``movie``, ``title`` and ``genres`` of movies that are not in the dataset, and whose rows follow;
             None for none.
+
+    Attributes:
+        new: The argument.
     """
 
     def __init__(self, dataset: PreparedDataset, ratings: NewUsers | None = None, new: pa.Table | None = None):
-        self.dataset, self.ratings, self._new = dataset, dataset if ratings is None else ratings, new
+        self.dataset, self.ratings, self.new = dataset, dataset if ratings is None else ratings, new
 
     @property
     def place(self) -> str:
@@ -102,7 +105,7 @@ class MovieCatalog:
     @cached_property
     def _table(self) -> pa.Table:
         table = self.dataset.table("movies")
-        return table if self._new is None else pa.concat_tables([table, self._new], promote_options="permissive")
+        return table if self.new is None else pa.concat_tables([table, self.new], promote_options="permissive")
 
 
 def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST
-from gnnrec.inference.export_vectors import ExportVectors
+from gnnrec.inference.export_vectors import ExportVectors, read_manifest
 from gnnrec.inference.source_options import SourceOptions
 from gnnrec.inference.vector_source import VectorSource
 
@@ -22,11 +22,22 @@ def open_source(path: Path, options: SourceOptions, world: World | None = None) 
         UserError: The path is neither.
     """
     if is_export(path):
-        return ExportVectors(path, options.data, options.file)
+        file = options.file
+        if file is not None and encodes_users(path):
+            from gnnrec.inference.encoded_users import EncodedUsers
+
+            return EncodedUsers(ExportVectors(path, options.data), file)
+        return ExportVectors(path, options.data, file)
     from gnnrec.distributed.world import World
     from gnnrec.inference.run_vectors import RunVectors
 
     return RunVectors(path, world or World(), options.checkpoint, options.data, options.chunk, options.file)
+
+
+def encodes_users(path: Path) -> bool:
+    """Returns whether users of files can be encoded with an export, which was not made for the users of a file."""
+    manifest = read_manifest(Path(path))
+    return "encoder" in manifest and "ratings" not in manifest
 
 
 def is_export(path: Path) -> bool:

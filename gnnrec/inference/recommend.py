@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from gnnrec.inference.export_vectors import ExportVectors
 from gnnrec.inference.open_source import is_export, open_source
 from gnnrec.inference.recommend_one import recommend_one
 from gnnrec.inference.recommend_options import RecommendOptions
@@ -26,7 +25,7 @@ def run_recommend(path: Path, options: RecommendOptions) -> None:
     options.check()
     if not options.all and is_export(path):
         if os.environ.get("RANK", "0") == "0":
-            _print(ExportVectors(path, options.data, options.file), options)
+            _print(open_source(path, options), options)
         return
     from gnnrec.distributed import process_group
     from gnnrec.inference.recommend_all import write_recommendations

@@ -18,8 +18,9 @@ class SourceOptions(ColumnOptions):
     Args:
         chunk: Users whose ratings are in memory at a time, with a run.
         checkpoint: Checkpoint of a run.
-        ratings: Ratings file whose users replace those of the dataset: the file of the export, or with a run any layout
-            that gnnrec prepare reads.
+        ratings: Ratings file whose users replace those of the dataset, in any layout that gnnrec prepare reads: new
+            users from these ratings alone, known ones from these and those of the dataset. With an export that was made
+            from such a file, that file.
         user_features: Files with features of users, with the columns of those that the dataset was prepared with: these
             users replace those of the dataset, with the ratings of --ratings or without any; by default none.
         data: Prepared dataset, if it has moved since training; by default the one that is recorded.

@@ -49,6 +49,7 @@ GIVEN = {
     "guide.md": {"data/ml-20m": "data"},
     "checkpoints.md": {"data/mine": "data"},
     "export.md": {"runs/mine": "run"},
+    "reasons.md": {"runs/mine": "run"},
     "report.md": {f"runs/{name}": "run" for name in ("mine", "sage", "gcn", "gat")},
 }
 

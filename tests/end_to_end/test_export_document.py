@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+import gnnrec
 from gnnrec.data.prepare import PrepareOptions, prepare
 from gnnrec.data.prepared import TRAIN
 from gnnrec.distributed.world import World
@@ -36,7 +37,8 @@ EXAMPLES = dict(
     )
 )
 DELTAS = ["Deltas in pandas", "Deltas in DuckDB", "Deltas in a FAISS index"]
-RUN = sorted(set(EXAMPLES) - {"Spark", "How to score a pair", *DELTAS})
+ENCODER = "Encoder of users"
+RUN = sorted(set(EXAMPLES) - {"Spark", "How to score a pair", ENCODER, *DELTAS})
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def movies_of(best) -> list:
 
 
 def test_every_way_that_the_document_names_is_there():
-    vectors = {"pandas", "PyArrow", "Polars", "DuckDB", "Spark", "NumPy", "FAISS", "How to score a pair"}
+    vectors = {"pandas", "PyArrow", "Polars", "DuckDB", "Spark", "NumPy", "FAISS", "How to score a pair", ENCODER}
     assert vectors | set(DELTAS) == set(EXAMPLES)
     compile(EXAMPLES["Spark"], "Spark", "exec")
 
@@ -97,6 +99,16 @@ def test_an_example_finds_the_best_movies(runs, tmp_path, monkeypatch, name):
         np.testing.assert_allclose(scores - scores[0], expected - expected.iloc[0], rtol=1e-4, atol=1e-5)
     if name == "pandas":
         np.testing.assert_allclose(found["shown"], ratings[expected.index].clip(0.5, 5), rtol=1e-5)
+
+
+def test_the_encoder_finds_the_best_movies_of_a_new_user(runs, tmp_path, monkeypatch):
+    export_of(runs["dot"], tmp_path)
+    found = run_example(ENCODER, tmp_path, monkeypatch)["best"]
+    ids = table_of(tmp_path / "export" / "mine", "movie")[0]
+    new = pd.DataFrame({"userId": 777, "movieId": ids[[3, 0, 7]], "rating": [5.0, 1.0, 4.0]})
+    expected = gnnrec.recommend(runs["dot"], 777, ratings=new)
+    assert list(found.index) == expected["movie"].tolist()
+    np.testing.assert_allclose(found, expected["score"], rtol=1e-5)
 
 
 def test_the_batches_of_pyarrow_are_all_users(runs, tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.new_users import read_new_users
 from gnnrec.inference.numpy_users.encoder import EncoderFiles, NumpyEncoder
 from gnnrec.inference.numpy_users.run_arrays import encoder_files
+from gnnrec.models.layers import architectures
 from tests.inference.encoder_models import MODELS, make_runs, opened, ratings_of
 
 pytestmark = pytest.mark.slow
@@ -26,6 +27,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
     return make_runs(tmp_path_factory.mktemp("numpy encoder"), list(MODELS))
+
+
+def test_every_architecture_is_among_the_models():
+    named = {options.get("model", {}).get("architecture", "sage") for _, options in MODELS.values()}
+    assert named == set(architectures())
 
 
 def new_users(loaded, place: Path):

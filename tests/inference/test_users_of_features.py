@@ -111,6 +111,14 @@ def test_new_users_with_ratings_and_features(dataset, run, tmp_path):
     assert predicted.notna().all() and predicted.nunique() == 2
     out = gnnrec.export(run, tmp_path / "out", user_features=some)
     assert set(users_of(out).index) == {901, 903, 904}
+    # An export of the dataset's users encodes them without torch.
+    encoded = gnnrec.embed(gnnrec.export(run, tmp_path / "whole"), ratings=new, user_features=some)
+    for ours, theirs in ((encoded.users, both.users), (encoded.user_interest, both.user_interest)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(encoded.user_bias, both.user_bias, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="user_features.*: this model knows no features of users"):
+        train(make_config(dataset.directory, tmp_path / "blind", model={"features": False}, max_steps=1), World())
+        gnnrec.embed(gnnrec.export(tmp_path / "blind", tmp_path / "plain"), user_features=some)
 
 
 def test_recommendations_of_runs_and_exports_by_command(dataset, run, tmp_path, capsys):

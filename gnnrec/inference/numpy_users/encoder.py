@@ -28,7 +28,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.numpy_users.layers import CONSTANT, FEATURES, OWN, RATINGS, UserLayer
-from gnnrec.inference.numpy_users.parts import EncodedUser, OwnRows, RatedMovies, UserParts
+from gnnrec.inference.numpy_users.parts import EncodedUser, OwnRows, UserParts, UserRatings
 from gnnrec.inference.numpy_users.ranking_users import LikesInOrder, RankingUsers
 from gnnrec.inference.numpy_users.rating_users import RatingUsers
 from gnnrec.utils.stored import check_regular
@@ -42,7 +42,7 @@ _AGAIN = "export again"
 
 @dataclasses.dataclass(frozen=True)
 class EncoderFiles:
-    """What an encoder is made of.
+    """Settings and arrays of an encoder.
 
     Attributes:
         settings: Entry ``encoder`` of the manifest.
@@ -167,13 +167,21 @@ class NumpyEncoder:
         bias = model.bias(rated, x, own.bias) + self._user_shift
         return UserParts(rated, parts[RATINGS:], parts[OWN], parts[FEATURES], parts[CONSTANT], bias)
 
+    def bias_change(
+        self,
+        before: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+        after: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    ) -> float:
+        """Computes by how much a user's bias changes with the ratings (movies, ratings and times)."""
+        return 0.0 if self.ratings is None else self.ratings.bias_change(self.rated(*before), self.rated(*after))
+
     def own_rows(self, row: int) -> OwnRows | None:
         """Reads the rows of a user of the export, whose bias is among the biases of users; None if it has none."""
         if self._own is None:
             return None
         return OwnRows(*self._own[row].astype(np.float64).reshape(-1, self.own_columns))
 
-    def rated(self, movie: np.ndarray, rating: np.ndarray, time: np.ndarray | None = None) -> RatedMovies:
+    def rated(self, movie: np.ndarray, rating: np.ndarray, time: np.ndarray | None = None) -> UserRatings:
         """Checks ratings and sorts them by movie; arguments and errors are those of :meth:`encode`."""
         movie, rating = np.asarray(movie, np.int64).reshape(-1), np.asarray(rating, np.float64).reshape(-1)
         time = None if time is None else np.asarray(time, np.int64).reshape(-1)
@@ -190,8 +198,8 @@ class NumpyEncoder:
         last = np.append(movie[1:] != movie[:-1], True)[: len(movie)]
         if self._counts and not last.all():
             first = np.flatnonzero(np.append(True, last[:-1]))
-            return RatedMovies(movie[last], np.add.reduceat(rating, first), None if time is None else time[last])
-        return RatedMovies(movie[last], rating[last], None if time is None else time[last])
+            return UserRatings(movie[last], np.add.reduceat(rating, first), None if time is None else time[last])
+        return UserRatings(movie[last], rating[last], None if time is None else time[last])
 
     @property
     def _rating_model(self) -> RatingUsers:

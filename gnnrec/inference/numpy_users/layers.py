@@ -133,7 +133,7 @@ class UserLayer:
         return values * count**0.5 if self.restore_degree else values
 
     def _of_user(self, state: np.ndarray, own_message: np.ndarray, count: int) -> np.ndarray:
-        """What the user's own state adds to the input of tanh, float64 ``[parts, channels]``."""
+        """Contribution of the user's own state to the input of tanh, float64 ``[parts, channels]``."""
         parts = np.zeros((len(state), len(self.bias)))
         if self.kind == "sage" and self.root is not None:
             parts += state @ self.root.T

@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
-class RatedMovies:
+class UserRatings:
     """Ratings of one user, sorted by movie.
 
     Attributes:
@@ -65,7 +65,7 @@ class UserParts:
         bias: Bias of the user, in the unit of the dataset.
     """
 
-    rated: RatedMovies
+    rated: UserRatings
     ratings: np.ndarray
     own: np.ndarray
     features: np.ndarray

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from gnnrec.inference.numpy_users.parts import RatedMovies
+from gnnrec.inference.numpy_users.parts import UserRatings
 
 #: Times are compared by seconds within about 68 years before the newest one, as in :mod:`gnnrec.graph.places`.
 _SECONDS = (1 << 31) - 1
@@ -47,12 +47,12 @@ class RankingUsers:
     count_confidence: float
     order: LikesInOrder | None = None
 
-    def likes(self, rated: RatedMovies) -> RatedMovies:
+    def likes(self, rated: UserRatings) -> UserRatings:
         """Selects the ratings that vectors are computed from."""
         kept = rated.rating.astype(np.float32) >= np.float32(self.relevant)
-        return RatedMovies(rated.movie[kept], rated.rating[kept], None if rated.time is None else rated.time[kept])
+        return UserRatings(rated.movie[kept], rated.rating[kept], None if rated.time is None else rated.time[kept])
 
-    def parts(self, likes: RatedMovies) -> np.ndarray:
+    def parts(self, likes: UserRatings) -> np.ndarray:
         """Computes what each like adds to a user's vector, float64 ``[likes, columns]``.
 
         With the order of likes both scores are divided by the length of their sum, which is taken as given.
@@ -70,7 +70,7 @@ class RankingUsers:
         second = _unit(self.order.following[likes.movie] * decay[:, None])
         return np.concatenate([first, second * self.order.next_weight], 1)
 
-    def _places(self, likes: RatedMovies) -> np.ndarray:
+    def _places(self, likes: UserRatings) -> np.ndarray:
         """Numbers likes from the newest one, which is 1: float64 ``[likes]``."""
         assert self.order is not None and likes.time is not None
         if not len(likes.time):

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from gnnrec.inference.numpy_users.layers import CONSTANT, FEATURES, OWN, RATINGS, Heard, UserLayer
-from gnnrec.inference.numpy_users.parts import OwnRows, RatedMovies
+from gnnrec.inference.numpy_users.parts import OwnRows, UserRatings
 
 #: As in :mod:`gnnrec.data.rating_unit` and :mod:`gnnrec.graph.fold_biases`, which need torch.
 GRID = 2.0**-16
@@ -53,7 +53,7 @@ class RatingUsers:
         """Whether what a rating adds to a vector depends on the user's own row, too."""
         return any(layer.reads_user for layer in self.layers)
 
-    def bias(self, rated: RatedMovies, x: np.ndarray | None, learned: float) -> float:
+    def bias(self, rated: UserRatings, x: np.ndarray | None, learned: float) -> float:
         """Bias of a user, in the unit of the dataset.
 
         Args:
@@ -67,11 +67,11 @@ class RatingUsers:
         whole = learned + self.bias_multiple * closed
         return (closed + self.shrinkage * (whole - closed)) * self.std
 
-    def bias_change(self, before: RatedMovies, after: RatedMovies) -> float:
+    def bias_change(self, before: UserRatings, after: UserRatings) -> float:
         """Change of a user's bias with its ratings, in the unit of the dataset."""
         return self.bias(after, None, 0.0) - self.bias(before, None, 0.0)
 
-    def parts(self, rated: RatedMovies, x: np.ndarray | None, own: OwnRows, together: bool) -> np.ndarray:
+    def parts(self, rated: UserRatings, x: np.ndarray | None, own: OwnRows, together: bool) -> np.ndarray:
         """Computes a user's vector without interest.
 
         Args:
@@ -96,7 +96,7 @@ class RatingUsers:
             state = layer.next_state(state, message, heard)
         return state
 
-    def interest_parts(self, rated: RatedMovies) -> tuple[np.ndarray, float]:
+    def interest_parts(self, rated: UserRatings) -> tuple[np.ndarray, float]:
         """Computes what each rating adds to the columns of interest, given the length of their sum, and that length.
 
         Returns:
@@ -110,13 +110,13 @@ class RatingUsers:
     def _standardized(self, ratings: np.ndarray) -> np.ndarray:
         return np.round((np.asarray(ratings, np.float64) - self.mean) / (self.std * GRID)) * GRID
 
-    def _closed_form(self, rated: RatedMovies) -> float:
+    def _closed_form(self, rated: UserRatings) -> float:
         count = len(rated.movie)
         total = self._standardized(rated.rating).sum() - self.message_mean * count
         others = self.movie_bias[rated.movie].astype(np.float64).sum()
         return float((total - others) / (count + self.bias_shrinkage))
 
-    def _heard(self, rated: RatedMovies) -> Heard:
+    def _heard(self, rated: UserRatings) -> Heard:
         rating = self._standardized(rated.rating)
         centers = self._standardized(self.levels)
         level = np.searchsorted((centers[1:] + centers[:-1]) / 2 + GRID, rating, side="left")

@@ -15,7 +15,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.list_order import ListOrder
-from gnnrec.inference.numpy_users.parts import RatedMovies, UserParts
+from gnnrec.inference.numpy_users.parts import UserParts, UserRatings
 from gnnrec.inference.vector_source import UserBlock
 
 #: Parts other than ratings, in the order in which they are shown, and their names for readers.
@@ -70,13 +70,13 @@ class Reasons:
     constant: float
     rest: float
     clipping: float
-    rated: RatedMovies
+    rated: UserRatings
     messages: np.ndarray
     interest: np.ndarray
 
     @property
     def ratings(self) -> np.ndarray:
-        """What each rating adds, by its message and by interest, float64 ``[ratings]``."""
+        """Contribution of each rating, by its message and by interest, float64 ``[ratings]``."""
         return self.messages + self.interest
 
     @property
@@ -149,7 +149,8 @@ def explain(order: ListOrder, user: UserBlock, parts: UserParts, movies: np.ndar
     scoring, columns = order.first, order.columns
     if scoring.head or order.reranked:
         raise UserError(
-            "--why: an MLP head computes its scores from sums that cannot be split exactly: train with --model.head dot"
+            "--why: the scores of an MLP head are no sums over ratings and cannot be split exactly: train with the dot "
+            "head"
         )
     own = 0 if columns.start else (scoring if order.rating is None else order.rating).movies.shape[1]
     stored = user.vectors[0].astype(np.float64)

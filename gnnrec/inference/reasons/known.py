@@ -11,6 +11,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.numpy_users.encoder import NumpyEncoder
 from gnnrec.inference.numpy_users.parts import UserParts
+from gnnrec.inference.vector_source import UserBlock
 
 if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
@@ -75,8 +76,8 @@ def parts_of_stored(
     own = encoder.own_rows(row)
     if own is None and encoder.needs_own_row:
         raise UserError(
-            "--why: messages to a known user of this model depend on the user's own row, which the export does not "
-            "have: export with --own-rows, or pass the run"
+            "messages to a known user of this model depend on the user's own row, which the export does not have: pass "
+            "the run, or export with --own-rows"
         )
     parts = encoder.explained(*ratings, x=x, own=own)
     if own is not None or not encoder.has_own_row:
@@ -84,3 +85,31 @@ def parts_of_stored(
     rest = vector.astype(np.float64) - parts.vector
     rest[encoder.own_columns :] = 0
     return dataclasses.replace(parts, own=parts.own + rest)
+
+
+def parts_with_ratings(
+    encoder: NumpyEncoder,
+    before: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    ratings: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    x: np.ndarray | None,
+    stored: UserBlock,
+    row: int,
+) -> UserParts:
+    """Splits the vector that a user of an export has with other ratings; the own row and learned bias stay.
+
+    Args:
+        encoder: The encoder of the export.
+        before: Movies, ratings and times that the stored vector was computed from.
+        ratings: Those that count now.
+        x: Features; None without.
+        stored: The user in the export.
+        row: Its row there.
+
+    Raises:
+        UserError: The own row is needed, and the export does not have it.
+    """
+    own = parts_of_stored(encoder, before, x, stored.vectors[0], row).own
+    parts = encoder.explained(*ratings, x=x, own=encoder.own_rows(row))
+    if encoder.own_rows(row) is None:
+        parts = dataclasses.replace(parts, own=own)
+    return dataclasses.replace(parts, bias=float(stored.bias[0]) + encoder.bias_change(before, ratings))
