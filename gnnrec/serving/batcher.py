@@ -8,8 +8,8 @@ import numpy as np
 
 from gnnrec.inference.movie_ranker import MovieRanker
 
-#: Users in one product: more take longer than they save.
-MOST_USERS = 32
+#: Users in one product: more of them make others wait, and save little.
+MOST_USERS = 8
 #: Scores of a product: fewer users at a time where there are many movies.
 MOST_SCORES = 4_000_000
 
