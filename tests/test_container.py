@@ -5,6 +5,8 @@ from __future__ import annotations
 import fnmatch
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -15,14 +17,17 @@ except ModuleNotFoundError:  # Python 3.10
     from pip._vendor import tomli as tomllib
 
 import train_dist
-from gnnrec.cli.main import run_command
+from gnnrec.cli.main import COMMANDS, command_parser, run_command
+from tests.inference.made_export import make_dataset, make_export
 
 ROOT = Path(__file__).parents[1]
+#: Packages that others import where they happen to be installed.
+OPTIONAL = {"attrs", "cloudpickle", "docstring_parser", "ruamel.yaml", "typeshed_client", "setuptools", "cython"}
 
 
-def instructions() -> list[tuple[str, str]]:
+def instructions(file: str = "Dockerfile") -> list[tuple[str, str]]:
     """Instructions and their arguments, without comments and with continued lines joined."""
-    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / file).read_text(), flags=re.MULTILINE)
     lines = text.replace("\\\n", " ").splitlines()
     return [tuple(line.split(maxsplit=1)) for line in lines if line.strip()]
 
@@ -107,3 +112,50 @@ def test_the_smoke_run_succeeds(tmp_path, monkeypatch):
             run_command(arguments[1:])
     assert (tmp_path / "run" / "summary.json").exists() and list((tmp_path / "export").rglob("*.parquet"))
     assert list((tmp_path / "lists").rglob("*.parquet"))
+
+
+def serving(name: str) -> list[str]:
+    return [arguments for each, arguments in instructions("Dockerfile.serve") if each == name]
+
+
+def test_what_the_image_for_serving_copies_is_in_the_other_one_too():
+    assert {source for arguments in serving("COPY") for source in shlex.split(arguments)[:-1]} <= set(copied())
+    names = [name for name, _ in instructions("Dockerfile.serve")]
+    assert names.index("USER") > max(place for place, name in enumerate(names) if name in ("RUN", "COPY"))
+    entry = eval(serving("ENTRYPOINT")[0]) + eval(serving("CMD")[0])
+    assert entry[0] == "gnnrec" and command_parser("serve", COMMANDS["serve"]).parse_args(entry[2:]).host == "0.0.0.0"
+
+
+@pytest.mark.slow
+def test_the_image_for_serving_installs_what_is_imported_to_convert_an_export_and_to_answer(tmp_path):
+    """In a process where every other package of the environment is missing."""
+    packages, package = [line for line in serving("RUN") if "pip install" in line][0].split("&&")
+    assert "-c launch/constraints.txt" in packages and shlex.split(package)[-2:] == ["--no-deps", "."]
+    named = packages.split("launch/constraints.txt")[1]
+    installed = {
+        re.split(r"\W", word)[0] for word in shlex.split(named.replace("prometheus-client", "prometheus_client"))
+    }
+    installed |= {"yaml", "faiss"}  # PyYAML and faiss-cpu
+    dataset = make_dataset(tmp_path / "data")
+    make_export(dataset, tmp_path / "export")
+    code = (
+        "import sys; from importlib import metadata\n"
+        "tops = metadata.packages_distributions()\n"
+        "for name in ('torch', 'numba', 'pandas', 'scipy', 'sklearn', 'torch_geometric', 'tqdm', 'faiss'):\n"
+        "    sys.modules[name] = None\n"
+        "from gnnrec.cli.main import run_command\n"
+        "run_command(['serve', sys.argv[1], '--convert-only', '--port', '0'])\n"
+        "from gnnrec.serving.app import create_app; import gnnrec.serving.http_protocol\n"
+        "from tests.serving.client import ask, get\n"
+        "assert ask(create_app(sys.argv[1]), get('/recommend', user=7)).status == 200\n"
+        "ours = {name.split('.')[0] for name in sys.modules if sys.modules[name]} & set(tops)\n"
+        "owners = {tops[name][0].lower().replace('-', '_') for name in ours} - {'gnnrec'}\n"
+        "print(sorted(owners))\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "export")], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    owners = set(eval(found.stdout.splitlines()[-1]))
+    # What those packages depend on themselves, or import where it happens to be installed.
+    dependencies = {"anyio", "click", "h11", "idna", "sniffio", "typing_extensions", "pyyaml"}
+    assert owners >= {"numpy", "pyarrow", "starlette", "uvicorn", "orjson", "prometheus_client", "jsonargparse"}
+    assert owners - {name.lower() for name in installed} - dependencies - OPTIONAL == set()

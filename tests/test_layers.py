@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "gnnrec"
 MODULES = ["errors", "_version", "random_bits", "rng"]
 PACKAGES = [
     "utils", "kernels", "distributed", "data", "graph", "models", "config", "evaluation", "baselines", "training",
-    "inference", "reporting", "tools", "api", "cli",
+    "inference", "reporting", "tools", "serving", "api", "cli",
 ]  # fmt: skip
 LAYERS = [*MODULES, *PACKAGES]
 #: Modules at the top: the package itself, and the programs.

@@ -51,6 +51,7 @@ _OUT = ("out", "directory to make")
 _DATA = ("data", "prepared dataset")
 _RUN = ("run", "run directory")
 _SOURCE = ("path", "run directory or export")
+_SERVED = ("path", "export, or directory of generations")
 
 
 def _prepare() -> tuple[type, Runner]:
@@ -158,6 +159,12 @@ def _recommend() -> tuple[type, Runner]:
     return RecommendOptions, run_recommend
 
 
+def _serve() -> tuple[type, Runner]:
+    from gnnrec.serving.serve import ServeOptions, serve
+
+    return ServeOptions, serve
+
+
 def _predict() -> tuple[type, Runner]:
     from gnnrec.inference.predict import run_predict
     from gnnrec.inference.predict_options import PredictOptions
@@ -227,6 +234,7 @@ COMMANDS = {
     ),
     "publish": Command("write a finished run as a folder for the Hugging Face hub", _RUN, _publish),
     "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
+    "serve": Command("answer over HTTP from an export, and from the next one once it is there", _SERVED, _serve),
     "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),
     "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }

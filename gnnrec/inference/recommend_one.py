@@ -8,7 +8,8 @@ import numpy as np
 
 from gnnrec.inference.list_order import list_order
 from gnnrec.inference.movie_catalog import find_movie
-from gnnrec.inference.new_share import Lists, join_lists, new_places, split_by_news
+from gnnrec.inference.movie_ranker import MovieRanker, similar_rows, user_lists
+from gnnrec.inference.new_share import new_places
 from gnnrec.inference.reasons.explain import Names, Reasons, explain
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
@@ -79,20 +80,9 @@ def recommend_to_user(source: VectorSource, options: RecommendOptions) -> Ranked
     allowed = allowed_movies(source, options)
     candidates = np.ones(len(catalog.titles), dtype=bool) if allowed is None else allowed.copy()
     candidates[catalog.rated(row)] = False
-    scores = order.first.scores(user.vectors[0, order.columns])
-
-    def lists(among: np.ndarray, top: int) -> Lists:
-        found = _highest(scores, among, order.wanted(top) if top else 0)
-        return order.lists(user, scores[None, found], found[None], top)
-
     places = new_places(options)
-    if places is None:
-        chosen, best, ratings = lists(candidates, options.top)
-    else:
-        known, new = split_by_news(candidates, source.cold)
-        chosen, best, ratings = join_lists(lists(known, options.top), lists(new, places), options.top)
-        kept = best[0] >= 0
-        chosen, best, ratings = chosen[:, kept], best[:, kept], None if ratings is None else ratings[:, kept]
+    new = None if places is None else (source.cold, places)
+    chosen, best, ratings = user_lists(MovieRanker(order), user, candidates, options.top, new)
     favorites = [f"{title} ({rating:g})" for title, rating in catalog.favorites(row, _FAVORITES)]
     heading = [f"for user {options.user}"]
     if favorites:
@@ -119,15 +109,8 @@ def find_similar(source: VectorSource, options: RecommendOptions) -> RankedMovie
     candidates = np.ones(len(vectors), dtype=bool) if allowed is None else allowed.copy()
     candidates[row] = False
     lengths = np.linalg.norm(vectors, axis=1)
-    cosines = vectors @ vectors[row] / np.maximum(lengths * lengths[row], np.finfo(np.float32).tiny)
-    best = _highest(cosines, candidates, options.top)
-    return _ranked(source, [f"like {catalog.titles[row]}"], best, cosines[best], "similarity")
-
-
-def _highest(scores: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
-    """Returns the rows of the highest scores, best first; ties are broken by row."""
-    rows = np.flatnonzero(candidates)
-    return rows[np.argsort(-scores[rows], kind="stable")[:count]]
+    best, cosines = similar_rows(vectors, lengths, row, candidates, options.top)
+    return _ranked(source, [f"like {catalog.titles[row]}"], best, cosines, "similarity")
 
 
 def _ranked(

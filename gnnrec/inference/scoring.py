@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 import numpy as np
 
@@ -61,9 +62,13 @@ class Scoring:
         """Weights of the hidden units, float32 ``[hidden]``; None for the dot head."""
         return self.head["out.weight"].reshape(-1).astype(np.float32) if self.head else None
 
+    @cached_property
+    def _hidden(self) -> np.ndarray:
+        return self.movies @ self.head["movie.weight"].T
+
     def columns(self) -> np.ndarray:
         """Returns the movie factors that are combined with :meth:`rows`: float32 ``[movies, dim or hidden]``."""
-        return self.movies @ self.head["movie.weight"].T if self.head else self.movies
+        return self._hidden if self.head else self.movies
 
     def rows(self, users: np.ndarray) -> np.ndarray:
         """Converts vectors ``[users, dim]`` to factors, float32 ``[users, dim or hidden]``."""
@@ -73,7 +78,7 @@ class Scoring:
         """Returns scores of all movies for one vector, float32 ``[movies]``, without offset and user bias."""
         row = self.rows(user[None])[0]
         if self.head:
-            return np.maximum(self.columns() + row, 0) @ self.weight + self.bias
+            return _weighted(np.maximum(self.columns() + row, 0), self.weight) + self.bias
         return self.movies @ row + self.bias
 
     def pair_scores(self, factors: np.ndarray, columns: np.ndarray, movie: np.ndarray) -> np.ndarray:
@@ -85,13 +90,18 @@ class Scoring:
             movie: Rows of movies, one for each pair.
         """
         if self.weight is not None:
-            return np.maximum(factors + columns[movie], 0) @ self.weight + self.bias[movie]
+            return _weighted(np.maximum(factors + columns[movie], 0), self.weight) + self.bias[movie]
         return np.einsum("pd,pd->p", factors, columns[movie]) + self.bias[movie]
 
     def complete(self, scores: np.ndarray, user_bias: np.ndarray | float) -> np.ndarray:
         """Adds offset and user bias to scores, and clips them to the rating scale: float32."""
         scores = (scores + np.float32(self.offset) + user_bias).astype(np.float32)
         return scores if self.scale is None else scores.clip(*self.scale)
+
+
+def _weighted(hidden: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Returns weighted sums of rows; unlike a product with BLAS it rounds a row alike among any number of others."""
+    return np.einsum("ph,h->p", hidden, weight)
 
 
 def interest_entries(manifest: dict) -> tuple[int, float]:

@@ -5,9 +5,11 @@ In this process and on one rank: ``test_chain.py`` starts torchrun. Those of doc
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from gnnrec.config.train_config import parse_train_config
 from gnnrec.distributed.world import World
 from gnnrec.training.run import train
 from tests.end_to_end.test_documents import DOCUMENTS, commands
+from tests.serving.service import served
 from tests.slurm.jobs import make_repository
 
 pytestmark = pytest.mark.slow
@@ -80,10 +83,45 @@ def made(tmp_path_factory) -> Path:
     return place
 
 
-def run(words: list[str]) -> None:
+class Services:
+    """Services that commands of a document have started; the last one answers on its port."""
+
+    def __init__(self) -> None:
+        self._started = contextlib.ExitStack()
+        self._port: int | None = None
+
+    def start(self, arguments: list[str]) -> None:
+        """Starts a service on another port than the document says, and ends the one before."""
+        self.stop()
+        path, *options = arguments
+        self._port = self._started.enter_context(served(Path(path), *options)).port
+
+    def ask(self, words: list[str]) -> None:
+        """Runs curl with the real port."""
+        words = [word.replace("127.0.0.1:8000", f"127.0.0.1:{self._port}") for word in words]
+        result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert result.returncode == 0, f"{words}: {result.stdout}{result.stderr}"
+
+    def stop(self) -> None:
+        """Ends the last service."""
+        self._started.close()
+
+
+@pytest.fixture
+def services() -> Iterator[Services]:
+    started = Services()
+    yield started
+    started.stop()
+
+
+def run(words: list[str], services: Services) -> None:
     """Runs a command as its program would."""
     program, *arguments = words
-    if program == "bash":
+    if words[:2] == ["gnnrec", "serve"] and "--convert-only" not in words:
+        services.start(words[2:])
+    elif program == "curl":
+        services.ask(words)
+    elif program == "bash":
         result = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
     elif program == "torchrun" and "train_dist.py" in arguments:
@@ -103,7 +141,7 @@ def run_gnnrec(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "document", [path for path in DOCUMENTS if path.name != "slurm.md"], ids=lambda path: path.name
 )
-def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypatch):
+def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypatch, services: Services):
     place = make_repository(tmp_path / "repository")
     files = ["ratings.csv", "movies.csv", "users.csv", "new_movies.csv", "new_users.csv"]
     for name in (*files, *(f"{day}.csv" for day in DAYS)):
@@ -115,7 +153,7 @@ def test_every_command_runs(document: Path, made: Path, tmp_path: Path, monkeypa
     monkeypatch.chdir(place)
     for words in commands(document):
         if " ".join(words) not in LEFT_OUT:
-            run(words)
+            run(words, services)
 
 
 def test_the_python_of_the_readme_runs(made: Path, tmp_path: Path, monkeypatch, capsys):

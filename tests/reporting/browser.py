@@ -15,7 +15,11 @@ _NOT_HERE = (
 )
 _OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars"),
-    *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", "--virtual-time-budget=30000"),
+    *(
+        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=30000",
+    ),
 )
 
 
@@ -45,17 +49,22 @@ def install() -> None:
     debian.install("chromium")
 
 
-def open_page(path: Path, place: Path, dark: bool, width: int = 1280) -> Opened:
-    """Opens a file without network access.
+def open_page(path: Path | str, place: Path, dark: bool, width: int = 1280, screenshot: Path | None = None) -> Opened:
+    """Opens a page without network access, but for this machine.
 
     Args:
-        path: The HTML file.
+        path: The HTML file, or an address.
         place: Profile directory of the browser.
         dark: Whether the preferred color scheme is dark.
         width: Width of the window in pixels.
+        screenshot: PNG file to write too.
     """
     theme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     command = ["chromium", *_OPTIONS, theme, f"--user-data-dir={place}", f"--window-size={width},1000", "--dump-dom"]
-    result = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120)
+    address = path if isinstance(path, str) else path.as_uri()
+    if screenshot is not None:
+        pictured = [*command[:-1], f"--screenshot={screenshot}", address]
+        subprocess.run(pictured, capture_output=True, text=True, timeout=120, check=True)
+    result = subprocess.run([*command, address], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     return Opened(result.stdout, re.findall(r":CONSOLE[^\n]*", result.stderr))

@@ -1,0 +1,294 @@
+"""The service as an ASGI application, which other applications can mount."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gnnrec.errors import UserError
+from gnnrec.serving.answers import (
+    find_near,
+    list_answer,
+    score_answer,
+    search_answer,
+    similar_answer,
+)
+from gnnrec.serving.batcher import MOST_USERS, Batcher
+from gnnrec.serving.errors import RequestError
+from gnnrec.serving.live import Live, WatchedExport
+from gnnrec.serving.metrics import CONTENT_TYPE, RequestMetrics
+from gnnrec.serving.openapi import description
+from gnnrec.serving.requests import (
+    LIST,
+    MOST_IDS,
+    SCORE,
+    SEARCH,
+    SIMILAR,
+    USER_LIST,
+    USER_SCORE,
+    ListRequest,
+    NewUser,
+    check_filters,
+    list_request,
+    users_of_body,
+)
+from gnnrec.serving.snapshot import Snapshot
+from gnnrec.serving.targets import Target, find_target
+from gnnrec.utils.log import logger
+
+Handler = Callable[[Request], Awaitable[Response]]
+_PAGE = Path(__file__).parent / "page.html"
+#: Bytes of a body that is too large which are read nevertheless: many clients read no answer before they have sent all.
+_DRAINED = 16_000_000
+#: Routes that need no token: the page has no data, and asks for the token.
+_OPEN = ("/", "/health")
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Bounds of requests.
+
+    Attributes:
+        body: Bytes of a body.
+        batch: Users of a request.
+        seconds: Seconds to receive and answer a request.
+        requests: Requests at a time.
+    """
+
+    body: int = 1_000_000
+    batch: int = 100
+    seconds: float = 10.0
+    requests: int = 1000
+
+
+class ServingApp:
+    """The routes.
+
+    Args:
+        live: The snapshot.
+        limits: Bounds of requests.
+        token: Token that requests carry as ``Authorization: Bearer``; None for none.
+    """
+
+    def __init__(self, live: Live, limits: Limits | None = None, token: str | None = None):
+        self.live, self.limits, self._token = live, limits or Limits(), token
+        self._metrics, self._batcher, self._running = RequestMetrics(), Batcher(), 0
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/": {"GET": self._page},
+            "/recommend": {"GET": self._recommend, "POST": self._recommend},
+            "/similar": {"GET": self._similar},
+            "/score": {"GET": self._score, "POST": self._score},
+            "/search": {"GET": self._search},
+            "/health": {"GET": self._health},
+            "/metrics": {"GET": self._metrics_text},
+            "/openapi.json": {"GET": self._openapi},
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; every error is an object with one sentence, ``error``."""
+        if scope["type"] != "http":
+            return
+        self.live.watch()
+        started, root, path = time.perf_counter(), scope.get("root_path", ""), scope["path"]
+        path = path.removeprefix(root) or "/"
+        route = path if path in self._routes else "other"
+        self._running += 1
+        try:
+            response = await self._answer(path, Request(scope, receive))
+        except RequestError as error:
+            response = _error(error.status, error.text)
+        except UserError as error:
+            response = _error(400, str(error))
+        except ClientDisconnect:
+            response = _error(400, "the request ended before its body")
+        except Exception:
+            logger.exception(f"{scope['method']} {path} failed")
+            response = _error(500, "the service failed: its log says why")
+        finally:
+            self._running -= 1
+        self._metrics.add(route, response.status_code, time.perf_counter() - started)
+        await response(scope, receive, send)
+
+    async def _answer(self, path: str, request: Request) -> Response:
+        handlers, method = self._routes.get(path), request.method
+        if handlers is None:
+            raise RequestError(404, f"there is no {path[:60]} here: see /openapi.json")
+        handler = handlers.get("GET" if method == "HEAD" else method)
+        if handler is None:
+            raise RequestError(405, f"{path} answers {' and '.join(handlers)}, not {method[:20]}")
+        if self._token is not None and path not in _OPEN:
+            given = request.headers.get("authorization", "").encode("utf-8", "replace")
+            if not hmac.compare_digest(given, b"Bearer " + self._token.encode()):
+                raise RequestError(401, "send the token of this service as Authorization: Bearer TOKEN")
+        if self._running > self.limits.requests:
+            raise RequestError(503, "too many requests at a time: try again")
+        return await handler(request)
+
+    async def _body(self, request: Request) -> Any:
+        """Returns the decoded body.
+
+        Raises:
+            RequestError: It is too large, slow, or no JSON.
+        """
+        most = self.limits.body
+        length = request.headers.get("content-length", "")
+        declared = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
+        too_large = RequestError(413, f"the body has more than {most} bytes: send less")
+        if declared > most + _DRAINED or len(length) >= 19:
+            raise too_large
+
+        async def read() -> bytes:
+            body, size = bytearray(), 0
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= most:
+                    body += chunk
+                if size > most + _DRAINED:
+                    break
+            if size > most:
+                raise too_large
+            return bytes(body)
+
+        try:
+            content = await asyncio.wait_for(read(), self.limits.seconds)
+        except asyncio.TimeoutError:
+            if declared > most:
+                raise too_large from None
+            raise RequestError(408, f"the body did not arrive within {self.limits.seconds:g} seconds") from None
+        try:
+            return orjson.loads(content)
+        except ValueError as error:
+            raise RequestError(400, f"the body is no JSON ({str(error)[:100]}): send a JSON object") from None
+
+    async def _recommend(self, request: Request) -> Response:
+        started = time.perf_counter()
+        users: list[str | NewUser]
+        if request.method == "POST":
+            users, others, many = users_of_body(await self._body(request), self.limits.batch)
+            wanted = list_request(LIST.of_json(others))
+        else:
+            values = USER_LIST.of_query(_query(request))
+            users, many = [values.pop("user")], False
+            wanted = list_request(values)
+        snapshot = self.live.snapshot(wanted.generation)
+        found: list[dict[str, Any]] = []
+        for first in range(0, len(users), MOST_USERS):
+            if first:  # others are answered in between
+                await asyncio.sleep(0)
+                if time.perf_counter() - started > self.limits.seconds:
+                    raise RequestError(503, f"not answered within {self.limits.seconds:g} seconds: ask for fewer users")
+            targets = [find_target(snapshot, user) for user in users[first : first + MOST_USERS]]
+            if many:
+                found += [list_answer(snapshot, wanted, target) for target in targets]
+            else:
+                found.append(await self._one(snapshot, wanted, targets[0]))
+        answer = {"generation": snapshot.generation}
+        return _json(answer | ({"users": found} if many else found[0]))
+
+    async def _one(self, snapshot: Snapshot, wanted: ListRequest, target: Target) -> dict[str, Any]:
+        """Answers one user, together with others that ask at the same time where all movies are scored."""
+        near = find_near(snapshot, wanted, target)
+        if near is not None:
+            return list_answer(snapshot, wanted, target, near=near)
+        scores = await self._batcher.scores(snapshot.ranker(wanted.order_by), target.user.vectors)
+        return list_answer(snapshot, wanted, target, scores)
+
+    async def _similar(self, request: Request) -> Response:
+        values = SIMILAR.of_query(_query(request))
+        check_filters(values)
+        snapshot = self.live.current
+        return _json({"generation": snapshot.generation} | similar_answer(snapshot, values))
+
+    async def _score(self, request: Request) -> Response:
+        user: str | NewUser
+        if request.method == "POST":
+            users, others, many = users_of_body(await self._body(request), 1)
+            if many:
+                raise RequestError(400, "users: send one user or ratings, and movie, a list of ids")
+            user, values = users[0], SCORE.of_json(others)
+        else:
+            values = USER_SCORE.of_query(_query(request))
+            user = values["user"]
+        movies = values["movie"]
+        if not 0 < len(movies) <= MOST_IDS:
+            raise RequestError(400, f"movie has {len(movies)} ids: send 1 to {MOST_IDS}")
+        snapshot = self.live.current
+        target = find_target(snapshot, user)
+        return _json({"generation": snapshot.generation} | score_answer(snapshot, target, movies))
+
+    async def _search(self, request: Request) -> Response:
+        values = SEARCH.of_query(_query(request))
+        snapshot = self.live.current
+        return _json({"generation": snapshot.generation} | search_answer(snapshot, values["q"], values["top"]))
+
+    async def _health(self, request: Request) -> Response:
+        snapshot = self.live.current
+        counts = {"users": len(snapshot.users), "movies": len(snapshot.movies), "genres": snapshot.movies.genres}
+        encoder = snapshot.encoder
+        offers = {"new_users": encoder is not None, "rating_scale": None if encoder is None else encoder.rating_scale}
+        return _json({"status": "ok", "generation": snapshot.generation, "export": snapshot.place} | counts | offers)
+
+    async def _metrics_text(self, request: Request) -> Response:
+        live = self.live
+        counts = len(live.current.users), len(live.current.movies)
+        return Response(self._metrics.text(*counts, live.swaps, live.refused), headers={"content-type": CONTENT_TYPE})
+
+    async def _openapi(self, request: Request) -> Response:
+        return _json(description(self._token is not None))
+
+    async def _page(self, request: Request) -> Response:
+        return Response(_PAGE.read_bytes(), media_type="text/html")
+
+
+def _query(request: Request) -> list[tuple[str, str]]:
+    """Returns the names and values of a query; Starlette's own way makes several dictionaries of them."""
+    return parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def _error(status: int, text: str) -> Response:
+    response = _json({"error": text}, status)
+    if status in (408, 413):  # the rest of the body is not read
+        response.headers["connection"] = "close"
+    if status == 401:
+        response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+def create_app(
+    export: Path | str,
+    *,
+    limits: Limits | None = None,
+    token: str | None = None,
+    cache_dir: Path | None = None,
+    data: Path | None = None,
+) -> ServingApp:
+    """Returns the service of an export as an ASGI application, to run or to mount in another one.
+
+    The export is converted if it was not yet. The application looks for other exports while it answers requests.
+
+    Args:
+        export: An export, a link to one, or a directory of ``gnnrec update``.
+        limits: Bounds of requests.
+        token: Token that requests carry as ``Authorization: Bearer``; None for none.
+        cache_dir: Directory of converted exports; by default beside the export.
+        data: The prepared dataset, if it has moved since the export.
+
+    Raises:
+        UserError: There is no complete export, or it is damaged.
+    """
+    return ServingApp(Live(WatchedExport(Path(export), cache_dir, data)), limits, token)

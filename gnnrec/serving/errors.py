@@ -1,0 +1,16 @@
+"""Errors that are answered to a client."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """A request that is answered with one sentence.
+
+    Args:
+        status: HTTP status, from 400.
+        text: The sentence: it names the parameter and the way out.
+    """
+
+    def __init__(self, status: int, text: str):
+        super().__init__(text)
+        self.status, self.text = status, text

@@ -1,0 +1,197 @@
+"""Worker processes that answer on one socket: a lost one is replaced, and a new export is converted beside them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NoReturn
+
+from gnnrec.errors import UserError
+from gnnrec.serving.convert import convert, remove_others
+from gnnrec.serving.live import PERIOD, WatchedPointer, find_export, signature
+from gnnrec.utils import files
+from gnnrec.utils.log import logger
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+#: Seconds after which a worker that ended is started again, if it ended soon after its start.
+_PAUSE = 1.0
+#: Seconds for workers to answer what they have begun.
+_GRACE = 10.0
+
+#: Answers on a socket until it is asked to stop; the snapshots are those of a pointer.
+Work = Callable[[socket.socket, WatchedPointer], None]
+
+
+class Supervisor:
+    """The parent of the workers; it answers nothing itself.
+
+    Args:
+        path: Export, link to one, or directory of generations.
+        cache: Directory of converted exports; by default beside the export.
+        data: The prepared dataset, if it has moved since the export.
+        workers: Number of workers.
+        work: Their function.
+    """
+
+    def __init__(self, path: Path, cache: Path | None, data: Path | None, workers: int, work: Work):
+        self._path, self._cache, self._data, self._work = path, cache, data, work
+        self._count, self._workers, self._due = workers, dict[int, float](), [0.0] * workers
+        self._conversion: tuple[multiprocessing.process.BaseProcess, Connection] | None = None
+        self._arrays: list[Path] = []
+        self._seen: tuple[str, int, int] | None = None
+
+    def prepare(self) -> Path:
+        """Converts the export, in a process of its own, so that its memory is free again; returns the arrays.
+
+        Raises:
+            UserError: There is no complete export, or it is damaged.
+        """
+        self._begin_conversion()
+        return self._end_conversion()
+
+    def run(self, listening: socket.socket) -> None:
+        """Serves the arrays of :meth:`prepare` until SIGTERM or SIGINT.
+
+        Args:
+            listening: The socket.
+        """
+        with tempfile.TemporaryDirectory(prefix="gnnrec-serve-") as folder:
+            pointer = Path(folder) / "current.json"
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            self._point(pointer)
+            previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            try:
+                self._supervise(listening, pointer)
+            finally:
+                self._stop()
+                signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+    def _supervise(self, listening: socket.socket, pointer: Path) -> None:
+        while True:
+            now = time.monotonic()
+            while len(self._workers) < self._count and self._due[0] <= now:
+                self._due.pop(0)
+                self._workers[self._fork(listening, pointer)] = now
+            received = signal.sigtimedwait(_SIGNALS, PERIOD)
+            if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                return
+            self._reap()
+            self._look_for_another(pointer)
+
+    def _fork(self, listening: socket.socket, pointer: Path) -> int:
+        process = os.fork()
+        if process:
+            return process
+        status = 1
+        try:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            self._work(listening, WatchedPointer(pointer))
+            status = 0
+        except UserError as error:
+            logger.warning(str(error))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            _leave(status)
+
+    def _reap(self) -> None:
+        """Notes workers that have ended; others take their places, after a pause if they ended at once."""
+        for process in list(self._workers):
+            if os.waitpid(process, os.WNOHANG)[0] == 0:
+                continue
+            started = self._workers.pop(process)
+            now = time.monotonic()
+            self._due.append(now if now - started > _PAUSE else now + _PAUSE)
+            self._due.sort()
+            logger.warning(f"worker {process} ended and is replaced")
+
+    def _look_for_another(self, pointer: Path) -> None:
+        if self._conversion is None:
+            now = signature(self._path)
+            if now is not None and now != self._seen:
+                self._begin_conversion()
+        elif self._conversion[1].poll() or not self._conversion[0].is_alive():
+            try:
+                before = self._arrays[-1]
+                arrays = self._end_conversion()
+            except UserError as error:
+                logger.warning(f"the new export is not served: {error}")
+                return
+            if arrays != before:
+                self._point(pointer)
+                remove_others(self._arrays[-2:])
+                logger.info(f"serving {find_export(self._path)} now")
+
+    def _begin_conversion(self) -> None:
+        self._seen = signature(self._path)
+        context = multiprocessing.get_context("fork")
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(
+            target=_convert, args=(sender, self._path, self._cache, self._data), name="conversion", daemon=True
+        )
+        process.start()
+        sender.close()
+        self._conversion = process, receiver
+
+    def _end_conversion(self) -> Path:
+        process, receiver = self._conversion
+        self._conversion = None
+        try:
+            succeeded, text = receiver.recv()
+        except EOFError:
+            succeeded, text = False, f"converting {self._path} was killed: make room in memory and start again"
+        process.join()
+        if not succeeded:
+            raise UserError(text)
+        self._arrays.append(Path(text))
+        return self._arrays[-1]
+
+    def _point(self, pointer: Path) -> None:
+        files.write_text(pointer, json.dumps({"arrays": str(self._arrays[-1])}))
+
+    def _stop(self) -> None:
+        """Asks the workers to stop, and ends those that do not."""
+        deadline = time.monotonic() + _GRACE
+        for process in self._workers:
+            os.kill(process, signal.SIGTERM)
+        while self._workers:
+            for process in list(self._workers):
+                if time.monotonic() > deadline:
+                    os.kill(process, signal.SIGKILL)
+                if os.waitpid(process, os.WNOHANG)[0]:
+                    del self._workers[process]
+            time.sleep(0.01)
+        if self._conversion is not None:
+            self._conversion[0].kill()
+
+
+def _convert(sender: Connection, path: Path, cache: Path | None, data: Path | None) -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    os.nice(10)  # workers answer meanwhile
+    try:
+        sender.send((True, str(convert(find_export(path), cache, data))))
+    except UserError as error:
+        sender.send((False, str(error)))
+    except Exception as error:
+        logging.getLogger(__name__).debug("conversion failed", exc_info=True)
+        sender.send((False, f"{path} cannot be converted ({type(error).__name__}: {error}): export again"))
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends a worker without the exit handlers of its parent."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

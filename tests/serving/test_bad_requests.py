@@ -1,0 +1,143 @@
+"""A malformed request gets a status of 4xx and one sentence in JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from benchmarks.serve_fuzz import random_request
+from gnnrec.serving.app import Limits, ServingApp
+from tests.serving.client import Answer, Question, ask, ask_all, get
+
+
+def refused(app, question: Question) -> tuple[int, str]:
+    answer = ask(app, question)
+    check_error(answer)
+    return answer.status, answer.json["error"]
+
+
+def check_error(answer: Answer) -> None:
+    """An error is an object with one sentence: no line breaks, no traceback, not too long."""
+    assert 400 <= answer.status < 500 and answer.headers["content-type"] == "application/json"
+    assert list(answer.json) == ["error"]
+    text = answer.json["error"]
+    assert 10 < len(text) < 500 and "Traceback" not in text and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "says"),
+    [
+        (get("/recommend"), 400, "user is missing: send the id of a known user"),
+        (get("/recommend", user=8), 404, "user 8: no user has this id (ids look like 7, 10, 13)"),
+        (get("/recommend", usr=7), 400, "usr is no parameter here (did you mean user?)"),
+        (get("/recommend", user=[7, 10]), 400, "user comes twice"),
+        (get("/recommend", user=7, top=0), 400, "top 0: send a number of 1 to 1000"),
+        (get("/recommend", user=7, top="ten"), 400, "top ten: send a whole number"),
+        (get("/recommend", user=7, top=500, page=3), 400, "page 3 of 500 movies ends behind movie 1000"),
+        (get("/recommend", user=7, min_year=2000, max_year=1990), 400, "min_year 2000 is after max_year 1990"),
+        (get("/recommend", user=7, genre="Opera"), 400, "genre Opera: no movie has it, choose among Action, Comedy"),
+        (get("/recommend", user=7, order_by="best"), 400, "order_by best: send one of both, rating, interest"),
+        (get("/recommend", user=7, new_share=0.5), 400, "new_share 0.5: send new_movies true with it"),
+        (get("/recommend", user=7, diversity=2), 400, "diversity 2"),
+        (get("/recommend", user=7, deny=1), 404, "deny 1: no movie has this id (ids look like 2, 7, 12)"),
+        (get("/recommend", user=7, generation="x"), 409, "generation x is gone"),
+        (get("/similar", movie="Film"), 404, "29 titles begin with it: Film "),
+        (get("/similar", movie="Opera"), 404, "movie Opera: no movie has this id or a title that begins with it"),
+        (get("/score", user=7), 400, "movie has 0 ids"),
+        (get("/nowhere"), 404, "there is no /nowhere here"),
+        (Question("/recommend", method="PUT"), 405, "/recommend answers GET and POST, not PUT"),
+        (Question("/recommend", b"{"), 400, "the body is no JSON"),
+        (Question("/recommend", [1]), 400, "the body is no JSON object"),
+        (Question("/recommend", {"top": 3}), 400, "send one of user, ratings and users"),
+        (Question("/recommend", {"user": 7, "users": []}), 400, "not user and users"),
+        (Question("/recommend", {"users": []}), 400, "users: send a list of objects"),
+        (Question("/recommend", {"users": [3]}), 400, "ratings: send a list of objects"),
+        (Question("/recommend", {"user": True}), 400, "user True: send an id"),
+        (Question("/recommend", {"user": 7, "genre": "Drama"}), 400, "genre Drama: send a list"),
+        (Question("/recommend", {"ratings": [[2, 3]]}), 400, "ratings: [2, 3] is no object such as"),
+        (Question("/recommend", {"ratings": [{"movie": 2}]}), 400, "rating is missing"),
+        (Question("/recommend", {"ratings": [{"movie": 2, "rating": "5"}]}), 400, "rating 5: send a number"),
+        (Question("/recommend", {"users": [{"user": 7}] * 101}), 413, "users has 101 entries: send at most 100"),
+        (Question("/recommend", b"[" * 1_000_001), 413, "the body has more than 1000000 bytes"),
+        (Question("/recommend", parts=(b" " * 500_000,) * 40), 413, "the body has more than 1000000 bytes"),
+        (Question("/recommend", b"{}", headers=(("content-length", "9" * 30),)), 413, "more than 1000000 bytes"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(app, question, status, says):
+    found, text = refused(app, question)
+    assert (found, says in text) == (status, True), text
+
+
+def limited(app: ServingApp, token: str | None = None, **limits) -> ServingApp:
+    """Returns an app with other limits on the same snapshot."""
+    return ServingApp(app.live, dataclasses.replace(Limits(), **limits), token)
+
+
+def test_a_body_that_does_not_arrive(app):
+    slow = limited(app, seconds=0.05)
+    assert refused(slow, Question("/recommend", parts=(b"{",), endless=True))[0] == 408
+    large = Question("/recommend", parts=(b" " * 60,) * 4)
+    assert refused(limited(app, body=200), large)[0] == 413
+
+
+def test_too_many_requests_at_a_time_are_told_so(app):
+    busy = limited(app, requests=2)
+    answers = ask_all(busy, [get("/recommend", user=7)] * 6)
+    assert sorted({answer.status for answer in answers}) == [200, 503]
+    assert ask(busy, get("/recommend", user=7)).status == 200
+
+
+def test_a_token_is_asked_for(app):
+    guarded = limited(app, token="secret")
+    for header in ((), (("authorization", "Bearer wrong"),), (("authorization", "secret"),)):
+        for path in ("/recommend?user=7", "/metrics", "/openapi.json"):
+            answer = ask(guarded, Question(path, headers=header))
+            assert answer.status == 401 and "Bearer" in answer.json["error"]
+    answer = ask(guarded, Question("/recommend?user=7", headers=(("Authorization", "Bearer secret"),)))
+    assert answer.status == 200
+    assert ask(guarded, get("/health")).status == ask(guarded, get("/")).status == 200
+
+
+@pytest.mark.slow
+def test_fuzzed_requests(app):
+    statuses = []
+    for seed in range(300):
+        fuzzed = random_request(seed)
+        question = Question(fuzzed.path, fuzzed.body, fuzzed.method)
+        answer = ask(app, question)
+        statuses.append(answer.status)
+        assert answer.status < 500, question
+        if answer.status >= 400:
+            check_error(answer)
+    assert set(statuses) >= {200, 400, 404, 405} and 20 < statuses.count(200) < 250
+
+
+def test_the_description_has_all_routes_and_parameters(app):
+    described = ask(app, get("/openapi.json")).json
+    assert described["openapi"].startswith("3.1")
+    assert set(described["paths"]) | {"/", "/openapi.json"} == set(app._routes)
+    for path, methods in app._routes.items():
+        assert path in ("/", "/openapi.json") or {name.upper() for name in described["paths"][path]} == set(methods)
+    names = {entry["name"] for entry in described["paths"]["/recommend"]["get"]["parameters"]}
+    text = refused(app, get("/recommend", xyzzy=1))[1]
+    assert names == set(text.split("send some of ")[1].split(", "))
+    body = described["paths"]["/recommend"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]) == names | {"ratings", "users"}
+    assert "security" not in described
+    token = (("authorization", "Bearer t"),)
+    assert ask(limited(app, token="t"), Question("/openapi.json", headers=token)).json["security"] == [{"token": []}]
+
+
+def test_metrics_count_requests_by_route_and_status(export):
+    from gnnrec.serving.app import create_app
+
+    app = create_app(export)
+    for question in (get("/recommend", user=7), get("/recommend", user=7), get("/recommend", user=8), get("/x")):
+        ask(app, question)
+    lines = ask(app, get("/metrics")).body.decode().splitlines()
+    assert 'gnnrec_requests_total{route="/recommend",status="200"} 2.0' in lines
+    assert 'gnnrec_requests_total{route="/recommend",status="404"} 1.0' in lines
+    assert 'gnnrec_requests_total{route="other",status="404"} 1.0' in lines
+    assert 'gnnrec_request_seconds_count{route="/recommend"} 3.0' in lines
+    assert 'gnnrec_rows{kind="movies"} 29.0' in lines
