@@ -16,7 +16,7 @@ from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.delta import open_delta, removed_ids
 from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_columns, read_ids
 from gnnrec.inference.movie_catalog import MovieCatalog
-from gnnrec.stores.store import Kind, Layout, Rows
+from gnnrec.stores.store import KINDS, Kind, Layout, Rows
 from gnnrec.utils.stored import irregularity, read_json
 
 #: Titles and genres of movies that are in no dataset, in an export.
@@ -54,7 +54,9 @@ class ExportRows:
         )
         manifest = self.stored.manifest
         if manifest["head"] != "dot":
-            raise UserError(f"{directory} has an MLP head, whose scores are no inner products: no store can rank by them")
+            raise UserError(
+                f"{directory} has an MLP head, whose scores are no inner products: no store can rank by them"
+            )
         self.data = Path(data or manifest.get("data", ""))
         self._catalog: tuple[pd.Index, MovieCatalog] | None = None
 
@@ -72,11 +74,19 @@ class ExportRows:
     def layout(self) -> Layout:
         """Types of the columns."""
         kinds: dict[Kind, Literal["integer", "string"]] = {}
-        for kind in ("users", "movies"):
+        for kind in KINDS:
             (path, *_) = self.stored.files(kind)
             is_integer = str(pq.read_schema(path).field(ID[kind]).type).startswith(("int", "uint"))
             kinds[kind] = "integer" if is_integer else "string"
         return Layout(self.stored.manifest["dim"] + 1, kinds["users"], kinds["movies"])
+
+    def check(self) -> None:
+        """Checks that there are titles and genres.
+
+        Raises:
+            UserError: The dataset is missing.
+        """
+        self._open_catalog()
 
     def steps(self) -> list[tuple[Literal["upsert", "remove"], Kind, str]]:
         """Lists the steps of a load: what to do, with which rows, and the file that has them."""
@@ -122,8 +132,13 @@ class ExportRows:
 
     def _describe(self, ids: pd.Index) -> tuple[list[str], list[list[str]]]:
         """Returns titles and genres of movies; empty ones for movies that the dataset does not have."""
-        if not len(ids):
-            return [], []
+        index, catalog = self._open_catalog()
+        rows = index.get_indexer(ids)
+        titles = [catalog.titles[row] if row >= 0 else "" for row in rows]
+        return titles, [catalog.genres[row] if row >= 0 else [] for row in rows]
+
+    def _open_catalog(self) -> tuple[pd.Index, MovieCatalog]:
+        """Opens the dataset; returns the raw ids of its movies too."""
         if self._catalog is None:
             if not self.data.is_dir():
                 missing = f"{self.data}, the dataset of {self.directory}, does not exist" if self.data.name else (
@@ -133,8 +148,4 @@ class ExportRows:
             new = pq.read_table(self.directory / _NEW_MOVIES) if _NEW_MOVIES in self.stored.manifest["files"] else None
             catalog = MovieCatalog(PreparedDataset(self.data), new=new)
             self._catalog = pd.Index(catalog.movies.to_pandas()), catalog
-        index, catalog = self._catalog
-        rows = index.get_indexer(ids)
-        titles = [catalog.titles[row] if row >= 0 else "" for row in rows]
-        return titles, [catalog.genres[row] if row >= 0 else [] for row in rows]
-
+        return self._catalog

@@ -21,7 +21,7 @@ import dataclasses
 
 from gnnrec.errors import UserError
 from gnnrec.stores.export_rows import ExportRows
-from gnnrec.stores.store import Kind, Layout, State, VectorStore
+from gnnrec.stores.store import KINDS, Layout, State, VectorStore
 
 FORMAT = 1
 
@@ -48,6 +48,7 @@ def load(store: VectorStore, source: ExportRows, place: str, new_movies: bool, o
     resumes = state is not None and state["pending"] == source.generation
     if not resumes:
         state = _follow(state, source, place) if source.is_delta else _begin(state, source, place, overwrite)
+        source.check()
         state |= {"pending": source.generation, "done": 0}
     assert state is not None
     if not source.is_delta and not resumes:
@@ -111,16 +112,13 @@ def _follow(state: State | None, source: ExportRows, place: str) -> State:
     if state is None or state["generation"] is None:
         raise UserError(f"{place} holds no complete export that {delta} could follow: load the export first")
     if state["pending"] is not None:
-        raise UserError(
-            f"{place} holds half of another load ({state['pending'][:12]}): finish that one before {delta}"
-        )
+        raise UserError(f"{place} holds half of another load ({state['pending'][:12]}): finish that one before {delta}")
     layout, own = source.layout, layout_of(state)
     if layout.dim != own.dim:
         raise UserError(
             f"{delta} has vectors of {layout.dim - 1} columns, {place} of {own.dim - 1}: it belongs to another model"
         )
-    kinds: tuple[Kind, ...] = ("users", "movies")
-    for kind in kinds:
+    for kind in KINDS:
         if layout.ids(kind) != own.ids(kind):
             raise UserError(
                 f"{delta} has {layout.ids(kind)} ids of {kind}, {place} {own.ids(kind)} ones: it belongs to other data"

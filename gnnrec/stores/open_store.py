@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from gnnrec.errors import UserError
 from gnnrec.stores.store import VectorStore, check_name
@@ -17,9 +18,66 @@ def _pgvector(address: str, name: str) -> VectorStore:
     return PgVector(address, name)
 
 
+def _duckdb(address: str, name: str) -> VectorStore:
+    from gnnrec.stores.duckdb_store import DuckDB
+
+    return DuckDB(Path(_after(address)), name)
+
+
+def _faiss(address: str, name: str) -> VectorStore:
+    from gnnrec.stores.faiss_store import FaissStore
+
+    return FaissStore(Path(_after(address)), name)
+
+
+def _lancedb(address: str, name: str) -> VectorStore:
+    from gnnrec.stores.lancedb_store import LanceStore
+
+    return LanceStore(_after(address), name)
+
+
+def _milvus(address: str, name: str) -> VectorStore:
+    from gnnrec.stores.milvus_store import Milvus
+
+    place = address.removeprefix("milvus+") if address.startswith("milvus+") else _after(address)
+    if "://" not in place and not place.endswith(".db"):
+        raise UserError(f"--to {address}: a file of Milvus Lite ends with .db")
+    return Milvus(place, name)
+
+
+def _qdrant(address: str, name: str) -> VectorStore:
+    from gnnrec.stores.qdrant_store import Qdrant
+
+    return Qdrant(_after(address) if address.startswith("qdrant+local:") else address.removeprefix("qdrant+"), name)
+
+
+def _qdrant_edge(address: str, name: str) -> VectorStore:
+    from gnnrec.stores.qdrant_edge_store import QdrantEdge
+
+    return QdrantEdge(Path(_after(address)), name)
+
+
+def _after(address: str) -> str:
+    """Returns the place in an address of files."""
+    place = address.split(":", 1)[1]
+    if not place:
+        raise UserError(f"--to {address} lacks the place of the files after the colon")
+    return place
+
+
 #: Begin of an address -> its form, and how to open it.
 STORES: dict[str, tuple[str, Callable[[str, str], VectorStore]]] = {
     "postgresql": ("postgresql://USER@HOST/DATABASE", _pgvector),
+    "qdrant": ("qdrant:DIRECTORY", _qdrant_edge),
+    "qdrant+http": ("qdrant+http://HOST:6333", _qdrant),
+    "qdrant+https": ("qdrant+https://HOST:6333", _qdrant),
+    "qdrant+local": ("qdrant+local:DIRECTORY", _qdrant),
+    "lancedb": ("lancedb:DIRECTORY", _lancedb),
+    "milvus": ("milvus:FILE.db", _milvus),
+    "milvus+http": ("milvus+http://HOST:19530", _milvus),
+    "milvus+https": ("milvus+https://HOST:19530", _milvus),
+    "duckdb": ("duckdb:FILE", _duckdb),
+    "faiss": ("faiss:DIRECTORY", _faiss),
 }
 
 

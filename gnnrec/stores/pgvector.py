@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import UserError
-from gnnrec.stores.store import Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
 
 #: Links and build width of the HNSW graph, and the widest vector that it takes: the defaults of pgvector.
 _LINKS, _BUILD_WIDTH, _MOST_COLUMNS = 16, 64, 2000
@@ -76,11 +76,11 @@ class PgVector:
     def create(self, layout: Layout, state: State) -> None:
         """Makes empty tables."""
         with self._connection.transaction():
-            for kind in ("users", "movies"):
+            for kind in KINDS:
                 self._execute(f"DROP TABLE IF EXISTS {self._name}_{kind}")
                 extra = "bias real" if kind == "users" else "title text, genres text[]"
                 self._execute(
-                    f"CREATE TABLE {self._name}_{kind} (id {_TYPES[layout.ids(kind)]} PRIMARY KEY,"  # type: ignore[arg-type]
+                    f"CREATE TABLE {self._name}_{kind} (id {_TYPES[layout.ids(kind)]} PRIMARY KEY,"
                     f" embedding vector({layout.dim}), {extra})"
                 )
                 self._execute(f"ALTER TABLE {self._name}_{kind} ALTER COLUMN embedding SET STORAGE PLAIN")
@@ -96,9 +96,7 @@ class PgVector:
                     copy.write(block)
             columns = ("bias",) if rows.kind == "users" else ("title", "genres")
             replaced = ", ".join(f"{column} = excluded.{column}" for column in ("embedding", *columns))
-            self._execute(
-                f"INSERT INTO {table} SELECT * FROM incoming ON CONFLICT (id) DO UPDATE SET {replaced}"
-            )
+            self._execute(f"INSERT INTO {table} SELECT * FROM incoming ON CONFLICT (id) DO UPDATE SET {replaced}")
             self.write_state(state)
 
     def remove(self, kind: Kind, ids: list[Id], state: State) -> None:
@@ -122,9 +120,7 @@ class PgVector:
 
     def find_user(self, user: Id) -> tuple[np.ndarray, float] | None:
         """Reads the vector and the bias of a user."""
-        row = self._execute(
-            f"SELECT embedding::real[], bias FROM {self._name}_users WHERE id = %s", user
-        ).fetchone()
+        row = self._execute(f"SELECT embedding::real[], bias FROM {self._name}_users WHERE id = %s", user).fetchone()
         return None if row is None else (np.array(row[0], np.float32), row[1])
 
     def search(self, queries: np.ndarray, top: int, genre: str | None = None) -> list[list[Hit]]:

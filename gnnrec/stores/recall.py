@@ -49,8 +49,8 @@ def all_movies(source: ExportRows) -> Rows:
 def recall(store: VectorStore, queries: np.ndarray, movies: Rows, genre: str | None = None) -> float:
     """Returns the share of places of the best lists that a store fills with movies that belong there.
 
-    A movie belongs there if its exact score is at least the lowest of the ``TOP`` highest ones: movies with equal scores
-    are equally good. A movie that is listed twice, or that has another genre, counts once or not at all.
+    A movie belongs there if its exact score is at least the lowest of the ``TOP`` highest ones: movies with equal
+    scores are equally good. A movie that is listed twice, or that has another genre, counts once or not at all.
 
     Args:
         store: The store.

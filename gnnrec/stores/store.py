@@ -16,6 +16,7 @@ import numpy as np
 from gnnrec.errors import UserError
 
 Kind = Literal["users", "movies"]
+KINDS: tuple[Kind, ...] = ("users", "movies")
 #: A raw id of the user's files.
 Id = int | str
 #: Entries that a store keeps beside its rows, see :mod:`gnnrec.stores.loading`.
