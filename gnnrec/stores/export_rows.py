@@ -109,7 +109,7 @@ class ExportRows:
         """
         path = self.directory / name
         ids, columns = read_ids([path], ID[kind]), read_columns(path)
-        vectors, bias = columns["embedding"].astype(np.float32), columns["bias"]
+        vectors, bias = self.stored.vectors(columns), columns["bias"]
         if kind == "users":
             ones = np.ones((len(ids), 1), np.float32)
             return Rows(kind, ids.tolist(), np.hstack([vectors, ones]), bias, [], [])
