@@ -118,6 +118,10 @@ class PgVector:
         self._execute(f"ANALYZE {self._name}_movies")
         self.write_state(state)
 
+    def make_filter_aware(self) -> None:
+        """Lets searches go on where a filter leaves too few movies of those that the graph has found."""
+        self.filter_aware = True
+
     def find_user(self, user: Id) -> tuple[np.ndarray, float] | None:
         """Reads the vector and the bias of a user."""
         row = self._execute(f"SELECT embedding::real[], bias FROM {self._name}_users WHERE id = %s", user).fetchone()

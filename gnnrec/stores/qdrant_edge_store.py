@@ -79,8 +79,7 @@ class QdrantEdge:
             )
             self._shards[kind] = edge.EdgeShard.create(str(self._folder(kind)), config)
         if self.filter_aware:
-            index = edge.UpdateOperation.create_field_index("genres", edge.PayloadSchemaType.Keyword)
-            self._shards["movies"].update(index)
+            self.make_filter_aware()
         self.write_state(state)
 
     def upsert(self, rows: Rows, state: State) -> None:
@@ -103,6 +102,13 @@ class QdrantEdge:
         for kind in KINDS:
             self._shard(kind).optimize()
         self.write_state(state)
+
+    def make_filter_aware(self) -> None:
+        """Indexes the genres: a search then knows how many movies pass, and scans where they are few."""
+        edge = self._edge
+        index = edge.UpdateOperation.create_field_index("genres", edge.PayloadSchemaType.Keyword)
+        self._shard("movies").update(index)
+        self.filter_aware = True
 
     def find_user(self, user: Id) -> tuple[np.ndarray, float] | None:
         """Reads the vector and the bias of a user."""

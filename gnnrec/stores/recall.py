@@ -11,6 +11,8 @@ from gnnrec.stores.store import Rows, VectorStore
 TOP, SAMPLE_USERS = 20, 1000
 #: The search width is raised until the sample has this recall, or the store's widths are exhausted.
 WANTED_RECALL = 0.99
+#: Exact scores in memory at a time.
+_SCORES = 16_000_000
 
 
 def choose_width(store: VectorStore, source: ExportRows) -> tuple[float, int]:
@@ -64,9 +66,9 @@ def recall(store: VectorStore, queries: np.ndarray, movies: Rows, genre: str | N
     top = min(TOP, len(vectors))
     if not top:
         return 1.0
-    hits = 0
-    for first in range(0, len(queries), 64):
-        block = queries[first : first + 64]
+    hits, size = 0, max(1, min(64, _SCORES // len(vectors)))
+    for first in range(0, len(queries), size):
+        block = queries[first : first + size]
         scores = block.astype(np.float64) @ vectors.T
         lowest = np.partition(scores, -top, 1)[:, -top]
         for own, least, listed in zip(scores, lowest, store.search(block, top, genre), strict=True):
