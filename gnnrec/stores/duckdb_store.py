@@ -35,6 +35,7 @@ class DuckDB:
 
         self.errors: tuple[type[Exception], ...] = (duckdb.Error,)
         self.width, self.filter_aware, self._name, self._duckdb = 0, True, name, duckdb
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = duckdb.connect(str(path))
 
     @property

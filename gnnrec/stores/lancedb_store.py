@@ -50,13 +50,12 @@ class LanceStore:
     def write_state(self, state: State) -> None:
         """Replaces the state."""
         table = pa.table({"state": [json.dumps(state)]})
-        self._database.create_table(f"{self._name}_state", table, mode="overwrite")
+        self._make("state", table)
 
     def create(self, layout: Layout, state: State) -> None:
         """Makes empty tables."""
         for kind in KINDS:
-            schema = schema_of(layout.dim, kind, layout.ids(kind))
-            self._database.create_table(f"{self._name}_{kind}", schema=schema, mode="overwrite")
+            self._make(kind, schema_of(layout.dim, kind, layout.ids(kind)).empty_table())
         self.write_state(state)
 
     def upsert(self, rows: Rows, state: State) -> None:
@@ -99,6 +98,11 @@ class LanceStore:
 
     def close(self) -> None:
         """Does nothing: every write is complete."""
+
+    def _make(self, kind: str, content: pa.Table) -> None:
+        name = f"{self._name}_{kind}"
+        mode = "overwrite" if name in self._tables() else "create"  # LanceDB warns of replacing nothing
+        self._database.create_table(name, content, mode=mode)
 
     def _tables(self) -> list[str]:
         return list(self._database.list_tables(limit=10_000).tables)
