@@ -39,8 +39,9 @@ from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.export_directory import ExportDirectory, split_into_parts
 from gnnrec.stores.commands import StoreOptions, load_store
 from gnnrec.stores.open_store import opened_store
+from gnnrec.stores.pgvector import PgVector
 from gnnrec.stores.recall import TOP, recall
-from gnnrec.stores.store import Layout, Rows
+from gnnrec.stores.store import NodeRows, StoreLayout
 from tests.stores.servers import postgresql
 
 PARTS = ("small", "loads", "million")
@@ -120,7 +121,7 @@ def million(stores: list[str], scale: int, place: Path) -> dict:
     """Searches for movies of one genre among a million, with and without settings that know of filters."""
     count = MANY // scale
     random = np.random.default_rng(1)
-    movies = Rows(
+    movies = NodeRows(
         "movies",
         list(range(count)),
         _vectors(random, count, last=random.normal(0, 0.3, count)),
@@ -136,12 +137,14 @@ def million(stores: list[str], scale: int, place: Path) -> dict:
     return {"million": found, "million_movies": count, "million_users": len(queries)}
 
 
-def _search_million(store: Any, movies: Rows, queries: np.ndarray) -> dict:
+def _search_million(store: Any, movies: NodeRows, queries: np.ndarray) -> dict:
     """Loads movies without what knows of filters, searches, and searches again with it."""
     state = {"format": 1, "layout": {"dim": DIM + 1, "users": "integer", "movies": "integer"}}
     started = time.perf_counter()
     store.filter_aware = False
-    store.create(Layout(**state["layout"]), state)
+    if isinstance(store, PgVector):
+        store.links, store.build_width = 16, 64  # its defaults: a larger graph of a million movies takes too long
+    store.create(StoreLayout(**state["layout"]), state)
     for rows in movies.batches(100_000):
         store.upsert(rows, state)
     store.finish(state)

@@ -85,7 +85,7 @@ def read_vectors(paths: list[Path], dim: int, own: int, dtype: str) -> Iterator[
 
 @dataclasses.dataclass(frozen=True)
 class SignScheme:
-    """What signs are relative to, the same for all movies of an export.
+    """Center and column sizes that signs are relative to, the same for all movies of an export.
 
     Attributes:
         center: Subtracted from vectors, float32 ``[dim]``.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.stores.tables import table_of
 
 _TYPES = {"integer": "BIGINT", "string": "VARCHAR"}
@@ -56,7 +56,7 @@ class DuckDB:
         with self._transaction():
             self._keep(state)
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
         with self._transaction():
             for kind in KINDS:
@@ -67,7 +67,7 @@ class DuckDB:
                 )
             self._keep(state)
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Replaces rows."""
         incoming = table_of(rows)
         with self._transaction():

@@ -16,7 +16,7 @@ from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.delta import open_delta, removed_ids
 from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_columns, read_ids
 from gnnrec.inference.movie_catalog import MovieCatalog
-from gnnrec.stores.store import KINDS, Kind, Layout, Rows
+from gnnrec.stores.store import KINDS, Kind, NodeRows, StoreLayout
 from gnnrec.utils.stored import irregularity, read_json
 
 #: Titles and genres of movies that are in no dataset, in an export.
@@ -71,14 +71,14 @@ class ExportRows:
         return self.stored.manifest["offset"]
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> StoreLayout:
         """Types of the columns."""
         kinds: dict[Kind, Literal["integer", "string"]] = {}
         for kind in KINDS:
             (path, *_) = self.stored.files(kind)
             is_integer = str(pq.read_schema(path).field(ID[kind]).type).startswith(("int", "uint"))
             kinds[kind] = "integer" if is_integer else "string"
-        return Layout(self.stored.manifest["dim"] + 1, kinds["users"], kinds["movies"])
+        return StoreLayout(self.stored.manifest["dim"] + 1, kinds["users"], kinds["movies"])
 
     def check(self) -> None:
         """Checks that there are titles and genres.
@@ -101,7 +101,7 @@ class ExportRows:
         """Reads the raw ids that a delta removes."""
         return removed_ids(self.stored, kind).tolist()
 
-    def rows(self, kind: Kind, name: str) -> Rows:
+    def rows(self, kind: Kind, name: str) -> NodeRows:
         """Reads the rows of a file.
 
         Raises:
@@ -112,13 +112,13 @@ class ExportRows:
         vectors, bias = self.stored.vectors(columns), columns["bias"]
         if kind == "users":
             ones = np.ones((len(ids), 1), np.float32)
-            return Rows(kind, ids.tolist(), np.hstack([vectors, ones]), bias, [], [])
+            return NodeRows(kind, ids.tolist(), np.hstack([vectors, ones]), bias, [], [])
         stored = np.hstack([vectors, bias[:, None]])
         if not self.new_movies and "cold" in columns:
             kept = ~columns["cold"]
             ids, stored = ids[kept], stored[kept]
         titles, genres = self._describe(ids)
-        return Rows(kind, ids.tolist(), stored, np.zeros(len(ids), np.float32), titles, genres)
+        return NodeRows(kind, ids.tolist(), stored, np.zeros(len(ids), np.float32), titles, genres)
 
     def sample_users(self, count: int) -> np.ndarray:
         """Returns stored vectors of users spread evenly over the first files, float32 ``[at most count, dim]``."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.errors import UserError
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.utils import files
 from gnnrec.utils.stored import read_json
 
@@ -54,7 +54,7 @@ class FaissStore:
         """Replaces the state."""
         files.write_text(self._file("state", "json"), json.dumps(state))
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty indexes."""
         self._file("state", "json").unlink(missing_ok=True)
         for kind in KINDS:
@@ -63,7 +63,7 @@ class FaissStore:
             self._save(kind)
         self.write_state(state)
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Removes keys and adds them again."""
         index, table = self._open(rows.kind)
         keys = _keys(rows.ids)

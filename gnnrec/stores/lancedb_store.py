@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.stores.tables import schema_of, table_of
 
 #: Ids in one condition.
@@ -52,13 +52,13 @@ class LanceStore:
         table = pa.table({"state": [json.dumps(state)]})
         self._make("state", table)
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
         for kind in KINDS:
             self._make(kind, schema_of(layout.dim, kind, layout.ids(kind)).empty_table())
         self.write_state(state)
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Merges rows by id."""
         if rows.ids:
             merge = self._table(rows.kind).merge_insert("id")

@@ -4,7 +4,7 @@ The state of a store has these entries:
 
 ===============  =====================================================================================
 ``format``       version of this table
-``layout``       :class:`gnnrec.stores.store.Layout`
+``layout``       :class:`gnnrec.stores.store.StoreLayout`
 ``generation``   fingerprint of the export that the rows are; None until the first load is complete
 ``pending``      generation that is being loaded; None between loads
 ``done``         finished steps of that load
@@ -21,7 +21,7 @@ import dataclasses
 
 from gnnrec.errors import UserError
 from gnnrec.stores.export_rows import ExportRows
-from gnnrec.stores.store import KINDS, Layout, State, VectorStore
+from gnnrec.stores.store import KINDS, State, StoreLayout, VectorStore
 
 FORMAT = 1
 
@@ -82,9 +82,9 @@ def read_state(store: VectorStore, place: str) -> State | None:
     return state
 
 
-def layout_of(state: State) -> Layout:
+def layout_of(state: State) -> StoreLayout:
     """Returns the types of a store's columns."""
-    return Layout(**state["layout"])
+    return StoreLayout(**state["layout"])
 
 
 def _begin(state: State | None, source: ExportRows, place: str, overwrite: bool) -> State:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
 #: Rows of a request, whose size is limited.
 _BATCH = 5000
@@ -58,7 +58,7 @@ class Milvus:
         row = {"id": 0, "embedding": [0.0, 0.0], "state": json.dumps(state)}
         self._client.upsert(f"{self._name}_state", [row])
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty collections."""
         for kind in KINDS:
             if self._client.has_collection(f"{self._name}_{kind}"):
@@ -66,7 +66,7 @@ class Milvus:
             self._make(kind, layout.ids(kind), layout.dim)
         self.write_state(state)
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Replaces rows."""
         for batch in rows.batches(_BATCH):
             columns: dict[str, list] = {"id": batch.ids, "embedding": list(batch.vectors.astype(np.float32))}

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import UserError
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
-#: Links and build width of the HNSW graph, and the widest vector that it takes: the defaults of pgvector.
-_LINKS, _BUILD_WIDTH, _MOST_COLUMNS = 16, 64, 2000
+#: The widest vector that has an index.
+_MOST_COLUMNS = 2000
 _TYPES = {"integer": "bigint", "string": "text"}
 
 
@@ -30,7 +30,10 @@ class PgVector:
     """
 
     #: ``hnsw.ef_search``; the default is 40.
-    widths: tuple[int, ...] = (40, 80, 160, 320, 640)
+    widths: tuple[int, ...] = (40, 80, 160, 320, 640, 1000)
+    #: ``m`` and ``ef_construction`` of the graph. With the defaults, 16 and 64, some movies cannot be reached by inner
+    #: products: on 26,744 movies recall stays below .982 at any width, and has .990 at a width of 160 with these.
+    links, build_width = 32, 128
 
     def __init__(self, url: str, name: str):
         import psycopg
@@ -57,7 +60,7 @@ class PgVector:
         if not count:
             return "exact scan"
         scan = "strict_order" if self.filter_aware else "off"
-        return f"HNSW m {_LINKS}, ef_construction {_BUILD_WIDTH}, ef_search {self.width}, iterative_scan {scan}"
+        return f"HNSW m {self.links}, ef_construction {self.build_width}, ef_search {self.width}, iterative_scan {scan}"
 
     def read_state(self) -> State | None:
         """Reads the state."""
@@ -73,7 +76,7 @@ class PgVector:
             self._execute(f"DELETE FROM {self._name}_state")
             self._execute(f"INSERT INTO {self._name}_state VALUES (%s::jsonb)", json.dumps(state))
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
         with self._connection.transaction():
             for kind in KINDS:
@@ -86,7 +89,7 @@ class PgVector:
                 self._execute(f"ALTER TABLE {self._name}_{kind} ALTER COLUMN embedding SET STORAGE PLAIN")
             self.write_state(state)
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Copies rows into a table of the session, and from there."""
         table = f"{self._name}_{rows.kind}"
         with self._connection.transaction():
@@ -112,7 +115,7 @@ class PgVector:
             self._execute("SET maintenance_work_mem = '1GB'")
             self._execute(
                 f"CREATE INDEX IF NOT EXISTS {self._index} ON {self._name}_movies USING hnsw"
-                f" (embedding vector_ip_ops) WITH (m = {_LINKS}, ef_construction = {_BUILD_WIDTH})"
+                f" (embedding vector_ip_ops) WITH (m = {self.links}, ef_construction = {self.build_width})"
             )
         self._execute(f"CREATE INDEX IF NOT EXISTS {self._name}_genres ON {self._name}_movies USING gin (genres)")
         self._execute(f"ANALYZE {self._name}_movies")
@@ -156,7 +159,7 @@ class PgVector:
         return self._connection.execute(statement, values or None)
 
 
-def _binary(rows: Rows) -> Iterator[bytes]:
+def _binary(rows: NodeRows) -> Iterator[bytes]:
     """Yields rows in PostgreSQL's binary format of COPY, which takes a tenth of the time of text."""
     yield b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
     width = rows.vectors.shape[1]

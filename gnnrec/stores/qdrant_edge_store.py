@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.stores.qdrant_points import BATCH, BUILD_WIDTH, LINKS, WIDTHS, payloads, point_id
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.utils import files
 from gnnrec.utils.stored import read_json
 
@@ -62,7 +62,7 @@ class QdrantEdge:
             shard.flush()
         files.write_text(self._state_file, json.dumps(state))
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty shards, and an index of genres, which the graph takes into account as it is built."""
         edge = self._edge
         self._state_file.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ class QdrantEdge:
             self.make_filter_aware()
         self.write_state(state)
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Replaces points."""
         edge, shard = self._edge, self._shard(rows.kind)
         for batch in rows.batches(BATCH):

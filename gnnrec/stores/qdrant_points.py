@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from gnnrec.stores.store import Id, Rows
+from gnnrec.stores.store import Id, NodeRows
 
 #: Rows of a request, whose size is limited.
 BATCH = 1000
@@ -24,7 +24,7 @@ def point_id(row: Id) -> int | str:
     return str(uuid.uuid5(_SPACE, str(row)))
 
 
-def payloads(rows: Rows) -> list[dict[str, Any]]:
+def payloads(rows: NodeRows) -> list[dict[str, Any]]:
     """Returns ``id`` and ``bias`` of users, or ``id``, ``title`` and ``genres`` of movies."""
     if rows.kind == "users":
         return [{"id": row, "bias": bias} for row, bias in zip(rows.ids, rows.bias.tolist(), strict=True)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.stores.qdrant_points import BATCH, BUILD_WIDTH, LINKS, WIDTHS, payloads, point_id
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, Layout, Rows, State
+from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
 
 class Qdrant:
@@ -59,7 +59,7 @@ class Qdrant:
         batch = self._models.Batch(ids=[0], vectors=[[1.0]], payloads=[{"state": json.dumps(state)}])
         self._client.upsert(f"{self._name}_state", batch, wait=True)
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty collections, and an index of genres, which the graph takes into account as it is built."""
         for kind in KINDS:
             self._client.delete_collection(f"{self._name}_{kind}")
@@ -68,7 +68,7 @@ class Qdrant:
             self._client.create_payload_index(f"{self._name}_movies", "genres", self._models.PayloadSchemaType.KEYWORD)
         self.write_state(state)
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Replaces points."""
         for batch in rows.batches(BATCH):
             points = self._models.Batch(

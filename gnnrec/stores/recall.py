@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gnnrec.stores.export_rows import ExportRows
-from gnnrec.stores.store import Rows, VectorStore
+from gnnrec.stores.store import NodeRows, VectorStore
 
 #: Movies for each query, and users of the sample.
 TOP, SAMPLE_USERS = 20, 1000
@@ -35,10 +35,10 @@ def choose_width(store: VectorStore, source: ExportRows) -> tuple[float, int]:
     return found, len(queries)
 
 
-def all_movies(source: ExportRows) -> Rows:
+def all_movies(source: ExportRows) -> NodeRows:
     """Reads all movies of an export that a store holds."""
     parts = [source.rows("movies", name) for _, kind, name in source.steps() if kind == "movies"]
-    return Rows(
+    return NodeRows(
         "movies",
         [movie for part in parts for movie in part.ids],
         np.concatenate([part.vectors for part in parts]),
@@ -48,7 +48,7 @@ def all_movies(source: ExportRows) -> Rows:
     )
 
 
-def recall(store: VectorStore, queries: np.ndarray, movies: Rows, genre: str | None = None) -> float:
+def recall(store: VectorStore, queries: np.ndarray, movies: NodeRows, genre: str | None = None) -> float:
     """Returns the share of places of the best lists that a store fills with movies that belong there.
 
     A movie belongs there if its exact score is at least the lowest of the ``TOP`` highest ones: movies with equal

@@ -24,7 +24,7 @@ State = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class StoreLayout:
     """Types of the columns of a store.
 
     Attributes:
@@ -43,7 +43,7 @@ class Layout:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class NodeRows:
     """Rows of users or movies.
 
     Attributes:
@@ -62,11 +62,11 @@ class Rows:
     titles: list[str]
     genres: list[list[str]]
 
-    def batches(self, size: int) -> list[Rows]:
+    def batches(self, size: int) -> list[NodeRows]:
         """Splits the rows into batches of at most ``size``."""
         starts = range(0, len(self.ids), size)
         return [
-            Rows(
+            NodeRows(
                 self.kind,
                 self.ids[first : first + size],
                 self.vectors[first : first + size],
@@ -97,7 +97,7 @@ class VectorStore(Protocol):
     """Users and movies in one store, under one name.
 
     Every method that writes takes the state to keep; a store with transactions writes both or neither, another one the
-    rows first. Rows are replaced by id, so a step can be repeated.
+    rows first. NodeRows are replaced by id, so a step can be repeated.
 
     Attributes:
         errors: Exceptions of the store's library that a user may cause.
@@ -125,10 +125,10 @@ class VectorStore(Protocol):
     def write_state(self, state: State) -> None:
         """Replaces the state."""
 
-    def create(self, layout: Layout, state: State) -> None:
+    def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables, in the place of earlier ones of the same name."""
 
-    def upsert(self, rows: Rows, state: State) -> None:
+    def upsert(self, rows: NodeRows, state: State) -> None:
         """Writes rows, in the place of those with the same ids."""
 
     def remove(self, kind: Kind, ids: list[Id], state: State) -> None:

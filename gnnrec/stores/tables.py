@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.stores.store import Rows
+from gnnrec.stores.store import NodeRows
 
 
-def table_of(rows: Rows) -> pa.Table:
+def table_of(rows: NodeRows) -> pa.Table:
     """Returns ``id`` and ``embedding`` (a list of fixed size), then ``bias``, or ``title`` and ``genres``."""
     flat = pa.array(np.ascontiguousarray(rows.vectors, np.float32).reshape(-1))
     columns = {"id": pa.array(rows.ids), "embedding": pa.FixedSizeListArray.from_arrays(flat, rows.vectors.shape[1])}

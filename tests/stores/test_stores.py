@@ -19,7 +19,7 @@ from gnnrec.stores.commands import QueryOptions, StoreOptions, load_store, query
 from gnnrec.stores.export_rows import ExportRows
 from gnnrec.stores.loading import load, read_state
 from gnnrec.stores.open_store import opened_store
-from gnnrec.stores.store import Layout, Rows
+from gnnrec.stores.store import NodeRows, StoreLayout
 from tests.inference.made_export import GENRES, all_scores, make_dataset, make_export, read
 
 pytestmark = pytest.mark.slow
@@ -105,7 +105,7 @@ def interrupt(monkeypatch, store, after: int) -> None:
     """Makes the store stop as if it was killed, after so many writes of rows, and before the state of the last one."""
     writes, upsert, keep = [], store.upsert, store.write_state
 
-    def counted(rows: Rows, state: dict) -> None:
+    def counted(rows: NodeRows, state: dict) -> None:
         writes.append(rows)
         upsert(rows, state)
         if len(writes) == after:
@@ -151,13 +151,13 @@ def test_odd_ids_and_genres_are_kept(address, name, ids):
     rng, odd = np.random.default_rng(0), ODD[ids]
     vectors = rng.integers(-3, 4, (4, 6)).astype(np.float32)
     vectors[:, 5] = [4, 3, 2, 1]
-    layout, state = Layout(6, ids, ids), {"format": 1, "layout": {"dim": 6, "users": ids, "movies": ids}}
+    layout, state = StoreLayout(6, ids, ids), {"format": 1, "layout": {"dim": 6, "users": ids, "movies": ids}}
     zeros = np.zeros(4, np.float32)
     with opened_store(address, name) as store:
         assert read_state(store, "here") is None
         store.create(layout, state)
-        store.upsert(Rows("users", odd, vectors, zeros + 2, [], []), state)
-        store.upsert(Rows("movies", odd, vectors, zeros, ["It's", "", 'a "b" \\', "\u559c"], ODD_GENRES), state)
+        store.upsert(NodeRows("users", odd, vectors, zeros + 2, [], []), state)
+        store.upsert(NodeRows("movies", odd, vectors, zeros, ["It's", "", 'a "b" \\', "\u559c"], ODD_GENRES), state)
         store.finish(state)
     query = np.array([[0, 0, 0, 0, 0, 1]], np.float32)
     with opened_store(address, name) as store:
