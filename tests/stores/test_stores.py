@@ -1,4 +1,4 @@
-"""Every store ranks as the model does, follows deltas, and goes on with a load that was interrupted.
+"""Every store ranks as the model does, follows deltas, and resumes a load that was interrupted.
 
 The stores are real ones: PostgreSQL runs as a server, the others in this process. The exact scores are computed from
 the files of the exports.
