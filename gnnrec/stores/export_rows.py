@@ -120,6 +120,14 @@ class ExportRows:
         titles, genres = self._describe(ids)
         return NodeRows(kind, ids.tolist(), stored, np.zeros(len(ids), np.float32), titles, genres)
 
+    def left_out(self, name: str) -> list:
+        """Reads the raw ids of a file's movies without training ratings, unless these count too."""
+        schema = pq.read_schema(self.directory / name)
+        if self.new_movies or "cold" not in schema.names:
+            return []
+        table = pq.read_table(self.directory / name, columns=["movie", "cold"])
+        return table["movie"].filter(table["cold"]).to_pylist()
+
     def sample_users(self, count: int) -> np.ndarray:
         """Returns stored vectors of users spread evenly over the first files, float32 ``[at most count, dim]``."""
         paths = self.stored.files("users")[:8]

@@ -63,8 +63,10 @@ def load(store: VectorStore, source: ExportRows, place: str, new_movies: bool, o
         state["done"] = number + 1
         if action == "remove":
             store.remove(kind, source.removed(kind), state)
-        else:
-            store.upsert(source.rows(kind, name), state)
+            continue
+        if source.is_delta and kind == "movies" and (left_out := source.left_out(name)):
+            store.remove(kind, left_out, state | {"done": number})
+        store.upsert(source.rows(kind, name), state)
     state |= {"generation": source.generation, "pending": None, "done": 0, "offset": source.offset}
     store.finish(state)
     return True

@@ -6,9 +6,13 @@ the files of the exports.
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gnnrec.errors import UserError
@@ -20,6 +24,7 @@ from gnnrec.stores.export_rows import ExportRows
 from gnnrec.stores.loading import load, read_state
 from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.store import NodeRows, StoreLayout
+from gnnrec.utils.files import sha256
 from tests.inference.made_export import GENRES, all_scores, make_dataset, make_export, read
 
 pytestmark = pytest.mark.slow
@@ -176,3 +181,35 @@ def test_odd_ids_and_genres_are_kept(address, name, ids):
         store.remove("users", [odd[0]], state)
         assert [hit.movie for hit in store.search(query, 9)[0]] == [odd[1], odd[3]]
         assert store.find_user(odd[0]) is None and store.find_user(odd[1])[1] == 2
+
+
+def with_cold_movies(export: Path, out: Path, cold: set[int]) -> Path:
+    """Copies an export, with the column of movies without training ratings."""
+    shutil.copytree(export, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    for path in (out / "movies").iterdir():
+        table = pq.read_table(path)
+        flags = pa.array([movie in cold for movie in table["movie"].to_pylist()])
+        pq.write_table(table.append_column("cold", flags), path)
+        manifest["files"][f"movies/{path.name}"] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    manifest["cold_movies"] = len(cold)
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    return out
+
+
+@pytest.mark.parametrize("new_movies", [False, True])
+def test_movies_without_training_ratings_are_left_out_unless_asked_for(generations, tmp_path, new_movies):
+    """One movie gets its first training ratings with the delta, another loses them."""
+    made = [
+        with_cold_movies(generations.exports[number], tmp_path / str(number), cold)
+        for number, cold in ((0, {2, 7}), (2, {7, 12}))
+    ]
+    write_delta(*(StoredRows(out, read_manifest(out)) for out in made), tmp_path / "delta", overwrite=False)
+    address = f"duckdb:{tmp_path / 'store.duckdb'}"
+    for path, missing in ((made[0], {2, 7}), (tmp_path / "delta", {7, 12})):
+        result = load_store(path, StoreOptions(to=address, new_movies=new_movies))
+        assert result.get("recall", 1.0) == 1.0
+        with opened_store(address, "gnnrec") as store:
+            hits = store.search(np.zeros((1, 6), np.float32), 100)[0]
+        expected = set(generations.data.movies["movie"].tolist()) - (set() if new_movies else missing)
+        assert {hit.movie for hit in hits} == expected
