@@ -38,6 +38,7 @@ class PgVector:
     def __init__(self, url: str, name: str):
         import psycopg
 
+        self._psycopg: Any = psycopg
         self.errors: tuple[type[Exception], ...] = (psycopg.Error,)
         self.width, self.filter_aware, self._name = self.widths[0], True, name
         self._connection = psycopg.connect(url, autocommit=True)
@@ -112,14 +113,23 @@ class PgVector:
     def finish(self, state: State) -> None:
         """Builds the indexes that are missing: a load goes faster without them."""
         if state["layout"]["dim"] <= _MOST_COLUMNS:
-            self._execute("SET maintenance_work_mem = '1GB'")
-            self._execute(
-                f"CREATE INDEX IF NOT EXISTS {self._index} ON {self._name}_movies USING hnsw"
-                f" (embedding vector_ip_ops) WITH (m = {self.links}, ef_construction = {self.build_width})"
-            )
+            self._build_graph()
         self._execute(f"CREATE INDEX IF NOT EXISTS {self._name}_genres ON {self._name}_movies USING gin (genres)")
         self._execute(f"ANALYZE {self._name}_movies")
         self.write_state(state)
+
+    def _build_graph(self) -> None:
+        statement = (
+            f"CREATE INDEX IF NOT EXISTS {self._index} ON {self._name}_movies USING hnsw"
+            f" (embedding vector_ip_ops) WITH (m = {self.links}, ef_construction = {self.build_width})"
+        )
+        self._execute("SET maintenance_work_mem = '1GB'")
+        try:
+            self._execute(statement)
+        except self._psycopg.OperationalError:
+            # Workers share that memory in /dev/shm, which has 64 MB in a container; one process needs none there.
+            self._execute("SET max_parallel_maintenance_workers = 0")
+            self._execute(statement)
 
     def make_filter_aware(self) -> None:
         """Lets searches go on where a filter leaves too few movies of those that the graph has found."""
