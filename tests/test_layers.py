@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "gnnrec"
 MODULES = ["errors", "_version", "random_bits", "rng"]
 PACKAGES = [
     "utils", "kernels", "distributed", "data", "graph", "models", "config", "evaluation", "baselines", "training",
-    "inference", "reporting", "tools", "serving", "api", "cli",
+    "inference", "stores", "reporting", "tools", "serving", "api", "cli",
 ]  # fmt: skip
 LAYERS = [*MODULES, *PACKAGES]
 #: Modules at the top: the package itself, and the programs.
@@ -100,5 +100,6 @@ def test_optional_packages_are_not_imported_with_the_program():
         "print([m for m in sys.argv[1:] if m in sys.modules])"
     )
     optional = ["wandb", "mlflow", "pymetis", "implicit", "optuna", "faiss", "tensorboard", "altair", "vl_convert"]
+    optional += ["psycopg", "qdrant_client", "qdrant_edge", "lancedb", "pymilvus", "duckdb"]
     actual = subprocess.run([sys.executable, "-c", code, *optional], capture_output=True, text=True, check=True)
     assert actual.stdout.strip() == "[]"

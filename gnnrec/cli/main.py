@@ -16,6 +16,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from gnnrec._version import __version__
+from gnnrec.cli import store
 from gnnrec.config.parser import Parser
 from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.errors import UserError
@@ -235,6 +236,12 @@ COMMANDS = {
     "publish": Command("write a finished run as a folder for the Hugging Face hub", _RUN, _publish),
     "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
     "serve": Command("answer over HTTP from an export, and from the next one once it is there", _SERVED, _serve),
+    "store": Command(
+        "load an export or a delta into a vector store",
+        ("export", "export or delta"),
+        store.load_command,
+        {"--query": Command("find the best movies of a user in a vector store", None, store.query_command)},
+    ),
     "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),
     "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
 }

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from gnnrec.data.column_options import ColumnOptions
@@ -17,25 +14,22 @@ from gnnrec.data.features.new_movies import NewMovies
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, ExportPart, split_into_parts
+from gnnrec.inference.export_directory import MANIFEST, ExportDirectory, split_into_parts
 from gnnrec.inference.export_encoder import write_encoder
 from gnnrec.inference.export_formats import DerivedFiles, read_formats
 from gnnrec.inference.export_manifest import describe_export
-from gnnrec.inference.export_rows import write_arrays, write_rows
+from gnnrec.inference.export_nodes import NodeWriter, check_dtype
 from gnnrec.inference.export_state import has_state, read_state, write_state
 from gnnrec.inference.export_tracking import check_tracking, track_export
 from gnnrec.inference.generations.lineage import Lineage
 from gnnrec.inference.load import load_run
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.inference.new_movies import NEW_MOVIES_FILE, AllMovies, catalog_table, find_new_movies
+from gnnrec.inference.new_movies import AllMovies, find_new_movies
 from gnnrec.inference.new_users import NewUsers, read_new_users
 from gnnrec.inference.outputs import output_directory
-from gnnrec.inference.partitioned import write_partitioned
-from gnnrec.inference.user_encoder import UserEncoder, Vectors
+from gnnrec.inference.user_encoder import UserEncoder
 from gnnrec.utils.addresses import address_of
 from gnnrec.utils.bounds import bounded, check_bounds
-
-_HEAD = "head.npz"
 
 
 @dataclasses.dataclass
@@ -46,7 +40,8 @@ class ExportOptions(ColumnOptions):
         out: Directory to make, or an address that fsspec opens (s3://). An interrupted export of the same run is
             resumed.
         checkpoint: Checkpoint to export.
-        dtype: Type of the embeddings.
+        dtype: Type of the embeddings. int8 has one byte a column and a scale for each row, and binary a bit a column of
+            movies as well, for a first pass; the loss of both is measured in the manifest.
         formats: Formats, separated by commas: parquet (always written), npy (memory-mappable arrays, ids by row) and
             faiss (an index of movies).
         chunk: Users whose ratings are in memory at a time, which bounds the memory of a rank.
@@ -72,7 +67,7 @@ class ExportOptions(ColumnOptions):
 
     out: Path
     checkpoint: Literal["best", "last"] = "best"
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Literal["float32", "float16", "int8", "binary"] = "float32"
     formats: list[str] = dataclasses.field(default_factory=lambda: ["parquet"])
     chunk: int = bounded(65536, least=1)
     part_rows: int = bounded(100_000, least=1)
@@ -129,6 +124,7 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
     source = _read_source(loaded, options, world)
     new = find_new_movies(loaded, options.movie_features, options.movie_column)
     formats = read_formats(options.formats, loaded.scoring()["head"])
+    check_dtype(options.dtype, loaded.scoring()["head"])
     directory = ExportDirectory(options.out)
     identity = _identity(loaded, source, new, options, formats) | lineage.identity
     if world.run_on_rank0(lambda: directory.open(identity, options.overwrite)):
@@ -145,20 +141,22 @@ def export_files(run: Path, options: ExportOptions, world: World) -> dict:
         "users": split_into_parts("users", source.num_users, options.part_rows),
     }
     names = [part.name for kind in parts.values() for part in kind]
-    names += world.run_on_rank0(lambda: _write_movies(loaded, movies, directory, parts["movies"], options, lineage))
     users_encoder = encoder.for_new_users(source) if isinstance(source, NewUsers) else encoder
     owners = (users_encoder, source.num_users) if options.own_rows else ()
     found = world.run_on_rank0(lambda: write_encoder(loaded, encoder, directory, lineage, *owners))
     names, encoder_entry = names + found[0], found[1]
+    writer = NodeWriter(loaded, movies, directory, lineage, options.dtype)
+    names += world.run_on_rank0(lambda: writer.write_movies(parts["movies"]))
     users = parts["users"]
-    missing = _write_users(source, users_encoder, directory, users, cold, options, lineage, world)
-    derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], options.dtype)
+    missing = writer.write_users(source, users_encoder, users, cold, world)
+    derived = DerivedFiles(directory, formats, parts, encoder.movies.vector.shape[1], writer.own, options.dtype)
     names += derived.write(world)
     described = describe_export(loaded, source, movies, encoder, ratings=options.ratings is not None)
     manifest = described | {"dtype": options.dtype, "formats": list(formats), **encoder_entry}
 
     def finish() -> dict:
         whole = manifest | lineage.manifest(directory, names) | derived.describe()
+        whole |= writer.describe_loss(source, users_encoder)
         finished = directory.finish(names, whole)
         lineage.write_delta(options.out, finished, options.overwrite)
         return finished
@@ -218,57 +216,3 @@ def _encoder(loaded: LoadedRun, directory: ExportDirectory, chunk: int, world: W
     encoder = loaded.encoder(chunk)
     world.run_on_rank0(lambda: write_state(directory, name, encoder.state()))
     return encoder
-
-
-def _write_movies(
-    loaded: LoadedRun,
-    movies: AllMovies,
-    directory: ExportDirectory,
-    parts: list[ExportPart],
-    options: ExportOptions,
-    lineage: Lineage,
-) -> list[str]:
-    """Writes movies, names of new ones and the weights of the head on rank 0; returns the names of the latter files."""
-    cold = movies.cold(loaded)
-    for part in parts:
-        if directory.has(part.name):
-            continue
-        rows = slice(part.rows.start, part.rows.stop)
-        ids, vectors = movies.ids.iloc[rows], movies.vectors
-        vectors = lineage.follow("movies", ids, Vectors(vectors.vector[rows], vectors.bias[rows]))
-        columns = {"cold": cold[rows]} if cold.any() else {}
-        directory.write(part.name, partial(write_rows, "movie", ids, vectors, options.dtype, columns))
-    names, arrays = [], loaded.head_arrays()
-    if arrays:
-        directory.write(_HEAD, partial(write_arrays, arrays))
-        names.append(_HEAD)
-    if movies.new is not None:
-        directory.write(NEW_MOVIES_FILE, partial(pq.write_table, catalog_table(loaded.dataset, movies.new)))
-        names.append(NEW_MOVIES_FILE)
-    return names
-
-
-def _write_users(
-    source: PreparedDataset | NewUsers,
-    encoder: UserEncoder,
-    directory: ExportDirectory,
-    parts: list[ExportPart],
-    cold: np.ndarray,
-    options: ExportOptions,
-    lineage: Lineage,
-    world: World,
-) -> int:
-    """Writes this rank's share of the missing parts; returns the number of missing parts over all ranks."""
-    missing = world.run_on_rank0(lambda: [part for part in parts if not directory.has(part.name)])
-    ids = source.users["user"]
-
-    def write(part: ExportPart) -> None:
-        rows = slice(part.rows.start, part.rows.stop)
-        vectors = lineage.follow("users", ids.iloc[rows], encoder.users(part.rows))
-        norm = vectors.interest_norm
-        columns = {} if norm is None else {"interest_norm": norm.cpu().numpy()}
-        columns |= {"cold": cold[rows]} if cold.any() else {}
-        directory.write(part.name, partial(write_rows, "user", ids.iloc[rows], vectors, options.dtype, columns))
-
-    write_partitioned(missing[world.rank :: world.size], write, "users", world, lambda part: len(part.rows))
-    return len(missing)

@@ -17,6 +17,7 @@ from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory, ExportPart
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.partitioned import write_partitioned
+from gnnrec.inference.small_vectors import read_vectors, scale_columns, stored_type
 
 FORMATS = ("parquet", "npy", "faiss")
 
@@ -51,6 +52,7 @@ class DerivedFiles:
     ========================  ========================================================================
     ``users.npy``             float ``[users, dim]``, by row; ``movies.npy`` alike
     ``user_bias.npy``         float32 ``[users]``; ``movie_bias.npy`` alike
+    ``user_scale.npy``        float32 ``[users]``, of int8 vectors; ``user_interest_scale.npy`` alike
     ``user_ids.parquet``      ``row`` (int64) and ``user`` (raw id); ``movie_ids.parquet`` alike
     ``movies.faiss``          index of movies by row (:mod:`gnnrec.inference.export_index`)
     ========================  ========================================================================
@@ -60,6 +62,7 @@ class DerivedFiles:
         formats: From :func:`read_formats`.
         parts: Parquet files of ``users`` and ``movies``.
         dim: Dimension of the embeddings.
+        own: Columns before those of interest.
         dtype: Type of the embeddings.
     """
 
@@ -67,6 +70,7 @@ class DerivedFiles:
     formats: tuple[str, ...]
     parts: dict[str, list[ExportPart]]
     dim: int
+    own: int
     dtype: str
 
     def write(self, world: World) -> list[str]:
@@ -91,7 +95,11 @@ class DerivedFiles:
         if "faiss" not in self.formats:
             return {}
         path = self.directory.path / export_index.NAME
-        return {"index": export_index.describe_index(path, self._paths("users"), self._paths("movies"), self.dim)}
+        return {"index": export_index.describe_index(path, self._paths("users"), self._paths("movies"), self._read)}
+
+    def _read(self, paths: list[Path]) -> np.ndarray:
+        """Reads vectors, float32 ``[rows, dim]``."""
+        return np.concatenate(list(read_vectors(paths, self.dim, self.own, self.dtype)))
 
     def _paths(self, kind: str) -> list[Path]:
         return [self.directory.path / part.name for part in self.parts[kind]]
@@ -100,12 +108,16 @@ class DerivedFiles:
         writers: dict[str, Callable[[Path], None]] = {}
         if "faiss" in self.formats:  # first, since it takes longest
             users, movies = self._paths("users"), self._paths("movies")
-            writers[export_index.NAME] = partial(export_index.write_index, users, movies, self.dim)
+            writers[export_index.NAME] = partial(export_index.write_index, users, movies, self._read)
         for kind in ("users", "movies"):
             paths, singular = self._paths(kind), kind.removesuffix("s")
             rows = sum(len(part.rows) for part in self.parts[kind])
             if "npy" in self.formats:
-                writers[f"{kind}.npy"] = partial(_write_array, paths, "embedding", (rows, self.dim), self.dtype)
+                writers[f"{kind}.npy"] = partial(
+                    _write_array, paths, "embedding", (rows, self.dim), stored_type(self.dtype)
+                )
+                for name in scale_columns(self.dtype, self.dim, self.own):
+                    writers[f"{singular}_{name}.npy"] = partial(_write_array, paths, name, (rows,), "float32")
                 writers[f"{singular}_bias.npy"] = partial(_write_array, paths, "bias", (rows,), "float32")
             if "npy" in self.formats or ("faiss" in self.formats and kind == "movies"):
                 writers[f"{singular}_ids.parquet"] = partial(_write_ids, paths, singular)

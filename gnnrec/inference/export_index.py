@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from gnnrec.errors import UserError
 from gnnrec.inference.export_parts import read_numbers
 
+#: Reads the vectors of files, float32 ``[rows, dim]``.
+VectorReader = Callable[[list[Path]], np.ndarray]
 NAME = "movies.faiss"
 QUERY = (
     "append 1 to user.embedding, as float32; the index returns rows of movies, and dot(user.embedding,"
@@ -39,7 +42,7 @@ def import_faiss() -> ModuleType:
     return faiss
 
 
-def write_index(users: list[Path], movies: list[Path], dim: int, path: Path) -> None:
+def write_index(users: list[Path], movies: list[Path], read: VectorReader, path: Path) -> None:
     """Writes an inner-product index of the movie vectors with the bias as an additional column.
 
     The index is flat for few movies. For many it is an HNSW graph (Malkov and Yashunin, "Efficient and robust
@@ -49,15 +52,16 @@ def write_index(users: list[Path], movies: list[Path], dim: int, path: Path) -> 
     Args:
         users: Parquet files of users.
         movies: Parquet files of movies.
-        dim: Dimension of the embeddings.
+        read: Reads the vectors of files.
         path: File to write.
     """
     faiss = import_faiss()
-    vectors = _append_column(movies, _column(movies, "bias"), dim)
+    vectors = _append_column(read(movies), _column(movies, "bias"))
     flat = len(vectors) <= FLAT_MOVIES
-    index = faiss.IndexFlatIP(dim + 1)
+    dim = vectors.shape[1]
+    index = faiss.IndexFlatIP(dim)
     if not flat:
-        index = faiss.IndexHNSWFlat(dim + 1, LINKS, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexHNSWFlat(dim, LINKS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = BUILD_WIDTH
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)  # the graph depends on the order of insertion
@@ -66,7 +70,7 @@ def write_index(users: list[Path], movies: list[Path], dim: int, path: Path) -> 
     finally:
         faiss.omp_set_num_threads(threads)
     if not flat:
-        queries = sample_queries(users, dim)
+        queries = sample_queries(users, read)
         for width in WIDTHS:
             index.hnsw.efSearch = width
             if recall(index, vectors, queries) >= WANTED_RECALL:
@@ -74,18 +78,18 @@ def write_index(users: list[Path], movies: list[Path], dim: int, path: Path) -> 
     path.write_bytes(faiss.serialize_index(index).data)
 
 
-def describe_index(path: Path, users: list[Path], movies: list[Path], dim: int) -> dict:
+def describe_index(path: Path, users: list[Path], movies: list[Path], read: VectorReader) -> dict:
     """Returns the manifest entry of the index: its kind, how to query it, and its measured recall.
 
     Args:
         path: The index.
         users: Parquet files of users.
         movies: Parquet files of movies.
-        dim: Dimension of the embeddings.
+        read: Reads the vectors of files.
     """
     faiss = import_faiss()
-    index, queries = open_index(path), sample_queries(users, dim)
-    vectors = _append_column(movies, _column(movies, "bias"), dim)
+    index, queries = open_index(path), sample_queries(users, read)
+    vectors = _append_column(read(movies), _column(movies, "bias"))
     kind: dict[str, Any] = {"kind": "flat"}
     if isinstance(index, faiss.IndexHNSWFlat):
         kind = {"kind": "HNSW", "links": LINKS, "ef_search": index.hnsw.efSearch}
@@ -93,7 +97,7 @@ def describe_index(path: Path, users: list[Path], movies: list[Path], dim: int) 
         "file": path.name,
         **kind,
         "metric": "inner product",
-        "dim": dim + 1,
+        "dim": vectors.shape[1],
         "movies": index.ntotal,
         "query": QUERY,
         f"recall@{TOP}": round(recall(index, vectors, queries), 4),
@@ -136,24 +140,20 @@ def recall(index: Any, vectors: np.ndarray, queries: np.ndarray) -> float:
     return hits / rows.size
 
 
-def sample_queries(users: list[Path], dim: int) -> np.ndarray:
+def sample_queries(users: list[Path], read: VectorReader) -> np.ndarray:
     """Returns queries of users sampled evenly over the export, float32 ``[users, dim + 1]``."""
     step = max(1, -(-len(users) // SAMPLE_PARTS))
     samples = []
     for path in users[::step]:
-        vectors = _vectors([path], dim)
+        vectors = read([path])
         wanted = -(-SAMPLE_USERS // len(users[::step]))
         samples.append(vectors[:: max(1, -(-len(vectors) // wanted))])
     vectors = np.concatenate(samples)
     return np.hstack([vectors, np.ones((len(vectors), 1), np.float32)])
 
 
-def _append_column(paths: list[Path], last: np.ndarray, dim: int) -> np.ndarray:
-    return np.hstack([_vectors(paths, dim), last[:, None]])
-
-
-def _vectors(paths: list[Path], dim: int) -> np.ndarray:
-    return _column(paths, "embedding").reshape(-1, dim)
+def _append_column(vectors: np.ndarray, last: np.ndarray) -> np.ndarray:
+    return np.hstack([vectors, last[:, None]])
 
 
 def _column(paths: list[Path], name: str) -> np.ndarray:

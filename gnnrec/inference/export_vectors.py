@@ -21,6 +21,7 @@ from gnnrec.inference.numpy_users.parts import UserParts
 from gnnrec.inference.ratings_file import RatingsFile
 from gnnrec.inference.reasons.known import known_features, known_ratings, parts_of_stored
 from gnnrec.inference.scoring import Scoring, interest_entries
+from gnnrec.inference.small_vectors import decode, own_columns, scale_columns
 from gnnrec.inference.vector_source import UserBlock
 from gnnrec.utils.resource_errors import reraise_out_of_memory
 from gnnrec.utils.stored import check_regular, irregularity, read_json
@@ -180,7 +181,10 @@ class ExportVectors:
         dim = self.manifest["dim"]
         columns = table["embedding"].chunks
         chunks = [numbers(column.values)[column.offset * dim :][: len(column) * dim] for column in columns]
-        vectors = np.concatenate(chunks).reshape(len(table), dim).astype(np.float32, copy=False)
+        stored = {"embedding": np.concatenate(chunks).reshape(len(table), dim)}
+        for name in scale_columns(self.manifest["dtype"], dim, own_columns(self.manifest)):
+            stored[name] = numbers(table.column(name))
+        vectors = decode(stored, own_columns(self.manifest))
         bias = numbers(table.column("bias"))
         if table["bias"].null_count or any(column.values.null_count for column in columns):
             raise UserError(f"{place} has missing values: export again")

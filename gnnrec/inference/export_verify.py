@@ -19,6 +19,7 @@ from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.verify_deltas import verify_deltas
 from gnnrec.inference.new_movies import NEW_MOVIES_FILE
+from gnnrec.inference.small_vectors import SIGN_SIZE, SIGNS, own_columns, scale_columns, stored_type
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular
 
@@ -141,13 +142,17 @@ class _Export:
             raise UserError(f"{self.directory / kind}: {singular} {duplicate} is duplicated: {_AGAIN}")
 
     def _check_schema(self, path: Path, singular: str, rows: int) -> None:
-        dim, dtype = self.manifest["dim"], {"float32": pa.float32(), "float16": pa.float16()}[self.manifest["dtype"]]
+        dim, dtype = self.manifest["dim"], pa.from_numpy_dtype(np.dtype(stored_type(self.manifest["dtype"])))
         with pq.ParquetFile(path) as file:
             schema, count = file.schema_arrow, file.metadata.num_rows
         flags = ["cold"] if self.manifest.get(f"cold_{singular}s") else []
-        if schema.names != [singular, *self._columns(singular), *flags]:
+        signs = [SIGNS] if self.manifest["dtype"] == "binary" and singular == "movie" else []
+        numbers = self._columns(singular)
+        if sorted(schema.names) != sorted([singular, *numbers, *signs, *flags]):
             raise UserError(f"{path} has columns {', '.join(schema.names)}: {_AGAIN}")
-        others = {schema.field(name).type for name in self._columns(singular)[1:]}
+        if any(schema.field(name).type != pa.binary(-(-dim // 8)) for name in signs):
+            raise UserError(f"{path}: {SIGNS} have another size than {dim} bits: {_AGAIN}")
+        others = {schema.field(name).type for name in numbers[1:]}
         others |= {pa.float32()} if all(schema.field(name).type == pa.bool_() for name in flags) else {None}
         if schema.field("embedding").type != pa.list_(dtype, dim) or others != {pa.float32()}:
             raise UserError(f"{path}: embeddings are {schema.field('embedding').type}, not {dim} x {dtype}: {_AGAIN}")
@@ -157,13 +162,17 @@ class _Export:
     def _columns(self, singular: str) -> list[str]:
         """Names of the columns of numbers."""
         has_norm = singular == "user" and "interest" in self.manifest
-        return ["embedding", "bias", *(["interest_norm"] if has_norm else [])]
+        scales = scale_columns(self.manifest["dtype"], self.manifest["dim"], own_columns(self.manifest))
+        sizes = [SIGN_SIZE] if self.manifest["dtype"] == "binary" and singular == "movie" else []
+        return ["embedding", "bias", *scales, *(["interest_norm"] if has_norm else []), *sizes]
 
     def check_arrays(self, kind: str) -> None:
         """Checks arrays and ids by row, where the export has them."""
         singular, paths = kind.removesuffix("s"), [self.directory / part.name for part in self._parts(kind)]
         rows, dim = self.manifest[kind], self.manifest["dim"]
         shapes = {f"{kind}.npy": ("embedding", (rows, dim)), f"{singular}_bias.npy": ("bias", (rows,))}
+        for name in scale_columns(self.manifest["dtype"], dim, own_columns(self.manifest)):
+            shapes[f"{singular}_{name}.npy"] = (name, (rows,))
         for name, (column, shape) in shapes.items():
             if name in self.manifest["files"]:
                 path = self.directory / name

@@ -49,7 +49,9 @@ def is_full_disk(error: BaseException) -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or one during whose handling it was raised, is a failed allocation of memory or of a thread."""
     seen: BaseException | None = error
-    while seen is not None:
+    known: set[int] = set()
+    while seen is not None and id(seen) not in known:  # some libraries raise an error from itself
+        known.add(id(seen))
         if isinstance(seen, MemoryError) or isinstance(seen, OSError) and seen.errno == errno.ENOMEM:
             return True
         # Errors of libraries are matched by name and text because most commands have not imported them.

@@ -32,13 +32,17 @@ SMALL = {
     "tune": "--trials 1 --set model.dim=8 --set optimizer.epochs=2".split(),
     "compare": "--models biases --seeds 1 --set model.dim=8 --set optimizer.epochs=1".split(),
 }
-#: Not run: installation, all tests, a download, and the quickstart's own data; it runs with data of this test.
+#: Not run: installation, all tests, a download, and the quickstart's own data; it runs with data of this test. Those of
+#: PostgreSQL run with a server in ``test_stores_document.py``.
 LEFT_OUT = [
     "bash launch/environment.sh test wandb metis",
     "bash launch/test.sh",
     "bash launch/test.sh tests/models -k gat",
     "bash launch/quickstart.sh",
     "bash launch/quickstart.sh --dataset ml-1m",
+    "gnnrec store export/served --to postgresql://postgres@localhost/postgres",
+    "gnnrec store export/change --to postgresql://postgres@localhost/postgres",
+    "gnnrec store --query --to postgresql://postgres@localhost/postgres --user 42 --genre Drama",
 ]
 #: The environment is there already, other tests run ruff and mypy, and nothing here can run an image.
 ELSEWHERE = ("source", "export", "ruff", "mypy", "docker")
@@ -51,6 +55,7 @@ GIVEN = {
     "export.md": {"runs/mine": "run"},
     "publish.md": {"runs/mine": "run", "data/mine": "data"},
     "reasons.md": {"runs/mine": "run"},
+    "stores.md": {"runs/mine": "run"},
     "report.md": {f"runs/{name}": "run" for name in ("mine", "sage", "gcn", "gat")},
 }
 

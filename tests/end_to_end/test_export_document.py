@@ -36,9 +36,15 @@ EXAMPLES = dict(
         r"^##+ ([^\n]+)\n(?:(?!^##).)*?^```python\n(.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.M | re.S
     )
 )
+#: Heading -> the directory and the type of the export that it reads.
+SMALL = {
+    "Small vectors in pandas": ("small", "int8"),
+    "Small vectors in DuckDB": ("small", "int8"),
+    "Signs in NumPy": ("signs", "binary"),
+}
 DELTAS = ["Deltas in pandas", "Deltas in DuckDB", "Deltas in a FAISS index"]
 ENCODER = "Encoder of users"
-RUN = sorted(set(EXAMPLES) - {"Spark", "How to score a pair", ENCODER, *DELTAS})
+RUN = sorted(set(EXAMPLES) - {"Spark", "How to score a pair", ENCODER, *DELTAS, *SMALL})
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,7 @@ def movies_of(best) -> list:
 
 def test_every_way_that_the_document_names_is_there():
     vectors = {"pandas", "PyArrow", "Polars", "DuckDB", "Spark", "NumPy", "FAISS", "How to score a pair", ENCODER}
-    assert vectors | set(DELTAS) == set(EXAMPLES)
+    assert vectors | {*DELTAS, *SMALL} == set(EXAMPLES)
     compile(EXAMPLES["Spark"], "Spark", "exec")
 
 
@@ -135,6 +141,19 @@ def test_half_precision_is_read_by_those_that_are_said_to(runs, tmp_path, monkey
     expected = pd.Series(scores, ids)
     # Half precision sums are not exact, so that the last of ten may be another one.
     assert len(movies_of(best)) == 10 and expected[movies_of(best)].min() > expected.nlargest(10).min() - 0.01
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_vectors_are_read(runs, tmp_path, monkeypatch, name):
+    folder, dtype = SMALL[name]
+    _, scores = export_of(runs["dot"], tmp_path)
+    manifest = exported(runs["dot"], tmp_path / "export" / folder, dtype=dtype)
+    best = run_example(name, tmp_path, monkeypatch)["best"]
+    found = best.set_index("movie")["score"] if hasattr(best, "columns") else best
+    exact = scores[found.index]
+    apart = (exact - found) - (exact - found).iloc[0]
+    assert len(found) == 10 and apart.abs().max() < 10 * manifest["quantization"]["score_rmse"]
+    assert exact.min() > scores.nlargest(10).min() - 10 * manifest["quantization"]["score_rmse"]
 
 
 @pytest.mark.parametrize("changed", [True, False])

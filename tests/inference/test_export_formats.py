@@ -16,6 +16,7 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import ExportDirectory
+from gnnrec.inference.small_vectors import read_vectors
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table, write_dataset
@@ -194,17 +195,21 @@ def many(tmp_path_factory) -> Vectors:
     return Vectors([place / "users.parquet"], [place / "movies.parquet"], scores)
 
 
+def read_all(paths: list[Path]) -> np.ndarray:
+    return next(read_vectors(paths, DIM, DIM, "float32"))
+
+
 def test_a_graph_of_many_movies_has_the_stated_recall(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     for name in ("first", "second"):
-        export_index.write_index(many.users, many.movies, DIM, tmp_path / name)
+        export_index.write_index(many.users, many.movies, read_all, tmp_path / name)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
-    about = export_index.describe_index(tmp_path / "first", many.users, many.movies, DIM)
+    about = export_index.describe_index(tmp_path / "first", many.users, many.movies, read_all)
     assert about["kind"] == "HNSW" and about["recall_users"] == 300 and 0.9 < about["recall@20"] <= 1
 
     index = faiss.read_index(str(tmp_path / "first"))
     assert index.hnsw.efSearch == about["ef_search"]
-    _, rows = index.search(export_index.sample_queries(many.users, DIM), 20)
+    _, rows = index.search(export_index.sample_queries(many.users, read_all), 20)
     best = np.argsort(-many.scores, 1)[:, :20]
     recall = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(rows, best)])
     assert about["recall@20"] == pytest.approx(recall, abs=2e-4)
@@ -214,16 +219,16 @@ def test_a_worse_index_has_a_lower_recall(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     monkeypatch.setattr(export_index, "LINKS", 2)
     monkeypatch.setattr(export_index, "WIDTHS", (1,))
-    export_index.write_index(many.users, many.movies, DIM, tmp_path / "index")
-    assert export_index.describe_index(tmp_path / "index", many.users, many.movies, DIM)["recall@20"] < 0.9
+    export_index.write_index(many.users, many.movies, read_all, tmp_path / "index")
+    assert export_index.describe_index(tmp_path / "index", many.users, many.movies, read_all)["recall@20"] < 0.9
 
 
 @pytest.mark.slow
 def test_searches_are_widened_until_recall_is_enough(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     monkeypatch.setattr(export_index, "WIDTHS", (1, 20, 50, 3000))
-    export_index.write_index(many.users, many.movies, DIM, tmp_path / "index")
-    about = export_index.describe_index(tmp_path / "index", many.users, many.movies, DIM)
+    export_index.write_index(many.users, many.movies, read_all, tmp_path / "index")
+    about = export_index.describe_index(tmp_path / "index", many.users, many.movies, read_all)
     assert about["ef_search"] > 1 and about["recall@20"] >= 0.98
 
 

@@ -41,7 +41,7 @@ def changes(parent: StoredRows, child: StoredRows, kind: str) -> Iterator[Change
         known, old = parent.rows(kind, read_ids([path], ID[kind]))
         new = read_columns(path)
         changed = ~known | differ(new, old)
-        first, second = (columns["embedding"][known].astype(np.float64) for columns in (new, old))
+        first, second = (parent.vectors(columns)[known].astype(np.float64) for columns in (new, old))
         yield ChangedRows(path, known, changed, _cosine(first, second))
 
 

@@ -18,7 +18,18 @@ from gnnrec.utils.stored import irregularity, read_json
 
 FORMAT = "gnnrec-delta"
 #: Manifest entries of an export that its readers score with.
-_SCORING = ("objective", "dim", "dtype", "offset", "head", "score", "rating", "rating_scale", "interest")
+_SCORING = (
+    "objective",
+    "dim",
+    "dtype",
+    "offset",
+    "head",
+    "score",
+    "rating",
+    "rating_scale",
+    "interest",
+    "quantization",
+)
 
 
 class DeltaDirectory(ExportDirectory):

@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 
 from gnnrec.errors import UserError
 from gnnrec.inference.export_parts import read_column
+from gnnrec.inference.small_vectors import decode, own_columns
 from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 #: Column of raw ids by the folder of the files.
 ID = {"users": "user", "movies": "movie"}
-#: Name -> values, an entry for each row: ``embedding`` ``[rows, dim]``, ``bias``, and ``interest_norm`` or ``cold``.
+#: Name -> values, an entry for each row: ``embedding`` ``[rows, dim]``, ``bias``, and
+#: ``interest_norm``, ``cold``, scales of small vectors and ``signs`` ``[rows, bytes]``.
 Columns = dict[str, np.ndarray]
 
 
@@ -49,6 +51,15 @@ class StoredRows:
         names = [name for name in sorted(self.manifest["files"]) if name.startswith(("users/", "movies/", "head"))]
         content = [[name, self.manifest["files"][name]["sha256"]] for name in names] + [self.manifest["offset"]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    @property
+    def own(self) -> int:
+        """Columns of vectors before those of interest."""
+        return own_columns(self.manifest)
+
+    def vectors(self, columns: Columns) -> np.ndarray:
+        """Returns the vectors of rows, float32 ``[rows, dim]``."""
+        return decode(columns, self.own)
 
     def rows(self, kind: str, ids: pd.Index) -> tuple[np.ndarray, Columns]:
         """Finds rows by raw id.
@@ -102,6 +113,10 @@ def read_columns(path: Path) -> Columns:
         values = table[name].combine_chunks()
         if pa.types.is_fixed_size_list(values.type):
             columns[name] = values.flatten().to_numpy().reshape(len(table), values.type.list_size)
+        elif pa.types.is_fixed_size_binary(values.type):
+            size = values.type.byte_width
+            flat = np.frombuffer(values.buffers()[1], np.uint8) if len(values) else np.zeros(0, np.uint8)
+            columns[name] = flat[values.offset * size : (values.offset + len(values)) * size].reshape(-1, size)
         else:
             columns[name] = values.to_numpy(zero_copy_only=False)
     return columns

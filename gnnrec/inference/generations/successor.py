@@ -53,9 +53,10 @@ class Successor:
         vector, bias = turned.vector.cpu().numpy(), turned.bias.cpu().numpy()
         if not known.any():
             return _on_cpu(vector, bias, turned.interest_norm)
-        moved = ((vector - old["embedding"].astype(np.float32)) ** 2).sum(1) + (bias - old["bias"]) ** 2
+        before = self.parent.vectors(old)
+        moved = ((vector - before) ** 2).sum(1) + (bias - old["bias"]) ** 2
         kept = known & (moved <= (self.tolerance * self.lengths[kind]) ** 2)
-        vector[kept], bias[kept] = old["embedding"][kept], old["bias"][kept]
+        vector[kept], bias[kept] = before[kept], old["bias"][kept]
         norm = turned.interest_norm
         if norm is not None:
             norm = torch.where(torch.from_numpy(kept), torch.from_numpy(old["interest_norm"]), norm.cpu())
@@ -132,7 +133,7 @@ def _common(parent: StoredRows, kind: str, parts: list[tuple[pd.Series, Vectors]
         known, old = parent.rows(kind, pd.Index(ids))
         if known.any():
             new = vectors.vector.cpu().numpy(), vectors.bias.cpu().numpy()
-            for values, part in zip(found, (new[0], old["embedding"], new[1], old["bias"]), strict=True):
+            for values, part in zip(found, (new[0], parent.vectors(old), new[1], old["bias"]), strict=True):
                 values.append(part[known])
     if not found[0]:
         dim = parent.manifest["dim"]

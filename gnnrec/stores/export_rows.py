@@ -1,0 +1,159 @@
+"""Rows of an export or a delta as a store holds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.errors import UserError
+from gnnrec.inference.export_directory import FORMAT, MANIFEST
+from gnnrec.inference.export_vectors import read_manifest
+from gnnrec.inference.generations.delta import open_delta, removed_ids
+from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_columns, read_ids
+from gnnrec.inference.movie_catalog import MovieCatalog
+from gnnrec.stores.store import KINDS, Kind, NodeRows, StoreLayout
+from gnnrec.utils.stored import irregularity, read_json
+
+#: Titles and genres of movies that are in no dataset, in an export.
+_NEW_MOVIES = "new_movies.parquet"
+
+
+class ExportRows:
+    """An export or a delta, file by file.
+
+    Args:
+        directory: The export or delta.
+        data: The prepared dataset with titles and genres; by default the one that an export records.
+        new_movies: Whether movies without training ratings count.
+
+    Attributes:
+        is_delta: Whether it is a delta.
+        data: The dataset; an empty path if it is unknown.
+        new_movies: Whether movies without training ratings count.
+
+    Raises:
+        UserError: It is incomplete, something else, has no inner product, or its dataset is missing.
+    """
+
+    def __init__(self, directory: Path, data: Path | None = None, new_movies: bool = False):
+        self.directory, self.new_movies = Path(directory), new_movies
+        path = self.directory / MANIFEST
+        advice = "pass an export or a delta"
+        if irregularity(path) == "is missing":
+            raise UserError(f"{directory} is not a complete export or delta (no {MANIFEST}): {advice}")
+        self.is_delta = read_json(path, "run gnnrec export again").get("format") not in (None, FORMAT)
+        self.stored = (
+            open_delta(self.directory)
+            if self.is_delta
+            else StoredRows(self.directory, read_manifest(self.directory, advice))
+        )
+        manifest = self.stored.manifest
+        if manifest["head"] != "dot":
+            raise UserError(
+                f"{directory} has an MLP head, whose scores are no inner products: no store can rank by them"
+            )
+        self.data = Path(data or manifest.get("data", ""))
+        self._catalog: tuple[pd.Index, MovieCatalog] | None = None
+
+    @property
+    def generation(self) -> str:
+        """Fingerprint of the export, or of the one that the delta leads to."""
+        return self.stored.manifest["export"] if self.is_delta else self.stored.fingerprint
+
+    @property
+    def offset(self) -> float:
+        """The constant of all scores."""
+        return self.stored.manifest["offset"]
+
+    @property
+    def layout(self) -> StoreLayout:
+        """Types of the columns."""
+        kinds: dict[Kind, Literal["integer", "string"]] = {}
+        for kind in KINDS:
+            (path, *_) = self.stored.files(kind)
+            is_integer = str(pq.read_schema(path).field(ID[kind]).type).startswith(("int", "uint"))
+            kinds[kind] = "integer" if is_integer else "string"
+        return StoreLayout(self.stored.manifest["dim"] + 1, kinds["users"], kinds["movies"])
+
+    def check(self) -> None:
+        """Checks that there are titles and genres.
+
+        Raises:
+            UserError: The dataset is missing.
+        """
+        self._open_catalog()
+
+    def steps(self) -> list[tuple[Literal["upsert", "remove"], Kind, str]]:
+        """Lists the steps of a load: what to do, with which rows, and the file that has them."""
+        found: list[tuple[Literal["upsert", "remove"], Kind, str]] = []
+        for kind in ("movies", "users"):
+            if self.is_delta:
+                found.append(("remove", kind, f"removed_{kind}.parquet"))
+            found += [("upsert", kind, str(path.relative_to(self.directory))) for path in self.stored.files(kind)]
+        return found
+
+    def removed(self, kind: Kind) -> list:
+        """Reads the raw ids that a delta removes."""
+        return removed_ids(self.stored, kind).tolist()
+
+    def rows(self, kind: Kind, name: str) -> NodeRows:
+        """Reads the rows of a file.
+
+        Raises:
+            UserError: The file cannot be read, or the dataset with titles and genres is missing.
+        """
+        path = self.directory / name
+        ids, columns = read_ids([path], ID[kind]), read_columns(path)
+        vectors, bias = self.stored.vectors(columns), columns["bias"]
+        if kind == "users":
+            ones = np.ones((len(ids), 1), np.float32)
+            return NodeRows(kind, ids.tolist(), np.hstack([vectors, ones]), bias, [], [])
+        stored = np.hstack([vectors, bias[:, None]])
+        if not self.new_movies and "cold" in columns:
+            kept = ~columns["cold"]
+            ids, stored = ids[kept], stored[kept]
+        titles, genres = self._describe(ids)
+        return NodeRows(kind, ids.tolist(), stored, np.zeros(len(ids), np.float32), titles, genres)
+
+    def left_out(self, name: str) -> list:
+        """Reads the raw ids of a file's movies without training ratings, unless these count too."""
+        schema = pq.read_schema(self.directory / name)
+        if self.new_movies or "cold" not in schema.names:
+            return []
+        table = pq.read_table(self.directory / name, columns=["movie", "cold"])
+        return table["movie"].filter(table["cold"]).to_pylist()
+
+    def sample_users(self, count: int) -> np.ndarray:
+        """Returns stored vectors of users spread evenly over the first files, float32 ``[at most count, dim]``."""
+        paths = self.stored.files("users")[:8]
+        wanted = -(-count // len(paths))
+        parts = []
+        for path in paths:
+            vectors = self.rows("users", str(path.relative_to(self.directory))).vectors
+            parts.append(vectors[:: max(1, -(-len(vectors) // wanted))][:wanted])
+        return np.concatenate(parts)[:count]
+
+    def _describe(self, ids: pd.Index) -> tuple[list[str], list[list[str]]]:
+        """Returns titles and genres of movies; empty ones for movies that the dataset does not have."""
+        index, catalog = self._open_catalog()
+        rows = index.get_indexer(ids)
+        titles = [catalog.titles[row] if row >= 0 else "" for row in rows]
+        return titles, [catalog.genres[row] if row >= 0 else [] for row in rows]
+
+    def _open_catalog(self) -> tuple[pd.Index, MovieCatalog]:
+        """Opens the dataset; returns the raw ids of its movies too."""
+        if self._catalog is None:
+            if not self.data.is_dir():
+                missing = f"{self.data}, the dataset of {self.directory}, does not exist" if self.data.name else (
+                    f"{self.directory} does not say where its dataset is"
+                )  # fmt: skip
+                raise UserError(f"{missing}: pass the dataset with titles and genres with --data")
+            new = pq.read_table(self.directory / _NEW_MOVIES) if _NEW_MOVIES in self.stored.manifest["files"] else None
+            catalog = MovieCatalog(PreparedDataset(self.data), new=new)
+            self._catalog = pd.Index(catalog.movies.to_pandas()), catalog
+        return self._catalog

@@ -1,0 +1,112 @@
+"""Mistakes with stores are one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gnnrec.errors import UserError
+from gnnrec.inference.export_vectors import read_manifest
+from gnnrec.inference.generations.delta import write_delta
+from gnnrec.inference.generations.stored_rows import StoredRows
+from gnnrec.stores.commands import QueryOptions, StoreOptions, load_store, query_store
+from tests.inference.made_export import make_dataset, make_export
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """``export``, ``interest`` and ``letters``: other columns, and other ids; deltas from these to the next seed."""
+    place = tmp_path_factory.mktemp("bad")
+    numbers, letters = make_dataset(place / "data"), make_dataset(place / "letter data", ids="strings")
+    for name, data, words in (
+        ("export", numbers, {}),
+        ("interest", numbers, {"interest": 2}),
+        ("letters", letters, {}),
+    ):
+        both = [make_export(data, place / f"{name}{seed}", seed=seed, **words) for seed in (0, 1)]
+        write_delta(*(StoredRows(out, read_manifest(out)) for out in both), place / f"delta of {name}", overwrite=False)
+    make_export(numbers, place / "mlp", head="mlp")
+    return place
+
+
+@pytest.fixture(scope="module")
+def store(place) -> str:
+    """A store that holds ``export0``."""
+    address = f"duckdb:{place / 'store.duckdb'}"
+    load_store(place / "export0", StoreOptions(to=address))
+    return address
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (
+            "postgresql://postgres:secret@127.0.0.1:1/none",
+            r"postgres:\*\*\*@127.0.0.1:1/none cannot be opened \(.*refused",
+        ),
+        ("qdrant+http://127.0.0.1:1", r"127.0.0.1:1 (cannot be opened|refuses)"),
+        ("milvus+http://127.0.0.1:1", r"127.0.0.1:1 cannot be opened"),
+        ("milvus:store", "a file of Milvus Lite ends with .db"),
+        ("redis://127.0.0.1", "is no address of a store: use one of postgresql://USER@HOST/DATABASE"),
+        ("faiss:", "lacks the place"),
+        ("duckdb:{place}/data", r"cannot be opened \("),
+        ("lancedb:{place}/store.duckdb", r"store.duckdb (cannot be opened|refuses) \("),
+        ("qdrant:{place}/store.duckdb/x", r"cannot be opened \("),
+        ("faiss:{place}/store.duckdb", r"cannot be opened \("),
+    ],
+)
+def test_a_store_that_is_not_there(place, store, address, message):
+    with pytest.raises(UserError, match=message) as error:
+        load_store(place / "export0", StoreOptions(to=address.format(place=place)))
+    assert "\n" not in str(error.value) and "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        ("export1", {}, "holds another export .* pass --overwrite"),
+        ("interest0", {}, "holds another export"),
+        ("delta of interest", {}, "has vectors of 7 columns, .* of 5: it belongs to another model"),
+        ("delta of letters", {}, "has string ids of users, .* integer ones: it belongs to other data"),
+        ("delta of export", {"name": "other"}, "holds no complete export that .* load the export first"),
+        ("mlp", {}, "MLP head, whose scores are no inner products"),
+        ("data", {}, "is not a complete export or delta"),
+        ("export1", {"name": "Mine; DROP"}, "--name Mine; DROP: use up to 40 lower-case letters"),
+        ("export0", {"data": "nowhere", "name": "other"}, "does not exist: pass the dataset .* with --data"),
+    ],
+)
+def test_what_a_store_cannot_take(place, store, path, options, message):
+    if "data" in options:
+        options = options | {"data": place / options["data"]}
+    with pytest.raises(UserError, match=message):
+        load_store(place / path, StoreOptions(to=store, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"user": "nobody"}, "users with whole numbers as ids"),
+        ({"user": "12345"}, "no user in .* has this id"),
+        ({"user": "9001", "genre": "comedy"}, "--genre comedy: no movie"),
+        ({"user": "9001", "name": "other"}, "holds no export: load one"),
+        ({"user": "9001", "top": 0}, "--top"),
+    ],
+)
+def test_what_a_store_cannot_answer(store, options, message):
+    with pytest.raises(UserError, match=message):
+        query_store(QueryOptions(to=store, **options))
+
+
+def test_a_store_of_another_version_and_tables_of_others_are_left_alone(place, tmp_path):
+    folder = tmp_path / "faiss"
+    load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
+    state = json.loads((folder / "gnnrec_state.json").read_text())
+    (folder / "gnnrec_state.json").write_text(json.dumps(state | {"format": 99}))
+    with pytest.raises(UserError, match="has format 99, this program reads 1"):
+        load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
+    shutil.rmtree(folder)
