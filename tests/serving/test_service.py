@@ -69,6 +69,7 @@ def test_connections_that_misbehave(export):
         assert service.ask("/health")[0] == 200
 
 
+@pytest.mark.timing
 def test_a_killed_worker_is_replaced_and_one_retry_is_enough(export):
     with served(export, "--workers", "2") as service:
         wanted = service.ask("/recommend?user=7")
@@ -90,7 +91,7 @@ def test_a_killed_worker_is_replaced_and_one_retry_is_enough(export):
             time.sleep(1.2)
             before = service.workers()
             os.kill(before[0], signal.SIGKILL)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while len(service.workers()) < 2 or before[0] in service.workers():
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
@@ -100,6 +101,7 @@ def test_a_killed_worker_is_replaced_and_one_retry_is_enough(export):
         assert failures == [0]
 
 
+@pytest.mark.timing
 def test_no_answer_fails_or_is_mixed_while_exports_are_swapped(link):  # noqa: F811
     for number in (1, 2):
         succeed([*GNNREC, "serve", link.parent / str(number), "--convert-only", "--port", 0])
