@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -23,7 +26,9 @@ from gnnrec.serving.live import PERIOD, WatchedPointer, find_export, signature
 from gnnrec.utils import files
 from gnnrec.utils.log import logger
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (*_STOPS, signal.SIGCHLD)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 #: Seconds after which a worker that ended is started again, if it ended soon after its start.
 _PAUSE = 1.0
 #: Seconds for workers to answer what they have begun.
@@ -84,7 +89,7 @@ class Supervisor:
                 self._due.pop(0)
                 self._workers[self._fork(listening, pointer)] = now
             received = signal.sigtimedwait(_SIGNALS, PERIOD)
-            if received is not None and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+            if received is not None and received.si_signo in _STOPS:
                 return
             self._reap()
             self._look_for_another(pointer)
@@ -95,6 +100,7 @@ class Supervisor:
             return process
         status = 1
         try:
+            _end_with_parent()
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -132,8 +138,17 @@ class Supervisor:
                 return
             if arrays != before:
                 self._point(pointer)
-                remove_others(self._arrays[-2:])
+                self._remove_old()
                 logger.info(f"serving {find_export(self._path)} now")
+
+    def _remove_old(self) -> None:
+        """Removes the arrays of all exports but the last two. Others in ``--cache-dir`` may be of other services."""
+        kept = self._arrays[-2:]
+        if self._cache is None:
+            remove_others(kept)
+        for path in set(self._arrays) - set(kept):
+            shutil.rmtree(path, ignore_errors=True)
+        self._arrays = kept
 
     def _begin_conversion(self) -> None:
         self._seen = signature(self._path)
@@ -188,6 +203,12 @@ def _convert(sender: Connection, path: Path, cache: Path | None, data: Path | No
     except Exception as error:
         logging.getLogger(__name__).debug("conversion failed", exc_info=True)
         sender.send((False, f"{path} cannot be converted ({type(error).__name__}: {error}): export again"))
+
+
+def _end_with_parent() -> None:
+    """Asks Linux for SIGTERM when the parent ends, even if it is killed."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def _leave(status: int) -> NoReturn:
