@@ -1,7 +1,8 @@
 """Runs the fast tests under several releases of Python and torch, each in an environment of its own.
 
 The environments are made with uv (``pip install uv``), which shares files among them, and are kept: another run of the
-same command tests again without installing. Every other package has the newest release that its range allows there.
+same command tests again without installing. Pairs may be tested in several runs. Every other package has the newest
+release that its range allows there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -74,7 +74,6 @@ def run_tests(interpreter: Path | str, paths: list[str], marks: str = MARKS) -> 
     variables = record.environment_with(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     command = [str(interpreter), "-c", VERSIONS, *PACKAGES]
     found = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
-    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         report = Path(place) / "report.xml"
         words = [
@@ -91,7 +90,14 @@ def run_tests(interpreter: Path | str, paths: list[str], marks: str = MARKS) -> 
             *paths,
         ]
         subprocess.run([str(interpreter), *words], env=variables, cwd=ROOT, stdout=sys.stderr)
-        cases = list(ElementTree.parse(report).getroot().iter("testcase"))
+        tested = read_report(report)
+    return {"versions": json.loads(found.stdout), "printed_at_import": found.stderr.splitlines()} | tested
+
+
+def read_report(report: Path) -> dict:
+    """Counts the results in a JUnit report of pytest; returns those of :func:`run_tests` after the first two."""
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    cases = list(suite.iter("testcase"))
     failures = [
         f"{case.get('classname')}::{case.get('name')}"
         for case in cases
@@ -99,31 +105,37 @@ def run_tests(interpreter: Path | str, paths: list[str], marks: str = MARKS) -> 
     ]
     skipped = sum(case.find("skipped") is not None for case in cases)
     return {
-        "versions": json.loads(found.stdout),
-        "printed_at_import": found.stderr.splitlines(),
         "passed": len(cases) - len(failures) - skipped,
         "failed": len(failures),
         "skipped": skipped,
         "failures": failures,
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(float(suite.get("time")), 1),
     }
 
 
+def _pair(run: dict) -> tuple[str, str]:
+    return run["versions"]["torch"], run["versions"]["python"]
+
+
 def main() -> None:
-    """Tests every pair and writes ``versions.json``."""
+    """Tests every pair, or without one this interpreter; keeps what ``versions.json`` has of other pairs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", nargs="*", default=[], help="releases of Python, or paths of interpreters")
     parser.add_argument("--torch", nargs="*", default=[], help="releases of torch")
     parser.add_argument("--environments", type=Path, help="directory of the environments")
     parser.add_argument("--missing", nargs="*", default=[], help="pairs that could not be tested, as PAIR=REASON")
     options = parser.parse_args()
-    runs: list[dict] = []
+    path = record.RESULTS / "versions.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"runs": [], "missing": {}}
+    runs = [{"commit": before["commit"]} | run for run in before["runs"]]
     pairs = [(python, torch) for torch in options.torch for python in options.python]
-    missing = dict(pair.split("=", 1) for pair in options.missing)
+    missing = before["missing"] | dict(pair.split("=", 1) for pair in options.missing)
     selection = {"marks": MARKS, "paths": FOLDERS}
-    for interpreter in [*(environment(options.environments, *pair) for pair in pairs), Path(sys.executable)]:
-        runs.append(run_tests(interpreter, FOLDERS))
-        print(runs[-1], flush=True)
+    interpreters = [environment(options.environments, *pair) for pair in pairs] or [Path(sys.executable)]
+    for interpreter in interpreters:
+        found = {"commit": record.COMMIT} | run_tests(interpreter, FOLDERS)
+        print(found, flush=True)
+        runs = sorted([run for run in runs if _pair(run) != _pair(found)] + [found], key=_pair)
         green = all(not run["failed"] for run in runs)
         figures = {"green": green, "runs": runs, "missing": missing, "selection": selection}
         record.write("versions", "benchmarks.versions", figures)
