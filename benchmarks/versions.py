@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 MARKS = "not slow and not processes and not timing and not browser and not slurm"
 FOLDERS = [
     *("tests/baselines", "tests/config", "tests/data", "tests/evaluation", "tests/graph", "tests/inference"),
-    *("tests/kernels", "tests/models", "tests/reporting", "tests/tools", "tests/training", "tests/utils"),
+    *("tests/kernels", "tests/models", "tests/reporting", "tests/serving", "tests/stores", "tests/tools"),
+    *("tests/training", "tests/utils"),
     *("tests/test_layers.py", "tests/test_rng.py"),
 ]
 #: Prints the releases of packages in JSON; its warnings are those that users see.

@@ -1,8 +1,4 @@
-"""``gnnrec COMMAND`` in one process; ``torchrun -m gnnrec COMMAND`` runs a command on many ranks.
-
-The modules of a command are imported when it is called: all of them take four seconds, those of ``prepare`` less than
-two.
-"""
+"""``gnnrec COMMAND`` in one process; ``torchrun -m gnnrec COMMAND`` runs a command on many ranks."""
 
 from __future__ import annotations
 
@@ -11,18 +7,15 @@ import difflib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 
 from gnnrec._version import __version__
-from gnnrec.cli import store
+from gnnrec.cli import imports
 from gnnrec.config.parser import Parser
 from gnnrec.distributed.exit import exit_on_user_error
 from gnnrec.errors import UserError
 from gnnrec.utils.log import log_to_console
-
-Runner = Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +34,7 @@ class Command:
 
     help: str
     place: tuple[str, str] | None
-    load: Callable[[], tuple[type, Runner]]
+    load: Callable[[], tuple[type, imports.Runner]]
     modes: dict[str, Command] = dataclasses.field(default_factory=dict)
     several: bool = False
     config: bool = False
@@ -52,198 +45,63 @@ _OUT = ("out", "directory to make")
 _DATA = ("data", "prepared dataset")
 _RUN = ("run", "run directory")
 _SOURCE = ("path", "run directory or export")
+_EXPORT = ("directory", "the export")
 _SERVED = ("path", "export, or directory of generations")
-
-
-def _prepare() -> tuple[type, Runner]:
-    from gnnrec.data.prepare import PrepareOptions, prepare
-
-    return PrepareOptions, prepare
-
-
-def _synth() -> tuple[type, Runner]:
-    from gnnrec.data.synth import SynthOptions, synth
-
-    return SynthOptions, synth
-
-
-def _train() -> tuple[type, Runner]:
-    from gnnrec.config.train_config import TrainConfig
-    from gnnrec.training.run import train
-
-    start = _on_ranks(train)
-
-    def call(config: TrainConfig) -> None:
-        config.check()
-        start(config)
-
-    return TrainConfig, call
-
-
-def _tune() -> tuple[type, Runner]:
-    from gnnrec.tools.tuning.tune import TuneOptions, tune
-
-    return TuneOptions, _on_ranks(tune)
-
-
-def _compare() -> tuple[type, Runner]:
-    from gnnrec.distributed import process_group
-    from gnnrec.tools.comparison.compare import CompareOptions, compare
-
-    def call(data: Path, options: CompareOptions) -> None:
-        # Every fit runs in processes of its own, and these ranks only wait for them.
-        with process_group.process_group("cpu") as world:
-            compare(data, options, world)
-
-    return CompareOptions, call
-
-
-def _evaluate() -> tuple[type, Runner]:
-    from gnnrec.inference.evaluate import EvaluateOptions, evaluate
-
-    return EvaluateOptions, _on_ranks(evaluate)
-
-
-def _export() -> tuple[type, Runner]:
-    from gnnrec.inference.export import ExportOptions, export
-
-    return ExportOptions, _on_ranks(export)
-
-
-def _verify_data() -> tuple[type, Runner]:
-    from gnnrec.data.verify import VerifyDataOptions, verify_data
-
-    return VerifyDataOptions, verify_data
-
-
-def _append() -> tuple[type, Runner]:
-    from gnnrec.data.growth.append import append
-    from gnnrec.data.growth.append_options import AppendOptions
-
-    return AppendOptions, append
-
-
-def _compact() -> tuple[type, Runner]:
-    from gnnrec.data.growth.compact import CompactOptions, compact
-
-    return CompactOptions, compact
-
-
-def _forget_user() -> tuple[type, Runner]:
-    from gnnrec.data.growth.forget import ForgetOptions, forget_users
-
-    return ForgetOptions, forget_users
-
-
-def _verify() -> tuple[type, Runner]:
-    from gnnrec.inference.export_verify import VerifyOptions, verify
-
-    return VerifyOptions, verify
-
-
-def _update() -> tuple[type, Runner]:
-    from gnnrec.tools.updating.options import UpdateOptions
-    from gnnrec.tools.updating.update import update
-
-    return UpdateOptions, _on_ranks(update)
-
-
-def _publish() -> tuple[type, Runner]:
-    from gnnrec.tools.publishing.publish import PublishOptions, publish
-
-    return PublishOptions, publish
-
-
-def _recommend() -> tuple[type, Runner]:
-    from gnnrec.inference.recommend import RecommendOptions, run_recommend
-
-    return RecommendOptions, run_recommend
-
-
-def _serve() -> tuple[type, Runner]:
-    from gnnrec.serving.serve import ServeOptions, serve
-
-    return ServeOptions, serve
-
-
-def _predict() -> tuple[type, Runner]:
-    from gnnrec.inference.predict import run_predict
-    from gnnrec.inference.predict_options import PredictOptions
-
-    return PredictOptions, run_predict
-
-
-def _report() -> tuple[type, Runner]:
-    from gnnrec.reporting.report import ReportOptions, run_report
-
-    return ReportOptions, run_report
-
-
-def _plan() -> tuple[type, Runner]:
-    from gnnrec.tools.planning.options import PlanOptions
-    from gnnrec.tools.planning.plan import plan
-
-    return PlanOptions, plan
-
-
-def _on_ranks(function: Callable[..., Any]) -> Runner:
-    """Adds starting and stopping the ranks to a function of a path, if any, options and world."""
-
-    def call(*arguments: Any) -> None:
-        from gnnrec.distributed import process_group
-
-        process_group.share_cores()
-        with process_group.process_group(arguments[-1].device) as world:
-            function(*arguments, world)
-
-    return call
 
 
 COMMANDS = {
     "prepare": Command(
         "read, check and split ratings into a prepared dataset",
         _OUT,
-        _prepare,
+        imports.prepare,
         {
-            "--verify": Command("check all files of a prepared dataset", _DATA, _verify_data),
-            "--append": Command("add ratings to a prepared dataset", _DATA, _append, options=("--append",)),
-            "--compact": Command("order the rows of a dataset that has grown anew", _DATA, _compact),
+            "--verify": Command("check all files of a prepared dataset", _DATA, imports.verify_data),
+            "--append": Command("add ratings to a prepared dataset", _DATA, imports.append, options=("--append",)),
+            "--compact": Command("order the rows of a dataset that has grown anew", _DATA, imports.compact),
             "--forget-user": Command(
                 "remove users and their ratings from a prepared dataset",
                 _DATA,
-                _forget_user,
+                imports.forget_user,
                 options=("--forget-user",),
             ),
         },
     ),
-    "synth": Command("write a synthetic dataset shaped like MovieLens", _OUT, _synth),
-    "plan": Command("estimate memory, traffic and time of a training run", None, _plan),
-    "train": Command("train a model; start it with torchrun to use many ranks", None, _train, config=True),
-    "tune": Command("search training options on validation ratings", _DATA, _tune),
-    "compare": Command("train several models with several seeds, and print one table", _DATA, _compare),
-    "evaluate": Command("score a run on its held-out ratings", _RUN, _evaluate),
+    "synth": Command("write a synthetic dataset shaped like MovieLens", _OUT, imports.synth),
+    "plan": Command("estimate memory, traffic and time of a training run", None, imports.plan),
+    "train": Command("train a model; start it with torchrun to use many ranks", None, imports.train, config=True),
+    "tune": Command("search training options on validation ratings", _DATA, imports.tune),
+    "compare": Command("train several models with several seeds, and print one table", _DATA, imports.compare),
+    "evaluate": Command("score a run on its held-out ratings", _RUN, imports.evaluate),
     "export": Command(
         "write embeddings for all users and movies",
         _RUN,
-        _export,
-        {"--verify": Command("check counts, checksums and ids of an export", ("directory", "the export"), _verify)},
+        imports.export,
+        {
+            "--verify": Command(
+                "check counts, checksums and ids of an export", ("directory", "the export"), imports.verify
+            )
+        },
     ),
     "update": Command(
         "append new ratings, go on training, and export what changed",
         ("path", "directory of generations, or a finished run to begin with"),
-        _update,
+        imports.update,
     ),
-    "publish": Command("write a finished run as a folder for the Hugging Face hub", _RUN, _publish),
-    "recommend": Command("recommend movies to one user or all users, or list similar movies", _SOURCE, _recommend),
-    "serve": Command("answer over HTTP from an export, and from the next one once it is there", _SERVED, _serve),
+    "publish": Command("write a finished run as a folder for the Hugging Face hub", _RUN, imports.publish),
+    "recommend": Command(
+        "recommend movies to one user or all users, or list similar movies", _SOURCE, imports.recommend
+    ),
+    "serve": Command("answer over HTTP from an export, and from the next one once it is there", _SERVED, imports.serve),
     "store": Command(
         "load an export or a delta into a vector store",
         ("export", "export or delta"),
-        store.load_command,
-        {"--query": Command("find the best movies of a user in a vector store", None, store.query_command)},
+        imports.store,
+        {"--query": Command("find the best movies of a user in a vector store", None, imports.store_query)},
     ),
-    "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, _predict),
-    "report": Command("write an HTML page about one run, or a comparison of several", _RUN, _report, several=True),
+    "predict": Command("predict the ratings of given pairs of user and movie", _SOURCE, imports.predict),
+    "report": Command(
+        "write an HTML page about one run, or a comparison of several", _RUN, imports.report, several=True
+    ),
 }
 
 

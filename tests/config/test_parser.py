@@ -93,7 +93,10 @@ def test_help_has_every_option(name: str):
         (["tune", "d", "--out", "x", "--wandb.projct", "p"], "did you mean --wandb.project?"),
         (["compare", "d", "--out", "x", "--seeds", "few"], "--seeds few: must be a whole number"),
         (["evaluate", "r", "--checkpoint", "bst"], "--checkpoint bst: choose best or last (did you mean best?)"),
-        (["export", "r", "--out", "x", "--dtype", "float61"], "choose float32, float16, int8 or binary (did you mean float16?)"),
+        (
+            ["export", "r", "--out", "x", "--dtype", "float61"],
+            "choose float32, float16, int8 or binary (did you mean float16?)",
+        ),
         (["export", "--verify", "r", "--dta", "x"], "did you mean --data?"),
         (["recommend", "r", "--top", "all"], "--top all: must be a whole number"),
         (["recommend", "r", "--all", "perhaps"], "--all perhaps: must be true or false"),

@@ -101,7 +101,8 @@ def written(words: list[str]) -> str | None:
     """The directory that a documented command makes, if any."""
     for option in ("--out", "--run-dir", "--to"):
         if option in words:
-            return words[words.index(option) + 1]
+            address = words[words.index(option) + 1]  # a directory, or a store in one: duckdb:stores/movies
+            return None if "//" in address else address.rpartition(":")[2]
     return words[2] if words[:2] in (["gnnrec", "prepare"], ["gnnrec", "synth"]) else None
 
 

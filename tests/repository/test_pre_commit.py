@@ -49,6 +49,7 @@ def test_nothing_is_downloaded():
 
 def test_shellcheck_reads_every_script():
     (pattern,) = [hook["files"] for hook in HOOKS if hook["id"] == "shellcheck"]
-    files = [path.relative_to(ROOT).as_posix() for name in ("launch", ".ci") for path in (ROOT / name).iterdir()]
+    found = [path for name in ("launch", ".ci") for path in (ROOT / name).rglob("*") if path.is_file()]
+    files = [path.relative_to(ROOT).as_posix() for path in found]
     read = {name for name in files if re.search(pattern, name)}
     assert read == {name for name in files if (ROOT / name).read_bytes().startswith(b"#!/usr/bin/env bash")}

@@ -126,7 +126,8 @@ def test_what_python_imports_in_them_exists():
 def test_variables_of_the_tests_are_read_somewhere():
     environments: list[dict[str, Any]] = [*WORKFLOWS.values(), *JOBS.values(), *(step for _, step in STEPS)]
     names = {name for each in environments for name in each.get("env", {}) if name.startswith("GNNREC_")}
-    text = "".join(path.read_text() for path in [*(ROOT / "launch").iterdir(), *(ROOT / "tests").rglob("*.py")])
+    scripts = [path for path in (ROOT / "launch").rglob("*") if path.is_file()]
+    text = "".join(path.read_text() for path in [*scripts, *(ROOT / "tests").rglob("*.py")])
     assert names and all(re.search(rf"\b{name}\b", text.replace(Path(__file__).read_text(), "")) for name in names)
 
 
