@@ -173,7 +173,9 @@ def test_environment_refuses_in_one_line_without_a_python_too():
 def test_every_direct_dependency_has_an_exact_version():
     project = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(
-        r"^(?:dependencies|requires|wandb|tensorboard|metis|torch-sparse|test) = \[(.*?)\n?\]$", project, re.DOTALL | re.M
+        r"^(?:dependencies|requires|wandb|tensorboard|metis|torch-sparse|test) = \[(.*?)\n?\]$",
+        project,
+        re.DOTALL | re.M,
     )
     # An item may be in single quotes, with a marker in double ones.
     wanted = {name for block in lists for name in re.findall(r"""(?:^|,)\s*["']([\w-]+)""", block)}
