@@ -12,7 +12,6 @@ import pytest
 
 from gnnrec.distributed.world import World
 from gnnrec.errors import Stopped, UserError
-from gnnrec.inference import export as export_module
 from gnnrec.inference.export_directory import ExportDirectory
 from tests.distributed.ranks import run_on_ranks
 from tests.inference.exports import OPTIONS, content, exported
@@ -58,7 +57,7 @@ def test_a_full_disk_in_the_middle_keeps_finished_parts(run, whole, tmp_path, mo
             raise OSError(28, "No space left on device")
         write(table, path)
 
-    monkeypatch.setattr(export_module.pq, "write_table", fill)
+    monkeypatch.setattr(pq, "write_table", fill)
     for name in ("movies/part-0000000010", "users/part-0000000010"):
         with pytest.raises(UserError, match=f"{name}.parquet: cannot write it .No space left on device.: make room"):
             exported(run, tmp_path / "out", **OPTIONS)
@@ -127,13 +126,13 @@ def fail_on_rank(world: World, run: str, out: str, rank: int) -> str:
         write(table, path)
 
     if world.rank == rank:
-        export_module.pq.write_table = fail
+        pq.write_table = fail
     try:
         exported(Path(run), Path(out), world, **OPTIONS)
     except UserError as error:
         return str(error)
     finally:
-        export_module.pq.write_table = write
+        pq.write_table = write
     return ""
 
 
