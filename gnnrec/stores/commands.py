@@ -23,7 +23,7 @@ class StoreOptions:
     Args:
         to: Address of the store: postgresql://USER@HOST/DATABASE, qdrant:DIRECTORY, qdrant+http://HOST:6333,
             lancedb:DIRECTORY, milvus:FILE.db, milvus+http://HOST:19530, duckdb:FILE or faiss:DIRECTORY.
-        name: Begin of the names of its tables or collections.
+        name: Beginning of the names of its tables or collections.
         data: Prepared dataset with titles and genres; by default the one that the export, or the store for a delta,
             records.
         new_movies: Load movies without training ratings too, whose vectors come from their features alone; a delta
@@ -45,7 +45,7 @@ class QueryOptions:
     Args:
         to: Address of the store, as for loading.
         user: Raw id of the user to find movies for.
-        name: Begin of the names of its tables or collections.
+        name: Beginning of the names of its tables or collections.
         top: Movies to find.
         genre: Genre to search in; by default all.
     """
