@@ -20,6 +20,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST
 from gnnrec.inference.export_vectors import ExportVectors, read_manifest
 from gnnrec.inference.numpy_users.encoder import FOLDER
+from gnnrec.inference.small_vectors import SMALL
 from gnnrec.serving.index import SAMPLE_USERS, write_index
 from gnnrec.serving.tables import IdTable, TextTable, write_array
 from gnnrec.utils import files
@@ -163,10 +164,14 @@ def _genres(source: ExportVectors) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 def _write_users(source: ExportVectors, place: Path) -> None:
-    """Writes the vectors of users as the export has them, their ids, and the movies that they rated."""
+    """Writes the vectors of users, their ids, and the movies that they rated.
+
+    Vectors have the type of the export; those of one byte a column are decoded, so that a request need not.
+    """
     manifest, ratings = source.manifest, source.catalog.ratings
     users, dim = manifest["users"], manifest["dim"]
-    vectors = np.lib.format.open_memmap(place / "users.npy", "w+", np.dtype(manifest["dtype"]), (users, dim))
+    dtype = np.dtype("float32" if manifest["dtype"] in SMALL else manifest["dtype"])
+    vectors = np.lib.format.open_memmap(place / "users.npy", "w+", dtype, (users, dim))
     bias, ids = np.empty(users, np.float32), []
     for first in range(0, users, _USERS):
         rows = range(first, min(first + _USERS, users))

@@ -109,3 +109,21 @@ def test_an_export_without_an_encoder_says_so(app):
     )
     for answer in answers:
         assert answer.status == 400 and "export" in answer.json["error"] and "again" in answer.json["error"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "binary"])
+def test_exports_of_small_vectors_answer_like_the_command(run, data, tmp_path, dtype):
+    out = tmp_path / dtype
+    exported(run, out, own_rows=True, dtype=dtype)
+    app = create_app(out)
+    for user in data.users["user"][:4].tolist():
+        answer = ask(app, get("/recommend", user=user, top=5, why=1)).json
+        table = gnnrec.recommend(out, user, top=5, why=1)
+        assert [movie["movie"] for movie in answer["movies"]] == table["movie"].tolist()
+        assert [movie["score"] for movie in answer["movies"]] == table["score"].astype(float).tolist()
+        for movie, reasons in zip(answer["movies"], table["why"]):
+            assert movie["why"] == reasons
+    table = new_ratings(data, 1)
+    answer = ask(app, Question("/recommend", {"ratings": body(table), "top": 5})).json
+    expected = gnnrec.recommend(out, int(table["userId"].iloc[0]), ratings=table, top=5)
+    assert [movie["movie"] for movie in answer["movies"]] == expected["movie"].tolist()
