@@ -28,14 +28,15 @@ def figures(ratings: Path, place: Path) -> dict:
     train = ["train", "--config", CONFIG, "--data", str(place / "data"), "--run-dir", str(place / "run")]
     train += ["--baselines", "false", "--wandb.mode", "disabled", "--device", "cpu", "--validate-every", "0"]
     record.timed([*command, *train])
-    # The first update exports the run that it begins with, too: it takes 100,000 ratings, and the one measured the next.
+    # The first update also exports the run that it begins with. Both take 100,000 ratings.
     update = [*command, "update", str(place / "run"), "--out", str(place / "live"), "--ratings"]
     found["first_update"] = record.timed([*update, str(place / "day-0.parquet")])
     update = [*command, "update", str(place / "live"), "--ratings"]
     found["update"] = record.timed([*update, str(place / "day-1.parquet")])
-    record.timed([*command, "prepare", str(place / "again"), *base])
-    found["append"] = record.timed([*command, "prepare", str(place / "again"), "--append", str(place / "day-0.parquet")])
-    found["compact"] = record.timed([*command, "prepare", str(place / "again"), "--compact"])
+    again = [*command, "prepare", str(place / "again")]
+    record.timed([*again, *base])
+    found["append"] = record.timed([*again, "--append", str(place / "day-0.parquet")])
+    found["compact"] = record.timed([*again, "--compact"])
     return {"append_s": found["append"]["seconds"], "update_s": found["update"]["seconds"], "large": found}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from gnnrec.utils.stored import read_json
 from tests.configs import make_config
 from tests.datasets import ratings_table, write_dataset
 from tests.distributed.ranks import run_on_ranks
+from tests.models.test_layer_file import LAYER
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +86,10 @@ def test_a_run_starts_from_the_folder_as_from_the_run(run, data, tmp_path):
 
 def test_without_users_their_rows_are_new_and_the_folder_has_none_of_their_ids(run, data, tmp_path):
     publish(run, PublishOptions(tmp_path / "model"))
-    fresh, from_run, from_folder = (trainer_of(data, path) for path in (None, run, tmp_path / "model"))
+    from_run, from_folder = (trainer_of(data, path) for path in (run, tmp_path / "model"))
     assert_equal(weights(from_folder), weights(from_run))
-    assert_equal(from_folder.users.tables(), fresh.users.tables())
+    assert from_run.users.tables()["id_embedding"].any()
+    assert not any(table.any() for table in from_folder.users.tables().values())
     assert not list((tmp_path / "model").glob("users*")) and read_json(tmp_path / "model" / "config.json", "")
     with_users = publish(run, PublishOptions(tmp_path / "with", with_users=True))
     sizes = [(path / "dataset" / "users.parquet").stat().st_size for path in (tmp_path / "model", with_users)]
@@ -144,7 +147,7 @@ def test_the_command_of_the_card_continues_with_a_short_schedule(run, data, tmp_
     publish(run, PublishOptions(tmp_path / "model"))
     words = ["--config", str(tmp_path / "model" / "config.yaml"), "--data", str(data.directory)]
     config = parse_train_config([*words, "--run-dir", str(tmp_path / "run"), "--init-from", str(tmp_path / "model")])
-    assert (config.optimizer.epochs, config.optimizer.lr, config.model.dim) == (2, 0.003, 8)
+    assert (config.optimizer.epochs, config.optimizer.lr, config.model.dim) == (2, 0.006, 8)
     assert train(config, World())["test_rmse"] > 0
 
 
@@ -185,3 +188,28 @@ def test_ranking_and_unfinished_runs_are_refused(run, tmp_path):
     (tmp_path / "run" / "config.yaml").write_text(text)
     with pytest.raises(UserError, match="is a ranking run, which no other run can start from"):
         publish(tmp_path / "run", PublishOptions(tmp_path / "model"))
+
+
+@pytest.mark.slow
+def test_a_layer_of_ones_own_is_in_the_folder_and_may_lie_elsewhere(run, data, tmp_path):
+    """The layer of CONTRIBUTING.md, whose file is gone from where the run had it."""
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "own.py").write_text(LAYER)
+    before, name = PreparedDataset(run.parent / "data" / "prepared"), re.search(r"^class (\w+)", LAYER, re.MULTILINE)[1]
+    model = {"architecture": f"{tmp_path / 'first' / 'own.py'}:{name}"}
+    train(make_config(before.directory, tmp_path / "run", model=model), World())
+    publish(tmp_path / "run", PublishOptions(tmp_path / "model", with_users=True))
+    assert (tmp_path / "model" / "layer.py").read_text() == LAYER
+    assert (
+        "first"
+        not in (tmp_path / "model" / "config.yaml").read_text() + (tmp_path / "model" / "config.json").read_text()
+    )
+    (tmp_path / "first" / "own.py").rename(tmp_path / "moved.py")
+    config = make_config(data.directory, seed=7, model={"architecture": f"{tmp_path / 'moved.py'}:{name}"})
+    trainers = [build_trainer(config, data, World()) for _ in range(2)]
+    for trainer, source in zip(trainers, (tmp_path / "model", tmp_path / "run")):
+        continue_from(trainer, source)
+    assert_equal(weights(trainers[0]), weights(trainers[1]))
+    other = build_trainer(make_config(data.directory), data, World())
+    with pytest.raises(UserError, match=r"--model.architecture sage: .* was trained with layer.py:"):
+        continue_from(other, tmp_path / "model")
