@@ -19,17 +19,15 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from gnnrec.data.blocks import user_blocks
 from gnnrec.data.features.node_features import NODES
-from gnnrec.data.prepared import TRAIN, PreparedDataset
+from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.training_degrees import training_degrees
 from gnnrec.errors import UserError
 from gnnrec.models.features import genre_names
 from gnnrec.utils import files
 from gnnrec.utils.stored import irregularity, read_json
 
 FOLDER, _NAMES = "dataset", "rows.json"
-#: Ratings that are counted at a time.
-_RATINGS = 1 << 22
 
 
 def rows_of(kept: pd.Index, names: pd.Index) -> Tensor:
@@ -97,9 +95,12 @@ class KeptRows:
         Args:
             dataset: The dataset of these rows.
             before: Rows of the run that this one continues from; None if it continues from none.
+
+        Raises:
+            UserError: The dataset is damaged.
         """
         found: dict[str, RowCounts] = {}
-        for node, ratings in zip(NODES, _training_ratings(dataset)):
+        for node, ratings in zip(NODES, training_degrees(dataset)):
             earlier = np.zeros_like(ratings)
             if before is not None:
                 rows = rows_of(before.ids(node), self.ids(node)).numpy()
@@ -159,15 +160,3 @@ class KeptRows:
         except (OSError, KeyError, TypeError, pa.ArrowException) as error:
             raise UserError(f"{folder} is damaged ({str(error).splitlines()[0]}): train the run again") from None
         return cls(users, movies, levels, genres, features, counts)
-
-
-def _training_ratings(dataset: PreparedDataset) -> tuple[np.ndarray, np.ndarray]:
-    """Training ratings of each user and of each movie, int64."""
-    users, movies = np.zeros(dataset.num_users, np.int64), np.zeros(dataset.num_movies, np.int64)
-    for first, end in user_blocks(dataset.user_ptr, _RATINGS):
-        ptr = dataset.user_ptr[first : end + 1].astype(np.int64)
-        train = np.asarray(dataset.split[ptr[0] : ptr[-1]]) == TRAIN
-        sums = np.concatenate([np.zeros(1, np.int64), np.cumsum(train)])
-        users[first:end] = np.diff(sums[ptr - ptr[0]])
-        movies += np.bincount(dataset.movie[ptr[0] : ptr[-1]][train], minlength=len(movies))
-    return users, movies

@@ -6,6 +6,9 @@ it, in directions in which their gradients are mostly noise, and a short schedul
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -48,29 +51,28 @@ class RowRates:
         for name, parameter in replicated.named_parameters():
             if parameter.requires_grad:
                 self._add(parameter, of_movie if name.startswith("movies.") else torch.full((), LEAST))
-        self._before: list[tuple[Tensor | None, Tensor]] = []
 
     def _add(self, parameter: nn.Parameter, rates: Tensor) -> None:
         shape = (-1, *[1] * (parameter.dim() - 1)) if rates.dim() else ()
         self._factors.append((parameter, rates.to(parameter).view(shape)))
 
-    @torch.no_grad()
-    def before_step(self) -> None:
-        """Remembers what the next step changes: all rows, or those that have gradients."""
-        for parameter, _ in self._factors:
-            gradient = parameter.grad
-            if gradient is not None and gradient.is_sparse:
-                rows = gradient.coalesce().indices()[0]
-                self._before.append((rows, parameter.index_select(0, rows)))
-            else:
-                self._before.append((None, parameter.detach().clone()))
+    @contextlib.contextmanager
+    def scaled(self) -> Iterator[None]:
+        """Takes back from each row the share of its change in this block that its factor leaves out."""
+        befores = [_rows(parameter) for parameter, _ in self._factors]
+        yield
+        with torch.no_grad():
+            for (parameter, factor), (rows, before) in zip(self._factors, befores):
+                if rows is None:
+                    parameter.copy_(torch.lerp(before, parameter, factor))
+                else:
+                    parameter.index_copy_(0, rows, torch.lerp(before, parameter[rows], factor[rows]))
 
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Takes back from each row the share of its change that its factor leaves out."""
-        for (parameter, factor), (rows, before) in zip(self._factors, self._before):
-            if rows is None:
-                parameter.copy_(torch.lerp(before, parameter, factor))
-            else:
-                parameter.index_copy_(0, rows, torch.lerp(before, parameter.index_select(0, rows), factor[rows]))
-        self._before.clear()
+
+def _rows(parameter: nn.Parameter) -> tuple[Tensor | None, Tensor]:
+    """Copies what a step changes: the rows with gradients, and their numbers; None and all rows if all have some."""
+    gradient = parameter.grad
+    if gradient is None or not gradient.is_sparse:
+        return None, parameter.detach().clone()
+    rows = gradient.coalesce().indices()[0]
+    return rows, parameter.detach()[rows]

@@ -236,13 +236,10 @@ class Trainer:
     def update(self, lr: float) -> None:
         """Updates both parts of the model at a learning rate."""
         with record_function("update"):
-            if self.row_rates is not None:
-                self.row_rates.before_step()
-            for optimizer in self.optimizers:
-                set_learning_rate(optimizer, lr)
-                optimizer.step()
-            if self.row_rates is not None:
-                self.row_rates.after_step()
+            with self.row_rates.scaled() if self.row_rates else contextlib.nullcontext():
+                for optimizer in self.optimizers:
+                    set_learning_rate(optimizer, lr)
+                    optimizer.step()
             self.constrain()
 
     def constrain(self) -> None:

@@ -149,7 +149,10 @@ def test_environment_explains_itself(tmp_path: Path, option: str):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["tset"], "tset is not an extra of pyproject.toml (did you mean test?): choose from wandb, tensorboard, "),
+        (
+            ["tset"],
+            "tset is not an extra of pyproject.toml (did you mean test?): choose from wandb, mlflow, tensorboard, ",
+        ),
         (["test", "torch_sparse"], "torch_sparse is not an extra of pyproject.toml (did you mean torch-sparse?)"),
         (["xyzzy"], "xyzzy is not an extra of pyproject.toml: choose from wandb, "),
         (["--upgrade"], "--upgrade is not an extra of pyproject.toml"),

@@ -9,6 +9,7 @@ import torch
 
 from gnnrec.data.features.node_features import NODES
 from gnnrec.data.prepared import SPLIT_NAMES, TRAIN, PreparedDataset
+from gnnrec.data.training_degrees import training_degrees
 from gnnrec.distributed.world import World
 from gnnrec.graph.options import LoaderOptions
 from gnnrec.models.options import ModelOptions
@@ -67,14 +68,11 @@ def job_of_dataset(directory: Path, model: ModelOptions, loader: LoaderOptions, 
     users, movies = dataset.num_users, dataset.num_movies
     drawn: dict[str, float | None] = {"movies_drawn": None, "raters_drawn": None}
     if loader.samples:
-        dataset.check()
-        trained = np.asarray(dataset.split) == TRAIN
-        pointer = np.concatenate([[0], np.cumsum(trained)])[np.asarray(dataset.user_ptr)]
-        raters = np.bincount(np.asarray(dataset.movie)[trained], minlength=movies)
+        of_users, of_movies = training_degrees(dataset)
         if loader.movies_per_user >= 0:
-            drawn["movies_drawn"] = float(np.minimum(np.diff(pointer), loader.movies_per_user).mean())
+            drawn["movies_drawn"] = float(np.minimum(of_users, loader.movies_per_user).mean())
         if loader.raters_per_movie >= 0:
-            drawn["raters_drawn"] = float(np.minimum(raters, loader.raters_per_movie).mean())
+            drawn["raters_drawn"] = float(np.minimum(of_movies, loader.raters_per_movie).mean())
     return TrainingJob(
         users=users,
         movies=movies,
