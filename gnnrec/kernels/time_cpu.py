@@ -13,23 +13,38 @@ from gnnrec.kernels.threads import array, balanced_ranges, num_workers, run_comp
 
 @compiled
 def _window_sums(pointer, time, left, half_width, query_pointer, query_time, first, last, out):
+    longest = 0
     for user in range(first, last):
-        begin, end = pointer[user], pointer[user + 1]
+        if query_pointer[user] < query_pointer[user + 1]:
+            longest = max(longest, pointer[user + 1] - pointer[user])
+    # Many ratings of a user are from the same session: a query adds sums of bins, not edges.
+    place, total, count = np.empty(longest, np.int64), np.empty(longest, out.dtype), np.empty(longest, np.int64)
+    for user in range(first, last):
+        if query_pointer[user] == query_pointer[user + 1]:
+            continue
+        bins = 0
+        for edge in range(pointer[user], pointer[user + 1]):
+            here = time[edge] // half_width
+            if bins == 0 or place[bins - 1] != here:
+                place[bins], total[bins], count[bins] = here, 0, 0
+                bins += 1
+            total[bins - 1] += left[edge]
+            count[bins - 1] += 1
         for query in range(query_pointer[user], query_pointer[user + 1]):
             here = query_time[query] // half_width
-            low, high = begin, end
+            low, high = 0, bins
             while low < high:
                 middle = (low + high) // 2
-                if time[middle] // half_width < here - 1:
+                if place[middle] < here - 1:
                     low = middle + 1
                 else:
                     high = middle
-            total, count = out.dtype.type(0), 0
-            while low < end and time[low] // half_width <= here + 1:
-                times = 2 if time[low] // half_width == here else 1
-                total, count = total + times * left[low], count + times
+            near, edges = out.dtype.type(0), 0
+            while low < bins and place[low] <= here + 1:
+                times = 2 if place[low] == here else 1
+                near, edges = near + times * total[low], edges + times * count[low]
                 low += 1
-            out[query, 0], out[query, 1] = total, count
+            out[query, 0], out[query, 1] = near, edges
 
 
 def window_sums(
