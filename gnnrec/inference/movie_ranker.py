@@ -12,6 +12,7 @@ import numpy as np
 
 from gnnrec.inference.list_order import ListOrder
 from gnnrec.inference.new_share import Lists, join_lists
+from gnnrec.inference.score_bounds import ScoreBounds, highest
 from gnnrec.inference.vector_source import UserBlock
 
 _EPSILON = float(np.finfo(np.float32).eps)
@@ -22,10 +23,11 @@ class MovieRanker:
 
     Args:
         order: The order.
+        bounds: Bounds of its scores, of the dot head, where many lists are worth them.
     """
 
-    def __init__(self, order: ListOrder):
-        self.order, self._first = order, order.first
+    def __init__(self, order: ListOrder, bounds: ScoreBounds | None = None):
+        self.order, self.bounds, self._first = order, bounds, order.first
         self._columns = self._first.columns()
 
     @cached_property
@@ -57,10 +59,12 @@ class MovieRanker:
             user: One user.
             candidates: Movies that may be in the list, bool ``[movies]``; or rows of all that may not, int.
             top: Movies of the list.
-            scores: The user's row of :meth:`scores`; None to compute it.
+            scores: The user's row of :meth:`scores`; None to compute it, or to do with bounds.
         """
-        scores = self.scores(user.vectors)[0] if scores is None else scores
         wanted = self.order.wanted(top) if top else 0
+        if scores is None and self.bounds is not None:
+            return self.lists_among(user, self._within_bounds(self.bounds, user, candidates, wanted), top)
+        scores = self.scores(user.vectors)[0] if scores is None else scores
         return self.lists_among(user, self._near_the_best(user, scores, candidates, wanted), top)
 
     def lists_among(self, user: UserBlock, rows: np.ndarray, top: int) -> Lists:
@@ -71,10 +75,27 @@ class MovieRanker:
             rows: Rows of movies, ascending.
             top: Movies of the list.
         """
-        factors = self._first.rows(user.vectors[:, self.order.columns])
-        scores = self._first.pair_scores(np.repeat(factors, len(rows), 0), self._columns, rows)
+        scores = self._scores_of(user, rows)
         best = np.argsort(-scores, kind="stable")[: self.order.wanted(top) if top else 0]
         return self.order.lists(user, scores[None, best], rows[None, best], top)
+
+    def _scores_of(self, user: UserBlock, rows: np.ndarray) -> np.ndarray:
+        """Returns the scores of given movies, float32 ``[rows]``: the same bits among any other movies."""
+        factors = self._first.rows(user.vectors[:, self.order.columns])
+        return self._first.pair_scores(np.repeat(factors, len(rows), 0), self._columns, rows)
+
+    def _within_bounds(self, bounds: ScoreBounds, user: UserBlock, candidates: np.ndarray, count: int) -> np.ndarray:
+        """Returns the rows of the best candidates, and of some others, ascending."""
+        if count == 0:
+            return np.empty(0, np.int64)
+        upper = bounds.upper(user.vectors[0, self.order.columns])
+        upper[~candidates if candidates.dtype == bool else candidates] = -np.inf
+        rows = highest(upper, count)
+        if len(rows) < count:  # all candidates
+            return rows
+        scores = self._scores_of(user, rows)
+        last = np.partition(scores, len(scores) - count)[len(scores) - count]
+        return (upper >= last - self._slack(user, bounds.columns + 5)).nonzero()[0]
 
     def _near_the_best(self, user: UserBlock, scores: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
         """Returns the rows of the best candidates, and of all that rounding may have put behind them, ascending."""
@@ -92,16 +113,22 @@ class MovieRanker:
         last = np.partition(scores, len(scores) - count)[len(scores) - count]
         return (scores >= last - self._slack(user)).nonzero()[0]
 
-    def _slack(self, user: UserBlock) -> np.float32:
-        """Returns twice the most that two computations of one score can differ by.
+    def _slack(self, user: UserBlock, bound_terms: int = 0) -> np.float32:
+        """Returns twice the most that two computations of one score can differ by, and what a bound may be too low by.
 
         A sum of n products of float32 is wrong by at most n/2 units in the last place of the sum of their absolute
-        values (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
+        values (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1). That sum is at most twice as
+        large in a bound, whose lengths are products too.
+
+        Args:
+            user: One user.
+            bound_terms: Terms of a bound, and three for the rounding of its factors.
         """
         if self._first.head:
             return np.float32(0)  # computed alike in both places
         vector, (longest, bias) = user.vectors[0, self.order.columns], self._longest
-        return np.float32(2 * (len(vector) + 1) * _EPSILON * (float(vector @ vector) ** 0.5 * longest + bias))
+        terms = 2 * (len(vector) + 1) + bound_terms
+        return np.float32(terms * _EPSILON * (float(vector @ vector) ** 0.5 * longest + bias))
 
 
 def user_lists(

@@ -22,9 +22,8 @@ def find_near(snapshot: Snapshot, request: ListRequest, target: Target) -> np.nd
         return None
     if request.allow or request.deny or request.new_share is not None:
         return None
-    if snapshot.movies.allowed(request.filters) is not None:
-        return None
-    return snapshot.index.near(target.user.vectors[0], _listed(request), target.rated)
+    allowed = snapshot.movies.allowed(request.filters)
+    return snapshot.index.near(target.user.vectors[0], _listed(request), target.rated, allowed)
 
 
 def best_movies(
@@ -50,8 +49,11 @@ def best_movies(
         lists = ranker.lists_among(target.user, near, _listed(request))
     else:
         new = None if request.new_places is None else (snapshot.movies.cold, request.new_places)
-        if new is None and not (request.allow or request.deny) and snapshot.movies.allowed(request.filters) is None:
-            allowed = target.rated  # of all movies only these may not
+        left_out = None
+        if new is None and not (request.allow or request.deny):
+            left_out = snapshot.movies.left_out(request.filters)
+        if left_out is not None:
+            allowed = np.concatenate([target.rated, left_out])  # of all movies only these may not
         else:
             allowed = candidates(snapshot, request.filters, request.allow, request.deny)
             allowed[target.rated] = False

@@ -198,10 +198,10 @@ class ServingApp:
 
     async def _one(self, snapshot: Snapshot, wanted: ListRequest, target: Target) -> dict[str, Any]:
         """Answers one user, together with others that ask at the same time where all movies are scored."""
-        near = find_near(snapshot, wanted, target)
-        if near is not None:
+        near, ranker = find_near(snapshot, wanted, target), snapshot.ranker(wanted.order_by)
+        if near is not None or ranker.bounds is not None:
             return list_answer(snapshot, wanted, target, near=near)
-        scores = await self._batcher.scores(snapshot.ranker(wanted.order_by), target.user.vectors)
+        scores = await self._batcher.scores(ranker, target.user.vectors)
         return list_answer(snapshot, wanted, target, scores)
 
     async def _similar(self, request: Request) -> Response:

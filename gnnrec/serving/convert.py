@@ -20,6 +20,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST
 from gnnrec.inference.export_vectors import ExportVectors, read_manifest
 from gnnrec.inference.numpy_users.encoder import FOLDER
+from gnnrec.inference.score_bounds import ScoreBounds
 from gnnrec.inference.small_vectors import SMALL
 from gnnrec.serving.index import SAMPLE_USERS, write_index
 from gnnrec.serving.tables import IdTable, TextTable, write_array
@@ -30,10 +31,14 @@ SERVED = "served.json"
 FORMAT, FORMAT_VERSION = "gnnrec-served", 1
 #: Users that are read at a time.
 _USERS = 65536
+#: Movies of the lists that bounds of scores are chosen for: those that a user has rated are not in answers.
+_TOP = 60
 
 
 #: Array of the features of users, where reasons need them.
 FEATURES = "user_features"
+#: Arrays of the bounds of scores, where they gain.
+BOUNDS, ROTATION = "bounds", "bounds_rotation"
 
 
 def converted_path(export: Path, cache: Path | None = None) -> Path:
@@ -151,6 +156,9 @@ def _write(source: ExportVectors, place: Path) -> dict[str, Any]:
             shutil.copyfile(source.directory / name, place / name)
     step = max(1, source.num_users // SAMPLE_USERS)
     sample = np.load(place / "users.npy", mmap_mode="r")[::step][:SAMPLE_USERS].astype(np.float32)
+    if not scoring.head and (bounds := ScoreBounds.fitted(scoring.movies, scoring.bias, sample, _TOP)):
+        write_array(place, BOUNDS, bounds.table)
+        write_array(place, ROTATION, bounds.rotation)
     return write_index(scoring, sample, place)
 
 

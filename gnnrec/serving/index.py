@@ -23,6 +23,9 @@ WANTED_RECALL = 0.993
 NAME = "index.faiss"
 #: Most movies to ask an index for; longer lists are exact.
 _MOST = 1000
+#: Movies to ask an index for, in times of those that are expected to pass the filters, and the share that has to: the
+#: recall of the groups that are searched is that of lists of all movies.
+_MARGIN, _MOST_PASS = 1.25, 0.9
 #: Movies of a group that its center is computed from, rounds of that, and sample users.
 _POINTS, _ROUNDS, SAMPLE_USERS = 64, 8, 256
 
@@ -83,20 +86,27 @@ class MovieIndex:
         first = ranker.order.first
         return not first.head and first.movies.shape[1] + 1 == self._index.d
 
-    def near(self, vector: np.ndarray, count: int, left_out: np.ndarray) -> np.ndarray | None:
+    def near(
+        self, vector: np.ndarray, count: int, left_out: np.ndarray, allowed: np.ndarray | None = None
+    ) -> np.ndarray | None:
         """Returns rows of the best movies, ascending, at least ``count``; None if it does not find so many.
 
         Args:
             vector: User vector, float32 ``[dim]``.
             count: Movies of the list.
             left_out: Rows of movies that are not in it.
+            allowed: Movies that may be in it, bool ``[movies]``; None for all.
         """
         wanted = count + len(left_out)
+        if allowed is not None:
+            share = np.count_nonzero(allowed) / len(allowed)
+            wanted = math.ceil(_MARGIN * wanted / share) if share >= _MOST_PASS else _MOST + 1
         if wanted > _MOST:
             return None
         _, rows = self._index.search(np.append(vector, np.float32(1))[None], wanted)
         rows = rows[0][rows[0] >= 0]
         rows = np.sort(rows[~np.isin(rows, left_out)])
+        rows = rows if allowed is None else rows[allowed[rows]]
         return rows if len(rows) >= count else None
 
 

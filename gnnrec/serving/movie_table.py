@@ -14,6 +14,8 @@ from gnnrec.serving.tables import IdTable, Opener, TextTable, first_place
 _EXAMPLES = 4
 #: Movies whose ids and titles are kept as objects of Python: the same ones are recommended again and again.
 _NAMES = 20_000
+#: Movies that are left out by their rows; more of them by a mask.
+_FEW = 2_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +52,7 @@ class MovieTable:
         self._folded, self._order = TextTable.open(opened, "folded_titles"), opened("title_order")
         self._any_cold = bool(self.cold.any())
         self._named = lru_cache(maxsize=_NAMES)(lambda row: (self.ids[row], self.titles[row]))
-        self.allowed = lru_cache(maxsize=16)(self._allowed)
+        self.allowed, self.left_out = lru_cache(maxsize=16)(self._allowed), lru_cache(maxsize=16)(self._left_out)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,6 +73,15 @@ class MovieTable:
         if filters.min_ratings:
             masks.append(self.counts >= filters.min_ratings)
         return np.logical_and.reduce(masks) if masks else None
+
+    def _left_out(self, filters: Filters) -> np.ndarray | None:
+        """Returns the rows of movies that do not pass all filters, int64; None if they are many.
+
+        Errors are those of :meth:`_allowed`.
+        """
+        allowed = self.allowed(filters)
+        rows = np.empty(0, np.int64) if allowed is None else np.flatnonzero(~allowed)
+        return rows if len(rows) <= _FEW else None
 
     def _of_genres(self, wanted: tuple[str, ...]) -> np.ndarray:
         if not self._genres:

@@ -13,9 +13,10 @@ from gnnrec.errors import UserError
 from gnnrec.inference.list_order import OrderBy, list_order
 from gnnrec.inference.movie_ranker import MovieRanker
 from gnnrec.inference.numpy_users.encoder import NumpyEncoder
+from gnnrec.inference.score_bounds import ScoreBounds
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
-from gnnrec.serving.convert import FEATURES, FORMAT_VERSION, SERVED, is_converted
+from gnnrec.serving.convert import BOUNDS, FEATURES, FORMAT_VERSION, ROTATION, SERVED, is_converted
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.index import MovieIndex, open_index
 from gnnrec.serving.movie_table import MovieTable
@@ -131,11 +132,19 @@ class Snapshot:
         """
         if order_by not in self._rankers:
             try:
-                self._rankers[order_by] = MovieRanker(list_order(self.scoring, order_by))
+                order = list_order(self.scoring, order_by)
+                bounds = self._bounds() if order.first.movies.shape[1] == self.scoring.movies.shape[1] else None
+                self._rankers[order_by] = MovieRanker(order, bounds)
             except UserError as error:
                 text = str(error).replace("--order-by", "order_by").replace("option", "parameter")
                 raise RequestError(400, text) from None
         return self._rankers[order_by]
+
+    def _bounds(self) -> ScoreBounds | None:
+        """Returns the bounds of scores over all columns; None where the converter found none that gain."""
+        if f"{BOUNDS}.npy" not in self._arrays:
+            return None
+        return ScoreBounds(self._map(ROTATION), self._map(BOUNDS))
 
     def find_user(self, user: str) -> int:
         """Returns the row of a known user.

@@ -29,7 +29,22 @@ def test_lists_of_the_index_are_the_exact_ones_bit_for_bit(app, indexed, dataset
         for wanted in ({"top": 3}, {"top": 3, "page": 2}, {"genre": "drama"}, {"order_by": "rating"}, {"deny": 2}):
             exact, found = (ask(each, get("/recommend", user=user, **wanted)).json for each in (app, indexed))
             assert exact["movies"] == found["movies"]
-    assert len(calls) == 2 * dataset.num_users  # never with filters, and not for ratings alone
+    assert len(calls) == 3 * dataset.num_users  # not for ratings alone, and not without some movies
+    dramas = [args for args in calls if args[4] is not None and args[4].mean() < 0.9]
+    assert len(dramas) == dataset.num_users and all(near(*args) is None for args in dramas)  # all of them are scored
+
+
+def test_filters_leave_movies_out_of_what_the_index_finds(indexed):
+    found, snapshot = indexed.live.current.index, indexed.live.current
+    vector, allowed = snapshot.user(0).vectors[0], ~np.isin(np.arange(29), [4, 9])
+    everything = found.near(vector, 29, np.empty(0, np.int64))
+    assert everything.tolist() == list(range(29))
+    rows = found.near(vector, 3, np.array([0, 2]), allowed)
+    assert len(rows) >= 3 and not {0, 2, 4, 9} & set(rows.tolist())
+    scores = snapshot.ranker(None).scores(vector[None])[0]
+    scores[~allowed], scores[[0, 2]] = -np.inf, -np.inf
+    assert set(np.argsort(-scores)[:3].tolist()) <= set(rows.tolist())
+    assert found.near(vector, 3, np.array([0, 2]), np.arange(29) % 2 == 0) is None  # too few pass
 
 
 def test_users_who_rated_much_get_what_the_index_cannot_find(indexed, monkeypatch):
