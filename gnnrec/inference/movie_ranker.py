@@ -88,14 +88,14 @@ class MovieRanker:
         """Returns the rows of the best candidates, and of some others, ascending."""
         if count == 0:
             return np.empty(0, np.int64)
-        upper = bounds.upper(user.vectors[0, self.order.columns])
+        upper, error = bounds.upper(user.vectors[0, self.order.columns])
         upper[~candidates if candidates.dtype == bool else candidates] = -np.inf
         rows = highest(upper, count)
         if len(rows) < count:  # all candidates
             return rows
         scores = self._scores_of(user, rows)
         last = np.partition(scores, len(scores) - count)[len(scores) - count]
-        return (upper >= last - self._slack(user, bounds.columns + 5)).nonzero()[0]
+        return (upper >= last - self._slack(user) - np.float32(error)).nonzero()[0]
 
     def _near_the_best(self, user: UserBlock, scores: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
         """Returns the rows of the best candidates, and of all that rounding may have put behind them, ascending."""
@@ -113,22 +113,16 @@ class MovieRanker:
         last = np.partition(scores, len(scores) - count)[len(scores) - count]
         return (scores >= last - self._slack(user)).nonzero()[0]
 
-    def _slack(self, user: UserBlock, bound_terms: int = 0) -> np.float32:
-        """Returns twice the most that two computations of one score can differ by, and what a bound may be too low by.
+    def _slack(self, user: UserBlock) -> np.float32:
+        """Returns twice the most that two computations of one score can differ by.
 
         A sum of n products of float32 is wrong by at most n/2 units in the last place of the sum of their absolute
-        values (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1). That sum is at most twice as
-        large in a bound, whose lengths are products too.
-
-        Args:
-            user: One user.
-            bound_terms: Terms of a bound, and three for the rounding of its factors.
+        values (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1).
         """
         if self._first.head:
             return np.float32(0)  # computed alike in both places
         vector, (longest, bias) = user.vectors[0, self.order.columns], self._longest
-        terms = 2 * (len(vector) + 1) + bound_terms
-        return np.float32(terms * _EPSILON * (float(vector @ vector) ** 0.5 * longest + bias))
+        return np.float32(2 * (len(vector) + 1) * _EPSILON * (float(vector @ vector) ** 0.5 * longest + bias))
 
 
 def user_lists(

@@ -33,12 +33,14 @@ FORMAT, FORMAT_VERSION = "gnnrec-served", 1
 _USERS = 65536
 #: Movies of the lists that bounds of scores are chosen for: those that a user has rated are not in answers.
 _TOP = 60
+#: Users whose second moments turn the bounds.
+_BOUND_USERS = 8192
 
 
 #: Array of the features of users, where reasons need them.
 FEATURES = "user_features"
 #: Arrays of the bounds of scores, where they gain.
-BOUNDS, ROTATION = "bounds", "bounds_rotation"
+BOUNDS, TURN = "bounds", "bounds_turn"
 
 
 def converted_path(export: Path, cache: Path | None = None) -> Path:
@@ -154,12 +156,19 @@ def _write(source: ExportVectors, place: Path) -> dict[str, Any]:
         if name.startswith(f"{FOLDER}/"):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source.directory / name, place / name)
-    step = max(1, source.num_users // SAMPLE_USERS)
-    sample = np.load(place / "users.npy", mmap_mode="r")[::step][:SAMPLE_USERS].astype(np.float32)
-    if not scoring.head and (bounds := ScoreBounds.fitted(scoring.movies, scoring.bias, sample, _TOP)):
+    users = np.load(place / "users.npy", mmap_mode="r")
+    sample = _sample(users, SAMPLE_USERS)
+    if not scoring.head and (
+        bounds := ScoreBounds.fitted(scoring.movies, scoring.bias, _sample(users, _BOUND_USERS), sample, _TOP)
+    ):
         write_array(place, BOUNDS, bounds.table)
-        write_array(place, ROTATION, bounds.rotation)
+        write_array(place, TURN, bounds.turn)
     return write_index(scoring, sample, place)
+
+
+def _sample(users: np.ndarray, count: int) -> np.ndarray:
+    """Returns about so many vectors of users from all places, float32 ``[users, dim]``."""
+    return users[:: max(1, len(users) // count)][:count].astype(np.float32)
 
 
 def _genres(source: ExportVectors) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from gnnrec.inference.numpy_users.encoder import NumpyEncoder
 from gnnrec.inference.score_bounds import ScoreBounds
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
-from gnnrec.serving.convert import BOUNDS, FEATURES, FORMAT_VERSION, ROTATION, SERVED, is_converted
+from gnnrec.serving.convert import BOUNDS, FEATURES, FORMAT_VERSION, SERVED, TURN, is_converted
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.index import MovieIndex, open_index
 from gnnrec.serving.movie_table import MovieTable
@@ -144,7 +144,7 @@ class Snapshot:
         """Returns the bounds of scores over all columns; None where the converter found none that gain."""
         if f"{BOUNDS}.npy" not in self._arrays:
             return None
-        return ScoreBounds(self._map(ROTATION), self._map(BOUNDS))
+        return ScoreBounds(self._map(TURN), self._map(BOUNDS))
 
     def find_user(self, user: str) -> int:
         """Returns the row of a known user.
