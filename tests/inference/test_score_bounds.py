@@ -44,7 +44,7 @@ def _with_columns(scoring: Scoring, columns: int) -> ScoreBounds:
 
 
 def test_fitted_bounds_hold_too() -> None:
-    scoring, users = _made(5000, 48, 1.0)
+    scoring, users = _made(5000, 48, 1.5)
     many = np.random.default_rng(2).standard_normal((500, 48)).astype(np.float32)
     many[:, 24:] = 0  # no user has these columns
     bounds = ScoreBounds.fitted(scoring.movies, scoring.bias, many, many[:20], 20)
