@@ -52,7 +52,7 @@ def test_fitted_bounds_hold_too() -> None:
     for user in [*many[:20], *users]:
         exact = scoring.movies.astype(np.float64) @ user + scoring.bias
         upper, error = bounds.upper(user)
-        assert (exact - upper).max() <= error < 1e-3 * np.abs(exact).max()
+        assert (exact - upper).max() <= error < 1e-2 * np.abs(exact).max()
 
 
 @pytest.mark.parametrize("movies, dim, decay", [(3000, 16, 1.0), (3000, 16, 0.0), (90, 8, 1.0), (5, 4, 1.0)])
