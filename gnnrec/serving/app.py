@@ -35,12 +35,12 @@ from gnnrec.serving.requests import (
     SCORE,
     SEARCH,
     SIMILAR,
-    USER_LIST,
     USER_SCORE,
     ListRequest,
     NewUser,
     check_filters,
     list_request,
+    user_and_list,
     users_of_body,
 )
 from gnnrec.serving.snapshot import Snapshot
@@ -178,9 +178,8 @@ class ServingApp:
             users, others, many = users_of_body(await self._body(request), self.limits.batch)
             wanted = list_request(LIST.of_json(others))
         else:
-            values = USER_LIST.of_query(_query(request))
-            users, many = [values.pop("user")], False
-            wanted = list_request(values)
+            user, wanted = user_and_list(_query(request))
+            users, many = [user], False
         snapshot = self.live.snapshot(wanted.generation)
         found: list[dict[str, Any]] = []
         for first in range(0, len(users), MOST_USERS):

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from gnnrec.serving.errors import RequestError
@@ -16,6 +16,20 @@ Kind = Literal["integer", "number", "boolean", "string", "id"]
 _LONGEST = 1000
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+#: Kind -> whether a value is of it, and what it is.
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "integer": (_is_whole, "a whole number"),
+    "number": (lambda value: (_is_whole(value) or isinstance(value, float)) and math.isfinite(value), "a number"),
+    "boolean": (lambda value: isinstance(value, bool), "true or false"),
+    "string": (lambda value: isinstance(value, str), "a text"),
+    "id": (lambda value: isinstance(value, str) or _is_whole(value), "an id, a whole number or a text"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,16 +95,8 @@ class RequestParameter:
         return tuple(map(self._checked, value))
 
     def _checked(self, value: Any) -> Any:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        kinds = {
-            "integer": (whole, "a whole number"),
-            "number": ((whole or isinstance(value, float)) and math.isfinite(value), "a number"),
-            "boolean": (isinstance(value, bool), "true or false"),
-            "string": (isinstance(value, str), "a text"),
-            "id": (whole or isinstance(value, str), "an id, a whole number or a text"),
-        }
-        fits, wanted = kinds[self.kind]
-        if not fits:
+        fits, wanted = _KINDS[self.kind]
+        if not fits(value):
             raise RequestError(400, f"{self.name} {_shown(value)}: send {wanted}")
         if isinstance(value, str) and len(value) > _LONGEST:
             raise RequestError(400, f"{self.name} has {len(value)} characters: send at most {_LONGEST}")

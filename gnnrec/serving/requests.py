@@ -123,6 +123,38 @@ def list_request(values: dict[str, Any]) -> ListRequest:
     return request
 
 
+#: Lists that queries have asked for, by what they say beside the user: most of them ask for the same. So many are kept,
+#: of queries with so many names.
+_KEPT: dict[tuple[tuple[str, str], ...], ListRequest] = {}
+_MOST_KEPT, _MOST_NAMES, _LONGEST_KEPT = 1000, 8, 200
+
+
+def user_and_list(query: list[tuple[str, str]]) -> tuple[str, ListRequest]:
+    """Reads a query with a known user.
+
+    Args:
+        query: Names and values.
+
+    Returns:
+        The id of the user, and the list.
+
+    Raises:
+        RequestError: A bad value.
+    """
+    users = [text for name, text in query if name == "user"]
+    others = tuple(item for item in query if item[0] != "user")
+    if len(users) == 1 and (kept := _KEPT.get(others)) is not None:
+        return KNOWN.of_query([("user", users[0])])["user"], kept
+    values = USER_LIST.of_query(query)
+    user = values.pop("user")
+    request = list_request(values)
+    if len(others) <= _MOST_NAMES and sum(len(text) for item in others for text in item) <= _LONGEST_KEPT:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        _KEPT[others] = request
+    return user, request
+
+
 def filters_of(values: dict[str, Any]) -> Filters:
     """Returns the filters among the values of a request."""
     return Filters(*(values[name] for name in _FILTER_NAMES))

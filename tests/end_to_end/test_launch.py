@@ -151,7 +151,7 @@ def test_environment_explains_itself(tmp_path: Path, option: str):
     [
         (
             ["tset"],
-            "tset is not an extra of pyproject.toml (did you mean test?): choose from wandb, mlflow, tensorboard, ",
+            "tset is not an extra of pyproject.toml (did you mean test?): choose from wandb, tensorboard, mlflow, ",
         ),
         (["test", "torch_sparse"], "torch_sparse is not an extra of pyproject.toml (did you mean torch-sparse?)"),
         (["xyzzy"], "xyzzy is not an extra of pyproject.toml: choose from wandb, "),
