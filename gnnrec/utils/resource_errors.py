@@ -50,7 +50,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or one during whose handling it was raised, is a failed allocation of memory or of a thread."""
     seen: BaseException | None = error
     known: set[int] = set()
-    while seen is not None and id(seen) not in known:  # some libraries raise an error from itself
+    # An error may be its own cause: findings/pymilvus_error_is_its_own_cause.sh
+    while seen is not None and id(seen) not in known:
         known.add(id(seen))
         if isinstance(seen, MemoryError) or isinstance(seen, OSError) and seen.errno == errno.ENOMEM:
             return True
