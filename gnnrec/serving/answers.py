@@ -8,7 +8,7 @@ import numpy as np
 
 from gnnrec.inference.movie_ranker import similar_rows, user_lists
 from gnnrec.inference.new_share import Lists
-from gnnrec.serving.diversity import diverse_order, pool_size
+from gnnrec.serving.diversity import POOL, diverse_order
 from gnnrec.serving.movie_table import Filters
 from gnnrec.serving.reasons import reasons_of
 from gnnrec.serving.requests import ListRequest, filters_of
@@ -67,7 +67,7 @@ def best_movies(
 
 def _listed(request: ListRequest) -> int:
     """Returns the movies of the list that a page is cut from."""
-    return pool_size(request.length) if request.diversity else request.length
+    return max(POOL, request.length) if request.diversity else request.length
 
 
 def list_answer(

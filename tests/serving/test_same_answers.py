@@ -135,6 +135,17 @@ def relevance_order(scores: np.ndarray, cosines: np.ndarray, diversity: float, t
     return chosen
 
 
+def test_pages_of_a_diverse_list_are_cut_from_one_list(app, dataset):
+    user = int(dataset.users["user"][np.diff(dataset.user_ptr).argmin()])
+    whole = ask(app, get("/recommend", user=user, top=8, diversity=0.5)).json["movies"]
+    pages = [
+        ask(app, get("/recommend", user=user, top=1, page=page, diversity=0.5)).json["movies"] for page in range(1, 9)
+    ]
+    assert sum(pages, []) == whole and len({movie["movie"] for movie in whole}) == 8
+    plain = ask(app, get("/recommend", user=user, top=8)).json["movies"]
+    assert [movie["movie"] for movie in plain] != [movie["movie"] for movie in whole]
+
+
 @pytest.mark.parametrize("diversity", [0.2, 0.7, 1.0])
 def test_a_diverse_list_is_chosen_by_marginal_relevance(app, dataset, diversity):
     snapshot = app.live.current
