@@ -105,20 +105,24 @@ class ServingApp:
         route = path if path in self._routes else "other"
         self._running += 1
         try:
-            response = await self._answer(path, Request(scope, receive))
-        except RequestError as error:
-            response = _error(error.status, error.text)
-        except UserError as error:
-            response = _error(400, str(error))
-        except ClientDisconnect:
-            response = _error(400, "the request ended before its body")
-        except Exception:
-            logger.exception(f"{scope['method']} {path} failed")
-            response = _error(500, "the service failed: its log says why")
+            response = await self._response(path, Request(scope, receive))
+            self._metrics.add(route, response.status_code, time.perf_counter() - started)
+            await response(scope, receive, send)  # waits where answers before it are not read
         finally:
             self._running -= 1
-        self._metrics.add(route, response.status_code, time.perf_counter() - started)
-        await response(scope, receive, send)
+
+    async def _response(self, path: str, request: Request) -> Response:
+        try:
+            return await self._answer(path, request)
+        except RequestError as error:
+            return _error(error.status, error.text)
+        except UserError as error:
+            return _error(400, str(error))
+        except ClientDisconnect:
+            return _error(400, "the request ended before its body")
+        except Exception:
+            logger.exception(f"{request.method} {path} failed")
+            return _error(500, "the service failed: its log says why")
 
     async def _answer(self, path: str, request: Request) -> Response:
         handlers, method = self._routes.get(path), request.method

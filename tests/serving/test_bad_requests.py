@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
 
 from benchmarks.serve_fuzz import random_request
 from gnnrec.serving.app import Limits, ServingApp
-from tests.serving.client import Answer, Question, ask, ask_all, get
+from tests.serving.client import Answer, Question, ask, ask_all, asked, get
 
 
 def refused(app, question: Question) -> tuple[int, str]:
@@ -86,6 +87,30 @@ def test_too_many_requests_at_a_time_are_told_so(app):
     answers = ask_all(busy, [get("/recommend", user=7)] * 6)
     assert sorted({answer.status for answer in answers}) == [200, 503]
     assert ask(busy, get("/recommend", user=7)).status == 200
+
+
+def test_a_request_whose_answer_is_not_taken_counts_as_one_at_a_time(app):
+    busy = limited(app, requests=1)
+
+    async def taken_late() -> tuple[int, int]:
+        late, statuses = asyncio.Event(), []
+
+        async def send(message: dict) -> None:
+            await late.wait()
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": b""}
+
+        scope = {"type": "http", "path": "/health", "method": "GET", "query_string": b"", "headers": []}
+        first = asyncio.ensure_future(busy(scope, receive, send))
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            statuses.append((await asked(busy, get("/recommend", user=7))).status)
+            late.set()
+            await first
+        return statuses[0], statuses[1]
+
+    assert asyncio.run(taken_late()) == (503, 200)
 
 
 def test_a_token_is_asked_for(app):
