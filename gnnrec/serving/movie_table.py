@@ -102,6 +102,10 @@ class MovieTable:
         allowed = self.years >= max(first or 0, 0)
         return allowed if last is None else allowed & (self.years <= last)
 
+    def raw_id(self, row: int) -> int | str:
+        """Returns the raw id of a movie."""
+        return self.ids[row]
+
     def row(self, name: str, movie: str) -> int:
         """Returns the row of a movie by raw id.
 

@@ -208,8 +208,9 @@ def rated_rows(user: NewUser, movies: MovieTable, scale: tuple[float, float]) ->
         RequestError: An unknown movie, one that comes twice, or a rating off the scale.
     """
     rows = np.array([movies.row("ratings: movie", movie) for movie in user.movies], np.int64)
-    if len(np.unique(rows)) < len(rows):
-        twice = next(movie for movie in user.movies if user.movies.count(movie) > 1)
+    different, first, counts = np.unique(rows, return_index=True, return_counts=True)
+    if len(different) < len(rows):
+        twice = user.movies[first[counts > 1].min()]
         raise RequestError(400, f"ratings: movie {twice} comes twice: send it once")
     if len(off := user.ratings[(user.ratings < scale[0]) | (user.ratings > scale[1])]):
         raise RequestError(400, f"ratings: {off[0]:g} is off the scale of {scale[0]:g} to {scale[1]:g}")
