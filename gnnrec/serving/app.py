@@ -24,7 +24,7 @@ from gnnrec.serving.answers import (
     search_answer,
     similar_answer,
 )
-from gnnrec.serving.batcher import MOST_USERS, Batcher
+from gnnrec.serving.batcher import Batcher
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.live import Live, WatchedExport
 from gnnrec.serving.metrics import CONTENT_TYPE, RequestMetrics
@@ -51,6 +51,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 _PAGE = Path(__file__).parent / "page.html"
 #: Bytes of a body that is too large which are read nevertheless: many clients read no answer before they have sent all.
 _DRAINED = 16_000_000
+#: Seconds that a request of many users is answered at a time.
+_TURN = 0.01
 #: Routes that need no token: the page has no data, and asks for the token.
 _OPEN = ("/", "/health")
 
@@ -187,16 +189,15 @@ class ServingApp:
             wanted = list_request(values)
         snapshot = self.live.snapshot(wanted.generation)
         found: list[dict[str, Any]] = []
-        for first in range(0, len(users), MOST_USERS):
-            if first:  # others are answered in between
-                await asyncio.sleep(0)
-                if time.perf_counter() - started > self.limits.seconds:
+        turn = started
+        for user in users:
+            if found and (now := time.perf_counter()) - turn > _TURN:
+                if now - started > self.limits.seconds:
                     raise RequestError(503, f"not answered within {self.limits.seconds:g} seconds: ask for fewer users")
-            targets = [find_target(snapshot, user) for user in users[first : first + MOST_USERS]]
-            if many:
-                found += [list_answer(snapshot, wanted, target) for target in targets]
-            else:
-                found.append(await self._one(snapshot, wanted, targets[0]))
+                await asyncio.sleep(0)  # others are answered in between
+                turn = time.perf_counter()
+            target = find_target(snapshot, user)
+            found.append(list_answer(snapshot, wanted, target) if many else await self._one(snapshot, wanted, target))
         answer = {"generation": snapshot.generation}
         return _json(answer | ({"users": found} if many else found[0]))
 

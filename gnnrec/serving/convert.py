@@ -23,12 +23,13 @@ from gnnrec.inference.numpy_users.encoder import FOLDER
 from gnnrec.inference.score_bounds import ScoreBounds
 from gnnrec.inference.small_vectors import SMALL
 from gnnrec.serving.index import SAMPLE_USERS, write_index
-from gnnrec.serving.tables import IdTable, TextTable, write_array
+from gnnrec.serving.tables import IdTable, write_array
+from gnnrec.serving.title_table import TitleTable
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 SERVED = "served.json"
-FORMAT, FORMAT_VERSION = "gnnrec-served", 1
+FORMAT, FORMAT_VERSION = "gnnrec-served", 2
 #: Users that are read at a time.
 _USERS = 65536
 #: Movies of the lists that bounds of scores are chosen for: those that a user has rated are not in answers.
@@ -139,11 +140,7 @@ def _write(source: ExportVectors, place: Path) -> dict[str, Any]:
         write_array(place, f"head.{name}", array)
     write_array(place, "cold", source.cold)
     IdTable.write(place, "movie_ids", catalog.movies.to_pylist())
-    TextTable.write(place, "titles", catalog.titles)
-    folded = [title.casefold().replace("\n", " ") for title in catalog.titles]
-    TextTable.write(place, "folded_titles", [title + "\n" for title in folded])
-    keys = [title.encode("utf-8", "surrogatepass") for title in folded]
-    write_array(place, "title_order", np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int32))
+    TitleTable.write(place, catalog.titles, catalog.counts)
     write_array(place, "years", catalog.years.astype(np.int32))
     write_array(place, "counts", catalog.counts.astype(np.int64))
     _, pointer, codes = _genres(source)

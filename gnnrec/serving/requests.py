@@ -9,7 +9,8 @@ import numpy as np
 
 from gnnrec.inference.list_order import OrderBy
 from gnnrec.serving.errors import RequestError
-from gnnrec.serving.movie_table import Filters, MovieTable
+from gnnrec.serving.movie_filters import Filters
+from gnnrec.serving.movie_table import MovieTable
 from gnnrec.serving.parameters import ParameterSet, RequestParameter
 
 #: Bounds of a request that are no options: movies of a list with all pages before it, ids in a filter, ratings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 
 import pytest
 
@@ -111,6 +112,28 @@ def test_a_request_whose_answer_is_not_taken_counts_as_one_at_a_time(app):
         return statuses[0], statuses[1]
 
     assert asyncio.run(taken_late()) == (503, 200)
+
+
+def test_many_users_leave_room_for_others_and_end_in_time(app, dataset, monkeypatch):
+    order, users = [], [{"user": user} for user in dataset.users["user"][:6].tolist()]
+
+    def slow(*arguments: object) -> dict:
+        time.sleep(0.02)
+        order.append("user")
+        return {}
+
+    async def ask_both() -> None:
+        many = asyncio.ensure_future(asked(app, Question("/recommend", {"users": users})))
+        await asyncio.sleep(0)
+        assert (await asked(app, get("/health"))).status == 200
+        order.append("health")
+        assert len((await many).json["users"]) == 6
+
+    monkeypatch.setattr("gnnrec.serving.app.list_answer", slow)
+    asyncio.run(ask_both())
+    assert order.index("health") < 6
+    answer = ask(limited(app, seconds=0.05), Question("/recommend", {"users": users}))
+    assert answer.status == 503 and "ask for fewer users" in answer.json["error"]
 
 
 def test_a_token_is_asked_for(app):

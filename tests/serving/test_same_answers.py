@@ -15,7 +15,8 @@ from gnnrec.inference.pair_scores import PairScores
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.serving.app import create_app
-from gnnrec.serving.movie_table import Filters
+from gnnrec.serving.movie_filters import Filters
+from gnnrec.serving.tables import IdTable
 from tests.inference.made_export import KINDS, make_dataset
 from tests.inference.recommended import recommend
 from tests.serving.client import Question, ask, ask_all, get
@@ -119,6 +120,18 @@ def test_allowed_and_denied_movies(app):
     assert [movie["movie"] for movie in denied] == best[2:]
     allowed = ask(app, get("/recommend", user=7, allow=[best[4], best[1]])).json["movies"]
     assert [movie["movie"] for movie in allowed] == [best[1], best[4]]
+
+
+def test_ids_of_a_request_are_looked_up_once_for_all_of_its_users(app, dataset, monkeypatch):
+    denied = [movie["movie"] for movie in ask(app, get("/recommend", user=7, top=3)).json["movies"]]
+    looked_up, find = [], IdTable.find
+    monkeypatch.setattr(IdTable, "find", lambda ids, text: looked_up.append(text) or find(ids, text))
+    users = [{"user": user} for user in dataset.users["user"][:5].tolist()]
+    answer = ask(app, Question("/recommend", {"users": users, "deny": denied})).json["users"]
+    assert len(looked_up) == len(users) + len(denied)
+    for user, listed in zip(users, answer):
+        assert listed["movies"] == ask(app, get("/recommend", deny=denied, **user)).json["movies"]
+        assert not {movie["movie"] for movie in listed["movies"]} & set(denied)
 
 
 def relevance_order(scores: np.ndarray, cosines: np.ndarray, diversity: float, top: int) -> list[int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from gnnrec.serving.app import ServingApp, create_app
 from gnnrec.serving.convert import SERVED, convert, converted_path, is_converted
 from gnnrec.serving.live import find_export
 from gnnrec.serving.snapshot import Snapshot
-from tests.serving.client import ask, get
+from tests.serving.client import Question, ask, get
 from tests.serving.float_export import make_float_export
 
 
@@ -54,6 +56,22 @@ def test_a_link_that_names_another_export(link):
     assert again == before  # pages that were begun
     point(link, "1")
     assert refresh(app) and ask(app, get("/recommend", user=7)).json == before
+
+
+def test_snapshots_that_were_replaced_are_closed_at_once(link):
+    app, counts = create_app(link), []
+    gc.collect()
+    gc.disable()  # nothing waits for a garbage collection, which a frozen heap is left out of
+    try:
+        for number in range(6):
+            point(link, "2" if number % 2 == 0 else "1")
+            assert refresh(app)
+            for path in ("/recommend?user=7&genre=drama", "/search?q=film", "/similar?movie=2"):
+                assert ask(app, Question(path)).status == 200
+            counts.append(len(os.listdir("/proc/self/fd")))
+    finally:
+        gc.enable()
+    assert app.live.swaps == 6 and len(set(counts[1:])) == 1, counts
 
 
 def test_an_export_that_is_written_again_in_its_place(dataset, tmp_path):
