@@ -34,6 +34,9 @@ FORMAT, FORMAT_VERSION = "gnnrec-served", 2
 _USERS = 65536
 #: Movies of the lists that bounds of scores are chosen for: those that a user has rated are not in answers.
 _TOP = 60
+#: Times that an export is converted that is replaced meanwhile.
+_TRIES = 5
+_ADVICE = "pass an export, or a directory of generations"
 
 
 #: Array of the features of users, where reasons need them.
@@ -53,10 +56,21 @@ def converted_path(export: Path, cache: Path | None = None) -> Path:
         UserError: There is no complete export.
     """
     export = Path(export).resolve()
-    read_manifest(export, "pass an export, or a directory of generations")
-    manifest = (export / MANIFEST).read_bytes()
+    read_manifest(export, _ADVICE)
+    return _path(export, _content(export), cache)
+
+
+def _path(export: Path, manifest: bytes, cache: Path | None) -> Path:
     place = export.parent / f".{export.name}.served" if cache is None else Path(cache).resolve()
     return place / hashlib.sha256(manifest + f"{FORMAT_VERSION}".encode()).hexdigest()[:24]
+
+
+def _content(export: Path) -> bytes:
+    """Returns the bytes of the manifest; none if it is missing or cannot be read."""
+    try:
+        return (export / MANIFEST).read_bytes()
+    except OSError:
+        return b""
 
 
 def is_converted(target: Path) -> bool:
@@ -79,24 +93,32 @@ def convert(export: Path, cache: Path | None = None, data: Path | None = None) -
     Raises:
         UserError: The export is damaged or of given ratings, its dataset has changed, or the arrays cannot be written.
     """
-    export, target = Path(export).resolve(), converted_path(export, cache)
-    if is_converted(target):
-        return target
-    manifest = read_manifest(export)
-    if manifest.get("ratings") is not None:
-        raise UserError(
-            f"{export} has the users of {manifest['ratings']['file']}: serve an export without --ratings, which "
-            "answers new users from the ratings in their requests"
-        )
-    _check_sums(export, manifest)
-    source = ExportVectors(export, data)
+    export = Path(export).resolve()
+    for _ in range(_TRIES):
+        content = _content(export)  # its checksums name all other files
+        read_manifest(export, _ADVICE)
+        target = _path(export, content, cache)
+        try:
+            _convert(export, target, cache, data)
+            return target
+        except Exception:
+            if content == _content(export):
+                raise
+    raise UserError(f"{export} was replaced each time while it was converted: start again when it stays")
+
+
+def _convert(export: Path, target: Path, cache: Path | None, data: Path | None) -> None:
     try:
-        with files.complete_directory(target, overwrite=True) as place:
-            index = _write(source, place)
-            arrays = {str(path.relative_to(place)): path.stat().st_size for path in _files(place)}
-            served = {"format": FORMAT, "format_version": FORMAT_VERSION, "export": manifest, "arrays": arrays}
-            served |= {"genres": _genres(source)[0], "place": str(export), "index": index}
-            files.write_text(place / SERVED, json.dumps(served))
+        if is_converted(target):
+            return
+        with files.locked_directory(target.parent):
+            if is_converted(target):  # by another process
+                return
+            files.remove_leftovers(target.parent, "[0-9a-f]" * len(target.name))
+            with files.complete_directory(target, overwrite=True) as place:
+                _write_all(export, place, data)
+                if _path(export, _content(export), cache) != target:  # files may be of two exports
+                    raise UserError(f"{export} was replaced while it was converted: start again")
     except UserError as error:
         if cache is None and "cannot write there" in str(error):
             raise UserError(f"{target.parent} cannot be written: pass a directory with --cache-dir") from None
@@ -105,15 +127,44 @@ def convert(export: Path, cache: Path | None = None, data: Path | None = None) -
         raise UserError(
             f"{target} cannot be written ({files.error_text(error)}): make room or pass --cache-dir"
         ) from None
-    return target
 
 
-def remove_others(kept: list[Path]) -> None:
-    """Removes the arrays of other exports in the directories of ``kept``; open mappings of them stay valid."""
-    for place in {path.parent for path in kept}:
-        for path in place.iterdir():
-            if path not in kept and (path / SERVED).exists():
-                shutil.rmtree(path, ignore_errors=True)
+def _write_all(export: Path, place: Path, data: Path | None) -> None:
+    manifest = read_manifest(export)
+    if manifest.get("ratings") is not None:
+        raise UserError(
+            f"{export} has the users of {manifest['ratings']['file']}: serve an export without --ratings, which "
+            "answers new users from the ratings in their requests"
+        )
+    _check_sums(export, manifest)
+    source = ExportVectors(export, data)
+    if source.manifest != manifest:
+        raise UserError(f"{export} was replaced while it was converted: start again")
+    index = _write(source, place)
+    arrays = {str(path.relative_to(place)): path.stat().st_size for path in _files(place)}
+    served = {"format": FORMAT, "format_version": FORMAT_VERSION, "export": manifest, "arrays": arrays}
+    served |= {"genres": _genres(source)[0], "place": str(export), "index": index}
+    files.write_text(place / SERVED, json.dumps(served))
+
+
+def remove_old(arrays: list[Path], cache: Path | None) -> list[Path]:
+    """Removes the arrays of all exports but the last two that were served; returns those two.
+
+    Open mappings stay valid.
+
+    Args:
+        arrays: Arrays that were served, in this order.
+        cache: Directory of converted exports, in which others may be of other services; by default beside the export,
+            where others are of earlier ones.
+    """
+    kept = list(dict.fromkeys(reversed(arrays)))[1::-1]
+    removed = set(arrays) - set(kept)
+    if cache is None:
+        removed |= {path for place in {path.parent for path in kept} for path in place.iterdir() if path not in kept}
+    for path in removed:
+        if (path / SERVED).exists():
+            shutil.rmtree(path, ignore_errors=True)
+    return kept
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST
-from gnnrec.serving.convert import convert
+from gnnrec.serving.convert import convert, remove_old
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.snapshot import Snapshot
 from gnnrec.tools.updating.generations import Generations
@@ -68,6 +68,7 @@ class WatchedExport:
 
     def __init__(self, path: Path, cache: Path | None = None, data: Path | None = None):
         self._path, self._cache, self._data = Path(path), cache, data
+        self._arrays: list[Path] = []
         self._seen: tuple[str, int, int] | None = None
 
     def changed(self) -> bool:
@@ -82,7 +83,10 @@ class WatchedExport:
             UserError: It is damaged.
         """
         self._seen = signature(self._path)
-        return Snapshot(convert(find_export(self._path), self._cache, self._data))
+        arrays = convert(find_export(self._path), self._cache, self._data)
+        snapshot = Snapshot(arrays)
+        self._arrays = remove_old([*self._arrays, arrays], self._cache) if self._arrays else [arrays]
+        return snapshot
 
 
 class WatchedPointer:

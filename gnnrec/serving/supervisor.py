@@ -8,7 +8,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnnrec.errors import UserError
-from gnnrec.serving.convert import convert, remove_others
+from gnnrec.serving.convert import convert, remove_old
 from gnnrec.serving.live import PERIOD, WatchedPointer, find_export, signature
 from gnnrec.utils import files
 from gnnrec.utils.log import logger
@@ -138,17 +137,8 @@ class Supervisor:
                 return
             if arrays != before:
                 self._point(pointer)
-                self._remove_old()
+                self._arrays = remove_old(self._arrays, self._cache)
                 logger.info(f"serving {find_export(self._path)} now")
-
-    def _remove_old(self) -> None:
-        """Removes the arrays of all exports but the last two. Others in ``--cache-dir`` may be of other services."""
-        kept = self._arrays[-2:]
-        if self._cache is None:
-            remove_others(kept)
-        for path in set(self._arrays) - set(kept):
-            shutil.rmtree(path, ignore_errors=True)
-        self._arrays = kept
 
     def _begin_conversion(self) -> None:
         self._seen = signature(self._path)

@@ -7,11 +7,14 @@ import gc
 import json
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gnnrec.errors import UserError
+from gnnrec.serving import convert as convert_module
 from gnnrec.serving.app import ServingApp, create_app
 from gnnrec.serving.convert import SERVED, convert, converted_path, is_converted
 from gnnrec.serving.live import find_export
@@ -130,6 +133,55 @@ def test_arrays_are_converted_once_and_serve_without_the_export(dataset, tmp_pat
     assert not (tmp_path / ".export.served").exists()
     shutil.rmtree(out / "users")
     assert ask(create_app(out, cache_dir=tmp_path / "cache"), get("/recommend", user=7)).json == before
+
+
+def test_an_export_that_is_replaced_while_it_is_converted(dataset, tmp_path, monkeypatch):
+    first, second = (make_float_export(dataset, tmp_path / str(number), seed=number) for number in (1, 2))
+    wanted = {path.name: path.read_bytes() for path in convert(second, tmp_path / "wanted").iterdir()}
+    check, checked = convert_module._check_sums, []
+
+    def check_and_replace(export: Path, manifest: dict) -> None:
+        check(export, manifest)
+        if not checked:
+            first.rename(tmp_path / "old")
+            shutil.copytree(second, first)
+        checked.append(manifest["model_fingerprint"])
+
+    monkeypatch.setattr(convert_module, "_check_sums", check_and_replace)
+    arrays = convert(first, tmp_path / "cache")
+    assert checked == ["floats 1", "floats 2"] and [arrays] == list((tmp_path / "cache").iterdir())
+    found = {path.name: path.read_bytes() for path in arrays.iterdir()}
+    assert found.pop(SERVED) != wanted.pop(SERVED) and found == wanted  # the former has the place
+
+
+def test_an_export_that_is_written_while_it_is_converted_is_refused(dataset, tmp_path, monkeypatch):
+    out = make_float_export(dataset, tmp_path / "export")
+    monkeypatch.setattr(convert_module, "_check_sums", lambda *arguments: (out / "manifest.json").unlink())
+    with pytest.raises(UserError, match="is not a complete export"):
+        convert(out, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_one_of_several_processes_converts(export, tmp_path, monkeypatch):
+    written, write = [], convert_module._write
+    monkeypatch.setattr(convert_module, "_write", lambda *args: written.append(1) or time.sleep(0.1) or write(*args))
+    with ThreadPoolExecutor(3) as pool:
+        found = {*pool.map(lambda _: convert(export, tmp_path), range(3))}
+    assert len(found) == len(written) == 1 and is_converted(*found)
+
+
+def test_what_killed_conversions_and_older_exports_left_is_removed(dataset, tmp_path):
+    """A killed conversion is gone with the next one, and of all exports the last two that were served stay."""
+    out, place = tmp_path / "export", tmp_path / ".export.served"
+    app = create_app(make_float_export(dataset, out, seed=1))
+    (place / f".{24 * 'a'}.tmp-12345678").mkdir()
+    (place / "other").mkdir()
+    for seed in (2, 3, 4):
+        shutil.rmtree(out)
+        make_float_export(dataset, out, seed=seed)
+        assert refresh(app)
+    kept = {converted_path(out), app.live._previous.directory, place / "other"}
+    assert len(kept) == 3 and set(place.iterdir()) == kept
 
 
 def test_incomplete_arrays_are_converted_again(export, tmp_path):
