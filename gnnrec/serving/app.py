@@ -187,7 +187,7 @@ class ServingApp:
             values = USER_LIST.of_query(_query(request))
             users, many = [values.pop("user")], False
             wanted = list_request(values)
-        snapshot = self.live.snapshot(wanted.generation)
+        snapshot = await self.live.snapshot(wanted.generation)
         found: list[dict[str, Any]] = []
         turn = started
         for user in users:

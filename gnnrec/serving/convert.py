@@ -77,7 +77,10 @@ def is_converted(target: Path) -> bool:
     """Returns whether a directory has all arrays, by their sizes."""
     if irregularity(target / SERVED) is not None:
         return False
-    entries = read_json(target / SERVED, f"remove {target} and start again").get("arrays", {})
+    try:
+        entries = read_json(target / SERVED, "it is written again").get("arrays", {})
+    except UserError:
+        return False
     paths = {name: target / name for name in entries}
     return all(path.is_file() and path.stat().st_size == entries[name] for name, path in paths.items())
 

@@ -98,13 +98,15 @@ def serve(path: Path, options: ServeOptions) -> None:
 
     token = options.token()
     supervisor = Supervisor(path, options.cache_dir, options.data, options.workers, work)
-    with _listen(options) as listening:
+    if options.convert_only:
         before = time.perf_counter()
         arrays = supervisor.prepare()
+        print_line(f"{arrays}: the arrays of {find_export(path)}, {time.perf_counter() - before:.1f} s")
+        return
+    with _listen(options) as listening:
+        before = time.perf_counter()
+        arrays = supervisor.prepare(listening)
         seconds = time.perf_counter() - before
-        if options.convert_only:
-            print_line(f"{arrays}: the arrays of {find_export(path)}, {seconds:.1f} s")
-            return
         snapshot = Snapshot(arrays)
         host, port = listening.getsockname()[:2]
         size = f"{len(snapshot.movies):,} movies, {len(snapshot.users):,} users, {snapshot.mapped_bytes / 1e6:,.0f} MB"

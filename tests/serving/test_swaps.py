@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.errors import UserError
+from gnnrec.serving import attempts
 from gnnrec.serving import convert as convert_module
 from gnnrec.serving.app import ServingApp, create_app
 from gnnrec.serving.convert import SERVED, convert, converted_path, is_converted
@@ -61,6 +62,7 @@ def test_a_link_that_names_another_export(link):
     assert refresh(app) and ask(app, get("/recommend", user=7)).json == before
 
 
+@pytest.mark.slow
 def test_snapshots_that_were_replaced_are_closed_at_once(link):
     app, counts = create_app(link), []
     gc.collect()
@@ -75,6 +77,35 @@ def test_snapshots_that_were_replaced_are_closed_at_once(link):
     finally:
         gc.enable()
     assert app.live.swaps == 6 and len(set(counts[1:])) == 1, counts
+
+
+def test_a_page_of_a_generation_that_another_worker_has_opened_before(link):
+    app = create_app(link)
+    first = ask(app, get("/recommend", user=7, generation=app.live.current.generation))
+    assert first.status == 200
+    wanted = ask(create_app(link.parent / "2"), get("/recommend", user=7)).json
+    unknown = get("/recommend", user=7, generation=wanted["generation"])
+    assert ask(app, unknown).status == 409
+    point(link, "2")
+    assert ask(app, unknown).json == wanted and app.live.swaps == 1
+    assert ask(app, get("/recommend", user=7, generation="none")).status == 409
+    assert ask(app, get("/recommend", user=7, generation=first.json["generation"])).json == first.json
+
+
+@pytest.mark.parametrize("error", [MemoryError(), IndexError("of numpy"), TypeError("of JSON")])
+def test_whatever_fails_while_an_export_is_opened_is_tried_again(link, monkeypatch, error):
+    monkeypatch.setattr(attempts, "FIRST_PAUSE", 0.05)
+    app = create_app(link)
+    point(link, "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshot, "warm", lambda snapshot: _throw(error))
+        assert refresh(app) and not refresh(app) and (app.live.swaps, app.live.refused) == (0, 1)
+    time.sleep(0.06)
+    assert refresh(app) and (app.live.swaps, app.live.refused) == (1, 1) and not refresh(app)
+
+
+def _throw(error: Exception) -> None:
+    raise error
 
 
 def test_an_export_that_is_written_again_in_its_place(dataset, tmp_path):
@@ -170,6 +201,7 @@ def test_one_of_several_processes_converts(export, tmp_path, monkeypatch):
     assert len(found) == len(written) == 1 and is_converted(*found)
 
 
+@pytest.mark.slow
 def test_what_killed_conversions_and_older_exports_left_is_removed(dataset, tmp_path):
     """A killed conversion is gone with the next one, and of all exports the last two that were served stay."""
     out, place = tmp_path / "export", tmp_path / ".export.served"
