@@ -158,7 +158,7 @@ def test_no_answer_fails_or_is_mixed_while_exports_are_swapped(link):  # noqa: F
         assert refused(service) == 1 and service.ask("/health")[1]["generation"] == current
 
 
-def test_neither_torch_nor_numba_nor_pandas_nor_arrow_is_imported_to_answer(export, tmp_path):
+def test_neither_torch_nor_numba_nor_pandas_nor_arrow_datasets_are_imported_to_answer(export, tmp_path):
     succeed([*GNNREC, "serve", export, "--convert-only", "--port", 0, "--cache-dir", tmp_path])
     code = (
         "import asyncio, sys; from pathlib import Path\n"
