@@ -177,11 +177,16 @@ def users_of_body(body: Any, most: int) -> tuple[list[str | NewUser], dict[str, 
         raise RequestError(400, 'users: send a list of objects such as {"user": 42} and {"ratings": [...]}')
     if len(users) > most:
         raise RequestError(413, f"users has {len(users)} entries: send at most {most}")
+    for user in users:
+        if isinstance(user, dict) and (wrong := [name for name in user if name not in ("user", "ratings")]):
+            raise RequestError(400, f"users: {str(wrong[0])[:60]} is no entry of a user: send user or ratings")
     return [_user(user) for user in users], others, True
 
 
 def _user(entry: Any) -> str | NewUser:
-    if isinstance(entry, dict) and entry.get("user") is not None and entry.get("ratings") is None:
+    if isinstance(entry, dict) and entry.get("user") is not None:
+        if entry.get("ratings") is not None:
+            raise RequestError(400, "users: a user has both user and ratings: send one of them")
         return KNOWN.of_json({"user": entry["user"]})["user"]
     ratings = entry.get("ratings") if isinstance(entry, dict) else None
     if not isinstance(ratings, list) or not ratings:

@@ -9,8 +9,13 @@ import time
 import pytest
 
 from benchmarks.serve_fuzz import random_request
+from gnnrec.errors import UserError
 from gnnrec.serving.app import Limits, ServingApp
+from gnnrec.serving.serve import ServeOptions
+from gnnrec.serving.tokens import TOKEN
 from tests.serving.client import Answer, Question, ask, ask_all, asked, get
+
+_BEARER = (("authorization", "Bearer secret"),)
 
 
 def refused(app, question: Question) -> tuple[int, str]:
@@ -55,6 +60,10 @@ def check_error(answer: Answer) -> None:
         (Question("/recommend", {"user": 7, "users": []}), 400, "not user and users"),
         (Question("/recommend", {"users": []}), 400, "users: send a list of objects"),
         (Question("/recommend", {"users": [3]}), 400, "ratings: send a list of objects"),
+        (Question("/recommend", {"users": [{"user": 7, "ratings": [[2, 3]]}]}), 400, "both user and"),
+        (Question("/recommend", {"users": [{"user": 7, "top": 3}]}), 400, "users: top is no entry of a user"),
+        (Question("/recommend?top=3", {"user": 7}), 400, "a POST takes all parameters from its body"),
+        (Question("/score?movie=2", {"user": 7, "movie": [2]}), 400, "a POST takes all parameters from its body"),
         (Question("/recommend", {"user": True}), 400, "user True: send an id"),
         (Question("/recommend", {"user": 7, "genre": "Drama"}), 400, "genre Drama: send a list"),
         (Question("/recommend", {"ratings": [[2, 3]]}), 400, "ratings: [2, 3] is no object such as"),
@@ -145,6 +154,28 @@ def test_a_token_is_asked_for(app):
     answer = ask(guarded, Question("/recommend?user=7", headers=(("Authorization", "Bearer secret"),)))
     assert answer.status == 200
     assert ask(guarded, get("/health")).status == ask(guarded, get("/")).status == 200
+    assert "export" not in ask(guarded, get("/health")).json
+    for open_to_it in (ask(app, get("/health")), ask(guarded, Question("/health", headers=_BEARER))):
+        assert open_to_it.json["export"] == app.live.current.place
+    assert ask(guarded, Question("/metrics", headers=(("authorization", "Bearer s\xe9cret"),))).status == 401
+
+
+@pytest.mark.parametrize("token", ["", " \n", "two\nlines", "s\xe9cret"])
+def test_a_token_that_no_request_can_carry_is_refused(app, token, monkeypatch, tmp_path):
+    monkeypatch.setenv(TOKEN, token)
+    (tmp_path / "token").write_text(token)
+    for options, place in ((ServeOptions(), TOKEN), (ServeOptions(token_file=tmp_path / "token"), str(tmp_path))):
+        with pytest.raises(UserError, match=f"{place}.* has no token: write one line of ASCII characters"):
+            options.token()
+    with pytest.raises(UserError, match="token has no token"):
+        limited(app, token=token)
+
+
+def test_a_token_of_the_environment_has_no_space_around_it(monkeypatch):
+    monkeypatch.setenv(TOKEN, "secret\n")
+    assert ServeOptions().token() == "secret"
+    monkeypatch.delenv(TOKEN)
+    assert ServeOptions().token() is None
 
 
 @pytest.mark.slow
