@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from typing import Any
 
 import pytest
 
@@ -206,6 +207,35 @@ def test_the_description_has_all_routes_and_parameters(app):
     assert "security" not in described
     token = (("authorization", "Bearer t"),)
     assert ask(limited(app, token="t"), Question("/openapi.json", headers=token)).json["security"] == [{"token": []}]
+
+
+def check_schema(value: Any, schema: dict, schemas: dict) -> None:
+    """Compares a value with a schema that names all of its entries."""
+    schema = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    kinds = {dict: "object", list: "array", str: "string", int: "integer", float: "number", bool: "boolean"}
+    wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    assert kinds.get(type(value), "null") in wanted
+    if isinstance(value, dict) and "properties" in schema:
+        assert set(schema["required"]) <= set(value) <= set(schema["properties"])
+        for name, each in value.items():
+            check_schema(each, schema["properties"][name], schemas)
+    for each in value if isinstance(value, list) else ():
+        check_schema(each, schema["items"], schemas)
+
+
+def test_answers_have_the_shape_that_is_described(app):
+    described = ask(app, get("/openapi.json")).json
+    schemas, users = described["components"]["schemas"], {"users": [{"user": 7}, {"user": 10}]}
+    for question in (
+        get("/recommend", user=7), Question("/recommend", users), Question("/recommend", {"user": 7}),
+        get("/similar", movie=2), get("/score", user=7, movie=2), get("/search", q="film"), get("/health"),
+    ):  # fmt: skip
+        answer, path = ask(app, question), question.path.partition("?")[0]
+        responses = described["paths"][path]["get" if question.body is None else "post"]["responses"]
+        assert answer.status == 200 and set(responses) == {"200", "4XX", "5XX"}
+        schema = responses["200"]["content"]["application/json"]["schema"]
+        choices = schema.get("oneOf", [schema])
+        check_schema(answer.json, choices[-1 if "users" in answer.json else 0], schemas)
 
 
 def test_metrics_count_requests_by_route_and_status(export):
