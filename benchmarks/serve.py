@@ -246,18 +246,22 @@ class Bench:
 
     def kills(self) -> dict:
         """Kills workers under load whose client tries twice."""
-        seconds, kills, rate = (3, 1, 50) if self.quick else (16, 3, 300)
+        seconds, kills, rate, stopped = (3, 2, 50, 0.2) if self.quick else (16, 3, 300, 0.05)
         with self._served() as running:
 
             def kill() -> None:
                 for _ in range(kills):
                     time.sleep(seconds / (kills + 1))
-                    os.kill(running.workers()[0], signal.SIGKILL)
+                    worker = running.workers()[0]  # the one that has lived longest
+                    os.kill(worker, signal.SIGSTOP)  # so that it has requests which are lost
+                    time.sleep(stopped)
+                    os.kill(worker, signal.SIGKILL)
 
             killing = threading.Thread(target=kill)
             killing.start()
             found = http_load.steady(running.port, self._known(rate * seconds), rate, http_load.is_error, retries=1)
             killing.join()
+        assert found.retried > 0, "no request was under way in a worker that was killed"
         return {"kills": kills, "killed_requests": len(found.latencies), "killed_failed": found.failed,
                 "killed_retried": found.retried, "p99_killing_ms": found.p99_ms}  # fmt: skip
 

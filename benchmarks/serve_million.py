@@ -11,7 +11,8 @@ from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION
 from gnnrec.inference.scoring import Scoring
 from gnnrec.serving import convert
 from gnnrec.serving.index import SAMPLE_USERS, write_index
-from gnnrec.serving.tables import IdTable, TextTable, write_array
+from gnnrec.serving.tables import IdTable, write_array
+from gnnrec.serving.title_table import TitleTable
 
 #: Groups of movies that are alike, and the share of a vector's length that is its own.
 GROUPS, OWN = 2000, 0.5
@@ -48,15 +49,14 @@ def write_million(export: Path, movies: int, users: int, dim: int) -> Path:
         "movies": table, "movie_bias": bias, "users": people, "user_bias": np.zeros(users, np.float32),
         "cold": np.zeros(movies, bool), "years": np.full(movies, 2000, np.int32), "counts": np.ones(movies, np.int64),
         "genre_ptr": np.zeros(movies + 1, np.int64), "genre_codes": np.empty(0, np.int16),
-        "title_order": np.arange(movies, dtype=np.int32), "rated.user_ptr": np.arange(users + 1) * 20,
+        "rated.user_ptr": np.arange(users + 1) * 20,
         "rated.movie": np.sort(rng.integers(0, movies, (users, 20), dtype=np.int32), 1).reshape(-1),
         "rated.rating": np.full(users * 20, 4, np.float32), "rated.split": np.zeros(users * 20, np.uint8),
     }  # fmt: skip
     for name, array in arrays.items():
         write_array(place, name, array)
     titles = [f"movie {row:07d}" for row in range(movies)]
-    TextTable.write(place, "titles", titles)
-    TextTable.write(place, "folded_titles", [title + "\n" for title in titles])
+    TitleTable.write(place, titles, arrays["counts"])
     IdTable.write(place, "movie_ids", np.arange(movies))
     IdTable.write(place, "user_ids", np.arange(users))
     index = write_index(Scoring(table, bias, 0.0, None, {}), people[:SAMPLE_USERS], place)

@@ -48,6 +48,10 @@ class MovieCatalog:
         """Raw ids of all movies, in row order."""
         return self._table.column("movie").combine_chunks()
 
+    def raw_id(self, row: int) -> int | str:
+        """Returns the raw id of a movie."""
+        return self.movies[row].as_py()
+
     @cached_property
     def titles(self) -> list[str]:
         """Titles of all movies."""

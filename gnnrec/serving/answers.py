@@ -8,8 +8,7 @@ import numpy as np
 
 from gnnrec.inference.movie_ranker import similar_rows, user_lists
 from gnnrec.inference.new_share import Lists
-from gnnrec.serving.diversity import diverse_order, pool_size
-from gnnrec.serving.movie_table import Filters
+from gnnrec.serving.diversity import POOL, diverse_order
 from gnnrec.serving.reasons import reasons_of
 from gnnrec.serving.requests import ListRequest, filters_of
 from gnnrec.serving.snapshot import Snapshot
@@ -55,7 +54,7 @@ def best_movies(
         if left_out is not None:
             allowed = np.concatenate([target.rated, left_out])  # of all movies only these may not
         else:
-            allowed = candidates(snapshot, request.filters, request.allow, request.deny)
+            allowed = snapshot.movies.candidates(request.filters, request.allow, request.deny)
             allowed[target.rated] = False
         lists = user_lists(ranker, target.user, allowed, _listed(request), new, scores)
     if request.diversity:
@@ -67,7 +66,7 @@ def best_movies(
 
 def _listed(request: ListRequest) -> int:
     """Returns the movies of the list that a page is cut from."""
-    return pool_size(request.length) if request.diversity else request.length
+    return max(POOL, request.length) if request.diversity else request.length
 
 
 def list_answer(
@@ -108,7 +107,7 @@ def similar_answer(snapshot: Snapshot, values: dict[str, Any]) -> dict[str, Any]
         RequestError: An unknown movie or genre.
     """
     row = snapshot.movies.find("movie", values["movie"])
-    allowed = candidates(snapshot, filters_of(values), values["allow"], values["deny"])
+    allowed = snapshot.movies.candidates(filters_of(values), values["allow"], values["deny"])
     allowed[row] = False
     end = values["top"] * values["page"]
     rows, cosines = similar_rows(snapshot.own.movies, snapshot.lengths, row, allowed, end)
@@ -136,26 +135,8 @@ def score_answer(snapshot: Snapshot, target: Target, movies: tuple[str, ...]) ->
 
 def search_answer(snapshot: Snapshot, text: str, top: int) -> dict[str, Any]:
     """Returns the most rated movies with a text in their titles, with years and genres."""
-    rows = snapshot.movies.search(text, top)
+    rows = snapshot.movies.titles.search(text, top)
     return {"movies": [snapshot.movies.describe(row) | {"genres": snapshot.movies.genres_of(row)} for row in rows]}
-
-
-def candidates(snapshot: Snapshot, filters: Filters, allow: tuple[str, ...], deny: tuple[str, ...]) -> np.ndarray:
-    """Returns the movies that pass filters and lists, a new array, bool ``[movies]``.
-
-    Raises:
-        RequestError: Unknown genres or ids.
-    """
-    movies = snapshot.movies
-    allowed = movies.allowed(filters)
-    allowed = np.ones(len(movies), bool) if allowed is None else allowed.copy()
-    if allow:
-        chosen = np.zeros(len(movies), bool)
-        chosen[[movies.row("allow", movie) for movie in allow]] = True
-        allowed &= chosen
-    if deny:
-        allowed[[movies.row("deny", movie) for movie in deny]] = False
-    return allowed
 
 
 def _add(movies: list[dict[str, Any]], name: str, values: np.ndarray) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import hmac
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,7 +22,8 @@ from gnnrec.serving.answers import (
     search_answer,
     similar_answer,
 )
-from gnnrec.serving.batcher import MOST_USERS, Batcher
+from gnnrec.serving.batcher import Batcher
+from gnnrec.serving.bodies import Limits, read_body
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.live import Live, WatchedExport
 from gnnrec.serving.metrics import CONTENT_TYPE, RequestMetrics
@@ -45,31 +44,15 @@ from gnnrec.serving.requests import (
 )
 from gnnrec.serving.snapshot import Snapshot
 from gnnrec.serving.targets import Target, find_target
+from gnnrec.serving.tokens import carries_token, checked_token
 from gnnrec.utils.log import logger
 
 Handler = Callable[[Request], Awaitable[Response]]
 _PAGE = Path(__file__).parent / "page.html"
-#: Bytes of a body that is too large which are read nevertheless: many clients read no answer before they have sent all.
-_DRAINED = 16_000_000
+#: Seconds that a request of many users is answered at a time.
+_TURN = 0.01
 #: Routes that need no token: the page has no data, and asks for the token.
 _OPEN = ("/", "/health")
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """Bounds of requests.
-
-    Attributes:
-        body: Bytes of a body.
-        batch: Users of a request.
-        seconds: Seconds to receive and answer a request.
-        requests: Requests at a time.
-    """
-
-    body: int = 1_000_000
-    batch: int = 100
-    seconds: float = 10.0
-    requests: int = 1000
 
 
 class ServingApp:
@@ -82,7 +65,8 @@ class ServingApp:
     """
 
     def __init__(self, live: Live, limits: Limits | None = None, token: str | None = None):
-        self.live, self.limits, self._token = live, limits or Limits(), token
+        self.live, self.limits = live, limits or Limits()
+        self._token = None if token is None else checked_token(token, "token")
         self._metrics, self._batcher, self._running = RequestMetrics(), Batcher(), 0
         self._routes: dict[str, dict[str, Handler]] = {
             "/": {"GET": self._page},
@@ -105,20 +89,24 @@ class ServingApp:
         route = path if path in self._routes else "other"
         self._running += 1
         try:
-            response = await self._answer(path, Request(scope, receive))
-        except RequestError as error:
-            response = _error(error.status, error.text)
-        except UserError as error:
-            response = _error(400, str(error))
-        except ClientDisconnect:
-            response = _error(400, "the request ended before its body")
-        except Exception:
-            logger.exception(f"{scope['method']} {path} failed")
-            response = _error(500, "the service failed: its log says why")
+            response = await self._response(path, Request(scope, receive))
+            self._metrics.add(route, response.status_code, time.perf_counter() - started)
+            await response(scope, receive, send)  # waits where answers before it are not read
         finally:
             self._running -= 1
-        self._metrics.add(route, response.status_code, time.perf_counter() - started)
-        await response(scope, receive, send)
+
+    async def _response(self, path: str, request: Request) -> Response:
+        try:
+            return await self._answer(path, request)
+        except RequestError as error:
+            return _error(error.status, error.text)
+        except UserError as error:
+            return _error(400, str(error))
+        except ClientDisconnect:
+            return _error(400, "the request ended before its body")
+        except Exception:
+            logger.exception(f"{request.method} {path} failed")
+            return _error(500, "the service failed: its log says why")
 
     async def _answer(self, path: str, request: Request) -> Response:
         handlers, method = self._routes.get(path), request.method
@@ -127,71 +115,35 @@ class ServingApp:
         handler = handlers.get("GET" if method == "HEAD" else method)
         if handler is None:
             raise RequestError(405, f"{path} answers {' and '.join(handlers)}, not {method[:20]}")
-        if self._token is not None and path not in _OPEN:
-            given = request.headers.get("authorization", "").encode("utf-8", "replace")
-            if not hmac.compare_digest(given, b"Bearer " + self._token.encode()):
-                raise RequestError(401, "send the token of this service as Authorization: Bearer TOKEN")
+        if path not in _OPEN and not self._trusts(request):
+            raise RequestError(401, "send the token of this service as Authorization: Bearer TOKEN")
         if self._running > self.limits.requests:
             raise RequestError(503, "too many requests at a time: try again")
         return await handler(request)
 
-    async def _body(self, request: Request) -> Any:
-        """Returns the decoded body.
-
-        Raises:
-            RequestError: It is too large, slow, or no JSON.
-        """
-        most = self.limits.body
-        length = request.headers.get("content-length", "")
-        declared = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
-        too_large = RequestError(413, f"the body has more than {most} bytes: send less")
-        if declared > most + _DRAINED or len(length) >= 19:
-            raise too_large
-
-        async def read() -> bytes:
-            body, size = bytearray(), 0
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size <= most:
-                    body += chunk
-                if size > most + _DRAINED:
-                    break
-            if size > most:
-                raise too_large
-            return bytes(body)
-
-        try:
-            content = await asyncio.wait_for(read(), self.limits.seconds)
-        except asyncio.TimeoutError:
-            if declared > most:
-                raise too_large from None
-            raise RequestError(408, f"the body did not arrive within {self.limits.seconds:g} seconds") from None
-        try:
-            return orjson.loads(content)
-        except ValueError as error:
-            raise RequestError(400, f"the body is no JSON ({str(error)[:100]}): send a JSON object") from None
+    def _trusts(self, request: Request) -> bool:
+        return self._token is None or carries_token(request.headers.get("authorization", ""), self._token)
 
     async def _recommend(self, request: Request) -> Response:
         started = time.perf_counter()
         users: list[str | NewUser]
         if request.method == "POST":
-            users, others, many = users_of_body(await self._body(request), self.limits.batch)
+            users, others, many = users_of_body(await read_body(request, self.limits), self.limits.batch)
             wanted = list_request(LIST.of_json(others))
         else:
             user, wanted = user_and_list(_query(request))
             users, many = [user], False
-        snapshot = self.live.snapshot(wanted.generation)
+        snapshot = await self.live.snapshot(wanted.generation)
         found: list[dict[str, Any]] = []
-        for first in range(0, len(users), MOST_USERS):
-            if first:  # others are answered in between
-                await asyncio.sleep(0)
-                if time.perf_counter() - started > self.limits.seconds:
+        turn = started
+        for user in users:
+            if found and (now := time.perf_counter()) - turn > _TURN:
+                if now - started > self.limits.seconds:
                     raise RequestError(503, f"not answered within {self.limits.seconds:g} seconds: ask for fewer users")
-            targets = [find_target(snapshot, user) for user in users[first : first + MOST_USERS]]
-            if many:
-                found += [list_answer(snapshot, wanted, target) for target in targets]
-            else:
-                found.append(await self._one(snapshot, wanted, targets[0]))
+                await asyncio.sleep(0)  # others are answered in between
+                turn = time.perf_counter()
+            target = find_target(snapshot, user)
+            found.append(list_answer(snapshot, wanted, target) if many else await self._one(snapshot, wanted, target))
         answer = {"generation": snapshot.generation}
         return _json(answer | ({"users": found} if many else found[0]))
 
@@ -212,7 +164,7 @@ class ServingApp:
     async def _score(self, request: Request) -> Response:
         user: str | NewUser
         if request.method == "POST":
-            users, others, many = users_of_body(await self._body(request), 1)
+            users, others, many = users_of_body(await read_body(request, self.limits), 1)
             if many:
                 raise RequestError(400, "users: send one user or ratings, and movie, a list of ids")
             user, values = users[0], SCORE.of_json(others)
@@ -236,7 +188,8 @@ class ServingApp:
         counts = {"users": len(snapshot.users), "movies": len(snapshot.movies), "genres": snapshot.movies.genres}
         encoder = snapshot.encoder
         offers = {"new_users": encoder is not None, "rating_scale": None if encoder is None else encoder.rating_scale}
-        return _json({"status": "ok", "generation": snapshot.generation, "export": snapshot.place} | counts | offers)
+        place = {"export": snapshot.place} if self._trusts(request) else {}
+        return _json({"status": "ok", "generation": snapshot.generation} | place | counts | offers)
 
     async def _metrics_text(self, request: Request) -> Response:
         live = self.live

@@ -23,18 +23,22 @@ from gnnrec.inference.numpy_users.encoder import FOLDER
 from gnnrec.inference.score_bounds import ScoreBounds
 from gnnrec.inference.small_vectors import SMALL
 from gnnrec.serving.index import SAMPLE_USERS, write_index
-from gnnrec.serving.tables import IdTable, TextTable, write_array
+from gnnrec.serving.tables import IdTable, write_array
+from gnnrec.serving.title_table import TitleTable
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 SERVED = "served.json"
-FORMAT, FORMAT_VERSION = "gnnrec-served", 1
+FORMAT, FORMAT_VERSION = "gnnrec-served", 2
 #: Users that are read at a time.
 _USERS = 65536
 #: Movies of the lists that bounds of scores are chosen for: those that a user has rated are not in answers.
 _TOP = 60
 #: Users whose second moments turn the bounds.
 _BOUND_USERS = 8192
+#: Times that an export is converted that is replaced meanwhile.
+_TRIES = 5
+_ADVICE = "pass an export, or a directory of generations"
 
 
 #: Array of the features of users, where reasons need them.
@@ -54,17 +58,31 @@ def converted_path(export: Path, cache: Path | None = None) -> Path:
         UserError: There is no complete export.
     """
     export = Path(export).resolve()
-    read_manifest(export, "pass an export, or a directory of generations")
-    manifest = (export / MANIFEST).read_bytes()
+    read_manifest(export, _ADVICE)
+    return _path(export, _content(export), cache)
+
+
+def _path(export: Path, manifest: bytes, cache: Path | None) -> Path:
     place = export.parent / f".{export.name}.served" if cache is None else Path(cache).resolve()
     return place / hashlib.sha256(manifest + f"{FORMAT_VERSION}".encode()).hexdigest()[:24]
+
+
+def _content(export: Path) -> bytes:
+    """Returns the bytes of the manifest; none if it is missing or cannot be read."""
+    try:
+        return (export / MANIFEST).read_bytes()
+    except OSError:
+        return b""
 
 
 def is_converted(target: Path) -> bool:
     """Returns whether a directory has all arrays, by their sizes."""
     if irregularity(target / SERVED) is not None:
         return False
-    entries = read_json(target / SERVED, f"remove {target} and start again").get("arrays", {})
+    try:
+        entries = read_json(target / SERVED, "it is written again").get("arrays", {})
+    except UserError:
+        return False
     paths = {name: target / name for name in entries}
     return all(path.is_file() and path.stat().st_size == entries[name] for name, path in paths.items())
 
@@ -80,24 +98,32 @@ def convert(export: Path, cache: Path | None = None, data: Path | None = None) -
     Raises:
         UserError: The export is damaged or of given ratings, its dataset has changed, or the arrays cannot be written.
     """
-    export, target = Path(export).resolve(), converted_path(export, cache)
-    if is_converted(target):
-        return target
-    manifest = read_manifest(export)
-    if manifest.get("ratings") is not None:
-        raise UserError(
-            f"{export} has the users of {manifest['ratings']['file']}: serve an export without --ratings, which "
-            "answers new users from the ratings in their requests"
-        )
-    _check_sums(export, manifest)
-    source = ExportVectors(export, data)
+    export = Path(export).resolve()
+    for _ in range(_TRIES):
+        content = _content(export)  # its checksums name all other files
+        read_manifest(export, _ADVICE)
+        target = _path(export, content, cache)
+        try:
+            _convert(export, target, cache, data)
+            return target
+        except Exception:
+            if content == _content(export):
+                raise
+    raise UserError(f"{export} was replaced each time while it was converted: start again when it stays")
+
+
+def _convert(export: Path, target: Path, cache: Path | None, data: Path | None) -> None:
     try:
-        with files.complete_directory(target, overwrite=True) as place:
-            index = _write(source, place)
-            arrays = {str(path.relative_to(place)): path.stat().st_size for path in _files(place)}
-            served = {"format": FORMAT, "format_version": FORMAT_VERSION, "export": manifest, "arrays": arrays}
-            served |= {"genres": _genres(source)[0], "place": str(export), "index": index}
-            files.write_text(place / SERVED, json.dumps(served))
+        if is_converted(target):
+            return
+        with files.locked_directory(target.parent):
+            if is_converted(target):  # by another process
+                return
+            files.remove_leftovers(target.parent, "[0-9a-f]" * len(target.name))
+            with files.complete_directory(target, overwrite=True) as place:
+                _write_all(export, place, data)
+                if _path(export, _content(export), cache) != target:  # files may be of two exports
+                    raise UserError(f"{export} was replaced while it was converted: start again")
     except UserError as error:
         if cache is None and "cannot write there" in str(error):
             raise UserError(f"{target.parent} cannot be written: pass a directory with --cache-dir") from None
@@ -106,15 +132,44 @@ def convert(export: Path, cache: Path | None = None, data: Path | None = None) -
         raise UserError(
             f"{target} cannot be written ({files.error_text(error)}): make room or pass --cache-dir"
         ) from None
-    return target
 
 
-def remove_others(kept: list[Path]) -> None:
-    """Removes the arrays of other exports in the directories of ``kept``; open mappings of them stay valid."""
-    for place in {path.parent for path in kept}:
-        for path in place.iterdir():
-            if path not in kept and (path / SERVED).exists():
-                shutil.rmtree(path, ignore_errors=True)
+def _write_all(export: Path, place: Path, data: Path | None) -> None:
+    manifest = read_manifest(export)
+    if manifest.get("ratings") is not None:
+        raise UserError(
+            f"{export} has the users of {manifest['ratings']['file']}: serve an export without --ratings, which "
+            "answers new users from the ratings in their requests"
+        )
+    _check_sums(export, manifest)
+    source = ExportVectors(export, data)
+    if source.manifest != manifest:
+        raise UserError(f"{export} was replaced while it was converted: start again")
+    index = _write(source, place)
+    arrays = {str(path.relative_to(place)): path.stat().st_size for path in _files(place)}
+    served = {"format": FORMAT, "format_version": FORMAT_VERSION, "export": manifest, "arrays": arrays}
+    served |= {"genres": _genres(source)[0], "place": str(export), "index": index}
+    files.write_text(place / SERVED, json.dumps(served))
+
+
+def remove_old(arrays: list[Path], cache: Path | None) -> list[Path]:
+    """Removes the arrays of all exports but the last two that were served; returns those two.
+
+    Open mappings stay valid.
+
+    Args:
+        arrays: Arrays that were served, in this order.
+        cache: Directory of converted exports, in which others may be of other services; by default beside the export,
+            where others are of earlier ones.
+    """
+    kept = list(dict.fromkeys(reversed(arrays)))[1::-1]
+    removed = set(arrays) - set(kept)
+    if cache is None:
+        removed |= {path for place in {path.parent for path in kept} for path in place.iterdir() if path not in kept}
+    for path in removed:
+        if (path / SERVED).exists():
+            shutil.rmtree(path, ignore_errors=True)
+    return kept
 
 
 def _files(place: Path) -> Iterator[Path]:
@@ -141,11 +196,7 @@ def _write(source: ExportVectors, place: Path) -> dict[str, Any]:
         write_array(place, f"head.{name}", array)
     write_array(place, "cold", source.cold)
     IdTable.write(place, "movie_ids", catalog.movies.to_pylist())
-    TextTable.write(place, "titles", catalog.titles)
-    folded = [title.casefold().replace("\n", " ") for title in catalog.titles]
-    TextTable.write(place, "folded_titles", [title + "\n" for title in folded])
-    keys = [title.encode("utf-8", "surrogatepass") for title in folded]
-    write_array(place, "title_order", np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int32))
+    TitleTable.write(place, catalog.titles, catalog.counts)
     write_array(place, "years", catalog.years.astype(np.int32))
     write_array(place, "counts", catalog.counts.astype(np.int64))
     _, pointer, codes = _genres(source)

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Movies to choose from, for each movie of the list, and at most.
-POOL_FACTOR, MOST_POOL = 10, 1000
-
-
-def pool_size(top: int) -> int:
-    """Returns the number of best movies that a list of ``top`` movies is chosen from."""
-    return max(top, min(POOL_FACTOR * top, MOST_POOL))
+#: Best movies that every list is chosen from. It is the same for all lengths, so that a list begins with each shorter
+#: one, and pages are cut from one list.
+POOL = 1000
 
 
 def diverse_order(scores: np.ndarray, vectors: np.ndarray, diversity: float, top: int) -> np.ndarray:

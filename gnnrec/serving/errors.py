@@ -14,3 +14,9 @@ class RequestError(Exception):
     def __init__(self, status: int, text: str):
         super().__init__(text)
         self.status, self.text = status, text
+
+
+def shortened(value: object) -> str:
+    """Returns the text of a value as sentences show it: not more than its beginning."""
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,9 +1,11 @@
-"""uvicorn's HTTP protocol with a time limit and a size limit for the head of a request, and errors in JSON."""
+"""uvicorn's HTTP protocol with limits of time and size for each connection, and errors in JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
+import resource
 from http import HTTPStatus
 from typing import Any
 
@@ -14,29 +16,57 @@ MOST_HEAD = 65_536
 _TOO_LARGE = f"the head of the request has more than {MOST_HEAD} bytes: send less"
 #: Seconds in which a client that was refused may read the answer.
 _LINGER = 1.0
+#: Seconds that a connection may wait for its next request.
+_IDLE = 60.0
+#: Most seconds between two looks at all connections: their limits of time are kept to this.
+_TICK = 0.5
+#: Most connections of a process, and the share of the files that it may open.
+_MOST, _SHARE = 10_000, 0.75
 
 
-def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
+def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> type[asyncio.Protocol]:
     """Returns a protocol class.
 
     Args:
-        seconds: Seconds in which the head of a request has to arrive, from its first byte, or from the connection on.
+        seconds: Seconds in which the head of a request has to arrive, from its first byte, or from the connection on;
+            the rest of a request that was answered before it was there; and in which a client has to read an answer.
+        idle: Seconds that a connection may wait for its next request.
+        most: Connections at a time.
     """
+    open_connections: set[LimitedProtocol] = set()
+    tick = min(seconds / 5, _TICK)
+
+    def look_at_all(loop: asyncio.AbstractEventLoop) -> None:
+        """Ends what is overdue. One timer for all connections costs less than some for each request."""
+        now = loop.time()
+        for connection in list(open_connections):
+            connection.end_if_overdue(now)
+        if open_connections:
+            loop.call_later(tick, look_at_all, loop)
 
     class LimitedProtocol(HttpToolsProtocol):
-        """Closes connections whose requests do not arrive."""
+        """Closes connections whose requests do not arrive, or whose answers are not read."""
 
-        _timer: asyncio.TimerHandle | None = None
         _refused = False
         #: Whether a head is awaited, bytes of it that were parsed, and bytes that arrived since it was.
         _waiting, _head, _received = True, 0, 0
+        #: Whether the last request that began has arrived as a whole.
+        _whole = False
+        #: When to end the connection if nothing else happens, and if bytes are still unsent.
+        _due, _unread_due = math.inf, math.inf
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if not open_connections:
+                self.loop.call_later(tick, look_at_all, self.loop)
+            open_connections.add(self)
             self._wait_for_head()
+            if len(open_connections) > most:
+                self._answer(503, "too many connections at a time: try again")
+                transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
+            open_connections.discard(self)
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -48,8 +78,13 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
                 super().data_received(data)
                 self._received += len(data)
 
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._unread_due = math.inf
+
         def on_message_begin(self) -> None:
             super().on_message_begin()
+            self._whole = False
             self._wait_for_head()
 
         def on_url(self, url: bytes) -> None:
@@ -61,9 +96,26 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
             self._add(len(name) + len(value))
 
         def on_headers_complete(self) -> None:
-            self._waiting = False
-            self._stop_timer()
+            self._waiting, self._due = False, math.inf  # the application has limits for the body
             super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            super().on_message_complete()
+            self._whole = True
+            if self.cycle.response_complete:
+                self._due = self.loop.time() + idle
+
+        def on_response_complete(self) -> None:
+            if self.pipeline:
+                super().on_response_complete()
+                return
+            # As the method of uvicorn, without its timer.
+            self.server_state.total_requests += 1
+            if self.transport.is_closing():
+                return
+            self.flow.resume_reading()
+            if not self._waiting:  # else the next request has begun
+                self._due = self.loop.time() + (idle if self._whole else seconds)
 
         def send_400_response(self, msg: str) -> None:
             if self._head > MOST_HEAD:
@@ -71,39 +123,57 @@ def limited_protocol(seconds: float) -> type[asyncio.Protocol]:
             else:
                 self._refuse(400, "this is no HTTP request that can be read: see /openapi.json")
 
+        def end_if_overdue(self, now: float) -> None:
+            """Ends the connection if nothing happened for too long; closing would wait until all bytes are sent."""
+            if not self.transport.get_write_buffer_size():
+                self._unread_due = math.inf
+            elif self._unread_due == math.inf:
+                self._unread_due = now + seconds
+            elif now >= self._unread_due:
+                self.transport.abort()
+                return
+            if now < self._due or self.transport.is_closing():
+                return
+            if self._waiting:
+                self._refuse(408, f"the head of the request did not arrive within {seconds:g} seconds")
+            else:
+                self.transport.close()
+
         def _add(self, size: int) -> None:
             self._head += size
             if self._head > MOST_HEAD:
                 raise ValueError(_TOO_LARGE)  # the parser stops, and calls send_400_response
 
         def _wait_for_head(self) -> None:
-            self._stop_timer()
             self._waiting, self._head, self._received = True, 0, 0
-            text = f"the head of the request did not arrive within {seconds:g} seconds"
-            self._timer = self.loop.call_later(seconds, self._refuse, 408, text)
-
-        def _stop_timer(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._due = self.loop.time() + seconds
 
         def _refuse(self, status: int, text: str) -> None:
             """Answers with an error, unless an answer is under way, and closes the connection."""
-            self._stop_timer()
+            self._due = math.inf
             if self.transport.is_closing() or self._refused:
                 return
             self._refused = True
             if self.cycle is None or self.cycle.response_complete:
-                body = json.dumps({"error": text}).encode()
-                line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
-                self.transport.write(f"{line}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+                self._answer(status, text)
                 # Closed at once, the connection would be reset before the client has read the answer.
                 self.transport.write_eof()
                 self.loop.call_later(_LINGER, self.transport.close)
             else:
                 self.transport.close()
 
+        def _answer(self, status: int, text: str) -> None:
+            body = json.dumps({"error": text}).encode()
+            line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            self.transport.write(f"{line}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+
     return LimitedProtocol
+
+
+def most_connections() -> int:
+    """Returns the connections that this process may have: some of the files that it may open stay free."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if files == resource.RLIM_INFINITY else max(1, min(_MOST, int(_SHARE * files)))
 
 
 def uvicorn_options(seconds: float) -> dict[str, Any]:
@@ -113,12 +183,11 @@ def uvicorn_options(seconds: float) -> dict[str, Any]:
         seconds: See :func:`limited_protocol`.
     """
     return {
-        "http": limited_protocol(seconds),
+        "http": limited_protocol(seconds, most=most_connections()),
         "ws": "none",
         "lifespan": "off",
         "log_config": None,
         "access_log": False,
         "server_header": False,
-        "timeout_keep_alive": 60,
         "timeout_graceful_shutdown": 5,
     }

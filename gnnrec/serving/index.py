@@ -59,7 +59,8 @@ def write_index(scoring: Scoring, users: np.ndarray, directory: Path) -> dict[st
     queries, found = np.hstack([users, np.ones((len(users), 1), np.float32)]), 0.0
     for probes in [probes for exponent in range(4, 16) for probes in (2**exponent, 3 * 2 ** (exponent - 1))]:
         index.nprobe = min(probes, groups)
-        if index.nprobe == groups or (found := recall(index, vectors, queries)) >= WANTED_RECALL:
+        found = recall(index, vectors, queries)
+        if index.nprobe == groups or found >= WANTED_RECALL:
             break
     faiss.write_index(index, str(directory / NAME))
     return {"probes": index.nprobe, f"recall@{TOP}": round(found, 4)}

@@ -1,14 +1,16 @@
-"""Movies of a snapshot: titles, searches and filters, from mapped arrays."""
+"""Movies of a snapshot: ids, titles, searches and filters, from mapped arrays."""
 
 from __future__ import annotations
 
-import dataclasses
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import numpy as np
 
-from gnnrec.serving.errors import RequestError
-from gnnrec.serving.tables import IdTable, Opener, TextTable, first_place
+from gnnrec.serving.errors import RequestError, shortened
+from gnnrec.serving.movie_filters import Filters, MovieFilters
+from gnnrec.serving.tables import IdTable, Opener
+from gnnrec.serving.title_table import TitleTable
 
 #: Titles that the message about a title of several movies names.
 _EXAMPLES = 4
@@ -16,25 +18,8 @@ _EXAMPLES = 4
 _NAMES = 20_000
 #: Movies that are left out by their rows; more of them by a mask.
 _FEW = 2_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Filters:
-    """Movies that may be recommended, as in :class:`gnnrec.inference.recommend_options.RecommendOptions`.
-
-    Attributes:
-        genre: Genres; empty for all.
-        min_year: Earliest year; None for any.
-        max_year: Latest year; None for any.
-        min_ratings: Ratings that a movie needs.
-        new_movies: Whether movies without training ratings are included.
-    """
-
-    genre: tuple[str, ...] = ()
-    min_year: int | None = None
-    max_year: int | None = None
-    min_ratings: int = 0
-    new_movies: bool = False
+#: Filters, and lists of ids with filters, whose movies are kept.
+_FILTERS, _LISTS = 16, 4
 
 
 class MovieTable:
@@ -43,64 +28,42 @@ class MovieTable:
     Args:
         opened: Opens an array by name.
         genres: Names of the genres, by code.
+
+    Attributes:
+        ids: Raw ids.
+        titles: Titles.
+        allowed: Returns the movies that pass filters (:meth:`gnnrec.serving.movie_filters.MovieFilters.allowed`).
+        left_out: Returns the rows of movies that do not, int64; None if they are many.
     """
 
     def __init__(self, opened: Opener, genres: list[str]):
-        self.ids, self.titles = IdTable.open(opened, "movie_ids"), TextTable.open(opened, "titles")
-        self.years, self.counts, self.cold = opened("years"), opened("counts"), opened("cold")
-        self._genres, self._codes, self._pointer = genres, opened("genre_codes"), opened("genre_ptr")
-        self._folded, self._order = TextTable.open(opened, "folded_titles"), opened("title_order")
-        self._any_cold = bool(self.cold.any())
-        self._named = lru_cache(maxsize=_NAMES)(lambda row: (self.ids[row], self.titles[row]))
-        self.allowed, self.left_out = lru_cache(maxsize=16)(self._allowed), lru_cache(maxsize=16)(self._left_out)
+        self.ids, self.titles = IdTable.open(opened, "movie_ids"), TitleTable(opened)
+        self._filters = MovieFilters(opened, genres)
+        # Caches of methods of this table would be cycles: its mappings would stay until a garbage collection.
+        self._named = lru_cache(maxsize=_NAMES)(partial(_name, self.ids, self.titles))
+        self.allowed = lru_cache(maxsize=_FILTERS)(self._filters.allowed)
+        self.left_out = lru_cache(maxsize=_FILTERS)(partial(_left_out, self.allowed))
+        self._candidates = lru_cache(maxsize=_LISTS)(partial(_candidates, self.allowed, self.ids))
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def _allowed(self, filters: Filters) -> np.ndarray | None:
-        """Returns the movies that pass all filters, bool ``[movies]``; None if nothing is filtered.
+    def candidates(self, filters: Filters, allow: tuple[str, ...], deny: tuple[str, ...]) -> np.ndarray:
+        """Returns the movies that pass filters and lists of ids, a new array, bool ``[movies]``.
 
         Raises:
-            RequestError: No movie has the genre, or no title has a year.
+            RequestError: Unknown genres or ids.
         """
-        masks = []
-        if not filters.new_movies and self._any_cold:
-            masks.append(~self.cold)
-        if filters.genre:
-            masks.append(self._of_genres(filters.genre))
-        if filters.min_year is not None or filters.max_year is not None:
-            masks.append(self._of_years(filters.min_year, filters.max_year))
-        if filters.min_ratings:
-            masks.append(self.counts >= filters.min_ratings)
-        return np.logical_and.reduce(masks) if masks else None
+        return self._candidates(filters, allow, deny).copy()
 
-    def _left_out(self, filters: Filters) -> np.ndarray | None:
-        """Returns the rows of movies that do not pass all filters, int64; None if they are many.
+    @property
+    def cold(self) -> np.ndarray:
+        """Movies without training ratings, bool ``[movies]``."""
+        return self._filters.cold
 
-        Errors are those of :meth:`_allowed`.
-        """
-        allowed = self.allowed(filters)
-        rows = np.empty(0, np.int64) if allowed is None else np.flatnonzero(~allowed)
-        return rows if len(rows) <= _FEW else None
-
-    def _of_genres(self, wanted: tuple[str, ...]) -> np.ndarray:
-        if not self._genres:
-            raise RequestError(400, "genre: these movies have no genres, leave it out")
-        codes = {name.casefold(): code for code, name in enumerate(self._genres)}
-        for name in wanted:
-            if name.casefold() not in codes:
-                raise RequestError(400, f"genre {name}: no movie has it, choose among {', '.join(self._genres)}")
-        chosen = np.zeros(len(self._genres) + 1, np.int64)
-        chosen[[codes[name.casefold()] for name in wanted]] = 1
-        hits = np.concatenate([[0], np.cumsum(chosen[self._codes])])
-        return hits[self._pointer[1:]] > hits[self._pointer[:-1]]
-
-    def _of_years(self, first: int | None, last: int | None) -> np.ndarray:
-        if not (self.years >= 0).any():
-            name = "max_year" if first is None else "min_year"
-            raise RequestError(400, f"{name}: no title ends with a year such as (1995), leave it out")
-        allowed = self.years >= max(first or 0, 0)
-        return allowed if last is None else allowed & (self.years <= last)
+    def raw_id(self, row: int) -> int | str:
+        """Returns the raw id of a movie."""
+        return self.ids[row]
 
     def row(self, name: str, movie: str) -> int:
         """Returns the row of a movie by raw id.
@@ -112,11 +75,7 @@ class MovieTable:
         Raises:
             RequestError: No movie has it.
         """
-        row = self.ids.find(movie)
-        if row is None:
-            examples = ", ".join(map(str, self.ids.examples()))
-            raise RequestError(404, f"{name} {_short(movie)}: no movie has this id (ids look like {examples})")
-        return row
+        return _row(self.ids, name, movie)
 
     def find(self, name: str, text: str) -> int:
         """Returns the row of a movie by raw id, title, or unique prefix of a title; case is ignored.
@@ -127,53 +86,25 @@ class MovieTable:
         row = self.ids.find(text)
         if row is not None:
             return row
-        wanted = text.casefold().strip().replace("\n", " ")
-        rows = self._beginning_with(wanted)
-        exact = [row for row in rows if self._folded[row] == wanted + "\n"]
-        rows = exact or rows
-        if not rows:
-            raise RequestError(404, f"{name} {_short(text)}: no movie has this id or a title that begins with it")
+        rows = self.titles.named(text)
+        if not len(rows):
+            raise RequestError(404, f"{name} {shortened(text)}: no movie has this id or a title that begins with it")
         if len(rows) > 1:
-            examples = "; ".join(f"{self.titles[row]} (id {self.ids[row]})" for row in rows[:_EXAMPLES])
+            examples = "; ".join(f"{self.titles[row]} (id {self.ids[row]})" for row in rows[:_EXAMPLES].tolist())
             raise RequestError(
-                404, f"{name} {_short(text)}: {len(rows)} titles begin with it: {examples}: send more of it, or an id"
+                404,
+                f"{name} {shortened(text)}: {len(rows)} titles begin with it: {examples}: send more of it, or an id",
             )
-        return rows[0]
-
-    def _beginning_with(self, prefix: str) -> list[int]:
-        """Returns the rows of titles that begin with a text, ascending; none for an empty text."""
-        key, order = prefix.encode("utf-8", "surrogatepass"), self._order
-        if not key:
-            return []
-        first = first_place(len(order), lambda place: self._folded.encoded(order[place])[:-1] >= key)
-        end = first_place(len(order), lambda place: self._folded.encoded(order[place])[: len(key)] > key)
-        return sorted(order[first:end].tolist())
-
-    def search(self, text: str, count: int) -> list[int]:
-        """Returns the most rated movies whose titles have a text in them; case is ignored.
-
-        Args:
-            text: The text, not empty.
-            count: Most movies.
-        """
-        wanted = text.casefold().strip().replace("\n", " ").encode("utf-8", "surrogatepass")
-        content, found, place = self._folded.text.tobytes(), [], -1
-        ends = self._folded.pointer
-        while wanted and (place := content.find(wanted, place + 1)) >= 0:
-            row = int(np.searchsorted(ends, place, side="right")) - 1
-            found.append(row)
-            place = int(ends[row + 1]) - 1
-        rows = np.array(found, np.int64)
-        return rows[np.argsort(-self.counts[rows], kind="stable")[:count]].tolist()
+        return int(rows[0])
 
     def genres_of(self, row: int) -> list[str]:
         """Returns the genres of a movie."""
-        return [self._genres[code] for code in self._codes[self._pointer[row] : self._pointer[row + 1]].tolist()]
+        return self._filters.genres_of(row)
 
     @property
     def genres(self) -> list[str]:
         """Names of all genres."""
-        return self._genres
+        return self._filters.genres
 
     def describe(self, row: int) -> dict:
         """Returns raw id and title."""
@@ -181,5 +112,37 @@ class MovieTable:
         return {"movie": movie, "title": title}
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+def _name(ids: IdTable, titles: TitleTable, row: int) -> tuple[int | str, str]:
+    return ids[row], titles[row]
+
+
+def _row(ids: IdTable, name: str, movie: str) -> int:
+    row = ids.find(movie)
+    if row is None:
+        examples = ", ".join(map(str, ids.examples()))
+        raise RequestError(404, f"{name} {shortened(movie)}: no movie has this id (ids look like {examples})")
+    return row
+
+
+def _left_out(allowed: Callable[[Filters], np.ndarray | None], filters: Filters) -> np.ndarray | None:
+    passing = allowed(filters)
+    rows = np.empty(0, np.int64) if passing is None else np.flatnonzero(~passing)
+    return rows if len(rows) <= _FEW else None
+
+
+def _candidates(
+    allowed: Callable[[Filters], np.ndarray | None],
+    ids: IdTable,
+    filters: Filters,
+    allow: tuple[str, ...],
+    deny: tuple[str, ...],
+) -> np.ndarray:
+    passing = allowed(filters)
+    chosen = np.ones(len(ids), bool) if passing is None else passing.copy()
+    if allow:
+        listed = np.zeros(len(ids), bool)
+        listed[[_row(ids, "allow", movie) for movie in allow]] = True
+        chosen &= listed
+    if deny:
+        chosen[[_row(ids, "deny", movie) for movie in deny]] = False
+    return chosen

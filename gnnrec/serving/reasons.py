@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,36 +11,12 @@ from gnnrec.inference.numpy_users.parts import UserParts
 from gnnrec.inference.reasons.explain import explain
 from gnnrec.inference.reasons.known import known_ratings, parts_of_stored
 from gnnrec.serving.errors import RequestError
-from gnnrec.serving.movie_table import MovieTable
 from gnnrec.serving.requests import ListRequest
 from gnnrec.serving.snapshot import Snapshot
 from gnnrec.serving.targets import Target
 
-
-@dataclasses.dataclass(frozen=True)
-class _Id:
-    """A raw id with the method of Arrow's scalars."""
-
-    value: int | str
-
-    def as_py(self) -> int | str:
-        return self.value
-
-
-class _Ids:
-    def __init__(self, movies: MovieTable):
-        self._ids = movies.ids
-
-    def __getitem__(self, row: int) -> _Id:
-        return _Id(self._ids[row])
-
-
-@dataclasses.dataclass(frozen=True)
-class _Names:
-    """Ids and titles as :class:`gnnrec.inference.reasons.explain.Names` has them."""
-
-    movies: _Ids
-    titles: Any
+#: Most ratings of a user, times movies, that one list has reasons for: a worker answers nothing else meanwhile.
+MOST_PARTS = 2_000_000
 
 
 def reasons_of(snapshot: Snapshot, request: ListRequest, target: Target, rows: np.ndarray) -> list[dict[str, Any]]:
@@ -54,15 +29,18 @@ def reasons_of(snapshot: Snapshot, request: ListRequest, target: Target, rows: n
         rows: Rows of the movies.
 
     Raises:
-        RequestError: The export cannot explain its scores.
+        RequestError: The export cannot explain its scores, or they are too many.
     """
-    names = _Names(_Ids(snapshot.movies), snapshot.movies.titles)
     order = snapshot.ranker(request.order_by).order
     try:
-        found = explain(order, target.user, _parts(snapshot, target), rows)
+        parts = _parts(snapshot, target)
+        ratings = len(parts.rated.movie)
+        if len(rows) > (most := max(1, MOST_PARTS // max(ratings, 1))):
+            raise RequestError(400, f"why: the user has {ratings} ratings, ask for at most {most} movies at a time")
+        found = explain(order, target.user, parts, rows)
     except UserError as error:
         raise RequestError(400, str(error).replace("--why", "why")) from None
-    return [reasons.as_dict(names, request.why) for reasons in found]
+    return [reasons.as_dict(snapshot.movies, request.why) for reasons in found]
 
 
 def _parts(snapshot: Snapshot, target: Target) -> UserParts:

@@ -9,7 +9,8 @@ import numpy as np
 
 from gnnrec.inference.list_order import OrderBy
 from gnnrec.serving.errors import RequestError
-from gnnrec.serving.movie_table import Filters, MovieTable
+from gnnrec.serving.movie_filters import Filters
+from gnnrec.serving.movie_table import MovieTable
 from gnnrec.serving.parameters import ParameterSet, RequestParameter
 
 #: Bounds of a request that are no options: movies of a list with all pages before it, ids in a filter, ratings.
@@ -208,11 +209,16 @@ def users_of_body(body: Any, most: int) -> tuple[list[str | NewUser], dict[str, 
         raise RequestError(400, 'users: send a list of objects such as {"user": 42} and {"ratings": [...]}')
     if len(users) > most:
         raise RequestError(413, f"users has {len(users)} entries: send at most {most}")
+    for user in users:
+        if isinstance(user, dict) and (wrong := [name for name in user if name not in ("user", "ratings")]):
+            raise RequestError(400, f"users: {str(wrong[0])[:60]} is no entry of a user: send user or ratings")
     return [_user(user) for user in users], others, True
 
 
 def _user(entry: Any) -> str | NewUser:
-    if isinstance(entry, dict) and entry.get("user") is not None and entry.get("ratings") is None:
+    if isinstance(entry, dict) and entry.get("user") is not None:
+        if entry.get("ratings") is not None:
+            raise RequestError(400, "users: a user has both user and ratings: send one of them")
         return KNOWN.of_json({"user": entry["user"]})["user"]
     ratings = entry.get("ratings") if isinstance(entry, dict) else None
     if not isinstance(ratings, list) or not ratings:
@@ -240,8 +246,9 @@ def rated_rows(user: NewUser, movies: MovieTable, scale: tuple[float, float]) ->
         RequestError: An unknown movie, one that comes twice, or a rating off the scale.
     """
     rows = np.array([movies.row("ratings: movie", movie) for movie in user.movies], np.int64)
-    if len(np.unique(rows)) < len(rows):
-        twice = next(movie for movie in user.movies if user.movies.count(movie) > 1)
+    different, first, counts = np.unique(rows, return_index=True, return_counts=True)
+    if len(different) < len(rows):
+        twice = user.movies[first[counts > 1].min()]
         raise RequestError(400, f"ratings: movie {twice} comes twice: send it once")
     if len(off := user.ratings[(user.ratings < scale[0]) | (user.ratings > scale[1])]):
         raise RequestError(400, f"ratings: {off[0]:g} is off the scale of {scale[0]:g} to {scale[1]:g}")

@@ -6,18 +6,14 @@ import dataclasses
 import gc
 import importlib.util
 import logging
-import os
 import socket
 import time
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.serving.tokens import read_token
 from gnnrec.utils.bounds import bounded, check_bounds
 from gnnrec.utils.log import print_line
-from gnnrec.utils.stored import read_text
-
-#: Environment variable with the token.
-TOKEN = "GNNREC_TOKEN"
 
 
 @dataclasses.dataclass
@@ -36,7 +32,8 @@ class ServeOptions:
         max_body: Bytes of a request's body.
         max_batch: Users of a request.
         max_requests: Requests that a worker answers at a time.
-        timeout: Seconds in which a request has to arrive and is answered.
+        timeout: Seconds in which a request has to arrive, and in which its answer has to be read. A list of users that
+            takes longer is not answered.
     """
 
     host: str = "127.0.0.1"
@@ -55,14 +52,9 @@ class ServeOptions:
         """Returns the token; None for none.
 
         Raises:
-            UserError: The file has none, or cannot be read.
+            UserError: The file or the variable has none, or the file cannot be read.
         """
-        if self.token_file is None:
-            return os.environ.get(TOKEN) or None
-        token = read_text(self.token_file, "pass a file with a token to --token-file").strip()
-        if not token or not token.isascii() or not token.isprintable():
-            raise UserError(f"{self.token_file} has no token: write one line of ASCII characters")
-        return token
+        return read_token(self.token_file)
 
 
 def serve(path: Path, options: ServeOptions) -> None:
@@ -98,13 +90,15 @@ def serve(path: Path, options: ServeOptions) -> None:
 
     token = options.token()
     supervisor = Supervisor(path, options.cache_dir, options.data, options.workers, work)
-    with _listen(options) as listening:
+    if options.convert_only:
         before = time.perf_counter()
         arrays = supervisor.prepare()
+        print_line(f"{arrays}: the arrays of {find_export(path)}, {time.perf_counter() - before:.1f} s")
+        return
+    with _listen(options) as listening:
+        before = time.perf_counter()
+        arrays = supervisor.prepare(listening)
         seconds = time.perf_counter() - before
-        if options.convert_only:
-            print_line(f"{arrays}: the arrays of {find_export(path)}, {seconds:.1f} s")
-            return
         snapshot = Snapshot(arrays)
         host, port = listening.getsockname()[:2]
         size = f"{len(snapshot.movies):,} movies, {len(snapshot.users):,} users, {snapshot.mapped_bytes / 1e6:,.0f} MB"

@@ -17,7 +17,7 @@ from gnnrec.inference.score_bounds import ScoreBounds
 from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.vector_source import UserBlock
 from gnnrec.serving.convert import BOUNDS, FEATURES, FORMAT_VERSION, SERVED, TURN, is_converted
-from gnnrec.serving.errors import RequestError
+from gnnrec.serving.errors import RequestError, shortened
 from gnnrec.serving.index import MovieIndex, open_index
 from gnnrec.serving.movie_table import MovieTable
 from gnnrec.serving.tables import IdTable, map_array
@@ -81,6 +81,10 @@ class Snapshot:
         stored = {name: f"rated.{name}" for name in names if f"rated.{name}.npy" in self._arrays}
         self.rated = StoredRatings(**{name: self._map(file) for name, file in stored.items()})
         self.scoring = self._scoring()
+        # All arrays are open from now on: the directory may be removed while the snapshot answers.
+        self._features = self._map(FEATURES) if f"{FEATURES}.npy" in self._arrays else None
+        bounded = f"{BOUNDS}.npy" in self._arrays
+        self._bounds = ScoreBounds(self._map(TURN), self._map(BOUNDS)) if bounded else None
         self._rankers: dict[OrderBy | None, MovieRanker] = {}
 
     def _map(self, name: str) -> np.ndarray:
@@ -107,7 +111,7 @@ class Snapshot:
 
     def user_features(self, row: int) -> np.ndarray | None:
         """Returns the features of a known user, float32 ``[columns]``; None without."""
-        return self._map(FEATURES)[row] if f"{FEATURES}.npy" in self._arrays else None
+        return None if self._features is None else self._features[row]
 
     @cached_property
     def index(self) -> MovieIndex | None:
@@ -133,18 +137,12 @@ class Snapshot:
         if order_by not in self._rankers:
             try:
                 order = list_order(self.scoring, order_by)
-                bounds = self._bounds() if order.first.movies.shape[1] == self.scoring.movies.shape[1] else None
+                bounds = self._bounds if order.first.movies.shape[1] == self.scoring.movies.shape[1] else None
                 self._rankers[order_by] = MovieRanker(order, bounds)
             except UserError as error:
                 text = str(error).replace("--order-by", "order_by").replace("option", "parameter")
                 raise RequestError(400, text) from None
         return self._rankers[order_by]
-
-    def _bounds(self) -> ScoreBounds | None:
-        """Returns the bounds of scores over all columns; None where the converter found none that gain."""
-        if f"{BOUNDS}.npy" not in self._arrays:
-            return None
-        return ScoreBounds(self._map(TURN), self._map(BOUNDS))
 
     def find_user(self, user: str) -> int:
         """Returns the row of a known user.
@@ -154,9 +152,8 @@ class Snapshot:
         """
         row = self.users.find(user)
         if row is None:
-            shown = user if len(user) <= 60 else user[:57] + "..."
             examples = ", ".join(map(str, self.users.examples()))
-            raise RequestError(404, f"user {shown}: no user has this id (ids look like {examples})")
+            raise RequestError(404, f"user {shortened(user)}: no user has this id (ids look like {examples})")
         return row
 
     def user(self, row: int) -> UserBlock:

@@ -8,7 +8,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnnrec.errors import UserError
-from gnnrec.serving.convert import convert, remove_others
+from gnnrec.serving.attempts import Attempts
+from gnnrec.serving.convert import convert, is_converted, remove_old
 from gnnrec.serving.live import PERIOD, WatchedPointer, find_export, signature
 from gnnrec.utils import files
 from gnnrec.utils.log import logger
@@ -54,15 +54,24 @@ class Supervisor:
         self._count, self._workers, self._due = workers, dict[int, float](), [0.0] * workers
         self._conversion: tuple[multiprocessing.process.BaseProcess, Connection] | None = None
         self._arrays: list[Path] = []
-        self._seen: tuple[str, int, int] | None = None
+        self._attempts, self._retry = Attempts(), 0.0
+        self._listening: socket.socket | None = None
+        self._pointed = ""
 
-    def prepare(self) -> Path:
+    def prepare(self, listening: socket.socket | None = None) -> Path:
         """Converts the export, in a process of its own, so that its memory is free again; returns the arrays.
+
+        Args:
+            listening: The socket, which conversions close.
 
         Raises:
             UserError: There is no complete export, or it is damaged.
         """
-        self._begin_conversion()
+        self._listening = listening
+        try:
+            self._begin_conversion()
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be converted ({files.error_text(error)}): make room") from None
         return self._end_conversion()
 
     def run(self, listening: socket.socket) -> None:
@@ -74,7 +83,6 @@ class Supervisor:
         with tempfile.TemporaryDirectory(prefix="gnnrec-serve-") as folder:
             pointer = Path(folder) / "current.json"
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-            self._point(pointer)
             previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             try:
                 self._supervise(listening, pointer)
@@ -83,27 +91,46 @@ class Supervisor:
                 signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
     def _supervise(self, listening: socket.socket, pointer: Path) -> None:
-        while True:
-            now = time.monotonic()
-            while len(self._workers) < self._count and self._due[0] <= now:
-                self._due.pop(0)
-                self._workers[self._fork(listening, pointer)] = now
+        received = None
+        while received is None or received.si_signo not in _STOPS:
+            self._go_on(listening, pointer)
             received = signal.sigtimedwait(_SIGNALS, PERIOD)
-            if received is not None and received.si_signo in _STOPS:
-                return
-            self._reap()
-            self._look_for_another(pointer)
+
+    def _go_on(self, listening: socket.socket, pointer: Path) -> None:
+        """Does what is due: looks for lost workers and another export, and starts workers."""
+        self._reap()
+        self._look_for_another()
+        if self._retry > time.monotonic():
+            return
+        try:
+            self._point(pointer)
+            self._start_workers(listening, pointer)
+        except Exception as error:  # no memory for another process, a full disk: the workers that live go on
+            self._retry = time.monotonic() + _PAUSE
+            logger.warning(f"workers are started later ({type(error).__name__}: {error})")
+
+    def _start_workers(self, listening: socket.socket, pointer: Path) -> None:
+        """Starts the workers that are missing; arrays that were removed are written again before."""
+        now = time.monotonic()
+        if len(self._workers) == self._count or self._due[0] > now:
+            return
+        if not is_converted(self._arrays[-1]):
+            if self._attempts.forget():
+                logger.warning(f"{self._arrays[-1]} is gone: workers are started when it is written again")
+            return
+        while len(self._workers) < self._count and self._due[0] <= now:
+            worker = self._fork(listening, pointer)
+            self._workers[worker] = now
+            self._due.pop(0)
 
     def _fork(self, listening: socket.socket, pointer: Path) -> int:
+        parent = os.getpid()
         process = os.fork()
         if process:
             return process
         status = 1
         try:
-            _end_with_parent()
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            _become_child(parent)
             self._work(listening, WatchedPointer(pointer))
             status = 0
         except UserError as error:
@@ -124,58 +151,58 @@ class Supervisor:
             self._due.sort()
             logger.warning(f"worker {process} ended and is replaced")
 
-    def _look_for_another(self, pointer: Path) -> None:
-        if self._conversion is None:
-            now = signature(self._path)
-            if now is not None and now != self._seen:
-                self._begin_conversion()
-        elif self._conversion[1].poll() or not self._conversion[0].is_alive():
-            try:
+    def _look_for_another(self) -> None:
+        """Begins or ends a conversion; one that fails is tried again later."""
+        try:
+            if self._conversion is None:
+                if self._attempts.due(signature(self._path)):
+                    self._begin_conversion()
+            elif self._conversion[1].poll() or not self._conversion[0].is_alive():
                 before = self._arrays[-1]
-                arrays = self._end_conversion()
-            except UserError as error:
-                logger.warning(f"the new export is not served: {error}")
-                return
-            if arrays != before:
-                self._point(pointer)
-                self._remove_old()
-                logger.info(f"serving {find_export(self._path)} now")
-
-    def _remove_old(self) -> None:
-        """Removes the arrays of all exports but the last two. Others in ``--cache-dir`` may be of other services."""
-        kept = self._arrays[-2:]
-        if self._cache is None:
-            remove_others(kept)
-        for path in set(self._arrays) - set(kept):
-            shutil.rmtree(path, ignore_errors=True)
-        self._arrays = kept
+                if self._end_conversion() != before:
+                    self._arrays = remove_old(self._arrays, self._cache)
+                    logger.info(f"another export of {self._path} is served now")
+        except Exception as error:
+            logger.warning(f"the new export is not served: {error or type(error).__name__}")
 
     def _begin_conversion(self) -> None:
-        self._seen = signature(self._path)
-        context = multiprocessing.get_context("fork")
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(
-            target=_convert, args=(sender, self._path, self._cache, self._data), name="conversion", daemon=True
-        )
-        process.start()
-        sender.close()
+        self._attempts.begin(signature(self._path))
+        try:
+            context = multiprocessing.get_context("fork")
+            receiver, sender = context.Pipe(duplex=False)
+            with sender:
+                arguments = os.getpid(), self._listening, sender, self._path, self._cache, self._data
+                process = context.Process(target=_convert, args=arguments, name="conversion", daemon=True)
+                process.start()
+        except OSError:
+            self._attempts.fail()
+            raise
         self._conversion = process, receiver
 
     def _end_conversion(self) -> Path:
+        assert self._conversion is not None
         process, receiver = self._conversion
         self._conversion = None
         try:
             succeeded, text = receiver.recv()
-        except EOFError:
+        except (EOFError, OSError):
             succeeded, text = False, f"converting {self._path} was killed: make room in memory and start again"
+        receiver.close()
         process.join()
         if not succeeded:
+            self._attempts.fail()
             raise UserError(text)
+        self._attempts.succeed()
         self._arrays.append(Path(text))
         return self._arrays[-1]
 
     def _point(self, pointer: Path) -> None:
-        files.write_text(pointer, json.dumps({"arrays": str(self._arrays[-1])}))
+        """Writes the file that workers look at, if it is of another export or was removed, as from /tmp after days."""
+        content = json.dumps({"arrays": str(self._arrays[-1]), "refused": self._attempts.refused})
+        if content != self._pointed or not pointer.exists():
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            files.write_text(pointer, content)
+            self._pointed = content
 
     def _stop(self) -> None:
         """Asks the workers to stop, and ends those that do not."""
@@ -193,8 +220,17 @@ class Supervisor:
             self._conversion[0].kill()
 
 
-def _convert(sender: Connection, path: Path, cache: Path | None, data: Path | None) -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+def _convert(
+    parent: int,
+    listening: socket.socket | None,
+    sender: Connection,
+    path: Path,
+    cache: Path | None,
+    data: Path | None,
+) -> None:
+    if listening is not None:
+        listening.close()  # the port is free as soon as the service has ended
+    _become_child(parent)
     os.nice(10)  # workers answer meanwhile
     try:
         sender.send((True, str(convert(find_export(path), cache, data))))
@@ -205,10 +241,15 @@ def _convert(sender: Connection, path: Path, cache: Path | None, data: Path | No
         sender.send((False, f"{path} cannot be converted ({type(error).__name__}: {error}): export again"))
 
 
-def _end_with_parent() -> None:
-    """Asks Linux for SIGTERM when the parent ends, even if it is killed."""
+def _become_child(parent: int) -> None:
+    """Takes signals as a new process does, and asks Linux for SIGTERM when the parent ends, even if it is killed."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
 
 
 def _leave(status: int) -> NoReturn:

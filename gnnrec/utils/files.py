@@ -64,7 +64,7 @@ def complete_directory(target: Path, overwrite: bool = False, mark: str | None =
     check_replaceable(target, overwrite, mark)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
+        remove_leftovers(target.parent, glob.escape(target.name))
         temporary = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
         temporary.mkdir()
     except OSError as error:
@@ -109,7 +109,7 @@ def complete_file(target: Path, overwrite: bool = False) -> Iterator[Path]:
     temporary = target.parent / f".{target.name}.tmp-{uuid.uuid4().hex[:8]}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target)
+        remove_leftovers(target.parent, glob.escape(target.name))
         temporary.touch()
         with _locked(temporary):
             yield temporary
@@ -131,10 +131,15 @@ def check_replaceable_file(target: Path, overwrite: bool) -> None:
         raise UserError(f"{target} exists already: choose another file or pass --overwrite")
 
 
-def _remove_leftovers(target: Path) -> None:
-    """Removes temporary results of killed writers. The kernel released their locks; live writers hold theirs."""
-    for leftover in glob.glob(f".{glob.escape(target.name)}.tmp-*", root_dir=target.parent):
-        path = target.parent / leftover
+def remove_leftovers(place: Path, names: str = "*") -> None:
+    """Removes temporary results of killed writers. The kernel released their locks; live writers hold theirs.
+
+    Args:
+        place: Directory of the results.
+        names: Pattern of their names.
+    """
+    for leftover in glob.glob(f".{names}.tmp-*", root_dir=place):
+        path = place / leftover
         with _locked(path) as acquired:
             if acquired and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -153,6 +158,22 @@ def _locked(path: Path) -> Iterator[bool]:
         except OSError:
             acquired = False
         yield acquired
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked_directory(path: Path) -> Iterator[None]:
+    """Creates a directory and locks it; waits while another process has locked it.
+
+    On a file system without locks it is not locked.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
 

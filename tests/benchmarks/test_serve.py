@@ -17,10 +17,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 class Misbehaving:
-    """Answers every third connection's requests with an error, closes every fifth one, and waits before each answer."""
+    """Answers every third request with an error, closes at every fifth one, and waits before each answer.
 
-    def __init__(self, seconds: float):
+    Args:
+        seconds: Seconds to wait.
+        well: Misbehave in no other way than by waiting.
+    """
+
+    def __init__(self, seconds: float, well: bool = False):
         self.listening, self.seconds, self.served = socket.create_server(("127.0.0.1", 0)), seconds, 0
+        self.well, self.shares = well, list[int]()
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -32,12 +38,15 @@ class Misbehaving:
             threading.Thread(target=self._serve, args=(self.listening.accept()[0],), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        share = len(self.shares)
+        self.shares.append(0)
         while connection.recv(65536):
             self.served += 1
-            if self.served % 5 == 0:
+            self.shares[share] += 1
+            if self.served % 5 == 0 and not self.well:
                 return connection.close()
             time.sleep(self.seconds)
-            status = b"500 No" if self.served % 3 == 0 else b"200 OK"
+            status = b"500 No" if self.served % 3 == 0 and not self.well else b"200 OK"
             connection.sendall(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\n\r\nok")
 
 
@@ -47,6 +56,26 @@ def test_failures_are_counted_and_retried():
     assert (once.failed, len(once.latencies), once.retried) == (28, 32, 0)  # of 60 in a row: 12 closed, 16 errors more
     more = http_load.saturating(server.port, [http_load.get("/")] * 60, 1, http_load.is_error, retries=5)
     assert more.failed == 0 and len(more.latencies) == 60 and more.retried > 20
+
+
+@pytest.mark.parametrize("rate", [None, 1000.0])
+def test_connections_take_turns(rate):
+    """Every connection has its share of the requests, one at a time, in the order of the requests."""
+    server = Misbehaving(0, well=True)
+    requests = [http_load.get(f"/{number}") for number in range(200)]
+    bodies: dict[int, bytes] = {}
+
+    def check(number: int, status: int, body: bytes) -> bool:
+        bodies[number] = body
+        return status != 200
+
+    if rate is None:
+        found = http_load.saturating(server.port, requests, 4, check)
+    else:
+        found = http_load.steady(server.port, requests, rate, check, connections=4)
+    assert found.failed == 0 and len(found.latencies) == len(bodies) == 200 == server.served
+    assert all(bodies[number] == b"ok" for number in range(200))
+    assert len(server.shares) >= 4 and sorted(server.shares)[-4] >= 20
 
 
 def test_latencies_count_from_when_a_request_was_due():

@@ -59,7 +59,7 @@ def ask_all(app: Any, questions: Sequence[Question]) -> list[Answer]:
     """Asks several questions at the same time."""
 
     async def ask() -> list[Answer]:
-        return await asyncio.gather(*(_ask(app, question) for question in questions))
+        return await asyncio.gather(*(asked(app, question) for question in questions))
 
     return asyncio.run(ask())
 
@@ -69,7 +69,8 @@ def ask(app: Any, question: Question) -> Answer:
     return ask_all(app, [question])[0]
 
 
-async def _ask(app: Any, question: Question) -> Answer:
+async def asked(app: Any, question: Question) -> Answer:
+    """Asks one question in the running event loop."""
     path, _, query = question.path.partition("?")
     body = question.body
     if body is not None and not isinstance(body, bytes):

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import time
+from typing import Any
 
 import pytest
 
 from benchmarks.serve_fuzz import random_request
+from gnnrec.errors import UserError
 from gnnrec.serving.app import Limits, ServingApp
-from tests.serving.client import Answer, Question, ask, ask_all, get
+from gnnrec.serving.serve import ServeOptions
+from gnnrec.serving.tokens import TOKEN
+from tests.serving.client import Answer, Question, ask, ask_all, asked, get
+
+_BEARER = (("authorization", "Bearer secret"),)
 
 
 def refused(app, question: Question) -> tuple[int, str]:
@@ -53,6 +61,10 @@ def check_error(answer: Answer) -> None:
         (Question("/recommend", {"user": 7, "users": []}), 400, "not user and users"),
         (Question("/recommend", {"users": []}), 400, "users: send a list of objects"),
         (Question("/recommend", {"users": [3]}), 400, "ratings: send a list of objects"),
+        (Question("/recommend", {"users": [{"user": 7, "ratings": [[2, 3]]}]}), 400, "both user and"),
+        (Question("/recommend", {"users": [{"user": 7, "top": 3}]}), 400, "users: top is no entry of a user"),
+        (Question("/recommend?top=3", {"user": 7}), 400, "a POST takes all parameters from its body"),
+        (Question("/score?movie=2", {"user": 7, "movie": [2]}), 400, "a POST takes all parameters from its body"),
         (Question("/recommend", {"user": True}), 400, "user True: send an id"),
         (Question("/recommend", {"user": 7, "genre": "Drama"}), 400, "genre Drama: send a list"),
         (Question("/recommend", {"ratings": [[2, 3]]}), 400, "ratings: [2, 3] is no object such as"),
@@ -88,6 +100,52 @@ def test_too_many_requests_at_a_time_are_told_so(app):
     assert ask(busy, get("/recommend", user=7)).status == 200
 
 
+def test_a_request_whose_answer_is_not_taken_counts_as_one_at_a_time(app):
+    busy = limited(app, requests=1)
+
+    async def taken_late() -> tuple[int, int]:
+        late, statuses = asyncio.Event(), []
+
+        async def send(message: dict) -> None:
+            await late.wait()
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": b""}
+
+        scope = {"type": "http", "path": "/health", "method": "GET", "query_string": b"", "headers": []}
+        first = asyncio.ensure_future(busy(scope, receive, send))
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            statuses.append((await asked(busy, get("/recommend", user=7))).status)
+            late.set()
+            await first
+        return statuses[0], statuses[1]
+
+    assert asyncio.run(taken_late()) == (503, 200)
+
+
+def test_many_users_leave_room_for_others_and_end_in_time(app, dataset, monkeypatch):
+    order, users = [], [{"user": user} for user in dataset.users["user"][:6].tolist()]
+
+    def slow(*arguments: object) -> dict:
+        time.sleep(0.02)
+        order.append("user")
+        return {}
+
+    async def ask_both() -> None:
+        many = asyncio.ensure_future(asked(app, Question("/recommend", {"users": users})))
+        await asyncio.sleep(0)
+        assert (await asked(app, get("/health"))).status == 200
+        order.append("health")
+        assert len((await many).json["users"]) == 6
+
+    monkeypatch.setattr("gnnrec.serving.app.list_answer", slow)
+    asyncio.run(ask_both())
+    assert order.index("health") < 6
+    answer = ask(limited(app, seconds=0.05), Question("/recommend", {"users": users}))
+    assert answer.status == 503 and "ask for fewer users" in answer.json["error"]
+
+
 def test_a_token_is_asked_for(app):
     guarded = limited(app, token="secret")
     for header in ((), (("authorization", "Bearer wrong"),), (("authorization", "secret"),)):
@@ -97,6 +155,28 @@ def test_a_token_is_asked_for(app):
     answer = ask(guarded, Question("/recommend?user=7", headers=(("Authorization", "Bearer secret"),)))
     assert answer.status == 200
     assert ask(guarded, get("/health")).status == ask(guarded, get("/")).status == 200
+    assert "export" not in ask(guarded, get("/health")).json
+    for open_to_it in (ask(app, get("/health")), ask(guarded, Question("/health", headers=_BEARER))):
+        assert open_to_it.json["export"] == app.live.current.place
+    assert ask(guarded, Question("/metrics", headers=(("authorization", "Bearer s\xe9cret"),))).status == 401
+
+
+@pytest.mark.parametrize("token", ["", " \n", "two\nlines", "s\xe9cret"])
+def test_a_token_that_no_request_can_carry_is_refused(app, token, monkeypatch, tmp_path):
+    monkeypatch.setenv(TOKEN, token)
+    (tmp_path / "token").write_text(token)
+    for options, place in ((ServeOptions(), TOKEN), (ServeOptions(token_file=tmp_path / "token"), str(tmp_path))):
+        with pytest.raises(UserError, match=f"{place}.* has no token: write one line of ASCII characters"):
+            options.token()
+    with pytest.raises(UserError, match="token has no token"):
+        limited(app, token=token)
+
+
+def test_a_token_of_the_environment_has_no_space_around_it(monkeypatch):
+    monkeypatch.setenv(TOKEN, "secret\n")
+    assert ServeOptions().token() == "secret"
+    monkeypatch.delenv(TOKEN)
+    assert ServeOptions().token() is None
 
 
 @pytest.mark.slow
@@ -127,6 +207,35 @@ def test_the_description_has_all_routes_and_parameters(app):
     assert "security" not in described
     token = (("authorization", "Bearer t"),)
     assert ask(limited(app, token="t"), Question("/openapi.json", headers=token)).json["security"] == [{"token": []}]
+
+
+def check_schema(value: Any, schema: dict, schemas: dict) -> None:
+    """Compares a value with a schema that names all of its entries."""
+    schema = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    kinds = {dict: "object", list: "array", str: "string", int: "integer", float: "number", bool: "boolean"}
+    wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    assert kinds.get(type(value), "null") in wanted
+    if isinstance(value, dict) and "properties" in schema:
+        assert set(schema["required"]) <= set(value) <= set(schema["properties"])
+        for name, each in value.items():
+            check_schema(each, schema["properties"][name], schemas)
+    for each in value if isinstance(value, list) else ():
+        check_schema(each, schema["items"], schemas)
+
+
+def test_answers_have_the_shape_that_is_described(app):
+    described = ask(app, get("/openapi.json")).json
+    schemas, users = described["components"]["schemas"], {"users": [{"user": 7}, {"user": 10}]}
+    for question in (
+        get("/recommend", user=7), Question("/recommend", users), Question("/recommend", {"user": 7}),
+        get("/similar", movie=2), get("/score", user=7, movie=2), get("/search", q="film"), get("/health"),
+    ):  # fmt: skip
+        answer, path = ask(app, question), question.path.partition("?")[0]
+        responses = described["paths"][path]["get" if question.body is None else "post"]["responses"]
+        assert answer.status == 200 and set(responses) == {"200", "4XX", "5XX"}
+        schema = responses["200"]["content"]["application/json"]["schema"]
+        choices = schema.get("oneOf", [schema])
+        check_schema(answer.json, choices[-1 if "users" in answer.json else 0], schemas)
 
 
 def test_metrics_count_requests_by_route_and_status(export):

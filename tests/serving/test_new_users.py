@@ -11,6 +11,7 @@ import pytest
 import gnnrec
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
+from gnnrec.serving import reasons
 from gnnrec.serving.app import ServingApp, create_app
 from gnnrec.training.run import train
 from tests.configs import make_config
@@ -93,6 +94,15 @@ def test_reasons_add_up_to_the_score_and_name_ratings_of_the_user(data, trained)
             )
 
 
+def test_reasons_of_too_many_ratings_are_refused(data, trained, monkeypatch):
+    known = data.users["user"].tolist()[3]
+    count = int(data.user_ptr[4] - data.user_ptr[3])
+    monkeypatch.setattr(reasons, "MOST_PARTS", 5 * count)
+    assert len(ask(trained, get("/recommend", user=known, top=5, why=1)).json["movies"]) == 5
+    answer = ask(trained, get("/recommend", user=known, top=6, why=1))
+    assert answer.status == 400 and "ask for at most" in answer.json["error"]
+
+
 def test_ratings_that_cannot_be_are_refused(trained):
     for ratings, status, says in (
         ([{"movie": 2, "rating": 9}], 400, "ratings: 9 is off the scale of 0.5 to 5"),
@@ -121,8 +131,8 @@ def test_exports_of_small_vectors_answer_like_the_command(run, data, tmp_path, d
         table = gnnrec.recommend(out, user, top=5, why=1)
         assert [movie["movie"] for movie in answer["movies"]] == table["movie"].tolist()
         assert [movie["score"] for movie in answer["movies"]] == table["score"].astype(float).tolist()
-        for movie, reasons in zip(answer["movies"], table["why"]):
-            assert movie["why"] == reasons
+        for movie, parts in zip(answer["movies"], table["why"]):
+            assert movie["why"] == parts
     table = new_ratings(data, 1)
     answer = ask(app, Question("/recommend", {"ratings": body(table), "top": 5})).json
     expected = gnnrec.recommend(out, int(table["userId"].iloc[0]), ratings=table, top=5)

@@ -15,7 +15,8 @@ from gnnrec.inference.pair_scores import PairScores
 from gnnrec.inference.recommend_filters import allowed_movies
 from gnnrec.inference.recommend_options import RecommendOptions
 from gnnrec.serving.app import create_app
-from gnnrec.serving.movie_table import Filters
+from gnnrec.serving.movie_filters import Filters
+from gnnrec.serving.tables import IdTable
 from tests.inference.made_export import KINDS, make_dataset
 from tests.inference.recommended import recommend
 from tests.serving.client import Question, ask, ask_all, get
@@ -121,6 +122,18 @@ def test_allowed_and_denied_movies(app):
     assert [movie["movie"] for movie in allowed] == [best[1], best[4]]
 
 
+def test_ids_of_a_request_are_looked_up_once_for_all_of_its_users(app, dataset, monkeypatch):
+    denied = [movie["movie"] for movie in ask(app, get("/recommend", user=7, top=3)).json["movies"]]
+    looked_up, find = [], IdTable.find
+    monkeypatch.setattr(IdTable, "find", lambda ids, text: looked_up.append(text) or find(ids, text))
+    users = [{"user": user} for user in dataset.users["user"][:5].tolist()]
+    answer = ask(app, Question("/recommend", {"users": users, "deny": denied})).json["users"]
+    assert len(looked_up) == len(users) + len(denied)
+    for user, listed in zip(users, answer):
+        assert listed["movies"] == ask(app, get("/recommend", deny=denied, **user)).json["movies"]
+        assert not {movie["movie"] for movie in listed["movies"]} & set(denied)
+
+
 def relevance_order(scores: np.ndarray, cosines: np.ndarray, diversity: float, top: int) -> list[int]:
     """Chooses movies by maximal marginal relevance, one by one, from its definition."""
     chosen: list[int] = []
@@ -133,6 +146,17 @@ def relevance_order(scores: np.ndarray, cosines: np.ndarray, diversity: float, t
         }
         chosen.append(max(worth, key=worth.__getitem__))
     return chosen
+
+
+def test_pages_of_a_diverse_list_are_cut_from_one_list(app, dataset):
+    user = int(dataset.users["user"][np.diff(dataset.user_ptr).argmin()])
+    whole = ask(app, get("/recommend", user=user, top=8, diversity=0.5)).json["movies"]
+    pages = [
+        ask(app, get("/recommend", user=user, top=1, page=page, diversity=0.5)).json["movies"] for page in range(1, 9)
+    ]
+    assert sum(pages, []) == whole and len({movie["movie"] for movie in whole}) == 8
+    plain = ask(app, get("/recommend", user=user, top=8)).json["movies"]
+    assert [movie["movie"] for movie in plain] != [movie["movie"] for movie in whole]
 
 
 @pytest.mark.parametrize("diversity", [0.2, 0.7, 1.0])

@@ -8,7 +8,6 @@ the score is a sum too. Vectors of movies are taken as given: what a movie owes 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,13 +33,12 @@ CONSTANTS = {
 class Names(Protocol):
     """Raw ids and titles of movies by row, as :class:`gnnrec.inference.movie_catalog.MovieCatalog` has them."""
 
-    @property
-    def movies(self) -> Any:
-        """Raw ids."""
+    def raw_id(self, row: int) -> int | str:
+        """Returns the raw id of a movie."""
 
     @property
-    def titles(self) -> Sequence[str]:
-        """Titles."""
+    def titles(self) -> Any:
+        """Titles, by row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +84,11 @@ class Reasons:
 
     def strongest(self, count: int) -> np.ndarray:
         """Returns the positions of the ratings that change the score most, strongest first; ties by row."""
-        return np.argsort(-np.abs(self.ratings), kind="stable")[:count]
+        strength = np.abs(self.ratings)
+        near = np.arange(len(strength))
+        if 0 < count < len(strength):  # sorting a few is much faster than sorting all
+            near = np.flatnonzero(strength >= np.partition(strength, -count)[-count])
+        return near[np.argsort(-strength[near], kind="stable")[:count]]
 
     def as_dict(self, names: Names, count: int) -> dict[str, Any]:
         """Returns the parts as numbers and text that JSON knows.
@@ -105,7 +107,7 @@ class Reasons:
         rows = self.rated.movie[chosen].tolist()
         ratings = [
             {
-                "movie": names.movies[row].as_py(),
+                "movie": names.raw_id(row),
                 "title": names.titles[row],
                 "rating": float(self.rated.rating[place]),
                 **self._sums(np.array([place])),
@@ -155,20 +157,15 @@ def explain(order: ListOrder, user: UserBlock, parts: UserParts, movies: np.ndar
     own = 0 if columns.start else (scoring if order.rating is None else order.rating).movies.shape[1]
     stored = user.vectors[0].astype(np.float64)
     bias = float(user.bias[0]) if order.adds_bias else 0.0
+    vectors, ratings = scoring.movies[movies].astype(np.float64), parts.ratings[:, columns]
+    of_messages, of_interest = vectors[:, :own] @ ratings[:, :own].T, vectors[:, own:] @ ratings[:, own:].T
+    others = np.stack([parts.own, parts.features, parts.constant, stored - parts.vector])[:, columns] @ vectors.T
+    names = ("own_row", "features", "constant", "rest")
     result = []
-    for row in movies.tolist():
-        movie = scoring.movies[row].astype(np.float64)
-        ratings = parts.ratings[:, columns]
-        constants = {
-            "offset": float(np.float32(scoring.offset)),
-            "user_bias": bias,
-            "movie_bias": float(scoring.bias[row]),
-            "own_row": float(parts.own[columns] @ movie),
-            "features": float(parts.features[columns] @ movie),
-            "constant": float(parts.constant[columns] @ movie),
-            "rest": float((stored - parts.vector)[columns] @ movie),
-        }
-        messages, interest = ratings[:, :own] @ movie[:own], ratings[:, own:] @ movie[own:]
+    for place, row in enumerate(movies.tolist()):
+        constants = {"offset": float(np.float32(scoring.offset)), "user_bias": bias}
+        constants |= {"movie_bias": float(scoring.bias[row]), **dict(zip(names, others[:, place].tolist()))}
+        messages, interest = of_messages[place], of_interest[place]
         whole = sum(constants.values()) + float(messages.sum() + interest.sum())
         clipped = whole if scoring.scale is None else float(np.clip(whole, *scoring.scale))
         result.append(
