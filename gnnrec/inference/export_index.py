@@ -74,8 +74,8 @@ def write_index(users: list[Path], movies: list[Path], read: VectorReader, path:
 def build_graph(vectors: np.ndarray) -> Any:
     """Returns an HNSW index for inner products, from which every vector can be found.
 
-    In a graph of inner products few links lead to short vectors, and none to many of them. So the graph is built with one
-    more column, which makes short vectors longer, and in which queries would be 0: then searches need it no more. A full
+    In a graph of inner products few links lead to short vectors, and none to many of them. So the graph is built with
+    one more column, which makes short vectors longer, and in which queries would be 0: searches do without it. A full
     column makes all vectors equally long (Bachrach et al., "Speeding up the Xbox recommender system using a euclidean
     transformation for inner-product spaces", RecSys 2014); half of its square finds more.
 
