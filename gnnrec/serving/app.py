@@ -149,11 +149,39 @@ class ServingApp:
 
     async def _one(self, snapshot: Snapshot, wanted: ListRequest, target: Target) -> dict[str, Any]:
         """Answers one user, together with others that ask at the same time where all movies are scored."""
-        near, ranker = find_near(snapshot, wanted, target), snapshot.ranker(wanted.order_by)
-        if near is not None or ranker.bounds is not None:
-            return list_answer(snapshot, wanted, target, near=near)
-        scores = await self._batcher.scores(ranker, target.user.vectors)
+        if (found := _without_all_scores(snapshot, wanted, target)) is not None:
+            return found
+        scores = await self._batcher.scores(snapshot.ranker(wanted.order_by), target.user.vectors)
         return list_answer(snapshot, wanted, target, scores)
+
+    def at_once(self, query: str) -> bytes | None:
+        """Returns the body of an answer to ``GET /recommend`` that needs no other request, and no error.
+
+        Requests that come here and not to :meth:`__call__` save a third of their time: no task, and no messages.
+
+        Args:
+            query: The query of the URL.
+
+        Returns:
+            The body, of status 200; None if the request has to be answered by :meth:`__call__`.
+        """
+        if self._token is not None or self._running >= self.limits.requests:
+            return None
+        self.live.watch()
+        started = time.perf_counter()
+        try:
+            user, wanted = user_and_list(parse_qsl(query, keep_blank_values=True))
+            if wanted.why or wanted.generation is not None:
+                return None
+            snapshot = self.live.current
+            found = _without_all_scores(snapshot, wanted, find_target(snapshot, user))
+        except (RequestError, UserError):
+            return None
+        if found is None:
+            return None
+        body = orjson.dumps({"generation": snapshot.generation} | found)
+        self._metrics.add("/recommend", 200, time.perf_counter() - started)
+        return body
 
     async def _similar(self, request: Request) -> Response:
         values = SIMILAR.of_query(_query(request))
@@ -201,6 +229,14 @@ class ServingApp:
 
     async def _page(self, request: Request) -> Response:
         return Response(_PAGE.read_bytes(), media_type="text/html")
+
+
+def _without_all_scores(snapshot: Snapshot, wanted: ListRequest, target: Target) -> dict[str, Any] | None:
+    """Answers one user by bounds or an index; returns None where all movies have to be scored."""
+    near = find_near(snapshot, wanted, target)
+    if near is None and snapshot.ranker(wanted.order_by).bounds is None:
+        return None
+    return list_answer(snapshot, wanted, target, near=near)
 
 
 def _query(request: Request) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from gnnrec.serving.http_protocol import limited_protocol, most_connections, uvicorn_options
+from gnnrec.serving.http_protocol import GatheredTransport, limited_protocol, most_connections, uvicorn_options
 
 #: Seconds of the limits, and seconds in which a connection has ended that is over one.
 LIMIT, ENDED = 0.1, 5.0
@@ -136,3 +136,51 @@ def test_more_connections_than_there_may_be_are_told_so():
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 408"] * 2 + [b"HTTP/1.1 503"]
     assert list(json.loads(answers[2].partition(b"\r\n\r\n")[2])) == ["error"]
     assert 1 <= most_connections() <= 10_000
+
+
+class Recorded:
+    """A transport that keeps what is sent through it."""
+
+    def __init__(self) -> None:
+        self.sent, self.ended, self.aborted = list[bytes](), list[str](), False
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def write_eof(self) -> None:
+        self.ended.append("eof")
+
+    def close(self) -> None:
+        self.ended.append("close")
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return 7
+
+    def is_closing(self) -> bool:
+        return bool(self.ended)
+
+
+def test_what_is_written_in_one_turn_is_sent_at_once():
+    async def run() -> None:
+        inner = Recorded()
+        gathered = GatheredTransport(inner, asyncio.get_running_loop())  # type: ignore[arg-type]
+        gathered.write(b"head ")
+        gathered.write(b"body")
+        assert not inner.sent and gathered.get_write_buffer_size() == 7 + 9 and not gathered.is_closing()
+        await asyncio.sleep(0)
+        assert inner.sent == [b"head body"] and gathered.get_write_buffer_size() == 7
+        gathered.write(b"more")
+        gathered.write_eof()
+        gathered.write(b"last")
+        gathered.close()
+        await asyncio.sleep(0)
+        assert inner.sent == [b"head body", b"more", b"last"] and inner.ended == ["eof", "close"]
+        gathered.write(b"never")
+        gathered.abort()
+        await asyncio.sleep(0)
+        assert inner.aborted and len(inner.sent) == 3
+
+    asyncio.run(run())
