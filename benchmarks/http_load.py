@@ -104,9 +104,8 @@ class _Pool:
         self._port, self._free = port, deque[_Pooled]()
 
     async def fill(self, count: int) -> None:
-        """Opens some connections."""
-        for _ in range(count):
-            self._free.append(await self._opened())
+        """Opens some connections at the same time: one after the other, one process may take all of them."""
+        self._free.extend(await asyncio.gather(*(self._opened() for _ in range(count))))
 
     async def ask(self, request: bytes, again: bool) -> tuple[int, bytes]:
         """Sends a request on a free connection, or on a new one, as those that failed before are.

@@ -14,6 +14,7 @@ from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.blocks import blocks
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
+from gnnrec.utils.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
@@ -124,9 +125,9 @@ def find_id(ids: pa.Array | pa.ChunkedArray, text: str) -> int | None:
 
         row = compute.index(ids, pa.scalar(text, ids.type)).as_py()
         return None if row < 0 else row
-    if not re.fullmatch(r"0|-?[1-9]\d{0,18}", text) or not -(2**63) <= int(text) < 2**63:
+    if (number := whole_number(text)) is None:
         return None
-    matches = np.flatnonzero(numbers(ids) == int(text))
+    matches = np.flatnonzero(numbers(ids) == number)
     return int(matches[0]) if len(matches) else None
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from gnnrec.inference.recommend_options import RecommendOptions
-
 #: Complete scores, rows of movies, -1 for none, and predicted ratings or None, all ``[users, n]``, best first.
 Lists = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
-def new_places(options: RecommendOptions) -> int | None:
-    """Returns the number of places of each list for new movies; None for no given number."""
-    return None if options.new_share is None else int(options.new_share * options.top + 0.5)
+def new_places(share: float | None, top: int) -> int | None:
+    """Returns the number of places of each list for new movies; None for no given number.
+
+    Args:
+        share: Their share of a list; None for no given one.
+        top: Movies of a list.
+    """
+    return None if share is None else int(share * top + 0.5)
 
 
 def split_by_news(allowed: np.ndarray | None, cold: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

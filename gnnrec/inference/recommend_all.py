@@ -115,7 +115,7 @@ class BestLists:
 
     def __init__(self, source: VectorSource, options: RecommendOptions, device: torch.device, order: ListOrder):
         self.source, self._top, self._order, self._new = source, options.top, order, None
-        known, places = allowed_movies(source, options), new_places(options)
+        known, places = allowed_movies(source, options), new_places(options.new_share, options.top)
         self.count = len(source.scoring.bias) if known is None else int(known.sum())
         if places is not None:
             known, new = split_by_news(known, source.cold)

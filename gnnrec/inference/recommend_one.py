@@ -80,7 +80,7 @@ def recommend_to_user(source: VectorSource, options: RecommendOptions) -> Ranked
     allowed = allowed_movies(source, options)
     candidates = np.ones(len(catalog.titles), dtype=bool) if allowed is None else allowed.copy()
     candidates[catalog.rated(row)] = False
-    places = new_places(options)
+    places = new_places(options.new_share, options.top)
     new = None if places is None else (source.cold, places)
     chosen, best, ratings = user_lists(MovieRanker(order), user, candidates, options.top, new)
     favorites = [f"{title} ({rating:g})" for title, rating in catalog.favorites(row, _FAVORITES)]

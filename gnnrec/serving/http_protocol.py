@@ -98,15 +98,16 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
         most: Connections at a time.
     """
     open_connections: set[LimitedProtocol] = set()
-    tick = min(seconds / 5, _TICK)
+    tick, timers = min(seconds / 5, _TICK), list[asyncio.TimerHandle]()
 
     def look_at_all(loop: asyncio.AbstractEventLoop) -> None:
         """Ends what is overdue. One timer for all connections costs less than some for each request."""
+        timers.clear()
         now = loop.time()
         for connection in list(open_connections):
             connection.end_if_overdue(now)
         if open_connections:
-            loop.call_later(tick, look_at_all, loop)
+            timers.append(loop.call_later(tick, look_at_all, loop))
 
     class LimitedProtocol(HttpToolsProtocol):
         """Closes connections whose requests do not arrive, or whose answers are not read."""
@@ -122,8 +123,8 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             transport = GatheredTransport(transport, self.loop)  # type: ignore[assignment]
             super().connection_made(transport)
-            if not open_connections:
-                self.loop.call_later(tick, look_at_all, self.loop)
+            if not timers:
+                timers.append(self.loop.call_later(tick, look_at_all, self.loop))
             open_connections.add(self)
             self._wait_for_head()
             if len(open_connections) > most:

@@ -30,7 +30,7 @@ class Filters:
 
 
 class MovieFilters:
-    """What movies are filtered by.
+    """Filters of all movies.
 
     Args:
         opened: Opens an array by name.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.inference.list_order import OrderBy
+from gnnrec.inference.new_share import new_places
 from gnnrec.serving.errors import RequestError
 from gnnrec.serving.movie_filters import Filters
 from gnnrec.serving.movie_table import MovieTable
@@ -88,8 +89,8 @@ class ListRequest:
 
     @property
     def new_places(self) -> int | None:
-        """Places of the list for new movies, as :func:`gnnrec.inference.new_share.new_places`; None for no number."""
-        return None if self.new_share is None else int(self.new_share * self.length + 0.5)
+        """Places of the list for new movies; None for no given number."""
+        return new_places(self.new_share, self.length)
 
 
 @dataclasses.dataclass(frozen=True)

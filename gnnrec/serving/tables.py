@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import UserError
+from gnnrec.utils.whole_numbers import whole_number
 
-_WHOLE = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
 #: Opens an array of a directory by the name of its file without the suffix.
 Opener = Callable[[str], np.ndarray]
 
@@ -123,10 +122,10 @@ class IdTable:
             place = first_place(len(ids), lambda place: ids.encoded(self._order[place]) >= wanted)
             found = place < len(ids) and ids.encoded(self._order[place]) == wanted
         else:
-            if not _WHOLE.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
+            if (number := whole_number(text)) is None:
                 return None
-            place = int(np.searchsorted(self._ascending, int(text)))
-            found = place < len(ids) and self._ascending[place] == int(text)
+            place = int(np.searchsorted(self._ascending, number))
+            found = place < len(ids) and self._ascending[place] == number
         return int(self._order[place]) if found else None
 
     def examples(self, count: int = 3) -> list[int | str]:

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks import http_load
 from benchmarks.serve import Bench
+from benchmarks.serve_million import write_million
+from gnnrec.serving.snapshot import Snapshot
 from tests.inference.made_export import make_dataset
 from tests.serving.float_export import make_float_export
 
@@ -93,3 +95,10 @@ def test_swaps_kills_and_random_requests(tmp_path):
     assert killed["killed_requests"] == 150 and killed["killed_failed"] == 0
     assert fuzzed["fuzzed_alive"] and sum(fuzzed["fuzzed_statuses"].values()) == fuzzed["fuzzed"] == 200
     assert fuzzed["fuzzed_statuses"]["5xx"] == 0
+
+
+def test_made_arrays_are_those_of_the_service(tmp_path):
+    snapshot = Snapshot(write_million(tmp_path / "export", 300, 20, 8))
+    rows = snapshot.movies.titles.search("movie 000012", 20)
+    assert rows == list(range(120, 130)) and snapshot.movies.describe(120) == {"movie": 120, "title": "movie 0000120"}
+    assert len(snapshot.movies) == 300 and snapshot.find_user("19") == 19

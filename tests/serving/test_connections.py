@@ -123,6 +123,20 @@ def test_pipelined_requests_are_answered_in_order_and_the_connection_stays():
     assert with_server(client, uvloop.new_event_loop, idle=ENDED).startswith(b"HTTP/1.1 200 OK")
 
 
+def test_connections_that_come_and_go_share_one_timer():
+    async def client(host: str, port: int) -> int:
+        for _ in range(20):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b"{}")
+            writer.close()
+            await asyncio.sleep(0.001)
+        timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+        return sum("look_at_all" in repr(timer) for timer in timers if not timer.cancelled())
+
+    assert with_server(client, asyncio.new_event_loop, seconds=ENDED) <= 1
+
+
 def test_more_connections_than_there_may_be_are_told_so():
     async def client(host: str, port: int) -> list[bytes]:
         streams = [await asyncio.open_connection(host, port) for _ in range(3)]
