@@ -73,19 +73,14 @@ def load_store(directory: Path, options: StoreOptions) -> dict:
     place = f"{shown(options.to)} ({options.name})"
     source = ExportRows(directory, options.data, options.new_movies)
     with opened_store(options.to, options.name) as store:
-        state = read_state(store, place)
-        if source.is_delta and state is not None:
-            source.new_movies = state["new_movies"]
-            source.data = options.data or Path(state["data"])
         started = time.perf_counter()
-        loaded = load(store, source, place, options.new_movies, options.overwrite)
+        loaded = load(store, source, place, options.overwrite)
         seconds = time.perf_counter() - started
         result = {"version": store.version, "load_s": round(seconds, 2)}
         words = [f"{place}: {directory} loaded in {seconds:.1f} s" if loaded else f"{place}: already holds {directory}"]
         if not source.is_delta:
             state = read_state(store, place)
             assert state is not None
-            source.new_movies = state["new_movies"]
             result["recall"], users = choose_width(store, source)
             store.write_state(state | {"width": store.width})
             words.append(f"recall@{TOP} {result['recall']:.4f} for {users:,} users")

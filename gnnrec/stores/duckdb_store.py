@@ -45,8 +45,7 @@ class DuckDB:
 
     def read_state(self) -> State | None:
         """Reads the state."""
-        tables = {name for (name,) in self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if f"{self._name}_state" not in tables:
+        if f"{self._name}_state" not in self._tables():
             return None
         row = self._connection.execute(f"SELECT state FROM {self._name}_state").fetchone()
         return None if row is None else json.loads(row[0])
@@ -55,6 +54,10 @@ class DuckDB:
         """Replaces the state."""
         with self._transaction():
             self._keep(state)
+
+    def occupied(self) -> bool:
+        """Returns whether there are such tables."""
+        return any(f"{self._name}_{kind}" in self._tables() for kind in KINDS)
 
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
@@ -114,6 +117,14 @@ class DuckDB:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
+
+    def _tables(self) -> set[str]:
+        """Names of tables and views, of which DuckDB does not replace one by the other."""
+        names = self._connection.execute(
+            "SELECT table_name FROM information_schema.tables"
+            " WHERE table_catalog = current_database() AND table_schema = current_schema()"
+        )
+        return {name for (name,) in names.fetchall()}
 
     def _keep(self, state: State) -> None:
         self._connection.execute(f"CREATE OR REPLACE TABLE {self._name}_state (state VARCHAR)")

@@ -66,6 +66,11 @@ class ExportRows:
         return self.stored.manifest["export"] if self.is_delta else self.stored.fingerprint
 
     @property
+    def key(self) -> list[str | None]:
+        """Kind and parent: with :attr:`generation`, equal for two sources with the same steps."""
+        return ["delta", self.stored.manifest["parent"]] if self.is_delta else ["export", None]
+
+    @property
     def offset(self) -> float:
         """The constant of all scores."""
         return self.stored.manifest["offset"]

@@ -54,9 +54,12 @@ class FaissStore:
         """Replaces the state."""
         files.write_text(self._file("state", "json"), json.dumps(state))
 
+    def occupied(self) -> bool:
+        """Returns whether there are such files."""
+        return any(self._file(kind, suffix).exists() for kind in KINDS for suffix in ("faiss", "parquet"))
+
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty indexes."""
-        self._file("state", "json").unlink(missing_ok=True)
         for kind in KINDS:
             self._indexes[kind] = self._faiss.IndexIDMap2(self._faiss.IndexFlatIP(layout.dim))
             self._tables[kind] = {}

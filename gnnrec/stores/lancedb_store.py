@@ -52,6 +52,10 @@ class LanceStore:
         table = pa.table({"state": [json.dumps(state)]})
         self._make("state", table)
 
+    def occupied(self) -> bool:
+        """Returns whether there are such tables."""
+        return any(f"{self._name}_{kind}" in self._tables() for kind in KINDS)
+
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
         for kind in KINDS:

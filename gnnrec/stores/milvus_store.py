@@ -58,6 +58,10 @@ class Milvus:
         row = {"id": 0, "embedding": [0.0, 0.0], "state": json.dumps(state)}
         self._client.upsert(f"{self._name}_state", [row])
 
+    def occupied(self) -> bool:
+        """Returns whether there are such collections."""
+        return any(self._client.has_collection(f"{self._name}_{kind}") for kind in KINDS)
+
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty collections."""
         for kind in KINDS:

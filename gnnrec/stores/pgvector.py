@@ -65,7 +65,7 @@ class PgVector:
 
     def read_state(self) -> State | None:
         """Reads the state."""
-        if self._execute("SELECT to_regclass(%s)", f"{self._name}_state").fetchone()[0] is None:
+        if not self._has("state"):
             return None
         row = self._execute(f"SELECT state FROM {self._name}_state").fetchone()
         return None if row is None else row[0]
@@ -76,6 +76,10 @@ class PgVector:
             self._execute(f"CREATE TABLE IF NOT EXISTS {self._name}_state (state jsonb)")
             self._execute(f"DELETE FROM {self._name}_state")
             self._execute(f"INSERT INTO {self._name}_state VALUES (%s::jsonb)", json.dumps(state))
+
+    def occupied(self) -> bool:
+        """Returns whether there are such tables."""
+        return any(self._has(kind) for kind in KINDS)
 
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
@@ -160,6 +164,9 @@ class PgVector:
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()
+
+    def _has(self, kind: str) -> bool:
+        return self._execute("SELECT to_regclass(%s)", f"{self._name}_{kind}").fetchone()[0] is not None
 
     @property
     def _index(self) -> str:

@@ -62,10 +62,13 @@ class QdrantEdge:
             shard.flush()
         files.write_text(self._state_file, json.dumps(state))
 
+    def occupied(self) -> bool:
+        """Returns whether there are such directories."""
+        return any(self._folder(kind).exists() for kind in KINDS)
+
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty shards, and an index of genres, which the graph takes into account as it is built."""
         edge = self._edge
-        self._state_file.unlink(missing_ok=True)
         self.close()
         hnsw = edge.HnswIndexConfig(m=LINKS, ef_construct=BUILD_WIDTH, full_scan_threshold=_SCAN)
         for kind in KINDS:

@@ -59,6 +59,10 @@ class Qdrant:
         batch = self._models.Batch(ids=[0], vectors=[[1.0]], payloads=[{"state": json.dumps(state)}])
         self._client.upsert(f"{self._name}_state", batch, wait=True)
 
+    def occupied(self) -> bool:
+        """Returns whether there are such collections."""
+        return any(self._client.collection_exists(f"{self._name}_{kind}") for kind in KINDS)
+
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty collections, and an index of genres, which the graph takes into account as it is built."""
         for kind in KINDS:

@@ -125,8 +125,11 @@ class VectorStore(Protocol):
     def write_state(self, state: State) -> None:
         """Replaces the state."""
 
+    def occupied(self) -> bool:
+        """Returns whether there are tables of users or movies under this name, whoever made them."""
+
     def create(self, layout: StoreLayout, state: State) -> None:
-        """Makes empty tables, in the place of earlier ones of the same name."""
+        """Makes empty tables, in the place of earlier ones of the same name; repeated if it was interrupted."""
 
     def upsert(self, rows: NodeRows, state: State) -> None:
         """Writes rows, in the place of those with the same ids."""
