@@ -7,20 +7,18 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import FORMAT, MANIFEST
+from gnnrec.inference.export_directory import FORMAT, MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.delta import open_delta, removed_ids
 from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_columns, read_ids
 from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.stores.store import KINDS, Kind, NodeRows, StoreLayout
 from gnnrec.utils.stored import irregularity, read_json
-
-#: Titles and genres of movies that are in no dataset, in an export.
-_NEW_MOVIES = "new_movies.parquet"
 
 
 class ExportRows:
@@ -158,7 +156,11 @@ class ExportRows:
                     f"{self.directory} does not say where its dataset is"
                 )  # fmt: skip
                 raise UserError(f"{missing}: pass the dataset with titles and genres with --data")
-            new = pq.read_table(self.directory / _NEW_MOVIES) if _NEW_MOVIES in self.stored.manifest["files"] else None
-            catalog = MovieCatalog(PreparedDataset(self.data), new=new)
+            dataset, new = PreparedDataset(self.data), None
+            if NEW_MOVIES_FILE in self.stored.manifest["files"]:
+                new = pq.read_table(self.directory / NEW_MOVIES_FILE)
+                known = pc.is_in(new["movie"], value_set=dataset.table("movies")["movie"].combine_chunks())
+                new = new.filter(pc.invert(known))  # a dataset that has grown since may have some of them
+            catalog = MovieCatalog(dataset, new=new)
             self._catalog = pd.Index(catalog.movies.to_pandas()), catalog
         return self._catalog

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
+from gnnrec.inference.export_vectors import read_manifest
+from gnnrec.inference.generations.delta import write_delta
+from gnnrec.inference.generations.stored_rows import StoredRows
 from gnnrec.stores.commands import QueryOptions, StoreOptions, load_store, query_store
 from gnnrec.stores.export_rows import ExportRows
 from gnnrec.stores.loading import load
 from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.store import NodeRows, StoreLayout
+from gnnrec.utils.files import sha256
 from tests.stores.conftest import EMBEDDED
 from tests.stores.generations import check_content
 
@@ -91,6 +102,42 @@ def test_new_movies_cannot_be_switched_during_or_after_a_load(generations, tmp_p
     with pytest.raises(UserError, match="loaded with --new-movies"):
         load_store(export, StoreOptions(to=address))
     check_content(address, "gnnrec", generations, 0)
+
+
+def with_new_movies(export: Path, out: Path, dataset: PreparedDataset) -> Path:
+    """Copies an export as one whose dataset lacks its last movies."""
+    shutil.copytree(export, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    ids = pq.read_table(out / "movies")["movie"].to_pandas()
+    new = ids[~ids.isin(dataset.movies["movie"])]
+    table = pa.table({"row": new.index, "movie": new, "title": [f"New {movie}" for movie in new]})
+    pq.write_table(table.append_column("genres", pa.array(["War"] * len(new))), out / "new_movies.parquet")
+    entry = {"bytes": (out / "new_movies.parquet").stat().st_size, "sha256": sha256(out / "new_movies.parquet")}
+    manifest["files"] |= {"new_movies.parquet": entry}
+    manifest |= {"new_movies": len(new), "data": str(dataset.directory), "dataset_fingerprint": dataset.fingerprint}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    return out
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["the dataset", "a dataset that has grown"])
+def test_a_delta_keeps_titles_and_genres_of_movies_that_are_not_in_the_dataset(generations, tmp_path, grown):
+    exports = [
+        with_new_movies(generations.exports[number], tmp_path / str(number), generations.few) for number in (0, 2)
+    ]
+    delta = tmp_path / "delta"
+    write_delta(*(StoredRows(out, read_manifest(out)) for out in exports), delta, overwrite=False)
+    address, changed = EMBEDDED["duckdb"](tmp_path), set(pq.read_table(delta / "movies")["movie"].to_pylist())
+    load_store(exports[0], StoreOptions(to=address))
+    load_store(delta, StoreOptions(to=address, data=generations.data.directory if grown else None))
+    known, every = (set(data.movies["movie"]) for data in (generations.few, generations.data))
+    with opened_store(address, "gnnrec") as store:
+        (hits,) = store.search(np.ones((1, 6), np.float32), 100)
+        (war,) = store.search(np.ones((1, 6), np.float32), 100, "War")
+    assert {hit.movie for hit in hits} == every and changed - known
+    renamed = changed - known if grown else set()
+    for hit in hits:
+        assert hit.title.startswith("New " if hit.movie in every - known - renamed else "Film ")
+    assert {hit.movie for hit in war} == every - known - renamed
 
 
 def test_tables_of_others_are_left_alone(address, name, generations, monkeypatch):
