@@ -218,9 +218,17 @@ def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedData
     path = Path(data or manifest["data"])
     if not path.exists():
         raise UserError(f"{path}, the dataset of {directory}, does not exist: pass its path with --data")
-    dataset = PreparedDataset(path)
+    return check_dataset(PreparedDataset(path), directory, manifest)
+
+
+def check_dataset(dataset: PreparedDataset, directory: Path, manifest: dict) -> PreparedDataset:
+    """Returns the dataset after checking that it is that of an export.
+
+    Raises:
+        UserError: Another one.
+    """
     if dataset.fingerprint != manifest["dataset_fingerprint"]:
-        raise UserError(f"{path} is not the dataset of {directory}: pass the right one with --data")
+        raise UserError(f"{dataset.directory} is not the dataset of {directory}: pass the right one with --data")
     return dataset
 
 

@@ -78,6 +78,8 @@ def load_store(directory: Path, options: StoreOptions) -> dict:
         seconds = time.perf_counter() - started
         result = {"version": store.version, "load_s": round(seconds, 2)}
         words = [f"{place}: {directory} loaded in {seconds:.1f} s" if loaded else f"{place}: already holds {directory}"]
+        if source.unknown:
+            words.append(f"{source.unknown:,} movies have no title because {source.data} lacks them (--data)")
         if not source.is_delta:
             state = read_state(store, place)
             assert state is not None

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, MANIFEST, NEW_MOVIES_FILE
-from gnnrec.inference.export_vectors import read_manifest
+from gnnrec.inference.export_vectors import check_dataset, read_manifest
 from gnnrec.inference.generations.delta import open_delta, removed_ids
 from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_columns, read_ids
 from gnnrec.inference.movie_catalog import MovieCatalog
@@ -33,13 +33,14 @@ class ExportRows:
         is_delta: Whether it is a delta.
         data: The dataset; an empty path if it is unknown.
         new_movies: Whether movies without training ratings count.
+        unknown: Movies read so far that the dataset does not have, and that have no title.
 
     Raises:
         UserError: It is incomplete, something else, has no inner product, or its dataset is missing.
     """
 
     def __init__(self, directory: Path, data: Path | None = None, new_movies: bool = False):
-        self.directory, self.new_movies = Path(directory), new_movies
+        self.directory, self.new_movies, self.unknown = Path(directory), new_movies, 0
         path = self.directory / MANIFEST
         advice = "pass an export or a delta"
         if irregularity(path) == "is missing":
@@ -145,6 +146,7 @@ class ExportRows:
         """Returns titles and genres of movies; empty ones for movies that the dataset does not have."""
         index, catalog = self._open_catalog()
         rows = index.get_indexer(ids)
+        self.unknown += int((rows < 0).sum())
         titles = [catalog.titles[row] if row >= 0 else "" for row in rows]
         return titles, [catalog.genres[row] if row >= 0 else [] for row in rows]
 
@@ -157,6 +159,8 @@ class ExportRows:
                 )  # fmt: skip
                 raise UserError(f"{missing}: pass the dataset with titles and genres with --data")
             dataset, new = PreparedDataset(self.data), None
+            if not self.is_delta:  # a delta does not say which it has
+                check_dataset(dataset, self.directory, self.stored.manifest)
             if NEW_MOVIES_FILE in self.stored.manifest["files"]:
                 new = pq.read_table(self.directory / NEW_MOVIES_FILE)
                 known = pc.is_in(new["movie"], value_set=dataset.table("movies")["movie"].combine_chunks())

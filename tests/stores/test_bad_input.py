@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from gnnrec.errors import UserError
@@ -78,6 +79,11 @@ def test_a_store_that_is_not_there(place, store, address, message):
         ("data", {}, "is not a complete export or delta"),
         ("export1", {"name": "Mine; DROP"}, "--name Mine; DROP: use up to 40 lower-case letters"),
         ("export0", {"data": "nowhere", "name": "other"}, "does not exist: pass the dataset .* with --data"),
+        (
+            "export0",
+            {"data": "letter data/prepared", "name": "other"},
+            "is not the dataset of .*export0: pass the right",
+        ),
     ],
 )
 def test_what_a_store_cannot_take(place, store, path, options, message):
@@ -100,6 +106,16 @@ def test_what_a_store_cannot_take(place, store, path, options, message):
 def test_what_a_store_cannot_answer(store, options, message):
     with pytest.raises(UserError, match=message):
         query_store(QueryOptions(to=store, **options))
+
+
+def test_movies_of_a_delta_that_the_dataset_lacks_are_counted(place, tmp_path, capsys):
+    few, address = make_dataset(tmp_path / "few", movies=20), f"duckdb:{tmp_path / 'store.duckdb'}"
+    load_store(place / "export0", StoreOptions(to=address))
+    assert "no title" not in capsys.readouterr().out
+    load_store(place / "delta of export", StoreOptions(to=address, data=few.directory))
+    changed = pq.read_table(place / "delta of export" / "movies")["movie"].to_pylist()
+    lacking = len(set(changed) - set(few.movies["movie"]))
+    assert lacking > 5 and f"{lacking} movies have no title because {few.directory} lacks" in capsys.readouterr().out
 
 
 def test_a_store_of_another_version_and_tables_of_others_are_left_alone(place, tmp_path):
