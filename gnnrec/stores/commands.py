@@ -110,7 +110,7 @@ def query_store(options: QueryOptions) -> None:
         if found is None:
             raise UserError(f"--user {options.user}: no user in {place} has this id")
         vector, bias = found
-        store.width = state["width"] or store.width
+        store.width = store.width if state["width"] is None else state["width"]
         (hits,) = store.search(vector[None], options.top, options.genre)
     if not hits:
         raise UserError(f"--genre {options.genre}: no movie in {place} has it; genres are spelled as in the dataset")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.stores.tables import table_of
 
 _TYPES = {"integer": "BIGINT", "string": "VARCHAR"}
@@ -27,14 +27,14 @@ class DuckDB:
         duckdb.Error: The file is something else, or in use.
     """
 
-    widths: tuple[int, ...] = (0,)
+    widths: tuple[int, ...] = (EXACT,)
     settings = "exact scan"
 
     def __init__(self, path: Path, name: str):
         import duckdb
 
         self.errors: tuple[type[Exception], ...] = (duckdb.Error,)
-        self.width, self.filter_aware, self._name, self._duckdb = 0, True, name, duckdb
+        self.width, self._name, self._duckdb = EXACT, name, duckdb
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = duckdb.connect(str(path))
 

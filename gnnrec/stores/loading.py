@@ -12,6 +12,7 @@ The state of a store has these entries:
 ``offset``       added to all scores
 ``data``         prepared dataset with titles and genres
 ``new_movies``   whether movies without training ratings are loaded
+``reach``        squared length that :func:`gnnrec.stores.export_rows.evened` brings movies nearer to
 ``width``        search width that had the wanted recall; None until it was measured
 ===============  =====================================================================================
 """
@@ -26,7 +27,9 @@ from gnnrec.errors import UserError
 from gnnrec.stores.export_rows import ExportRows
 from gnnrec.stores.store import KINDS, State, StoreLayout, VectorStore
 
-FORMAT = 1
+FORMAT = 2
+#: The reach of a store's movies in squared lengths of its longest one: room for longer ones that deltas bring.
+_ROOM = 1.5
 
 
 def load(store: VectorStore, source: ExportRows, place: str, overwrite: bool = False) -> bool:
@@ -48,7 +51,7 @@ def load(store: VectorStore, source: ExportRows, place: str, overwrite: bool = F
         UserError: The store has another model, rows that the delta does not follow, or tables of another program.
     """
     state = read_state(store, place, overwrite)
-    if state is not None and source.is_delta:
+    if state is not None:
         _take(state, source)
     held = state is not None and state["generation"] == source.generation and state["pending"] is None
     resumes = state is not None and state["pending"] == source.generation and state["source"] == source.key
@@ -68,6 +71,7 @@ def load(store: VectorStore, source: ExportRows, place: str, overwrite: bool = F
         state |= {"pending": source.generation, "source": source.key, "done": 0 if source.is_delta else None}
         store.write_state(state)
     assert state is not None
+    source.reach = state["reach"]
     if state["done"] is None:
         state["done"] = 0
         store.create(layout_of(state), state)
@@ -78,10 +82,12 @@ def load(store: VectorStore, source: ExportRows, place: str, overwrite: bool = F
 
 
 def _take(state: State, source: ExportRows) -> None:
-    """Gives a delta what the store records."""
-    source.new_movies = state["new_movies"]
-    if not source.data.name:
-        source.data = Path(state["data"])
+    """Gives a source what the store records, a delta that follows it more than an export."""
+    source.reach = state["reach"]
+    if source.is_delta:
+        source.new_movies = state["new_movies"]
+        if not source.data.name:
+            source.data = Path(state["data"])
 
 
 def _take_steps(store: VectorStore, source: ExportRows, state: State) -> None:
@@ -153,6 +159,7 @@ def _begin(store: VectorStore, state: State | None, source: ExportRows, place: s
         "offset": source.offset,
         "data": str(source.data.resolve()),
         "new_movies": source.new_movies,
+        "reach": _ROOM * source.longest_square(),
         "width": None,
     }
 
@@ -167,7 +174,7 @@ def _follow(state: State | None, source: ExportRows, place: str) -> State:
     layout, own = source.layout, layout_of(state)
     if layout.dim != own.dim:
         raise UserError(
-            f"{delta} has vectors of {layout.dim - 1} columns, {place} of {own.dim - 1}: it belongs to another model"
+            f"{delta} has vectors of {layout.dim - 2} columns, {place} of {own.dim - 2}: it belongs to another model"
         )
     for kind in KINDS:
         if layout.ids(kind) != own.ids(kind):

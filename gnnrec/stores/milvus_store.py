@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
 #: Rows of a request, whose size is limited.
 _BATCH = 5000
@@ -27,14 +27,14 @@ class Milvus:
         pymilvus.MilvusException: No server, or a file of something else.
     """
 
-    widths: tuple[int, ...] = (0,)
+    widths: tuple[int, ...] = (EXACT,)
     settings = "FLAT: exact, filter by array_contains"
 
     def __init__(self, place: str, name: str):
         import pymilvus
 
         self.errors: tuple[type[Exception], ...] = (pymilvus.MilvusException,)
-        self.width, self.filter_aware, self._name, self._milvus = 0, True, name, pymilvus
+        self.width, self._name, self._milvus = EXACT, name, pymilvus
         if "://" not in place:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
         self._client = pymilvus.MilvusClient(place)

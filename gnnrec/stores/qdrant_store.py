@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.stores.qdrant_points import BATCH, BUILD_WIDTH, LINKS, WIDTHS, payloads, point_id
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
 
 class Qdrant:
@@ -27,8 +27,8 @@ class Qdrant:
 
         self._is_local = "://" not in place
         self.errors: tuple[type[Exception], ...] = (exceptions.ApiException, httpx.HTTPError, ValueError, OSError)
-        self.widths: tuple[int, ...] = (0,) if self._is_local else WIDTHS
-        self.width, self.filter_aware, self._name = self.widths[0], True, name
+        self.widths: tuple[int, ...] = (EXACT,) if self._is_local else WIDTHS
+        self.width, self._name = self.widths[0], name
         self._models: Any = qdrant_client.models
         self._client = qdrant_client.QdrantClient(**({"path": place} if self._is_local else {"url": place}))
 
@@ -41,8 +41,8 @@ class Qdrant:
     @property
     def settings(self) -> str:
         """The index, and the search width."""
-        if self._is_local:
-            return "exact scan"
+        if self.width == EXACT:
+            return "exact scan, index of genres" if not self._is_local else "exact scan"
         return f"HNSW m {LINKS}, ef_construct {BUILD_WIDTH}, hnsw_ef {self.width}, index of genres"
 
     def read_state(self) -> State | None:
@@ -103,7 +103,7 @@ class Qdrant:
         chosen = None
         if genre is not None:
             chosen = models.Filter(must=[models.FieldCondition(key="genres", match=models.MatchValue(value=genre))])
-        params = models.SearchParams(hnsw_ef=self.width) if self.width else None
+        params = models.SearchParams(exact=True) if self.width == EXACT else models.SearchParams(hnsw_ef=self.width)
         requests = [
             models.QueryRequest(query=query, limit=top, filter=chosen, params=params, with_payload=["id", "title"])
             for query in queries.tolist()

@@ -38,7 +38,9 @@ def check_content(address: str, name: str, generations: Generations, number: int
     with opened_store(address, name) as store:
         rows = range(number, len(users), 6)
         found = [store.find_user(int(data.users["user"][row])) for row in rows]
-        np.testing.assert_array_equal([vector for vector, _ in found], np.c_[users, np.ones(len(users))][rows])
+        np.testing.assert_array_equal(
+            [vector for vector, _ in found], np.c_[users, np.ones(len(users)), np.zeros(len(users))][rows]
+        )
         np.testing.assert_array_equal([own for _, own in found], bias[rows])
         assert store.find_user(10**9) is None
         queries = np.stack([vector for vector, _ in found])

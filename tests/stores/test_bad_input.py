@@ -123,6 +123,6 @@ def test_a_store_of_another_version_and_tables_of_others_are_left_alone(place, t
     load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
     state = json.loads((folder / "gnnrec_state.json").read_text())
     (folder / "gnnrec_state.json").write_text(json.dumps(state | {"format": 99}))
-    with pytest.raises(UserError, match="has format 99, this program reads 1"):
+    with pytest.raises(UserError, match="has format 99, this program reads 2"):
         load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
     shutil.rmtree(folder)

@@ -131,8 +131,8 @@ def test_a_delta_keeps_titles_and_genres_of_movies_that_are_not_in_the_dataset(g
     load_store(delta, StoreOptions(to=address, data=generations.data.directory if grown else None))
     known, every = (set(data.movies["movie"]) for data in (generations.few, generations.data))
     with opened_store(address, "gnnrec") as store:
-        (hits,) = store.search(np.ones((1, 6), np.float32), 100)
-        (war,) = store.search(np.ones((1, 6), np.float32), 100, "War")
+        (hits,) = store.search(np.ones((1, 7), np.float32), 100)
+        (war,) = store.search(np.ones((1, 7), np.float32), 100, "War")
     assert {hit.movie for hit in hits} == every and changed - known
     renamed = changed - known if grown else set()
     for hit in hits:

@@ -166,7 +166,7 @@ def test_movies_without_training_ratings_are_left_out_unless_asked_for(generatio
         result = load_store(path, StoreOptions(to=address, new_movies=new_movies))
         assert result.get("recall", 1.0) == 1.0
         with opened_store(address, "gnnrec") as store:
-            hits = store.search(np.zeros((1, 6), np.float32), 100)[0]
+            hits = store.search(np.zeros((1, 7), np.float32), 100)[0]
         expected = set(generations.data.movies["movie"].tolist()) - (set() if new_movies else missing)
         assert {hit.movie for hit in hits} == expected
 
