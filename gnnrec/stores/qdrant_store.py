@@ -103,7 +103,9 @@ class Qdrant:
         chosen = None
         if genre is not None:
             chosen = models.Filter(must=[models.FieldCondition(key="genres", match=models.MatchValue(value=genre))])
-        params = models.SearchParams(exact=True) if self.width == EXACT else models.SearchParams(hnsw_ef=self.width)
+        params = None  # the local mode warns of any
+        if not self._is_local:
+            params = models.SearchParams(**({"exact": True} if self.width == EXACT else {"hnsw_ef": self.width}))
         requests = [
             models.QueryRequest(query=query, limit=top, filter=chosen, params=params, with_payload=["id", "title"])
             for query in queries.tolist()

@@ -38,9 +38,8 @@ def check_content(address: str, name: str, generations: Generations, number: int
     with opened_store(address, name) as store:
         rows = range(number, len(users), 6)
         found = [store.find_user(int(data.users["user"][row])) for row in rows]
-        np.testing.assert_array_equal(
-            [vector for vector, _ in found], np.c_[users, np.ones(len(users)), np.zeros(len(users))][rows]
-        )
+        further = np.tile([1, 0], (len(users), 1))
+        np.testing.assert_array_equal([vector for vector, _ in found], np.hstack([users, further])[rows])
         np.testing.assert_array_equal([own for _, own in found], bias[rows])
         assert store.find_user(10**9) is None
         queries = np.stack([vector for vector, _ in found])
