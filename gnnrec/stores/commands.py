@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.stores.addresses import shown
 from gnnrec.stores.export_rows import ExportRows
 from gnnrec.stores.loading import layout_of, load, read_state
-from gnnrec.stores.open_store import opened_store, shown
+from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.recall import TOP, choose_width
 from gnnrec.stores.store import Id, State, VectorStore
 from gnnrec.utils.bounds import bounded, check_bounds

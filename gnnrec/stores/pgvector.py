@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import UserError
+from gnnrec.stores.addresses import shown
 from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
 #: The widest vector that has an index.
@@ -30,7 +31,7 @@ class PgVector:
         filter_aware: Let searches go on where a filter leaves too few movies of those that the graph has found.
 
     Raises:
-        UserError: psycopg is not installed, or the server has no pgvector.
+        UserError: The database has no pgvector.
         psycopg.Error: The server cannot be reached.
     """
 
@@ -49,7 +50,11 @@ class PgVector:
         try:
             self._execute("CREATE EXTENSION IF NOT EXISTS vector")
         except psycopg.Error as error:
-            raise UserError(f"{url}: the server has no pgvector ({str(error).splitlines()[0]}): install it") from None
+            self._connection.close()
+            reason, advice = str(error).splitlines()[0], "install it"
+            if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                advice = "let its owner run CREATE EXTENSION vector"
+            raise UserError(f"{shown(url)}: the database has no pgvector ({reason}): {advice}") from None
 
     @property
     def version(self) -> str:

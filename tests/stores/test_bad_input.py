@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 
@@ -50,6 +50,9 @@ def store(place) -> str:
             "postgresql://postgres:secret@127.0.0.1:1/none",
             r"postgres:\*\*\*@127.0.0.1:1/none cannot be opened \(.*refused",
         ),
+        ("postgresql://postgres@127.0.0.1:1/none?password=secret", r"1/none\?password=\*\*\* cannot be opened \("),
+        ("postgresql://postgres:pre/secret@127.0.0.1:1/none", r"postgres:\*\*\*@127.0.0.1:1/none cannot be opened \("),
+        ("postgresql://postgres:x@secret@127.0.0.1:1/none", r"postgres:\*\*\*@127.0.0.1:1/none cannot be opened \("),
         ("qdrant+http://127.0.0.1:1", r"127.0.0.1:1 (cannot be opened|refuses)"),
         ("milvus+http://127.0.0.1:1", r"127.0.0.1:1 cannot be opened"),
         ("milvus:store", "a file of Milvus Lite ends with .db"),
@@ -65,6 +68,22 @@ def test_a_store_that_is_not_there(place, store, address, message):
     with pytest.raises(UserError, match=message) as error:
         load_store(place / "export0", StoreOptions(to=address.format(place=place)))
     assert "\n" not in str(error.value) and "secret" not in str(error.value)
+
+
+def test_a_database_without_pgvector_and_without_the_right_to_install_it(server, place):
+    """The password stays secret, and no connection stays open."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        for statement in ("CREATE ROLE reader LOGIN PASSWORD 'secret'", "CREATE DATABASE empty"):
+            connection.execute(statement)
+        parts = psycopg.conninfo.conninfo_to_dict(server)
+        address = f"postgresql://reader:secret@/empty?host={parts['host']}"
+        with pytest.raises(
+            UserError, match=r"reader:\*\*\*@/empty.*permission denied.*EXTENSION vector$"
+        ) as error:
+            load_store(place / "export0", StoreOptions(to=address))
+        assert "secret" not in str(error.value)
+        connection.execute("DROP DATABASE empty")  # refused while a connection is open
+        connection.execute("DROP ROLE reader")
 
 
 @pytest.mark.parametrize(
@@ -118,11 +137,11 @@ def test_movies_of_a_delta_that_the_dataset_lacks_are_counted(place, tmp_path, c
     assert lacking > 5 and f"{lacking} movies have no title because {few.directory} lacks" in capsys.readouterr().out
 
 
-def test_a_store_of_another_version_and_tables_of_others_are_left_alone(place, tmp_path):
+def test_a_store_of_another_version_is_replaced_on_request(place, tmp_path):
     folder = tmp_path / "faiss"
     load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
     state = json.loads((folder / "gnnrec_state.json").read_text())
     (folder / "gnnrec_state.json").write_text(json.dumps(state | {"format": 99}))
     with pytest.raises(UserError, match="has format 99, this program reads 2"):
         load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
-    shutil.rmtree(folder)
+    assert load_store(place / "export0", StoreOptions(to=f"faiss:{folder}", overwrite=True))["recall"] == 1.0
