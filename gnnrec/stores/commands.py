@@ -107,7 +107,8 @@ def query_store(options: QueryOptions) -> None:
             if not options.user.removeprefix("-").isdecimal():
                 raise UserError(f"--user {options.user}: {place} has users with whole numbers as ids")
             user = int(options.user)
-        found = store.find_user(user)
+        is_possible = isinstance(user, str) or -(2**63) <= user < 2**63
+        found = store.find_user(user) if is_possible else None
         if found is None:
             raise UserError(f"--user {options.user}: no user in {place} has this id")
         vector, bias = found

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, MANIFEST, NEW_MOVIES_FILE
+from gnnrec.inference.export_parts import reading
 from gnnrec.inference.export_vectors import check_dataset, read_manifest
 from gnnrec.inference.generations.delta import open_delta, removed_ids
-from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_columns, read_ids
+from gnnrec.inference.generations.stored_rows import ID, Columns, StoredRows, read_columns, read_ids
 from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.stores.store import KINDS, Kind, NodeRows, StoreLayout
 from gnnrec.utils.stored import irregularity, read_json
@@ -106,7 +107,9 @@ class ExportRows:
         kinds: dict[Kind, Literal["integer", "string"]] = {}
         for kind in KINDS:
             (path, *_) = self.stored.files(kind)
-            is_integer = str(pq.read_schema(path).field(ID[kind]).type).startswith(("int", "uint"))
+            with reading(path):
+                type_of_ids = pq.read_schema(path).field(ID[kind]).type
+            is_integer = str(type_of_ids).startswith(("int", "uint"))
             kinds[kind] = "integer" if is_integer else "string"
         return StoreLayout(self.stored.manifest["dim"] + 2, kinds["users"], kinds["movies"])
 
@@ -139,7 +142,7 @@ class ExportRows:
         """
         path = self.directory / name
         ids, columns = read_ids([path], ID[kind]), read_columns(path)
-        vectors, bias = self.stored.vectors(columns), columns["bias"]
+        vectors, bias = self._vectors(path, columns)
         if kind == "users":
             further = np.tile(np.float32([1, 0]), (len(ids), 1))
             return NodeRows(kind, ids.tolist(), np.hstack([vectors, further]), bias, [], [])
@@ -155,18 +158,17 @@ class ExportRows:
         """Returns the largest squared length of a movie's vector with its bias."""
         longest = 0.0
         for path in self.stored.files("movies"):
-            columns = read_columns(path)
-            vectors, bias = self.stored.vectors(columns), columns["bias"]
+            vectors, bias = self._vectors(path, read_columns(path))
             longest = max(longest, _squares(np.hstack([vectors, bias[:, None]])).max(initial=0))
         return float(longest)
 
     def left_out(self, name: str) -> list:
         """Reads the raw ids of a file's movies without training ratings, unless these count too."""
-        schema = pq.read_schema(self.directory / name)
-        if self.new_movies or "cold" not in schema.names:
+        if self.new_movies:
             return []
-        table = pq.read_table(self.directory / name, columns=["movie", "cold"])
-        return table["movie"].filter(table["cold"]).to_pylist()
+        with reading(self.directory / name):
+            table = pq.read_table(self.directory / name)
+        return table["movie"].filter(table["cold"]).to_pylist() if "cold" in table.column_names else []
 
     def sample_users(self, count: int) -> np.ndarray:
         """Returns stored vectors of users spread evenly over the first files, float32 ``[at most count, dim]``."""
@@ -177,6 +179,13 @@ class ExportRows:
             vectors = self.rows("users", str(path.relative_to(self.directory))).vectors
             parts.append(vectors[:: max(1, -(-len(vectors) // wanted))][:wanted])
         return np.concatenate(parts)[:count]
+
+    def _vectors(self, path: Path, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the vectors and biases of a file, checked."""
+        vectors, bias = self.stored.vectors(columns), columns["bias"]
+        if not (np.isfinite(vectors).all() and np.isfinite(bias).all()):
+            raise UserError(f"{path} has NaN or infinite values: the model diverged, train it again")
+        return vectors, bias
 
     def _describe(self, ids: pd.Index) -> tuple[list[str], list[list[str]]]:
         """Returns titles and genres of movies; empty ones for movies that the dataset does not have."""
@@ -198,7 +207,8 @@ class ExportRows:
             if not self.is_delta:  # a delta does not say which it has
                 check_dataset(dataset, self.directory, self.stored.manifest)
             if NEW_MOVIES_FILE in self.stored.manifest["files"]:
-                new = pq.read_table(self.directory / NEW_MOVIES_FILE)
+                with reading(self.directory / NEW_MOVIES_FILE):
+                    new = pq.read_table(self.directory / NEW_MOVIES_FILE)
                 known = pc.is_in(new["movie"], value_set=dataset.table("movies")["movie"].combine_chunks())
                 new = new.filter(pc.invert(known))  # a dataset that has grown since may have some of them
             catalog = MovieCatalog(dataset, new=new)

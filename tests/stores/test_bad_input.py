@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -77,9 +79,7 @@ def test_a_database_without_pgvector_and_without_the_right_to_install_it(server,
             connection.execute(statement)
         parts = psycopg.conninfo.conninfo_to_dict(server)
         address = f"postgresql://reader:secret@/empty?host={parts['host']}"
-        with pytest.raises(
-            UserError, match=r"reader:\*\*\*@/empty.*permission denied.*EXTENSION vector$"
-        ) as error:
+        with pytest.raises(UserError, match=r"reader:\*\*\*@/empty.*permission denied.*EXTENSION vector$") as error:
             load_store(place / "export0", StoreOptions(to=address))
         assert "secret" not in str(error.value)
         connection.execute("DROP DATABASE empty")  # refused while a connection is open
@@ -117,6 +117,8 @@ def test_what_a_store_cannot_take(place, store, path, options, message):
     [
         ({"user": "nobody"}, "users with whole numbers as ids"),
         ({"user": "12345"}, "no user in .* has this id"),
+        ({"user": "100000000000000000000"}, "no user in .* has this id"),
+        ({"user": "-9223372036854775809"}, "no user in .* has this id"),
         ({"user": "9001", "genre": "comedy"}, "--genre comedy: no movie"),
         ({"user": "9001", "name": "other"}, "holds no export: load one"),
         ({"user": "9001", "top": 0}, "--top"),
@@ -125,6 +127,46 @@ def test_what_a_store_cannot_take(place, store, path, options, message):
 def test_what_a_store_cannot_answer(store, options, message):
     with pytest.raises(UserError, match=message):
         query_store(QueryOptions(to=store, **options))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        (
+            "users/part-0000000000.parquet",
+            lambda path: path.write_bytes(b"PAR1"),
+            "0.parquet cannot be read .*: export",
+        ),
+        ("movies/part-0000000007.parquet", lambda path: path.unlink(), "7.parquet cannot be read .*: export again"),
+        ("movies/part-0000000014.parquet", lambda path: write_nan(path), "14.parquet has NaN or infinite values"),
+        ("users/part-0000000035.parquet", lambda path: write_nan(path), "35.parquet has NaN or infinite values"),
+    ],
+)
+def test_damaged_files_are_not_blamed_on_the_store(place, tmp_path, name, damage, message):
+    out = tmp_path / "export"
+    shutil.copytree(place / "export0", out)
+    damage(out / name)
+    with pytest.raises(UserError, match=message) as error:
+        load_store(out, StoreOptions(to=f"lancedb:{tmp_path / 'store'}"))
+    assert "check the address" not in str(error.value)
+
+
+@pytest.mark.parametrize("damaged", ["movies/part-0000000000.parquet", "new_movies.parquet"])
+def test_damaged_files_of_a_delta_are_not_blamed_on_the_store(place, store, tmp_path, damaged):
+    out = tmp_path / "delta"
+    shutil.copytree(place / "delta of export", out)
+    (out / damaged).write_bytes(b"PAR1")
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["files"].setdefault(damaged, {})
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=f"{damaged} cannot be read .*: export again") as error:
+        load_store(out, StoreOptions(to=store))
+    assert "check the address" not in str(error.value)
+
+
+def write_nan(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(2, "bias", pa.array([float("nan")] * len(table), pa.float32())), path)
 
 
 def test_movies_of_a_delta_that_the_dataset_lacks_are_counted(place, tmp_path, capsys):
