@@ -166,9 +166,12 @@ class ExportRows:
         """Reads the raw ids of a file's movies without training ratings, unless these count too."""
         if self.new_movies:
             return []
-        with reading(self.directory / name):
-            table = pq.read_table(self.directory / name)
-        return table["movie"].filter(table["cold"]).to_pylist() if "cold" in table.column_names else []
+        path = self.directory / name
+        with reading(path):
+            if "cold" not in pq.read_schema(path).names:
+                return []
+            table = pq.read_table(path, columns=["movie", "cold"])
+        return table["movie"].filter(table["cold"]).to_pylist()
 
     def sample_users(self, count: int) -> np.ndarray:
         """Returns stored vectors of users spread evenly over the first files, float32 ``[at most count, dim]``."""

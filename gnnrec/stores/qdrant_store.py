@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from gnnrec.errors import UserError
 from gnnrec.stores.qdrant_points import BATCH, BUILD_WIDTH, LINKS, WIDTHS, payloads, point_id
 from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+
+#: Seconds to wait for an answer of a server, and between two looks at its graph.
+_TIMEOUT, _PAUSE = 60, 0.5
 
 
 class Qdrant:
@@ -30,7 +35,8 @@ class Qdrant:
         self.widths: tuple[int, ...] = (EXACT,) if self._is_local else WIDTHS
         self.width, self._name = self.widths[0], name
         self._models: Any = qdrant_client.models
-        self._client = qdrant_client.QdrantClient(**({"path": place} if self._is_local else {"url": place}))
+        where: dict[str, Any] = {"path": place} if self._is_local else {"url": place, "timeout": _TIMEOUT}
+        self._client = qdrant_client.QdrantClient(**where)
 
     @property
     def version(self) -> str:
@@ -89,8 +95,25 @@ class Qdrant:
         self.write_state(state)
 
     def finish(self, state: State) -> None:
-        """Keeps the state: a server builds its index in the background."""
+        """Waits for the graph, which a server builds in the background: it scans what has no graph yet.
+
+        Raises:
+            UserError: The server cannot build it.
+        """
+        if not self._is_local:
+            self._wait_for_graph(f"{self._name}_movies")
         self.write_state(state)
+
+    def _wait_for_graph(self, collection: str) -> None:
+        status, asked = self._models.CollectionStatus, False
+        while (found := self._client.get_collection(collection)).status != status.GREEN:
+            if found.status == status.RED:
+                reason = getattr(found.optimizer_status, "error", "its status is red")
+                raise UserError(f"Qdrant cannot build the graph of {collection} ({reason}): see the log of the server")
+            if found.status == status.GREY and not asked:  # a server that was restarted waits to be asked
+                self._client.update_collection(collection, optimizers_config=self._models.OptimizersConfigDiff())
+                asked = True
+            time.sleep(_PAUSE)
 
     def find_user(self, user: Id) -> tuple[np.ndarray, float] | None:
         """Reads the vector and the bias of a user."""
@@ -118,9 +141,9 @@ class Qdrant:
         self._client.close()
 
     def _make(self, kind: str, dim: int) -> None:
-        models = self._models
+        models, links = self._models, LINKS if kind == "movies" else 0  # rows of users are read by id alone
         self._client.create_collection(
             f"{self._name}_{kind}",
             vectors_config=models.VectorParams(size=dim, distance=models.Distance.DOT),
-            hnsw_config=models.HnswConfigDiff(m=LINKS, ef_construct=BUILD_WIDTH),
+            hnsw_config=models.HnswConfigDiff(m=links, ef_construct=BUILD_WIDTH),
         )
