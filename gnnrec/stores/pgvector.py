@@ -100,7 +100,8 @@ class PgVector:
                     f"CREATE TABLE {self._name}_{kind} (id {_TYPES[layout.ids(kind)]} PRIMARY KEY,"
                     f" embedding vector({layout.dim}), {extra})"
                 )
-                self._execute(f"ALTER TABLE {self._name}_{kind} ALTER COLUMN embedding SET STORAGE PLAIN")
+                if layout.dim <= _MOST_COLUMNS:  # a row in a page is read faster, and a page has 8 KB
+                    self._execute(f"ALTER TABLE {self._name}_{kind} ALTER COLUMN embedding SET STORAGE PLAIN")
             self.write_state(state)
 
     def upsert(self, rows: NodeRows, state: State) -> None:
@@ -126,17 +127,23 @@ class PgVector:
     def finish(self, state: State) -> None:
         """Builds the indexes that are missing: a load goes faster without them."""
         if state["layout"]["dim"] <= _MOST_COLUMNS:
-            self._build_graph()
+            self._build_graph(state["layout"]["dim"])
         self._execute(f"CREATE INDEX IF NOT EXISTS {self._name}_genres ON {self._name}_movies USING gin (genres)")
         self._execute(f"ANALYZE {self._name}_movies")
         self.write_state(state)
 
-    def _build_graph(self) -> None:
+    def _build_graph(self, dim: int) -> None:
         statement = (
             f"CREATE INDEX IF NOT EXISTS {self._index} ON {self._name}_movies USING hnsw"
             f" (embedding vector_ip_ops) WITH (m = {self.links}, ef_construction = {self.build_width})"
         )
-        self._execute("SET maintenance_work_mem = '1GB'")
+        memory = "SELECT setting::bigint FROM pg_settings WHERE name = 'maintenance_work_mem'"  # in kB
+        (rows,), (given,) = (
+            self._execute(query).fetchone() for query in (f"SELECT count(*) FROM {self._name}_movies", memory)
+        )
+        # A graph that does not fit in memory is built in many times the time.
+        needed = 4096 + rows * (4 * dim + 32 * self.links + 250) // 1024
+        self._execute(f"SET maintenance_work_mem = {min(max(given, needed), 2**31 - 1)}")
         try:
             self._execute(statement)
         except self._psycopg.OperationalError:

@@ -11,7 +11,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -169,23 +168,3 @@ def test_movies_without_training_ratings_are_left_out_unless_asked_for(generatio
             hits = store.search(np.zeros((1, 7), np.float32), 100)[0]
         expected = set(generations.data.movies["movie"].tolist()) - (set() if new_movies else missing)
         assert {hit.movie for hit in hits} == expected
-
-
-def test_a_graph_is_built_by_one_process_where_workers_have_no_shared_memory(server, name, generations, monkeypatch):
-    """As in a container whose /dev/shm is small."""
-    failed = []
-    with opened_store(server, name) as store:
-        execute = store._execute
-
-        def without_shared_memory(statement: str, *values):
-            if statement.startswith("CREATE INDEX") and "hnsw" in statement:
-                (workers,) = execute("SHOW max_parallel_maintenance_workers").fetchone()
-                if workers != "0":
-                    failed.append(statement)
-                    raise psycopg.errors.DiskFull("could not resize shared memory segment: No space left on device")
-            return execute(statement, *values)
-
-        monkeypatch.setattr(store, "_execute", without_shared_memory)
-        assert load(store, ExportRows(generations.exports[0]), "here") and len(failed) == 1
-        assert store.settings.startswith("HNSW")
-    check_content(server, name, generations, 0)
