@@ -37,7 +37,7 @@ class Milvus:
         self.width, self._name, self._milvus = EXACT, name, pymilvus
         if "://" not in place:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
-        self._client = pymilvus.MilvusClient(place)
+        self._client, self._loaded = pymilvus.MilvusClient(place), set[str]()
 
     @property
     def version(self) -> str:
@@ -101,6 +101,7 @@ class Milvus:
 
     def search(self, queries: np.ndarray, top: int, genre: str | None = None) -> list[list[Hit]]:
         """Searches with the metric ``IP``."""
+        self._load("movies")
         found = self._client.search(
             f"{self._name}_movies",
             data=list(queries.astype(np.float32)),
@@ -115,7 +116,14 @@ class Milvus:
         self._client.close()
 
     def _get(self, kind: str, row: Id, fields: list[str]) -> list[dict]:
+        self._load(kind)
         return self._client.query(f"{self._name}_{kind}", filter=_among([row]), output_fields=fields)
+
+    def _load(self, kind: str) -> None:
+        """Loads a collection, which Milvus Lite does not do by itself after a process that was killed."""
+        if kind not in self._loaded:
+            self._client.load_collection(f"{self._name}_{kind}")
+            self._loaded.add(kind)
 
     def _make(self, kind: str, ids: str, dim: int) -> None:
         types: Any = self._milvus.DataType

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -26,6 +30,7 @@ from gnnrec.stores.loading import load
 from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.store import NodeRows, StoreLayout
 from gnnrec.utils.files import sha256
+from tests.end_to_end.commands import ROOT
 from tests.stores.conftest import EMBEDDED
 from tests.stores.generations import check_content
 
@@ -66,6 +71,45 @@ def test_a_load_is_not_resumed_with_another_source_of_the_same_generation(
     with opened_store(address, "gnnrec") as store:
         assert load(store, sources["export"](), "here", overwrite=True)
     check_content(address, "gnnrec", generations, 1)
+
+
+#: Loads an export, and is killed after so many writes of rows.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gnnrec.stores.export_rows import ExportRows
+from gnnrec.stores.loading import load
+from gnnrec.stores.open_store import opened_store
+
+address, name, export, writes = sys.argv[1:]
+with opened_store(address, name) as store:
+    upsert, left = store.upsert, [int(writes)]
+
+    def killing(rows, state):
+        upsert(rows, state)
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store.upsert = killing
+    load(store, ExportRows(Path(export)), "here")
+"""
+
+
+@pytest.mark.processes
+def test_what_a_killed_process_has_written_is_there(address, name, generations, monkeypatch):
+    """Nothing is closed or flushed."""
+    export = generations.exports[0]
+    command = [sys.executable, "-c", KILLED, address, name, str(export), "4"]
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    with opened_store(address, name) as store:
+        assert store.read_state()["done"] == 4
+        written, upsert = [], store.upsert
+        monkeypatch.setattr(store, "upsert", lambda rows, state: (written.append(rows), upsert(rows, state)))
+        assert load(store, ExportRows(export), "here")
+    assert len(written) == len(ExportRows(export).steps()) - 4
+    check_content(address, name, generations, 0)
 
 
 def test_a_killed_overwrite_is_not_taken_for_the_export_before(address, name, generations, monkeypatch):
