@@ -163,10 +163,12 @@ class PgVector:
         order leaves out. So the movies that are found are sorted; the 0 keeps PostgreSQL from taking them for sorted.
         """
         where = "" if genre is None else "WHERE genres @> ARRAY[%(genre)s]"
+        product = "embedding <#> %(query)s::vector"
+        order = f"({product}) + 0" if self.width == EXACT else product  # a sum has no index
         statement = (
             "WITH found AS MATERIALIZED ("
-            f"SELECT id, embedding <#> %(query)s::vector AS distance, title FROM {self._name}_movies {where}"
-            " ORDER BY distance LIMIT %(top)s) SELECT id, -distance, title FROM found ORDER BY distance + 0"
+            f"SELECT id, {product} AS distance, title FROM {self._name}_movies {where}"
+            f" ORDER BY {order} LIMIT %(top)s) SELECT id, -distance, title FROM found ORDER BY distance + 0"
         )
         with self._connection.transaction():
             for setting, value in self._search_settings(top).items():
@@ -180,7 +182,7 @@ class PgVector:
 
     def _search_settings(self, top: int) -> dict[str, int | str]:
         if self.width == EXACT:
-            return {"enable_indexscan": "off"}
+            return {}
         if not self.filter_aware:
             return {"hnsw.ef_search": max(self.width, min(top, 1000)), "hnsw.iterative_scan": "off"}
         return {
