@@ -21,6 +21,14 @@ from gnnrec.inference.movie_catalog import MovieCatalog
 from gnnrec.stores.store import KINDS, Kind, NodeRows, StoreLayout
 from gnnrec.utils.stored import irregularity, read_json
 
+#: The reach of movies in squared lengths of the longest one.
+_ROOM = 1.5
+
+
+def reach_of(movies: np.ndarray) -> float:
+    """Returns a squared length for :func:`evened`, with room for longer movies that deltas bring."""
+    return _ROOM * float(_squares(movies).max(initial=0))
+
 
 def evened(movies: np.ndarray, reach: float) -> np.ndarray:
     """Appends a column to movies that makes their lengths more equal.
@@ -154,13 +162,13 @@ class ExportRows:
         titles, genres = self._describe(ids)
         return NodeRows(kind, ids.tolist(), stored, np.zeros(len(ids), np.float32), titles, genres)
 
-    def longest_square(self) -> float:
-        """Returns the largest squared length of a movie's vector with its bias."""
-        longest = 0.0
+    def find_reach(self) -> float:
+        """Returns :func:`reach_of` all movies of an export."""
+        reach = 0.0
         for path in self.stored.files("movies"):
             vectors, bias = self._vectors(path, read_columns(path))
-            longest = max(longest, _squares(np.hstack([vectors, bias[:, None]])).max(initial=0))
-        return float(longest)
+            reach = max(reach, reach_of(np.hstack([vectors, bias[:, None]])))
+        return reach
 
     def left_out(self, name: str) -> list:
         """Reads the raw ids of a file's movies without training ratings, unless these count too."""

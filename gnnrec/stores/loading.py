@@ -28,8 +28,6 @@ from gnnrec.stores.export_rows import ExportRows
 from gnnrec.stores.store import KINDS, State, StoreLayout, VectorStore
 
 FORMAT = 2
-#: The reach of a store's movies in squared lengths of its longest one: room for longer ones that deltas bring.
-_ROOM = 1.5
 
 
 def load(store: VectorStore, source: ExportRows, place: str, overwrite: bool = False) -> bool:
@@ -159,7 +157,7 @@ def _begin(store: VectorStore, state: State | None, source: ExportRows, place: s
         "offset": source.offset,
         "data": str(source.data.resolve()),
         "new_movies": source.new_movies,
-        "reach": _ROOM * source.longest_square(),
+        "reach": source.find_reach(),
         "width": None,
     }
 
