@@ -72,8 +72,8 @@ def run_tests(interpreter: Path | str, paths: list[str], marks: str = MARKS) -> 
         marks: Expression of marks that selects tests.
 
     Returns:
-        ``versions``, ``printed_at_import`` (lines on stderr), ``passed``, ``failed``, ``skipped``, ``failures`` (names),
-        ``seconds``, and the ``exit_status`` of pytest.
+        ``versions``, ``printed_at_import`` (lines on stderr), ``passed``, ``failed``, ``skipped``, ``failures``
+        (names), ``seconds``, and the ``exit_status`` of pytest.
     """
     variables = record.environment_with(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     command = [str(interpreter), "-c", VERSIONS, *PACKAGES]
