@@ -45,7 +45,7 @@ from gnnrec.stores.commands import StoreOptions, load_store
 from gnnrec.stores.export_rows import evened, reach_of
 from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.pgvector import PgVector
-from gnnrec.stores.recall import TOP, BestLists, search
+from gnnrec.stores.recall import TOP, ExactLists, search
 from gnnrec.stores.store import NodeRows, StoreLayout
 from tests.stores.servers import postgresql
 
@@ -176,7 +176,7 @@ def _search_many(store: Any, movies: NodeRows, queries: np.ndarray, aware: bool)
     clock.say("graph")
     figures: dict[str, Any] = {"movies": len(movies.ids), "rows_s": rows_s, "load_s": clock.seconds}
     figures["version"] = store.version
-    best = {genre: BestLists(queries, movies, genre) for genre in (None, "Drama", "Film-Noir")}
+    best = {genre: ExactLists(queries, movies, genre) for genre in (None, "Drama", "Film-Noir")}
     clock.say("exact lists")
     for with_filters in (True, False) if isinstance(store, PgVector) else (aware,):
         store.filter_aware = with_filters

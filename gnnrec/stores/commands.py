@@ -93,7 +93,7 @@ def load_store(directory: Path, options: StoreOptions) -> dict:
 
 
 def query_store(options: QueryOptions) -> None:
-    """Prints the best movies of a user, one line each, with the scores of the model.
+    """Prints the best movies of a user, one line each, with the scores of the model before these are clipped.
 
     Raises:
         UserError: No complete load, no such user, or an error of the store.

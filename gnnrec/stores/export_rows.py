@@ -152,7 +152,7 @@ class ExportRows:
         ids, columns = read_ids([path], ID[kind]), read_columns(path)
         vectors, bias = self._vectors(path, columns)
         if kind == "users":
-            further = np.tile(np.float32([1, 0]), (len(ids), 1))
+            further = np.tile(np.array([1, 0], np.float32), (len(ids), 1))
             return NodeRows(kind, ids.tolist(), np.hstack([vectors, further]), bias, [], [])
         assert self.reach is not None, "no load has set the reach"
         stored = evened(np.hstack([vectors, bias[:, None]]), self.reach)

@@ -26,7 +26,7 @@ def choose_width(store: VectorStore, source: ExportRows) -> tuple[float, int]:
         The recall, and the number of users that it was measured with.
     """
     queries = source.sample_users(SAMPLE_USERS)
-    best, found = BestLists(queries, all_movies(source)), 0.0
+    best, found = ExactLists(queries, all_movies(source)), 0.0
     for width in store.widths:
         store.width = width
         found = best.recall(search(store, queries))
@@ -56,7 +56,7 @@ def search(store: VectorStore, queries: np.ndarray, genre: str | None = None) ->
     return found
 
 
-class BestLists:
+class ExactLists:
     """Lists of the movies with the highest exact scores.
 
     A movie belongs into a list if its score is at least the lowest of the :data:`TOP` highest ones: movies with equal

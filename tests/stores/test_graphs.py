@@ -11,7 +11,7 @@ from gnnrec.stores import qdrant_edge_store
 from gnnrec.stores.export_rows import evened, reach_of
 from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.pgvector import PgVector
-from gnnrec.stores.recall import BestLists, search
+from gnnrec.stores.recall import ExactLists, search
 from gnnrec.stores.store import EXACT, NodeRows, StoreLayout, VectorStore
 
 pytestmark = pytest.mark.slow
@@ -74,7 +74,7 @@ def test_a_graph_finds_more_of_movies_with_evened_lengths(place, name, movies, u
         ("evened", evened(movies.vectors, reach_of(movies.vectors))),
     ):
         rows = with_vectors(movies, vectors)
-        best = BestLists(users, rows)
+        best = ExactLists(users, rows)
         with opened_store(place, f"{name}{kind}") as store:
             filled(store, rows)
             for width in (store.widths[0], store.widths[2], EXACT):
@@ -104,7 +104,7 @@ def test_a_search_by_a_graph_fills_lists_of_a_rare_genre(place, name, movies, us
     with opened_store(place, name) as store:
         filled(store, rows)
         for genre in SHARES:
-            best, lists = BestLists(users, rows, genre), search(store, users, genre)
+            best, lists = ExactLists(users, rows, genre), search(store, users, genre)
             assert {len(hits) for hits in lists} == {20}
             for query, hits in zip(users, lists):
                 scores = [hit.score for hit in hits]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gnnrec.stores import recall as recalls
-from gnnrec.stores.recall import TOP, BestLists, choose_width, search
+from gnnrec.stores.recall import TOP, ExactLists, choose_width, search
 from gnnrec.stores.store import EXACT, Hit, NodeRows
 
 MOVIES, USERS = 300, 70
@@ -58,7 +58,7 @@ def source() -> Source:
 
 
 def measured(source: Source, lists: Callable[[int, int], list[int]], genre: str | None = None) -> float:
-    return BestLists(source.users, source.movies, genre).recall(search(MadeStore(lists), source.users, genre))
+    return ExactLists(source.users, source.movies, genre).recall(search(MadeStore(lists), source.users, genre))
 
 
 @pytest.mark.parametrize("block", [64 * 7, 16_000_000])
