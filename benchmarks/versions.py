@@ -49,14 +49,17 @@ def environment(place: Path, python: str, torch: str) -> Path:
     name = python if "/" not in python else subprocess.check_output([python, "-V"], text=True).split()[-1]
     directory = place / f"python{name}-torch{torch}"
     interpreter = directory / "bin" / "python"
-    if not interpreter.exists():
+    finished = directory / "installed"  # an interpreter is there before the packages are
+    if not finished.exists():
         uv = shutil.which("uv")
         assert uv is not None, "uv is not installed: pip install uv"
+        shutil.rmtree(directory, ignore_errors=True)
         subprocess.run([uv, "venv", "--quiet", "--python", python, str(directory)], check=True)
         install = [uv, "pip", "install", "--quiet", "--python", str(interpreter)]
         subprocess.run([*install, f"torch=={torch}", f"gnnrec[test] @ {ROOT.as_uri()}"], check=True)
         # The package itself is that of the working tree.
         subprocess.run([uv, "pip", "uninstall", "--quiet", "--python", str(interpreter), "gnnrec"], check=True)
+        finished.touch()
     return interpreter
 
 
@@ -69,8 +72,8 @@ def run_tests(interpreter: Path | str, paths: list[str], marks: str = MARKS) -> 
         marks: Expression of marks that selects tests.
 
     Returns:
-        ``versions``, ``printed_at_import`` (lines on stderr), ``passed``, ``failed``, ``skipped``, ``failures`` (names)
-        and ``seconds``.
+        ``versions``, ``printed_at_import`` (lines on stderr), ``passed``, ``failed``, ``skipped``, ``failures``
+        (names), ``seconds``, and the ``exit_status`` of pytest.
     """
     variables = record.environment_with(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     command = [str(interpreter), "-c", VERSIONS, *PACKAGES]
@@ -90,9 +93,14 @@ def run_tests(interpreter: Path | str, paths: list[str], marks: str = MARKS) -> 
             f"--junit-xml={report}",
             *paths,
         ]
-        subprocess.run([str(interpreter), *words], env=variables, cwd=ROOT, stdout=sys.stderr)
-        tested = read_report(report)
+        status = subprocess.run([str(interpreter), *words], env=variables, cwd=ROOT, stdout=sys.stderr).returncode
+        tested = read_report(report) | {"exit_status": status}
     return {"versions": json.loads(found.stdout), "printed_at_import": found.stderr.splitlines()} | tested
+
+
+def is_green(run: dict) -> bool:
+    """Returns whether tests passed and none failed; runs of earlier reports have no exit status."""
+    return bool(run["passed"]) and not run["failed"] and run.get("exit_status", 0) == 0
 
 
 def read_report(report: Path) -> dict:
@@ -137,7 +145,7 @@ def main() -> None:
         found = {"commit": record.COMMIT} | run_tests(interpreter, FOLDERS)
         print(found, flush=True)
         runs = sorted([run for run in runs if _pair(run) != _pair(found)] + [found], key=_pair)
-        green = all(not run["failed"] for run in runs)
+        green = all(map(is_green, runs))
         figures = {"green": green, "runs": runs, "missing": missing, "selection": selection}
         record.write("versions", "benchmarks.versions", figures)
 

@@ -149,6 +149,9 @@ else
         if getent hosts "$SLURMD_NODENAME" >/dev/null; then
             options+=(--local-addr "$SLURMD_NODENAME")
         fi
+    elif [[ -n "${KUBERNETES_SERVICE_HOST:-}" && "${HEAD_HOST%%.*}" == "$(hostname)" ]]; then
+        # A pod may not be able to resolve its own name in a headless service yet.
+        options+=(--rdzv-conf "is_host=1")
     fi
     where="$HEAD_HOST:$port"
 fi

@@ -16,6 +16,8 @@ from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 FORMAT, FORMAT_VERSION = "gnnrec-export", 3
 MANIFEST = "manifest.json"
+#: Ids, titles and genres of the movies that are not in the dataset.
+NEW_MOVIES_FILE = "new_movies.parquet"
 #: Directory with the checksum of each finished part while the export is unfinished.
 _STATE = ".unfinished"
 _IDENTITY = "identity.json"

@@ -13,11 +13,11 @@ from torch import Tensor
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import ExportDirectory, ExportPart
+from gnnrec.inference.export_directory import NEW_MOVIES_FILE, ExportDirectory, ExportPart
 from gnnrec.inference.export_rows import write_arrays, write_rows
 from gnnrec.inference.generations.lineage import Lineage
 from gnnrec.inference.loaded_run import LoadedRun
-from gnnrec.inference.new_movies import NEW_MOVIES_FILE, AllMovies, catalog_table
+from gnnrec.inference.new_movies import AllMovies, catalog_table
 from gnnrec.inference.new_users import NewUsers
 from gnnrec.inference.partitioned import write_partitioned
 from gnnrec.inference.small_loss import SAMPLE_USERS, measure_loss

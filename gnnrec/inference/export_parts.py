@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,20 @@ from gnnrec.utils.resource_errors import reraise_out_of_memory
 _BATCH = 65_536
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Converts errors of reading a Parquet file.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reraise_out_of_memory(error)
+        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}): export again") from None
+
+
 def read_column(paths: list[Path], column: str) -> Iterator[pa.Array]:
     """Yields a column of Parquet files in batches of rows.
 
@@ -23,13 +38,9 @@ def read_column(paths: list[Path], column: str) -> Iterator[pa.Array]:
         UserError: A file cannot be read.
     """
     for path in paths:
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH, columns=[column]):
-                    yield batch.column(0)
-        except (OSError, pa.ArrowException) as error:
-            reraise_out_of_memory(error)
-            raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}): export again") from None
+        with reading(path), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH, columns=[column]):
+                yield batch.column(0)
 
 
 def read_numbers(paths: list[Path], column: str) -> Iterator[np.ndarray]:

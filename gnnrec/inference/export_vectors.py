@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST
+from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
 from gnnrec.inference.numpy_users.encoder import NumpyEncoder
 from gnnrec.inference.numpy_users.parts import UserParts
@@ -28,9 +28,6 @@ from gnnrec.utils.stored import check_regular, irregularity, read_json
 
 if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
-
-#: Ids, titles and genres of the movies that are not in the dataset, as :mod:`gnnrec.inference.new_movies` writes them.
-_NEW_MOVIES = "new_movies.parquet"
 
 
 class ExportVectors:
@@ -49,7 +46,7 @@ class ExportVectors:
         self.directory, self.manifest = Path(directory), read_manifest(Path(directory))
         self.num_users, self._file = self.manifest["users"], file
         dataset = _dataset(self.directory, self.manifest, data)
-        new = self._read(self._opened(_NEW_MOVIES), _NEW_MOVIES) if self.manifest.get("new_movies") else None
+        new = self._read(self._opened(NEW_MOVIES_FILE), NEW_MOVIES_FILE) if self.manifest.get("new_movies") else None
         self.catalog = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset), new)
         names = sorted(name for name in self.manifest["files"] if name.startswith("users/"))
         self._parts = [(int(Path(name).stem.removeprefix("part-")), name) for name in names]
@@ -221,9 +218,17 @@ def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedData
     path = Path(data or manifest["data"])
     if not path.exists():
         raise UserError(f"{path}, the dataset of {directory}, does not exist: pass its path with --data")
-    dataset = PreparedDataset(path)
+    return check_dataset(PreparedDataset(path), directory, manifest)
+
+
+def check_dataset(dataset: PreparedDataset, directory: Path, manifest: dict) -> PreparedDataset:
+    """Returns the dataset after checking that it is that of an export.
+
+    Raises:
+        UserError: Another one.
+    """
     if dataset.fingerprint != manifest["dataset_fingerprint"]:
-        raise UserError(f"{path} is not the dataset of {directory}: pass the right one with --data")
+        raise UserError(f"{dataset.directory} is not the dataset of {directory}: pass the right one with --data")
     return dataset
 
 

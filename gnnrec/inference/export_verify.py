@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
-from gnnrec.inference.export_directory import ExportDirectory, ExportPart, split_into_parts
+from gnnrec.inference.export_directory import NEW_MOVIES_FILE, ExportDirectory, ExportPart, split_into_parts
 from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.verify_deltas import verify_deltas
-from gnnrec.inference.new_movies import NEW_MOVIES_FILE
 from gnnrec.inference.small_vectors import SIGN_SIZE, SIGNS, own_columns, scale_columns, stored_type
 from gnnrec.utils import files
 from gnnrec.utils.stored import check_regular

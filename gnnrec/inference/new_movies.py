@@ -17,9 +17,6 @@ from gnnrec.errors import UserError
 from gnnrec.inference.loaded_run import LoadedRun
 from gnnrec.inference.user_encoder import UserEncoder, Vectors
 
-#: File of an export with ids, titles and genres of the movies that are not in the dataset.
-NEW_MOVIES_FILE = "new_movies.parquet"
-
 
 def find_new_movies(loaded: LoadedRun, files: list[str], id_name: str | None) -> NewMovies | None:
     """Reads the movies of the dataset's catalog without ratings, and those of files; None if there are none.

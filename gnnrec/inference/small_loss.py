@@ -56,7 +56,7 @@ def measure_loss(
         entry["signs"] = {
             f"recall@{TOP}": round(sign_hits / places, 4) if places else None,
             "candidates": CANDIDATES * TOP,
-            "first_pass_bytes": -(-dim // 8) + 4,
+            "first_pass_bytes": -(-dim // 8) + 8,  # signs, their size, and the bias
             "reranked_bytes": CANDIDATES * TOP * entry["vector_bytes"],
             "center": scheme.center.tolist(),
             "column_size": scheme.size.tolist(),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import MANIFEST
+from gnnrec.inference.export_directory import MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.export_vectors import ExportVectors, read_manifest
 from gnnrec.inference.numpy_users.encoder import FOLDER
 from gnnrec.inference.score_bounds import ScoreBounds
@@ -179,7 +179,7 @@ def _files(place: Path) -> Iterator[Path]:
 
 def _check_sums(export: Path, manifest: dict[str, Any]) -> None:
     """Raises a :class:`UserError` about a file that does not match the manifest; formats that are not used may."""
-    used = ("users/", "movies/", "head.npz", "new_movies.parquet", f"{FOLDER}/")
+    used = ("users/", "movies/", "head.npz", NEW_MOVIES_FILE, f"{FOLDER}/")
     for name, entry in manifest["files"].items():
         if name.startswith(used):
             check_regular(export / name, "export again")

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.stores.addresses import shown
 from gnnrec.stores.export_rows import ExportRows
 from gnnrec.stores.loading import layout_of, load, read_state
-from gnnrec.stores.open_store import opened_store, shown
+from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.recall import TOP, choose_width
 from gnnrec.stores.store import Id, State, VectorStore
 from gnnrec.utils.bounds import bounded, check_bounds
@@ -73,19 +74,16 @@ def load_store(directory: Path, options: StoreOptions) -> dict:
     place = f"{shown(options.to)} ({options.name})"
     source = ExportRows(directory, options.data, options.new_movies)
     with opened_store(options.to, options.name) as store:
-        state = read_state(store, place)
-        if source.is_delta and state is not None:
-            source.new_movies = state["new_movies"]
-            source.data = options.data or Path(state["data"])
         started = time.perf_counter()
-        loaded = load(store, source, place, options.new_movies, options.overwrite)
+        loaded = load(store, source, place, options.overwrite)
         seconds = time.perf_counter() - started
         result = {"version": store.version, "load_s": round(seconds, 2)}
         words = [f"{place}: {directory} loaded in {seconds:.1f} s" if loaded else f"{place}: already holds {directory}"]
+        if source.unknown:
+            words.append(f"{source.unknown:,} movies have no title because {source.data} lacks them (--data)")
         if not source.is_delta:
             state = read_state(store, place)
             assert state is not None
-            source.new_movies = state["new_movies"]
             result["recall"], users = choose_width(store, source)
             store.write_state(state | {"width": store.width})
             words.append(f"recall@{TOP} {result['recall']:.4f} for {users:,} users")
@@ -95,7 +93,7 @@ def load_store(directory: Path, options: StoreOptions) -> dict:
 
 
 def query_store(options: QueryOptions) -> None:
-    """Prints the best movies of a user, one line each, with the scores of the model.
+    """Prints the best movies of a user, one line each, with the scores of the model before these are clipped.
 
     Raises:
         UserError: No complete load, no such user, or an error of the store.
@@ -109,11 +107,12 @@ def query_store(options: QueryOptions) -> None:
             if not options.user.removeprefix("-").isdecimal():
                 raise UserError(f"--user {options.user}: {place} has users with whole numbers as ids")
             user = int(options.user)
-        found = store.find_user(user)
+        is_possible = isinstance(user, str) or -(2**63) <= user < 2**63
+        found = store.find_user(user) if is_possible else None
         if found is None:
             raise UserError(f"--user {options.user}: no user in {place} has this id")
         vector, bias = found
-        store.width = state["width"] or store.width
+        store.width = store.width if state["width"] is None else state["width"]
         (hits,) = store.search(vector[None], options.top, options.genre)
     if not hits:
         raise UserError(f"--genre {options.genre}: no movie in {place} has it; genres are spelled as in the dataset")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.stores.tables import table_of
 
 _TYPES = {"integer": "BIGINT", "string": "VARCHAR"}
@@ -27,14 +27,14 @@ class DuckDB:
         duckdb.Error: The file is something else, or in use.
     """
 
-    widths: tuple[int, ...] = (0,)
+    widths: tuple[int, ...] = (EXACT,)
     settings = "exact scan"
 
     def __init__(self, path: Path, name: str):
         import duckdb
 
         self.errors: tuple[type[Exception], ...] = (duckdb.Error,)
-        self.width, self.filter_aware, self._name, self._duckdb = 0, True, name, duckdb
+        self.width, self._name, self._duckdb = EXACT, name, duckdb
         path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = duckdb.connect(str(path))
 
@@ -45,8 +45,7 @@ class DuckDB:
 
     def read_state(self) -> State | None:
         """Reads the state."""
-        tables = {name for (name,) in self._connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if f"{self._name}_state" not in tables:
+        if f"{self._name}_state" not in self._tables():
             return None
         row = self._connection.execute(f"SELECT state FROM {self._name}_state").fetchone()
         return None if row is None else json.loads(row[0])
@@ -55,6 +54,10 @@ class DuckDB:
         """Replaces the state."""
         with self._transaction():
             self._keep(state)
+
+    def occupied(self) -> bool:
+        """Returns whether there are such tables."""
+        return any(f"{self._name}_{kind}" in self._tables() for kind in KINDS)
 
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
@@ -114,6 +117,14 @@ class DuckDB:
     def close(self) -> None:
         """Closes the file."""
         self._connection.close()
+
+    def _tables(self) -> set[str]:
+        """Names of tables and views, of which DuckDB does not replace one by the other."""
+        names = self._connection.execute(
+            "SELECT table_name FROM information_schema.tables"
+            " WHERE table_catalog = current_database() AND table_schema = current_schema()"
+        )
+        return {name for (name,) in names.fetchall()}
 
     def _keep(self, state: State) -> None:
         self._connection.execute(f"CREATE OR REPLACE TABLE {self._name}_state (state VARCHAR)")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.errors import UserError
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.utils import files
 from gnnrec.utils.stored import read_json
 
@@ -27,14 +27,14 @@ class FaissStore:
         name: Begin of the files' names.
     """
 
-    widths: tuple[int, ...] = (0,)
+    widths: tuple[int, ...] = (EXACT,)
     settings = "IndexIDMap2 of IndexFlatIP: exact, filter by IDSelectorBatch"
     errors: tuple[type[Exception], ...] = (RuntimeError, OSError)
 
     def __init__(self, path: Path, name: str):
         import faiss
 
-        self.width, self.filter_aware, self._faiss = 0, True, faiss
+        self.width, self._faiss = EXACT, faiss
         self._path, self._name = path, name
         self._indexes: dict[str, Any] = {}
         self._tables: dict[str, dict[int, dict]] = {}
@@ -54,9 +54,12 @@ class FaissStore:
         """Replaces the state."""
         files.write_text(self._file("state", "json"), json.dumps(state))
 
+    def occupied(self) -> bool:
+        """Returns whether there are such files."""
+        return any(self._file(kind, suffix).exists() for kind in KINDS for suffix in ("faiss", "parquet"))
+
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty indexes."""
-        self._file("state", "json").unlink(missing_ok=True)
         for kind in KINDS:
             self._indexes[kind] = self._faiss.IndexIDMap2(self._faiss.IndexFlatIP(layout.dim))
             self._tables[kind] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.stores.tables import schema_of, table_of
 
 #: Ids in one condition.
@@ -23,7 +23,7 @@ class LanceStore:
         name: Begin of the tables' names.
     """
 
-    widths: tuple[int, ...] = (0,)
+    widths: tuple[int, ...] = (EXACT,)
     settings = "exact scan, filter before the search"
     #: LanceDB raises exceptions of Python alone.
     errors: tuple[type[Exception], ...] = (OSError, RuntimeError)
@@ -32,7 +32,7 @@ class LanceStore:
         import lancedb
         import lancedb.index
 
-        self.width, self.filter_aware, self._name, self._lancedb = 0, True, name, lancedb
+        self.width, self._name, self._lancedb = EXACT, name, lancedb
         self._database = lancedb.connect(path)
 
     @property
@@ -51,6 +51,10 @@ class LanceStore:
         """Replaces the state."""
         table = pa.table({"state": [json.dumps(state)]})
         self._make("state", table)
+
+    def occupied(self) -> bool:
+        """Returns whether there are such tables."""
+        return any(f"{self._name}_{kind}" in self._tables() for kind in KINDS)
 
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
@@ -91,7 +95,7 @@ class LanceStore:
         for query in queries:
             search = table.search(query, vector_column_name="embedding").distance_type("dot").limit(top)
             if genre is not None:
-                search = search.where(f"array_has(genres, {_literal(genre)})", prefilter=self.filter_aware)
+                search = search.where(f"array_has(genres, {_literal(genre)})", prefilter=True)
             rows = search.select(["id", "title", "_distance"]).to_list()
             found.append([Hit(row["id"], 1 - row["_distance"], row["title"]) for row in rows])
         return found

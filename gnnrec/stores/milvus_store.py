@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
 #: Rows of a request, whose size is limited.
 _BATCH = 5000
@@ -27,17 +27,17 @@ class Milvus:
         pymilvus.MilvusException: No server, or a file of something else.
     """
 
-    widths: tuple[int, ...] = (0,)
+    widths: tuple[int, ...] = (EXACT,)
     settings = "FLAT: exact, filter by array_contains"
 
     def __init__(self, place: str, name: str):
         import pymilvus
 
         self.errors: tuple[type[Exception], ...] = (pymilvus.MilvusException,)
-        self.width, self.filter_aware, self._name, self._milvus = 0, True, name, pymilvus
+        self.width, self._name, self._milvus = EXACT, name, pymilvus
         if "://" not in place:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
-        self._client = pymilvus.MilvusClient(place)
+        self._client, self._loaded = pymilvus.MilvusClient(place), set[str]()
 
     @property
     def version(self) -> str:
@@ -57,6 +57,10 @@ class Milvus:
             self._make("state", "integer", 2)
         row = {"id": 0, "embedding": [0.0, 0.0], "state": json.dumps(state)}
         self._client.upsert(f"{self._name}_state", [row])
+
+    def occupied(self) -> bool:
+        """Returns whether there are such collections."""
+        return any(self._client.has_collection(f"{self._name}_{kind}") for kind in KINDS)
 
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty collections."""
@@ -97,6 +101,7 @@ class Milvus:
 
     def search(self, queries: np.ndarray, top: int, genre: str | None = None) -> list[list[Hit]]:
         """Searches with the metric ``IP``."""
+        self._load("movies")
         found = self._client.search(
             f"{self._name}_movies",
             data=list(queries.astype(np.float32)),
@@ -111,7 +116,14 @@ class Milvus:
         self._client.close()
 
     def _get(self, kind: str, row: Id, fields: list[str]) -> list[dict]:
+        self._load(kind)
         return self._client.query(f"{self._name}_{kind}", filter=_among([row]), output_fields=fields)
+
+    def _load(self, kind: str) -> None:
+        """Loads a collection, which Milvus Lite does not do by itself after a process that was killed."""
+        if kind not in self._loaded:
+            self._client.load_collection(f"{self._name}_{kind}")
+            self._loaded.add(kind)
 
     def _make(self, kind: str, ids: str, dim: int) -> None:
         types: Any = self._milvus.DataType

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gnnrec.errors import UserError
+from gnnrec.stores.addresses import shown, without_secrets
 from gnnrec.stores.store import VectorStore, check_name
 from gnnrec.utils.resource_errors import reraise_out_of_memory
 
@@ -115,14 +115,8 @@ def opened_store(address: str, name: str) -> Iterator[VectorStore]:
         store.close()
 
 
-def shown(address: str) -> str:
-    """Returns an address without its password."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", address)
-
-
 def _one_line(address: str, error: Exception, problem: str) -> UserError:
     reraise_out_of_memory(error)
-    reason = (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(". ")
-    secret = re.search(r"://[^:/@]*:([^@/]+)@", address)
-    reason = reason if secret is None else reason.replace(secret[1], "***")
+    text = without_secrets(" ".join(str(error).split()) or type(error).__name__, address)
+    reason = text[:200].rstrip(". ")
     return UserError(f"{shown(address)} {problem} ({reason}): check the address, and that the store is running")

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from gnnrec.errors import UserError
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.addresses import shown
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 
 #: The widest vector that has an index.
 _MOST_COLUMNS = 2000
+#: The most movies that a search with a filter looks at, ten times the default, which is too few for a rare genre.
+_SCANNED = 200_000
 _TYPES = {"integer": "bigint", "string": "text"}
 
 
@@ -24,15 +27,17 @@ class PgVector:
         url: ``postgresql://...``, as libpq reads it.
         name: Begin of the tables' names.
 
+    Attributes:
+        filter_aware: Let searches go on where a filter leaves too few movies of those that the graph has found.
+
     Raises:
-        UserError: psycopg is not installed, or the server has no pgvector.
+        UserError: The database has no pgvector.
         psycopg.Error: The server cannot be reached.
     """
 
     #: ``hnsw.ef_search``; the default is 40.
-    widths: tuple[int, ...] = (40, 80, 160, 320, 640, 1000)
-    #: ``m`` and ``ef_construction`` of the graph. With the defaults, 16 and 64, some movies cannot be reached by inner
-    #: products: on 26,744 movies recall stays below .982 at any width, and has .990 at a width of 160 with these.
+    widths: tuple[int, ...] = (40, 80, 160, 320, 640, 1000, EXACT)
+    #: ``m`` and ``ef_construction`` of the graph; the defaults are 16 and 64.
     links, build_width = 32, 128
 
     def __init__(self, url: str, name: str):
@@ -45,7 +50,11 @@ class PgVector:
         try:
             self._execute("CREATE EXTENSION IF NOT EXISTS vector")
         except psycopg.Error as error:
-            raise UserError(f"{url}: the server has no pgvector ({str(error).splitlines()[0]}): install it") from None
+            self._connection.close()
+            reason, advice = str(error).splitlines()[0], "install it"
+            if isinstance(error, psycopg.errors.InsufficientPrivilege):
+                advice = "let its owner run CREATE EXTENSION vector"
+            raise UserError(f"{shown(url)}: the database has no pgvector ({reason}): {advice}") from None
 
     @property
     def version(self) -> str:
@@ -58,14 +67,14 @@ class PgVector:
     def settings(self) -> str:
         """The index, or an exact scan of vectors that are too wide for one."""
         (count,) = self._execute("SELECT count(*) FROM pg_indexes WHERE indexname = %s", self._index).fetchone()
-        if not count:
+        if not count or self.width == EXACT:
             return "exact scan"
-        scan = "strict_order" if self.filter_aware else "off"
+        scan = "relaxed_order" if self.filter_aware else "off"
         return f"HNSW m {self.links}, ef_construction {self.build_width}, ef_search {self.width}, iterative_scan {scan}"
 
     def read_state(self) -> State | None:
         """Reads the state."""
-        if self._execute("SELECT to_regclass(%s)", f"{self._name}_state").fetchone()[0] is None:
+        if not self._has("state"):
             return None
         row = self._execute(f"SELECT state FROM {self._name}_state").fetchone()
         return None if row is None else row[0]
@@ -77,6 +86,10 @@ class PgVector:
             self._execute(f"DELETE FROM {self._name}_state")
             self._execute(f"INSERT INTO {self._name}_state VALUES (%s::jsonb)", json.dumps(state))
 
+    def occupied(self) -> bool:
+        """Returns whether there are such tables."""
+        return any(self._has(kind) for kind in KINDS)
+
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty tables."""
         with self._connection.transaction():
@@ -87,7 +100,8 @@ class PgVector:
                     f"CREATE TABLE {self._name}_{kind} (id {_TYPES[layout.ids(kind)]} PRIMARY KEY,"
                     f" embedding vector({layout.dim}), {extra})"
                 )
-                self._execute(f"ALTER TABLE {self._name}_{kind} ALTER COLUMN embedding SET STORAGE PLAIN")
+                if layout.dim <= _MOST_COLUMNS:  # a row in a page is read faster, and a page has 8 KB
+                    self._execute(f"ALTER TABLE {self._name}_{kind} ALTER COLUMN embedding SET STORAGE PLAIN")
             self.write_state(state)
 
     def upsert(self, rows: NodeRows, state: State) -> None:
@@ -113,17 +127,23 @@ class PgVector:
     def finish(self, state: State) -> None:
         """Builds the indexes that are missing: a load goes faster without them."""
         if state["layout"]["dim"] <= _MOST_COLUMNS:
-            self._build_graph()
+            self._build_graph(state["layout"]["dim"])
         self._execute(f"CREATE INDEX IF NOT EXISTS {self._name}_genres ON {self._name}_movies USING gin (genres)")
         self._execute(f"ANALYZE {self._name}_movies")
         self.write_state(state)
 
-    def _build_graph(self) -> None:
+    def _build_graph(self, dim: int) -> None:
         statement = (
             f"CREATE INDEX IF NOT EXISTS {self._index} ON {self._name}_movies USING hnsw"
             f" (embedding vector_ip_ops) WITH (m = {self.links}, ef_construction = {self.build_width})"
         )
-        self._execute("SET maintenance_work_mem = '1GB'")
+        memory = "SELECT setting::bigint FROM pg_settings WHERE name = 'maintenance_work_mem'"  # in kB
+        (rows,), (given,) = (
+            self._execute(query).fetchone() for query in (f"SELECT count(*) FROM {self._name}_movies", memory)
+        )
+        # A graph that does not fit in memory is built in many times the time.
+        needed = 4096 + rows * (4 * dim + 32 * self.links + 250) // 1024
+        self._execute(f"SET maintenance_work_mem = {min(max(given, needed), 2**31 - 1)}")
         try:
             self._execute(statement)
         except self._psycopg.OperationalError:
@@ -131,25 +151,28 @@ class PgVector:
             self._execute("SET max_parallel_maintenance_workers = 0")
             self._execute(statement)
 
-    def make_filter_aware(self) -> None:
-        """Lets searches go on where a filter leaves too few movies of those that the graph has found."""
-        self.filter_aware = True
-
     def find_user(self, user: Id) -> tuple[np.ndarray, float] | None:
         """Reads the vector and the bias of a user."""
         row = self._execute(f"SELECT embedding::real[], bias FROM {self._name}_users WHERE id = %s", user).fetchone()
         return None if row is None else (np.array(row[0], np.float32), row[1])
 
     def search(self, queries: np.ndarray, top: int, genre: str | None = None) -> list[list[Hit]]:
-        """Orders movies by ``<#>``, the negative inner product."""
+        """Orders movies by ``<#>``, the negative inner product.
+
+        A scan in relaxed order finds movies in rounds, and a later round may have better ones, which a scan in strict
+        order leaves out. So the movies that are found are sorted; the 0 keeps PostgreSQL from taking them for sorted.
+        """
         where = "" if genre is None else "WHERE genres @> ARRAY[%(genre)s]"
+        product = "embedding <#> %(query)s::vector"
+        order = f"({product}) + 0" if self.width == EXACT else product  # a sum has no index
         statement = (
-            f"SELECT id, -(embedding <#> %(query)s::vector), title FROM {self._name}_movies {where}"
-            " ORDER BY embedding <#> %(query)s::vector LIMIT %(top)s"
+            "WITH found AS MATERIALIZED ("
+            f"SELECT id, {product} AS distance, title FROM {self._name}_movies {where}"
+            f" ORDER BY {order} LIMIT %(top)s) SELECT id, -distance, title FROM found ORDER BY distance + 0"
         )
         with self._connection.transaction():
-            self._execute(f"SET LOCAL hnsw.ef_search = {max(self.width, min(top, 1000))}")
-            self._execute(f"SET LOCAL hnsw.iterative_scan = {'strict_order' if self.filter_aware else 'off'}")
+            for setting, value in self._search_settings(top).items():
+                self._execute(f"SET LOCAL {setting} = {value}")
             found = []
             for query in queries:
                 text = "[" + ",".join(map(repr, query.tolist())) + "]"
@@ -157,9 +180,24 @@ class PgVector:
                 found.append([Hit(*row) for row in rows])
             return found
 
+    def _search_settings(self, top: int) -> dict[str, int | str]:
+        if self.width == EXACT:
+            return {}
+        if not self.filter_aware:
+            return {"hnsw.ef_search": max(self.width, min(top, 1000)), "hnsw.iterative_scan": "off"}
+        return {
+            "hnsw.ef_search": max(self.width, min(top, 1000)),
+            "hnsw.iterative_scan": "relaxed_order",
+            "hnsw.max_scan_tuples": _SCANNED,
+            "hnsw.scan_mem_multiplier": 4,
+        }
+
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()
+
+    def _has(self, kind: str) -> bool:
+        return self._execute("SELECT to_regclass(%s)", f"{self._name}_{kind}").fetchone()[0] is not None
 
     @property
     def _index(self) -> str:

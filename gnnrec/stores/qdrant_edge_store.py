@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gnnrec.stores.qdrant_points import BATCH, BUILD_WIDTH, LINKS, WIDTHS, payloads, point_id
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
 from gnnrec.utils import files
 from gnnrec.utils.stored import read_json
 
@@ -25,6 +25,9 @@ class QdrantEdge:
     Args:
         path: The directory, which is made if it is missing.
         name: Begin of the shards' names.
+
+    Attributes:
+        filter_aware: Index the genres of new shards.
     """
 
     widths: tuple[int, ...] = WIDTHS
@@ -49,6 +52,8 @@ class QdrantEdge:
     def settings(self) -> str:
         """The index, and the search width."""
         index = ", index of genres" if self.filter_aware else ""
+        if self.width == EXACT:
+            return f"exact scan{index}"
         return f"HNSW m {LINKS}, ef_construct {BUILD_WIDTH}, hnsw_ef {self.width}{index}"
 
     def read_state(self) -> State | None:
@@ -62,16 +67,22 @@ class QdrantEdge:
             shard.flush()
         files.write_text(self._state_file, json.dumps(state))
 
+    def occupied(self) -> bool:
+        """Returns whether there are such directories."""
+        return any(self._folder(kind).exists() for kind in KINDS)
+
     def create(self, layout: StoreLayout, state: State) -> None:
-        """Makes empty shards, and an index of genres, which the graph takes into account as it is built."""
+        """Makes empty shards, and an index of genres: searches then know how many movies pass, and scan where few do.
+
+        The graph takes it into account as it is built.
+        """
         edge = self._edge
-        self._state_file.unlink(missing_ok=True)
         self.close()
         hnsw = edge.HnswIndexConfig(m=LINKS, ef_construct=BUILD_WIDTH, full_scan_threshold=_SCAN)
         for kind in KINDS:
             shutil.rmtree(self._folder(kind), ignore_errors=True)
             self._folder(kind).mkdir()
-            plain = None if kind == "movies" else edge.EdgeOptimizersConfig(indexing_threshold=2**40)
+            plain = edge.EdgeOptimizersConfig(indexing_threshold=_SCAN if kind == "movies" else 2**40)
             config = edge.EdgeConfig(
                 vectors=edge.EdgeVectorParams(size=layout.dim, distance=edge.Distance.Dot),
                 hnsw_config=hnsw,
@@ -79,7 +90,8 @@ class QdrantEdge:
             )
             self._shards[kind] = edge.EdgeShard.create(str(self._folder(kind)), config)
         if self.filter_aware:
-            self.make_filter_aware()
+            index = edge.UpdateOperation.create_field_index("genres", edge.PayloadSchemaType.Keyword)
+            self._shards["movies"].update(index)
         self.write_state(state)
 
     def upsert(self, rows: NodeRows, state: State) -> None:
@@ -103,13 +115,6 @@ class QdrantEdge:
             self._shard(kind).optimize()
         self.write_state(state)
 
-    def make_filter_aware(self) -> None:
-        """Indexes the genres: a search then knows how many movies pass, and scans where they are few."""
-        edge = self._edge
-        index = edge.UpdateOperation.create_field_index("genres", edge.PayloadSchemaType.Keyword)
-        self._shard("movies").update(index)
-        self.filter_aware = True
-
     def find_user(self, user: Id) -> tuple[np.ndarray, float] | None:
         """Reads the vector and the bias of a user."""
         points = self._shard("users").retrieve([point_id(user)], with_payload=True, with_vector=True)
@@ -120,7 +125,7 @@ class QdrantEdge:
         edge, chosen = self._edge, None
         if genre is not None:
             chosen = edge.Filter(must=[edge.FieldCondition(key="genres", match=edge.MatchValue(genre))])
-        params = edge.SearchParams(hnsw_ef=self.width)
+        params = edge.SearchParams(exact=True) if self.width == EXACT else edge.SearchParams(hnsw_ef=self.width)
         requests = [
             edge.QueryRequest(
                 limit=top, query=edge.Query.Nearest(query), filter=chosen, params=params, with_payload=["id", "title"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from gnnrec.stores.store import Id, NodeRows
+from gnnrec.stores.store import EXACT, Id, NodeRows
 
 #: Rows of a request, whose size is limited.
 BATCH = 1000
-#: Links and build width of the HNSW graph: the defaults of Qdrant.
-LINKS, BUILD_WIDTH = 16, 100
-#: ``hnsw_ef``; by default Qdrant takes the build width.
-WIDTHS = (100, 200, 400, 800, 1600)
+#: Links and build width of the HNSW graph; the defaults of Qdrant are 16 and 100.
+LINKS, BUILD_WIDTH = 32, 256
+#: ``hnsw_ef``; 100 is the default of Qdrant.
+WIDTHS = (100, 200, 400, 800, 1600, 3200, EXACT)
 #: Names ids that are no point ids in the space of UUIDs.
 _SPACE = uuid.UUID("6b0f4d52-0d1c-5f0e-9c53-3f3a1c1d7a10")
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from gnnrec.errors import UserError
 from gnnrec.stores.qdrant_points import BATCH, BUILD_WIDTH, LINKS, WIDTHS, payloads, point_id
-from gnnrec.stores.store import KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+from gnnrec.stores.store import EXACT, KINDS, Hit, Id, Kind, NodeRows, State, StoreLayout
+
+#: Seconds to wait for an answer of a server, and between two looks at its graph.
+_TIMEOUT, _PAUSE = 60, 0.5
 
 
 class Qdrant:
@@ -27,10 +32,11 @@ class Qdrant:
 
         self._is_local = "://" not in place
         self.errors: tuple[type[Exception], ...] = (exceptions.ApiException, httpx.HTTPError, ValueError, OSError)
-        self.widths: tuple[int, ...] = (0,) if self._is_local else WIDTHS
-        self.width, self.filter_aware, self._name = self.widths[0], True, name
+        self.widths: tuple[int, ...] = (EXACT,) if self._is_local else WIDTHS
+        self.width, self._name = self.widths[0], name
         self._models: Any = qdrant_client.models
-        self._client = qdrant_client.QdrantClient(**({"path": place} if self._is_local else {"url": place}))
+        where: dict[str, Any] = {"path": place} if self._is_local else {"url": place, "timeout": _TIMEOUT}
+        self._client = qdrant_client.QdrantClient(**where)
 
     @property
     def version(self) -> str:
@@ -41,8 +47,8 @@ class Qdrant:
     @property
     def settings(self) -> str:
         """The index, and the search width."""
-        if self._is_local:
-            return "exact scan"
+        if self.width == EXACT:
+            return "exact scan, index of genres" if not self._is_local else "exact scan"
         return f"HNSW m {LINKS}, ef_construct {BUILD_WIDTH}, hnsw_ef {self.width}, index of genres"
 
     def read_state(self) -> State | None:
@@ -58,6 +64,10 @@ class Qdrant:
             self._make("state", 1)
         batch = self._models.Batch(ids=[0], vectors=[[1.0]], payloads=[{"state": json.dumps(state)}])
         self._client.upsert(f"{self._name}_state", batch, wait=True)
+
+    def occupied(self) -> bool:
+        """Returns whether there are such collections."""
+        return any(self._client.collection_exists(f"{self._name}_{kind}") for kind in KINDS)
 
     def create(self, layout: StoreLayout, state: State) -> None:
         """Makes empty collections, and an index of genres, which the graph takes into account as it is built."""
@@ -85,8 +95,25 @@ class Qdrant:
         self.write_state(state)
 
     def finish(self, state: State) -> None:
-        """Keeps the state: a server builds its index in the background."""
+        """Waits for the graph, which a server builds in the background: it scans what has no graph yet.
+
+        Raises:
+            UserError: The server cannot build it.
+        """
+        if not self._is_local:
+            self._wait_for_graph(f"{self._name}_movies")
         self.write_state(state)
+
+    def _wait_for_graph(self, collection: str) -> None:
+        status, asked = self._models.CollectionStatus, False
+        while (found := self._client.get_collection(collection)).status != status.GREEN:
+            if found.status == status.RED:
+                reason = getattr(found.optimizer_status, "error", "its status is red")
+                raise UserError(f"Qdrant cannot build the graph of {collection} ({reason}): see the log of the server")
+            if found.status == status.GREY and not asked:  # a server that was restarted waits to be asked
+                self._client.update_collection(collection, optimizers_config=self._models.OptimizersConfigDiff())
+                asked = True
+            time.sleep(_PAUSE)
 
     def find_user(self, user: Id) -> tuple[np.ndarray, float] | None:
         """Reads the vector and the bias of a user."""
@@ -99,7 +126,9 @@ class Qdrant:
         chosen = None
         if genre is not None:
             chosen = models.Filter(must=[models.FieldCondition(key="genres", match=models.MatchValue(value=genre))])
-        params = models.SearchParams(hnsw_ef=self.width) if self.width else None
+        params = None  # the local mode warns of any
+        if not self._is_local:
+            params = models.SearchParams(**({"exact": True} if self.width == EXACT else {"hnsw_ef": self.width}))
         requests = [
             models.QueryRequest(query=query, limit=top, filter=chosen, params=params, with_payload=["id", "title"])
             for query in queries.tolist()
@@ -112,9 +141,9 @@ class Qdrant:
         self._client.close()
 
     def _make(self, kind: str, dim: int) -> None:
-        models = self._models
+        models, links = self._models, LINKS if kind == "movies" else 0  # rows of users are read by id alone
         self._client.create_collection(
             f"{self._name}_{kind}",
             vectors_config=models.VectorParams(size=dim, distance=models.Distance.DOT),
-            hnsw_config=models.HnswConfigDiff(m=LINKS, ef_construct=BUILD_WIDTH),
+            hnsw_config=models.HnswConfigDiff(m=links, ef_construct=BUILD_WIDTH),
         )

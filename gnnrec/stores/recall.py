@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from gnnrec.stores.export_rows import ExportRows
-from gnnrec.stores.store import NodeRows, VectorStore
+from gnnrec.stores.store import Hit, NodeRows, VectorStore
 
 #: Movies for each query, and users of the sample.
 TOP, SAMPLE_USERS = 20, 1000
 #: The search width is raised until the sample has this recall, or the store's widths are exhausted.
 WANTED_RECALL = 0.99
-#: Exact scores in memory at a time.
-_SCORES = 16_000_000
+#: Users of a search, and exact scores in memory at a time.
+_QUERIES, _SCORES = 64, 16_000_000
 
 
 def choose_width(store: VectorStore, source: ExportRows) -> tuple[float, int]:
@@ -25,11 +25,11 @@ def choose_width(store: VectorStore, source: ExportRows) -> tuple[float, int]:
     Returns:
         The recall, and the number of users that it was measured with.
     """
-    queries, movies = source.sample_users(SAMPLE_USERS), all_movies(source)
-    found = 0.0
+    queries = source.sample_users(SAMPLE_USERS)
+    best, found = ExactLists(queries, all_movies(source)), 0.0
     for width in store.widths:
         store.width = width
-        found = recall(store, queries, movies)
+        found = best.recall(search(store, queries))
         if found >= WANTED_RECALL:
             break
     return found, len(queries)
@@ -48,30 +48,55 @@ def all_movies(source: ExportRows) -> NodeRows:
     )
 
 
-def recall(store: VectorStore, queries: np.ndarray, movies: NodeRows, genre: str | None = None) -> float:
-    """Returns the share of places of the best lists that a store fills with movies that belong there.
+def search(store: VectorStore, queries: np.ndarray, genre: str | None = None) -> list[list[Hit]]:
+    """Searches the best :data:`TOP` movies, some users at a time."""
+    found: list[list[Hit]] = []
+    for first in range(0, len(queries), _QUERIES):
+        found += store.search(queries[first : first + _QUERIES], TOP, genre)
+    return found
 
-    A movie belongs there if its exact score is at least the lowest of the ``TOP`` highest ones: movies with equal
-    scores are equally good. A movie that is listed twice, or that has another genre, counts once or not at all.
+
+class ExactLists:
+    """Lists of the movies with the highest exact scores.
+
+    A movie belongs into a list if its score is at least the lowest of the :data:`TOP` highest ones: movies with equal
+    scores are equally good.
 
     Args:
-        store: The store.
         queries: Stored vectors of users, float32 ``[users, dim]``.
         movies: All movies that the store holds.
-        genre: Search among the movies of this genre.
+        genre: Only the movies of this genre count.
     """
-    kept = np.array([genre is None or genre in genres for genres in movies.genres])
-    vectors, ids = movies.vectors[kept].astype(np.float64), np.array(movies.ids, object)[kept]
-    row_of = {movie: row for row, movie in enumerate(ids.tolist())}
-    top = min(TOP, len(vectors))
-    if not top:
-        return 1.0
-    hits, size = 0, max(1, min(64, _SCORES // len(vectors)))
-    for first in range(0, len(queries), size):
-        block = queries[first : first + size]
-        scores = block.astype(np.float64) @ vectors.T
-        lowest = np.partition(scores, -top, 1)[:, -top]
-        for own, least, listed in zip(scores, lowest, store.search(block, top, genre), strict=True):
-            rows = {row_of[hit.movie] for hit in listed if hit.movie in row_of}
-            hits += sum(own[row] >= least - 1e-5 * abs(least) for row in rows)
-    return float(hits / (top * len(queries)))
+
+    def __init__(self, queries: np.ndarray, movies: NodeRows, genre: str | None = None):
+        self._queries = queries.astype(np.float64)
+        self._vectors = movies.vectors
+        if genre is not None:
+            self._vectors = movies.vectors[[genre in genres for genres in movies.genres]]
+        ids = (row for row, genres in zip(movies.ids, movies.genres, strict=True) if genre is None or genre in genres)
+        self._row_of = {movie: row for row, movie in enumerate(ids)}
+        self._top = min(TOP, len(self._vectors))
+        firsts = range(0, len(queries), _QUERIES) if self._top else ()
+        lowest = [self._lowest(self._queries[first : first + _QUERIES]) for first in firsts]
+        self._least = np.concatenate([np.zeros(0), *lowest])
+
+    def _lowest(self, queries: np.ndarray) -> np.ndarray:
+        """Returns the score of the last movie of each list, float64 ``[queries]``."""
+        highest, size = np.zeros((len(queries), 0)), max(1, _SCORES // _QUERIES)
+        for first in range(0, len(self._vectors), size):
+            scores = queries @ self._vectors[first : first + size].astype(np.float64).T
+            highest = np.hstack([highest, scores])
+            if highest.shape[1] > self._top:
+                highest = np.partition(highest, -self._top, 1)[:, -self._top :]
+        return highest.min(1)
+
+    def recall(self, lists: list[list[Hit]]) -> float:
+        """Returns the share of places that are filled with movies that belong there, each counted once."""
+        if not self._least.size:
+            return 1.0
+        hits = 0
+        for query, least, listed in zip(self._queries, self._least, lists, strict=True):
+            rows = list({self._row_of[hit.movie] for hit in listed[: self._top] if hit.movie in self._row_of})
+            scores = self._vectors[rows].astype(np.float64) @ query
+            hits += int((scores >= least - 1e-5 * abs(least)).sum())
+        return hits / (self._top * len(lists))

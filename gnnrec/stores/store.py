@@ -2,7 +2,8 @@
 
 A movie's vector has its bias as a further column and a user's vector a 1, so that the inner product of two stored
 vectors orders movies as the model does. The user's bias and the offset, which are the same for all movies, are added to
-the scores of a query.
+the scores of a query. The last column, 0 for users, changes no product: it makes the lengths of movies more equal, or
+graphs would lead to long movies alone (:func:`gnnrec.stores.export_rows.evened`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from gnnrec.errors import UserError
 
 Kind = Literal["users", "movies"]
 KINDS: tuple[Kind, ...] = ("users", "movies")
+#: The search width of an exact scan.
+EXACT = 0
 #: A raw id of the user's files.
 Id = int | str
 #: Entries that a store keeps beside its rows, see :mod:`gnnrec.stores.loading`.
@@ -28,7 +31,7 @@ class StoreLayout:
     """Types of the columns of a store.
 
     Attributes:
-        dim: Dimension of the stored vectors, that of the export plus 1.
+        dim: Dimension of the stored vectors, that of the export plus 2.
         users: Type of the users' raw ids.
         movies: Type of the movies' raw ids.
     """
@@ -49,7 +52,7 @@ class NodeRows:
     Attributes:
         kind: ``users`` or ``movies``.
         ids: Raw ids.
-        vectors: float32 ``[rows, dim]``, with the further column.
+        vectors: float32 ``[rows, dim]``, with the further columns.
         bias: Biases of users, float32 ``[rows]``; zeros for movies, whose vectors have them.
         titles: Titles of movies; empty for users.
         genres: Genres of movies; empty for users.
@@ -101,15 +104,13 @@ class VectorStore(Protocol):
 
     Attributes:
         errors: Exceptions of the store's library that a user may cause.
-        widths: Values of ``width`` to try, from the store's default on; a single one if searches are exact.
-        width: Search width: more takes longer and finds more.
-        filter_aware: Use the store's settings for searches with a filter.
+        widths: Values of ``width`` to try, from narrow to :data:`EXACT`.
+        width: Search width: more takes longer and finds more. :data:`EXACT` compares all movies.
     """
 
     errors: tuple[type[Exception], ...]
     widths: tuple[int, ...]
     width: int
-    filter_aware: bool
 
     @property
     def version(self) -> str:
@@ -125,8 +126,11 @@ class VectorStore(Protocol):
     def write_state(self, state: State) -> None:
         """Replaces the state."""
 
+    def occupied(self) -> bool:
+        """Returns whether there are tables of users or movies under this name, whoever made them."""
+
     def create(self, layout: StoreLayout, state: State) -> None:
-        """Makes empty tables, in the place of earlier ones of the same name."""
+        """Makes empty tables, in the place of earlier ones of the same name; repeated if it was interrupted."""
 
     def upsert(self, rows: NodeRows, state: State) -> None:
         """Writes rows, in the place of those with the same ids."""

@@ -15,7 +15,7 @@ from gnnrec.inference.generations.delta import write_delta
 from gnnrec.inference.generations.stored_rows import StoredRows
 from gnnrec.stores.open_store import STORES
 from tests.end_to_end.commands import ROOT
-from tests.end_to_end.test_documents_run import Services, run
+from tests.end_to_end.test_documents_run import run_gnnrec
 from tests.inference.made_export import GENRES, all_scores, make_dataset, make_export
 from tests.stores.servers import postgresql
 
@@ -65,7 +65,7 @@ def check(commands: list[str], example: str, capsys: pytest.CaptureFixture) -> N
         if "--user" in words:
             words[words.index("--user") + 1] = str(USER)
         capsys.readouterr()
-        run(words, Services())
+        run_gnnrec(words[1:])
     printed = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     data = Path("export/later")
     dataset = PreparedDataset(Path(read_manifest(data)["data"]))

@@ -15,6 +15,7 @@ from gnnrec.errors import UserError
 from gnnrec.inference.export_vectors import ExportVectors
 from gnnrec.inference.export_verify import VerifyOptions, verify
 from gnnrec.inference.generations.delta import open_delta
+from gnnrec.inference.small_loss import measure_loss
 from gnnrec.inference.small_vectors import SignScheme, decode, quantize
 from gnnrec.training.run import train
 from gnnrec.utils.files import sha256
@@ -63,6 +64,31 @@ def test_signs_estimate_scores_up_to_a_constant_for_each_user():
     estimated = scheme.estimate(users, columns["signs"], columns["sign_size"], bias)
     rest = users @ movies.T + bias - estimated
     np.testing.assert_allclose(rest, np.repeat(rest[:, :1], 32, 1), atol=1e-4)
+
+
+def test_the_first_pass_over_signs_decides_which_movies_are_candidates():
+    """With more movies than candidates; an estimate in float64, and a full sort, find the same."""
+    rng = np.random.default_rng(3)
+    users, movies = (rng.normal(size=(rows, 24)).astype(np.float32) for rows in (150, 2500))
+    movies += rng.normal(size=24).astype(np.float32)
+    bias = rng.normal(size=2500).astype(np.float32)
+    scheme = SignScheme.fit(movies)
+    small, small_users = (decode(quantize(vectors, 24), 24).astype(np.float64) for vectors in (movies, users))
+    signs = np.where(small >= scheme.center, 1.0, -1.0)
+    sizes = np.mean(np.abs(small - scheme.center) / scheme.size, axis=1)
+    estimated = (small_users * scheme.size) @ signs.T * sizes + bias
+    candidates = np.argsort(-estimated, 1)[:, :400]
+    found = np.take_along_axis(small_users @ small.T + bias, candidates, 1)
+    listed = np.take_along_axis(candidates, np.argsort(-found, 1)[:, :20], 1)
+    best = np.argsort(-(users.astype(np.float64) @ movies.T + bias), 1)[:, :20]
+    expected = np.mean([len(set(one) & set(other)) / 20 for one, other in zip(listed, best)])
+    entry = measure_loss(users, movies, bias, 24, scheme)
+    assert entry["signs"]["recall@20"] == pytest.approx(expected, abs=1e-3)
+    assert 0.5 < expected < entry["recall@20"] - 0.01, "some of the best movies are no candidates"
+    poor = measure_loss(users, movies, bias, 24, SignScheme(scheme.center - 3, scheme.size))
+    assert poor["signs"]["recall@20"] < expected - 0.1 and poor["recall@20"] == entry["recall@20"]
+    # Signs, their size and the bias of a movie are read.
+    assert entry["signs"]["first_pass_bytes"] == 24 // 8 + 4 + 4
 
 
 @pytest.fixture(scope="module")

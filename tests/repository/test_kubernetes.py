@@ -81,6 +81,13 @@ def test_pods_of_training_find_each_other():
     assert variables("gnnrec-train")["HEAD_HOST"] == f"{job['metadata']['name']}-0.{name}"
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_first_pod_hosts_the_rendezvous(tmp_path, index):
+    """Its record in the headless service may be late, and then torchrun would guess that no pod does."""
+    words = started("gnnrec-train", tmp_path, host=f"gnnrec-train-{index}")
+    assert ("is_host=1" in words) == (index == 0) and "is_host=0" not in words
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_volumes_and_image_are_those_of_the_project(job):
     spec, (claim,) = JOBS[job]["template"]["spec"], FILES["storage.yaml"]
@@ -93,15 +100,18 @@ def test_volumes_and_image_are_those_of_the_project(job):
     assert spec["securityContext"]["runAsUser"] == 1000  # that of the image
 
 
-def started(job: str, tmp_path: Path) -> list[str]:
+def started(job: str, tmp_path: Path, host: str = "any") -> list[str]:
     """The words that a pod gives to Python, with a Python that prints them."""
-    python = tmp_path / "bin" / "python"
+    python, hostname = tmp_path / "bin" / "python", tmp_path / "bin" / "hostname"
     python.parent.mkdir()
     python.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
     python.chmod(0o755)
     interpreter, script = container(job)["command"]
     place = ROOT / PurePosixPath(script).relative_to("/opt/gnnrec")
+    hostname.write_text(f"#!/bin/sh\necho {host}\n")
+    hostname.chmod(0o755)
     environment = {"PATH": f"{python.parent}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""} | variables(job)
+    environment["KUBERNETES_SERVICE_HOST"] = "10.0.0.1"  # as in every pod
     result = subprocess.run(
         [interpreter, place, *container(job)["args"]], env=environment, capture_output=True, text=True, check=True
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores.generations import Generations
 from tests.stores.servers import postgresql
 
 #: Kind of store -> the address of an empty one in a directory.
@@ -28,6 +29,12 @@ def server() -> Iterator[str]:
     """The address of a PostgreSQL with pgvector."""
     with postgresql() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def generations(tmp_path_factory) -> Generations:
+    """Three exports and the deltas between them."""
+    return Generations(tmp_path_factory.mktemp("generations"))
 
 
 @pytest.fixture(params=KINDS)

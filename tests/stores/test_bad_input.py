@@ -6,6 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gnnrec.errors import UserError
@@ -49,6 +52,9 @@ def store(place) -> str:
             "postgresql://postgres:secret@127.0.0.1:1/none",
             r"postgres:\*\*\*@127.0.0.1:1/none cannot be opened \(.*refused",
         ),
+        ("postgresql://postgres@127.0.0.1:1/none?password=secret", r"1/none\?password=\*\*\* cannot be opened \("),
+        ("postgresql://postgres:pre/secret@127.0.0.1:1/none", r"postgres:\*\*\*@127.0.0.1:1/none cannot be opened \("),
+        ("postgresql://postgres:x@secret@127.0.0.1:1/none", r"postgres:\*\*\*@127.0.0.1:1/none cannot be opened \("),
         ("qdrant+http://127.0.0.1:1", r"127.0.0.1:1 (cannot be opened|refuses)"),
         ("milvus+http://127.0.0.1:1", r"127.0.0.1:1 cannot be opened"),
         ("milvus:store", "a file of Milvus Lite ends with .db"),
@@ -66,6 +72,20 @@ def test_a_store_that_is_not_there(place, store, address, message):
     assert "\n" not in str(error.value) and "secret" not in str(error.value)
 
 
+def test_a_database_without_pgvector_and_without_the_right_to_install_it(server, place):
+    """The password stays secret, and no connection stays open."""
+    with psycopg.connect(server, autocommit=True) as connection:
+        for statement in ("CREATE ROLE reader LOGIN PASSWORD 'secret'", "CREATE DATABASE empty"):
+            connection.execute(statement)
+        parts = psycopg.conninfo.conninfo_to_dict(server)
+        address = f"postgresql://reader:secret@/empty?host={parts['host']}"
+        with pytest.raises(UserError, match=r"reader:\*\*\*@/empty.*permission denied.*EXTENSION vector$") as error:
+            load_store(place / "export0", StoreOptions(to=address))
+        assert "secret" not in str(error.value)
+        connection.execute("DROP DATABASE empty")  # refused while a connection is open
+        connection.execute("DROP ROLE reader")
+
+
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
@@ -78,6 +98,11 @@ def test_a_store_that_is_not_there(place, store, address, message):
         ("data", {}, "is not a complete export or delta"),
         ("export1", {"name": "Mine; DROP"}, "--name Mine; DROP: use up to 40 lower-case letters"),
         ("export0", {"data": "nowhere", "name": "other"}, "does not exist: pass the dataset .* with --data"),
+        (
+            "export0",
+            {"data": "letter data/prepared", "name": "other"},
+            "is not the dataset of .*export0: pass the right",
+        ),
     ],
 )
 def test_what_a_store_cannot_take(place, store, path, options, message):
@@ -92,6 +117,8 @@ def test_what_a_store_cannot_take(place, store, path, options, message):
     [
         ({"user": "nobody"}, "users with whole numbers as ids"),
         ({"user": "12345"}, "no user in .* has this id"),
+        ({"user": "100000000000000000000"}, "no user in .* has this id"),
+        ({"user": "-9223372036854775809"}, "no user in .* has this id"),
         ({"user": "9001", "genre": "comedy"}, "--genre comedy: no movie"),
         ({"user": "9001", "name": "other"}, "holds no export: load one"),
         ({"user": "9001", "top": 0}, "--top"),
@@ -102,11 +129,61 @@ def test_what_a_store_cannot_answer(store, options, message):
         query_store(QueryOptions(to=store, **options))
 
 
-def test_a_store_of_another_version_and_tables_of_others_are_left_alone(place, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        (
+            "users/part-0000000000.parquet",
+            lambda path: path.write_bytes(b"PAR1"),
+            "0.parquet cannot be read .*: export",
+        ),
+        ("movies/part-0000000007.parquet", lambda path: path.unlink(), "7.parquet cannot be read .*: export again"),
+        ("movies/part-0000000014.parquet", lambda path: write_nan(path), "14.parquet has NaN or infinite values"),
+        ("users/part-0000000035.parquet", lambda path: write_nan(path), "35.parquet has NaN or infinite values"),
+    ],
+)
+def test_damaged_files_are_not_blamed_on_the_store(place, tmp_path, name, damage, message):
+    out = tmp_path / "export"
+    shutil.copytree(place / "export0", out)
+    damage(out / name)
+    with pytest.raises(UserError, match=message) as error:
+        load_store(out, StoreOptions(to=f"lancedb:{tmp_path / 'store'}"))
+    assert "check the address" not in str(error.value)
+
+
+@pytest.mark.parametrize("damaged", ["movies/part-0000000000.parquet", "new_movies.parquet"])
+def test_damaged_files_of_a_delta_are_not_blamed_on_the_store(place, store, tmp_path, damaged):
+    out = tmp_path / "delta"
+    shutil.copytree(place / "delta of export", out)
+    (out / damaged).write_bytes(b"PAR1")
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["files"].setdefault(damaged, {})
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=f"{damaged} cannot be read .*: export again") as error:
+        load_store(out, StoreOptions(to=store))
+    assert "check the address" not in str(error.value)
+
+
+def write_nan(path: Path) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(2, "bias", pa.array([float("nan")] * len(table), pa.float32())), path)
+
+
+def test_movies_of_a_delta_that_the_dataset_lacks_are_counted(place, tmp_path, capsys):
+    few, address = make_dataset(tmp_path / "few", movies=20), f"duckdb:{tmp_path / 'store.duckdb'}"
+    load_store(place / "export0", StoreOptions(to=address))
+    assert "no title" not in capsys.readouterr().out
+    load_store(place / "delta of export", StoreOptions(to=address, data=few.directory))
+    changed = pq.read_table(place / "delta of export" / "movies")["movie"].to_pylist()
+    lacking = len(set(changed) - set(few.movies["movie"]))
+    assert lacking > 5 and f"{lacking} movies have no title because {few.directory} lacks" in capsys.readouterr().out
+
+
+def test_a_store_of_another_version_is_replaced_on_request(place, tmp_path):
     folder = tmp_path / "faiss"
     load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
     state = json.loads((folder / "gnnrec_state.json").read_text())
     (folder / "gnnrec_state.json").write_text(json.dumps(state | {"format": 99}))
-    with pytest.raises(UserError, match="has format 99, this program reads 1"):
+    with pytest.raises(UserError, match="has format 99, this program reads 2"):
         load_store(place / "export0", StoreOptions(to=f"faiss:{folder}"))
-    shutil.rmtree(folder)
+    assert load_store(place / "export0", StoreOptions(to=f"faiss:{folder}", overwrite=True))["recall"] == 1.0

@@ -11,7 +11,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,58 +25,13 @@ from gnnrec.stores.loading import load, read_state
 from gnnrec.stores.open_store import opened_store
 from gnnrec.stores.store import NodeRows, StoreLayout
 from gnnrec.utils.files import sha256
-from tests.inference.made_export import GENRES, all_scores, make_dataset, make_export, read
+from tests.stores.generations import check_content
 
 pytestmark = pytest.mark.slow
 
 #: Ids that need care, and genres in other alphabets and with the quotes of query languages.
 ODD = {"integer": [-7, 0, 5, 2**53 + 1], "string": ["o'Brien", 'a "b" \\ c', "-7", "\u00e9\u4e2d"]}
 ODD_GENRES = [["d'auteur"], ['"New" Wave, 2\\'], [], ["\u559c\u5287", "d'auteur"]]
-
-
-class Generations:
-    """Three exports, the second with fewer movies and the third with all again, and the deltas between them."""
-
-    def __init__(self, place: Path):
-        self.data = make_dataset(place / "data")
-        self.few = make_dataset(place / "few", movies=20)
-        self.exports = [
-            make_export(data, place / f"export{number}", seed=number)
-            for number, data in enumerate((self.data, self.few, self.data))
-        ]
-        stored = [StoredRows(out, read_manifest(out)) for out in self.exports]
-        self.deltas = [place / "delta0", place / "delta1"]
-        for number, out in enumerate(self.deltas):
-            write_delta(stored[number], stored[number + 1], out, overwrite=False)
-
-
-@pytest.fixture(scope="module")
-def generations(tmp_path_factory) -> Generations:
-    return Generations(tmp_path_factory.mktemp("generations"))
-
-
-def check_content(address: str, name: str, generations: Generations, number: int) -> None:
-    """Compares searches for some users, and their vectors, with an export."""
-    export, data = generations.exports[number], (generations.data, generations.few, generations.data)[number]
-    scores, (users, bias) = all_scores(export), read(export, "user")
-    row_of = {movie: row for row, movie in enumerate(data.movies["movie"].tolist())}
-    genres = [GENRES[(movie - 2) // 5 % 4].split("|") for movie in row_of]
-    with opened_store(address, name) as store:
-        rows = range(number, len(users), 6)
-        found = [store.find_user(int(data.users["user"][row])) for row in rows]
-        np.testing.assert_array_equal([vector for vector, _ in found], np.c_[users, np.ones(len(users))][rows])
-        np.testing.assert_array_equal([own for _, own in found], bias[rows])
-        assert store.find_user(10**9) is None
-        queries = np.stack([vector for vector, _ in found])
-        for genre, top in ((None, 5), (None, 100), ("Drama", 5), ("Action", 100)):
-            allowed = [row for row, own in enumerate(genres) if genre is None or genre in own]
-            for user, hits in zip(rows, store.search(queries, top, genre), strict=True):
-                movies = [row_of[hit.movie] for hit in hits]
-                assert len(set(movies)) == len(movies) and set(movies) <= set(allowed)
-                expected = np.sort(scores[user, allowed])[::-1][:top]
-                actual = [hit.score + bias[user] + 1.0 for hit in hits]  # 1 is the offset of these exports
-                np.testing.assert_allclose(actual, expected, atol=1e-4)
-                np.testing.assert_allclose(scores[user, movies], expected, atol=1e-4)
 
 
 def test_a_store_ranks_as_the_model_does_and_follows_deltas(address, name, generations, capsys):
@@ -136,7 +90,7 @@ def test_an_interrupted_load_is_resumed(address, name, generations, monkeypatch,
         load_store(generations.exports[0], StoreOptions(to=address, name=name))
     with pytest.raises(KeyboardInterrupt), opened_store(address, name) as store:
         interrupt(monkeypatch, store, after=3)
-        load(store, source(), "here", False, False)
+        load(store, source(), "here")
     with pytest.raises(UserError, match="half of"):
         query_store(QueryOptions(to=address, name=name, user="9001"))
     with pytest.raises(UserError, match="half of|no complete export"):
@@ -145,7 +99,7 @@ def test_an_interrupted_load_is_resumed(address, name, generations, monkeypatch,
         written = []
         upsert = store.upsert
         monkeypatch.setattr(store, "upsert", lambda rows, state: (written.append(rows), upsert(rows, state)))
-        assert load(store, source(), "here", False, False)
+        assert load(store, source(), "here")
         assert read_state(store, "here")["pending"] is None
     upserts = sum(action == "upsert" for action, _, _ in source().steps())
     assert upserts > 4 and len(written) in (upserts - 3, upserts - 2)  # two are complete, the third one perhaps
@@ -211,26 +165,6 @@ def test_movies_without_training_ratings_are_left_out_unless_asked_for(generatio
         result = load_store(path, StoreOptions(to=address, new_movies=new_movies))
         assert result.get("recall", 1.0) == 1.0
         with opened_store(address, "gnnrec") as store:
-            hits = store.search(np.zeros((1, 6), np.float32), 100)[0]
+            hits = store.search(np.zeros((1, 7), np.float32), 100)[0]
         expected = set(generations.data.movies["movie"].tolist()) - (set() if new_movies else missing)
         assert {hit.movie for hit in hits} == expected
-
-
-def test_a_graph_is_built_by_one_process_where_workers_have_no_shared_memory(server, name, generations, monkeypatch):
-    """As in a container whose /dev/shm is small."""
-    failed = []
-    with opened_store(server, name) as store:
-        execute = store._execute
-
-        def without_shared_memory(statement: str, *values):
-            if statement.startswith("CREATE INDEX") and "hnsw" in statement:
-                (workers,) = execute("SHOW max_parallel_maintenance_workers").fetchone()
-                if workers != "0":
-                    failed.append(statement)
-                    raise psycopg.errors.DiskFull("could not resize shared memory segment: No space left on device")
-            return execute(statement, *values)
-
-        monkeypatch.setattr(store, "_execute", without_shared_memory)
-        assert load(store, ExportRows(generations.exports[0]), "here", False, False) and len(failed) == 1
-        assert store.settings.startswith("HNSW")
-    check_content(server, name, generations, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.errors import UserError
-from gnnrec.inference.export_directory import MANIFEST, ExportDirectory
+from gnnrec.inference.export_directory import MANIFEST, NEW_MOVIES_FILE, ExportDirectory
 from gnnrec.inference.generations.changes import ChangedRows, changes, removed
 from gnnrec.inference.generations.stored_rows import ID, StoredRows, read_ids
 from gnnrec.utils.stored import irregularity, read_json
@@ -43,8 +44,9 @@ def write_delta(parent: StoredRows, child: StoredRows, out: Path, overwrite: boo
     """Writes the rows of ``child`` that are new or differ from ``parent``, or resumes writing them. On one rank.
 
     Files: ``users/part-*.parquet`` and ``movies/part-*.parquet`` with the columns of an export, named after the files
-    of ``child``; ``removed_users.parquet`` and ``removed_movies.parquet`` with raw ids; ``manifest.json``, written
-    last, with the fingerprints of both exports and the entries that scores are computed with.
+    of ``child``; ``removed_users.parquet`` and ``removed_movies.parquet`` with raw ids; ``new_movies.parquet`` of
+    ``child``, if it has one; ``manifest.json``, written last, with the fingerprints of both exports and the entries
+    that scores are computed with.
 
     Args:
         parent: The earlier export.
@@ -75,6 +77,9 @@ def write_delta(parent: StoredRows, child: StoredRows, out: Path, overwrite: boo
         counts[f"removed_{kind}"] = len(gone)
         directory.write(f"removed_{kind}.parquet", partial(_write_ids, column, gone, parent.ids[kind]))
         names.append(f"removed_{kind}.parquet")
+    if NEW_MOVIES_FILE in child.manifest["files"]:  # the titles and genres of changed rows
+        directory.write(NEW_MOVIES_FILE, partial(shutil.copyfile, child.directory / NEW_MOVIES_FILE))
+        names.append(NEW_MOVIES_FILE)
     scoring = {name: child.manifest[name] for name in _SCORING if name in child.manifest}
     return directory.finish(names, {**counts, **scoring, **identity})
 

@@ -12,10 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gnnrec.errors import UserError
-from gnnrec.inference.export_parts import read_column
+from gnnrec.inference.export_parts import read_column, reading
 from gnnrec.inference.small_vectors import decode, own_columns
-from gnnrec.utils.resource_errors import reraise_out_of_memory
 
 #: Column of raw ids by the folder of the files.
 ID = {"users": "user", "movies": "movie"}
@@ -103,11 +101,8 @@ def read_columns(path: Path) -> Columns:
     Raises:
         UserError: The file cannot be read.
     """
-    try:
+    with reading(path):
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        reraise_out_of_memory(error)
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}): export again") from None
     columns = {}
     for name in table.column_names[1:]:
         values = table[name].combine_chunks()
