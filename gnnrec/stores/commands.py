@@ -29,7 +29,7 @@ class StoreOptions:
             records.
         new_movies: Load movies without training ratings too, whose vectors come from their features alone; a delta
             follows the export before it.
-        overwrite: Replace another export that the store holds under this name.
+        overwrite: Replace what the store holds under this name: another export, or tables of another program.
     """
 
     to: str
