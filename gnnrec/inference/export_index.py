@@ -58,52 +58,24 @@ def write_index(users: list[Path], movies: list[Path], read: VectorReader, path:
     faiss = import_faiss()
     vectors = _append_column(read(movies), _column(movies, "bias"))
     flat = len(vectors) <= FLAT_MOVIES
-    if flat:
-        index = faiss.IndexFlatIP(vectors.shape[1])
+    dim = vectors.shape[1]
+    index = faiss.IndexFlatIP(dim)
+    if not flat:
+        index = faiss.IndexHNSWFlat(dim, LINKS, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = BUILD_WIDTH
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # the graph depends on the order of insertion
+    try:
         index.add(vectors)
-    else:
-        index = build_graph(vectors)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    if not flat:
         queries = sample_queries(users, read)
         for width in WIDTHS:
             index.hnsw.efSearch = width
             if recall(index, vectors, queries) >= WANTED_RECALL:
                 break
     path.write_bytes(faiss.serialize_index(index).data)
-
-
-def build_graph(vectors: np.ndarray) -> Any:
-    """Returns an HNSW index for inner products, from which every vector can be found.
-
-    In a graph of inner products few links lead to short vectors, and none to many of them. So the graph is built with
-    one more column, which makes short vectors longer, and in which queries would be 0: searches do without it. A full
-    column makes all vectors equally long (Bachrach et al., "Speeding up the Xbox recommender system using a euclidean
-    transformation for inner-product spaces", RecSys 2014); half of its square finds more.
-
-    Args:
-        vectors: float32 ``[movies, dim]``.
-    """
-    faiss = import_faiss()
-    squares = np.einsum("md,md->m", vectors, vectors)
-    filled = np.sqrt((squares.max(initial=0) - squares) / 2)
-    graph = _empty_graph(vectors.shape[1] + 1)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)  # the graph depends on the order of insertion
-    try:
-        graph.add(_append_column(vectors, filled))
-    finally:
-        faiss.omp_set_num_threads(threads)
-    index = _empty_graph(vectors.shape[1])
-    index.hnsw = graph.hnsw
-    faiss.downcast_index(index.storage).add(vectors)
-    index.ntotal = len(vectors)
-    return index
-
-
-def _empty_graph(dim: int) -> Any:
-    faiss = import_faiss()
-    index = faiss.IndexHNSWFlat(dim, LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = BUILD_WIDTH
-    return index
 
 
 def describe_index(path: Path, users: list[Path], movies: list[Path], read: VectorReader) -> dict:

@@ -215,25 +215,6 @@ def test_a_graph_of_many_movies_has_the_stated_recall(many, tmp_path, monkeypatc
     assert about["recall@20"] == pytest.approx(recall, abs=2e-4)
 
 
-def test_every_movie_can_be_found_from_a_graph():
-    rng = np.random.default_rng(1)
-    sizes = 1 / np.sqrt(np.arange(1, 33, dtype=np.float32))
-    vectors, queries = (rng.standard_normal((rows, 32), dtype=np.float32) * sizes for rows in (3000, 100))
-    found = {}
-    plain = faiss.IndexHNSWFlat(32, export_index.LINKS, faiss.METRIC_INNER_PRODUCT)
-    plain.hnsw.efConstruction = export_index.BUILD_WIDTH
-    plain.add(vectors)
-    for name, index in (("plain", plain), ("ours", export_index.build_graph(vectors))):
-        index.hnsw.efSearch = len(vectors)
-        _, rows = index.search(queries[:1], len(vectors))
-        index.hnsw.efSearch = 64
-        found[name] = (rows >= 0).sum(), export_index.recall(index, vectors, queries)
-    assert found["ours"][0] == len(vectors) > found["plain"][0]
-    assert found["ours"][1] > max(0.99, found["plain"][1])
-    scores, rows = export_index.build_graph(vectors).search(queries, 5)
-    np.testing.assert_allclose(scores, np.take_along_axis(queries @ vectors.T, rows, 1), rtol=1e-5)
-
-
 def test_a_worse_index_has_a_lower_recall(many, tmp_path, monkeypatch):
     monkeypatch.setattr(export_index, "FLAT_MOVIES", 100)
     monkeypatch.setattr(export_index, "LINKS", 2)
