@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import resource
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -24,7 +25,9 @@ _TICK = 0.5
 _MOST, _SHARE = 10_000, 0.75
 
 
-def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> type[asyncio.Protocol]:
+def limited_protocol(
+    seconds: float, idle: float = _IDLE, most: int = _MOST, counted: Callable[[int], None] | None = None
+) -> type[asyncio.Protocol]:
     """Returns a protocol class.
 
     Args:
@@ -32,6 +35,7 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
             the rest of a request that was answered before it was there; and in which a client has to read an answer.
         idle: Seconds that a connection may wait for its next request.
         most: Connections at a time.
+        counted: Called with the number of connections whenever it changes.
     """
     open_connections: set[LimitedProtocol] = set()
     tick, timers = min(seconds / 5, _TICK), list[asyncio.TimerHandle]()
@@ -61,6 +65,8 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
             if not timers:
                 timers.append(self.loop.call_later(tick, look_at_all, self.loop))
             open_connections.add(self)
+            if counted is not None:
+                counted(len(open_connections))
             self._wait_for_head()
             if len(open_connections) > most:
                 self._answer(503, "too many connections at a time: try again")
@@ -68,6 +74,8 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
 
         def connection_lost(self, exc: Exception | None) -> None:
             open_connections.discard(self)
+            if counted is not None:
+                counted(len(open_connections))
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -177,14 +185,14 @@ def most_connections() -> int:
     return _MOST if files == resource.RLIM_INFINITY else max(1, min(_MOST, int(_SHARE * files)))
 
 
-def uvicorn_options(seconds: float) -> dict[str, Any]:
+def uvicorn_options(seconds: float, counted: Callable[[int], None] | None = None) -> dict[str, Any]:
     """Returns the options of :class:`uvicorn.Config` that serve with these limits.
 
     Args:
-        seconds: See :func:`limited_protocol`.
+        seconds, counted: See :func:`limited_protocol`.
     """
     return {
-        "http": limited_protocol(seconds, most=most_connections()),
+        "http": limited_protocol(seconds, most=most_connections(), counted=counted),
         "ws": "none",
         "lifespan": "off",
         "log_config": None,
