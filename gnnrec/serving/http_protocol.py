@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import resource
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +25,7 @@ _TICK = 0.5
 _MOST, _SHARE = 10_000, 0.75
 
 
+<<<<<<< HEAD
 #: The route of ``at_once`` of an application, and headers of requests that are answered in the general way.
 AT_ONCE = b"/recommend"
 _NOT_AT_ONCE = (b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade")
@@ -89,6 +91,13 @@ class GatheredTransport:
 
 
 def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> type[asyncio.Protocol]:
+||||||| 0f49b9f
+def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> type[asyncio.Protocol]:
+=======
+def limited_protocol(
+    seconds: float, idle: float = _IDLE, most: int = _MOST, counted: Callable[[int], None] | None = None
+) -> type[asyncio.Protocol]:
+>>>>>>> f718a32c60ebd1f7ff4f684651903cc7d96ebad1
     """Returns a protocol class.
 
     Args:
@@ -96,6 +105,7 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
             the rest of a request that was answered before it was there; and in which a client has to read an answer.
         idle: Seconds that a connection may wait for its next request.
         most: Connections at a time.
+        counted: Called with the number of connections whenever it changes.
     """
     open_connections: set[LimitedProtocol] = set()
     tick, timers = min(seconds / 5, _TICK), list[asyncio.TimerHandle]()
@@ -126,6 +136,8 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
             if not timers:
                 timers.append(self.loop.call_later(tick, look_at_all, self.loop))
             open_connections.add(self)
+            if counted is not None:
+                counted(len(open_connections))
             self._wait_for_head()
             if len(open_connections) > most:
                 self._answer(503, "too many connections at a time: try again")
@@ -133,6 +145,8 @@ def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> 
 
         def connection_lost(self, exc: Exception | None) -> None:
             open_connections.discard(self)
+            if counted is not None:
+                counted(len(open_connections))
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -266,15 +280,21 @@ def most_connections() -> int:
     return _MOST if files == resource.RLIM_INFINITY else max(1, min(_MOST, int(_SHARE * files)))
 
 
-def uvicorn_options(seconds: float) -> dict[str, Any]:
+def uvicorn_options(seconds: float, counted: Callable[[int], None] | None = None) -> dict[str, Any]:
     """Returns the options of :class:`uvicorn.Config` that serve with these limits.
 
     Args:
-        seconds: See :func:`limited_protocol`.
+        seconds, counted: See :func:`limited_protocol`.
     """
     return {
+<<<<<<< HEAD
         "http": limited_protocol(seconds, most=most_connections()),
         "proxy_headers": False,  # nothing asks for the address of a client
+||||||| 0f49b9f
+        "http": limited_protocol(seconds, most=most_connections()),
+=======
+        "http": limited_protocol(seconds, most=most_connections(), counted=counted),
+>>>>>>> f718a32c60ebd1f7ff4f684651903cc7d96ebad1
         "ws": "none",
         "lifespan": "off",
         "log_config": None,

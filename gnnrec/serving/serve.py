@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 from gnnrec.errors import UserError
@@ -70,13 +71,15 @@ def serve(path: Path, options: ServeOptions) -> None:
     started = time.perf_counter()
     check_bounds(options)
     import_packages()
+    from gnnrec.serving.accepting import ConnectionCounts
     from gnnrec.serving.live import WatchedPointer, find_export
     from gnnrec.serving.snapshot import Snapshot
     from gnnrec.serving.supervisor import Supervisor
 
-    def work(listening: socket.socket, watched: WatchedPointer) -> None:
+    def work(listening: socket.socket, watched: WatchedPointer, place: int) -> None:
         import uvicorn
 
+        from gnnrec.serving.accepting import SharingServer
         from gnnrec.serving.app import Limits, ServingApp
         from gnnrec.serving.http_protocol import uvicorn_options
         from gnnrec.serving.live import Live
@@ -86,10 +89,13 @@ def serve(path: Path, options: ServeOptions) -> None:
         app = ServingApp(Live(watched), limits, token)
         gc.collect()
         gc.freeze()  # what stays is not looked through again and again
-        uvicorn.Server(uvicorn.Config(app, **uvicorn_options(options.timeout))).run([listening])
+        counts.set(place, 0)
+        config = uvicorn.Config(app, **uvicorn_options(options.timeout, partial(counts.set, place)))
+        SharingServer(config, listening, partial(counts.is_least, place)).run()
 
     token = options.token()
-    supervisor = Supervisor(path, options.cache_dir, options.data, options.workers, work)
+    counts = ConnectionCounts(options.workers)
+    supervisor = Supervisor(path, options.cache_dir, options.data, options.workers, work, counts.remove)
     if options.convert_only:
         before = time.perf_counter()
         arrays = supervisor.prepare()

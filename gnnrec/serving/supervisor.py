@@ -34,8 +34,9 @@ _PAUSE = 1.0
 #: Seconds for workers to answer what they have begun.
 _GRACE = 10.0
 
-#: Answers on a socket until it is asked to stop; the snapshots are those of a pointer.
-Work = Callable[[socket.socket, WatchedPointer], None]
+#: Answers on a socket until it is asked to stop; the snapshots are those of a pointer. The last one is the place of the
+#: worker, from 0, which no other one has.
+Work = Callable[[socket.socket, WatchedPointer, int], None]
 
 
 class Supervisor:
@@ -47,9 +48,19 @@ class Supervisor:
         data: The prepared dataset, if it has moved since the export.
         workers: Number of workers.
         work: Their function.
+        ended: Called with the place of each worker that has ended.
     """
 
-    def __init__(self, path: Path, cache: Path | None, data: Path | None, workers: int, work: Work):
+    def __init__(
+        self,
+        path: Path,
+        cache: Path | None,
+        data: Path | None,
+        workers: int,
+        work: Work,
+        ended: Callable[[int], None] = lambda place: None,
+    ):
+        self._ended, self._places = ended, dict[int, int]()
         self._path, self._cache, self._data, self._work = path, cache, data, work
         self._count, self._workers, self._due = workers, dict[int, float](), [0.0] * workers
         self._conversion: tuple[multiprocessing.process.BaseProcess, Connection] | None = None
@@ -119,11 +130,13 @@ class Supervisor:
                 logger.warning(f"{self._arrays[-1]} is gone: workers are started when it is written again")
             return
         while len(self._workers) < self._count and self._due[0] <= now:
-            worker = self._fork(listening, pointer)
+            place = next(place for place in range(self._count) if place not in self._places.values())
+            worker = self._fork(listening, pointer, place)
+            self._places[worker] = place
             self._workers[worker] = now
             self._due.pop(0)
 
-    def _fork(self, listening: socket.socket, pointer: Path) -> int:
+    def _fork(self, listening: socket.socket, pointer: Path, place: int) -> int:
         parent = os.getpid()
         process = os.fork()
         if process:
@@ -131,7 +144,7 @@ class Supervisor:
         status = 1
         try:
             _become_child(parent)
-            self._work(listening, WatchedPointer(pointer))
+            self._work(listening, WatchedPointer(pointer), place)
             status = 0
         except UserError as error:
             logger.warning(str(error))
@@ -146,6 +159,7 @@ class Supervisor:
             if os.waitpid(process, os.WNOHANG)[0] == 0:
                 continue
             started = self._workers.pop(process)
+            self._ended(self._places.pop(process))
             now = time.monotonic()
             self._due.append(now if now - started > _PAUSE else now + _PAUSE)
             self._due.sort()

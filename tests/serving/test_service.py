@@ -204,6 +204,48 @@ def test_what_cannot_be_served_is_refused_with_one_line(export, tmp_path):
                 serve(export, options)
 
 
+def test_connections_that_are_opened_one_by_one_are_shared(export):
+    with served(export, "--workers", "2") as service:
+        assert service.ask("/health")[0] == 200
+
+        def shares() -> list[int]:
+            found = []
+            for worker in service.workers():
+                links = [os.readlink(entry) for entry in Path(f"/proc/{worker}/fd").iterdir() if entry.is_symlink()]
+                found.append(sum(link.startswith("socket:") for link in links))
+            return found
+
+        def opened(count: int) -> list[socket.socket]:
+            connections = []
+            for _ in range(count):
+                connections.append(socket.create_connection(("127.0.0.1", service.port)))
+                time.sleep(0.01)  # as long as a worker needs to wait again
+            time.sleep(0.1)
+            return connections
+
+        def extra(count: int) -> list[int]:
+            time.sleep(0.1)
+            before = shares()
+            connections = opened(count)
+            found = [after - first for after, first in zip(shares(), before)]
+            for connection in connections:
+                connection.close()
+            return found
+
+        deadline = time.monotonic() + 20
+        while extra(4) != [2, 2]:  # the second worker begins after the first one
+            assert time.monotonic() < deadline
+        found = extra(20)
+        assert sum(found) == 20 and min(found) >= 8
+        os.kill(service.workers()[0], signal.SIGSTOP)  # what the others leave to it is not lost
+        connections = opened(6)
+        for connection in connections:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+            connection.close()
+        os.kill(service.workers()[0], signal.SIGCONT)
+
+
 def test_workers_end_with_a_supervisor_that_is_killed(export):
     with served(export, "--workers", "2") as service:
         assert service.ask("/health")[0] == 200

@@ -46,7 +46,8 @@ class Steps:
         monkeypatch.setattr(self.supervisor, "_reap", lambda: None)
         self.arrays = self.supervisor.prepare()
 
-    def _fork(self, listening: socket.socket, pointer: Path) -> int:
+    def _fork(self, listening: socket.socket, pointer: Path, place: int) -> int:
+        assert place == 0
         self.forks.append(OSError(errno.ENOMEM, "no memory") if not self.forks else len(self.forks))
         if isinstance(self.forks[-1], OSError):
             raise self.forks[-1]
@@ -63,6 +64,7 @@ class Steps:
 
     def lose_worker(self) -> None:
         self.supervisor._workers.clear()
+        self.supervisor._places.clear()
         self.supervisor._due.append(0.0)
 
 
