@@ -12,6 +12,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gnnrec.serving.gathered_transport import GatheredTransport
+
 #: Bytes of the request line and the headers.
 MOST_HEAD = 65_536
 _TOO_LARGE = f"the head of the request has more than {MOST_HEAD} bytes: send less"
@@ -25,7 +27,6 @@ _TICK = 0.5
 _MOST, _SHARE = 10_000, 0.75
 
 
-<<<<<<< HEAD
 #: The route of ``at_once`` of an application, and headers of requests that are answered in the general way.
 AT_ONCE = b"/recommend"
 _NOT_AT_ONCE = (b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade")
@@ -43,61 +44,9 @@ class _AnsweredCycle:
 _ANSWERED: Any = _AnsweredCycle()
 
 
-class GatheredTransport:
-    """A transport that sends what is written in one turn of the event loop by one system call.
-
-    uvicorn writes the head of an answer, then its body. Each call costs about as much as all of the scores.
-
-    Args:
-        transport: The transport.
-        loop: The event loop.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
-        self._transport, self._loop, self._parts = transport, loop, list[bytes]()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes at the end of this turn."""
-        if not self._parts:
-            self._loop.call_soon(self._send)
-        self._parts.append(data)
-
-    def get_write_buffer_size(self) -> int:
-        """Returns the bytes that are not sent yet."""
-        return self._transport.get_write_buffer_size() + sum(map(len, self._parts))
-
-    def write_eof(self) -> None:
-        """Ends the writing side after all that was written."""
-        self._send()
-        self._transport.write_eof()
-
-    def close(self) -> None:
-        """Closes the connection after all that was written."""
-        self._send()
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Closes the connection at once."""
-        self._parts.clear()
-        self._transport.abort()
-
-    def _send(self) -> None:
-        if self._parts:
-            parts, self._parts = self._parts, []
-            self._transport.write(b"".join(parts))
-
-
-def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> type[asyncio.Protocol]:
-||||||| 0f49b9f
-def limited_protocol(seconds: float, idle: float = _IDLE, most: int = _MOST) -> type[asyncio.Protocol]:
-=======
 def limited_protocol(
     seconds: float, idle: float = _IDLE, most: int = _MOST, counted: Callable[[int], None] | None = None
 ) -> type[asyncio.Protocol]:
->>>>>>> f718a32c60ebd1f7ff4f684651903cc7d96ebad1
     """Returns a protocol class.
 
     Args:
@@ -287,14 +236,8 @@ def uvicorn_options(seconds: float, counted: Callable[[int], None] | None = None
         seconds, counted: See :func:`limited_protocol`.
     """
     return {
-<<<<<<< HEAD
-        "http": limited_protocol(seconds, most=most_connections()),
-        "proxy_headers": False,  # nothing asks for the address of a client
-||||||| 0f49b9f
-        "http": limited_protocol(seconds, most=most_connections()),
-=======
         "http": limited_protocol(seconds, most=most_connections(), counted=counted),
->>>>>>> f718a32c60ebd1f7ff4f684651903cc7d96ebad1
+        "proxy_headers": False,  # nothing asks for the address of a client
         "ws": "none",
         "lifespan": "off",
         "log_config": None,

@@ -13,7 +13,8 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from gnnrec.serving.http_protocol import GatheredTransport, limited_protocol, most_connections, uvicorn_options
+from gnnrec.serving.gathered_transport import GatheredTransport
+from gnnrec.serving.http_protocol import limited_protocol, most_connections, uvicorn_options
 
 #: Seconds of the limits, and seconds in which a connection has ended that is over one.
 LIMIT, ENDED = 0.1, 5.0
