@@ -131,8 +131,8 @@ class ServingApp:
             users, others, many = users_of_body(await read_body(request, self.limits), self.limits.batch)
             wanted = list_request(LIST.of_json(others))
         else:
-            user, wanted = user_and_list(_query(request))
-            users, many = [user], False
+            known, wanted = user_and_list(_query(request))
+            users, many = [known], False
         snapshot = await self.live.snapshot(wanted.generation)
         found: list[dict[str, Any]] = []
         turn = started
