@@ -37,7 +37,7 @@ class NodeTables(nn.Module):
         rows: Global row numbers, int64 ``[rows]``: initial rows do not depend on the rank.
         dim: Channels.
         seed: Seed of the run.
-        init_std: Standard deviation of initial message and residual embeddings.
+        init_std: Standard deviation of initial message and residual embeddings; 0 draws none.
         id_init_std: Standard deviation of initial id embeddings.
         ids: Add id embeddings.
         messages: Add message and residual embeddings.
@@ -63,7 +63,7 @@ class NodeTables(nn.Module):
         def table(name: str, deviation: float) -> nn.Parameter:
             stream, values = rng.key(seed, "init", kind, STREAMS[name]), self._zeros(rows.numel(), dim)
             # One block at a time: mapped files can be larger than memory.
-            for block_rows, block in zip(rows.split(_BLOCK), values.split(_BLOCK)):
+            for block_rows, block in zip(rows.split(_BLOCK), values.split(_BLOCK)) if deviation else ():
                 block.copy_(rng.normal_rows(stream, block_rows, dim).mul_(deviation))
             return nn.Parameter(values)
 

@@ -65,9 +65,10 @@ class RatingTrainer(Trainer):
         splits = message_splits(config.refit)
         self.graph = build_rank_graph(dataset, world, splits, torch.get_default_dtype(), config.model.time)
         memory = row_memory(config.user_rows, config.run_dir)
-        model, self.users = build_model(
-            layer_file.of_run(config.model, config.run_dir), self.graph, dataset, config.seed, memory
-        )
+        options = layer_file.of_run(config.model, config.run_dir)
+        if config.init_from is not None:  # rows are those of the other run, or zeros
+            options = dataclasses.replace(options, init_std=0.0, movie_id_init_std=0.0)
+        model, self.users = build_model(options, self.graph, dataset, config.seed, memory)
         self.part, self.num_edges = self.graph.part, self.graph.num_edges_global
         self.model = world.replicate(model)
         if "id_embedding" in model.movies.tables():
