@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.same_dataset import check_same
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
@@ -227,8 +228,7 @@ def check_dataset(dataset: PreparedDataset, directory: Path, manifest: dict) -> 
     Raises:
         UserError: Another one.
     """
-    if dataset.fingerprint != manifest["dataset_fingerprint"]:
-        raise UserError(f"{dataset.directory} is not the dataset of {directory}: pass the right one with --data")
+    check_same(dataset, manifest["dataset_fingerprint"], f"of {directory}")
     return dataset
 
 

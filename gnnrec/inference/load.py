@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gnnrec.config.train_config import read_train_config
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.same_dataset import check_same
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.loaded_run import LoadedRun
@@ -36,8 +37,5 @@ def load_run(run: Path, world: World, checkpoint: str = "best", data: Path | Non
         name, value, before = changed
         raise UserError(f"{run / 'config.yaml'} has {name}: {value}, but the run was trained with {before}: restore it")
     dataset = PreparedDataset(data or config.data)
-    if dataset.fingerprint != opened.info.dataset:
-        raise UserError(
-            f"{dataset.directory} is not the dataset that {run} was trained on: pass the right one with --data"
-        )
+    check_same(dataset, opened.info.dataset, f"that {run} was trained on")
     return _RUNS[config.objective].load(config, dataset, world, opened)

@@ -10,6 +10,7 @@ from gnnrec.inference.export_directory import MANIFEST
 from gnnrec.inference.export_vectors import ExportVectors, read_manifest
 from gnnrec.inference.source_options import SourceOptions
 from gnnrec.inference.vector_source import VectorSource
+from gnnrec.utils.stored import read_json
 
 if TYPE_CHECKING:
     from gnnrec.distributed.world import World
@@ -55,4 +56,7 @@ def is_export(path: Path) -> bool:
         raise UserError(f"{path} has no {MANIFEST}: run the same gnnrec export again to finish it")
     if not path.exists():
         raise UserError(f"{path} does not exist: pass a run directory or an export")
+    if (path / "current.json").exists():
+        newest = read_json(path / "current.json", "pass an export in it").get("export", "")
+        raise UserError(f"{path} is a directory of generations: pass its newest export, {path / newest}")
     raise UserError(f"{path} is not a run directory (it has no config.yaml), and not an export (no {MANIFEST})")

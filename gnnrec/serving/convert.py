@@ -18,6 +18,7 @@ import numpy as np
 
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import MANIFEST, NEW_MOVIES_FILE
+from gnnrec.inference.export_sums import check_sums
 from gnnrec.inference.export_vectors import ExportVectors, read_manifest
 from gnnrec.inference.numpy_users.encoder import FOLDER
 from gnnrec.inference.score_bounds import ScoreBounds
@@ -26,7 +27,7 @@ from gnnrec.serving.index import SAMPLE_USERS, write_index
 from gnnrec.serving.tables import IdTable, write_array
 from gnnrec.serving.title_table import TitleTable
 from gnnrec.utils import files
-from gnnrec.utils.stored import check_regular, irregularity, read_json
+from gnnrec.utils.stored import irregularity, read_json
 
 SERVED = "served.json"
 FORMAT, FORMAT_VERSION = "gnnrec-served", 2
@@ -141,7 +142,7 @@ def _write_all(export: Path, place: Path, data: Path | None) -> None:
             f"{export} has the users of {manifest['ratings']['file']}: serve an export without --ratings, which "
             "answers new users from the ratings in their requests"
         )
-    _check_sums(export, manifest)
+    check_sums(export, manifest, ("users/", "movies/", "head.npz", NEW_MOVIES_FILE, f"{FOLDER}/"))
     source = ExportVectors(export, data)
     if source.manifest != manifest:
         raise UserError(f"{export} was replaced while it was converted: start again")
@@ -175,16 +176,6 @@ def remove_old(arrays: list[Path], cache: Path | None) -> list[Path]:
 def _files(place: Path) -> Iterator[Path]:
     for folder, _, names in os.walk(place):
         yield from (Path(folder) / name for name in names)
-
-
-def _check_sums(export: Path, manifest: dict[str, Any]) -> None:
-    """Raises a :class:`UserError` about a file that does not match the manifest; formats that are not used may."""
-    used = ("users/", "movies/", "head.npz", NEW_MOVIES_FILE, f"{FOLDER}/")
-    for name, entry in manifest["files"].items():
-        if name.startswith(used):
-            check_regular(export / name, "export again")
-            if files.sha256(export / name) != entry["sha256"]:
-                raise UserError(f"{export / name} does not match its checksum: export again")
 
 
 def _write(source: ExportVectors, place: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from gnnrec.serving.errors import RequestError
 Kind = Literal["integer", "number", "boolean", "string", "id"]
 #: Characters of a text or id.
 _LONGEST = 1000
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 
 

@@ -54,7 +54,7 @@ SEARCH = ParameterSet(
 )
 RATING = ParameterSet(
     RequestParameter("movie", "id", "Send the id of the rated movie.", required=True),
-    RequestParameter("rating", "number", "Send the rating.", None, -1e30, 1e30, required=True),
+    RequestParameter("rating", "number", "The rating; for likes without ratings it may be missing.", None, -1e30, 1e30),
     RequestParameter("time", "integer", "Seconds since 1970.", None, -(2**62), 2**62),
 )
 _FILTER_NAMES = tuple(field.name for field in dataclasses.fields(Filters))
@@ -251,6 +251,10 @@ def rated_rows(user: NewUser, movies: MovieTable, scale: tuple[float, float]) ->
     if len(different) < len(rows):
         twice = user.movies[first[counts > 1].min()]
         raise RequestError(400, f"ratings: movie {twice} comes twice: send it once")
+    if (missing := np.isnan(user.ratings)).any():
+        if scale[0] < scale[1]:
+            raise RequestError(400, "rating is missing: send the rating")
+        user.ratings[missing] = scale[0]  # likes have no other one
     if len(off := user.ratings[(user.ratings < scale[0]) | (user.ratings > scale[1])]):
         raise RequestError(400, f"ratings: {off[0]:g} is off the scale of {scale[0]:g} to {scale[1]:g}")
     return rows

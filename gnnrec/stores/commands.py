@@ -73,7 +73,9 @@ def load_store(directory: Path, options: StoreOptions) -> dict:
     """
     place = f"{shown(options.to)} ({options.name})"
     source = ExportRows(directory, options.data, options.new_movies)
-    with opened_store(options.to, options.name) as store:
+    if not source.is_delta:
+        source.check()
+    with opened_store(options.to, options.name, new=not source.is_delta) as store:
         started = time.perf_counter()
         loaded = load(store, source, place, options.overwrite)
         seconds = time.perf_counter() - started
@@ -100,7 +102,7 @@ def query_store(options: QueryOptions) -> None:
     """
     check_bounds(options)
     place = f"{shown(options.to)} ({options.name})"
-    with opened_store(options.to, options.name) as store:
+    with opened_store(options.to, options.name, new=False) as store:
         state = complete_state(store, place)
         user: Id = options.user
         if layout_of(state).users == "integer":

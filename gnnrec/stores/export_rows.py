@@ -14,6 +14,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.export_parts import reading
+from gnnrec.inference.export_sums import check_sums
 from gnnrec.inference.export_vectors import check_dataset, read_manifest
 from gnnrec.inference.generations.delta import open_delta, removed_ids
 from gnnrec.inference.generations.stored_rows import ID, Columns, StoredRows, read_columns, read_ids
@@ -92,6 +93,7 @@ class ExportRows:
             )
         self.data = Path(data or manifest.get("data", ""))
         self.reach: float | None = None
+        self._checked = False
         self._catalog: tuple[pd.Index, MovieCatalog] | None = None
 
     @property
@@ -122,12 +124,16 @@ class ExportRows:
         return StoreLayout(self.stored.manifest["dim"] + 2, kinds["users"], kinds["movies"])
 
     def check(self) -> None:
-        """Checks that there are titles and genres.
+        """Checks the files, and that there are titles and genres.
 
         Raises:
-            UserError: The dataset is missing.
+            UserError: A file is damaged, or the dataset is missing.
         """
+        if self._checked:
+            return
+        check_sums(self.directory, self.stored.manifest, ("users/", "movies/", "removed_", NEW_MOVIES_FILE))
         self._open_catalog()
+        self._checked = True
 
     def steps(self) -> list[tuple[Literal["upsert", "remove"], Kind, str]]:
         """Lists the steps of a load: what to do, with which rows, and the file that has them."""

@@ -65,7 +65,8 @@ def load(store: VectorStore, source: ExportRows, place: str, overwrite: bool = F
         return False
     if not resumes:
         state = _follow(state, source, place) if source.is_delta else _begin(store, state, source, place, overwrite)
-        source.check()
+    source.check()
+    if not resumes:
         state |= {"pending": source.generation, "source": source.key, "done": 0 if source.is_delta else None}
         store.write_state(state)
     assert state is not None

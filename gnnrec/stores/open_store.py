@@ -81,13 +81,18 @@ STORES: dict[str, tuple[str, Callable[[str, str], VectorStore]]] = {
 }
 
 
+def _is_of_files(scheme: str) -> bool:
+    return scheme != "postgresql" and not scheme.endswith(("http", "https"))
+
+
 @contextlib.contextmanager
-def opened_store(address: str, name: str) -> Iterator[VectorStore]:
+def opened_store(address: str, name: str, new: bool = True) -> Iterator[VectorStore]:
     """Opens a store, and closes it after the block; errors of its library become one line.
 
     Args:
         address: The store, as :data:`STORES` describes.
         name: Name of the tables in it.
+        new: Whether a file or directory of a store that is missing may be made.
 
     Raises:
         UserError: No such store, or an error of the store.
@@ -97,6 +102,10 @@ def opened_store(address: str, name: str) -> Iterator[VectorStore]:
     if scheme not in STORES or ":" not in address:
         forms = ", ".join(form for form, _ in STORES.values())
         raise UserError(f"--to {shown(address)} is no address of a store: use one of {forms}")
+    if not new and _is_of_files(scheme) and not Path(_after(address)).exists():
+        raise UserError(
+            f"--to {address}: {_after(address)} does not exist: load an export into it with gnnrec store first"
+        )
     try:
         store = STORES[scheme][1](address, name)
     except UserError:

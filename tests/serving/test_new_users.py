@@ -13,6 +13,7 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.distributed.world import World
 from gnnrec.serving import reasons
 from gnnrec.serving.app import ServingApp, create_app
+from gnnrec.serving.requests import NewUser, rated_rows
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import write_dataset
@@ -111,6 +112,14 @@ def test_ratings_that_cannot_be_are_refused(trained):
     ):
         answer = ask(trained, Question("/recommend", {"ratings": ratings}))
         assert (answer.status, says in answer.json["error"]) == (status, True), answer.json
+
+
+def test_likes_need_no_rating(data, trained):
+    liked = NewUser(("2", "7"), np.array([np.nan, 1], np.float32))
+    rows = rated_rows(liked, trained.live.current.movies, (1.0, 1.0))
+    assert sorted(rows.tolist()) == [0, 1] and liked.ratings.tolist() == [1, 1]
+    answer = ask(trained, Question("/recommend", {"ratings": [{"movie": 2}]}))
+    assert (answer.status, answer.json["error"]) == (400, "rating is missing: send the rating")
 
 
 def test_an_export_without_an_encoder_says_so(app):

@@ -16,6 +16,7 @@ from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.delta import write_delta
 from gnnrec.inference.generations.stored_rows import StoredRows
 from gnnrec.stores.commands import QueryOptions, StoreOptions, load_store, query_store
+from gnnrec.utils.files import sha256
 from tests.inference.made_export import make_dataset, make_export
 
 pytestmark = pytest.mark.slow
@@ -135,9 +136,10 @@ def test_what_a_store_cannot_answer(store, options, message):
         (
             "users/part-0000000000.parquet",
             lambda path: path.write_bytes(b"PAR1"),
-            "0.parquet cannot be read .*: export",
+            "0.parquet does not match its checksum: export again",
         ),
-        ("movies/part-0000000007.parquet", lambda path: path.unlink(), "7.parquet cannot be read .*: export again"),
+        ("movies/part-0000000007.parquet", lambda path: path.unlink(), "7.parquet is missing: export again"),
+        ("movies/part-0000000007.parquet", lambda path: flip(path), "7.parquet does not match its checksum: export"),
         ("movies/part-0000000014.parquet", lambda path: write_nan(path), "14.parquet has NaN or infinite values"),
         ("users/part-0000000035.parquet", lambda path: write_nan(path), "35.parquet has NaN or infinite values"),
     ],
@@ -149,6 +151,23 @@ def test_damaged_files_are_not_blamed_on_the_store(place, tmp_path, name, damage
     with pytest.raises(UserError, match=message) as error:
         load_store(out, StoreOptions(to=f"lancedb:{tmp_path / 'store'}"))
     assert "check the address" not in str(error.value)
+    assert "NaN" in message or not (tmp_path / "store").exists()
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 64
+    path.write_bytes(content)
+
+
+def test_questions_and_refused_deltas_make_no_store(place, tmp_path):
+    for address in ("duckdb:{}/a.duckdb", "milvus:{}/a.db", "lancedb:{}/a", "qdrant:{}/b", "faiss:{}/c"):
+        to = address.format(tmp_path)
+        with pytest.raises(UserError, match="does not exist: load an export into it with gnnrec store first"):
+            query_store(QueryOptions(to=to, user="9001"))
+        with pytest.raises(UserError, match="does not exist: load an export into it with gnnrec store first"):
+            load_store(place / "delta of export", StoreOptions(to=to))
+        assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("damaged", ["movies/part-0000000000.parquet", "new_movies.parquet"])
@@ -157,9 +176,9 @@ def test_damaged_files_of_a_delta_are_not_blamed_on_the_store(place, store, tmp_
     shutil.copytree(place / "delta of export", out)
     (out / damaged).write_bytes(b"PAR1")
     manifest = json.loads((out / "manifest.json").read_text())
-    manifest["files"].setdefault(damaged, {})
+    manifest["files"].setdefault(damaged, {"sha256": "0"})
     (out / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=f"{damaged} cannot be read .*: export again") as error:
+    with pytest.raises(UserError, match=f"{damaged} does not match its checksum: export again") as error:
         load_store(out, StoreOptions(to=store))
     assert "check the address" not in str(error.value)
 
@@ -167,6 +186,10 @@ def test_damaged_files_of_a_delta_are_not_blamed_on_the_store(place, store, tmp_
 def write_nan(path: Path) -> None:
     table = pq.read_table(path)
     pq.write_table(table.set_column(2, "bias", pa.array([float("nan")] * len(table), pa.float32())), path)
+    manifest = path.parents[1] / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["files"][f"{path.parent.name}/{path.name}"]["sha256"] = sha256(path)
+    manifest.write_text(json.dumps(content))
 
 
 def test_movies_of_a_delta_that_the_dataset_lacks_are_counted(place, tmp_path, capsys):

@@ -15,6 +15,7 @@ from torch import Tensor
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.config.training_options import CONTINUED_DEFAULTS
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.same_dataset import check_same
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.graph.partition import Partition
@@ -67,10 +68,7 @@ def publish(run: Path, options: PublishOptions) -> Path:
     _check_target(options)
     best = open_checkpoint(run, "best", World())
     dataset = PreparedDataset(options.data or records.config.data)
-    if dataset.fingerprint != best.info.dataset:
-        raise UserError(
-            f"{dataset.directory} is not the dataset that {run} was trained on: pass the right one with --data"
-        )
+    check_same(dataset, best.info.dataset, f"that {run} was trained on")
     with files.complete_directory(options.to, options.overwrite, layout.DESCRIPTION) as folder:
         _write_tensors(folder, run, best, options)
         kept = KeptRows.read(run)

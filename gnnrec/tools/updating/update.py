@@ -80,9 +80,13 @@ def _current(path: Path, generations: Generations, options: UpdateOptions, world
     if options.out is None:
         raise UserError(f"{path} is a run: pass the directory of its generations with --out")
     summary = world.run_on_rank0(lambda: _summary(path))
+    config = read_train_config(path / "config.yaml")
+    if config.objective == "ranking":
+        raise UserError(
+            f"{path} is a ranking run, which cannot be updated: append the ratings with prepare and train anew"
+        )
     first = generations.begin(path)
     export(path, ExportOptions(first.export, device=options.device), world)
-    config = read_train_config(path / "config.yaml")
     facts = {
         "data": str(config.data.resolve()),
         "dataset": read_manifest(first.export)["dataset_fingerprint"],
@@ -232,7 +236,8 @@ def _describe(facts: dict[str, Any]) -> str:
     new, errors = facts["new_ratings"], facts["test_rmse_without_time"]
     parts = []
     if "rmse" in new:
-        parts.append(f"{new['ratings']:,} new ratings had RMSE {new['rmse']:.4f} before training")
+        known = f"{new['ratings']:,} new ratings of known users and movies"
+        parts.append(f"{known} had RMSE {new['rmse']:.4f} before training")
     if errors["now"] is not None:
         parts.append(f"test RMSE {errors['before']:.4f} -> {errors['now']:.4f}")
     for kind, rows in facts["changed"].items():

@@ -20,6 +20,8 @@ from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.export_verify import VerifyOptions, verify
+from gnnrec.inference.open_source import open_source
+from gnnrec.inference.source_options import SourceOptions
 from gnnrec.tools.updating import update as updating
 from gnnrec.tools.updating.drift import errors_on_test, on_new_ratings
 from gnnrec.tools.updating.generations import Generations
@@ -173,6 +175,25 @@ def test_mistakes_change_nothing(place, path, options, message):
     with pytest.raises(UserError, match=message):
         update(Path(path), UpdateOptions(**{"ratings": ["day0.csv"], **options}), World())
     assert PreparedDataset("data").fingerprint == before
+
+
+def test_a_ranking_run_is_refused_before_anything_is_written(place):
+    options = {"optimizer": {"epochs": 1}, "ranking": {"dim": 4}, "objective": "ranking"}
+    prepare(place / "likes", PrepareOptions(ratings=place / "ratings.csv", protocol="strong", relevant=3.0, test=0.2))
+    train(make_config(place / "likes", place / "ranked", **options), World())
+    before = PreparedDataset("likes").fingerprint
+    with pytest.raises(UserError, match="^ranked is a ranking run, which cannot be updated"):
+        update(Path("ranked"), day(0, out=Path("lists")), World())
+    assert PreparedDataset("likes").fingerprint == before and not [*Path("lists").glob("0*")]
+
+
+def test_what_was_made_before_says_that_the_data_have_grown(place):
+    update(Path("run"), day(0, out=Path("live")), World())
+    for path in (Path("run"), Path("live/000000/export")):
+        with pytest.raises(UserError, match=f"is not the dataset .*{path}.*, or no longer, since ratings"):
+            open_source(path, SourceOptions())
+    with pytest.raises(UserError, match="live is a directory of generations: pass its newest export, live/000001/exp"):
+        open_source(Path("live"), SourceOptions())
 
 
 def test_data_that_changed_otherwise_are_refused(place):

@@ -1,0 +1,28 @@
+"""Checksums of the files of an export or a delta."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gnnrec.errors import UserError
+from gnnrec.utils import files
+from gnnrec.utils.stored import check_regular
+
+
+def check_sums(directory: Path, manifest: dict[str, Any], beginnings: tuple[str, ...]) -> None:
+    """Checks the files that are going to be read; others may be damaged.
+
+    Args:
+        directory: The export or delta.
+        manifest: Its manifest.
+        beginnings: Beginnings of the names of these files.
+
+    Raises:
+        UserError: A file is missing, or does not match the manifest.
+    """
+    for name, entry in manifest["files"].items():
+        if name.startswith(beginnings):
+            check_regular(directory / name, "export again")
+            if files.sha256(directory / name) != entry["sha256"]:
+                raise UserError(f"{directory / name} does not match its checksum: export again")
