@@ -16,6 +16,8 @@ from gnnrec.inference.score_bounds import ScoreBounds, highest
 from gnnrec.inference.vector_source import UserBlock
 
 _EPSILON = float(np.finfo(np.float32).eps)
+#: The share of movies, one of so many, that may be gathered and scored: all of them cost as much as a product.
+_FEW = 16
 
 
 class MovieRanker:
@@ -63,7 +65,9 @@ class MovieRanker:
         """
         wanted = self.order.wanted(top) if top else 0
         if scores is None and self.bounds is not None:
-            return self.lists_among(user, self._within_bounds(self.bounds, user, candidates, wanted), top)
+            rows = self._within_bounds(self.bounds, user, candidates, wanted)
+            if rows is not None:
+                return self.lists_among(user, rows, top)
         scores = self.scores(user.vectors)[0] if scores is None else scores
         return self.lists_among(user, self._near_the_best(user, scores, candidates, wanted), top)
 
@@ -84,8 +88,13 @@ class MovieRanker:
         factors = self._first.rows(user.vectors[:, self.order.columns])
         return self._first.pair_scores(np.repeat(factors, len(rows), 0), self._columns, rows)
 
-    def _within_bounds(self, bounds: ScoreBounds, user: UserBlock, candidates: np.ndarray, count: int) -> np.ndarray:
-        """Returns the rows of the best candidates, and of some others, ascending."""
+    def _within_bounds(
+        self, bounds: ScoreBounds, user: UserBlock, candidates: np.ndarray, count: int
+    ) -> np.ndarray | None:
+        """Returns the rows of the best candidates, and of some others, ascending; None if they would be many.
+
+        Bounds say little of users whose vectors are unlike those that they were fitted to, as some new ones are.
+        """
         if count == 0:
             return np.empty(0, np.int64)
         upper, error = bounds.upper(user.vectors[0, self.order.columns])
@@ -93,9 +102,13 @@ class MovieRanker:
         rows = highest(upper, count)
         if len(rows) < count:  # all candidates
             return rows
+        most = max(2 * count, len(upper) // _FEW)
+        if len(rows) > most:
+            return None
         scores = self._scores_of(user, rows)
         last = np.partition(scores, len(scores) - count)[len(scores) - count]
-        return (upper >= last - self._slack(user) - np.float32(error)).nonzero()[0]
+        rows = (upper >= last - self._slack(user) - np.float32(error)).nonzero()[0]
+        return rows if len(rows) <= most else None
 
     def _near_the_best(self, user: UserBlock, scores: np.ndarray, candidates: np.ndarray, count: int) -> np.ndarray:
         """Returns the rows of the best candidates, and of all that rounding may have put behind them, ascending."""

@@ -105,3 +105,14 @@ def test_the_highest_values_are_found(size: int, count: int) -> None:
     assert len(found) >= min(count, len(finite))
     assert set(finite[:count].tolist()) <= set(values[found].tolist())
     assert (np.diff(found) > 0).all() and (values[found] > -np.inf).all()
+
+
+def test_all_movies_are_scored_where_bounds_say_little() -> None:
+    scoring, users = _made(3000, 16, 0.0)
+    bounds, order = _with_columns(scoring, 1), list_order(scoring, None)
+    ranker, plain = MovieRanker(order, bounds), MovieRanker(order)
+    for user in users:
+        block = UserBlock(None, user[None], np.float32([0.25]))
+        assert ranker._within_bounds(bounds, block, np.arange(3), 20) is None
+        found, expected = ranker.lists(block, np.arange(3), 20), plain.lists(block, np.arange(3), 20)
+        assert [values.tobytes() for values in expected[:2]] == [values.tobytes() for values in found[:2]]

@@ -178,7 +178,9 @@ def test_damaged_files_of_a_delta_are_not_blamed_on_the_store(place, store, tmp_
     manifest = json.loads((out / "manifest.json").read_text())
     manifest["files"].setdefault(damaged, {"sha256": "0"})
     (out / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match=f"{damaged} (cannot be read|does not match its checksum).*: export again") as error:
+    with pytest.raises(
+        UserError, match=f"{damaged} (cannot be read|does not match its checksum).*: export again"
+    ) as error:
         load_store(out, StoreOptions(to=store))
     assert "check the address" not in str(error.value)
 
