@@ -158,7 +158,7 @@ class Bench:
 
     def peer(self) -> dict:
         """Measures requests a second next to FastAPI around implicit and FAISS, in turns."""
-        count, rounds = (100, 1) if self.quick else (1500, 2)
+        count, rounds = (100, 1) if self.quick else (1500, 3)
         contenders = {
             "ours": self._served,
             "implicit": lambda: peer("implicit", self.arrays, self.workers),
@@ -169,7 +169,7 @@ class Bench:
             for name, start in contenders.items():
                 with start() as running:
                     http_load.saturating(running.port, self._known(count // 3), 8, http_load.is_error)
-                    for connections in (2, 4, 8, 16, 32):
+                    for connections in (2, 4, 8, 12, 16, 24, 32):
                         found = http_load.saturating(running.port, self._known(count), connections, http_load.is_error)
                         assert not found.failed, name
                         points[name].setdefault(connections, []).append((found.per_second, found.p99_ms))
@@ -228,6 +228,7 @@ class Bench:
                 found.latencies += some.latencies
                 found.failed, rounds = found.failed + some.failed, rounds + 1
             swapping.join()
+            time.sleep(1)  # the workers look for the last one every 0.2 s
             health = running.ask("/metrics").decode()
         swapped = max(float(line.split()[-1]) for line in health.splitlines() if 'result="swapped"' in line)
         return {
