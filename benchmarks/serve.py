@@ -232,7 +232,7 @@ class Bench:
             health = running.ask("/metrics").decode()
         swapped = max(float(line.split()[-1]) for line in health.splitlines() if 'result="swapped"' in line)
         return {
-            "requests": len(found.latencies), "failed": found.failed, "mixed": kept["mixed"], "swaps": int(swapped),
+            "requests": len(found.latencies), "failed": found.failed, "mixed": kept["mixed"], "hot_swaps": int(swapped),
             "p99_swapping_ms": found.p99_ms,
         }  # fmt: skip
 
@@ -263,7 +263,7 @@ class Bench:
             found = http_load.steady(running.port, self._known(rate * seconds), rate, http_load.is_error, retries=1)
             killing.join()
         assert found.retried > 0, "no request was under way in a worker that was killed"
-        return {"kills": kills, "killed_requests": len(found.latencies), "killed_failed": found.failed,
+        return {"worker_kills": kills, "killed_requests": len(found.latencies), "killed_failed": found.failed,
                 "killed_retried": found.retried, "p99_killing_ms": found.p99_ms}  # fmt: skip
 
     def fuzz(self) -> dict:
