@@ -91,7 +91,7 @@ def test_swaps_kills_and_random_requests(tmp_path):
     dataset = make_dataset(tmp_path / "data")
     bench = Bench(make_float_export(dataset, tmp_path / "export"), tmp_path, workers=2, quick=True)
     swapped, killed, fuzzed = bench.swaps(), bench.kills(), bench.fuzz()
-    assert swapped["requests"] >= 1000 and swapped["failed"] == swapped["mixed"] == 0 and swapped["swaps"] >= 2
+    assert swapped["requests"] >= 1000 and swapped["failed"] == swapped["mixed"] == 0 and swapped["hot_swaps"] >= 2
     assert killed["killed_requests"] == 150 and killed["killed_failed"] == 0
     assert fuzzed["fuzzed_alive"] and sum(fuzzed["fuzzed_statuses"].values()) == fuzzed["fuzzed"] == 200
     assert fuzzed["fuzzed_statuses"]["5xx"] == 0
