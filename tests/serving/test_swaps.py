@@ -169,7 +169,7 @@ def test_arrays_are_converted_once_and_serve_without_the_export(dataset, tmp_pat
 def test_an_export_that_is_replaced_while_it_is_converted(dataset, tmp_path, monkeypatch):
     first, second = (make_float_export(dataset, tmp_path / str(number), seed=number) for number in (1, 2))
     wanted = {path.name: path.read_bytes() for path in convert(second, tmp_path / "wanted").iterdir()}
-    check, checked = convert_module._check_sums, []
+    check, checked = convert_module.check_sums, []
 
     def check_and_replace(export: Path, manifest: dict) -> None:
         check(export, manifest)
@@ -178,7 +178,7 @@ def test_an_export_that_is_replaced_while_it_is_converted(dataset, tmp_path, mon
             shutil.copytree(second, first)
         checked.append(manifest["model_fingerprint"])
 
-    monkeypatch.setattr(convert_module, "_check_sums", check_and_replace)
+    monkeypatch.setattr(convert_module, "check_sums", check_and_replace)
     arrays = convert(first, tmp_path / "cache")
     assert checked == ["floats 1", "floats 2"] and [arrays] == list((tmp_path / "cache").iterdir())
     found = {path.name: path.read_bytes() for path in arrays.iterdir()}
@@ -187,7 +187,7 @@ def test_an_export_that_is_replaced_while_it_is_converted(dataset, tmp_path, mon
 
 def test_an_export_that_is_written_while_it_is_converted_is_refused(dataset, tmp_path, monkeypatch):
     out = make_float_export(dataset, tmp_path / "export")
-    monkeypatch.setattr(convert_module, "_check_sums", lambda *arguments: (out / "manifest.json").unlink())
+    monkeypatch.setattr(convert_module, "check_sums", lambda *arguments: (out / "manifest.json").unlink())
     with pytest.raises(UserError, match="is not a complete export"):
         convert(out, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
