@@ -171,8 +171,8 @@ def test_an_export_that_is_replaced_while_it_is_converted(dataset, tmp_path, mon
     wanted = {path.name: path.read_bytes() for path in convert(second, tmp_path / "wanted").iterdir()}
     check, checked = convert_module.check_sums, []
 
-    def check_and_replace(export: Path, manifest: dict) -> None:
-        check(export, manifest)
+    def check_and_replace(export: Path, manifest: dict, beginnings: tuple[str, ...]) -> None:
+        check(export, manifest, beginnings)
         if not checked:
             first.rename(tmp_path / "old")
             shutil.copytree(second, first)
