@@ -144,6 +144,9 @@ class _Lane(_Connection):
         outcome: Outcome to add to.
     """
 
+    #: Attempts that were judged, and when the request that is under way was sent.
+    _attempts, _sent = 0, 0.0
+
     def __init__(
         self, port: int, requests: list[bytes], numbers: Iterator[int], check: Check, retries: int, outcome: Outcome
     ):
@@ -204,9 +207,6 @@ class _Lane(_Connection):
         else:
             self._outcome.latencies.append(time.perf_counter() - self._begun)
         self._take()
-
-    #: Attempts that were judged, and when the request that is under way was sent.
-    _attempts, _sent = 0, 0.0
 
 
 def _without_collections(load: Coroutine[Any, Any, Outcome]) -> Outcome:

@@ -233,10 +233,10 @@ class ServingApp:
 
 def _without_all_scores(snapshot: Snapshot, wanted: ListRequest, target: Target) -> dict[str, Any] | None:
     """Answers one user by bounds or an index; returns None where all movies have to be scored."""
+    if snapshot.ranker(wanted.order_by).bounds is not None:
+        return list_answer(snapshot, wanted, target)  # which asks the index itself
     near = find_near(snapshot, wanted, target)
-    if near is None and snapshot.ranker(wanted.order_by).bounds is None:
-        return None
-    return list_answer(snapshot, wanted, target, near=near)
+    return None if near is None else list_answer(snapshot, wanted, target, near=near)
 
 
 def _query(request: Request) -> list[tuple[str, str]]:

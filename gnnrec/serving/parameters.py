@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from gnnrec.serving.errors import RequestError
+from gnnrec.serving.errors import RequestError, shortened
 
 Kind = Literal["integer", "number", "boolean", "string", "id"]
 #: Characters of a text or id.
@@ -91,27 +91,22 @@ class RequestParameter:
         if not self.many:
             return self._checked(value)
         if not isinstance(value, list):
-            raise RequestError(400, f"{self.name} {_shown(value)}: send a list")
+            raise RequestError(400, f"{self.name} {shortened(value)}: send a list")
         return tuple(map(self._checked, value))
 
     def _checked(self, value: Any) -> Any:
         fits, wanted = _KINDS[self.kind]
         if not fits(value):
-            raise RequestError(400, f"{self.name} {_shown(value)}: send {wanted}")
+            raise RequestError(400, f"{self.name} {shortened(value)}: send {wanted}")
         if isinstance(value, str) and len(value) > _LONGEST:
             raise RequestError(400, f"{self.name} has {len(value)} characters: send at most {_LONGEST}")
         if self.choices and value not in self.choices:
-            raise RequestError(400, f"{self.name} {_shown(value)}: send one of {', '.join(self.choices)}")
+            raise RequestError(400, f"{self.name} {shortened(value)}: send one of {', '.join(self.choices)}")
         low, high = self.least, self.most
         if (low is not None and value < low) or (high is not None and value > high):
             bounds = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-            raise RequestError(400, f"{self.name} {_shown(value)}: send a number of {bounds}")
+            raise RequestError(400, f"{self.name} {shortened(value)}: send a number of {bounds}")
         return str(value) if self.kind == "id" else value
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 class ParameterSet:
@@ -156,7 +151,7 @@ class ParameterSet:
             near = difflib.get_close_matches(name[:60], self._known, n=1)
             meant = f" (did you mean {near[0]}?)" if near else ""
             raise RequestError(
-                400, f"{_shown(name)} is no parameter here{meant}: send some of {', '.join(self._known)}"
+                400, f"{shortened(name)} is no parameter here{meant}: send some of {', '.join(self._known)}"
             )
         return self._known[name]
 
