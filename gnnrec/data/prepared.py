@@ -33,9 +33,8 @@ from gnnrec.data.features.node_features import NODES, Node, NodeFeatures, open_f
 from gnnrec.data.manifest_problems import find_problem
 from gnnrec.data.shard_check import DTYPES, ShardChecks, check_array
 from gnnrec.errors import UserError
-from gnnrec.utils import files
 from gnnrec.utils.resource_errors import reraise_out_of_memory
-from gnnrec.utils.stored import check_regular, irregularity, read_json
+from gnnrec.utils.stored import check_recorded, irregularity, read_json
 
 if TYPE_CHECKING:  # imported late: programs that read no table start faster
     import pandas as pd
@@ -292,8 +291,4 @@ def _read_manifest(directory: Path) -> Manifest:
 
 
 def _check_file(path: Path, entry: dict, verify: bool) -> None:
-    check_regular(path, "run gnnrec prepare again")
-    if path.stat().st_size != entry["bytes"]:
-        raise UserError(f"{path} has {path.stat().st_size} bytes, not {entry['bytes']}: run gnnrec prepare again")
-    if verify and files.sha256(path) != entry["sha256"]:
-        raise UserError(f"{path} does not match its checksum: run gnnrec prepare again")
+    check_recorded(path, entry, "run gnnrec prepare again", sums=verify)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from gnnrec.errors import UserError
 from gnnrec.utils import files
-from gnnrec.utils.stored import check_regular, irregularity, read_json
+from gnnrec.utils.stored import check_recorded, check_regular, irregularity, read_json
 
 FORMAT, FORMAT_VERSION = "gnnrec-export", 3
 MANIFEST = "manifest.json"
@@ -209,11 +209,7 @@ class ExportDirectory:
     def _check_sizes(self) -> None:
         """Raises a UserError where a file of a complete export is missing or has another size."""
         for name, expected in self.manifest()["files"].items():
-            path = self.path / name
-            size = path.stat().st_size if path.exists() else None
-            if size != expected["bytes"]:
-                problem = "is missing" if size is None else f"has {size} bytes, not {expected['bytes']}"
-                raise UserError(f"{path} {problem}: pass --overwrite to write the export again")
+            check_recorded(self.path / name, expected, "pass --overwrite to write the export again", sums=False)
 
     def _clear(self) -> None:
         """Removes everything. The files that identify an export go last, in case this is interrupted."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gnnrec.errors import UserError
-from gnnrec.utils import files
-from gnnrec.utils.stored import check_regular
+from gnnrec.utils.stored import check_recorded
 
 
 def check_sums(directory: Path, manifest: dict[str, Any], beginnings: tuple[str, ...]) -> None:
@@ -23,6 +21,4 @@ def check_sums(directory: Path, manifest: dict[str, Any], beginnings: tuple[str,
     """
     for name, entry in manifest["files"].items():
         if name.startswith(beginnings):
-            check_regular(directory / name, "export again")
-            if files.sha256(directory / name) != entry["sha256"]:
-                raise UserError(f"{directory / name} does not match its checksum: export again")
+            check_recorded(directory / name, entry, "export again")

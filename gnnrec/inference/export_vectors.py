@@ -25,7 +25,7 @@ from gnnrec.inference.scoring import Scoring, interest_entries
 from gnnrec.inference.small_vectors import decode, own_columns, scale_columns
 from gnnrec.inference.vector_source import UserBlock
 from gnnrec.utils.resource_errors import reraise_out_of_memory
-from gnnrec.utils.stored import check_regular, irregularity, read_json
+from gnnrec.utils.stored import check_recorded, irregularity, read_json
 
 if TYPE_CHECKING:
     from gnnrec.inference.new_users import NewUsers
@@ -167,11 +167,8 @@ class ExportVectors:
 
     def _checked(self, name: str) -> Path:
         """Returns the path of a file after checking its size."""
-        path, expected = self.directory / name, self.manifest["files"][name]["bytes"]
-        check_regular(path, "export again")
-        size = path.stat().st_size
-        if size != expected:
-            raise UserError(f"{path} has {size} bytes, not {expected}: export again")
+        path = self.directory / name
+        check_recorded(path, self.manifest["files"][name], "export again", sums=False)
         return path
 
     def _arrays(self, table: pa.Table, place: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.same_dataset import check_same
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import NEW_MOVIES_FILE, ExportDirectory, ExportPart, split_into_parts
@@ -19,8 +20,7 @@ from gnnrec.inference.export_parts import read_column, read_numbers
 from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.verify_deltas import verify_deltas
 from gnnrec.inference.small_vectors import SIGN_SIZE, SIGNS, own_columns, scale_columns, stored_type
-from gnnrec.utils import files
-from gnnrec.utils.stored import check_regular
+from gnnrec.utils.stored import check_recorded, check_regular
 
 _AGAIN = "write it again with gnnrec export --overwrite"
 
@@ -90,15 +90,8 @@ class _Export:
 
     def check_files(self) -> None:
         """Checks the files of the manifest, and that ``users`` and ``movies`` have no others."""
-        for name, expected in self.manifest["files"].items():
-            path = self.directory / name
-            if not path.is_file():
-                raise UserError(f"{path} is missing: {_AGAIN}")
-            size = path.stat().st_size
-            if size != expected["bytes"]:
-                raise UserError(f"{path} has {size} bytes, not {expected['bytes']}: {_AGAIN}")
-            if files.sha256(path) != expected["sha256"]:
-                raise UserError(f"{path} does not match its checksum: {_AGAIN}")
+        for name, entry in self.manifest["files"].items():
+            check_recorded(self.directory / name, entry, _AGAIN)
         for path in sorted(self.directory.glob("users/*")) + sorted(self.directory.glob("movies/*")):
             if str(path.relative_to(self.directory)) not in self.manifest["files"]:
                 raise UserError(f"{path} does not belong to the export: remove it")
@@ -204,11 +197,9 @@ def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedData
     if data is None and not path.exists():
         return None
     dataset = PreparedDataset(path)
-    if dataset.fingerprint != manifest["dataset_fingerprint"]:
-        if data is None:
-            return None
-        raise UserError(f"--data {path} is not the dataset of {directory}: pass the right one")
-    return dataset
+    if data is not None:
+        check_same(dataset, manifest["dataset_fingerprint"], f"of {directory}")
+    return dataset if dataset.fingerprint == manifest["dataset_fingerprint"] else None
 
 
 def _open_array(path: Path) -> np.ndarray:

@@ -19,8 +19,7 @@ from typing import Any
 from gnnrec.errors import UserError
 from gnnrec.training.checkpoint.info import Tensors
 from gnnrec.training.safetensors_file import read_tensors
-from gnnrec.utils import files
-from gnnrec.utils.stored import irregularity, read_json
+from gnnrec.utils.stored import check_recorded, irregularity, read_json
 
 #: Description of the folder, and the value of its ``model_type``.
 DESCRIPTION, MODEL_TYPE = "config.json", "gnnrec"
@@ -71,10 +70,10 @@ def find_damage(path: Path, description: dict[str, Any], names: list[str]) -> st
         names: Names of the files to check.
     """
     for name in names:
-        if (problem := irregularity(path / name)) is not None:
-            return f"{path / name} {problem}: {_AGAIN}"
-        if files.sha256(path / name) != description["files"][name]:
-            return f"{path / name} does not match its checksum: {_AGAIN}"
+        try:
+            check_recorded(path / name, {"sha256": description["files"][name]}, _AGAIN)
+        except UserError as error:
+            return str(error)
     return None
 
 

@@ -181,7 +181,7 @@ def _replace_lost_best(run: Path, state: TrainState, world: World) -> None:
     damage = find_damage(best[0], world, finite=True) if best else f"{run} has no best checkpoint any more"
     if damage is None:
         return
-    damage = damage.removesuffix(USE_ANOTHER)
+    damage = damage.removesuffix(f": {USE_ANOTHER}")
     world.warn(f"{damage}: the best weights will be those of the epochs that are left, or else the last ones")
     state.best, state.untrained, state.validations_since_best, state.lost_best = None, None, 0, damage
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec.errors import UserError
+from gnnrec.utils import files
 
 _KINDS = {
     stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device",
@@ -36,6 +37,29 @@ def check_regular(path: Path, way_out: str) -> None:
     """Raises a :class:`UserError` that ends with ``way_out`` if a path is no file that can be read."""
     if (problem := irregularity(path)) is not None:
         raise UserError(f"{path} {problem}: {way_out}")
+
+
+def check_recorded(path: Path, entry: dict[str, Any], way_out: str, sums: bool = True) -> None:
+    """Checks a file against what was recorded of it when it was written.
+
+    Args:
+        path: The file.
+        entry: ``bytes``, its size, and ``sha256``, its checksum; what is not there is not checked.
+        way_out: End of the message about a file that is another one.
+        sums: Whether the whole file is read for its checksum.
+
+    Raises:
+        UserError: It is no file that can be read, or has another size or checksum.
+    """
+    check_regular(path, way_out)
+    try:
+        size = path.stat().st_size
+        if size != entry.get("bytes", size):
+            raise UserError(f"{path} has {size} bytes, not {entry['bytes']}: {way_out}")
+        if sums and "sha256" in entry and files.sha256(path) != entry["sha256"]:
+            raise UserError(f"{path} does not match its checksum: {way_out}")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): {way_out}") from None
 
 
 def read_text(path: Path, way_out: str) -> str:

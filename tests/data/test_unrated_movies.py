@@ -75,5 +75,8 @@ def test_they_can_be_left_out_and_damage_is_found(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"{UNRATED_FILE} does not match its checksum: run gnnrec prepare again"):
         read_unrated(dataset)
+    path.unlink()
+    with pytest.raises(UserError, match=f"{UNRATED_FILE} is missing: run gnnrec prepare again"):
+        read_unrated(dataset)
     without = write(tmp_path, "without", rated, unrated_movies=False)
     assert read_unrated(without) is None and UNRATED_FILE not in without.manifest.files

@@ -209,7 +209,7 @@ def test_a_duplicated_id_is_found_without_the_dataset(out, tmp_path):
 
 def test_another_dataset_is_refused(out, tmp_path):
     other = write_dataset(tmp_path / "other", 20, 20, 200)
-    with pytest.raises(UserError, match="--data .* is not the dataset of .*out: pass the right one"):
+    with pytest.raises(UserError, match="other.* is not the dataset of .*out: pass the right one with --data"):
         verify("--verify", out, "--data", other.directory)
 
 

@@ -8,7 +8,10 @@ import time
 import pytest
 
 from gnnrec.errors import UserError
-from gnnrec.utils.stored import check_regular, irregularity, read_json
+from gnnrec.utils.stored import check_recorded, check_regular, irregularity, read_json
+
+#: That of ``{"a": 1}``, by sha256sum.
+SHA256 = "f9d86028c6e0d64e225186f96acb69338b2c59764df79162107f5c4bb34d1310"
 
 
 @pytest.fixture
@@ -40,6 +43,30 @@ def test_every_kind_of_path_is_named(odd_paths):
 def test_the_message_ends_with_the_way_out(odd_paths):
     with pytest.raises(UserError, match=r"pipe is a pipe, not a file: train again$"):
         check_regular(odd_paths / "pipe", "train again")
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "problem"),
+    [
+        ("file", {"bytes": 8, "sha256": SHA256}, None),
+        ("link", {"sha256": SHA256}, None),
+        ("file", {}, None),
+        ("file", {"bytes": 9, "sha256": SHA256}, r"file has 8 bytes, not 9: train again"),
+        ("file", {"bytes": 8, "sha256": SHA256[::-1]}, r"file does not match its checksum: train again"),
+        ("absent", {"bytes": 8, "sha256": SHA256}, r"absent is missing: train again"),
+        ("pipe", {"bytes": 0, "sha256": SHA256}, r"pipe is a pipe, not a file: train again"),
+    ],
+)
+def test_a_file_is_the_one_that_was_recorded(odd_paths, name, entry, problem):
+    if problem is None:
+        check_recorded(odd_paths / name, entry, "train again")
+        return
+    with pytest.raises(UserError, match=f"{problem}$"):
+        check_recorded(odd_paths / name, entry, "train again")
+
+
+def test_checksums_can_be_left_out(odd_paths):
+    check_recorded(odd_paths / "file", {"bytes": 8, "sha256": "another one"}, "train again", sums=False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"a": ' * 100_000])

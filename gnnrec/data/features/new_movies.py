@@ -16,8 +16,8 @@ from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.data.shard_check import AGAIN
 from gnnrec.errors import UserError
-from gnnrec.utils import files
 from gnnrec.utils.resource_errors import reraise_out_of_memory
+from gnnrec.utils.stored import check_recorded
 
 #: File of a prepared dataset with the movies of its catalog that have no ratings.
 UNRATED_FILE = "unrated_movies.parquet"
@@ -92,8 +92,7 @@ def read_unrated(dataset: PreparedDataset) -> NewMovies | None:
     if entry is None or features is None:
         return None
     path = dataset.path(UNRATED_FILE)
-    if files.sha256(path) != entry["sha256"]:
-        raise UserError(f"{path} does not match its checksum: {AGAIN}")
+    check_recorded(path, entry, AGAIN)
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()

@@ -31,7 +31,7 @@ from gnnrec.inference.numpy_users.layers import CONSTANT, FEATURES, OWN, RATINGS
 from gnnrec.inference.numpy_users.parts import EncodedUser, OwnRows, UserParts, UserRatings
 from gnnrec.inference.numpy_users.ranking_users import LikesInOrder, RankingUsers
 from gnnrec.inference.numpy_users.rating_users import RatingUsers
-from gnnrec.utils.stored import check_regular
+from gnnrec.utils.stored import check_recorded
 
 #: Directory of the files in an export, and the file of small arrays.
 FOLDER, WEIGHTS = "encoder", "weights.npz"
@@ -244,9 +244,7 @@ def read_files(directory: Path, manifest: dict) -> EncoderFiles:
         if not name.startswith(f"{FOLDER}/"):
             continue
         path = directory / name
-        check_regular(path, _AGAIN)
-        if path.stat().st_size != entry["bytes"]:
-            raise UserError(f"{path} has {path.stat().st_size} bytes, not {entry['bytes']}: {_AGAIN}")
+        check_recorded(path, entry, _AGAIN, sums=False)
         try:
             if path.name == WEIGHTS:
                 with np.load(path, allow_pickle=False) as arrays:

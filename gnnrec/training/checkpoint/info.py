@@ -38,7 +38,7 @@ INTEREST, ORDER, FINAL = "interest", "order", "final"
 #: Version of the layout and of the names in it, in ``checkpoint.json``; files without a version have format 1.
 FORMAT_VERSION = 3
 #: Endings of messages about checkpoints that cannot be read.
-USE_ANOTHER = ": use another checkpoint"
+USE_ANOTHER = "use another checkpoint"
 TRAIN_AGAIN = ": train again, or export with the version that wrote it"
 _BY_USER = re.compile(r"(\w+)-(\d+)-(\d+)\.pt")
 _NAME = re.compile(r"(step|best)-(\d{10})")
@@ -121,7 +121,7 @@ def read_info(directory: Path) -> CheckpointInfo:
     path = directory / DESCRIPTION
     if irregularity(path) == "is missing":
         raise UserError(f"{directory} is not a checkpoint (no {DESCRIPTION}): train first")
-    values = read_json(path, USE_ANOTHER.removeprefix(": "))
+    values = read_json(path, USE_ANOTHER)
     try:
         if values.pop("checksum", None) != _checksum(values):
             raise ValueError("its checksum does not match")
@@ -138,7 +138,7 @@ def read_info(directory: Path) -> CheckpointInfo:
                 raise ValueError(f"{field.name} is no {expected.__name__}")
         return info
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}){USE_ANOTHER}") from None
+        raise UserError(f"{path} is damaged ({error}): {USE_ANOTHER}") from None
 
 
 def _checksum(values: dict) -> str:

@@ -15,8 +15,7 @@ from gnnrec.models.tables import NodeTables, NoTables
 from gnnrec.training.checkpoint.info import USE_ANOTHER, CheckpointInfo, Tensors, read_info, user_range
 from gnnrec.training.checkpoint.rows import RowFiles, copy_rows
 from gnnrec.training.checkpoint.tensors import Kind, check_finite, check_kinds, kinds_of, load_tensors
-from gnnrec.utils import files
-from gnnrec.utils.stored import irregularity
+from gnnrec.utils.stored import check_recorded
 
 
 @torch.no_grad()
@@ -113,12 +112,4 @@ def find_damage(directory: Path, world: World, finite: bool = False) -> str | No
 
 
 def _verify(directory: Path, name: str, info: CheckpointInfo) -> None:
-    path = directory / name
-    if (problem := irregularity(path)) is not None:
-        raise UserError(f"{path} {problem}{USE_ANOTHER}")
-    try:
-        matches = files.sha256(path) == info.files.get(name)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}){USE_ANOTHER}") from None
-    if not matches:
-        raise UserError(f"{path} does not match its checksum{USE_ANOTHER}")
+    check_recorded(directory / name, {"sha256": info.files.get(name)}, USE_ANOTHER)

@@ -45,7 +45,7 @@ class RowFiles:
         end = 0
         for (first, last), name in ranges:
             if first < end or last < first:
-                raise UserError(f"{directory / name} holds rows of another file too{USE_ANOTHER}")
+                raise UserError(f"{directory / name} holds rows of another file too: {USE_ANOTHER}")
             end = last
             if first < last:
                 tensors = load_tensors(directory / name, mapped=True)
@@ -89,7 +89,7 @@ class RowFiles:
                 tensors[key][start - part.start : stop - part.start] = table[start - rows.start : stop - rows.start]
             covered += stop - start
         if covered != part.num_users:
-            raise UserError(f"{self.directory} holds {covered} of {part.num_users} users of this rank{USE_ANOTHER}")
+            raise UserError(f"{self.directory} holds {covered} of {part.num_users} users of this rank: {USE_ANOTHER}")
         return tensors
 
     def pick(self, rows: Tensor) -> Tensors:
@@ -111,5 +111,5 @@ class RowFiles:
                     picked[in_file] = table[rows[in_file] - held.start]
                 covered += int(in_file.sum())
         if covered != rows.numel():
-            raise UserError(f"{self.directory} holds {covered} of {rows.numel()} users that are needed{USE_ANOTHER}")
+            raise UserError(f"{self.directory} holds {covered} of {rows.numel()} users that are needed: {USE_ANOTHER}")
         return tensors

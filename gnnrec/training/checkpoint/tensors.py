@@ -32,20 +32,20 @@ def load_tensors(path: Path, mapped: bool = False) -> Tensors:
     Raises:
         UserError: It holds something else than dense tensors of the host.
     """
-    check_regular(path, USE_ANOTHER.removeprefix(": "))
+    check_regular(path, USE_ANOTHER)
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # the errors of damaged archives and pickles are of many classes
         reraise_out_of_memory(error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} holds no tensors ({reason}){USE_ANOTHER}") from None
+        raise UserError(f"{path} holds no tensors ({reason}): {USE_ANOTHER}") from None
     if not isinstance(contents, dict):
-        raise UserError(f"{path} holds a {type(contents).__name__}, not tensors by name{USE_ANOTHER}")
+        raise UserError(f"{path} holds a {type(contents).__name__}, not tensors by name: {USE_ANOTHER}")
     for name, tensor in contents.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise UserError(f"{path} holds a {type(tensor).__name__} as {name!r}, not a tensor{USE_ANOTHER}")
+            raise UserError(f"{path} holds a {type(tensor).__name__} as {name!r}, not a tensor: {USE_ANOTHER}")
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise UserError(f"{path}: {name} is not a dense tensor{USE_ANOTHER}")
+            raise UserError(f"{path}: {name} is not a dense tensor: {USE_ANOTHER}")
     return contents
 
 
@@ -62,7 +62,7 @@ def check_finite(path: Path, tensors: Tensors) -> None:
     """Raises a :class:`UserError` that names the first tensor with NaN or infinite values."""
     for name, tensor in tensors.items():
         if not is_finite(tensor):
-            raise UserError(f"{path}: {name} has NaN or infinite values{USE_ANOTHER}")
+            raise UserError(f"{path}: {name} has NaN or infinite values: {USE_ANOTHER}")
 
 
 def _shown(kind: Kind | None) -> str:
