@@ -20,19 +20,22 @@ from gnnrec.data.synth import SynthOptions, synth
 from gnnrec.inference.export_verify import VerifyOptions, verify
 from gnnrec.utils.files import sha256
 
-DAYS = 5
+#: An update that has got far often ends before its next kill, so many days are needed for many kills.
+DAYS = 10
+#: Ratings that are trained on first, and those of a day.
+FIRST, DAY = 40_000, 2_000
 
 
 def figures(kills: int, place: Path) -> dict:
-    """Updates of five days, undisturbed and killed: the number of kills, and whether both have the same bytes.
+    """Updates of ten days, undisturbed and killed: the number of kills, and whether both have the same bytes.
 
     After each kill the generation that ``current.json`` names must be complete and sound.
     """
     synth(place / "synth", SynthOptions(users=600, movies=400, ratings=60_000))
     table = pd.read_csv(place / "synth" / "ratings.csv").sort_values("timestamp", kind="stable")
-    table[:50_000].to_csv(place / "base.csv", index=False)
+    table[:FIRST].to_csv(place / "base.csv", index=False)
     for day in range(DAYS):
-        table[50_000 + 2000 * day : 52_000 + 2000 * day].to_csv(place / f"day{day}.csv", index=False)
+        table[FIRST + DAY * day : FIRST + DAY * (day + 1)].to_csv(place / f"day{day}.csv", index=False)
     prepare(place / "data", PrepareOptions(ratings=place / "base.csv"))
     trained(place / "data", place / "run", "--baselines", "false", "--optimizer.epochs", "5")
     kept = place / "kept"
