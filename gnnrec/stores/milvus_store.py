@@ -120,7 +120,7 @@ class Milvus:
         return self._client.query(f"{self._name}_{kind}", filter=_among([row]), output_fields=fields)
 
     def _load(self, kind: str) -> None:
-        """Loads a collection, which Milvus Lite does not do by itself after a process that was killed."""
+        """Loads a collection, which Milvus Lite does not do by itself when it opens a file."""
         if kind not in self._loaded:
             self._client.load_collection(f"{self._name}_{kind}")
             self._loaded.add(kind)
