@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
+
+
+def open_recorded(recorded: str | Path, given: Path | None, whose: str) -> PreparedDataset:
+    """Opens the dataset of a run or an export.
+
+    Args:
+        recorded: Its directory when that was made; relative to the working directory of then, if it is relative.
+        given: ``--data``, its directory now; None for the recorded one.
+        whose: As for :func:`check_same`.
+
+    Raises:
+        UserError: It is not there, or damaged.
+    """
+    if given is None and not Path(recorded).exists():
+        raise UserError(f"{recorded}, the dataset {whose}, does not exist: pass its path with --data")
+    return PreparedDataset(Path(given or recorded))
 
 
 def check_same(dataset: PreparedDataset, fingerprint: str, whose: str) -> None:

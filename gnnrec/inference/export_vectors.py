@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.data.same_dataset import check_same
+from gnnrec.data.same_dataset import check_same, open_recorded
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
@@ -213,10 +213,7 @@ def read_manifest(directory: Path, advice: str = "pass a run directory or an exp
 
 
 def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedDataset:
-    path = Path(data or manifest["data"])
-    if not path.exists():
-        raise UserError(f"{path}, the dataset of {directory}, does not exist: pass its path with --data")
-    return check_dataset(PreparedDataset(path), directory, manifest)
+    return check_dataset(open_recorded(manifest["data"], data, f"of {directory}"), directory, manifest)
 
 
 def check_dataset(dataset: PreparedDataset, directory: Path, manifest: dict) -> PreparedDataset:

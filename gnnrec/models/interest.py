@@ -6,6 +6,7 @@ import dataclasses
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from gnnrec.graph.interactions import Interactions
 from gnnrec.kernels.sums import bag
@@ -43,6 +44,12 @@ class Interest:
             rating_weight: See :class:`Interest`.
         """
         return Interest(*standardize_tables(message_embedding, target), l2, rating_weight)
+
+    def widened(self, dim: int) -> Interest:
+        """Returns the same interest with columns of zeros up to ``dim``, which change no score."""
+        padding = [0, max(dim - self.dim, 0)]
+        message_embedding, target = pad(self.message_embedding, padding), pad(self.target, padding)
+        return dataclasses.replace(self, message_embedding=message_embedding, target=target)
 
     @property
     def dim(self) -> int:

@@ -95,6 +95,8 @@ def fit_interest(
     ease = problem.solve(l2)
     embedding, target = tables_of_rank_0(world, lambda: ease.tables(num_factors))
     interest = Interest.of_tables(embedding, target, l2, options.rating_weight or DEFAULT_RATING_WEIGHT)
+    if config.init_from is not None:  # its vectors follow those of the run before, also where fewer factors are left
+        interest = interest.widened(options.num_factors)
     if not config.refit and not options.rating_weight:
         held_out = list_split(dataset, world, VALIDATION, False, options, config.seed)
         if world.all_reduce_scalar(held_out.targets.num_edges):

@@ -55,7 +55,7 @@ GIVEN = {
     "export.md": {"runs/mine": "run"},
     "publish.md": {"runs/mine": "run", "data/mine": "data"},
     "reasons.md": {"runs/mine": "run"},
-    "stores.md": {"runs/mine": "run"},
+    "stores.md": {"runs/mine": "run", "runs/newer": "run"},
     "report.md": {f"runs/{name}": "run" for name in ("mine", "sage", "gcn", "gat")},
 }
 

@@ -237,7 +237,8 @@ def test_a_moved_dataset_is_found_by_option(dataset, tmp_path):
     moved = write_dataset(tmp_path / "here", USERS, MOVIES, shards=7)
     train(make_config(moved.directory, tmp_path / "run", max_steps=1), World())
     moved.directory.rename(tmp_path / "there")
-    with pytest.raises(UserError, match="is not a prepared dataset"):
+    lost = f"{moved.directory}, the dataset that .*run was trained on, does not exist: pass its path with --data"
+    with pytest.raises(UserError, match=lost):
         exported(tmp_path / "run", tmp_path / "out")
     exported(tmp_path / "run", tmp_path / "out", data=tmp_path / "there")
     assert set(table_of(tmp_path / "out", "user")[0]) == set(dataset.users["user"])

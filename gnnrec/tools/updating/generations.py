@@ -28,7 +28,7 @@ class Generation:
 
     Attributes:
         path: Its directory.
-        run: Its run directory.
+        run: Its run directory, in ``path`` but for that of generation 0.
         number: 0 for the run that the first update began with.
         facts: Contents of ``generation.json``; empty while it is being made.
     """
@@ -129,7 +129,9 @@ class Generations:
         path = self.path / name
         facts = read_json(path / _COMPLETE, _ADVICE)
         try:
-            return Generation(path, Path(facts["run"]), int(facts["number"]), facts)
+            number = int(facts["number"])
+            # The run of an update is in its directory, wherever that has been moved to.
+            return Generation(path, path / "run" if number else Path(facts["run"]), number, facts)
         except (KeyError, ValueError) as error:
             raise UserError(f"{path / _COMPLETE} is damaged ({error!r}): {_ADVICE}") from None
 

@@ -22,11 +22,14 @@ from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.export_verify import VerifyOptions, verify
 from gnnrec.inference.open_source import open_source
 from gnnrec.inference.source_options import SourceOptions
+from gnnrec.models.interest import Interest
 from gnnrec.tools.updating import update as updating
 from gnnrec.tools.updating.drift import errors_on_test, on_new_ratings
 from gnnrec.tools.updating.generations import Generations
 from gnnrec.tools.updating.options import UpdateOptions
 from gnnrec.tools.updating.update import update
+from gnnrec.training.checkpoint.info import find_checkpoint, read_info
+from gnnrec.training.checkpoint.read import read_replicated
 from gnnrec.training.run import train
 from tests.configs import make_config
 from tests.datasets import ratings_table
@@ -86,6 +89,31 @@ def test_days_make_generations_whose_deltas_lead_from_one_to_the_next(place):
     configs = [read_train_config(Path(f"live/00000{number}/run/config.yaml")) for number in (1, 2, 3)]
     assert [config.interest.num_factors for config in configs] == [end - first] * 3
     assert [config.interest.keep for config in configs] == [False, True, False]
+
+
+def test_interest_keeps_its_width_where_fewer_factors_are_left(place, monkeypatch):
+    of_tables = Interest.of_tables
+    update(Path("run"), day(0, out=Path("live")), World())
+    columns = read_manifest(Path("live/000001/export"))["interest"]["columns"]
+
+    def narrow(embedding, target, *rest):
+        return of_tables(embedding[:, :-2], target[:, :-2], *rest)
+
+    monkeypatch.setattr(Interest, "of_tables", narrow)
+    update(Path("live"), day(1, fit_interest_after=0.0), World())
+    assert not read_train_config(Path("live/000002/run/config.yaml")).interest.keep
+    assert read_manifest(Path("live/000002/export"))["interest"]["columns"] == columns
+    verify(Path("live/000002/export"), VerifyOptions(base=Path("live/000001/export"), deltas=["live/000002/delta"]))
+    weights = read_replicated(best := find_checkpoint(Path("live/000002/run"), "best"), "interest", read_info(best))
+    assert weights["target"][:, :-2].any(0).all() and not weights["target"][:, -2:].any()
+
+
+def test_a_directory_of_generations_can_be_moved(place):
+    update(Path("run"), day(0, out=Path("live")), World())
+    (place / "other").mkdir()
+    shutil.move("live", "other/moved")
+    assert update(Path("other/moved"), day(1), World()) == Path("other/moved/000002")
+    assert current(Path("other/moved")) == "000002" and not Path("live").exists()
 
 
 def test_an_update_that_is_stopped_anywhere_ends_like_one_that_is_not(place, monkeypatch):
