@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 #: Standardized ratings are multiples of this number. So their float64 sums are exact in any order, and a rating that
 #: was rounded in another unit is the same number.
 GRID = 2.0**-16
-#: Ratings that are converted at a time: their temporaries fit into the CPU cache, and torch computes so few on the
-#: calling thread, which does not wait for others where several threads convert.
-_BLOCK = 1 << 14
+#: Ratings that are converted at a time; their temporaries fit into the CPU cache.
+_BLOCK = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
