@@ -71,7 +71,7 @@ def find_damage(path: Path, description: dict[str, Any], names: list[str]) -> st
     """
     for name in names:
         try:
-            check_recorded(path / name, {"sha256": description["files"][name]}, _AGAIN)
+            check_recorded(path / name, {"sha256": description["files"][name]}, _AGAIN, sizes=False)
         except UserError as error:
             return str(error)
     return None

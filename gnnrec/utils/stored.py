@@ -39,24 +39,25 @@ def check_regular(path: Path, way_out: str) -> None:
         raise UserError(f"{path} {problem}: {way_out}")
 
 
-def check_recorded(path: Path, entry: dict[str, Any], way_out: str, sums: bool = True) -> None:
+def check_recorded(path: Path, entry: dict[str, Any], way_out: str, sizes: bool = True, sums: bool = True) -> None:
     """Checks a file against what was recorded of it when it was written.
 
     Args:
         path: The file.
-        entry: ``bytes``, its size, and ``sha256``, its checksum; what is not there is not checked.
+        entry: ``bytes``, its size, and ``sha256``, its checksum.
         way_out: End of the message about a file that is another one.
-        sums: Whether the whole file is read for its checksum.
+        sizes: Compare the size.
+        sums: Read the whole file, and compare its checksum.
 
     Raises:
+        KeyError: The entry lacks what is compared.
         UserError: It is no file that can be read, or has another size or checksum.
     """
     check_regular(path, way_out)
     try:
-        size = path.stat().st_size
-        if size != entry.get("bytes", size):
+        if sizes and (size := path.stat().st_size) != entry["bytes"]:
             raise UserError(f"{path} has {size} bytes, not {entry['bytes']}: {way_out}")
-        if sums and "sha256" in entry and files.sha256(path) != entry["sha256"]:
+        if sums and files.sha256(path) != entry["sha256"]:
             raise UserError(f"{path} does not match its checksum: {way_out}")
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): {way_out}") from None

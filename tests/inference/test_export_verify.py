@@ -144,6 +144,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "manifest.json",
     ),
     "a manifest of something else": (lambda out: forge(out, None, None, format="x"), "manifest.json"),
+    "no checksum": (
+        lambda out: forge(out, None, None, files={PART: {"bytes": (out / PART).stat().st_size}}),
+        "manifest.json is damaged",
+    ),
     "no counts": (lambda out: forge(out, None, None, users=None), "manifest.json is damaged"),
     "another count": (lambda out: forge(out, None, None, users=USERS + 10), f"do not hold {USERS + 10} users"),
     "a few more": (lambda out: forge(out, None, None, users=USERS + 1), "0000000030.parquet has 7 rows, not 8"),

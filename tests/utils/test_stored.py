@@ -49,8 +49,7 @@ def test_the_message_ends_with_the_way_out(odd_paths):
     ("name", "entry", "problem"),
     [
         ("file", {"bytes": 8, "sha256": SHA256}, None),
-        ("link", {"sha256": SHA256}, None),
-        ("file", {}, None),
+        ("link", {"bytes": 8, "sha256": SHA256}, None),
         ("file", {"bytes": 9, "sha256": SHA256}, r"file has 8 bytes, not 9: train again"),
         ("file", {"bytes": 8, "sha256": SHA256[::-1]}, r"file does not match its checksum: train again"),
         ("absent", {"bytes": 8, "sha256": SHA256}, r"absent is missing: train again"),
@@ -65,8 +64,17 @@ def test_a_file_is_the_one_that_was_recorded(odd_paths, name, entry, problem):
         check_recorded(odd_paths / name, entry, "train again")
 
 
-def test_checksums_can_be_left_out(odd_paths):
+def test_what_was_not_recorded_is_not_taken_for_equal(odd_paths):
+    for entry in ({"bytes": 8}, {"sha256": SHA256}):
+        with pytest.raises(KeyError):
+            check_recorded(odd_paths / "file", entry, "train again")
+    with pytest.raises(UserError, match="does not match its checksum: train again$"):
+        check_recorded(odd_paths / "file", {"sha256": None}, "train again", sizes=False)
+
+
+def test_sizes_or_checksums_can_be_left_out(odd_paths):
     check_recorded(odd_paths / "file", {"bytes": 8, "sha256": "another one"}, "train again", sums=False)
+    check_recorded(odd_paths / "file", {"bytes": 9, "sha256": SHA256}, "train again", sizes=False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", '{"a": ' * 100_000])

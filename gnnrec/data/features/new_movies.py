@@ -92,7 +92,7 @@ def read_unrated(dataset: PreparedDataset) -> NewMovies | None:
     if entry is None or features is None:
         return None
     path = dataset.path(UNRATED_FILE)
-    check_recorded(path, entry, AGAIN)
+    check_recorded(path, entry, AGAIN, sizes=False)
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
