@@ -8,20 +8,22 @@ from gnnrec.data.prepared import PreparedDataset
 from gnnrec.errors import UserError
 
 
-def open_recorded(recorded: str | Path, given: Path | None, whose: str) -> PreparedDataset:
+def open_recorded(recorded: str | Path, given: Path | None, fingerprint: str, whose: str) -> PreparedDataset:
     """Opens the dataset of a run or an export.
 
     Args:
         recorded: Its directory when that was made; relative to the working directory of then, if it is relative.
         given: ``--data``, its directory now; None for the recorded one.
-        whose: As for :func:`check_same`.
+        fingerprint, whose: As for :func:`check_same`.
 
     Raises:
-        UserError: It is not there, or damaged.
+        UserError: It is not there, damaged, another one, or has grown.
     """
     if given is None and not Path(recorded).exists():
         raise UserError(f"{recorded}, the dataset {whose}, does not exist: pass its path with --data")
-    return PreparedDataset(Path(given or recorded))
+    dataset = PreparedDataset(Path(given or recorded))
+    check_same(dataset, fingerprint, whose)
+    return dataset
 
 
 def check_same(dataset: PreparedDataset, fingerprint: str, whose: str) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from gnnrec.data.arrow_numbers import numbers
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.data.same_dataset import check_same, open_recorded
+from gnnrec.data.same_dataset import open_recorded
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, FORMAT_VERSION, MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.movie_catalog import MovieCatalog, example_ids, find_id
@@ -46,7 +46,8 @@ class ExportVectors:
     def __init__(self, directory: Path, data: Path | None = None, file: RatingsFile | None = None):
         self.directory, self.manifest = Path(directory), read_manifest(Path(directory))
         self.num_users, self._file = self.manifest["users"], file
-        dataset = _dataset(self.directory, self.manifest, data)
+        fingerprint = self.manifest["dataset_fingerprint"]
+        dataset = open_recorded(self.manifest["data"], data, fingerprint, f"of {self.directory}")
         new = self._read(self._opened(NEW_MOVIES_FILE), NEW_MOVIES_FILE) if self.manifest.get("new_movies") else None
         self.catalog = MovieCatalog(dataset, _ratings(self.directory, self.manifest, file, dataset), new)
         names = sorted(name for name in self.manifest["files"] if name.startswith("users/"))
@@ -210,20 +211,6 @@ def read_manifest(directory: Path, advice: str = "pass a run directory or an exp
             "run gnnrec export again"
         )
     return content
-
-
-def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedDataset:
-    return check_dataset(open_recorded(manifest["data"], data, f"of {directory}"), directory, manifest)
-
-
-def check_dataset(dataset: PreparedDataset, directory: Path, manifest: dict) -> PreparedDataset:
-    """Returns the dataset after checking that it is that of an export.
-
-    Raises:
-        UserError: Another one.
-    """
-    check_same(dataset, manifest["dataset_fingerprint"], f"of {directory}")
-    return dataset
 
 
 def _ratings(directory: Path, manifest: dict, file: RatingsFile | None, dataset: PreparedDataset) -> NewUsers | None:

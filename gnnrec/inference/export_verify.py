@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.data.same_dataset import check_same
+from gnnrec.data.same_dataset import open_recorded
 from gnnrec.errors import UserError
 from gnnrec.inference import export_index
 from gnnrec.inference.export_directory import NEW_MOVIES_FILE, ExportDirectory, ExportPart, split_into_parts
@@ -193,13 +193,11 @@ class _Export:
 
 def _dataset(directory: Path, manifest: dict, data: Path | None) -> PreparedDataset | None:
     """Opens the dataset of the export; None where it has moved and ``data`` is None."""
-    path = Path(data or manifest["data"])
-    if data is None and not path.exists():
-        return None
-    dataset = PreparedDataset(path)
+    path, fingerprint = Path(manifest["data"]), manifest["dataset_fingerprint"]
     if data is not None:
-        check_same(dataset, manifest["dataset_fingerprint"], f"of {directory}")
-    return dataset if dataset.fingerprint == manifest["dataset_fingerprint"] else None
+        return open_recorded(path, data, fingerprint, f"of {directory}")
+    dataset = PreparedDataset(path) if path.exists() else None
+    return dataset if dataset is not None and dataset.fingerprint == fingerprint else None
 
 
 def _open_array(path: Path) -> np.ndarray:

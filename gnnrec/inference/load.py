@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gnnrec.config.train_config import read_train_config
-from gnnrec.data.same_dataset import check_same, open_recorded
+from gnnrec.data.same_dataset import open_recorded
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.inference.loaded_run import LoadedRun
@@ -35,6 +35,5 @@ def load_run(run: Path, world: World, checkpoint: str = "best", data: Path | Non
     if (changed := find_changed(opened.info.config, config)) is not None:
         name, value, before = changed
         raise UserError(f"{run / 'config.yaml'} has {name}: {value}, but the run was trained with {before}: restore it")
-    dataset = open_recorded(config.data, data, f"that {run} was trained on")
-    check_same(dataset, opened.info.dataset, f"that {run} was trained on")
+    dataset = open_recorded(config.data, data, opened.info.dataset, f"that {run} was trained on")
     return _RUNS[config.objective].load(config, dataset, world, opened)

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gnnrec.data.prepared import PreparedDataset
+from gnnrec.data.same_dataset import check_same
 from gnnrec.errors import UserError
 from gnnrec.inference.export_directory import FORMAT, MANIFEST, NEW_MOVIES_FILE
 from gnnrec.inference.export_parts import reading
 from gnnrec.inference.export_sums import check_sums
-from gnnrec.inference.export_vectors import check_dataset, read_manifest
+from gnnrec.inference.export_vectors import read_manifest
 from gnnrec.inference.generations.delta import open_delta, removed_ids
 from gnnrec.inference.generations.stored_rows import ID, Columns, StoredRows, read_columns, read_ids
 from gnnrec.inference.movie_catalog import MovieCatalog
@@ -222,7 +223,7 @@ class ExportRows:
                 raise UserError(f"{missing}: pass the dataset with titles and genres with --data")
             dataset, new = PreparedDataset(self.data), None
             if not self.is_delta:  # a delta does not say which it has
-                check_dataset(dataset, self.directory, self.stored.manifest)
+                check_same(dataset, self.stored.manifest["dataset_fingerprint"], f"of {self.directory}")
             if NEW_MOVIES_FILE in self.stored.manifest["files"]:
                 with reading(self.directory / NEW_MOVIES_FILE):
                     new = pq.read_table(self.directory / NEW_MOVIES_FILE)

@@ -187,7 +187,7 @@ def _choose(candidates: list[Path], config: TrainConfig, world: World) -> Path:
         damage = find_damage(checkpoint, world, finite=True)
         if damage is None:
             return checkpoint
-        damages.append(damage.removesuffix(f": {USE_ANOTHER}").removesuffix(TRAIN_AGAIN))
+        damages.append(damage.removesuffix(f": {USE_ANOTHER}").removesuffix(f": {TRAIN_AGAIN}"))
         if checkpoint is not candidates[-1]:
             world.warn(f"{damages[-1]}: falling back to an older checkpoint")
     if config.resume not in ("never", "auto"):

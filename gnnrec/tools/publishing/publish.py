@@ -15,7 +15,7 @@ from torch import Tensor
 from gnnrec.config.train_config import TrainConfig
 from gnnrec.config.training_options import CONTINUED_DEFAULTS
 from gnnrec.data.prepared import PreparedDataset
-from gnnrec.data.same_dataset import check_same, open_recorded
+from gnnrec.data.same_dataset import open_recorded
 from gnnrec.distributed.world import World
 from gnnrec.errors import UserError
 from gnnrec.graph.partition import Partition
@@ -67,8 +67,7 @@ def publish(run: Path, options: PublishOptions) -> Path:
         raise UserError(f"{run} has not finished: resume it with --resume auto, then publish it")
     _check_target(options)
     best = open_checkpoint(run, "best", World())
-    dataset = open_recorded(records.config.data, options.data, f"that {run} was trained on")
-    check_same(dataset, best.info.dataset, f"that {run} was trained on")
+    dataset = open_recorded(records.config.data, options.data, best.info.dataset, f"that {run} was trained on")
     with files.complete_directory(options.to, options.overwrite, layout.DESCRIPTION) as folder:
         _write_tensors(folder, run, best, options)
         kept = KeptRows.read(run)

@@ -39,7 +39,7 @@ INTEREST, ORDER, FINAL = "interest", "order", "final"
 FORMAT_VERSION = 3
 #: Endings of messages about checkpoints that cannot be read.
 USE_ANOTHER = "use another checkpoint"
-TRAIN_AGAIN = ": train again, or export with the version that wrote it"
+TRAIN_AGAIN = "train again, or export with the version that wrote it"
 _BY_USER = re.compile(r"(\w+)-(\d+)-(\d+)\.pt")
 _NAME = re.compile(r"(step|best)-(\d{10})")
 
@@ -129,7 +129,7 @@ def read_info(directory: Path) -> CheckpointInfo:
         if version != FORMAT_VERSION:
             raise UserError(
                 f"{path} was written by another version of gnnrec (format {version}; this version reads "
-                f"{FORMAT_VERSION}){TRAIN_AGAIN}"
+                f"{FORMAT_VERSION}): {TRAIN_AGAIN}"
             )
         info = CheckpointInfo(**values)
         for field in dataclasses.fields(CheckpointInfo):
